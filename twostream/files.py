@@ -1,0 +1,82 @@
+"""Files that are either whole or absent, and paths that stay where they belong."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from twostream.errors import InputError
+
+TEMPORARY_MARK = ".part-"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; when the block ends well it becomes `path`.
+
+    The content is on disk (fsync) before the name changes, and the change of name is on disk
+    before the block is left: after a crash at any moment `path` holds the old file or the new one.
+    If the block raises, the temporary file is removed and `path` is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The name stays short: it must fit where the final name does (255 bytes on most file systems).
+    temporary = path.with_name(f"{TEMPORARY_MARK}{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file atomically, as UTF-8 with `\\n` line ends."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file (a byte-order mark is dropped); a wrong encoding names the file."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+def sha256_bytes(data: bytes | memoryview) -> str:
+    """SHA-256 of bytes in memory, as 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content, as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def path_inside(root: Path, name: str) -> Path:
+    """Join `name` (as `class/video`) to `root`, refusing whatever would lead out of it.
+
+    Raises:
+        InputError: `name` is empty or absolute, has a `..` or a NUL, or meets a link out of `root`.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or "\0" in name:
+        raise InputError(f"{name!r} is not a path below {root}: no leading '/', no '..' and no NUL")
+    path = root.joinpath(*parts)
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{name!r} leads out of {root} through a link")
+    return path
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

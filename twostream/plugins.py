@@ -1,0 +1,50 @@
+"""Plug-ins: a name from one of the project's dicts, or the user's own `package.module:function`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from twostream.errors import InputError
+
+
+class PlugIn(click.ParamType):
+    """Command-line type of such a name; the value stays a string, `load` makes it a function."""
+
+    name = "plug-in"
+
+    def __init__(self, entries: Mapping[str, Any]) -> None:
+        self.entries = entries
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Show the names in `--help`, as click.Choice does."""
+        return f"[{'|'.join([*self.entries, 'module:function'])}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Accept a known name or something with a colon; the rest is a usage error."""
+        if value in self.entries or ":" in str(value):
+            return str(value)
+        self.fail(f"{value!r} is not one of {', '.join(self.entries)}, nor module:function")
+
+
+def load(name: str, entries: Mapping[str, Any]) -> Any:
+    """Return `entries[name]`, or import the function that `package.module:function` names.
+
+    Modules are looked for in the current folder too.
+    """
+    if name in entries:
+        return entries[name]
+    module_name, colon, attribute = name.partition(":")
+    if not colon:
+        raise InputError(f"{name!r} is not one of {', '.join(entries)}, nor module:function")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"cannot load {name!r}: {error}") from error
