@@ -30,6 +30,14 @@ WITHOUT_PROJECT = ("init", "demo", "doctor")
 GROUP_HELP = {"scores": "Look into score files, and bring in those of other tools."}
 
 
+class Stop(click.ClickException):
+    """The end of a command: a line for the user, and the exit code."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # a class variable in click, read by instance
+
+
 class LazyGroup(click.Group):
     """A group whose commands stand as "package.module:function" until one is needed."""
 
@@ -57,16 +65,19 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            raise _stop(str(error), exit_code=2) from error
+            raise Stop(str(error), exit_code=2) from error
         except OSError as error:
-            raise _stop(str(error), exit_code=1) from error
+            raise Stop(str(error), exit_code=1) from error
         except KeyboardInterrupt as error:
-            raise _stop("interrupted; the same command again goes on", exit_code=130) from error
+            raise Stop("interrupted; the same command again goes on", exit_code=130) from error
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--project", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="Project file.  [default: the nearest twostream.toml]")
+@click.option(
+    "--project",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Project file.  [default: the nearest twostream.toml]",
+)
 @click.version_option(tool_version(), prog_name="twostream")
 @click.pass_context
 def cli(ctx: click.Context, project: Path | None) -> None:
@@ -88,12 +99,6 @@ def main() -> None:
     """Entry point of the console script and of `python -m twostream`."""
     signal.signal(signal.SIGTERM, _terminated)
     cli(prog_name="twostream")
-
-
-def _stop(message: str, *, exit_code: int) -> click.ClickException:
-    stop = click.ClickException(message)
-    stop.exit_code = exit_code
-    return stop
 
 
 def _terminated(signal_number: int, frame: object) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -32,6 +33,36 @@ def atomic_path(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; when the block ends well it takes the place of `path`.
+
+    A folder cannot be replaced in one step: a crash between the two leaves the old one under
+    another name. So whoever reads `path` calls `restore_folder` first.
+    """
+    restore_folder(path)
+    new, old = _beside(path)
+    new.mkdir(parents=True)
+    yield new
+    for file in (*new.iterdir(), new):
+        _sync(file)
+    if path.exists():
+        path.rename(old)
+    new.rename(path)
+    _sync(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore_folder(path: Path) -> None:
+    """Undo what a crash in `atomic_folder` left: the old folder gets its name back."""
+    new, old = _beside(path)
+    if old.exists() and not path.exists():
+        old.rename(path)
+    for leftover in (new, old):
+        if leftover.exists():
+            shutil.rmtree(leftover)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -72,6 +103,10 @@ def path_inside(root: Path, name: str) -> Path:
     if not path.resolve().is_relative_to(root.resolve()):
         raise InputError(f"{name!r} leads out of {root} through a link")
     return path
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}.new"), path.with_name(f"{path.name}.old")
 
 
 def _sync(path: Path) -> None:

@@ -27,9 +27,9 @@ class PlugIn(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Accept a known name or something with a colon; the rest is a usage error."""
-        if value in self.entries or ":" in str(value):
-            return str(value)
-        self.fail(f"{value!r} is not one of {', '.join(self.entries)}, nor module:function")
+        if value not in self.entries and ":" not in str(value):
+            self.fail(f"{value!r} is not one of {', '.join(self.entries)}, nor module:function")
+        return str(value)
 
 
 def load(name: str, entries: Mapping[str, Any]) -> Any:

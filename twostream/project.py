@@ -48,11 +48,10 @@ def read_project(path: Path) -> dict[str, Any]:
     return settings
 
 
-def write_project(path: Path, settings: dict[str, Any]) -> None:
-    """Write the shared settings; JSON's strings, numbers and booleans are TOML's too."""
+def write_toml(path: Path, settings: dict[str, Any], *, title: str) -> None:
+    """Write flat settings: strings, numbers and booleans are the same in JSON as in TOML."""
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
-    write_text(path, "\n".join(["# Written by `twostream init`. Paths are relative to this file.",
-                                *lines, ""]))
+    write_text(path, "\n".join([f"# {title}", *lines, ""]))
 
 
 def option_defaults(command: click.Command, name: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -66,15 +65,19 @@ def option_defaults(command: click.Command, name: str, settings: dict[str, Any])
     if isinstance(command, click.Group):
         context = click.Context(command)
         return {
-            child: option_defaults(command.get_command(context, child), child, shared | own)
-            for child in command.list_commands(context)
+            name: option_defaults(child, name, shared | own)
+            for name in command.list_commands(context)
+            if (child := command.get_command(context, name))
         }
     parameters = {
         option.lstrip("-"): parameter.name
-        for parameter in command.params for option in parameter.opts
+        for parameter in command.params
+        for option in parameter.opts
     }
     unknown = [key for key in own if key not in parameters]
     if unknown:
-        raise InputError(f"{FILE_NAME}: [{name}] has no option {unknown[0]!r}; "
-                         f"allowed: {', '.join(sorted(parameters))}")
+        raise InputError(
+            f"{FILE_NAME}: [{name}] has no option {unknown[0]!r}; "
+            f"allowed: {', '.join(sorted(parameters))}"
+        )
     return {parameters[key]: value for key, value in (shared | own).items() if key in parameters}

@@ -30,7 +30,9 @@ def _import_without_operators() -> ModuleType:
         del sys.modules[name]
     for operator in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, operator):
-            _LIBRARY.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            _LIBRARY.define(
+                f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            )
     import torchvision
 
     return torchvision

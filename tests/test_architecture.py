@@ -1,0 +1,108 @@
+"""The house rules that a machine can hold: who imports whom, and how long things may be."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("twostream", "flow_extract", "fusion")
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+GROUND_FLOOR = {
+    f"twostream.{name}" for name in ("errors", "files", "console", "plugins", "versions", "vision")
+}
+HEAVY = ("torch", "torchvision", "cv2", "scipy.stats", "numba")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path) for path in FILES}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Our own modules that a file imports, wherever in it the import stands."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            candidates = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            candidates = [name if name in MODULES else node.module for name in inner]
+        else:
+            continue
+        yield from (name for name in candidates if name.partition(".")[0] in PACKAGES)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_import_directions(path: Path) -> None:
+    package = module_name(path).partition(".")[0]
+    for imported in imports(path):
+        if module_name(path) in GROUND_FLOOR:
+            assert imported == "twostream.errors", "the ground floor imports nothing of ours"
+        elif package != "twostream":
+            assert imported in GROUND_FLOOR or imported.partition(".")[0] == package
+
+
+def test_no_import_circle() -> None:
+    graph = {module_name(path): set(imports(path)) - {module_name(path)} for path in FILES}
+    while leaves := {module for module, needs in graph.items() if not needs & graph.keys()}:
+        graph = {module: needs for module, needs in graph.items() if module not in leaves}
+    assert not graph
+
+
+def test_only_vision_imports_torchvision() -> None:
+    for path in FILES:
+        found = [
+            node
+            for node in ast.walk(ast.parse(path.read_text()))
+            if (isinstance(node, ast.Import) and node.names[0].name.startswith("torchvision"))
+            or (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("torchvision"))
+        ]
+        assert not found or module_name(path) == "twostream.vision"
+
+
+def test_budgets() -> None:
+    lines = {path: len(path.read_text().splitlines()) for path in FILES}
+    assert max(lines.values()) <= 350, max(lines, key=lambda path: lines[path])
+    assert statistics.median(lines.values()) <= 150
+    lengths = {}
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                # The docstring and the decorators of a command do not count.
+                first = node.body[1] if ast.get_docstring(node) and node.body[1:] else node.body[0]
+                lengths[f"{path}:{node.name}"] = (node.end_lineno or 0) - first.lineno + 1
+    assert max(lengths.values()) <= 60, max(lengths, key=lambda name: lengths[name])
+    assert statistics.median(lengths.values()) <= 12
+
+
+def test_no_file_name_that_says_nothing() -> None:
+    empty = {"utils", "misc", "common", "helpers", "base", "core", "manager"}
+    assert not {path.stem for path in FILES} & empty
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--help"], ["init"], ["extract-flow"], ["train"], ["score"], ["fuse"], ["scores"],
+     ["scores", "show"], ["scores", "import"], ["demo"], ["doctor"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_help_is_light(arguments: list[str]) -> None:
+    code = (
+        "import sys; sys.argv = ['twostream', *sys.argv[1:], '--help']\n"
+        "from twostream.cli import main\n"
+        "try: main()\n"
+        f"finally: print('heavy:', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "Usage: twostream" in done.stdout
+    assert done.stdout.endswith("heavy: []\n")

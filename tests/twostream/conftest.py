@@ -1,0 +1,73 @@
+"""A small data set with real videos, made once a session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from twostream.cli import cli
+from twostream.data import toy
+from twostream.files import write_text
+
+CLASSES = ("BlueVertical", "RedHorizontal")
+GROUPS = {"train": range(3, 9), "test": range(1, 3)}
+
+
+@dataclass(frozen=True)
+class MiniProject:
+    """A folder with 16 videos of two classes, their lists, and a store of frames and flow."""
+
+    root: Path
+
+    @property
+    def arguments(self) -> list[str]:
+        return [
+            "--dataset", "ucf101",
+            "--annotations", str(self.root / "annotations"),
+            "--store", str(self.root / "store"),
+        ]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def mini(tmp_path_factory: pytest.TempPathFactory) -> MiniProject:
+    """Read-only: tests that change something copy it."""
+    project = MiniProject(tmp_path_factory.mktemp("mini"))
+    lists = {"train": "", "test": ""}
+    for label, name in enumerate(CLASSES):
+        for subset, groups in GROUPS.items():
+            for group in groups:
+                video = f"{name}/v_{name}_g{group:02d}_c01.avi"
+                clip = toy.make_clip(name, rng=np.random.default_rng((label, group)))
+                toy._write_video(project.root / "videos" / video, clip)
+                lists[subset] += f"{video} {label + 1}\n"
+    annotations = project.root / "annotations"
+    write_text(
+        annotations / "classInd.txt", "".join(f"{i} {n}\n" for i, n in enumerate(CLASSES, 1))
+    )
+    for subset, text in lists.items():
+        for split in (1, 2, 3):
+            write_text(annotations / f"{subset}list{split:02d}.txt", text)
+    arguments = ["--videos", str(project.root / "videos"), "--store", str(project.root / "store")]
+    done = CliRunner().invoke(cli, ["extract-flow", *arguments])
+    assert done.exit_code == 0, done.output
+    return project
+
+
+@pytest.fixture
+def twostream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run the command line in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str, exit_code: int = 0) -> Result:
+        result = CliRunner().invoke(cli, [os.fspath(argument) for argument in arguments])
+        assert result.exit_code == exit_code, result.output
+        return result
+
+    return run

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twostream.data.sampling import (
+    SAMPLERS,
+    centre_of_segments,
+    evenly_spaced,
+    num_positions,
+    random_in_segments,
+    snippet_indices,
+)
+
+
+@pytest.mark.parametrize(
+    ("length", "snippet_length", "expected"),
+    [(100, 1, 100), (99, 10, 90), (10, 10, 1), (9, 10, 1), (1, 10, 1)],
+)
+def test_num_positions(length: int, snippet_length: int, expected: int) -> None:
+    assert num_positions(length, snippet_length=snippet_length) == expected
+
+
+def test_num_positions_of_nothing() -> None:
+    with pytest.raises(ValueError, match=r"length \(0\) must be at least 1"):
+        num_positions(0, snippet_length=1)
+
+
+@pytest.mark.parametrize(
+    ("positions", "count", "expected"),
+    [
+        (9, 3, [1, 4, 7]),
+        (100, 3, [16, 50, 83]),
+        (90, 3, [15, 45, 75]),
+        (3, 3, [0, 1, 2]),
+        (1, 3, [0, 0, 0]),
+        (2, 3, [0, 1, 1]),
+    ],
+)
+def test_centre_of_segments(positions: int, count: int, expected: list[int]) -> None:
+    assert centre_of_segments(positions, count).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("positions", "count", "expected"),
+    [
+        (10, 5, [0, 2, 4, 6, 8]),
+        (100, 19, [0, 5, 10, 15, 21, 26, 31, 36, 42, 47, 52, 57, 63, 68, 73, 78, 84, 89, 94]),
+        (1, 3, [0, 0, 0]),
+    ],
+)
+def test_evenly_spaced(positions: int, count: int, expected: list[int]) -> None:
+    assert evenly_spaced(positions, count).tolist() == expected
+
+
+def test_random_in_segments_reaches_every_start_of_its_segment_only() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.array([random_in_segments(9, 3, rng=rng) for _ in range(300)])
+    assert [sorted(set(column)) for column in drawn.T] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+
+
+def test_random_in_segments_repeats_with_its_seed() -> None:
+    draws = [random_in_segments(50, 3, rng=np.random.default_rng(7)).tolist() for _ in range(2)]
+    assert draws[0] == draws[1]
+
+
+@given(positions=st.integers(1, 300), count=st.integers(1, 30), seed=st.integers(0, 99))
+def test_every_sampler_stays_inside_and_never_goes_back(
+    positions: int, count: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    samples = [sampler(positions, count) for sampler in SAMPLERS.values()]
+    for starts in [*samples, random_in_segments(positions, count, rng=rng)]:
+        assert starts.shape == (count,)
+        assert starts.min() >= 0
+        assert starts.max() < positions
+        assert (np.diff(starts) >= 0).all()
+
+
+def test_snippet_indices_repeat_the_last_frame() -> None:
+    starts = np.array([0, 3])
+    assert snippet_indices(starts, snippet_length=3, length=5).tolist() == [[0, 1, 2], [3, 4, 4]]

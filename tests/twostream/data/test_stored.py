@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from twostream.data import stored
+from twostream.data.records import VideoRecord
+from twostream.data.stored import join_store, match_names
+from twostream.errors import InputError
+from twostream.transforms.presets import MODALITIES
+
+
+def header(*, frames: int = 30, status: str = "ok", settings: str = "s1") -> dict[str, Any]:
+    return {
+        "status": status,
+        "reason": "28 of 50 frames decoded",
+        "counts": {"frames": frames, "flows": frames - 1},
+        "settings_hash": settings,
+        "method": {"name": "dis", "options": {}},
+        "quantiser": {"bound": 20.0},
+    }
+
+
+RECORDS = [VideoRecord(f"A/v{i}", 0, f"g{i}") for i in range(3)]
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    headers: dict[str, Any] = {record.name: header() for record in RECORDS}
+    monkeypatch.setattr(stored, "scan_store", lambda path: headers)
+    return headers
+
+
+def join(**options: Any) -> stored.Joined:
+    return join_store(RECORDS, Path("/store"), modality=MODALITIES["motion"], **options)
+
+
+def test_a_complete_store(store: dict[str, Any]) -> None:
+    joined = join()
+    assert [video.record for video in joined.videos] == RECORDS
+    assert [video.length for video in joined.videos] == [29] * 3
+    assert joined.videos[1].path == Path("/store/A/v1.safetensors")
+    assert joined.flow == {"method": {"name": "dis", "options": {}}, "bound": 20.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (None, "not extracted"),
+        (header(status="damaged"), "damaged: 28 of 50 frames decoded; --use-damaged"),
+        (header(frames=1), "has 1 frame, so no flow"),
+    ],
+)
+def test_missing_videos_are_named_or_counted(
+    store: dict[str, Any], change: dict[str, Any] | None, reason: str
+) -> None:
+    store["A/v1"] = change
+    if change is None:
+        del store["A/v1"]
+    with pytest.raises(InputError, match=rf"1 of 3 listed videos .*A/v1 \({reason}"):
+        join()
+    joined = join(allow_missing=True)
+    assert [video.record.name for video in joined.videos] == ["A/v0", "A/v2"]
+    assert list(joined.missing) == ["A/v1"]
+
+
+def test_damaged_videos_on_request(store: dict[str, Any]) -> None:
+    store["A/v1"] = header(status="damaged")
+    assert len(join(use_damaged=True).videos) == 3
+
+
+def test_one_frame_is_enough_for_the_spatial_stream(store: dict[str, Any]) -> None:
+    store["A/v1"] = header(frames=1)
+    joined = join_store(RECORDS, Path("/store"), modality=MODALITIES["spatial"])
+    assert [video.length for video in joined.videos] == [30, 1, 30]
+
+
+def test_nothing_at_all_is_an_error_even_if_missing_is_allowed(store: dict[str, Any]) -> None:
+    store.clear()
+    with pytest.raises(InputError, match="none of the 3 listed videos .* extract-flow"):
+        join(allow_missing=True)
+
+
+def test_mixed_settings_are_refused(store: dict[str, Any]) -> None:
+    store["A/v2"] = header(settings="s2")
+    with pytest.raises(InputError, match="/store mixes videos of 2 settings"):
+        join()
+
+
+def test_names_match_without_case_where_that_is_clear() -> None:
+    available = ["Handstand/v_HandStand_g01", "A/x", "a/X"]
+    listed = ["Handstand/v_Handstand_g01", "A/x", "B/y"]
+    assert match_names(listed, available) == {listed[0]: available[0], "A/x": "A/x"}
+    with pytest.raises(InputError, match="A/X could be any of A/x, a/X"):
+        match_names(["A/X"], available)

@@ -1,0 +1,238 @@
+"""The main job from end to end on small real videos: lists, flow, both streams, scores, fusion."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+
+from fusion.metrics import top_k_correct
+from fusion.score_file import read_scores
+from twostream.files import sha256_file
+
+from .conftest import MiniProject
+
+ROOT = Path(__file__).parents[2]
+QUICK = ["--weights", "none", "--input-size", "32", "--batch-size", "4", "--val-fraction", "0.3",
+         "--protocol", "segments3", "--threads", "2", "--device", "cpu"]  # fmt: skip
+
+Run = Callable[..., Result]
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Path -> sha256 of all files, but for the times in the logs."""
+    return {
+        path.relative_to(folder).as_posix(): sha256_file(path)
+        for path in sorted(folder.rglob("*.safetensors"))
+    }
+
+
+def log_without_times(run: Path) -> list[dict[str, str]]:
+    rows = list(csv.DictReader((run / "log.csv").read_text().splitlines()))
+    return [{k: v for k, v in row.items() if not k.endswith("_time")} for row in rows]
+
+
+def test_from_videos_to_a_fused_result(twostream: Run, mini: MiniProject, tmp_path: Path) -> None:
+    videos, annotations = mini.root / "videos", mini.root / "annotations"
+    folders = ["--videos", str(videos), "--annotations", str(annotations)]
+    init = twostream("init", "--dataset", "ucf101", *folders, "--store", str(mini.root / "store"))
+    assert "split 1: 12 train, 4 test; 0 of them missing" in init.output
+    project = tomllib.loads(Path("twostream.toml").read_text())
+    assert (tmp_path / project["videos"]).resolve() == videos
+
+    again = twostream("extract-flow")
+    assert "16 videos: 0 done now, 16 already done" in again.output
+
+    for stream in ("spatial", "motion"):
+        result = twostream("train", "--stream", stream, "--epochs", "2", *QUICK)
+        assert "==> Epoch:[1/2][training stage]\nTime [" in result.output
+        done = twostream("train", "--stream", stream, "--epochs", "2", *QUICK)
+        assert "nothing to do" in done.output
+
+    run = tmp_path / "runs" / "ucf101-split1" / "motion-resnet18"
+    rows = log_without_times(run)
+    assert [(row["epoch"], row["subset"]) for row in rows] == [
+        ("0", "train"), ("0", "val"), ("1", "train"), ("1", "val"),
+    ]  # fmt: skip
+    assert tomllib.loads((run / "config.toml").read_text())["lr"] == 0.01
+
+    fused = json.loads(twostream("fuse", "--strategy", "variance", "--json", "--out", "f").stdout)
+    assert fused["videos"] == 4
+    assert [row["stream"] for row in fused["inputs"]] == ["spatial", "motion"]
+    assert fused["fused"]["top1"]["of"] == 4
+    assert read_scores(Path("f")).kind == "probs"
+
+    table = read_scores(run / "scores" / "test.safetensors")
+    assert table.scores.shape == (4, 3, 1, 2)
+    assert table.about["protocol"] == "segments3"
+    assert table.about["selected_on"] == "val"
+    assert table.about["flow"]["method"]["name"] == "dis"
+    assert table.about["checkpoint"] == sha256_file(run / "best" / "weights.safetensors")
+    pooled = table.scores.mean(axis=(1, 2))
+    motion = next(row for row in fused["inputs"] if row["stream"] == "motion")
+    assert motion["top1"]["correct"] == top_k_correct(pooled, table.labels, 1)
+
+    shown = twostream("scores", "show", str(run / "scores" / "test.safetensors"))
+    assert "segments3" in shown.output
+
+
+def test_score_again_gives_the_same_scores(
+    twostream: Run, mini: MiniProject, tmp_path: Path
+) -> None:
+    options = [*mini.arguments, "--runs", "runs"]
+    twostream("train", "--stream", "spatial", "--epochs", "1", *options, *QUICK)
+    run = tmp_path / "runs" / "ucf101-split1" / "spatial-resnet18"
+    twostream("score", str(run), *mini.arguments, "--protocol", "segments3", "--device", "cpu",
+              "--out", "again.safetensors")  # fmt: skip
+    first = read_scores(run / "scores" / "test.safetensors")
+    again = read_scores(Path("again.safetensors"))
+    assert again.names == first.names
+    assert np.allclose(again.scores, first.scores, atol=1e-5)
+    clips = twostream("score", str(run), *mini.arguments, "--subset", "train", "--json")
+    assert json.loads(clips.stdout) | {"file": ""} == {
+        "file": "", "videos": 12, "snippets": 19, "crops": 1, "classes": 2,
+    }  # fmt: skip
+
+
+def start_training(mini: MiniProject, folder: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "twostream", "train", "--stream", "motion", *mini.arguments,
+               "--runs", str(folder), "--epochs", "3", *QUICK, *options]  # fmt: skip
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+
+
+def test_killed_training_ends_with_the_weights_of_an_undisturbed_run(
+    mini: MiniProject, tmp_path: Path
+) -> None:
+    """Killed in the second and in the third epoch, then ended with another number of threads."""
+    assert start_training(mini, tmp_path / "undisturbed").wait() == 0
+    run = tmp_path / "killed" / "ucf101-split1" / "motion-resnet18"
+    for epoch in ("0", "1"):
+        process = start_training(mini, tmp_path / "killed")
+        while not (run / "log.csv").exists() or log_without_times(run)[-1]["epoch"] != epoch:
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (run / "scores").exists()
+    assert start_training(mini, tmp_path / "killed", "--threads", "1").wait() == 0
+    undisturbed = tmp_path / "undisturbed" / "ucf101-split1" / "motion-resnet18"
+    assert tree(run) == tree(undisturbed)
+    assert log_without_times(run) == log_without_times(undisturbed)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_checkpoint_kept(
+    twostream: Run, mini: MiniProject, tmp_path: Path
+) -> None:
+    options = ["--stream", "motion", *mini.arguments, "--runs", "runs", *QUICK]
+    result = twostream("train", *options, "--epochs", "5", "--lr", "1e12", exit_code=1)
+    assert "is nan, at learning rate 1e+12" in result.output
+    assert "Try a lower --lr" in result.output
+
+
+def test_another_option_needs_another_run(twostream: Run, mini: MiniProject) -> None:
+    options = ["--stream", "spatial", *mini.arguments, "--runs", "runs", "--epochs", "1", *QUICK]
+    twostream("train", *options)
+    result = twostream("train", *options, "--lr", "0.1", exit_code=2)
+    assert "holds a run with other options (lr was 0.0005, now 0.1)" in result.output
+    twostream("train", *options, "--lr", "0.1", "--name", "louder")
+    twostream("train", *options, "--lr", "0.1", "--restart")
+    two = twostream("fuse", "--dataset", "ucf101", "--runs", "runs", exit_code=2)
+    assert "spatial" in two.output
+
+
+def test_a_run_is_repeated_from_its_config(twostream: Run, mini: MiniProject) -> None:
+    options = ["--stream", "spatial", *mini.arguments, "--runs", "a", "--epochs", "1", *QUICK]
+    twostream("train", *options, "--seed", "3")
+    first = Path("a/ucf101-split1/spatial-resnet18")
+    twostream("train", "--config", str(first / "config.toml"), "--runs", "b")
+    assert tree(Path("b/ucf101-split1/spatial-resnet18")) == tree(first)
+
+
+def test_wrong_input_is_one_line(twostream: Run, mini: MiniProject, tmp_path: Path) -> None:
+    """Message and exit code of the commonest mistakes."""
+    data = mini.arguments
+    train = ["train", "--stream", "motion", "--runs", "runs", *QUICK, "--epochs", "1"]
+    mistakes = {
+        ("extract-flow",): "--videos is not known: no twostream.toml",
+        ("fuse",): "no twostream.toml",
+        ("extract-flow", "--videos", "nowhere", "--store", "s"): "nowhere",
+        (*train, *data, "--split", "4"): "Error: no split 4; allowed: 1, 2, 3",
+        (*train, *data, "--device", "cuda:7"): "Error: --device cuda:7 cannot be used",
+        (*train, *data, "--weights", "nowhere.pth"): "nowhere.pth: no such file",
+    }
+    for arguments, message in mistakes.items():
+        result = twostream(*arguments, exit_code=2)
+        assert message in result.output
+        assert "Traceback" not in result.output
+
+    (tmp_path / "empty").mkdir()
+    data[-1] = str(tmp_path / "empty")
+    assert (
+        "none of the 12 listed videos can be used" in twostream(*train, *data, exit_code=2).output
+    )
+
+
+def test_weights_for_other_classes(twostream: Run, mini: MiniProject, tmp_path: Path) -> None:
+    options = ["--stream", "spatial", *mini.arguments, "--runs", "runs", "--epochs", "1", *QUICK]
+    twostream("train", *options)
+    other = tmp_path / "annotations"
+    other.mkdir()
+    for path in (mini.root / "annotations").iterdir():
+        text = path.read_text()
+        (other / path.name).write_text(text + "3 Archery\n" * (path.name == "classInd.txt"))
+    arguments = [*mini.arguments[:3], str(other), *mini.arguments[4:]]
+    result = twostream("score", "runs/ucf101-split1/spatial-resnet18", *arguments, exit_code=2)
+    assert "was trained on 2 classes, ucf101 split 1 has 3; they differ in Archery" in result.output
+
+
+def test_missing_videos_are_counted(twostream: Run, mini: MiniProject, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    kept = sorted((mini.root / "store").rglob("*.safetensors"))[1:]
+    for path in kept:
+        target = store / path.relative_to(mini.root / "store")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(path)
+    options = ["--stream", "motion", *mini.arguments[:-1], str(store), "--runs", "runs",
+               "--epochs", "1", *QUICK]  # fmt: skip
+    result = twostream("train", *options, exit_code=2)
+    assert (
+        "1 of 4 listed videos cannot be used: BlueVertical/v_BlueVertical_g01_c01" in result.output
+    )
+    twostream("train", *options, "--allow-missing")
+    table = read_scores(Path("runs/ucf101-split1/motion-resnet18/scores/test.safetensors"))
+    assert (table.about["listed"], table.about["missing"], len(table.names)) == (4, 1, 3)
+
+
+@pytest.mark.parametrize("stream", ["spatial", "motion"])
+def test_a_network_of_ones_own(
+    twostream: Run, mini: MiniProject, tmp_path: Path, stream: str
+) -> None:
+    (tmp_path / "own_network_of_a_test.py").write_text(
+        "from torch import nn\n"
+        "from twostream.models.segment_network import SegmentNetwork\n"
+        "def tiny(*, modality, num_classes, weights):\n"
+        "    channels = modality.channels * modality.snippet_length\n"
+        "    pool = nn.AdaptiveAvgPool2d(4)\n"
+        "    layers = [pool, nn.Flatten(), nn.Linear(16 * channels, num_classes)]\n"
+        "    return SegmentNetwork(nn.Sequential(*layers), modality)\n"
+    )
+    twostream("train", "--model", "own_network_of_a_test:tiny", "--stream", stream,
+              *mini.arguments, "--runs", "runs", "--epochs", "1", *QUICK)  # fmt: skip
+    run = Path(f"runs/ucf101-split1/{stream}-own_network_of_a_test.tiny")
+    assert read_scores(run / "scores" / "test.safetensors").scores.shape == (4, 3, 1, 2)

@@ -1,0 +1,32 @@
+"""`twostream doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from twostream.console import json_option, print_json
+
+
+@click.command()
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    show_default=True,
+    help="Folder whose disk is looked at.",
+)
+@json_option
+def doctor(store: Path, as_json: bool) -> None:
+    """Say what works on this machine, and how to mend what does not."""
+    from twostream.diagnosis import examine
+
+    findings = examine(store)
+    if as_json:
+        print_json({"findings": findings})
+    else:
+        for finding in findings:
+            mark = "ok " if finding["ok"] else "-- "
+            cure = "" if finding["ok"] else f"\n       {finding['cure']}"
+            click.echo(f"{mark} {finding['what']}: {finding['found']}{cure}")

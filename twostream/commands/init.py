@@ -1,0 +1,194 @@
+"""`twostream init`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from twostream.console import json_option, print_json, progress, quiet_option
+from twostream.data.splits import DATASETS, SPLITS
+from twostream.errors import InputError, some_of
+from twostream.plugins import PlugIn
+from twostream.project import FILE_NAME, write_toml
+
+SHOWN = 5
+
+
+@click.command()
+@click.option(
+    "--dataset",
+    required=True,
+    type=PlugIn(DATASETS),
+    help="toy is generated; folder is one folder a class.",
+)
+@click.option("--videos", type=click.Path(path_type=Path), help="Folder of the videos.")
+@click.option(
+    "--annotations",
+    type=click.Path(path_type=Path),
+    help="Folder of the official lists. folder: own lists, or where to write them.",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    default=Path("store"),
+    show_default=True,
+    help="Folder for frames and flow.",
+)
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder for trained networks and scores.",
+)
+@click.option(
+    "--allow-missing",
+    is_flag=True,
+    help="Work with a part of the listed videos; every result counts the others.",
+)
+@click.option(
+    "--group-pattern",
+    metavar="REGEX",
+    help="folder: the group is what the parentheses match in a video's name, per class.",
+)
+@click.option(
+    "--group-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="folder: CSV with the videos in its first column ...",
+)
+@click.option("--group-column", default="group", show_default=True, help="... and groups in this.")
+@click.option(
+    "--test-fraction",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.3,
+    show_default=True,
+    help="folder: share of the test videos.",
+)
+@click.option(
+    "--min-videos",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="folder: leave out classes with fewer videos.",
+)
+@click.option("--force", is_flag=True, help="Replace an existing twostream.toml (and toy videos).")
+@quiet_option
+@json_option
+def init(quiet: bool, as_json: bool, **options: Any) -> None:
+    """Check a data set's lists against its videos and write the project file twostream.toml.
+
+    \b
+    twostream init --dataset ucf101 --videos UCF-101 --annotations ucfTrainTestlist
+    twostream init --dataset folder --videos clips --group-pattern '_(g[0-9]+)_'
+    twostream init --dataset toy
+    """
+    from twostream.data.inventory import take_inventory
+
+    if Path(FILE_NAME).exists() and not options["force"]:
+        raise InputError(f"{FILE_NAME} exists in this folder already; --force replaces it")
+    videos, annotations = _folders(options)
+    lines = []
+    if options["dataset"] == "toy":
+        _make_toy(videos, annotations, quiet=quiet)
+    elif options["dataset"] == "folder" and not (annotations / "classInd.txt").exists():
+        lines += _make_lists(videos, annotations, options)
+    report = take_inventory(options["dataset"], videos, annotations, store=options["store"])
+    missing = sum(split["missing"] for split in report["splits"])
+    if not missing or options["allow_missing"]:
+        _write_project(videos, annotations, options)
+        lines.append(f"wrote {FILE_NAME}; next: twostream extract-flow")
+    if as_json:
+        print_json(report)
+    else:
+        click.echo("\n".join([*_describe(report), *lines]))
+    if missing and not options["allow_missing"]:
+        raise InputError(
+            "videos are missing, so nothing was written; complete the folder, or give "
+            "--allow-missing to work with the ones that are there"
+        )
+
+
+def _folders(options: dict[str, Any]) -> tuple[Path, Path]:
+    """Folders of videos and lists; the toy data and a folder's lists have places of their own."""
+    toy = options["dataset"] == "toy"
+    videos = options["videos"] or (Path("toy/videos") if toy else None)
+    if videos is None:
+        raise click.UsageError("Missing option '--videos': the folder of the videos.")
+    annotations = options["annotations"]
+    if annotations is None and not toy and options["dataset"] != "folder":
+        raise click.UsageError("Missing option '--annotations': the folder of the official lists.")
+    return videos, annotations or (Path("toy/annotations") if toy else Path("annotations"))
+
+
+def _make_toy(videos: Path, annotations: Path, *, quiet: bool) -> None:
+    from twostream.data.toy import NUM_VIDEOS, generate, write_toy_lists
+
+    write_toy_lists(annotations)
+    for _ in progress(
+        generate(videos), total=NUM_VIDEOS, label="toy videos", unit="video", quiet=quiet
+    ):
+        pass
+
+
+def _make_lists(videos: Path, annotations: Path, options: dict[str, Any]) -> list[str]:
+    from flow_extract.find_videos import find_videos
+
+    from twostream.data.make_lists import groups_by_pattern, groups_from_csv, write_lists
+
+    lines = []
+    if options["group_pattern"]:
+        group_of = groups_by_pattern(options["group_pattern"])
+    elif options["group_file"]:
+        group_of = groups_from_csv(options["group_file"], column=options["group_column"])
+    else:
+        group_of = str
+        lines.append(
+            "each video counts as a scene of its own; if several show the same scene, give "
+            "--group-pattern or --group-file, or the accuracy will be too high"
+        )
+    left_out = write_lists(
+        annotations,
+        list(find_videos(videos, store=options["store"]).videos),
+        group_of=group_of,
+        test_fraction=options["test_fraction"],
+        min_videos=options["min_videos"],
+    )
+    lines.append(f"wrote lists of {len(SPLITS)} random splits to {annotations}")
+    if left_out:
+        lines.append(
+            f"left out {len(left_out)} classes ({sum(left_out.values())} videos) with "
+            f"fewer than {options['min_videos']} videos: {some_of(list(left_out))}"
+        )
+    return lines
+
+
+def _describe(report: dict[str, Any]) -> list[str]:
+    lines = [f"{report['dataset']}: {report['classes']} classes, {report['videos']:,} videos found"]
+    for split in report["splits"]:
+        lines.append(
+            f"  split {split['split']}: {split['train']:,} train, {split['test']:,} test; "
+            f"{split['missing']:,} of them missing"
+        )
+    for key, text in (("missing", "missing"), ("unlisted", "in no list"), ("ignored", "no videos")):
+        if report[key]:
+            lines.append(f"  {text}: {some_of(report[key], limit=SHOWN)}")
+    lines += [f"  refused: {name}: {reason}" for name, reason in report["refused"].items()]
+    return lines
+
+
+def _write_project(videos: Path, annotations: Path, options: dict[str, Any]) -> None:
+    paths = {
+        "videos": videos,
+        "annotations": annotations,
+        "store": options["store"],
+        "runs": options["runs"],
+    }
+    settings: dict[str, Any] = {"dataset": options["dataset"]}
+    settings |= {key: Path(os.path.relpath(path)).as_posix() for key, path in paths.items()}
+    if options["allow_missing"]:
+        settings["allow-missing"] = True
+    title = "Written by `twostream init`. Paths are relative to this file."
+    write_toml(Path(FILE_NAME), settings, title=title)

@@ -1,0 +1,88 @@
+"""Options that several commands share, in the same words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from twostream.console import ProjectOption
+from twostream.data.splits import DATASETS
+from twostream.errors import InputError
+from twostream.plugins import PlugIn
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def data_options(command: Command) -> Command:
+    """Add --dataset, --annotations, --split, --store and how strict to be about missing videos."""
+    for option in (
+        click.option("--use-damaged", is_flag=True, help="Take damaged videos too."),
+        click.option(
+            "--allow-missing",
+            is_flag=True,
+            help="Go on without listed videos that the store lacks; results count them.",
+        ),
+        click.option(
+            "--store",
+            cls=ProjectOption,
+            required=True,
+            type=FOLDER,
+            help="Folder of the frames and flow.",
+        ),
+        click.option("--split", type=int, default=1, show_default=True, help="Official split."),
+        click.option(
+            "--annotations",
+            cls=ProjectOption,
+            required=True,
+            type=FOLDER,
+            help="Folder of the data set's lists.",
+        ),
+        click.option(
+            "--dataset",
+            cls=ProjectOption,
+            required=True,
+            type=PlugIn(DATASETS),
+            help="Whose lists they are.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def compute_options(command: Command) -> Command:
+    """Add --device and --threads."""
+    for option in (
+        click.option(
+            "--threads",
+            type=click.IntRange(1),
+            default=os.cpu_count() or 1,
+            show_default="cores",
+            help="Loader threads.",
+        ),
+        click.option(
+            "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def find_device(name: str) -> str:
+    """Resolve `auto` to the best device here; refuse one that torch does not have."""
+    import torch
+
+    if name == "auto":
+        mps = torch.backends.mps.is_available()
+        return "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"--device {name} cannot be used: {reason}. Try --device cpu") from error
+    return name

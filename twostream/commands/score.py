@@ -1,0 +1,57 @@
+"""`twostream score`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from twostream.commands.options import compute_options, data_options, find_device
+from twostream.console import json_option, print_json, progress, quiet_option
+from twostream.inference.protocols import PROTOCOLS
+from twostream.plugins import PlugIn
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@data_options
+@click.option("--subset", type=click.Choice(["train", "test"]), default="test", show_default=True)
+@click.option(
+    "--protocol",
+    type=PlugIn(PROTOCOLS),
+    default="clips19",
+    show_default=True,
+    help="Views of a video.",
+)
+@click.option(
+    "--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Snippets that enter the network together.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Score file.  [default: RUN/scores/SUBSET-PROTOCOL.safetensors]",
+)
+@compute_options
+@quiet_option
+@json_option
+def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: Any) -> None:
+    """Score videos with the trained network of a RUN folder, under a named protocol."""
+    from twostream.inference.score_run import score_run
+
+    path = out or run / "scores" / f"{options['subset']}-{options['protocol']}.safetensors"
+    options["device"] = find_device(options["device"])
+    shape = score_run(run, path, bar=partial(progress, quiet=quiet), **options)
+    facts = dict(zip(("videos", "snippets", "crops", "classes"), shape, strict=True))
+    if as_json:
+        print_json({"file": str(path), **facts})
+    else:
+        click.echo(f"{path}: {', '.join(f'{count:,} {what}' for what, count in facts.items())}")

@@ -1,0 +1,61 @@
+"""Clips out of the store: one training sample, or all test views of one video."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flow_extract.store import StoreEntry
+from twostream.data.sampling import Starts, num_positions, random_in_segments, snippet_indices
+from twostream.data.stored import StoredVideo
+from twostream.inference.protocols import Protocol
+from twostream.transforms.clips import Clip, crop_and_resize
+from twostream.transforms.presets import Modality, augment
+
+
+def training_sample(
+    video: StoredVideo,
+    modality: Modality,
+    *,
+    num_segments: int,
+    size: int,
+    rng: np.random.Generator,
+) -> Clip:
+    """One random snippet of each segment, cropped and mirrored alike: uint8 (S, T, C, size, size).
+
+    T is 1 RGB frame with C = 3, or L flow pairs with C = 2 (u, v).
+    """
+    positions = num_positions(video.length, snippet_length=modality.snippet_length)
+    starts = random_in_segments(positions, num_segments, rng=rng)
+    clip = augment(read_snippets(video, modality, starts), modality, size=size, rng=rng)
+    return _channels_first(clip)
+
+
+def test_views(video: StoredVideo, modality: Modality, protocol: Protocol, *, size: int) -> Clip:
+    """All views of a video under a protocol: uint8 (S, R, T, C, size, size)."""
+    positions = num_positions(video.length, snippet_length=modality.snippet_length)
+    clip = read_snippets(video, modality, protocol.starts(positions, protocol.num_snippets))
+    boxes = protocol.boxes(*clip.shape[-3:-1])
+    views = np.stack([crop_and_resize(clip, box, size=size) for box in boxes], axis=1)
+    return _channels_first(views)
+
+
+def read_snippets(video: StoredVideo, modality: Modality, starts: Starts) -> Clip:
+    """Read the snippets that begin at `starts`: uint8 (S, T, H, W, C), each frame decoded once."""
+    indices = snippet_indices(starts, snippet_length=modality.snippet_length, length=video.length)
+    entry = StoreEntry(video.path)
+    if modality.name == "rgb":
+        distinct, places = np.unique(indices, return_inverse=True)
+        return entry.read_rgb(distinct.tolist())[places.reshape(indices.shape)]
+    return np.stack([_read_stack(entry, stack) for stack in indices])
+
+
+def _read_stack(entry: StoreEntry, stack: NDArray[np.int64]) -> Clip:
+    """One read of neighbouring pairs; where the video ends early its last pair repeats."""
+    first = int(stack[0])
+    pairs = entry.read_flow(first, int(stack[-1]) - first + 1)
+    return pairs[stack - first]
+
+
+def _channels_first(clip: Clip) -> Clip:
+    return np.ascontiguousarray(np.moveaxis(clip, -1, -3))

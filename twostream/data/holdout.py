@@ -1,0 +1,52 @@
+"""Parting videos in two so that no scene, film or source stands on both sides."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from twostream.data.records import VideoRecord
+from twostream.errors import InputError
+
+
+def hold_out(
+    records: Sequence[VideoRecord], *, fraction: float, rng: np.random.Generator
+) -> tuple[list[VideoRecord], list[VideoRecord]]:
+    """Part `records` into (kept, held out), whole groups at a time, class by class.
+
+    Groups are drawn at random until `fraction` of a class (at least one video) is held out; a
+    group that would take the last video of any class from the kept side stays there. A class with
+    one group only is thus never held out.
+
+    Raises:
+        InputError: no group can be held out at all.
+    """
+    members: dict[str, list[VideoRecord]] = defaultdict(list)
+    for record in records:
+        members[record.group].append(record)
+    kept = Counter(record.label for record in records)
+    held: Counter[int] = Counter()
+    held_groups: set[str] = set()
+    for label in sorted(kept):
+        wanted = max(1, round(fraction * (kept[label] + held[label])))
+        groups = sorted({record.group for record in records if record.label == label})
+        for index in rng.permutation(len(groups)):
+            if held[label] >= wanted:
+                break
+            group = groups[index]
+            taken = Counter(record.label for record in members[group])
+            if group not in held_groups and all(kept[c] > n for c, n in taken.items()):
+                held_groups.add(group)
+                kept -= taken
+                held += taken
+    if not held_groups:
+        raise InputError(
+            f"no hold-out is possible: each class of these {len(records)} videos has one group "
+            "only. Add videos from other scenes, or give --select test"
+        )
+    return (
+        [record for record in records if record.group not in held_groups],
+        [record for record in records if record.group in held_groups],
+    )

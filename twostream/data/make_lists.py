@@ -1,0 +1,121 @@
+"""List files for a folder of one's own videos: one folder a class, three grouped random splits."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from twostream.data.holdout import hold_out
+from twostream.data.records import VideoRecord
+from twostream.data.splits import SPLITS
+from twostream.errors import InputError, some_of
+from twostream.files import read_text, write_text
+
+GroupOf = Callable[[str], str]
+
+
+def write_lists(
+    annotations: Path,
+    names: Sequence[str],
+    *,
+    group_of: GroupOf,
+    test_fraction: float,
+    min_videos: int = 1,
+) -> dict[str, int]:
+    """Write UCF101's list files and `groups.csv` for videos named `class/...`.
+
+    Splits 1 to 3 are drawn at random, whole groups at a time; the same names give the same lists.
+
+    Args:
+        names: video names; what stands before the first `/` is the class.
+        min_videos: classes with fewer videos are left out.
+
+    Returns:
+        Class -> number of videos, of the classes that were left out.
+
+    Raises:
+        InputError: a video without class folder, fewer than two classes, or no split is possible.
+    """
+    loose = [name for name in names if "/" not in name]
+    if loose:
+        raise InputError(f"videos must lie in one folder a class; these do not: {some_of(loose)}")
+    sizes = Counter(name.partition("/")[0] for name in names)
+    left_out = {name: count for name, count in sorted(sizes.items()) if count < min_videos}
+    class_names = sorted(set(sizes) - set(left_out))
+    if len(class_names) < 2:
+        raise InputError(
+            f"{len(class_names)} classes with {min_videos} or more videos; at least 2 "
+            "are needed to tell apart"
+        )
+    records = [
+        VideoRecord(name, class_names.index(folder), group_of(name))
+        for name in sorted(names)
+        if (folder := name.partition("/")[0]) not in left_out
+    ]
+    _write(annotations / "classInd.txt", (f"{i} {n}" for i, n in enumerate(class_names, start=1)))
+    groups = io.StringIO()
+    csv.writer(groups, lineterminator="\n").writerows((r.name, r.group) for r in records)
+    write_text(annotations / "groups.csv", groups.getvalue())
+    for split in SPLITS:
+        rng = np.random.default_rng(split)
+        train, test = hold_out(records, fraction=test_fraction, rng=rng)
+        _write(
+            annotations / f"trainlist{split:02d}.txt", (f"{r.name} {r.label + 1}" for r in train)
+        )
+        _write(annotations / f"testlist{split:02d}.txt", (r.name for r in test))
+    return left_out
+
+
+def groups_by_pattern(pattern: str) -> GroupOf:
+    """Take the group from the name: what the parentheses of a regular expression match.
+
+    `_(g\\d+)_` turns `Biking/v_Biking_g01_c04` into group `Biking/g01`: groups are per class.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise InputError(
+            f"--group-pattern {pattern!r} is not a regular expression: {error}"
+        ) from None
+    if not expression.groups:
+        raise InputError(f"--group-pattern {pattern!r} needs parentheses around the group's name")
+
+    def group_of(name: str) -> str:
+        found = expression.search(name)
+        if not found:
+            raise InputError(f"--group-pattern {pattern!r} does not match the video {name!r}")
+        return f"{name.partition('/')[0]}/{found[1]}"
+
+    return group_of
+
+
+def groups_from_csv(path: Path, *, column: str) -> GroupOf:
+    """Take the group from a CSV file with a header: first column the video, `column` the group.
+
+    Suffixes of the videos do not matter. Groups are over all classes: a source may serve several.
+    """
+    rows = list(csv.DictReader(read_text(path).splitlines()))
+    if not rows or column not in rows[0]:
+        raise InputError(
+            f"{path}: no column {column!r}; it has {', '.join(rows[0] if rows else [])}"
+        )
+    groups = {
+        str(PurePosixPath(next(iter(row.values()))).with_suffix("")): row[column] for row in rows
+    }
+
+    def group_of(name: str) -> str:
+        if name not in groups:
+            raise InputError(f"{path}: no row for the video {name!r}")
+        return groups[name]
+
+    return group_of
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    write_text(path, "".join(f"{line}\n" for line in lines))

@@ -1,0 +1,162 @@
+"""The official lists of each data set, read into records; one reader a data set.
+
+A reader is `(annotations: folder, *, split: int) -> Split`. What it reads is checked line by line:
+an unknown class, a doubled video, a video in both train and test end with file and line.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from twostream.data.records import Split, VideoRecord
+from twostream.errors import InputError
+from twostream.files import read_text
+
+SPLITS = (1, 2, 3)
+HMDB51_MARKS = {"1": "train", "2": "test"}  # 0: in neither
+
+Listed = tuple[str, str, VideoRecord]  # where it stands (file:line), subset, record
+
+
+def read_ucf101(annotations: Path, *, split: int) -> Split:
+    """Read `classInd.txt`, `trainlist0K.txt` and `testlist0K.txt` (Soomro et al., 2012).
+
+    The group is `g01` to `g25` of the file name, class by class: one group shows one scene.
+    """
+    return _read_class_lists(annotations, split=split, group_of=_ucf101_group)
+
+
+def read_folder(annotations: Path, *, split: int) -> Split:
+    """Read a data set of one's own: UCF101's list files, and groups from `groups.csv` if there.
+
+    `groups.csv` has the lines `name,group`. A video without a group is a group of its own.
+    """
+    groups = _read_groups(annotations / "groups.csv")
+    return _read_class_lists(annotations, split=split, group_of=lambda n: groups.get(n, n))
+
+
+def read_hmdb51(annotations: Path, *, split: int) -> Split:
+    """Read the 51 files `<class>_test_split<K>.txt`: video, then 1 train, 2 test or 0 unused.
+
+    Classes are numbered alphabetically, as the field does. The group is the source film, the part
+    of the file name before the class (Kuehne et al., ICCV 2011).
+    """
+    ending = f"_test_split{split}.txt"
+    files = sorted(annotations.glob(f"*{ending}"))
+    class_names = tuple(file.name.removesuffix(ending) for file in files)
+    if not files:
+        raise InputError(f"{annotations}: no file *{ending}; HMDB51 has one for each class")
+    listed: list[Listed] = []
+    for label, (class_name, file) in enumerate(zip(class_names, files, strict=True)):
+        for where, (video, mark) in _rows(file, r"(.+?)\s+([012])", "video, then 0, 1 or 2"):
+            if mark in HMDB51_MARKS:
+                name = _video_name(f"{class_name}/{video}", where=where)
+                film = video.partition(f"_{class_name}_")[0]
+                listed.append((where, HMDB51_MARKS[mark], VideoRecord(name, label, group=film)))
+    return _split(class_names, listed, where=annotations)
+
+
+DATASETS: dict[str, Callable[..., Split]] = {
+    "ucf101": read_ucf101,
+    "hmdb51": read_hmdb51,
+    "folder": read_folder,
+    "toy": read_ucf101,
+}
+
+
+def read_split(reader: Callable[..., Split], annotations: Path, *, split: int) -> Split:
+    """Call a reader, after the checks that all data sets share."""
+    if split not in SPLITS:
+        raise InputError(f"no split {split}; allowed: {', '.join(map(str, SPLITS))}")
+    if not annotations.is_dir():
+        raise InputError(f"{annotations}: no such folder; --annotations is the folder of the lists")
+    return reader(annotations, split=split)
+
+
+def _read_class_lists(annotations: Path, *, split: int, group_of: Callable[[str], str]) -> Split:
+    class_names = _read_classes(annotations / "classInd.txt")
+    labels = {name.casefold(): label for label, name in enumerate(class_names)}
+    listed: list[Listed] = []
+    for subset in ("train", "test"):
+        file = annotations / f"{subset}list{split:02d}.txt"
+        for where, (video, number) in _rows(file, r"(.+?)(?:\s+(\d+))?", "Class/video [number]"):
+            name = _video_name(video, where=where)
+            folder, slash, _ = name.partition("/")
+            label = labels.get(folder.casefold())
+            if label is None or not slash:
+                raise InputError(f"{where}: {video!r} is not below a class of classInd.txt")
+            if number and int(number) != label + 1:
+                raise InputError(
+                    f"{where}: class number {number}, but {class_names[label]} is "
+                    f"{label + 1} in classInd.txt (both count from 1)"
+                )
+            listed.append((where, subset, VideoRecord(name, label, group_of(name))))
+    return _split(class_names, listed, where=annotations)
+
+
+def _read_classes(path: Path) -> tuple[str, ...]:
+    names: list[str] = []
+    for where, (number, name) in _rows(path, r"(\d+)\s+(.+)", "number, then class name"):
+        if int(number) != len(names) + 1:
+            raise InputError(f"{where}: class number {number}; expected {len(names) + 1}")
+        if name in names:
+            raise InputError(f"{where}: class {name} stands there twice")
+        names.append(name)
+    return tuple(names)
+
+
+def _read_groups(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    groups = {}
+    for number, row in enumerate(csv.reader(read_text(path).splitlines()), start=1):
+        if len(row) != 2:
+            raise InputError(f"{path}:{number}: {len(row)} columns; expected name,group")
+        groups[row[0]] = row[1]
+    return groups
+
+
+def _ucf101_group(name: str) -> str:
+    scene = re.search(r"_(g\d+)_c\d+$", name)
+    return f"{name.partition('/')[0]}_{scene[1]}" if scene else name
+
+
+def _video_name(listed: str, *, where: str) -> str:
+    path = PurePosixPath(listed)
+    if path.is_absolute() or ".." in path.parts:
+        raise InputError(
+            f"{where}: {listed!r} leads out of the video folder; no '/' first, no '..'"
+        )
+    return str(path.with_suffix(""))
+
+
+def _rows(path: Path, pattern: str, expected: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Where each row of a list file stands ("file:line"), and its columns; blank lines aside."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such list file; is --annotations the right folder?")
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        row = re.fullmatch(pattern, line.strip())
+        if row:
+            yield f"{path}:{number}", row.groups()
+        elif line.strip():
+            raise InputError(f"{path}:{number}: {line.strip()!r}; expected: {expected}")
+
+
+def _split(class_names: tuple[str, ...], listed: list[Listed], *, where: Path) -> Split:
+    first: dict[str, str] = {}
+    subsets: dict[str, list[VideoRecord]] = {"train": [], "test": []}
+    for line, subset, record in listed:
+        if record.name in first:
+            raise InputError(
+                f"{line}: {record.name} is listed already, at {first[record.name]}; "
+                "a video belongs once in either train or test"
+            )
+        first[record.name] = line
+        subsets[subset].append(record)
+    for subset, records in subsets.items():
+        if not records:
+            raise InputError(f"{where}: the {subset} list is empty")
+    return Split(class_names, tuple(subsets["train"]), tuple(subsets["test"]))

@@ -1,0 +1,132 @@
+"""Joining a data set's records with what the store holds; nothing is left out in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flow_extract.store import scan_store
+from twostream.data.records import VideoRecord
+from twostream.errors import InputError, some_of
+from twostream.transforms.presets import Modality
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVideo:
+    """A record whose frames and flow can be read.
+
+    Attributes:
+        path: its file in the store.
+        length: frames, or flow pairs, that the stream at hand can use; at least 1.
+    """
+
+    record: VideoRecord
+    path: Path
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Result of a join: the usable videos in list order, and the others with the reason."""
+
+    videos: list[StoredVideo]
+    missing: dict[str, str]
+    flow: dict[str, Any]
+
+
+def match_names(listed: Sequence[str], available: Sequence[str]) -> dict[str, str]:
+    """Find each listed name among the available ones: exactly, else without regard to case.
+
+    UCF101 spells one class HandstandPushups in folders and HandStandPushups in file names, and
+    copies of it differ in which; so case may be ignored where that leaves one candidate.
+
+    Returns:
+        listed name -> available name, for those that were found.
+    """
+    exact = set(available)
+    folded: dict[str, list[str]] = {}
+    for name in available:
+        folded.setdefault(name.casefold(), []).append(name)
+    found = {}
+    for name in listed:
+        candidates = [name] if name in exact else folded.get(name.casefold(), [])
+        if len(candidates) > 1:
+            raise InputError(
+                f"{name} could be any of {some_of(candidates)}, which differ in case "
+                "only; rename all but one"
+            )
+        if candidates:
+            found[name] = candidates[0]
+    return found
+
+
+def join_store(
+    records: Sequence[VideoRecord],
+    store: Path,
+    *,
+    modality: Modality,
+    allow_missing: bool = False,
+    use_damaged: bool = False,
+) -> Joined:
+    """Find the records in the store, by name.
+
+    Raises:
+        InputError: videos are missing (unless allowed) or there is none at all; or the store's
+            files were made with different settings.
+    """
+    headers = scan_store(store)
+    found = match_names([record.name for record in records], list(headers))
+    videos, missing, settings = [], {}, {}
+    for record in records:
+        header = headers[found[record.name]] if record.name in found else None
+        reason = _why_not(header, modality=modality, use_damaged=use_damaged)
+        if header is None or reason:
+            missing[record.name] = reason or "not extracted"
+            continue
+        path = store / f"{found[record.name]}.safetensors"
+        videos.append(StoredVideo(record, path, _length(header, modality)))
+        settings[header["settings_hash"]] = header
+    if missing and (not videos or not allow_missing):
+        raise InputError(_explain(missing, total=len(records), store=store))
+    return Joined(videos, missing, flow=_shared_settings(list(settings.values()), store=store))
+
+
+def _explain(missing: Mapping[str, str], *, total: int, store: Path) -> str:
+    named = some_of([f"{name} ({reason})" for name, reason in missing.items()], limit=3)
+    if len(missing) == total:
+        return (
+            f"none of the {total:,} listed videos can be used from {store}: {named}. "
+            "Run `twostream extract-flow` first"
+        )
+    return (
+        f"{len(missing):,} of {total:,} listed videos cannot be used: {named}. Run `twostream "
+        "extract-flow`, or give --allow-missing to go on without them (results will count them)"
+    )
+
+
+def _why_not(
+    header: Mapping[str, Any] | None, *, modality: Modality, use_damaged: bool
+) -> str | None:
+    if header is None:
+        return "not extracted"
+    if header["status"] == "damaged" and not use_damaged:
+        return f"damaged: {header['reason']}; --use-damaged takes it as it is"
+    if _length(header, modality) < 1:
+        return "has 1 frame, so no flow"
+    return None
+
+
+def _length(header: Mapping[str, Any], modality: Modality) -> int:
+    return int(header["counts"]["frames" if modality.name == "rgb" else "flows"])
+
+
+def _shared_settings(headers: Sequence[Mapping[str, Any]], *, store: Path) -> dict[str, Any]:
+    if len(headers) > 1:
+        methods = ", ".join(str(header["method"]) for header in headers)
+        raise InputError(
+            f"{store} mixes videos of {len(headers)} settings (methods {methods}); "
+            "run `twostream extract-flow` to make them alike"
+        )
+    return {"method": headers[0]["method"], "bound": headers[0]["quantiser"]["bound"]}

@@ -1,0 +1,102 @@
+"""Toy data in UCF101's layout: nine classes, three colours times three motions.
+
+The colour leaves no trace in the flow (all tints have the same brightness), the motion none in a
+single frame (every clip shows random texture at a random angle). So either stream alone can be
+right once in three, and only their fusion can tell the nine classes apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from flow_extract.synthetic import rotation, smooth_texture, translation, warp
+from twostream.data.splits import SPLITS
+from twostream.files import atomic_path, write_text
+
+# Red, green, blue; 0.299 r + 0.587 g + 0.114 b = 1 in each, so grey frames look alike.
+TINTS = {"Red": (1.8, 0.659, 0.659), "Green": (0.503, 1.35, 0.503), "Blue": (0.845, 0.845, 2.204)}
+MOTIONS = ("Horizontal", "Vertical", "Rotation")
+CLASSES = [f"{tint}{motion}" for tint in sorted(TINTS) for motion in sorted(MOTIONS)]
+NUM_GROUPS = 36
+TEST_GROUPS = NUM_GROUPS // len(SPLITS)
+NUM_VIDEOS = len(CLASSES) * NUM_GROUPS
+SIDE, NUM_FRAMES = 96, 24
+
+
+def write_toy_lists(annotations: Path) -> None:
+    """Write `classInd.txt` and the lists of three splits; each tests other 12 of 36 groups."""
+    numbered = [f"{number} {name}\n" for number, name in enumerate(CLASSES, start=1)]
+    write_text(annotations / "classInd.txt", "".join(numbered))
+    for split in SPLITS:
+        tested = range((split - 1) * TEST_GROUPS + 1, split * TEST_GROUPS + 1)
+        train, test = "", ""
+        for label, name in enumerate(CLASSES):
+            for group in range(1, NUM_GROUPS + 1):
+                if group in tested:
+                    test += f"{_video(name, group)}\n"
+                else:
+                    train += f"{_video(name, group)} {label + 1}\n"
+        write_text(annotations / f"trainlist{split:02d}.txt", train)
+        write_text(annotations / f"testlist{split:02d}.txt", test)
+
+
+def generate(videos: Path) -> Iterator[Path]:
+    """Write the 324 videos, 24 frames of 96 x 96 at 25 frames a second; yield each as it is done.
+
+    The same code gives the same videos. Those that are there already are kept.
+    """
+    for label, name in enumerate(CLASSES):
+        for group in range(1, NUM_GROUPS + 1):
+            path = videos / _video(name, group)
+            if not path.exists():
+                _write_video(path, make_clip(name, rng=np.random.default_rng((label, group))))
+            yield path
+
+
+def make_clip(name: str, *, rng: np.random.Generator) -> np.ndarray:
+    """Film one class: uint8 (24, 96, 96, 3) RGB, with camera jitter, changing light and noise."""
+    tint = next(tint for tint in TINTS if name.startswith(tint))
+    # The texture is larger than the frame, so that no border of it comes into view.
+    texture = 20 + 95 * smooth_texture((2 * SIDE, 2 * SIDE), rng=rng)
+    motion = np.vstack([rotation(rng.uniform(0, 360), centre=(SIDE, SIDE)), [0, 0, 1]])
+    step = np.vstack([_step(name.removeprefix(tint), rng=rng), [0, 0, 1]])
+    light = 1 + 0.1 * np.sin(rng.uniform(0, 6) + rng.uniform(0.1, 0.4) * np.arange(NUM_FRAMES))
+    frames = []
+    for brightness in light:
+        jitter = translation(*rng.normal(0, 0.3, size=2))
+        grey = warp(texture, jitter @ motion)[SIDE // 2 : -SIDE // 2, SIDE // 2 : -SIDE // 2]
+        noise = rng.normal(0, 2, size=(SIDE, SIDE, 3))
+        frames.append(brightness * grey[..., None] * np.array(TINTS[tint]) + noise)
+        motion = step @ motion
+    return np.rint(np.clip(frames, 0, 255)).astype(np.uint8)
+
+
+def _step(motion: str, *, rng: np.random.Generator) -> np.ndarray:
+    """Motion from one frame to the next; its sense, and so the sign of the flow, is random."""
+    pixels = rng.uniform(0.8, 2.2) * rng.choice([-1, 1])
+    if motion == "Rotation":
+        return rotation(1.5 * pixels, centre=(SIDE, SIDE))
+    return translation(pixels, 0) if motion == "Horizontal" else translation(0, pixels)
+
+
+def _video(name: str, group: int) -> str:
+    return f"{name}/v_{name}_g{group:02d}_c01.avi"
+
+
+def _write_video(path: Path, frames: np.ndarray) -> None:
+    """Motion JPEG in AVI: OpenCV writes it everywhere, without FFmpeg's encoders."""
+    import cv2
+
+    with atomic_path(path) as temporary:
+        unfinished = temporary.with_name(f"{temporary.name}.avi")
+        codec = cv2.VideoWriter.fourcc(*"MJPG")
+        writer = cv2.VideoWriter(str(unfinished), codec, 25, frames.shape[2:0:-1])
+        if not writer.isOpened():
+            raise OSError(f"OpenCV cannot write {path}")
+        for frame in frames:
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        writer.release()
+        unfinished.rename(temporary)

@@ -1,0 +1,114 @@
+"""What works on this machine: one small function a question."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flow_extract.methods import FLOW_METHODS
+from twostream.versions import library_version, tool_version
+
+LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "click", "safetensors")
+OPENCV_BUILDS = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+
+
+def examine(folder: Path) -> list[dict[str, Any]]:
+    """Findings about versions, devices, libraries, flow methods and the disk of `folder`.
+
+    Each is a dict of JSON values: `what`, `found`, `ok`, and `cure` where it is not ok.
+    """
+    return [
+        _finding(
+            "twostream",
+            f"{tool_version()}, Python {platform.python_version()}, "
+            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        ),
+        _finding("libraries", ", ".join(f"{name} {library_version(name)}" for name in LIBRARIES)),
+        *_torch(),
+        _torchvision(),
+        *_opencv(),
+        *_flow_methods(),
+        _disk(folder),
+    ]
+
+
+def _finding(what: str, found: str, *, ok: bool = True, cure: str = "") -> dict[str, Any]:
+    return {"what": what, "found": found, "ok": ok, "cure": cure}
+
+
+def _torch() -> Iterator[dict[str, Any]]:
+    import torch
+
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            card = torch.cuda.get_device_properties(index)
+            yield _finding(f"GPU {index}", f"{card.name}, {card.total_memory / 2**30:.0f} GiB")
+    elif torch.backends.mps.is_available():
+        yield _finding("GPU", "Apple silicon (mps)")
+    else:
+        cure = "training on the CPU works, slowly; a GPU needs its driver and a CUDA build of torch"
+        yield _finding("GPU", "none that torch can use", ok=False, cure=cure)
+
+
+def _torchvision() -> dict[str, Any]:
+    from twostream.vision import has_operators
+
+    found = "loaded" if has_operators else "absent (usual beside a CPU build of torch)"
+    return _finding("torchvision's compiled operators", f"{found}; nothing here needs them")
+
+
+def _opencv() -> Iterator[dict[str, Any]]:
+    builds = [name for name in OPENCV_BUILDS if library_version(name) != "absent"]
+    try:
+        import cv2
+    except ImportError as error:
+        cure = "pip install --force-reinstall opencv-python-headless (needs no system libraries)"
+        yield _finding("OpenCV", f"cannot be imported: {error}", ok=False, cure=cure)
+        return
+    found = f"{cv2.__version__} ({', '.join(builds) or 'of unknown origin'})"
+    cure = f"they overwrite each other's files: pip uninstall {' '.join(builds)}, then install one"
+    yield _finding("OpenCV", found, ok=len(builds) < 2, cure=cure)
+    reads = any(
+        line.split()[:2] == ["FFMPEG:", "YES"] for line in cv2.getBuildInformation().splitlines()
+    )
+    yield _finding(
+        "OpenCV reads videos by FFmpeg",
+        "yes" if reads else "no",
+        ok=reads,
+        cure="install opencv-python or opencv-python-headless by pip",
+    )
+
+
+def _flow_methods() -> Iterator[dict[str, Any]]:
+    """Try each method on two small frames: what is promised here has just worked."""
+    import numpy as np
+
+    frames = np.zeros((2, 64, 64, 3), dtype=np.uint8)
+    for name, make in FLOW_METHODS.items():
+        try:
+            make()(frames)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
+            cure = "see OpenCV above"
+            yield _finding(f"flow method {name}", f"fails: {error}", ok=False, cure=cure)
+        else:
+            yield _finding(f"flow method {name}", "works")
+
+
+def _disk(folder: Path) -> dict[str, Any]:
+    existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    return _finding(
+        f"disk of {existing}",
+        f"{free:,.0f} GiB free",
+        ok=free > 10,
+        cure="UCF101's frames and flow need about 100 GiB at full size",
+    )

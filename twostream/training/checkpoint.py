@@ -1,0 +1,107 @@
+"""Checkpoints: a folder with `weights.safetensors` and, to go on training, `state.pt`."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from twostream.errors import InputError
+from twostream.files import atomic_folder, restore_folder, sha256_file
+
+WEIGHTS, STATE = "weights.safetensors", "state.pt"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkCard:
+    """All that is needed to build a network again and to use it rightly; kept with its weights.
+
+    Attributes:
+        model: name in MODELS, or `module:function`.
+        stream: `spatial` or `motion`.
+        class_names: position = label.
+        num_segments, consensus: as trained.
+        input_size: side of the square input, pixels.
+        epoch: from 0. selected_on: `val` or `test`, the videos that chose this epoch.
+        flow: method and bound of the flow it saw; empty for `spatial`.
+    """
+
+    model: str
+    stream: str
+    class_names: tuple[str, ...]
+    num_segments: int
+    consensus: str
+    input_size: int
+    epoch: int
+    selected_on: str
+    flow: dict[str, Any]
+
+
+def save_checkpoint(
+    folder: Path, network: nn.Module, card: NetworkCard, state: dict[str, Any]
+) -> None:
+    """Replace the checkpoint in `folder` as a whole.
+
+    Args:
+        state: plain values, tensors, lists and dicts only, as `weights_only` loading allows.
+    """
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    with atomic_folder(folder) as new:
+        header = {"twostream": json.dumps(asdict(card), sort_keys=True)}
+        safetensors.torch.save_file(tensors, new / WEIGHTS, metadata=header)
+        torch.save({**state, "weights_sha256": sha256_file(new / WEIGHTS)}, new / STATE)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a whole checkpoint is there (after mending what a crash may have left)."""
+    restore_folder(folder)
+    return (folder / WEIGHTS).is_file()
+
+
+def read_card(folder: Path) -> NetworkCard:
+    """The card of the network in `folder`."""
+    path = folder / WEIGHTS
+    try:
+        with safe_open(path, framework="numpy") as weights:
+            card = json.loads((weights.metadata() or {})["twostream"])
+            return NetworkCard(**{**card, "class_names": tuple(card["class_names"])})
+    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"{path}: no weights of a twostream run can be read there ({error})"
+        ) from error
+
+
+def load_weights(folder: Path, network: nn.Module) -> None:
+    """Load the weights of `folder` into a network built for them."""
+    path = folder / WEIGHTS
+    try:
+        network.load_state_dict(safetensors.torch.load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(f"{path}: the weights do not fit the network: {error}") from error
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """The training state that belongs to the weights of `folder`.
+
+    Raises:
+        InputError: unreadable, or not saved together with these weights.
+    """
+    path = folder / STATE
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{path}: cannot be read ({reason}); --restart begins anew") from error
+    if state["weights_sha256"] != sha256_file(folder / WEIGHTS):
+        raise InputError(
+            f"{folder}: weights and state do not belong together, or one is damaged; "
+            "--restart begins anew"
+        )
+    return state

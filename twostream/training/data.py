@@ -1,0 +1,74 @@
+"""The videos of a run: what to learn from, what to select the epoch on, what to test on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twostream import plugins
+from twostream.data.holdout import hold_out
+from twostream.data.records import VideoRecord
+from twostream.data.splits import DATASETS, read_split
+from twostream.data.stored import Joined, join_store
+from twostream.errors import InputError
+from twostream.training.run_folder import TrainOptions
+from twostream.transforms.presets import MODALITIES
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """Videos of a run; `val` are those whose top-1 selects the epoch (the test ones on request)."""
+
+    class_names: tuple[str, ...]
+    train: Joined
+    val: Joined
+    test: Joined
+
+    @property
+    def flow(self) -> dict[str, Any]:
+        """Method and bound of the flow, the same for all videos."""
+        return self.train.flow
+
+
+def gather(options: TrainOptions) -> RunData:
+    """Read the lists and join them with the store.
+
+    The hold-out is drawn from the videos at hand, whole groups at a time, and depends on the split
+    alone: both streams of a split select on the same videos.
+
+    Raises:
+        InputError: wrong lists, or videos missing without --allow-missing.
+    """
+    split = read_split(
+        plugins.load(options.dataset, DATASETS), Path(options.annotations), split=options.split
+    )
+    train, test = (
+        join_store(
+            split.subset(subset),
+            Path(options.store),
+            modality=MODALITIES[options.stream],
+            allow_missing=options.allow_missing,
+            use_damaged=options.use_damaged,
+        )
+        for subset in ("train", "test")
+    )
+    if train.flow != test.flow:
+        raise InputError(
+            f"{options.store} holds train and test videos of different flow settings; "
+            "run `twostream extract-flow` to make them alike"
+        )
+    if options.select == "test":
+        return RunData(split.class_names, train, val=test, test=test)
+    records = [video.record for video in train.videos]
+    rng = np.random.default_rng(options.split)
+    kept, held = hold_out(records, fraction=options.val_fraction, rng=rng)
+    return RunData(split.class_names, _only(train, kept), _only(train, held), test)
+
+
+def _only(joined: Joined, records: Sequence[VideoRecord]) -> Joined:
+    names = {record.name for record in records}
+    return replace(joined, videos=[v for v in joined.videos if v.record.name in names])

@@ -1,0 +1,134 @@
+"""One epoch of training, and the logits of a list of videos. No files, no options."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from fusion.metrics import top_k_correct
+
+Batches = Iterable[tuple[Tensor, Sequence[int]]]  # clips (N, S, T, C, H, W) and video indices
+
+
+class NotFiniteError(ArithmeticError):
+    """The loss became infinite or not a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochStats:
+    """What one pass over some videos gave.
+
+    Attributes:
+        top1, top5: correctly recognised videos, of `videos`.
+        loss: mean cross-entropy of a video, natural logarithm.
+        batch_time, data_time: mean seconds of a batch, and of waiting for its data.
+    """
+
+    videos: int
+    top1: int
+    top5: int
+    loss: float
+    batch_time: float
+    data_time: float
+
+
+def train_one_epoch(
+    network: nn.Module,
+    batches: Batches,
+    *,
+    labels: Tensor,
+    consensus: Callable[[Tensor], Tensor],
+    optimizer: Optimizer,
+    device: torch.device,
+) -> EpochStats:
+    """Train on every batch once: cross-entropy of the consensus of the segments.
+
+    Raises:
+        NotFiniteError: the loss of a batch is not finite; the weights are those before it.
+    """
+    network.train()
+    times: list[tuple[float, float]] = []
+    losses: list[float] = []
+    outputs: list[Tensor] = []
+    targets: list[Tensor] = []
+    start = time.perf_counter()
+    for clips, indices in batches:
+        loaded = time.perf_counter()
+        target = labels[list(indices)].to(device)
+        logits = consensus(network(clips.to(device, non_blocking=True)))
+        loss = F.cross_entropy(logits, target)
+        if not torch.isfinite(loss):
+            raise NotFiniteError(f"the loss of batch {len(times) + 1} is {loss.item()}")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item() * len(indices))  # waits for the device: times are true after it
+        outputs.append(logits.detach().float().cpu())
+        targets.append(target.cpu())
+        end = time.perf_counter()
+        times.append((end - start, loaded - start))
+        start = end
+    scores, truth = torch.cat(outputs).numpy(), torch.cat(targets).numpy()
+    return _stats(scores, truth, loss=sum(losses) / len(truth), times=times)
+
+
+def predict(
+    network: nn.Module, batches: Batches, *, device: torch.device, snippets_at_once: int
+) -> Iterator[tuple[Sequence[int], NDArray[np.float32]]]:
+    """Yield video indices and segment logits (N, S, classes) of each batch.
+
+    Args:
+        snippets_at_once: how many snippets enter the network together, however many views a video
+            has: it bounds the memory.
+    """
+    network.eval()
+    for clips, indices in batches:
+        snippets = clips.reshape(-1, 1, *clips.shape[2:])
+        with torch.inference_mode():
+            logits = torch.cat(
+                [network(part.to(device)).cpu() for part in snippets.split(snippets_at_once)]
+            )
+        yield indices, logits.float().reshape(*clips.shape[:2], -1).numpy()
+
+
+def evaluate(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], *, seconds: float
+) -> EpochStats:
+    """Statistics of videos from their logits (V, S, classes): the segments' mean decides.
+
+    `batch_time` is the share of one video in `seconds`.
+
+    Raises:
+        NotFiniteError: the network's weights or outputs are no longer finite.
+    """
+    scores = logits.mean(axis=1)
+    loss = F.cross_entropy(torch.from_numpy(scores), torch.from_numpy(labels)).item()
+    if not np.isfinite(loss):
+        raise NotFiniteError(f"the validation loss is {loss}")
+    return _stats(scores, labels, loss=loss, times=[(seconds / len(labels), 0.0)])
+
+
+def _stats(
+    scores: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    loss: float,
+    times: Sequence[tuple[float, float]],
+) -> EpochStats:
+    batch_time, data_time = np.mean(times, axis=0).tolist()
+    return EpochStats(
+        videos=len(labels),
+        top1=top_k_correct(scores, labels, 1),
+        top5=top_k_correct(scores, labels, 5),
+        loss=loss,
+        batch_time=batch_time,
+        data_time=data_time,
+    )

@@ -1,0 +1,74 @@
+"""The options of a run, and the folder that belongs to them alone."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from twostream.errors import InputError
+from twostream.files import read_text
+from twostream.project import write_toml
+
+# What may differ when a run is taken up again: it does not change what has been learnt.
+FREE_ON_RESUME = ("epochs", "annotations", "store", "runs", "protocol", "threads", "device")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """The options of `twostream train`, resolved; `config.toml` in the run folder holds them."""
+
+    stream: str
+    model: str
+    dataset: str
+    annotations: str
+    split: int
+    store: str
+    runs: str
+    name: str
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+    num_segments: int
+    consensus: str
+    input_size: int
+    weights: str
+    select: str
+    select_by: str
+    val_fraction: float
+    val_protocol: str
+    protocol: str
+    seed: int
+    threads: int
+    device: str
+    allow_missing: bool
+    use_damaged: bool
+
+    @property
+    def folder(self) -> Path:
+        """`<runs>/<dataset>-split<K>/<stream>-<model>`, or the name that was given instead."""
+        return Path(self.runs) / f"{self.dataset}-split{self.split}" / self.name
+
+
+def claim_folder(options: TrainOptions) -> None:
+    """Write `config.toml`; where another try has written it, check that it is the same run.
+
+    Raises:
+        InputError: the folder holds a run with other options.
+    """
+    path = options.folder / "config.toml"
+    settings = {key.replace("_", "-"): value for key, value in asdict(options).items()}
+    if path.exists():
+        before = tomllib.loads(read_text(path))
+        changed = [
+            f"{key} was {before.get(key)!r}, now {value!r}"
+            for key, value in settings.items()
+            if key.replace("-", "_") not in FREE_ON_RESUME and before.get(key) != value
+        ]
+        if changed:
+            raise InputError(
+                f"{options.folder} holds a run with other options ({'; '.join(changed)})"
+                "; give the old ones, another --name, or --restart"
+            )
+    write_toml(path, settings, title="The options of this run, as `twostream train` resolved them.")

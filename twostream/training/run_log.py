@@ -1,0 +1,50 @@
+"""The log of one run: `log.csv`, and the same on the screen in the field's own words."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from twostream.files import write_text
+from twostream.training.loop import EpochStats
+
+COLUMNS = (
+    "epoch",
+    "subset",
+    "batch_time",
+    "data_time",
+    "loss",
+    "top1",
+    "top5",
+    "videos",
+    "lr",
+)
+
+
+def log_row(*, epoch: int, subset: str, lr: float, stats: EpochStats) -> dict[str, Any]:
+    """One row: what `stats` says of an epoch (from 0) and subset, at learning rate `lr`."""
+    return {"epoch": epoch, "subset": subset, "lr": lr, **asdict(stats)}
+
+
+def write_log(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write all rows of a run; a file holds one run, however often it was resumed."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def console_line(row: dict[str, Any]) -> str:
+    """`Time [..] Data [..] Loss [..] Prec@1 [..] Prec@5 [..] LR ..`: seconds, then percent."""
+    percent1, percent5 = (100 * row[key] / row["videos"] for key in ("top1", "top5"))
+    data = f" Data [{row['data_time']:.3f}]" if row["subset"] == "train" else ""
+    rate = f" LR {row['lr']:g}" if row["subset"] == "train" else ""
+    return (
+        f"Time [{row['batch_time']:.3f}]{data} Loss [{row['loss']:.5f}] "
+        f"Prec@1 [{percent1:.3f}] Prec@5 [{percent5:.3f}]{rate}"
+    )

@@ -1,0 +1,223 @@
+"""A run: epochs, checkpoints and log, and at its end the score files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.optim import SGD
+
+from fusion.score_file import read_scores
+from twostream import plugins
+from twostream.data.dataset import training_sample
+from twostream.data.loader import load_batches, split_into_batches
+from twostream.data.stored import Joined
+from twostream.files import sha256_file
+from twostream.inference.protocols import PROTOCOLS
+from twostream.inference.scoring import Bar, score_videos, write_score_file
+from twostream.models import MODELS
+from twostream.models.consensus import CONSENSUS
+from twostream.training.checkpoint import (
+    WEIGHTS,
+    NetworkCard,
+    has_checkpoint,
+    load_state,
+    load_weights,
+    read_card,
+    save_checkpoint,
+)
+from twostream.training.data import RunData
+from twostream.training.loop import EpochStats, NotFiniteError, evaluate, train_one_epoch
+from twostream.training.run_folder import TrainOptions, claim_folder
+from twostream.training.run_log import log_row, write_log
+from twostream.training.schedule import plateau_schedule
+from twostream.transforms.clips import Clip
+from twostream.transforms.presets import MODALITIES
+
+
+class Trainer:
+    """Trains one network in one run folder, from the start or from where another try stopped.
+
+    All random numbers derive from (seed, epoch, video): on a CPU a resumed run ends with the very
+    weights of an undisturbed one.
+
+    Raises:
+        InputError: the folder holds a run with other options, or its checkpoint is damaged.
+    """
+
+    def __init__(self, options: TrainOptions, data: RunData, *, bar: Bar) -> None:
+        self.options, self.data, self.bar = options, data, bar
+        self.folder = options.folder
+        self.modality = MODALITIES[options.stream]
+        self.device = torch.device(options.device)
+        claim_folder(options)
+        resumes = has_checkpoint(self.folder / "last")
+        torch.manual_seed(options.seed)
+        self.network = plugins.load(options.model, MODELS)(
+            modality=self.modality,
+            num_classes=len(data.class_names),
+            weights="none" if resumes else options.weights,
+        ).to(self.device, memory_format=torch.channels_last)
+        self.optimizer = SGD(self.network.parameters(), lr=options.lr, momentum=options.momentum)
+        self.schedule = plateau_schedule(self.optimizer)
+        self.next_epoch = 0
+        self.rows: list[dict[str, Any]] = []
+        if resumes:
+            self._resume()
+
+    def run(self) -> Iterator[dict[str, Any]]:
+        """Train to the last epoch; yield the log rows of each epoch once its checkpoint is safe.
+
+        Raises:
+            NotFiniteError: the loss is not finite; the last good checkpoint is kept.
+        """
+        for epoch in range(self.next_epoch, self.options.epochs):
+            lr = self.optimizer.param_groups[0]["lr"]
+            try:
+                stats = {"train": self._train(epoch), self.options.select: self._validate()}
+            except NotFiniteError as error:
+                raise NotFiniteError(
+                    f"epoch {epoch}: {error}, at learning rate {lr:g}. The last good checkpoint is "
+                    f"in {self.folder / 'last'}. Try a lower --lr with another --name"
+                ) from error
+            self.schedule.step(stats[self.options.select].loss)
+            self.next_epoch = epoch + 1
+            rows = [log_row(epoch=epoch, subset=s, lr=lr, stats=stats[s]) for s in stats]
+            self.rows += rows
+            self._save(epoch)
+            yield from rows
+
+    def write_scores(self) -> bool:
+        """Score the best network's selection and test videos; False if that was done already."""
+        best = self.folder / "best"
+        load_weights(best, self.network)
+        subsets = {"val": self.data.val, "test": self.data.test}
+        if self.options.select == "test":
+            del subsets["val"]
+        written = [self._write_scores_of(name, joined) for name, joined in subsets.items()]
+        return any(written)
+
+    def _train(self, epoch: int) -> EpochStats:
+        videos, options = self.data.train.videos, self.options
+        torch.manual_seed(_seed(options.seed, epoch))
+
+        def load(index: int) -> Clip:
+            rng = np.random.default_rng((options.seed, epoch, index))
+            return training_sample(
+                videos[index],
+                self.modality,
+                num_segments=options.num_segments,
+                size=options.input_size,
+                rng=rng,
+            )
+
+        order = np.random.default_rng((options.seed, epoch)).permutation(len(videos)).tolist()
+        batches = split_into_batches(order, batch_size=options.batch_size)
+        loaded = load_batches(load, batches, threads=options.threads)
+        return train_one_epoch(
+            self.network,
+            self.bar(loaded, total=len(batches), label=f"epoch {epoch}, training", unit="batch"),
+            labels=torch.from_numpy(_labels(self.data.train)),
+            consensus=plugins.load(options.consensus, CONSENSUS),
+            optimizer=self.optimizer,
+            device=self.device,
+        )
+
+    def _validate(self) -> EpochStats:
+        start = time.perf_counter()
+        scores = self._score(self.data.val, self.options.val_protocol)
+        logits = scores.reshape(len(scores), -1, scores.shape[-1])
+        return evaluate(logits, _labels(self.data.val), seconds=time.perf_counter() - start)
+
+    def _score(self, joined: Joined, protocol: str) -> NDArray[np.float32]:
+        return score_videos(
+            self.network,
+            joined.videos,
+            modality=self.modality,
+            protocol=plugins.load(protocol, PROTOCOLS),
+            size=self.options.input_size,
+            snippets_at_once=self.options.batch_size * self.options.num_segments,
+            threads=self.options.threads,
+            device=self.device,
+            bar=self.bar,
+        )
+
+    def _save(self, epoch: int) -> None:
+        """Keep this epoch as `last`, as `best` too if it is, and write the log."""
+        card = self._card(epoch)
+        state = {
+            "next_epoch": self.next_epoch,
+            "rows": self.rows,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+        # `best` first: if we are killed in between, the epoch is done again, with the same result.
+        if self._best_epoch() == epoch:
+            save_checkpoint(self.folder / "best", self.network, card, state)
+        save_checkpoint(self.folder / "last", self.network, card, state)
+        write_log(self.folder / "log.csv", self.rows)
+
+    def _resume(self) -> None:
+        last = self.folder / "last"
+        state = load_state(last)
+        load_weights(last, self.network)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.next_epoch, self.rows = state["next_epoch"], state["rows"]
+        write_log(self.folder / "log.csv", self.rows)
+
+    def _best_epoch(self) -> int:
+        """The epoch with the most correct selection videos, or with their lowest loss."""
+        rows = [row for row in self.rows if row["subset"] == self.options.select]
+        if self.options.select_by == "loss":
+            best = min(rows, key=lambda row: row["loss"])
+        else:
+            best = max(rows, key=lambda row: (row["top1"], -row["loss"]))
+        return int(best["epoch"])
+
+    def _card(self, epoch: int) -> NetworkCard:
+        return NetworkCard(
+            model=self.options.model,
+            stream=self.options.stream,
+            class_names=self.data.class_names,
+            num_segments=self.options.num_segments,
+            consensus=self.options.consensus,
+            input_size=self.options.input_size,
+            epoch=epoch,
+            selected_on=self.options.select,
+            flow=self.data.flow if self.modality.name == "flow" else {},
+        )
+
+    def _write_scores_of(self, subset: str, joined: Joined) -> bool:
+        path, best = self.folder / "scores" / f"{subset}.safetensors", self.folder / "best"
+        if path.exists():
+            about = read_scores(path).about
+            made_by = (about["checkpoint"], about["protocol"])
+            if made_by == (sha256_file(best / WEIGHTS), self.options.protocol):
+                return False
+        write_score_file(
+            path,
+            self._score(joined, self.options.protocol),
+            joined=joined,
+            card=read_card(best),
+            checkpoint=best,
+            facts={
+                "dataset": self.options.dataset,
+                "split": self.options.split,
+                "subset": subset,
+                "protocol": self.options.protocol,
+            },
+        )
+        return True
+
+
+def _labels(joined: Joined) -> NDArray[np.int64]:
+    return np.array([video.record.label for video in joined.videos], dtype=np.int64)
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])

@@ -1,0 +1,81 @@
+"""How each modality is augmented in training and how it enters a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from twostream.transforms.clips import Box, Clip, crop_and_resize, flip_flow, flip_rgb
+
+
+@dataclass(frozen=True, slots=True)
+class Modality:
+    """What the two streams do differently.
+
+    Attributes:
+        name: `rgb` or `flow`.
+        channels: values a pixel, 3 or 2 (u, v).
+        snippet_length: frames or flow pairs a snippet.
+        mean, std: of stored values (0 to 255), one a channel; the network subtracts and divides.
+        flip: mirrors a clip so that it keeps its meaning.
+        scales: sides of the training crop, relative to the frame's short side.
+    """
+
+    name: str
+    channels: int
+    snippet_length: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    flip: Callable[[Clip], Clip]
+    scales: tuple[float, ...]
+
+
+# RGB: ImageNet's statistics. Flow: zero motion is exactly 128, and the scale is that of TSN's
+# PyTorch code (0.226 of the range). Scales of both streams: Wang et al., ECCV 2016, section 3.2.
+MODALITIES = {
+    "spatial": Modality(
+        "rgb",
+        3,
+        1,
+        (123.675, 116.28, 103.53),
+        (58.395, 57.12, 57.375),
+        flip_rgb,
+        (1.0, 0.875, 0.75, 0.66),
+    ),
+    "motion": Modality(
+        "flow",
+        2,
+        10,
+        (128.0, 128.0),
+        (57.63, 57.63),
+        flip_flow,
+        (1.0, 0.875, 0.75),
+    ),
+}
+
+
+def random_corner_box(
+    height: int, width: int, *, scales: tuple[float, ...], rng: np.random.Generator
+) -> Box:
+    """Draw a crop at a corner or the centre, its sides among neighbouring `scales`.
+
+    Corner cropping with scale jittering: Wang et al., ECCV 2016, section 3.2. Height and width are
+    drawn apart, at most one step of the scales from each other.
+    """
+    short = min(height, width)
+    first = int(rng.integers(len(scales)))
+    second = int(np.clip(first + rng.integers(-1, 2), 0, len(scales) - 1))
+    box_height, box_width = (max(1, round(short * scales[i])) for i in (first, second))
+    down, right = height - box_height, width - box_width
+    corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
+    top, left = corners[int(rng.integers(len(corners)))]
+    return Box(top, left, box_height, box_width)
+
+
+def augment(clip: Clip, modality: Modality, *, size: int, rng: np.random.Generator) -> Clip:
+    """Crop and mirror at random, one draw for all frames of the clip: (..., size, size, C)."""
+    box = random_corner_box(*clip.shape[-3:-1], scales=modality.scales, rng=rng)
+    cropped = crop_and_resize(clip, box, size=size)
+    return modality.flip(cropped) if rng.random() < 0.5 else cropped
