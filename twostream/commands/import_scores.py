@@ -14,6 +14,7 @@ from twostream.plugins import PlugIn, load
 
 if TYPE_CHECKING:
     from fusion.score_file import ScoreTable
+    from twostream.data.records import Split
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -25,7 +26,11 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--stream", required=True, help="Name of the stream: spatial, motion, ...")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--dataset", type=PlugIn(DATASETS), help="For names without labels: whose lists ...")
+@click.option(
+    "--dataset",
+    type=PlugIn(DATASETS),
+    help="Whose lists give the class names, and the labels where FILE has none ...",
+)
 @click.option("--annotations", type=FOLDER, help="... in which folder ...")
 @click.option("--split", type=int, default=1, show_default=True, help="... of which split ...")
 @click.option(
@@ -66,23 +71,19 @@ def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> No
 def _named(foreign: Any, options: dict[str, Any]) -> ScoreTable:
     """A file with names and no labels: a data set's list has them."""
     from fusion.imports import import_scores
-    from twostream.data.splits import read_split
 
-    if not (options["dataset"] and options["annotations"]):
+    split = _listed(options)
+    if split is None:
         raise click.UsageError(
             "this file has names but no labels: give --dataset and --annotations"
         )
-    split = read_split(
-        load(options["dataset"], DATASETS), options["annotations"], split=options["split"]
-    )
     records = split.subset(options["subset"])
-    about = {key: options[key] for key in ("stream", "dataset", "split", "subset")}
     return import_scores(
         foreign,
         names=[record.name for record in records],
         labels=[record.label for record in records],
         class_names=split.class_names,
-        about=about,
+        about={key: options[key] for key in ("stream", "dataset", "split", "subset")},
         summed_over=options["summed_over"],
     )
 
@@ -93,9 +94,21 @@ def _ordered(foreign: Any, options: dict[str, Any]) -> ScoreTable:
 
     if not options["order"]:
         raise click.UsageError("this file has no names: give --order, the list in its order")
+    split = _listed(options)
+    facts = ("stream", "dataset", "split", "subset") if split else ("stream",)
     return import_ordered(
         foreign,
         order=read_order(options["order"], sort=options["sort_order"]),
-        about={"stream": options["stream"]},
+        about={key: options[key] for key in facts},
+        class_names=split.class_names if split else (),
         summed_over=options["summed_over"],
     )
+
+
+def _listed(options: dict[str, Any]) -> Split | None:
+    from twostream.data.splits import read_split
+
+    if not (options["dataset"] and options["annotations"]):
+        return None
+    reader = load(options["dataset"], DATASETS)
+    return read_split(reader, options["annotations"], split=options["split"])

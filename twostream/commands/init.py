@@ -135,7 +135,6 @@ def _make_toy(videos: Path, annotations: Path, *, quiet: bool) -> None:
 
 def _make_lists(videos: Path, annotations: Path, options: dict[str, Any]) -> list[str]:
     from flow_extract.find_videos import find_videos
-
     from twostream.data.make_lists import groups_by_pattern, groups_from_csv, write_lists
 
     lines = []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from numpy.typing import NDArray
 
 from flow_extract.store import StoreEntry
-from twostream.data.sampling import Starts, num_positions, random_in_segments, snippet_indices
+from twostream.data.sampling import num_positions, random_in_segments, snippet_indices
 from twostream.data.stored import StoredVideo
 from twostream.inference.protocols import Protocol
 from twostream.transforms.clips import Clip, crop_and_resize
@@ -40,21 +41,20 @@ def test_views(video: StoredVideo, modality: Modality, protocol: Protocol, *, si
     return _channels_first(views)
 
 
-def read_snippets(video: StoredVideo, modality: Modality, starts: Starts) -> Clip:
+def read_snippets(video: StoredVideo, modality: Modality, starts: Sequence[int]) -> Clip:
     """Read the snippets that begin at `starts`: uint8 (S, T, H, W, C), each frame decoded once."""
-    indices = snippet_indices(starts, snippet_length=modality.snippet_length, length=video.length)
     entry = StoreEntry(video.path)
-    if modality.name == "rgb":
-        distinct, places = np.unique(indices, return_inverse=True)
-        return entry.read_rgb(distinct.tolist())[places.reshape(indices.shape)]
-    return np.stack([_read_stack(entry, stack) for stack in indices])
+    snippets = snippet_indices(starts, snippet_length=modality.snippet_length, length=video.length)
+    if modality.name == "flow":
+        return np.stack([_read_stack(entry, snippet) for snippet in snippets])
+    distinct, places = np.unique(snippets, return_inverse=True)
+    return entry.read_rgb(distinct.tolist())[places.reshape(len(starts), -1)]
 
 
-def _read_stack(entry: StoreEntry, stack: NDArray[np.int64]) -> Clip:
+def _read_stack(entry: StoreEntry, indices: list[int]) -> Clip:
     """One read of neighbouring pairs; where the video ends early its last pair repeats."""
-    first = int(stack[0])
-    pairs = entry.read_flow(first, int(stack[-1]) - first + 1)
-    return pairs[stack - first]
+    first, last = indices[0], indices[-1]
+    return entry.read_flow(first, last - first + 1)[np.array(indices) - first]
 
 
 def _channels_first(clip: Clip) -> Clip:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from flow_extract.find_videos import find_videos
-
 from twostream import plugins
 from twostream.data.records import Split, VideoRecord
 from twostream.data.splits import DATASETS, SPLITS, read_split

@@ -9,12 +9,11 @@ last frame (or flow pair) again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-Starts = NDArray[np.int64]
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 
 def num_positions(length: int, *, snippet_length: int) -> int:
@@ -24,43 +23,39 @@ def num_positions(length: int, *, snippet_length: int) -> int:
     return max(1, length - snippet_length + 1)
 
 
-def random_in_segments(positions: int, count: int, *, rng: np.random.Generator) -> Starts:
+def random_in_segments(positions: int, count: int, *, rng: Generator) -> list[int]:
     """One random start in each of `count` segments: the training samples of TSN.
 
     With fewer positions than segments some starts repeat; they never decrease.
 
         positions 9, count 3: one of 0 1 2, one of 3 4 5, one of 6 7 8
     """
-    edges = np.arange(count + 1) * positions // count
-    low = np.minimum(edges[:-1], positions - 1)
-    return rng.integers(low, np.maximum(edges[1:], low + 1))
+    edges = [i * positions // count for i in range(count + 1)]
+    return [
+        int(rng.integers(low, max(high, low + 1)))
+        for low, high in zip(edges, edges[1:], strict=False)
+    ]
 
 
-def centre_of_segments(positions: int, count: int) -> Starts:
+def centre_of_segments(positions: int, count: int) -> list[int]:
     """The middle start of each of `count` segments.
 
     positions 9, count 3: 1 4 7
     """
-    return (2 * np.arange(count) + 1) * positions // (2 * count)
+    return [(2 * i + 1) * positions // (2 * count) for i in range(count)]
 
 
-def evenly_spaced(positions: int, count: int) -> Starts:
+def evenly_spaced(positions: int, count: int) -> list[int]:
     """`count` starts at equal steps from the first on.
 
     positions 10, count 5: 0 2 4 6 8
     """
-    return np.arange(count) * positions // count
+    return [i * positions // count for i in range(count)]
 
 
-SAMPLERS: dict[str, Callable[[int, int], Starts]] = {
-    "centre": centre_of_segments,
-    "evenly": evenly_spaced,
-}
-
-
-def snippet_indices(starts: Starts, *, snippet_length: int, length: int) -> NDArray[np.int64]:
-    """Frame or flow indices of each snippet, (S, L), repeating the last one past the end.
+def snippet_indices(starts: Sequence[int], *, snippet_length: int, length: int) -> list[list[int]]:
+    """Frame or flow indices of each snippet, repeating the last one past the end.
 
     starts 0 3, snippet_length 3, length 5: [[0 1 2] [3 4 4]]
     """
-    return np.minimum(starts[:, None] + np.arange(snippet_length), length - 1)
+    return [[min(start + t, length - 1) for t in range(snippet_length)] for start in starts]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from twostream.data.sampling import Starts, centre_of_segments, evenly_spaced
-from twostream.transforms.clips import Box, centre_box, whole
+from twostream.data.sampling import centre_of_segments, evenly_spaced
+from twostream.transforms.boxes import Box, centre_box, whole
 
 
 def whole_frame(height: int, width: int) -> list[Box]:
@@ -33,7 +33,7 @@ class Protocol:
 
     name: str
     num_snippets: int
-    starts: Callable[[int, int], Starts]
+    starts: Callable[[int, int], list[int]]
     boxes: Callable[[int, int], list[Box]]
     text: str
 

@@ -5,31 +5,12 @@ A clip of flow holds stored values, zero at 128, last axis (u, v).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
+from twostream.transforms.boxes import Box
+
 Clip = NDArray[np.uint8]
-
-
-class Box(NamedTuple):
-    """A part of a frame, in pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-
-def whole(height: int, width: int) -> Box:
-    """The box of a whole frame."""
-    return Box(0, 0, height, width)
-
-
-def centre_box(height: int, width: int, *, size: int) -> Box:
-    """The square of side `size` in the middle of a frame."""
-    return Box((height - size) // 2, (width - size) // 2, size, size)
 
 
 def crop_and_resize(clip: Clip, box: Box, *, size: int) -> Clip:

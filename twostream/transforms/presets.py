@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twostream.transforms.clips import Box, Clip, crop_and_resize, flip_flow, flip_rgb
+from twostream.transforms.boxes import random_corner_box
+from twostream.transforms.clips import Clip, crop_and_resize, flip_flow, flip_rgb
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +55,6 @@ MODALITIES = {
         (1.0, 0.875, 0.75),
     ),
 }
-
-
-def random_corner_box(
-    height: int, width: int, *, scales: tuple[float, ...], rng: np.random.Generator
-) -> Box:
-    """Draw a crop at a corner or the centre, its sides among neighbouring `scales`.
-
-    Corner cropping with scale jittering: Wang et al., ECCV 2016, section 3.2. Height and width are
-    drawn apart, at most one step of the scales from each other.
-    """
-    short = min(height, width)
-    first = int(rng.integers(len(scales)))
-    second = int(np.clip(first + rng.integers(-1, 2), 0, len(scales) - 1))
-    box_height, box_width = (max(1, round(short * scales[i])) for i in (first, second))
-    down, right = height - box_height, width - box_width
-    corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
-    top, left = corners[int(rng.integers(len(corners)))]
-    return Box(top, left, box_height, box_width)
 
 
 def augment(clip: Clip, modality: Modality, *, size: int, rng: np.random.Generator) -> Clip:

@@ -4,18 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from twostream.transforms.clips import (
-    Box,
-    centre_box,
-    crop_and_resize,
-    flip_flow,
-    flip_rgb,
-    whole,
-)
-
-
-def test_centre_box() -> None:
-    assert centre_box(240, 320, size=224) == Box(top=8, left=48, height=224, width=224)
+from twostream.transforms.boxes import Box, whole
+from twostream.transforms.clips import crop_and_resize, flip_flow, flip_rgb
 
 
 def test_crop_without_resize_is_the_part_itself() -> None:

@@ -1,0 +1,163 @@
+"""Many jobs on the cores of one machine; none can harm another."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
+
+J = TypeVar("J")
+
+# Imported once, in the process from which the others are forked: a new one then takes milliseconds.
+PRELOAD = ["flow_extract.extract", "cv2", "safetensors"]
+
+# A process that has answered may take this long to leave.
+EXIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        status: `returned`; `raised` (an exception); `crashed` (its process died); `timeout`.
+        value: what the function returned.
+        reason: for all but `returned`: the exception, the signal or the time.
+    """
+
+    status: str
+    value: Any = None
+    reason: str = ""
+
+
+def run_jobs(
+    function: Callable[[J], Any], jobs: Iterable[J], *, workers: int, timeout: float
+) -> Generator[tuple[J, Outcome], None, None]:
+    """Run `function(job)` for every job, each in a process of its own; yield them as they end.
+
+    A job that dies, hangs or raises costs only itself. When the caller stops (an interrupt, or it
+    closes the generator), running jobs are killed. When the caller itself is killed they notice,
+    and end too.
+
+    Args:
+        function: importable by its name; must tolerate being killed at any moment.
+        jobs: picklable.
+        workers: processes alive at one time.
+        timeout: seconds after which a job is killed.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    waiting = iter(jobs)
+    running: list[_Running[J]] = []
+    try:
+        while True:
+            for job in _take(waiting, workers - len(running)):
+                running.append(_start(context, function, job, timeout))
+            if not running:
+                return
+            for item in _next_ended(running):
+                outcome = _end(item, timeout)
+                running.remove(item)
+                yield item.job, outcome
+    finally:
+        for item in running:
+            item.process.kill()
+        for item in running:
+            item.process.join()
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Running(Generic[J]):
+    job: J
+    process: Any
+    receiver: Connection
+    deadline: float
+
+
+def _take(waiting: Iterator[J], count: int) -> Iterator[J]:
+    for _, job in zip(range(count), waiting, strict=False):
+        yield job
+
+
+def _start(context: Any, function: Callable[[J], Any], job: J, timeout: float) -> _Running[J]:
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(function, job, sender), daemon=True)
+    process.start()
+    sender.close()
+    return _Running(job, process, receiver, time.monotonic() + timeout)
+
+
+def _child(function: Callable[[J], Any], job: J, sender: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    try:
+        message = Outcome("returned", function(job))
+    except Exception as error:
+        text = " ".join(str(error).split())
+        message = Outcome("raised", reason=f"{type(error).__name__}: {text}")
+    sender.send(message)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _next_ended(running: list[_Running[J]]) -> list[_Running[J]]:
+    """Wait until jobs have answered, died or run out of time, and return them."""
+    patience = min(item.deadline for item in running) - time.monotonic()
+    signs = [sign for item in running for sign in (item.receiver, item.process.sentinel)]
+    ready = wait(signs, timeout=max(0.0, patience))
+    now = time.monotonic()
+    return [
+        item
+        for item in running
+        if item.receiver in ready or item.process.sentinel in ready or item.deadline <= now
+    ]
+
+
+def _end(item: _Running[J], timeout: float) -> Outcome:
+    answer = _answer(item.receiver)
+    # Without an answer it is dying (its end of the pipe closes a moment earlier) or out of time.
+    grace = EXIT_SECONDS if answer else max(0.0, item.deadline - time.monotonic())
+    item.process.join(grace)
+    hangs = item.process.is_alive()
+    item.process.kill()
+    item.process.join()
+    item.receiver.close()
+    if answer:
+        return answer
+    if hangs:
+        return Outcome("timeout", reason=f"after {timeout:g} s")
+    return Outcome("crashed", reason=_death(item.process.exitcode))
+
+
+def _answer(receiver: Connection) -> Outcome | None:
+    try:
+        return receiver.recv() if receiver.poll() else None
+    except (EOFError, OSError):  # it died before or while it answered
+        return None
+
+
+def _death(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    try:
+        return f"signal {-exit_code} ({signal.Signals(-exit_code).name})"
+    except ValueError:
+        return f"signal {-exit_code}"

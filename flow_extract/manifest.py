@@ -1,0 +1,80 @@
+"""`manifest.jsonl`: an index over a store, one line per video, for people and programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from flow_extract import problems
+from flow_extract.store import entry_paths, read_header
+from twostream.errors import InputError
+from twostream.files import read_text, sha256_bytes, sha256_file, write_text
+
+FILE_NAME = "manifest.jsonl"
+
+
+def rebuild_manifest(store: Path) -> list[dict[str, Any]]:
+    """Write the manifest anew from the files of the store; return its lines, sorted by name.
+
+    A line has name, status, reason, counts, settings_hash, header_sha256 and sha256 (of the whole
+    file). The last is taken over from the old manifest where the header, which holds the sha256 of
+    all that follows it, is the same: gigabytes need not be read again. A store file that cannot be
+    read has the status `unreadable`.
+    """
+    known = _read_lines(store / FILE_NAME)
+    entries = {
+        name: _entry_line(name, path, known.get(name, {}))
+        for name, path in entry_paths(store).items()
+    }
+    failed = {
+        name: _problem_line(name, path)
+        for name, path in entry_paths(store, problems.SUFFIX).items()
+    }
+    lines = [line for _, line in sorted((failed | entries).items())]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_text(store / FILE_NAME, text)
+    return lines
+
+
+def _entry_line(name: str, path: Path, known: dict[str, Any]) -> dict[str, Any]:
+    try:
+        header = read_header(path)
+    except InputError as error:
+        return _line(name, "unreadable", reason=str(error))
+    digest = sha256_bytes(json.dumps(header, sort_keys=True).encode())
+    same = known.get("header_sha256") == digest
+    return _line(
+        name,
+        header["status"],
+        reason=header["reason"],
+        counts=header["counts"],
+        settings_hash=header["settings_hash"],
+        header_sha256=digest,
+        sha256=known["sha256"] if same else sha256_file(path),
+    )
+
+
+def _problem_line(name: str, path: Path) -> dict[str, Any]:
+    try:
+        problem = problems.read_problem(path)
+    except InputError as error:
+        return _line(name, "unreadable", reason=str(error))
+    return _line(
+        name, problem["status"], reason=problem["reason"], settings_hash=problem["settings_hash"]
+    )
+
+
+def _line(name: str, status: str, **facts: Any) -> dict[str, Any]:
+    """All lines have the same keys in the same order."""
+    keys = ("reason", "counts", "settings_hash", "header_sha256", "sha256")
+    return {"name": name, "status": status} | {key: facts.get(key) for key in keys}
+
+
+def _read_lines(path: Path) -> dict[str, dict[str, Any]]:
+    """Name -> line of the old manifest; nothing where that cannot be read."""
+    try:
+        lines = [json.loads(line) for line in read_text(path).splitlines()]
+        return {line["name"]: line for line in lines if {"header_sha256", "sha256"} <= line.keys()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}

@@ -1,0 +1,13 @@
+"""Optical flow methods: `FLOW_METHODS[name](**options)` returns a function.
+
+That function takes frames uint8 (T, H, W, 3) RGB, T >= 2, and returns flow float32 (T-1, H, W, 2):
+(u right, v down), pixels per frame; `flow[t]` leads from frame t to frame t+1. It raises ValueError
+for frames of another kind. The frames of a long video come in several calls that share one frame.
+"""
+
+from __future__ import annotations
+
+from flow_extract.methods.dis import make_dis
+from flow_extract.methods.farneback import make_farneback
+
+FLOW_METHODS = {"dis": make_dis, "farneback": make_farneback}

@@ -1,0 +1,150 @@
+"""Reading videos: what a file promises, and its frames one by one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# Silences FFmpeg (our messages say what is wrong). It reads this when a process first uses it.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+MAX_PIXELS = 8192 * 8192
+# About four days at 30 frames per second; a container that promises more is not to be believed.
+MAX_PROMISED_FRAMES = 10_000_000
+
+
+class VideoError(Exception):
+    """A video that gives no frames; the message is the reason, without the file's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a container says about its video, before anything is decoded.
+
+    Attributes:
+        width: pixels as displayed, a rotation tag being applied.
+        height: likewise.
+        fps: frames per second; None if unknown.
+        promised_frames: None if unknown; a nonsensical claim (0, negative, huge) counts as such.
+        codec: four characters, such as `h264`.
+    """
+
+    width: int
+    height: int
+    fps: float | None
+    promised_frames: int | None
+    codec: str
+
+
+def probe(path: Path) -> VideoInfo:
+    """Read a video's header.
+
+    Raises:
+        VideoError: not a regular file, empty, not readable as a video, or more than `MAX_PIXELS`
+            pixels a frame (found before a frame is decoded).
+    """
+    with _opened(path) as (_, info):
+        return info
+
+
+def read_frames(path: Path, *, short_side: int | None = None) -> Iterator[np.ndarray]:
+    """Decode a video frame by frame: uint8 (H, W, 3) RGB, upright.
+
+    Args:
+        path: the video file.
+        short_side: resize so that the shorter side has this many pixels (see `scaled_size`).
+
+    Raises:
+        VideoError: as `probe`; or no frame could be decoded; or the picture size changes midway.
+    """
+    import cv2
+
+    with _opened(path) as (capture, info):
+        size = None if short_side is None else scaled_size(info.width, info.height, short_side)
+        shape = None
+        while (frame := capture.read()[1]) is not None:
+            if frame.shape != (shape or frame.shape):
+                raise VideoError(f"the picture size changes midway: {shape}, then {frame.shape}")
+            shape = frame.shape
+            rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+            yield rgb if size is None else resize(rgb, size)
+        if shape is None:
+            raise VideoError(f"no frame can be decoded (codec {info.codec})")
+
+
+def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """Width and height with the shorter side at `short_side` and the aspect ratio kept.
+
+    The longer side is rounded to the nearest whole number, a half to the even one (Python's
+    `round`): 320 x 240 at 112 gives 149 x 112.
+    """
+    scale = short_side / min(width, height)
+    return round(width * scale), round(height * scale)
+
+
+def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize to (width, height): by area averaging when smaller (no aliasing), else bilinearly."""
+    import cv2
+
+    if frame.shape[1::-1] == size:
+        return frame
+    shrinks = size[0] < frame.shape[1]
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, VideoInfo]]:
+    import cv2
+
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    _check_file(path)
+    # An absolute path can be no URL to FFmpeg; the back end is named so that none reads a pattern.
+    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    try:
+        if not capture.isOpened():
+            raise VideoError("not readable as a video: damaged, without a video stream, or unknown")
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        yield capture, _info(capture)
+    finally:
+        capture.release()
+
+
+def _check_file(path: Path) -> None:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise VideoError("not a regular file")
+        path.open("rb").close()
+    except OSError as error:
+        raise VideoError(f"cannot be read: {error.strerror}") from error
+    if status.st_size == 0:
+        raise VideoError("the file is empty (0 bytes)")
+
+
+def _info(capture: Any) -> VideoInfo:
+    import cv2
+
+    width, height = (
+        int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+    )
+    if width < 1 or height < 1:
+        raise VideoError(f"no usable picture size in its header ({width} x {height})")
+    if width * height > MAX_PIXELS:
+        raise VideoError(f"{width} x {height} pixels a frame; at most {MAX_PIXELS:,} are read")
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    promised = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+    return VideoInfo(
+        width=width,
+        height=height,
+        fps=fps if 0 < fps < 1e6 else None,
+        promised_frames=int(promised) if 1 <= promised <= MAX_PROMISED_FRAMES else None,
+        codec=code.to_bytes(4, "little").decode("latin-1"),
+    )

@@ -1,0 +1,70 @@
+"""Accuracy as counts k of N, with 95 % intervals."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+Z_95 = 1.959964
+
+
+def top_k_correct(scores: np.ndarray, labels: np.ndarray, k: int) -> int:
+    """Count the videos whose true class is among the k highest scores.
+
+    `scores` is (V, C), `labels` (V,) from 0. Of equal scores the lower class index ranks first, so
+    that top-1 is argmax.
+    """
+    true = np.take_along_axis(scores, labels[:, None], axis=1)
+    earlier = np.arange(scores.shape[1]) < labels[:, None]
+    rank = ((scores > true) | ((scores == true) & earlier)).sum(axis=1)
+    return int((rank < k).sum())
+
+
+def mean_class_accuracy(scores: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
+    """Average, over the classes that have videos, of their top-1 accuracy; and how many they are.
+
+    `scores` is (V, C), `labels` (V,) from 0, with at least one video. The accuracy is in 0..1.
+    """
+    correct = scores.argmax(axis=1) == labels
+    videos = np.bincount(labels, minlength=scores.shape[1])
+    hits = np.bincount(labels, weights=correct, minlength=scores.shape[1])
+    present = videos > 0
+    return float((hits[present] / videos[present]).mean()), int(present.sum())
+
+
+def wilson_interval(k: int, n: int) -> tuple[float, float]:
+    """95 % interval, in 0..1, of a proportion of which k of n > 0 were seen (Wilson, 1927)."""
+    share, z2 = k / n, Z_95**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def accuracy_summary(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Top-1, top-5 and mean class accuracy of (V, C) scores, as JSON values.
+
+    Videos without a label (-1) are left out and counted under `unlabelled`; where no video has one,
+    percent and interval are None. Percents and intervals are in 0..100.
+    """
+    known = labels >= 0
+    scores, labels = scores[known], labels[known]
+    summary: dict[str, Any] = {
+        f"top{k}": _proportion(top_k_correct(scores, labels, k), len(labels)) for k in (1, 5)
+    }
+    average, classes = mean_class_accuracy(scores, labels) if len(labels) else (None, 0)
+    summary["mean_class"] = {"percent": _percent(average), "classes": classes}
+    summary["unlabelled"] = int((~known).sum())
+    return summary
+
+
+def _proportion(k: int, n: int) -> dict[str, Any]:
+    if n == 0:
+        return {"correct": 0, "of": 0, "percent": None, "interval": None}
+    interval = [_percent(end) for end in wilson_interval(k, n)]
+    return {"correct": k, "of": n, "percent": _percent(k / n), "interval": interval}
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else round(100 * share, 4)

@@ -1,0 +1,74 @@
+"""The result of a fusion, for programs and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fusion.fuse import Fusion
+from fusion.metrics import accuracy_summary
+
+
+def fusion_result(fusion: Fusion, *, files: Mapping[str, Path]) -> dict[str, Any]:
+    """Accuracy of each input and of their fusion, as JSON values; `files` is the file of each."""
+    table = fusion.table
+    fused = accuracy_summary(table.scores[:, 0, 0], table.labels)
+    warnings = list(fusion.warnings)
+    if fused["unlabelled"]:
+        warnings.append(
+            f"{fused['unlabelled']} of {len(table.names)} videos have no label and are "
+            "not in the accuracies"
+        )
+    return {
+        "videos": len(table.names),
+        "strategy": table.about["streams"]["strategy"],
+        "segments": table.about["segments"]["strategy"],
+        "combine": table.about["combine"],
+        "options": {step: _options(table.about[step]) for step in ("streams", "segments")},
+        "inputs": [
+            {"stream": key, "file": str(files[key])} | accuracy_summary(scores, table.labels)
+            for key, scores in fusion.inputs.items()
+        ],
+        "fused": fused,
+        "warnings": warnings,
+    }
+
+
+def result_lines(result: Mapping[str, Any]) -> list[str]:
+    """The same as a table, a row for each input and the fused one, and the warnings below."""
+    rows = [("", "top-1", "top-5", "mean class")]
+    rows += [(row["stream"], *accuracy_cells(row)) for row in result["inputs"]]
+    rows.append((f"fused ({result['strategy']})", *accuracy_cells(result["fused"])))
+    heading = f"{result['videos']} videos, segments fused by {result['segments']}"
+    return [heading, "", *_columns(rows), *(f"warning: {text}" for text in result["warnings"])]
+
+
+def accuracy_cells(summary: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Top-1, top-5 and mean class accuracy of `accuracy_summary`, as texts."""
+    average = summary["mean_class"]["percent"]
+    return (
+        _proportion(summary["top1"]),
+        _proportion(summary["top5"]),
+        "-" if average is None else f"{average:.2f} %",
+    )
+
+
+def _proportion(count: Mapping[str, Any]) -> str:
+    if count["of"] == 0:
+        return "no labels"
+    low, high = count["interval"]
+    share = f"{count['correct']}/{count['of']}"
+    return f"{share}  {count['percent']:.2f} % [{low:.2f}, {high:.2f}]"
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _options(step: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in step.items() if key != "strategy"}

@@ -1,0 +1,188 @@
+"""Score files: a stream's scores for every video, with all that one must know to use them.
+
+On disk: safetensors with the tensors `scores` and `labels`, and one JSON text in the header.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from twostream.errors import InputError, some_of
+from twostream.files import atomic_path, sha256_bytes
+
+FORMAT = 1
+HEADER_KEY = "twostream"
+KINDS = ("logits", "logit_sum", "probs")
+UNKNOWN = -1
+_HEADER_TYPES = {"names": list, "class_names": list, "kind": str, "about": dict, "sha256": dict}
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTable:
+    """The scores that one stream, or a fusion of streams, gave to videos.
+
+    Attributes:
+        names: V video names, each once.
+        class_names: C class names, each once; the position is the label.
+        scores: float32 or float16 (V segments R crops C as `(V, S, R, C)`), all finite.
+        labels: int64 (V,), the true class, or -1 where it is not known.
+        kind: `logits`, `probs`, or `logit_sum`: each value is a sum over `about["summed_over"]`
+            logits.
+        about: what else is known, as JSON values: stream, dataset, split, subset, protocol, model,
+            checkpoint, epoch, selected_on, flow, versions, listed, missing, ...
+    """
+
+    names: tuple[str, ...]
+    class_names: tuple[str, ...]
+    scores: np.ndarray
+    labels: np.ndarray
+    kind: str
+    about: dict[str, Any]
+
+
+def write_scores(path: Path, table: ScoreTable) -> None:
+    """Write a score file; the same table gives the same bytes.
+
+    Raises:
+        InputError: the table is not sound (see `check_table`).
+    """
+    check_table(table, where=str(path))
+    tensors = {
+        "scores": np.ascontiguousarray(table.scores),
+        "labels": np.ascontiguousarray(table.labels),
+    }
+    header = {
+        "format": FORMAT,
+        "names": table.names,
+        "class_names": table.class_names,
+        "kind": table.kind,
+        "about": table.about,
+        "sha256": {key: sha256_bytes(tensor.data) for key, tensor in tensors.items()},
+    }
+    text = json.dumps(header, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata={HEADER_KEY: text}))
+
+
+def read_scores(path: Path) -> ScoreTable:
+    """Read a score file and verify all of it.
+
+    Raises:
+        InputError: not a score file, damaged, or its content is not sound; the file is named.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            header = _read_header(path, file.metadata())
+            tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
+    except (SafetensorError, TypeError) as error:  # TypeError: numbers that numpy does not know
+        raise InputError(
+            f"{path}: not a safetensors file that can be read ({error}); score files of other "
+            "tools come in through `twostream scores import`"
+        ) from None
+    _check_sums(path, tensors, header["sha256"])
+    table = ScoreTable(
+        names=tuple(header["names"]),
+        class_names=tuple(header["class_names"]),
+        scores=tensors["scores"],
+        labels=tensors["labels"],
+        kind=header["kind"],
+        about=header["about"],
+    )
+    check_table(table, where=str(path))
+    return table
+
+
+def check_table(table: ScoreTable, *, where: str) -> None:
+    """Hold a table against the rules that `ScoreTable` states; `where` starts the message.
+
+    Raises:
+        InputError: the first rule that is broken, and by what.
+    """
+    _check_shapes(table, where)
+    _check_unique(table.names, f"{where}: video names")
+    _check_unique(table.class_names, f"{where}: class names")
+    _check_kind(table, where)
+    last = len(table.class_names) - 1
+    if outside := _videos(table, (table.labels < UNKNOWN) | (table.labels > last)):
+        raise InputError(f"{where}: labels must lie in -1..{last}; not so for {outside}")
+    if broken := _videos(table, ~np.isfinite(table.scores).all(axis=(1, 2, 3))):
+        raise InputError(
+            f"{where}: scores that are NaN or infinite, for {broken}; look for the "
+            "cause in training, then score again"
+        )
+
+
+def _read_header(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
+    try:
+        header = json.loads((metadata or {})[HEADER_KEY])
+    except (KeyError, json.JSONDecodeError):
+        raise InputError(f"{path}: a safetensors file, but not a score file of twostream") from None
+    if not isinstance(header, dict) or not all(
+        isinstance(header.get(key), kind) for key, kind in _HEADER_TYPES.items()
+    ):
+        raise InputError(f"{path}: not a score file; its header lacks {', '.join(_HEADER_TYPES)}")
+    if header.get("format") != FORMAT:
+        raise InputError(
+            f"{path}: score file format {header.get('format')!r}; this version of "
+            f"twostream reads format {FORMAT}"
+        )
+    return header
+
+
+def _check_sums(path: Path, tensors: dict[str, np.ndarray], sums: dict[str, str]) -> None:
+    if set(tensors) != {"scores", "labels"}:
+        raise InputError(f"{path}: holds {', '.join(tensors)}; a score file has scores and labels")
+    for key, tensor in tensors.items():
+        if sha256_bytes(np.ascontiguousarray(tensor).data) != sums.get(key):
+            raise InputError(
+                f"{path}: `{key}` does not fit its checksum; the file is damaged, "
+                "make or copy it again"
+            )
+
+
+def _check_shapes(table: ScoreTable, where: str) -> None:
+    shape, dtype = table.scores.shape, table.scores.dtype
+    if dtype not in (np.float32, np.float16) or len(shape) != 4 or 0 in shape:
+        raise InputError(
+            f"{where}: scores are {dtype} {shape}; they must be float32 or float16 "
+            "(videos, segments, crops, classes), none of them 0"
+        )
+    if (len(table.names), len(table.class_names)) != (shape[0], shape[3]):
+        raise InputError(
+            f"{where}: {len(table.names)} names and {len(table.class_names)} classes "
+            f"for scores of shape {shape}"
+        )
+    if table.labels.dtype != np.int64 or table.labels.shape != shape[:1]:
+        raise InputError(
+            f"{where}: labels are {table.labels.dtype} {table.labels.shape}; they "
+            f"must be int64 ({shape[0]},)"
+        )
+
+
+def _check_unique(items: tuple[str, ...], what: str) -> None:
+    if not all(isinstance(item, str) and item for item in items):
+        raise InputError(f"{what} must be texts that are not empty")
+    if doubled := [item for item, count in Counter(items).items() if count > 1]:
+        raise InputError(f"{what} must differ; more than once: {some_of(doubled)}")
+
+
+def _check_kind(table: ScoreTable, where: str) -> None:
+    if table.kind not in KINDS:
+        raise InputError(f"{where}: kind {table.kind!r}; allowed: {', '.join(KINDS)}")
+    count = table.about.get("summed_over")
+    if table.kind == "logit_sum" and not (isinstance(count, int) and count > 0):
+        raise InputError(
+            f"{where}: `summed_over` is {count!r}; it must count the logits of each sum"
+        )
+
+
+def _videos(table: ScoreTable, chosen: np.ndarray) -> str:
+    return some_of([table.names[video] for video in np.flatnonzero(chosen)])

@@ -1,0 +1,118 @@
+"""The jobs are expressions for `eval`, which every process knows."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flow_extract.executor import available_cores, run_jobs
+
+KILL = "__import__('os').kill(__import__('os').getpid(), 9)"
+SLEEP = "__import__('time').sleep(100)"
+EXIT = "__import__('os')._exit(3)"
+
+
+def run(jobs, *, workers=2, timeout=60.0):
+    return dict(run_jobs(eval, jobs, workers=workers, timeout=timeout))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until_gone(pids, seconds=10.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and any(map(is_running, pids)):
+        time.sleep(0.02)
+    return not any(map(is_running, pids))
+
+
+def test_all_values_come_back():
+    outcomes = run([f"{n} * {n}" for n in range(20)])
+    assert {job: outcome.value for job, outcome in outcomes.items()} == {
+        f"{n} * {n}": n * n for n in range(20)
+    }
+    assert {outcome.status for outcome in outcomes.values()} == {"returned"}
+
+
+@pytest.mark.parametrize(
+    ("job", "status", "reason"),
+    [
+        ("1 / 0", "raised", "ZeroDivisionError: division by zero"),
+        (KILL, "crashed", "signal 9 (SIGKILL)"),
+        (EXIT, "crashed", "exit code 3"),
+        ("lambda: 0", "crashed", "exit code 1"),  # an answer that cannot be sent
+    ],
+)
+def test_bad_job_costs_only_itself(job, status, reason, capfd):
+    jobs = [str(n) for n in range(20)]
+    outcomes = run([*jobs[:7], job, *jobs[7:]])
+    assert (outcomes[job].status, outcomes[job].reason) == (status, reason)
+    assert [outcomes[n].value for n in jobs] == list(range(20))
+
+
+def test_hanging_job_is_ended_at_its_time():
+    start = time.monotonic()
+    outcomes = run([SLEEP, *"123456"], timeout=1.5)
+    assert time.monotonic() - start < 6
+    assert (outcomes[SLEEP].status, outcomes[SLEEP].reason) == ("timeout", "after 1.5 s")
+    assert [outcomes[n].value for n in "123456"] == [1, 2, 3, 4, 5, 6]
+
+
+def test_large_answers_do_not_block():
+    outcomes = run(["'x' * 5_000_000", "'y' * 5_000_000"])
+    assert sorted(len(outcome.value) for outcome in outcomes.values()) == [5_000_000] * 2
+
+
+def test_never_more_workers_than_allowed(tmp_path):
+    job = (
+        f"(open({str(tmp_path)!r} + '/' + str(__import__('os').getpid()), 'w').close(), "
+        f"len(__import__('os').listdir({str(tmp_path)!r})), __import__('time').sleep(0.1), "
+        f"__import__('os').remove({str(tmp_path)!r} + '/' + str(__import__('os').getpid())))[1]"
+    )
+    jobs = [f"{job} + 0 * {n}" for n in range(10)]
+    assert max(outcome.value for outcome in run(jobs, workers=3).values()) <= 3
+
+
+def test_no_jobs():
+    assert run([]) == {}
+
+
+def test_closing_the_generator_ends_running_jobs(tmp_path):
+    note_pid = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(__import__('os').getpid()))"
+    outcomes = run_jobs(
+        eval, [f"({note_pid}, {SLEEP})", "__import__('time').sleep(1)"], workers=2, timeout=60
+    )
+    next(outcomes)
+    outcomes.close()
+    assert not is_running(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_jobs_do_not_outlive_a_killed_parent(tmp_path, how):
+    note_pid = f"open({str(tmp_path)!r} + '/' + str(__import__('os').getpid()), 'w')"
+    jobs = [f"({note_pid}, {SLEEP}, {n})" for n in range(2)]
+    program = (
+        "from flow_extract.executor import run_jobs\n"
+        f"list(run_jobs(eval, {jobs!r}, workers=2, timeout=60))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, stderr=subprocess.DEVNULL
+    ) as parent:
+        while len(pids := [int(path.name) for path in tmp_path.iterdir()]) < 2:
+            time.sleep(0.02)
+        parent.send_signal(how)
+    assert wait_until_gone(pids)
+
+
+def test_available_cores():
+    assert 1 <= available_cores() <= (os.cpu_count() or 1)

@@ -1,0 +1,157 @@
+import os
+
+import numpy as np
+import pytest
+
+from flow_extract import extract
+from flow_extract.extract import (
+    extract_video,
+    is_current,
+    overlapping_chunks,
+    record_problem,
+    source_facts,
+)
+from flow_extract.problems import problem_path, read_problem
+from flow_extract.settings import settings_hash
+from flow_extract.store import StoreEntry, entry_path
+from twostream.files import sha256_file
+
+
+def test_header_says_what_was_done(make_video, make_job, tmp_path):
+    video = make_video(tmp_path / "v.avi", frames=5)
+    job = make_job(video, method="farneback", bound=8.0, short_side=32)
+    result = extract_video(job)
+    assert (result.name, result.status, result.reason) == ("v", "ok", "")
+    header = StoreEntry(entry_path(job.store, "v")).header
+    assert header["method"]["name"] == "farneback"
+    assert header["method"]["options"]["winsize"] == 15
+    assert header["quantiser"] == {"bound": 8.0, "zero": 128, "scale": 127 / 8}
+    assert (header["codec"], header["quality"], header["short_side"]) == ("jpeg", 95, 32)
+    assert header["size"] == {"width": 43, "height": 32}
+    assert header["counts"] == {"promised": 5, "frames": 5, "flows": 4}
+    assert header["fps"] == 25
+    assert header["decoder"].startswith("FFmpeg")
+    assert header["settings_hash"] == settings_hash(job.settings)
+    assert header["source"] == {
+        "path": "v.avi",
+        "size": video.stat().st_size,
+        "mtime_ns": video.stat().st_mtime_ns,
+        "sha256": sha256_file(video),
+    }
+
+
+def test_stored_flow_is_the_motion_of_the_video(make_video, make_job, tmp_path):
+    """The texture of `make_video` moves by (1.5, -0.5) pixels a frame."""
+    job = make_job(make_video(tmp_path / "v.avi", frames=4, size=(96, 128)))
+    extract_video(job)
+    levels = StoreEntry(entry_path(job.store, "v")).read_flow(0, 3)
+    u, v = (levels.astype(float) - 128).mean(axis=(0, 1, 2)) * 20 / 127
+    assert abs(u - 1.5) < 0.2
+    assert abs(v + 0.5) < 0.2
+
+
+def test_twice_the_same_bytes(make_video, make_job, tmp_path):
+    job = make_job(make_video(tmp_path / "v.avi"))
+    extract_video(job)
+    first = entry_path(job.store, "v").read_bytes()
+    extract_video(job)
+    assert entry_path(job.store, "v").read_bytes() == first
+
+
+def test_chunks_leave_no_trace(make_video, make_job, tmp_path, monkeypatch):
+    job = make_job(make_video(tmp_path / "v.avi", frames=9))
+    contents = []
+    for length in (1, 4, 100):
+        monkeypatch.setattr(extract, "MAX_CHUNK", length)
+        extract_video(job)
+        contents.append(entry_path(job.store, "v").read_bytes())
+    assert contents[0] == contents[1] == contents[2]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 10, 11])
+def test_short_videos(make_video, make_job, tmp_path, frames):
+    job = make_job(make_video(tmp_path / "v.avi", frames=frames))
+    assert extract_video(job).status == "ok"
+    entry = StoreEntry(entry_path(job.store, "v"))
+    assert (entry.num_frames, entry.num_flows) == (frames, frames - 1)
+    assert entry.read_flow(0, frames - 1).shape == (frames - 1, 48, 64, 2)
+
+
+def test_shorter_than_promised_is_damaged(make_video, make_job, tmp_path):
+    video = make_video(tmp_path / "v.avi", frames=20)
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    job = make_job(video)
+    result = extract_video(job)
+    frames = StoreEntry(entry_path(job.store, "v")).num_frames
+    assert 5 <= frames < 20
+    assert (result.status, result.reason) == ("damaged", f"{frames} of 20 frames decoded")
+
+
+def test_no_video_leaves_a_problem_file_and_its_repair_removes_it(make_video, make_job, tmp_path):
+    video = tmp_path / "v.avi"
+    video.write_text("no video")
+    job = make_job(video)
+    result = extract_video(job)
+    assert result.status == "failed"
+    problem = read_problem(problem_path(job.store, "v"))
+    assert problem["reason"] == result.reason
+    assert problem["source"] == {
+        "path": "v.avi",
+        "size": 8,
+        "mtime_ns": video.stat().st_mtime_ns,
+    }
+    make_video(video)
+    assert extract_video(job).status == "ok"
+    assert [path.name for path in job.store.iterdir()] == ["v.safetensors"]
+
+
+def test_full_disk_is_not_the_fault_of_the_video(make_video, make_job, tmp_path, monkeypatch):
+    def no_space(*args, **kwargs):
+        raise OSError(28, "No space left on device", "/store/v")
+
+    monkeypatch.setattr(extract, "write_entry", no_space)
+    job = make_job(make_video(tmp_path / "v.avi", frames=2))
+    result = extract_video(job)
+    assert result.status == "unwritable"
+    assert "No space left on device: '/store/v'" in result.reason
+    assert list(job.store.iterdir()) == []
+
+
+def test_is_current(make_video, make_job, tmp_path):
+    video = make_video(tmp_path / "v.avi", frames=2)
+    job = make_job(video)
+    record_problem(job, status="crashed", reason="signal 9")
+    record = read_problem(problem_path(job.store, "v"))
+    wanted = settings_hash(job.settings)
+
+    def current(settings=wanted):
+        return is_current(record, settings_hash=settings, source=source_facts(video, "v.avi"))
+
+    assert current()
+    assert not current("other settings")
+    os.utime(video, ns=(0, 10**18))
+    assert not current()
+
+
+def frames_of(count, size=(4, 6)):
+    return (np.full((*size, 3), n % 256, np.uint8) for n in range(count))
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1, [[0]]),
+        (2, [[0, 1]]),
+        (16, [[*range(16)]]),
+        (17, [[*range(16)], [15, 16]]),
+        (33, [[*range(16)], [*range(15, 32)], [31, 32]]),
+    ],
+)
+def test_chunks_share_one_frame(count, expected):
+    chunks = [chunk[:, 0, 0, 0].tolist() for chunk in overlapping_chunks(frames_of(count))]
+    assert chunks == expected
+
+
+def test_chunks_of_large_frames_are_short():
+    lengths = [len(chunk) for chunk in overlapping_chunks(frames_of(5, size=(1080, 1920)))]
+    assert lengths == [1, 2, 2, 2, 2]

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save
+
+from flow_extract.blobs import collecting
+from flow_extract.codecs import CODECS
+from flow_extract.store import StoreEntry, entry_path
+from flow_extract.store_writer import write_entry
+
+HEADER = {
+    "name": "class/v",
+    "status": "ok",
+    "reason": "",
+    "codec": "jpeg",
+    "size": {"width": 24, "height": 16},
+    "counts": {"promised": None},
+}
+
+
+@pytest.fixture
+def collected(tmp_path):
+    """A function that writes so many frames and flow pairs into a store."""
+
+    def write(frames, flows):
+        jpeg = CODECS["jpeg"]
+        with collecting(tmp_path) as rgb, collecting(tmp_path) as flow:
+            for level in range(frames):
+                rgb.append(jpeg.encode_rgb(np.full((16, 24, 3), level, np.uint8), quality=95))
+            for level in range(flows):
+                flow.append(jpeg.encode_flow(np.full((16, 24, 2), level, np.uint8), quality=95))
+            write_entry(tmp_path / "store", HEADER, rgb=rgb, flow=flow)
+        return entry_path(tmp_path / "store", "class/v")
+
+    return write
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_bytes_are_those_of_the_safetensors_library(collected, frames):
+    path = collected(frames, frames - 1)
+    tensors, header = load_file(path), StoreEntry(path)._file.metadata()
+    assert path.read_bytes() == save(tensors, header)
+
+
+def test_counts_and_digests_are_filled_in(collected):
+    header = StoreEntry(collected(3, 2)).header
+    assert header["counts"] == {"promised": None, "frames": 3, "flows": 2}
+    assert header["format"] == "twostream-store-1"
+    assert sorted(header["sha256"]) == ["flow", "flow_offsets", "rgb", "rgb_offsets"]
+
+
+def test_digests_are_those_of_the_tensors(collected):
+    import hashlib
+
+    path = collected(4, 3)
+    for key, tensor in load_file(path).items():
+        digest = hashlib.sha256(tensor.tobytes()).hexdigest()
+        assert StoreEntry(path).header["sha256"][key] == digest
+
+
+@pytest.mark.parametrize(("frames", "flows"), [(3, 3), (3, 1), (0, 0)])
+def test_other_numbers_leave_nothing(collected, tmp_path, frames, flows):
+    with pytest.raises(ValueError, match=f"{frames} frames need {frames - 1} flow pairs"):
+        collected(frames, flows)
+    assert not list((tmp_path / "store").rglob("*.*"))
+
+
+def test_twice_the_same_bytes(collected):
+    first = collected(3, 2).read_bytes()
+    assert collected(3, 2).read_bytes() == first

@@ -1,0 +1,42 @@
+"""Score tables for the tests, and the real score files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fusion.formats.foreign_scores import four_axes
+from fusion.score_file import ScoreTable
+
+SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def make_table() -> Callable[..., ScoreTable]:
+    """A factory: scores (V, C), (V, S, C) or (V, S, R, C), videos v0.., classes c0.., labels 0."""
+
+    def make(scores: Any, *, kind: str = "logits", **given: Any) -> ScoreTable:
+        array = four_axes(np.asarray(scores, dtype=np.float32))
+        videos, classes = array.shape[0], array.shape[3]
+        return ScoreTable(
+            names=tuple(given.pop("names", [f"v{row}" for row in range(videos)])),
+            class_names=tuple(given.pop("class_names", [f"c{row}" for row in range(classes)])),
+            scores=array,
+            labels=np.array(given.pop("labels", [0] * videos), dtype=np.int64),
+            kind=kind,
+            about=given,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data beside the repository; tests that need it are skipped without."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the real data (../shared/data) is not here")
+    return SHARED_DATA

@@ -1,0 +1,97 @@
+"""Real score files give the figures that their authors, and we by other means, found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fusion.formats import SCORE_FORMATS
+from fusion.fuse import Step, fuse
+from fusion.imports import import_ordered, import_scores, read_order
+from fusion.metrics import top_k_correct
+from fusion.score_file import ScoreTable
+from fusion.strategies import STRATEGIES
+
+SEQVLAD = {  # percent: RGB, flow; raw 1:1, 1:1.5, max; softmax 1:1, 1:1.5
+    ("hmdb51", 1): (55.229, 65.359, 72.484, 72.876, 65.556, 70.850, 71.176),
+    ("hmdb51", 2): (54.314, 64.771, 69.020, 70.392, 60.654, 66.078, 67.908),
+    ("ucf101", 1): (86.783, 88.395, 93.312, 93.682, 90.907, 92.096, 92.361),
+    ("ucf101", 2): (87.065, 91.805, 94.671, 94.831, 92.796, 93.894, 94.617),
+}
+EVEN, MAXIMUM = (Step(name, STRATEGIES[name]) for name in ("mean", "max"))
+TILTED = Step("weighted", STRATEGIES["weighted"], {"weights": [1, 1.5]})
+
+
+def correct(scores: np.ndarray, table: ScoreTable, k: int = 1) -> int:
+    return top_k_correct(scores.reshape(len(table.names), -1), table.labels, k)
+
+
+@pytest.fixture(scope="module")
+def ucf101(shared_data: Path) -> dict[str, ScoreTable]:
+    lists = shared_data / "official-splits" / "ucfTrainTestlist"
+    classes = [line.split()[1] for line in (lists / "classInd.txt").read_text().splitlines()]
+    names = [
+        line.strip().removesuffix(".avi")
+        for line in (lists / "testlist01.txt").read_text().splitlines()
+    ]
+    labels = [classes.index(name.partition("/")[0]) for name in names]
+    return {
+        stream: import_scores(
+            SCORE_FORMATS["two-stream-pickle"](
+                shared_data / "scores-resnet101-ucf101" / f"{stream}_video_preds.pickle"
+            ),
+            names=names, labels=labels, class_names=classes, about={"stream": stream},
+            summed_over=19,
+        )
+        for stream in ("spatial", "motion")
+    }  # fmt: skip
+
+
+def test_resnet101_inputs(ucf101: dict[str, ScoreTable]) -> None:
+    inputs = fuse(ucf101).inputs
+    table = ucf101["spatial"]
+    assert len(table.names) == 3783
+    assert [correct(inputs["spatial"], table, k) for k in (1, 5)] == [3074, 3629]
+    assert [correct(inputs["motion"], table, k) for k in (1, 5)] == [3014, 3608]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options", "top1", "top5"),
+    [
+        ("mean", {}, 3332, 3704),
+        ("max", {}, 3016, 3619),
+        ("weighted", {"weights": [2, 1]}, 3404, 3727),
+        ("weighted", {"weights": [1, 2]}, 3208, 3672),
+        ("variance", {"form": "legacy"}, 3067, 3626),
+    ],
+)
+def test_resnet101_fused(
+    ucf101: dict[str, ScoreTable], strategy: str, options: dict, top1: int, top5: int
+) -> None:
+    step = Step(strategy, STRATEGIES[strategy], options)
+    table = fuse(ucf101, streams=step).table
+    assert [correct(table.scores, table, k) for k in (1, 5)] == [top1, top5]
+
+
+@pytest.mark.parametrize(("dataset", "split"), SEQVLAD)
+def test_seqvlad(shared_data: Path, dataset: str, split: int) -> None:
+    folder = shared_data / "scores-seqvlad" / dataset
+    order = read_order(folder / f"test_split{split}.txt", sort=dataset == "ucf101")
+    rgb, flow = (
+        import_ordered(
+            SCORE_FORMATS["tsn-npz"](folder / f"{dataset}_{stream}_split{split}.npz"),
+            order=order,
+            about={"stream": stream, "dataset": dataset, "split": split},
+        )
+        for stream in ("rgb", "flow")
+    )
+    tables = {"rgb": rgb, "flow": flow}
+    raw = [fuse(tables, streams=step).table.scores for step in (EVEN, TILTED, MAXIMUM)]
+    soft = [fuse(tables, streams=step, combine="probs").table.scores for step in (EVEN, TILTED)]
+    percents = [
+        100 * correct(scores, rgb) / len(rgb.names)
+        for scores in (rgb.scores, flow.scores, *raw, *soft)
+    ]
+    assert percents == pytest.approx(SEQVLAD[dataset, split], abs=5e-4)
