@@ -15,8 +15,9 @@ from flow_extract.manifest import rebuild_manifest
 from flow_extract.plan import remove_leftovers, settled_result
 from twostream.errors import InputError, some_of
 
+# The statuses of a video that has a store file.
 STORED = ("ok", "damaged")
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+Progress = Callable[..., Iterable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def extract_folder(
         workers: videos at one time.
         timeout: seconds allowed to one video.
         retry_failed: try videos again that failed before with these settings.
-        progress: passes results through, given their number; draws a bar or does not.
+        progress: `progress(results, total=...)` passes them through, drawing a bar or not.
 
     Raises:
         InputError: no folder, or no video in it.
@@ -92,7 +93,7 @@ def extract_folder(
         else:
             settled.append(result)
     with closing(run_jobs(extract_video, jobs, workers=workers, timeout=timeout)) as outcomes:
-        done = [_result(job, outcome) for job, outcome in progress(outcomes, len(jobs))]
+        done = [_result(job, outcome) for job, outcome in progress(outcomes, total=len(jobs))]
     rebuild_manifest(store)
     return Report(found, done, settled)
 

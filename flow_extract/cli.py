@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,9 +106,8 @@ def extract_flow(
     from flow_extract.executor import available_cores
     from flow_extract.settings import extraction_settings
 
-    settings = extraction_settings(
-        method, dict(map(read_option, options)), bound=bound, short_side=short_side
-    )
+    chosen = dict(map(read_option, options))
+    settings = extraction_settings(method, chosen, bound=bound, short_side=short_side)
     report = extract_folder(
         videos,
         store,
@@ -115,12 +115,9 @@ def extract_flow(
         workers=jobs or available_cores(),
         timeout=timeout,
         retry_failed=retry_failed,
-        progress=lambda items, total: progress(
-            items, total=total, label="extract-flow", unit="video", quiet=quiet
-        ),
+        progress=partial(progress, label="extract-flow", unit="video", quiet=quiet),
     )
-    show = _print_json if as_json else _print_text
-    show(report, store)
+    (_print_json if as_json else _print_text)(report, store)
     if report.counts()["failed"]:
         click.get_current_context().exit(1)
 
@@ -139,6 +136,7 @@ def _print_json(report: Report, store: Path) -> None:
 
 
 def _print_text(report: Report, store: Path) -> None:
+    from flow_extract.batch import STORED
     from flow_extract.find_videos import printable
 
     if report.found.ignored:
@@ -154,5 +152,5 @@ def _print_text(report: Report, store: Path) -> None:
     )
     for problem in report.problems():
         click.echo(f"{problem.status:<9} {printable(problem.name)}: {problem.reason}")
-    if any(result.status not in ("ok", "damaged") for result in report.settled):
+    if any(result.status not in STORED for result in report.settled):
         click.echo("Failures of earlier runs were not tried again; --retry-failed does.")

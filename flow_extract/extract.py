@@ -22,6 +22,7 @@ from flow_extract.video import VideoError, probe, read_frames
 from twostream.files import sha256_file
 from twostream.plugins import load
 
+# New frames that a flow method sees at one time, and pixels of them.
 MAX_CHUNK = 16
 CHUNK_PIXELS = 4_000_000
 

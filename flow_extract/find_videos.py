@@ -12,22 +12,7 @@ from flow_extract import problems
 from flow_extract.store import entry_path
 from twostream.errors import InputError
 
-SUFFIXES = frozenset(
-    [
-        ".avi",
-        ".mp4",
-        ".mkv",
-        ".mov",
-        ".webm",
-        ".mpg",
-        ".mpeg",
-        ".m4v",
-        ".wmv",
-        ".flv",
-        ".3gp",
-        ".ogv",
-    ]
-)
+SUFFIXES = ("avi", "mp4", "mkv", "mov", "webm", "mpg", "mpeg", "m4v", "wmv", "flv", "3gp", "ogv")
 MAX_FILE_NAME = 255
 
 
@@ -60,12 +45,14 @@ def find_videos(root: Path, *, store: Path) -> FoundVideos:
     found = FoundVideos()
     candidates: dict[str, list[Path]] = defaultdict(list)
     for path in _files_below(root, found.skipped, root=root):
-        key = path.relative_to(root).as_posix()
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+        key = as_text(path.relative_to(root))
+        if path.suffix.lower()[1:] not in SUFFIXES or path.name.startswith("."):
             found.ignored.append(key)
         elif not path.is_file():
             dangling = path.is_symlink() and not path.exists()
             found.skipped[key] = "a link to nothing" if dangling else "not a regular file"
+        elif key != path.relative_to(root).as_posix():
+            found.refused[key] = "its name is not UTF-8; rename it"
         else:
             candidates[key.removesuffix(path.suffix)].append(path)
     for name in sorted(candidates):
@@ -77,8 +64,13 @@ def find_videos(root: Path, *, store: Path) -> FoundVideos:
     return found
 
 
+def as_text(path: Path) -> str:
+    """A path with `/`, in which bytes that are no UTF-8 text are escaped."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+
+
 def printable(name: str) -> str:
-    """A file name for a line of text: line breaks and bytes that are no text are escaped."""
+    """A name for a line of text: line breaks and other invisible characters are escaped."""
     return name if name.isprintable() else ascii(name)[1:-1]
 
 
@@ -88,7 +80,7 @@ def _files_below(
     """Everything that is no folder; `inside` are the real paths of the folders we are in."""
     here = os.path.realpath(folder)
     if here in inside:
-        skipped[folder.relative_to(root).as_posix()] = "a link back to a folder above it"
+        skipped[as_text(folder.relative_to(root))] = "a link back to a folder above it"
         return
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if os.path.isdir(entry):  # unlike entry.is_dir(): no error for a link to itself
@@ -102,10 +94,7 @@ def _refusal(name: str, paths: list[Path], store: Path) -> str:
     if len(paths) > 1:
         files = ", ".join(path.name for path in paths)
         return f"{files} would share one name; rename or remove all but one"
-    try:
-        size = len(name.rpartition("/")[2].encode()) + len(problems.SUFFIX)
-    except UnicodeEncodeError:
-        return "its name is not UTF-8; rename it"
+    size = len(name.rpartition("/")[2].encode()) + len(problems.SUFFIX)
     if size > MAX_FILE_NAME:
         return f"its name is {size - MAX_FILE_NAME} byte(s) too long for a store file; shorten it"
     try:

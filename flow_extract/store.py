@@ -45,6 +45,8 @@ class StoreEntry:
         self.path = path
         self._file = _open(path)
         self.header = _header_of(self._file, path)
+        if self.header["codec"] not in CODECS:
+            raise _broken(path, f"its codec is {self.header['codec']!r}, not {', '.join(CODECS)}")
         self._codec = CODECS[self.header["codec"]]
         self._offsets = {
             key: self._file.get_tensor(f"{key}_offsets").astype(np.int64) for key in ("rgb", "flow")
@@ -81,7 +83,7 @@ class StoreEntry:
 
     def _read(self, key: str, start: int, count: int, decode: Any) -> list[np.ndarray]:
         offsets = self._offsets[key]
-        if not (min(start, count) >= 0 and start + count < len(offsets)):
+        if min(start, count) < 0 or start + count >= len(offsets):
             raise IndexError(
                 f"{self.path}: {key} {start}..{start + count - 1} are asked for; "
                 f"it has 0..{len(offsets) - 2}"

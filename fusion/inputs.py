@@ -29,8 +29,8 @@ def _only_one(runs: Path, folder: str, stream: str, subset: str) -> Path:
     found = sorted(runs.glob(pattern))
     if not found:
         raise InputError(
-            f"no scores of the {stream} stream: {runs / pattern} is not there; "
-            f"`twostream train --stream {stream}` or `twostream score` makes it"
+            f"no scores of the {stream} stream: {runs / pattern} is not there. `twostream train "
+            f"--stream {stream}` makes them; else go to the folder of twostream.toml, or name FILES"
         )
     if len(found) > 1:
         listed = " ".join(map(str, found))

@@ -135,6 +135,7 @@ def test_interrupted_run_leaves_no_process(videos, tmp_path, start, how, exit_co
     while processes_of(process.pid) and time.monotonic() < end:
         time.sleep(0.02)
     assert processes_of(process.pid) == []
+    assert not list((tmp_path / "store").rglob("*.json*")), "no video is to blame"
 
 
 def test_one_broken_and_one_deadly_video_cost_only_themselves(videos, make_video, tmp_path, start):

@@ -135,6 +135,7 @@ def test_foreign_safetensors_file_is_named(tmp_path):
     ("change", "message"),
     [
         ({"format": "twostream-store-9"}, "its format is 'twostream-store-9'"),
+        ({"codec": "raw"}, "its codec is 'raw', not jpeg"),
         ({"counts": {"frames": 11, "flows": 11}}, "rgb_offsets do not fit"),
     ],
 )

@@ -153,7 +153,8 @@ def test_another_option_needs_another_run(twostream: Run, mini: MiniProject) -> 
     twostream("train", *options, "--lr", "0.1", "--name", "louder")
     twostream("train", *options, "--lr", "0.1", "--restart")
     two = twostream("fuse", "--dataset", "ucf101", "--runs", "runs", exit_code=2)
-    assert "spatial" in two.output
+    assert "2 spatial runs have scores; name the files to fuse" in two.output
+    assert "spatial-resnet18-louder" in two.output
 
 
 def test_a_run_is_repeated_from_its_config(twostream: Run, mini: MiniProject) -> None:
@@ -170,7 +171,7 @@ def test_wrong_input_is_one_line(twostream: Run, mini: MiniProject, tmp_path: Pa
     train = ["train", "--stream", "motion", "--runs", "runs", *QUICK, "--epochs", "1"]
     mistakes = {
         ("extract-flow",): "--videos is not known: no twostream.toml",
-        ("fuse",): "no twostream.toml",
+        ("fuse",): "no scores of the spatial stream: runs",
         ("extract-flow", "--videos", "nowhere", "--store", "s"): "nowhere",
         (*train, *data, "--split", "4"): "Error: no split 4; allowed: 1, 2, 3",
         (*train, *data, "--device", "cuda:7"): "Error: --device cuda:7 cannot be used",

@@ -59,7 +59,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     type=click.Path(path_type=Path),
     help="Folder of the run folders.",
 )
-@click.option("--name", help="Name of the run folder.  [default: STREAM-MODEL]")
+@click.option("--name", default="", help="Added to the name of the run folder, STREAM-MODEL.")
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), help="Videos.  [spatial 25, motion 32]")
 @click.option(
@@ -163,15 +163,10 @@ def _resolve(options: dict[str, Any]) -> TrainOptions:
     from twostream.training.run_folder import TrainOptions
 
     chosen = {key: value for key, value in options.items() if value is not None}
-    model_name = options["model"].replace(":", ".")
+    paths = {key: str(options[key]) for key in ("annotations", "store", "runs")}
+    device = find_device(options["device"])
     return TrainOptions(
-        **{
-            **STREAM_DEFAULTS[options["stream"]],
-            "name": f"{options['stream']}-{model_name}",
-            **chosen,
-            **{key: str(options[key]) for key in ("annotations", "store", "runs")},
-            "device": find_device(options["device"]),
-        }
+        **{**STREAM_DEFAULTS[options["stream"]], **chosen, **paths, "device": device}
     )
 
 

@@ -47,8 +47,10 @@ class TrainOptions:
 
     @property
     def folder(self) -> Path:
-        """`<runs>/<dataset>-split<K>/<stream>-<model>`, or the name that was given instead."""
-        return Path(self.runs) / f"{self.dataset}-split{self.split}" / self.name
+        """`<runs>/<dataset>-split<K>/<stream>-<model>`, and `-<name>` if one was given."""
+        parts = [self.stream, self.model, *([self.name] if self.name else [])]
+        dataset = f"{self.dataset}-split{self.split}"
+        return Path(self.runs) / dataset.replace(":", ".") / "-".join(parts).replace(":", ".")
 
 
 def claim_folder(options: TrainOptions) -> None:
