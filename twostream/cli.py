@@ -66,6 +66,8 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except InputError as error:
             raise Stop(str(error), exit_code=2) from error
+        except BrokenPipeError:  # `... | head` has seen enough; click ends quietly
+            raise
         except OSError as error:
             raise Stop(str(error), exit_code=1) from error
         except KeyboardInterrupt as error:

@@ -46,15 +46,15 @@ DECODER_CASES = {
 
 @pytest.fixture
 def extract(tmp_path):
-    """`extract(root, bound=20.0, short_side=None, timeout=60.0, retry_failed=False)`."""
+    """`extract(root, bound=20.0, short_side=None, retry_failed=False)`."""
 
-    def run(root, *, bound=20.0, short_side=None, timeout=60.0, retry_failed=False):
+    def run(root, *, bound=20.0, short_side=None, retry_failed=False):
         return extract_folder(
             root,
             tmp_path / "store",
             settings=extraction_settings("dis", {}, bound=bound, short_side=short_side),
             workers=2,
-            timeout=timeout,
+            timeout=60,
             retry_failed=retry_failed,
             progress=lambda items, total: items,
         )
@@ -116,16 +116,6 @@ def test_refused_videos_count_as_failed(extract, root, make_video):
         ("class/bad", "failed"),
         ("class/v1", "refused"),
     ]
-
-
-def test_time_limit(extract, make_video, tmp_path):
-    make_video(tmp_path / "videos" / "long.avi", frames=300, size=(240, 320))
-    make_video(tmp_path / "videos" / "short.avi", frames=2)
-    report = extract(tmp_path / "videos", timeout=1.0)
-    assert [(p.name, p.status, p.reason) for p in report.problems()] == [
-        ("long", "timeout", "after 1 s")
-    ]
-    assert list(scan_store(tmp_path / "store")) == ["short"]
 
 
 def test_no_videos(extract, tmp_path):

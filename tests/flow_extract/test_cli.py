@@ -162,6 +162,18 @@ def test_one_broken_and_one_deadly_video_cost_only_themselves(videos, make_video
     assert statuses["class0/deadly"] == "crashed"
 
 
+def test_video_that_takes_too_long_costs_only_itself(make_video, tmp_path, start):
+    (tmp_path / "slow.py").write_text(SLOW_METHOD)
+    (tmp_path / "started").mkdir()
+    make_video(tmp_path / "videos" / "long.avi", size=(48, 64))
+    make_video(tmp_path / "videos" / "short.avi", size=(16, 16))
+    output, _ = start("store", "--method", "slow:make", "--timeout", "4").communicate()
+    assert output.splitlines() == [
+        "2 videos: 1 done now, 0 already done, 0 damaged, 1 failed; store store",
+        "timeout   long: after 4 s",
+    ]
+
+
 def invoke(*arguments: object):
     return CliRunner().invoke(cli, ["extract-flow", *map(str, arguments)])
 

@@ -23,17 +23,9 @@ STRATEGIES = (
     ("variance, legacy", ["--strategy", "variance", "--variance", "legacy"]),
 )
 TRAIN = [
-    "--weights",
-    "none",
-    "--input-size",
-    "96",
-    "--batch-size",
-    "16",
-    "--select-by",
-    "loss",
-    "--protocol",
-    "segments3",
-]
+    "--weights", "none", "--input-size", "96", "--batch-size", "16", "--lr", "0.003",
+    "--select-by", "loss", "--protocol", "segments3",
+]  # fmt: skip
 
 
 @click.command()
@@ -54,8 +46,8 @@ def demo(folder: Path) -> None:
     if not (folder / "twostream.toml").exists():
         _run(folder, "init", "--dataset", "toy")
     _run(folder, "extract-flow")
-    _run(folder, "train", "--stream", "spatial", "--epochs", "5", "--lr", "0.01", *TRAIN)
-    _run(folder, "train", "--stream", "motion", "--epochs", "8", "--lr", "0.01", *TRAIN)
+    _run(folder, "train", "--stream", "spatial", "--epochs", "6", *TRAIN)
+    _run(folder, "train", "--stream", "motion", "--epochs", "8", *TRAIN)
     results = {title: _run_json(folder, "fuse", *options) for title, options in STRATEGIES}
     streams = {row["stream"]: row for row in results["mean"]["inputs"]}
     click.echo("\nTest videos recognised at the first guess, with 95 % Wilson interval:\n")
