@@ -1,9 +1,8 @@
-"""Score tables for the tests, and the real score files."""
+"""Score tables for the tests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,6 @@ import pytest
 
 from fusion.formats.foreign_scores import four_axes
 from fusion.score_file import ScoreTable
-
-SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
@@ -32,11 +29,3 @@ def make_table() -> Callable[..., ScoreTable]:
         )
 
     return make
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """The folder of real data beside the repository; tests that need it are skipped without."""
-    if not SHARED_DATA.is_dir():
-        pytest.skip("the real data (../shared/data) is not here")
-    return SHARED_DATA

@@ -103,7 +103,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     type=click.Choice(["val", "test"]),
     default="val",
     show_default=True,
-    help="Videos whose top-1 selects the epoch. Selecting on test is written into every result.",
+    help="Videos that select the epoch. Selecting on test is written into every result.",
 )
 @click.option(
     "--select-by",
