@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from twostream.errors import InputError
 from twostream.files import read_text
@@ -53,24 +54,30 @@ class TrainOptions:
         return Path(self.runs) / dataset.replace(":", ".") / "-".join(parts).replace(":", ".")
 
 
-def claim_folder(options: TrainOptions) -> None:
-    """Write `config.toml`; where another try has written it, check that it is the same run.
+def check_same_run(options: TrainOptions) -> None:
+    """Hold the options against those of the run that has begun in this folder.
 
     Raises:
-        InputError: the folder holds a run with other options.
+        InputError: they differ in what changes the result.
     """
-    path = options.folder / "config.toml"
-    settings = {key.replace("_", "-"): value for key, value in asdict(options).items()}
-    if path.exists():
-        before = tomllib.loads(read_text(path))
-        changed = [
-            f"{key} was {before.get(key)!r}, now {value!r}"
-            for key, value in settings.items()
-            if key.replace("-", "_") not in FREE_ON_RESUME and before.get(key) != value
-        ]
-        if changed:
-            raise InputError(
-                f"{options.folder} holds a run with other options ({'; '.join(changed)})"
-                "; give the old ones, another --name, or --restart"
-            )
-    write_toml(path, settings, title="The options of this run, as `twostream train` resolved them.")
+    before = tomllib.loads(read_text(options.folder / "config.toml"))
+    changed = [
+        f"{key} was {before.get(key)!r}, now {value!r}"
+        for key, value in _settings(options).items()
+        if key.replace("-", "_") not in FREE_ON_RESUME and before.get(key) != value
+    ]
+    if changed:
+        raise InputError(
+            f"{options.folder} holds a run with other options ({'; '.join(changed)}); give the old "
+            "ones, another --name, or --restart"
+        )
+
+
+def write_config(options: TrainOptions) -> None:
+    """Write `config.toml`, from which `twostream train --config` repeats the run."""
+    title = "The options of this run, as `twostream train` resolved them."
+    write_toml(options.folder / "config.toml", _settings(options), title=title)
+
+
+def _settings(options: TrainOptions) -> dict[str, Any]:
+    return {key.replace("_", "-"): value for key, value in asdict(options).items()}

@@ -32,7 +32,7 @@ from twostream.training.checkpoint import (
 )
 from twostream.training.data import RunData
 from twostream.training.loop import EpochStats, NotFiniteError, evaluate, train_one_epoch
-from twostream.training.run_folder import TrainOptions, claim_folder
+from twostream.training.run_folder import TrainOptions, check_same_run, write_config
 from twostream.training.run_log import log_row, write_log
 from twostream.training.schedule import plateau_schedule
 from twostream.transforms.clips import Clip
@@ -54,8 +54,9 @@ class Trainer:
         self.folder = options.folder
         self.modality = MODALITIES[options.stream]
         self.device = torch.device(options.device)
-        claim_folder(options)
         resumes = has_checkpoint(self.folder / "last")
+        if resumes:
+            check_same_run(options)
         torch.manual_seed(options.seed)
         self.network = plugins.load(options.model, MODELS)(
             modality=self.modality,
@@ -68,6 +69,7 @@ class Trainer:
         self.rows: list[dict[str, Any]] = []
         if resumes:
             self._resume()
+        write_config(options)
 
     def run(self) -> Iterator[dict[str, Any]]:
         """Train to the last epoch; yield the log rows of each epoch once its checkpoint is safe.
@@ -80,9 +82,11 @@ class Trainer:
             try:
                 stats = {"train": self._train(epoch), self.options.select: self._validate()}
             except NotFiniteError as error:
+                last = self.folder / "last"
+                kept = f"epoch {epoch - 1} is kept in {last}" if epoch else "nothing was kept yet"
                 raise NotFiniteError(
-                    f"epoch {epoch}: {error}, at learning rate {lr:g}. The last good checkpoint is "
-                    f"in {self.folder / 'last'}. Try a lower --lr with another --name"
+                    f"epoch {epoch}: {error}, at learning rate {lr:g}; {kept}. Try a lower --lr "
+                    "with another --name"
                 ) from error
             self.schedule.step(stats[self.options.select].loss)
             self.next_epoch = epoch + 1

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from click.testing import Result
+
+from flow_extract.methods import FLOW_METHODS
+from twostream import diagnosis
+
+Run = Callable[..., Result]
+
+
+def test_it_looks_at_everything(twostream: Run) -> None:
+    findings = {f["what"]: f for f in json.loads(twostream("doctor", "--json").stdout)["findings"]}
+    assert "torch" in findings["libraries"]["found"]
+    assert findings["OpenCV reads videos by FFmpeg"]["ok"]
+    for name in ("dis", "farneback"):
+        assert findings[f"flow method {name}"]["found"] == "works"
+    assert set(FLOW_METHODS) == {
+        name.removeprefix("flow method ") for name in findings if name.startswith("flow method ")
+    }
+
+
+def test_two_builds_of_opencv_are_named(twostream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "library_version", lambda name: "5.0")
+    output = twostream("doctor").output
+    assert "--  OpenCV:" in output
+    assert "they overwrite each other's files: pip uninstall opencv-python opencv" in output
+
+
+def test_a_method_that_fails_says_why(twostream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise RuntimeError("no such library")
+
+    monkeypatch.setitem(FLOW_METHODS, "broken", broken)
+    assert "--  flow method broken: fails: no such library" in twostream("doctor").output

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from twostream.data import toy
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """Two classes of four sources with two clips each, one class of one clip, and a text file."""
+    folder = tmp_path / "clips"
+    names = [f"{c}/v_{c}_g{g}_c{k}.avi" for c in ("run", "walk") for g in range(4) for k in (1, 2)]
+    for name in [*names, "rare/v_rare_g0_c1.avi", "README.txt"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"-")
+    return folder
+
+
+def test_a_folder_with_groups_in_the_names(twostream: Run, clips: Path) -> None:
+    result = twostream("init", "--dataset", "folder", "--videos", "clips", "--min-videos", "2",
+                       "--group-pattern", r"_(g\d+)_")  # fmt: skip
+    assert "folder: 2 classes, 16 videos found" in result.output
+    assert "left out 1 classes (1 videos) with fewer than 2 videos: rare" in result.output
+    assert "no videos: README.txt" in result.output
+    assert "in no list: rare/v_rare_g0_c1" in result.output
+    assert tomllib.loads(Path("twostream.toml").read_text()) == {
+        "dataset": "folder", "videos": "clips", "annotations": "annotations",
+        "store": "store", "runs": "runs",
+    }  # fmt: skip
+    again = twostream("init", "--dataset", "folder", "--videos", "clips", exit_code=2)
+    assert "twostream.toml exists in this folder already; --force replaces it" in again.output
+
+
+def test_a_folder_without_groups_is_warned(twostream: Run, clips: Path) -> None:
+    (clips / "rare" / "v_rare_g0_c1.avi").unlink()
+    result = twostream("init", "--dataset", "folder", "--videos", "clips")
+    assert "each video counts as a scene of its own" in result.output
+
+
+def official(folder: Path, *names: str) -> None:
+    folder.mkdir()
+    (folder / "classInd.txt").write_text("1 run\n2 walk\n")
+    for split in (1, 2, 3):
+        (folder / f"trainlist0{split}.txt").write_text("run/v_run_g0_c1.avi 1\n")
+        lines = "".join(f"{name}\n" for name in ("walk/v_walk_g1_c1.avi", *names))
+        (folder / f"testlist0{split}.txt").write_text(lines)
+
+
+def test_missing_videos_need_permission(twostream: Run, clips: Path) -> None:
+    official(Path("lists"), "walk/v_walk_g9_c9.avi")
+    command = ["init", "--dataset", "ucf101", "--videos", "clips", "--annotations", "lists"]
+    refused = twostream(*command, exit_code=2)
+    assert "split 1: 1 train, 2 test; 1 of them missing" in refused.output
+    assert "missing: walk/v_walk_g9_c9" in refused.output
+    assert not Path("twostream.toml").exists()
+    report = json.loads(twostream(*command, "--allow-missing", "--json").stdout)
+    assert report["missing"] == ["walk/v_walk_g9_c9"]
+    assert tomllib.loads(Path("twostream.toml").read_text())["allow-missing"] is True
+
+
+def test_doubled_files_are_refused_by_name(twostream: Run, clips: Path) -> None:
+    official(Path("lists"))
+    (clips / "run" / "v_run_g3_c1.mp4").write_bytes(b"-")
+    result = twostream("init", "--dataset", "ucf101", "--videos", "clips", "--annotations", "lists")
+    assert "refused: run/v_run_g3_c1: v_run_g3_c1.avi, v_run_g3_c1.mp4 would share" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dataset", "ucf101"], "Missing option '--videos'"),
+        (["--dataset", "ucf101", "--videos", "clips"], "Missing option '--annotations'"),
+        (["--dataset", "folder", "--videos", "nowhere"], "nowhere: no such folder of videos"),
+        (["--dataset", "kinetics"], "'kinetics' is not one of ucf101, hmdb51, folder, toy"),
+    ],
+)
+def test_mistakes(twostream: Run, clips: Path, options: list[str], message: str) -> None:
+    assert message in twostream("init", *options, exit_code=2).output
+
+
+def test_toy(twostream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toy, "CLASSES", toy.CLASSES[:2])
+    monkeypatch.setattr(toy, "NUM_GROUPS", 3)
+    monkeypatch.setattr(toy, "TEST_GROUPS", 1)
+    result = twostream("init", "--dataset", "toy")
+    assert "toy: 2 classes, 6 videos found" in result.output
+    assert "split 3: 4 train, 2 test; 0 of them missing" in result.output
+    extracted = twostream("extract-flow", "--json")
+    assert json.loads(extracted.stdout)["done_now"] == 6
