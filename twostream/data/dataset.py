@@ -33,12 +33,18 @@ def training_sample(
 
 
 def test_views(video: StoredVideo, modality: Modality, protocol: Protocol, *, size: int) -> Clip:
-    """All views of a video under a protocol: uint8 (S, R, T, C, size, size)."""
+    """All views of a video under a protocol: uint8 (S, R, T, C, side, side).
+
+    The side is `size` times the protocol's scale.
+    """
     positions = num_positions(video.length, snippet_length=modality.snippet_length)
     clip = read_snippets(video, modality, protocol.starts(positions, protocol.num_snippets))
-    boxes = protocol.boxes(*clip.shape[-3:-1])
-    views = np.stack([crop_and_resize(clip, box, size=size) for box in boxes], axis=1)
-    return _channels_first(views)
+    side = round(size * protocol.scale)
+    crops = []
+    for box, flip in protocol.views(*clip.shape[-3:-1]):
+        crop = crop_and_resize(clip, box, size=side)
+        crops.append(modality.flip(crop) if flip else crop)
+    return _channels_first(np.stack(crops, axis=1))
 
 
 def read_snippets(video: StoredVideo, modality: Modality, starts: Sequence[int]) -> Clip:

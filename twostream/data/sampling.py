@@ -45,6 +45,16 @@ def centre_of_segments(positions: int, count: int) -> list[int]:
     return [(2 * i + 1) * positions // (2 * count) for i in range(count)]
 
 
+def start_and_centre_of_segments(positions: int, count: int) -> list[int]:
+    """The first and the middle start of each of `count` / 2 segments ("twice" sampling).
+
+    positions 9, count 2: 0 4
+    """
+    half = count // 2
+    starts = [i * positions // half for i in range(half)]
+    return sorted(starts + centre_of_segments(positions, half))
+
+
 def evenly_spaced(positions: int, count: int) -> list[int]:
     """`count` starts at equal steps from the first on.
 

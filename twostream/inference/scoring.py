@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,11 @@ def score_videos(
     """Logits (V, S, R, classes) of `videos` in their order, under a test protocol."""
 
     def load(index: int) -> Clip:
-        views = test_views(videos[index], modality, protocol, size=size)
-        return views.reshape(-1, *views.shape[2:])
+        clips = test_views(videos[index], modality, protocol, size=size)
+        return clips.reshape(-1, *clips.shape[2:])
 
-    num_boxes = len(protocol.boxes(256, 340))
-    batch_size = max(1, snippets_at_once // (protocol.num_snippets * num_boxes))
+    views = (protocol.num_snippets, protocol.num_crops)
+    batch_size = max(1, snippets_at_once // math.prod(views))
     batches = split_into_batches(range(len(videos)), batch_size=batch_size)
     loaded: Iterable[Any] = load_batches(load, batches, threads=threads)
     logits: list[NDArray[np.float32]] = []
@@ -55,7 +56,7 @@ def score_videos(
         device=device,
         snippets_at_once=snippets_at_once,
     ):
-        logits.append(batch.reshape(len(batch), protocol.num_snippets, num_boxes, -1))
+        logits.append(batch.reshape(len(batch), *views, -1))
     return np.concatenate(logits)
 
 

@@ -27,6 +27,20 @@ def centre_box(height: int, width: int, *, size: int) -> Box:
     return Box((height - size) // 2, (width - size) // 2, size, size)
 
 
+def corner_boxes(height: int, width: int, *, size: int) -> list[Box]:
+    """Squares of side `size` in the four corners and the middle."""
+    down, right = height - size, width - size
+    corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
+    return [Box(top, left, size, size) for top, left in corners]
+
+
+def three_boxes(height: int, width: int) -> list[Box]:
+    """Squares with the short side at the beginning, middle and end of the long side."""
+    size = min(height, width)
+    down, right = height - size, width - size
+    return [Box(down * i // 2, right * i // 2, size, size) for i in range(3)]
+
+
 def random_corner_box(height: int, width: int, *, scales: tuple[float, ...], rng: Generator) -> Box:
     """Draw a crop at a corner or the centre, its sides among neighbouring `scales`.
 

@@ -11,7 +11,10 @@ from twostream.data.sampling import (
     num_positions,
     random_in_segments,
     snippet_indices,
+    start_and_centre_of_segments,
 )
+
+SAMPLERS = (centre_of_segments, evenly_spaced)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,11 @@ def test_evenly_spaced(positions: int, count: int, expected: list[int]) -> None:
     assert evenly_spaced(positions, count) == expected
 
 
+def test_start_and_centre_of_segments() -> None:
+    assert start_and_centre_of_segments(9, 2) == [0, 4]
+    assert start_and_centre_of_segments(16, 4) == [0, 4, 8, 12]
+
+
 def test_random_in_segments_reaches_every_start_of_its_segment_only() -> None:
     rng = np.random.default_rng(0)
     drawn = np.array([random_in_segments(9, 3, rng=rng) for _ in range(300)])
@@ -70,7 +78,7 @@ def test_every_sampler_stays_inside_and_never_goes_back(
     positions: int, count: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    samples = [sampler(positions, count) for sampler in (centre_of_segments, evenly_spaced)]
+    samples = [sampler(positions, count) for sampler in SAMPLERS]
     for starts in [*samples, random_in_segments(positions, count, rng=rng)]:
         assert len(starts) == count
         assert starts == sorted(starts)

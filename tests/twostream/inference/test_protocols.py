@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from twostream.data.sampling import num_positions
-from twostream.inference.protocols import PROTOCOLS
+from twostream.inference.protocols import PROTOCOLS, View
 from twostream.transforms.boxes import Box
 
 # Starts for a video of 100 frames (99 flow pairs, stacks of 10) and one of 12 frames (11 pairs).
@@ -27,25 +27,63 @@ EXPECTED = {
         (12, 1): [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11],
         (11, 10): [0] * 12 + [1] * 13,
     },
+    "tsn25x10": "segments25",
+    "efficient": {(100, 1): [50], (99, 10): [45], (12, 1): [6], (11, 10): [1]},
+    "accurate": "segments25",
+    "dense10x3": {
+        (100, 1): [5, 15, 25, 35, 45, 55, 65, 75, 85, 95],
+        (99, 10): [4, 13, 22, 31, 40, 49, 58, 67, 76, 85],
+        (12, 1): [0, 1, 3, 4, 5, 6, 7, 9, 10, 11],
+        (11, 10): [0, 0, 0, 0, 0, 1, 1, 1, 1, 1],
+    },
+    "twice3": {(100, 1): [0, 50], (99, 10): [0, 45], (12, 1): [0, 6], (11, 10): [0, 1]},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_exact_starts(name: str) -> None:
     protocol = PROTOCOLS[name]
-    for (length, snippet_length), expected in EXPECTED[name].items():
+    starts = EXPECTED[name]
+    starts = EXPECTED[starts] if isinstance(starts, str) else starts
+    for (length, snippet_length), expected in starts.items():
         positions = num_positions(length, snippet_length=snippet_length)
         assert protocol.starts(positions, protocol.num_snippets) == expected
 
 
-BOXES = {
-    "clips19": {(240, 320): [Box(0, 0, 240, 320)], (121, 161): [Box(0, 0, 121, 161)]},
-    "segments3": {(240, 320): [Box(15, 55, 210, 210)], (121, 161): [Box(7, 27, 106, 106)]},
-    "segments25": {(256, 340): [Box(16, 58, 224, 224)], (1, 1): [Box(0, 0, 1, 1)]},
+def plain(*boxes: Box) -> list[View]:
+    return [View(box) for box in boxes]
+
+
+CENTRE = {
+    (240, 320): plain(Box(15, 55, 210, 210)),
+    (121, 161): plain(Box(7, 27, 106, 106)),
+    (1, 1): plain(Box(0, 0, 1, 1)),
 }
+CORNERS = [(0, 0), (0, 110), (30, 0), (30, 110), (15, 55)]
+THREE = {
+    (240, 320): plain(Box(0, 0, 240, 240), Box(0, 40, 240, 240), Box(0, 80, 240, 240)),
+    (320, 240): plain(Box(0, 0, 240, 240), Box(40, 0, 240, 240), Box(80, 0, 240, 240)),
+}
+VIEWS = {
+    "clips19": {(240, 320): plain(Box(0, 0, 240, 320)), (121, 161): plain(Box(0, 0, 121, 161))},
+    "segments3": CENTRE,
+    "segments25": CENTRE,
+    "tsn25x10": {
+        (240, 320): [View(Box(*c, 210, 210), flip) for flip in (False, True) for c in CORNERS]
+    },
+    "efficient": CENTRE,
+    "accurate": THREE,
+    "dense10x3": THREE,
+    "twice3": THREE,
+}
+NUM_VIEWS = {"clips19": 19, "segments3": 3, "segments25": 25, "tsn25x10": 250, "efficient": 1,
+             "accurate": 75, "dense10x3": 30, "twice3": 6}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_exact_boxes(name: str) -> None:
-    for size, expected in BOXES[name].items():
-        assert PROTOCOLS[name].boxes(*size) == expected
+def test_exact_views(name: str) -> None:
+    protocol = PROTOCOLS[name]
+    for size, expected in VIEWS[name].items():
+        assert protocol.views(*size) == expected
+    assert protocol.num_snippets * protocol.num_crops == NUM_VIEWS[name]
+    assert round(224 * protocol.scale) == (256 if "crops of 256" in protocol.text else 224)
