@@ -6,8 +6,10 @@ import hashlib
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from twostream.errors import InputError
@@ -25,7 +27,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The name stays short: it must fit where the final name does (255 bytes on most file systems).
-    temporary = path.with_name(f"{TEMPORARY_MARK}{os.getpid()}-{secrets.token_hex(4)}")
+    owner = f"{machine_id()}-{os.getpid()}"
+    temporary = path.with_name(f"{TEMPORARY_MARK}{owner}-{secrets.token_hex(4)}")
     try:
         yield temporary
         _sync(temporary)
@@ -33,6 +36,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@cache
+def machine_id() -> str:
+    """Eight hex digits for where a process id means something: this machine since it was started.
+
+    Containers count as machines of their own where they number their processes themselves.
+    """
+    facts = [socket.gethostname()]
+    with suppress(OSError):  # Linux only; elsewhere the name of the machine must do
+        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        facts.append(os.readlink("/proc/self/ns/pid"))
+    return sha256_bytes(" ".join(facts).encode())[:8]
 
 
 @contextmanager

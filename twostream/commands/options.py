@@ -56,7 +56,7 @@ def data_options(command: Command) -> Command:
 
 
 def compute_options(command: Command) -> Command:
-    """Add --device and --threads."""
+    """Add --device, --precision and --threads."""
     for option in (
         click.option(
             "--threads",
@@ -64,6 +64,13 @@ def compute_options(command: Command) -> Command:
             default=os.cpu_count() or 1,
             show_default="cores",
             help="Loader threads.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "fp32", "bf16"]),
+            default="auto",
+            show_default=True,
+            help="bf16 is faster where the device computes it in hardware; auto takes it there.",
         ),
         click.option(
             "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."

@@ -159,15 +159,18 @@ def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
 
 
 def _resolve(options: dict[str, Any]) -> TrainOptions:
-    """Fill in what depends on other options, and turn paths into text."""
+    """Fill in what depends on other options or on the machine, and turn paths into text."""
+    import torch
+
+    from twostream.training.precision import find_precision
     from twostream.training.run_folder import TrainOptions
 
     chosen = {key: value for key, value in options.items() if value is not None}
     paths = {key: str(options[key]) for key in ("annotations", "store", "runs")}
     device = find_device(options["device"])
-    return TrainOptions(
-        **{**STREAM_DEFAULTS[options["stream"]], **chosen, **paths, "device": device}
-    )
+    precision = find_precision(options["precision"], torch.device(device))
+    found = {"device": device, "precision": precision}
+    return TrainOptions(**{**STREAM_DEFAULTS[options["stream"]], **chosen, **paths, **found})
 
 
 def _introduce(trainer: Trainer) -> None:
@@ -177,7 +180,7 @@ def _introduce(trainer: Trainer) -> None:
         f"==> {options.folder}: {options.stream} {options.model}, {len(data.class_names)} classes, "
         f"{len(data.train.videos):,} training, {len(data.val.videos):,} {options.select} and "
         f"{len(data.test.videos):,} test videos ({missing:,} listed ones missing), on "
-        f"{options.device}"
+        f"{options.device} in {options.precision}"
     )
     if trainer.next_epoch:
         click.echo(f"==> resumed after {trainer.next_epoch} of {options.epochs} epochs")

@@ -14,6 +14,7 @@ from twostream.inference.protocols import PROTOCOLS
 from twostream.inference.scoring import Bar, score_videos, write_score_file
 from twostream.models import MODELS
 from twostream.training.checkpoint import load_weights, read_card
+from twostream.training.precision import find_precision
 from twostream.transforms.presets import MODALITIES
 
 
@@ -33,6 +34,7 @@ def score_run(
     batch_size: int,
     threads: int,
     device: str,
+    precision: str,
     bar: Bar,
 ) -> tuple[int, ...]:
     """Write the score file `path` with the network in `run`; return its shape (V, S, R, classes).
@@ -72,6 +74,7 @@ def score_run(
         snippets_at_once=batch_size,
         threads=threads,
         device=torch.device(device),
+        precision=find_precision(precision, torch.device(device)),
         bar=bar,
     )
     facts = {"dataset": dataset, "split": split, "subset": subset, "protocol": protocol}

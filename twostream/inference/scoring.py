@@ -37,6 +37,7 @@ def score_videos(
     snippets_at_once: int,
     threads: int,
     device: torch.device,
+    precision: str,
     bar: Bar,
 ) -> NDArray[np.float32]:
     """Logits (V, S, R, classes) of `videos` in their order, under a test protocol."""
@@ -54,6 +55,7 @@ def score_videos(
         network,
         bar(loaded, total=len(batches), label=f"scoring, {protocol.name}", unit="batch"),
         device=device,
+        precision=precision,
         snippets_at_once=snippets_at_once,
     ):
         logits.append(batch.reshape(len(batch), *views, -1))

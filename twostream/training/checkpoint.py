@@ -1,4 +1,7 @@
-"""Checkpoints: a folder with `weights.safetensors` and, to go on training, `state.pt`."""
+"""Checkpoints: a folder with `weights.safetensors` and, to go on training, `state.pt`.
+
+`SHA256SUMS` beside them holds their checksums, as `sha256sum --check` reads them.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from twostream.errors import InputError
-from twostream.files import atomic_folder, restore_folder, sha256_file
+from twostream.files import atomic_folder, read_text, restore_folder, sha256_file, write_text
 
-WEIGHTS, STATE = "weights.safetensors", "state.pt"
+WEIGHTS, STATE, SUMS = "weights.safetensors", "state.pt", "SHA256SUMS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,9 @@ def save_checkpoint(
     with atomic_folder(folder) as new:
         header = {"twostream": json.dumps(asdict(card), sort_keys=True)}
         safetensors.torch.save_file(tensors, new / WEIGHTS, metadata=header)
-        torch.save({**state, "weights_sha256": sha256_file(new / WEIGHTS)}, new / STATE)
+        torch.save(state, new / STATE)
+        sums = [f"{sha256_file(new / name)}  {name}\n" for name in (WEIGHTS, STATE)]
+        write_text(new / SUMS, "".join(sums))
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -79,29 +84,39 @@ def read_card(folder: Path) -> NetworkCard:
 
 
 def load_weights(folder: Path, network: nn.Module) -> None:
-    """Load the weights of `folder` into a network built for them."""
+    """Load the weights of `folder` into a network built for them.
+
+    Raises:
+        InputError: damaged, or of another network.
+    """
     path = folder / WEIGHTS
+    _check_sum(path)
     try:
         network.load_state_dict(safetensors.torch.load_file(path))
-    except (SafetensorError, RuntimeError) as error:
+    except RuntimeError as error:
         raise InputError(f"{path}: the weights do not fit the network: {error}") from error
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """The training state that belongs to the weights of `folder`.
+    """The training state that belongs to the weights of `folder`; runs no code from the file.
 
     Raises:
-        InputError: unreadable, or not saved together with these weights.
+        InputError: damaged or not readable.
     """
     path = folder / STATE
+    _check_sum(path)
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"{path}: cannot be read ({reason}); --restart begins anew") from error
-    if state["weights_sha256"] != sha256_file(folder / WEIGHTS):
-        raise InputError(
-            f"{folder}: weights and state do not belong together, or one is damaged; "
-            "--restart begins anew"
-        )
     return state
+
+
+def _check_sum(path: Path) -> None:
+    lines = read_text(path.with_name(SUMS)).splitlines()
+    if f"{sha256_file(path)}  {path.name}" not in lines:
+        raise InputError(
+            f"{path}: does not match its checksum in {SUMS}; the file is damaged. "
+            "Copy it again, or train anew with --restart"
+        )

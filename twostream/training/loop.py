@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from fusion.metrics import top_k_correct
+from twostream.training.precision import autocast
 
 Batches = Iterable[tuple[Tensor, Sequence[int]]]  # clips (N, S, T, C, H, W) and video indices
 
@@ -48,8 +49,13 @@ def train_one_epoch(
     consensus: Callable[[Tensor], Tensor],
     optimizer: Optimizer,
     device: torch.device,
+    precision: str,
 ) -> EpochStats:
     """Train on every batch once: cross-entropy of the consensus of the segments.
+
+    Args:
+        labels: label of every video; batches index into it.
+        precision: `fp32` or `bf16`, of the network alone: consensus and loss are float32.
 
     Raises:
         NotFiniteError: the loss of a batch is not finite; the weights are those before it.
@@ -63,7 +69,9 @@ def train_one_epoch(
     for clips, indices in batches:
         loaded = time.perf_counter()
         target = labels[list(indices)].to(device)
-        logits = consensus(network(clips.to(device, non_blocking=True)))
+        with autocast(device, precision):
+            segments = network(clips.to(device, non_blocking=True))
+        logits = consensus(segments.float())
         loss = F.cross_entropy(logits, target)
         if not torch.isfinite(loss):
             raise NotFiniteError(f"the loss of batch {len(times) + 1} is {loss.item()}")
@@ -71,7 +79,7 @@ def train_one_epoch(
         loss.backward()
         optimizer.step()
         losses.append(loss.item() * len(indices))  # waits for the device: times are true after it
-        outputs.append(logits.detach().float().cpu())
+        outputs.append(logits.detach().cpu())
         targets.append(target.cpu())
         end = time.perf_counter()
         times.append((end - start, loaded - start))
@@ -81,7 +89,12 @@ def train_one_epoch(
 
 
 def predict(
-    network: nn.Module, batches: Batches, *, device: torch.device, snippets_at_once: int
+    network: nn.Module,
+    batches: Batches,
+    *,
+    device: torch.device,
+    precision: str,
+    snippets_at_once: int,
 ) -> Iterator[tuple[Sequence[int], NDArray[np.float32]]]:
     """Yield video indices and segment logits (N, S, classes) of each batch.
 
@@ -92,7 +105,7 @@ def predict(
     network.eval()
     for clips, indices in batches:
         snippets = clips.reshape(-1, 1, *clips.shape[2:])
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(device, precision):
             logits = torch.cat(
                 [network(part.to(device)).cpu() for part in snippets.split(snippets_at_once)]
             )

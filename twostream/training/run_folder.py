@@ -43,6 +43,7 @@ class TrainOptions:
     seed: int
     threads: int
     device: str
+    precision: str
     allow_missing: bool
     use_damaged: bool
 

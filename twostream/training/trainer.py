@@ -129,6 +129,7 @@ class Trainer:
             consensus=plugins.load(options.consensus, CONSENSUS),
             optimizer=self.optimizer,
             device=self.device,
+            precision=self.options.precision,
         )
 
     def _validate(self) -> EpochStats:
@@ -147,6 +148,7 @@ class Trainer:
             snippets_at_once=self.options.batch_size * self.options.num_segments,
             threads=self.options.threads,
             device=self.device,
+            precision=self.options.precision,
             bar=self.bar,
         )
 

@@ -1,0 +1,25 @@
+"""Arithmetic of the network: float32, or bfloat16 where the device is made for it."""
+
+from __future__ import annotations
+
+import torch
+
+
+def find_precision(name: str, device: torch.device) -> str:
+    """Resolve `auto`: `bf16` on GPUs and CPUs that compute it in hardware, else `fp32`.
+
+    A CPU counts when it has AMX; on older ones bfloat16 can be slower than float32.
+    """
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device.type == "cpu" and hasattr(torch.cpu, "_is_amx_tile_supported"):
+        return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+    return "fp32"
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Context in which a network computes in `precision`; its weights stay float32."""
+    enabled = precision == "bf16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
