@@ -52,11 +52,11 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
 
 
 def _split_numbers(dataset: str, annotations: Path) -> tuple[int, ...]:
-    """The three official splits; of one's own lists those that are there, the first at least."""
+    """Three splits where a data set has them; of one's own those with lists, the first at least."""
     if dataset in ("ucf101", "hmdb51", "toy"):
         return SPLITS
     there = [k for k in SPLITS if (annotations / f"trainlist{k:02d}.txt").exists()]
-    return tuple(there) or SPLITS[:1]
+    return tuple(there) if dataset == "folder" and there else SPLITS[:1]
 
 
 def _all(split: Split) -> tuple[VideoRecord, ...]:

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from pathlib import Path
 
+from twostream.data.list_rows import Listed, make_split, read_classes, read_rows, video_name
 from twostream.data.records import Split, VideoRecord
+from twostream.data.single_splits import (
+    read_jester,
+    read_kinetics,
+    read_path_lists,
+    read_something,
+)
 from twostream.errors import InputError
 from twostream.files import read_text
 
 SPLITS = (1, 2, 3)
 HMDB51_MARKS = {"1": "train", "2": "test"}  # 0: in neither
-
-Listed = tuple[str, str, VideoRecord]  # where it stands (file:line), subset, record
 
 
 def read_ucf101(annotations: Path, *, split: int) -> Split:
@@ -45,18 +50,18 @@ def read_hmdb51(annotations: Path, *, split: int) -> Split:
     of the file name before the class (Kuehne et al., ICCV 2011).
     """
     ending = f"_test_split{split}.txt"
-    files = sorted(annotations.glob(f"*{ending}"))
-    class_names = tuple(file.name.removesuffix(ending) for file in files)
-    if not files:
+    class_names = sorted(file.name.removesuffix(ending) for file in annotations.glob(f"*{ending}"))
+    if not class_names:
         raise InputError(f"{annotations}: no file *{ending}; HMDB51 has one for each class")
     listed: list[Listed] = []
-    for label, (class_name, file) in enumerate(zip(class_names, files, strict=True)):
-        for where, (video, mark) in _rows(file, r"(.+?)\s+([012])", "video, then 0, 1 or 2"):
+    for label, class_name in enumerate(class_names):
+        file = annotations / f"{class_name}{ending}"
+        for where, (video, mark) in read_rows(file, r"(.+?)\s+([012])", "video, then 0, 1 or 2"):
             if mark in HMDB51_MARKS:
-                name = _video_name(f"{class_name}/{video}", where=where)
+                name = video_name(f"{class_name}/{video}", where=where)
                 film = video.partition(f"_{class_name}_")[0]
                 listed.append((where, HMDB51_MARKS[mark], VideoRecord(name, label, group=film)))
-    return _split(class_names, listed, where=annotations)
+    return make_split(class_names, listed, where=annotations)
 
 
 DATASETS: dict[str, Callable[..., Split]] = {
@@ -64,6 +69,10 @@ DATASETS: dict[str, Callable[..., Split]] = {
     "hmdb51": read_hmdb51,
     "folder": read_folder,
     "toy": read_ucf101,
+    "kinetics": read_kinetics,
+    "something": read_something,
+    "jester": read_jester,
+    "path-lists": read_path_lists,
 }
 
 
@@ -77,13 +86,15 @@ def read_split(reader: Callable[..., Split], annotations: Path, *, split: int) -
 
 
 def _read_class_lists(annotations: Path, *, split: int, group_of: Callable[[str], str]) -> Split:
-    class_names = _read_classes(annotations / "classInd.txt")
+    class_names = _read_numbered_classes(annotations / "classInd.txt")
     labels = {name.casefold(): label for label, name in enumerate(class_names)}
     listed: list[Listed] = []
     for subset in ("train", "test"):
         file = annotations / f"{subset}list{split:02d}.txt"
-        for where, (video, number) in _rows(file, r"(.+?)(?:\s+(\d+))?", "Class/video [number]"):
-            name = _video_name(video, where=where)
+        for where, (video, number) in read_rows(
+            file, r"(.+?)(?:\s+(\d+))?", "Class/video [number]"
+        ):
+            name = video_name(video, where=where)
             folder, slash, _ = name.partition("/")
             label = labels.get(folder.casefold())
             if label is None or not slash:
@@ -94,18 +105,15 @@ def _read_class_lists(annotations: Path, *, split: int, group_of: Callable[[str]
                     f"{label + 1} in classInd.txt (both count from 1)"
                 )
             listed.append((where, subset, VideoRecord(name, label, group_of(name))))
-    return _split(class_names, listed, where=annotations)
+    return make_split(class_names, listed, where=annotations)
 
 
-def _read_classes(path: Path) -> tuple[str, ...]:
-    names: list[str] = []
-    for where, (number, name) in _rows(path, r"(\d+)\s+(.+)", "number, then class name"):
-        if int(number) != len(names) + 1:
-            raise InputError(f"{where}: class number {number}; expected {len(names) + 1}")
-        if name in names:
-            raise InputError(f"{where}: class {name} stands there twice")
-        names.append(name)
-    return tuple(names)
+def _read_numbered_classes(path: Path) -> list[str]:
+    columns = "number, then class name"
+    for expected, (where, (number,)) in enumerate(read_rows(path, r"(\d+)\s+.+", columns), 1):
+        if int(number) != expected:
+            raise InputError(f"{where}: class number {number}; expected {expected}")
+    return read_classes(path, r"\d+\s+(.+)", columns)
 
 
 def _read_groups(path: Path) -> dict[str, str]:
@@ -122,41 +130,3 @@ def _read_groups(path: Path) -> dict[str, str]:
 def _ucf101_group(name: str) -> str:
     scene = re.search(r"_(g\d+)_c\d+$", name)
     return f"{name.partition('/')[0]}_{scene[1]}" if scene else name
-
-
-def _video_name(listed: str, *, where: str) -> str:
-    path = PurePosixPath(listed)
-    if path.is_absolute() or ".." in path.parts:
-        raise InputError(
-            f"{where}: {listed!r} leads out of the video folder; no '/' first, no '..'"
-        )
-    return str(path.with_suffix(""))
-
-
-def _rows(path: Path, pattern: str, expected: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Where each row of a list file stands ("file:line"), and its columns; blank lines aside."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such list file; is --annotations the right folder?")
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        row = re.fullmatch(pattern, line.strip())
-        if row:
-            yield f"{path}:{number}", row.groups()
-        elif line.strip():
-            raise InputError(f"{path}:{number}: {line.strip()!r}; expected: {expected}")
-
-
-def _split(class_names: tuple[str, ...], listed: list[Listed], *, where: Path) -> Split:
-    first: dict[str, str] = {}
-    subsets: dict[str, list[VideoRecord]] = {"train": [], "test": []}
-    for line, subset, record in listed:
-        if record.name in first:
-            raise InputError(
-                f"{line}: {record.name} is listed already, at {first[record.name]}; "
-                "a video belongs once in either train or test"
-            )
-        first[record.name] = line
-        subsets[subset].append(record)
-    for subset, records in subsets.items():
-        if not records:
-            raise InputError(f"{where}: the {subset} list is empty")
-    return Split(class_names, tuple(subsets["train"]), tuple(subsets["test"]))

@@ -79,7 +79,7 @@ def test_doubled_files_are_refused_by_name(twostream: Run, clips: Path) -> None:
         (["--dataset", "ucf101"], "Missing option '--videos'"),
         (["--dataset", "ucf101", "--videos", "clips"], "Missing option '--annotations'"),
         (["--dataset", "folder", "--videos", "nowhere"], "nowhere: no such folder of videos"),
-        (["--dataset", "kinetics"], "'kinetics' is not one of ucf101, hmdb51, folder, toy"),
+        (["--dataset", "charades"], "'charades' is not one of ucf101, hmdb51, folder, toy"),
     ],
 )
 def test_mistakes(twostream: Run, clips: Path, options: list[str], message: str) -> None:
