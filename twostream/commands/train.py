@@ -63,6 +63,13 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), help="Videos.  [spatial 25, motion 32]")
 @click.option(
+    "--accumulate",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Parts in which a batch goes through the network, to save memory.",
+)
+@click.option(
     "--lr",
     type=click.FloatRange(0, min_open=True),
     help="Learning rate at the start.  [spatial 0.0005, motion 0.01]",
@@ -189,8 +196,10 @@ def _introduce(trainer: Trainer) -> None:
 
 
 def _run(trainer: Trainer, *, show: bool) -> None:
+    import torch
+
     from twostream.training.loop import NotFiniteError
-    from twostream.training.run_log import console_line
+    from twostream.training.run_log import bottleneck, console_line
 
     try:
         for row in trainer.run():
@@ -198,8 +207,12 @@ def _run(trainer: Trainer, *, show: bool) -> None:
             if show:
                 click.echo(f"==> Epoch:[{row['epoch']}/{trainer.options.epochs}][{stage} stage]")
                 click.echo(console_line(row))
+                if advice := bottleneck(row):
+                    note(advice)
     except NotFiniteError as error:
         raise click.ClickException(str(error)) from error
+    except torch.OutOfMemoryError as error:
+        raise click.ClickException(_memory_advice(trainer.options)) from error
     scores = trainer.folder / "scores"
     written = trainer.write_scores()
     if show:
@@ -208,3 +221,13 @@ def _run(trainer: Trainer, *, show: bool) -> None:
             if written
             else f"==> nothing to do: trained and scored already, see {scores}"
         )
+
+
+def _memory_advice(options: TrainOptions) -> str:
+    at_once = -(-options.batch_size // options.accumulate)
+    return (
+        f"{options.device} is out of memory with {at_once} videos of {options.num_segments} "
+        f"segments at {options.input_size} pixels. --accumulate {2 * options.accumulate} takes half "
+        "as many at once for the same batch and learning rate; --precision bf16 and a smaller "
+        "--input-size save memory too"
+    )

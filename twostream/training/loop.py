@@ -50,11 +50,14 @@ def train_one_epoch(
     optimizer: Optimizer,
     device: torch.device,
     precision: str,
+    accumulate: int = 1,
 ) -> EpochStats:
     """Train on every batch once: cross-entropy of the consensus of the segments.
 
     Args:
         labels: label of every video; batches index into it.
+        accumulate: parts that a batch goes through the network in, to save memory. The step is that
+            of the whole batch, but batch normalisation sees one part at a time.
         precision: `fp32` or `bf16`, of the network alone: consensus and loss are float32.
 
     Raises:
@@ -68,19 +71,22 @@ def train_one_epoch(
     start = time.perf_counter()
     for clips, indices in batches:
         loaded = time.perf_counter()
-        target = labels[list(indices)].to(device)
-        with autocast(device, precision):
-            segments = network(clips.to(device, non_blocking=True))
-        logits = consensus(segments.float())
-        loss = F.cross_entropy(logits, target)
-        if not torch.isfinite(loss):
-            raise NotFiniteError(f"the loss of batch {len(times) + 1} is {loss.item()}")
+        target = labels[list(indices)]
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        for part, part_target in zip(
+            clips.chunk(accumulate), target.chunk(accumulate), strict=True
+        ):
+            with autocast(device, precision):
+                segments = network(part.to(device, non_blocking=True))
+            logits = consensus(segments.float())
+            loss = F.cross_entropy(logits, part_target.to(device), reduction="sum")
+            if not torch.isfinite(loss):
+                raise NotFiniteError(f"the loss of batch {len(times) + 1} is {loss.item()}")
+            (loss / len(target)).backward()
+            losses.append(loss.item())  # waits for the device: the times are true after it
+            outputs.append(logits.detach().cpu())
         optimizer.step()
-        losses.append(loss.item() * len(indices))  # waits for the device: times are true after it
-        outputs.append(logits.detach().cpu())
-        targets.append(target.cpu())
+        targets.append(target)
         end = time.perf_counter()
         times.append((end - start, loaded - start))
         start = end

@@ -29,6 +29,7 @@ class TrainOptions:
     name: str
     epochs: int
     batch_size: int
+    accumulate: int
     lr: float
     momentum: float
     num_segments: int

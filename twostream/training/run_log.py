@@ -48,3 +48,14 @@ def console_line(row: dict[str, Any]) -> str:
         f"Time [{row['batch_time']:.3f}]{data} Loss [{row['loss']:.5f}] "
         f"Prec@1 [{percent1:.3f}] Prec@5 [{percent5:.3f}]{rate}"
     )
+
+
+def bottleneck(row: dict[str, Any]) -> str | None:
+    """What to do about a step that mostly waits for its data; None where it does not."""
+    share = row["data_time"] / row["batch_time"]
+    if share < 0.5:
+        return None
+    return (
+        f"loading is {100 * share:.1f} % of the step: try more --threads, a faster disk for "
+        "the store, or extract-flow with a smaller --short-side"
+    )

@@ -130,6 +130,7 @@ class Trainer:
             optimizer=self.optimizer,
             device=self.device,
             precision=self.options.precision,
+            accumulate=self.options.accumulate,
         )
 
     def _validate(self) -> EpochStats:

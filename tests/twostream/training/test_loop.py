@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 from torch.optim import SGD
 
 from twostream.models.consensus import CONSENSUS
-from twostream.training.loop import NotFiniteError, evaluate, predict, train_one_epoch
+from twostream.training.loop import EpochStats, NotFiniteError, evaluate, predict, train_one_epoch
 
 CPU = torch.device("cpu")
 
@@ -37,15 +38,15 @@ def batches() -> Iterator[tuple[Tensor, Sequence[int]]]:
     yield clips[[1]], [1]
 
 
-def run_epoch(network: nn.Module, *, lr: float = 0.1, precision: str = "fp32") -> object:
+def run_epoch(network: nn.Module, **options: Any) -> EpochStats:
     return train_one_epoch(
         network,
         batches(),
         labels=LABELS,
         consensus=CONSENSUS["mean"],
-        optimizer=SGD(network.parameters(), lr=lr),
+        optimizer=SGD(network.parameters(), lr=0.1),
         device=CPU,
-        precision=precision,
+        **{"precision": "fp32", **options},
     )
 
 
@@ -65,6 +66,14 @@ def test_an_epoch_equals_the_same_steps_by_hand() -> None:
     assert stats.loss == pytest.approx(np.mean(losses))
     assert (stats.videos, stats.top1) == (3, hits)
     assert stats.batch_time >= stats.data_time >= 0
+
+
+def test_accumulation_takes_the_step_of_the_whole_batch() -> None:
+    whole, parts = Linear(), Linear()
+    expected, stats = run_epoch(whole), run_epoch(parts, accumulate=2)
+    assert torch.allclose(whole.weight, parts.weight)
+    assert (stats.loss, stats.top1) == (pytest.approx(expected.loss), expected.top1)
+    assert (whole.largest_batch, parts.largest_batch) == (4, 2)
 
 
 def test_bf16_is_close_and_the_weights_stay_float32() -> None:

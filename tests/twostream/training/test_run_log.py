@@ -1,0 +1,47 @@
+"""The log of a real run, written down again: epoch 0 of the UCF101 motion ResNet18 of the field."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from twostream.training.loop import EpochStats
+from twostream.training.run_log import bottleneck, console_line, log_row, write_log
+
+TRAINED = EpochStats(
+    videos=9537, top1=1426, top5=3484, loss=3.71979, batch_time=11.55, data_time=10.92
+)
+TESTED = EpochStats(
+    videos=3783, top1=389, top5=1286, loss=45.74055, batch_time=8.648, data_time=0.0
+)
+ROWS = [
+    log_row(epoch=0, subset="train", lr=0.01, stats=TRAINED),
+    log_row(epoch=0, subset="test", lr=0.01, stats=TESTED),
+]
+
+
+def test_console_lines_are_the_fields_own() -> None:
+    assert [console_line(row) for row in ROWS] == [
+        "Time [11.550] Data [10.920] Loss [3.71979] Prec@1 [14.952] Prec@5 [36.531] LR 0.01",
+        "Time [8.648] Loss [45.74055] Prec@1 [10.283] Prec@5 [33.994]",
+    ]
+
+
+def test_csv(tmp_path: Path) -> None:
+    write_log(tmp_path / "log.csv", ROWS)
+    write_log(tmp_path / "log.csv", ROWS)
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    assert lines[0] == "epoch,subset,batch_time,data_time,loss,top1,top5,videos,lr"
+    assert len(lines) == 3
+    assert next(csv.DictReader(lines))["top1"] == "1426"
+
+
+@pytest.mark.parametrize(
+    ("data_time", "advice"),
+    [(10.92, "loading is 94.5 % of the step: try more --threads"), (1.0, None), (0.0, None)],
+)
+def test_bottleneck(data_time: float, advice: str | None) -> None:
+    found = bottleneck({"batch_time": 11.55, "data_time": data_time})
+    assert (found is None) if advice is None else found.startswith(advice)
