@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import sys
+import time
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flow_extract.executor import Outcome, run_jobs
-from flow_extract.extract import Job, Result, extract_video, record_problem
+from flow_extract.executor import PRELOAD, Outcome, available_cores, run_jobs
+from flow_extract.extract import Job, Result
 from flow_extract.find_videos import FoundVideos, find_videos
 from flow_extract.manifest import rebuild_manifest
-from flow_extract.plan import remove_leftovers, settled_result
+from flow_extract.plan import (
+    problem_to_retry,
+    record_death,
+    remove_leftovers,
+    settled_result,
+    take_on,
+)
 from twostream.errors import InputError, some_of
 
 # The statuses of a video that has a store file.
 STORED = ("ok", "damaged")
+# Between two looks at the videos that another process is at.
+BUSY_SECONDS = 1.0
 Progress = Callable[..., Iterable[Any]]
+# `executor.run_jobs`, or another function like it.
+Engine = Callable[..., Generator[tuple[Job, Outcome], None, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +40,7 @@ class Report:
     Attributes:
         found: the videos, and what was left out.
         done: results of this run.
-        settled: results of earlier runs that still hold.
+        settled: results of earlier runs that still hold, and of others at work on the same store.
     """
 
     found: FoundVideos
@@ -60,10 +73,16 @@ def extract_folder(
     settings: dict[str, Any],
     workers: int,
     timeout: float,
-    retry_failed: bool,
     progress: Progress,
+    engine: Engine = run_jobs,
+    retry_failed: bool = False,
+    deep: bool = False,
 ) -> Report:
     """Bring the store up to date with the videos below `root`.
+
+    Where there are fewer videos than cores, each is computed by several threads; workers times
+    threads is never more than the cores. Videos that another process is at are waited for. Those
+    that crashed or took too long in an earlier run are tried again.
 
     Args:
         root: folder of videos.
@@ -71,38 +90,100 @@ def extract_folder(
         settings: of `settings.extraction_settings`.
         workers: videos at one time.
         timeout: seconds allowed to one video.
-        retry_failed: try videos again that failed before with these settings.
         progress: `progress(results, total=...)` passes them through, drawing a bar or not.
+        engine: runs the jobs, as `executor.run_jobs` does.
+        retry_failed: also try videos again that failed before with these settings.
+        deep: recognise a changed video by its sha256 too, not by size and time alone.
 
     Raises:
         InputError: no folder, or no video in it.
         OSError: the store cannot be written.
     """
+    found = videos_below(root, store=store)
+    store.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(store)
+    jobs, settled = _split(_all_jobs(found, root, store, settings, deep), retry_failed=retry_failed)
+    workers = max(1, min(workers, len(jobs)))
+    threads = max(1, available_cores() // workers)
+    jobs = [replace(job, threads=threads) for job in jobs]
+    run = partial(engine, workers=workers, timeout=timeout, preload=_modules())
+    try:
+        with closing(_results(jobs, run)) as results:
+            done = list(progress(results, total=len(jobs)))
+    finally:
+        remove_leftovers(store)
+    rebuild_manifest(store)
+    settled += [result for result in done if result.settled]
+    return Report(found, [result for result in done if not result.settled], settled)
+
+
+def videos_below(root: Path, *, store: Path) -> FoundVideos:
+    """As `find_videos`, but an error where there is none."""
     found = find_videos(root, store=store)
     if not found.videos and not found.refused:
         others = f"; other files: {some_of(found.ignored)}" if found.ignored else ""
         raise InputError(f"{root}: no video below this folder{others}")
-    store.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(store)
-    jobs, settled = [], []
-    for name, video in found.videos.items():
-        job = Job(name, video, video.relative_to(root).as_posix(), store, settings)
+    return found
+
+
+def _all_jobs(
+    found: FoundVideos, root: Path, store: Path, settings: dict[str, Any], deep: bool
+) -> list[Job]:
+    """A job for each video; its paths are absolute, as it may run anywhere."""
+    return [
+        Job(
+            name,
+            video.absolute(),
+            video.relative_to(root).as_posix(),
+            store.absolute(),
+            settings,
+            deep=deep,
+        )
+        for name, video in found.videos.items()
+    ]
+
+
+def _split(jobs: list[Job], *, retry_failed: bool) -> tuple[list[Job], list[Result]]:
+    """Jobs that are to be done, and results of the others."""
+    waiting, settled = [], []
+    for job in jobs:
         result = settled_result(job)
-        if result is None or (retry_failed and result.status not in STORED):
-            jobs.append(job)
+        if result is None:
+            waiting.append(job)
+        elif (retry_of := problem_to_retry(job, result, retry_failed=retry_failed)) is not None:
+            waiting.append(replace(job, retry_of=retry_of))
         else:
             settled.append(result)
-    with closing(run_jobs(extract_video, jobs, workers=workers, timeout=timeout)) as outcomes:
-        done = [_result(job, outcome) for job, outcome in progress(outcomes, total=len(jobs))]
-    rebuild_manifest(store)
-    return Report(found, done, settled)
+    return waiting, settled
+
+
+def _results(jobs: list[Job], run: Callable[..., Any]) -> Generator[Result, None, None]:
+    """Yield a result for each job; those that another process is at are asked for again."""
+    while jobs:
+        busy = []
+        with closing(run(take_on, jobs)) as outcomes:
+            for job, outcome in outcomes:
+                result = _result(job, outcome)
+                if result.status == "busy":
+                    busy.append(job)
+                else:
+                    yield result
+        jobs = busy
+        if jobs:
+            time.sleep(BUSY_SECONDS)
 
 
 def _result(job: Job, outcome: Outcome) -> Result:
-    if outcome.status == "returned":
-        if outcome.value.status == "unwritable":
-            raise OSError(f"{job.name} cannot be stored: {outcome.value.reason}")
-        return outcome.value
-    status = "failed" if outcome.status == "raised" else outcome.status
-    record_problem(job, status=status, reason=outcome.reason)
-    return Result(job.name, status, outcome.reason)
+    result = outcome.value
+    if outcome.status != "returned":
+        status = "failed" if outcome.status == "raised" else outcome.status
+        result = record_death(job, status=status, reason=outcome.reason)
+    if result.status == "unwritable":
+        raise OSError(f"{job.name} cannot be stored: {result.reason}")
+    return result
+
+
+def _modules() -> list[str]:
+    """What jobs import: as far as the trial of the method has shown it, in this process."""
+    heavy = [name for name in ("numba", "torch", "twostream.vision") if name in sys.modules]
+    return [*PRELOAD, *heavy, *(m for m in sys.modules if m.startswith("flow_extract.methods."))]

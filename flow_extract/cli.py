@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,13 +20,24 @@ from twostream.console import (
     progress,
     quiet_option,
 )
-from twostream.errors import some_of
-from twostream.plugins import PlugIn
-
-if TYPE_CHECKING:
-    from flow_extract.batch import Report
+from twostream.errors import InputError, some_of
+from twostream.plugins import PlugIn, load
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
+# Processes that share one accelerator by default; each holds the method's working memory there.
+DEVICE_JOBS = 4
+
+
+class Bound(click.ParamType):
+    """Pixels, or `auto`."""
+
+    name = "pixels|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Accept a number above 0; `auto` stays text."""
+        if value == "auto":
+            return value
+        return click.FloatRange(min=0, min_open=True).convert(value, param, ctx)
 
 
 def read_option(text: str) -> tuple[str, int | float | bool | str]:
@@ -59,11 +73,14 @@ def read_option(text: str) -> tuple[str, int | float | bool | str]:
     help="An option of the method, such as preset=fast. Repeatable.",
 )
 @click.option(
+    "--device", metavar="NAME", help="Where the method computes: cpu, cuda, cuda:1; if it can."
+)
+@click.option(
     "--bound",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Bound(),
     default=20.0,
     show_default=True,
-    help="Flow is clipped to this many pixels per frame.",
+    help="Flow is clipped to this many pixels per frame; auto: measured on a few videos.",
 )
 @click.option(
     "--short-side",
@@ -80,7 +97,17 @@ def read_option(text: str) -> tuple[str, int | float | bool | str]:
     show_default=True,
     help="Seconds allowed to one video.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "dask"]),
+    default="local",
+    show_default=True,
+    help="What runs the jobs.",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Running Dask cluster, as tcp://node:8786.")
 @click.option("--retry-failed", is_flag=True, help="Try videos again that failed before.")
+@click.option("--deep", is_flag=True, help="Find changed videos by their sha256 too.")
+@click.option("--plan", is_flag=True, help="Only say what it would cost, for each method.")
 @json_option
 @quiet_option
 def extract_flow(
@@ -88,69 +115,170 @@ def extract_flow(
     store: Path,
     method: str,
     options: tuple[str, ...],
-    bound: float,
+    device: str | None,
+    bound: float | str,
     short_side: int | None,
     jobs: int | None,
     timeout: float,
+    engine: str,
+    scheduler: str | None,
     retry_failed: bool,
+    deep: bool,
+    plan: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Decode videos once: RGB frames and optical flow into a store, one file per video.
 
     Running it again does only what is missing: new videos, changed ones, and all of them under
-    other settings. A video that failed is listed again but not tried again, unless it has changed
-    or --retry-failed is given. Exit code 1: some videos failed; they are listed.
+    other settings. Several runs on one store share the work. A video that failed is listed again
+    but not tried again, unless it has changed or --retry-failed is given. Exit code 1: some videos
+    failed; they are listed.
     """
     from flow_extract.batch import extract_folder
+
+    run = _engine(engine, scheduler, jobs)
+    workers = _workers(jobs, device)
+    chosen = with_device(method, dict(map(read_option, options)), device)
+    make_settings = partial(_settings, short_side=short_side)
+    if plan:
+        _plan(videos, store, _methods(method, chosen), make_settings, workers, as_json)
+        return
+    if bound == "auto":
+        bound = _measured_bound(videos, store, make_settings(method, chosen))
+    with _saying_how_to_go_on():
+        report = extract_folder(
+            videos,
+            store,
+            settings=make_settings(method, chosen, bound=bound),
+            workers=workers,
+            timeout=timeout,
+            progress=partial(progress, label="extract-flow", unit="video", quiet=quiet),
+            engine=run,
+            retry_failed=retry_failed,
+            deep=deep,
+        )
+    _show_report(report, store, as_json=as_json)
+
+
+def with_device(
+    method: str, options: dict[str, Any], device: str | None
+) -> dict[str, int | float | bool | str]:
+    """Options of a method with `device` among them, if one is given and the method has a choice."""
+    if device is None:
+        return options
+    able = [name for name in (*FLOW_METHODS, method) if _has_device(name)]
+    if method not in able:
+        raise InputError(
+            f"method {method!r} has no --device; these have: {', '.join(able) or 'none'}"
+        )
+    return options | {"device": device}
+
+
+def _has_device(method: str) -> bool:
+    return "device" in inspect.signature(load(method, FLOW_METHODS)).parameters
+
+
+def _workers(jobs: int | None, device: str | None) -> int:
     from flow_extract.executor import available_cores
+
+    cores = available_cores()
+    if jobs is not None and jobs > cores:
+        note(f"--jobs {jobs} is more than the cores ({cores}); {cores} videos at one time")
+    shared = cores if device in (None, "cpu") else DEVICE_JOBS
+    return min(cores, jobs or shared)
+
+
+def _engine(name: str, scheduler: str | None, jobs: int | None) -> Callable[..., Any]:
+    from flow_extract.dask_engine import run_jobs_on_dask
+    from flow_extract.executor import run_jobs
+
+    if scheduler and name != "dask":
+        raise click.UsageError("--scheduler needs --engine dask")
+    if scheduler and jobs:
+        raise click.UsageError(
+            "--jobs has no meaning with --scheduler: the cluster has its workers"
+        )
+    return partial(run_jobs_on_dask, scheduler=scheduler) if name == "dask" else run_jobs
+
+
+def _settings(
+    method: str, options: dict[str, Any], *, bound: float | str = 20.0, short_side: int | None
+) -> dict[str, Any]:
     from flow_extract.settings import extraction_settings
 
-    chosen = dict(map(read_option, options))
-    settings = extraction_settings(method, chosen, bound=bound, short_side=short_side)
-    report = extract_folder(
-        videos,
-        store,
-        settings=settings,
-        workers=jobs or available_cores(),
-        timeout=timeout,
-        retry_failed=retry_failed,
-        progress=partial(progress, label="extract-flow", unit="video", quiet=quiet),
-    )
-    (_print_json if as_json else _print_text)(report, store)
-    if report.counts()["failed"]:
-        click.get_current_context().exit(1)
+    pixels = 20.0 if isinstance(bound, str) else bound
+    return extraction_settings(method, options, bound=pixels, short_side=short_side)
 
 
-def _print_json(report: Report, store: Path) -> None:
-    result: dict[str, Any] = report.counts() | {
-        "store": str(store),
-        "problems": [
-            {"name": problem.name, "status": problem.status, "reason": problem.reason}
-            for problem in report.problems()
-        ],
-        "skipped": report.found.skipped,
-        "ignored_files": len(report.found.ignored),
-    }
-    print_json(result)
+def _measured_bound(videos: Path, store: Path, settings: dict[str, Any]) -> float:
+    from flow_extract.batch import videos_below
+    from flow_extract.bound import bound_of_store, choose_bound
+    from flow_extract.cli_text import bound_line
+
+    known = bound_of_store(store, settings)
+    if known is not None:
+        note(f"the store has been begun with --bound {known:g}, which is kept")
+        return known
+    choice = choose_bound(list(videos_below(videos, store=store).videos.values()), settings)
+    note(bound_line(choice))
+    return choice.bound
 
 
-def _print_text(report: Report, store: Path) -> None:
-    from flow_extract.batch import STORED
+def _methods(method: str, options: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Method -> options: the one that was asked for, else all."""
+    source = click.get_current_context().get_parameter_source("method")
+    if source is click.core.ParameterSource.DEFAULT and not options:
+        return {name: {} for name in FLOW_METHODS}
+    return {method: options}
+
+
+def _plan(
+    videos: Path,
+    store: Path,
+    methods: dict[str, dict[str, Any]],
+    make_settings: Callable[..., dict[str, Any]],
+    workers: int,
+    as_json: bool,
+) -> None:
+    from flow_extract.batch import videos_below
+    from flow_extract.cli_text import plan_lines
+    from flow_extract.estimate import estimate_methods
+
+    found = list(videos_below(videos, store=store).videos.values())
+    settings: dict[str, dict[str, Any]] = {}
+    unavailable: dict[str, str] = {}
+    for name, options in methods.items():
+        try:
+            settings[name] = make_settings(name, options)
+        except InputError as error:
+            unavailable[name] = str(error)
+    plan = estimate_methods(found, settings, workers=workers) | {"unavailable": unavailable}
+    print_json(plan) if as_json else click.echo("\n".join(plan_lines(plan)))
+
+
+@contextmanager
+def _saying_how_to_go_on() -> Iterator[None]:
+    """Ctrl-C is explained for all commands alike; this is for the signal of a batch system."""
+    try:
+        yield
+    except SystemExit:
+        note("Stopped; the same command again goes on")
+        raise
+
+
+def _show_report(report: Any, store: Path, *, as_json: bool) -> None:
+    from flow_extract.cli_text import report_json, report_lines
     from flow_extract.find_videos import printable
 
-    if report.found.ignored:
-        ignored = [printable(path) for path in report.found.ignored]
-        note(f"{len(ignored):,} files that are no videos are ignored: {some_of(ignored)}")
-    for path, why in report.found.skipped.items():
-        note(f"skipped   {printable(path)}: {why}")
-    click.echo(
-        "{videos:,} videos: {done_now:,} done now, {already_done:,} already done, "
-        "{damaged:,} damaged, {failed:,} failed; store {store}".format(
-            **report.counts(), store=store
-        )
-    )
-    for problem in report.problems():
-        click.echo(f"{problem.status:<9} {printable(problem.name)}: {problem.reason}")
-    if any(result.status not in STORED for result in report.settled):
-        click.echo("Failures of earlier runs were not tried again; --retry-failed does.")
+    if as_json:
+        print_json(report_json(report, store))
+    else:
+        if report.found.ignored:
+            ignored = [printable(path) for path in report.found.ignored]
+            note(f"{len(ignored):,} files that are no videos are ignored: {some_of(ignored)}")
+        for path, why in report.found.skipped.items():
+            note(f"skipped   {printable(path)}: {why}")
+        click.echo("\n".join(report_lines(report, store)))
+    if report.counts()["failed"]:
+        click.get_current_context().exit(1)

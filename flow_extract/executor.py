@@ -7,15 +7,19 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
 J = TypeVar("J")
 
 # Imported once, in the process from which the others are forked: a new one then takes milliseconds.
-PRELOAD = ["flow_extract.extract", "cv2", "safetensors"]
+PRELOAD = ("flow_extract.plan", "cv2", "safetensors")
+# Parallel is what runs side by side; inside, libraries would start a thread for each core again.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 # A process that has answered may take this long to leave.
 EXIT_SECONDS = 10.0
@@ -37,7 +41,12 @@ class Outcome:
 
 
 def run_jobs(
-    function: Callable[[J], Any], jobs: Iterable[J], *, workers: int, timeout: float
+    function: Callable[[J], Any],
+    jobs: Iterable[J],
+    *,
+    workers: int,
+    timeout: float,
+    preload: Sequence[str] = PRELOAD,
 ) -> Generator[tuple[J, Outcome], None, None]:
     """Run `function(job)` for every job, each in a process of its own; yield them as they end.
 
@@ -50,9 +59,12 @@ def run_jobs(
         jobs: picklable.
         workers: processes alive at one time.
         timeout: seconds after which a job is killed.
+        preload: modules that jobs need; they are imported once.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
+    context.set_forkserver_preload(list(preload))
+    with _environment(ONE_THREAD):
+        forkserver.ensure_running()
     waiting = iter(jobs)
     running: list[_Running[J]] = []
     try:
@@ -77,6 +89,18 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for processes started in the block."""
+    before = os.environ.copy()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

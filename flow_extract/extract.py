@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from flow_extract.blobs import Blobs, collecting
+from flow_extract.clips import map_in_order, overlapping_chunks
 from flow_extract.codecs import CODECS
 from flow_extract.methods import FLOW_METHODS
+from flow_extract.methods.pairwise import ClipMethod
 from flow_extract.problems import problem_path, write_problem
 from flow_extract.quantize import quantize
 from flow_extract.settings import clip_flow, settings_hash
@@ -21,10 +23,6 @@ from flow_extract.store_writer import write_entry
 from flow_extract.video import VideoError, probe, read_frames
 from twostream.files import sha256_file
 from twostream.plugins import load
-
-# New frames that a flow method sees at one time, and pixels of them.
-MAX_CHUNK = 16
-CHUNK_PIXELS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +35,9 @@ class Job:
         source_path: its path below the video root, with suffix.
         store: the store.
         settings: of `settings.extraction_settings`.
+        threads: that compute at one time; the result does not depend on it.
+        deep: whether a store file counts as done only if the video's sha256 is still the same.
+        retry_of: when the problem file was written (ns) that does not count as done; None: it does.
     """
 
     name: str
@@ -44,6 +45,9 @@ class Job:
     source_path: str
     store: Path
     settings: dict[str, Any]
+    threads: int = 1
+    deep: bool = False
+    retry_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +57,38 @@ class Result:
     Attributes:
         name: of the video.
         status: `ok`; `damaged` (stored, but shorter than promised); `failed`, `crashed`, `timeout`
-            (not stored); `unwritable` (the store's disk does not take it: no fault of the video).
+            (not stored); `unwritable` (the store's disk does not take it: no fault of the video);
+            `busy` (another process is at it).
         reason: one line; empty for `ok`.
+        settled: whether an earlier run or another process has found it, not this job.
     """
 
     name: str
     status: str
     reason: str = ""
+    settled: bool = False
+
+
+class EncodedClip(NamedTuple):
+    """What a clip adds to a store file.
+
+    Attributes:
+        size: height and width.
+        rgb: encoded frames.
+        flow: encoded pairs.
+        clipped: flow vectors that the bound clips.
+    """
+
+    size: tuple[int, int]
+    rgb: list[bytes]
+    flow: list[bytes]
+    clipped: int
 
 
 def extract_video(job: Job) -> Result:
     """Extract one video into its store file, or leave a problem file that says why not.
 
-    Runs in a process of its own: it sets OpenCV to one thread, as videos run side by side.
+    Runs in a process of its own: it sets OpenCV to one thread, as clips or videos run side by side.
     """
     import cv2
 
@@ -79,7 +102,13 @@ def extract_video(job: Job) -> Result:
         problem_path(job.store, job.name).unlink(missing_ok=True)
         return result
     except OSError as error:
-        return Result(job.name, "unwritable", str(error))
+        return unwritable(job, error)
+
+
+def unwritable(job: Job, error: OSError) -> Result:
+    """The result of a job whose store file cannot be written; the reason names a path."""
+    where = error.filename or entry_path(job.store, job.name)
+    return Result(job.name, "unwritable", f"{error.strerror or error}: {where}")
 
 
 def record_problem(job: Job, *, status: str, reason: str) -> None:
@@ -115,7 +144,7 @@ def _store_video(job: Job) -> Result:
     path = entry_path(job.store, job.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with collecting(path.parent) as rgb, collecting(path.parent) as flow:
-        height, width = _encode_video(job, rgb, flow)
+        (height, width), clipped = _encode_video(job, rgb, flow)
         status, reason = _judge(len(rgb), info.promised_frames)
         header = job.settings | {
             "name": job.name,
@@ -125,6 +154,7 @@ def _store_video(job: Job) -> Result:
             "size": {"width": width, "height": height},
             "fps": info.fps,
             "counts": {"promised": info.promised_frames},
+            "clipped_share": round(clipped / max(1, len(flow) * height * width), 8),
             "source": source | {"sha256": _video_digest(job.video)},
             "decoder": _decoder_version(),
         }
@@ -132,39 +162,52 @@ def _store_video(job: Job) -> Result:
     return Result(job.name, status, reason)
 
 
-def _encode_video(job: Job, rgb: Blobs, flow: Blobs) -> tuple[int, int]:
-    """Fill `rgb` and `flow` in one pass over the video; return height and width of its pictures."""
-    settings = job.settings
-    codec, quality = CODECS[settings["codec"]], settings["quality"]
-    method = load(settings["method"]["name"], FLOW_METHODS)(**settings["method"]["options"])
-    size = (0, 0)
-    for chunk in overlapping_chunks(read_frames(job.video, short_side=settings["short_side"])):
-        size = chunk.shape[1:3]
-        for frame in chunk[1:] if len(rgb) else chunk:
-            rgb.append(codec.encode_rgb(frame, quality=quality))
-        if len(chunk) > 1:
-            pairs = quantize(clip_flow(method, chunk), bound=settings["quantiser"]["bound"])
-            for pair in pairs:
-                flow.append(codec.encode_flow(pair, quality=quality))
-    return size
+def _encode_video(job: Job, rgb: Blobs, flow: Blobs) -> tuple[tuple[int, int], int]:
+    """Fill `rgb` and `flow` in one pass over the video.
 
-
-def overlapping_chunks(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Gather frames into clips (T, H, W, 3), each beginning with the last frame of the one before.
-
-    A clip has up to `MAX_CHUNK` new frames, fewer of a large picture: memory stays bounded however
-    long or large the video is. A single frame comes as a clip of one.
+    Returns:
+        Height and width of its pictures, and how many of its flow vectors the bound clips.
     """
-    chunk: list[np.ndarray] = []
-    fresh = 0
-    for frame in frames:
-        chunk.append(frame)
-        fresh += 1
-        if fresh >= np.clip(CHUNK_PIXELS // (frame.shape[0] * frame.shape[1]), 1, MAX_CHUNK):
-            yield np.stack(chunk)
-            chunk, fresh = [frame], 0
-    if fresh:
-        yield np.stack(chunk)
+    encode = partial(encode_clip, method=make_method(job.settings), settings=job.settings)
+    clips = overlapping_chunks(read_frames(job.video, short_side=job.settings["short_side"]))
+    size, clipped = (0, 0), 0
+    for clip in map_in_order(encode, enumerate(clips), threads=job.threads):
+        for blobs, fresh in ((rgb, clip.rgb), (flow, clip.flow)):
+            for blob in fresh:
+                blobs.append(blob)
+        size, clipped = clip.size, clipped + clip.clipped
+    return size, clipped
+
+
+def make_method(settings: dict[str, Any]) -> ClipMethod:
+    """The flow method of these settings, with its options."""
+    return load(settings["method"]["name"], FLOW_METHODS)(**settings["method"]["options"])
+
+
+def encode_clip(
+    numbered: tuple[int, np.ndarray], *, method: ClipMethod, settings: dict[str, Any]
+) -> EncodedClip:
+    """Flow, quantise and encode a clip of `overlapping_chunks`, given with its number from 0.
+
+    The first frame of all clips but number 0 has been encoded with the clip before.
+    """
+    number, frames = numbered
+    codec, bound = CODECS[settings["codec"]], settings["quantiser"]["bound"]
+    fresh = frames[1:] if number else frames
+    rgb = [codec.encode_rgb(frame, quality=settings["quality"]) for frame in fresh]
+    size = frames.shape[1:3]
+    if len(frames) == 1:
+        return EncodedClip(size, rgb, [], 0)
+    flow = clip_flow(method, frames)
+    pairs = [
+        codec.encode_flow(pair, quality=settings["quality"]) for pair in quantize(flow, bound=bound)
+    ]
+    return EncodedClip(size, rgb, pairs, count_clipped(flow, bound=bound))
+
+
+def count_clipped(flow: np.ndarray, *, bound: float) -> int:
+    """How many vectors of flow (..., 2) have a component beyond +-bound pixels."""
+    return int(np.count_nonzero(np.abs(flow).max(axis=-1) > bound))
 
 
 def _judge(frames: int, promised: int | None) -> tuple[str, str]:

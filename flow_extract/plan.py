@@ -1,52 +1,111 @@
-"""What is to do in a store, and what an earlier run has settled."""
+"""What is to do in a store, what has been settled, and who does it."""
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flow_extract.extract import Job, Result, is_current, source_facts
+from flow_extract import locks
+from flow_extract.extract import (
+    Job,
+    Result,
+    extract_video,
+    is_current,
+    record_problem,
+    source_facts,
+    unwritable,
+)
 from flow_extract.problems import problem_path, read_problem
 from flow_extract.settings import settings_hash
 from flow_extract.store import entry_path, read_header
 from twostream.errors import InputError
-from twostream.files import TEMPORARY_MARK
+from twostream.files import TEMPORARY_MARK, machine_id, sha256_file
 
 ABANDONED_SECONDS = 3600
+# What a video is not to blame for: the machine may have been out of memory, or too slow.
+TRIED_AGAIN = ("crashed", "timeout")
 
 
 def settled_result(job: Job) -> Result | None:
-    """What an earlier run made of a video, or None if it is to be done.
+    """What was made of a video, or None if it is to be done.
 
     A store file or problem file counts when it is of these settings and of the same video file
-    (path, size and time of change). Whichever does not count goes when the other one does.
+    (path, size and time of change; with `job.deep` also sha256). Whichever does not count goes when
+    the other one does.
     """
     wanted = settings_hash(job.settings)
     source = source_facts(job.video, job.source_path)
     entry, problem = entry_path(job.store, job.name), problem_path(job.store, job.name)
     header = _read(read_header, entry)
-    if header and is_current(header, settings_hash=wanted, source=source):
+    if header and is_current(header, settings_hash=wanted, source=_deepened(source, job)):
         problem.unlink(missing_ok=True)
-        return Result(job.name, header["status"], header["reason"])
+        return Result(job.name, header["status"], header["reason"], settled=True)
     record = _read(read_problem, problem)
     if record and is_current(record, settings_hash=wanted, source=source):
+        if _written(problem) == job.retry_of:
+            return None
         entry.unlink(missing_ok=True)
-        return Result(job.name, record["status"], record["reason"])
+        return Result(job.name, record["status"], record["reason"], settled=True)
     return None
 
 
-def remove_leftovers(store: Path) -> None:
-    """Remove the temporary files of runs that were killed.
+def problem_to_retry(job: Job, result: Result, *, retry_failed: bool) -> int | None:
+    """What goes into `Job.retry_of` if this earlier result is to be tried again, else None."""
+    again = (*TRIED_AGAIN, "failed") if retry_failed else TRIED_AGAIN
+    return _written(problem_path(job.store, job.name)) if result.status in again else None
 
-    They bear their writer's process id: no such process here, or untouched for an hour.
+
+def take_on(job: Job) -> Result:
+    """Extract a video, unless somebody else has done so (`settled`) or is at it (status `busy`)."""
+    return _under_lock(job, lambda: extract_video(job))
+
+
+def record_death(job: Job, *, status: str, reason: str) -> Result:
+    """Write the problem file of a job whose process died, unless somebody has taken it on since."""
+
+    def record() -> Result:
+        record_problem(job, status=status, reason=reason)
+        return Result(job.name, status, reason)
+
+    return _under_lock(job, record)
+
+
+def remove_leftovers(store: Path) -> None:
+    """Remove the locks and temporary files of runs that were killed.
+
+    Temporary files bear their writer's machine and process id. Those of a dead process of this
+    machine go, and all that nobody has touched for an hour.
     """
     for folder, _, files in os.walk(store):
-        for path in (Path(folder, file) for file in files if file.startswith(TEMPORARY_MARK)):
-            if not _is_alive(path) or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-                path.unlink(missing_ok=True)
+        for path in (Path(folder, file) for file in files):
+            if path.name.startswith(TEMPORARY_MARK):
+                if _has_dead_writer(path) or _age(path) > ABANDONED_SECONDS:
+                    path.unlink(missing_ok=True)
+            elif path.suffix == locks.SUFFIX:
+                locks.remove_if_abandoned(path)
+
+
+def _under_lock(job: Job, work: Callable[[], Result]) -> Result:
+    try:
+        if not job.store.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "this machine does not see it", str(job.store))
+        with locks.locked(locks.lock_path(job.store, job.name)) as mine:
+            if not mine:
+                return Result(job.name, "busy")
+            return settled_result(job) or work()
+    except OSError as error:
+        return unwritable(job, error)
+
+
+def _deepened(source: dict[str, Any], job: Job) -> dict[str, Any]:
+    try:
+        return source | {"sha256": sha256_file(job.video)} if job.deep else source
+    except OSError:  # unreadable now: not settled, and extraction will say why
+        return source | {"sha256": None}
 
 
 def _read(read: Callable[[Path], dict[str, Any]], path: Path) -> dict[str, Any] | None:
@@ -57,12 +116,20 @@ def _read(read: Callable[[Path], dict[str, Any]], path: Path) -> dict[str, Any] 
         return None
 
 
-def _is_alive(temporary: Path) -> bool:
-    owner = temporary.name.removeprefix(TEMPORARY_MARK).partition("-")[0]
+def _written(path: Path) -> int | None:
+    """When a file was written, in nanoseconds; None if it is not there."""
     try:
-        os.kill(int(owner), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def _age(path: Path) -> float:
+    written = _written(path)
+    return 0.0 if written is None else time.time() - written / 1e9
+
+
+def _has_dead_writer(temporary: Path) -> bool:
+    machine, _, rest = temporary.name.removeprefix(TEMPORARY_MARK).partition("-")
+    pid = rest.partition("-")[0]
+    return machine == machine_id() and pid.isdigit() and not locks.is_running(int(pid))

@@ -3,11 +3,10 @@ import os
 import numpy as np
 import pytest
 
-from flow_extract import extract
+from flow_extract import clips, extract
 from flow_extract.extract import (
     extract_video,
     is_current,
-    overlapping_chunks,
     record_problem,
     source_facts,
 )
@@ -62,7 +61,7 @@ def test_chunks_leave_no_trace(make_video, make_job, tmp_path, monkeypatch):
     job = make_job(make_video(tmp_path / "v.avi", frames=9))
     contents = []
     for length in (1, 4, 100):
-        monkeypatch.setattr(extract, "MAX_CHUNK", length)
+        monkeypatch.setattr(clips, "MAX_CHUNK", length)
         extract_video(job)
         contents.append(entry_path(job.store, "v").read_bytes())
     assert contents[0] == contents[1] == contents[2]
@@ -131,27 +130,3 @@ def test_is_current(make_video, make_job, tmp_path):
     assert not current("other settings")
     os.utime(video, ns=(0, 10**18))
     assert not current()
-
-
-def frames_of(count, size=(4, 6)):
-    return (np.full((*size, 3), n % 256, np.uint8) for n in range(count))
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"),
-    [
-        (1, [[0]]),
-        (2, [[0, 1]]),
-        (16, [[*range(16)]]),
-        (17, [[*range(16)], [15, 16]]),
-        (33, [[*range(16)], [*range(15, 32)], [31, 32]]),
-    ],
-)
-def test_chunks_share_one_frame(count, expected):
-    chunks = [chunk[:, 0, 0, 0].tolist() for chunk in overlapping_chunks(frames_of(count))]
-    assert chunks == expected
-
-
-def test_chunks_of_large_frames_are_short():
-    lengths = [len(chunk) for chunk in overlapping_chunks(frames_of(5, size=(1080, 1920)))]
-    assert lengths == [1, 2, 2, 2, 2]

@@ -227,7 +227,7 @@ def _memory_advice(options: TrainOptions) -> str:
     at_once = -(-options.batch_size // options.accumulate)
     return (
         f"{options.device} is out of memory with {at_once} videos of {options.num_segments} "
-        f"segments at {options.input_size} pixels. --accumulate {2 * options.accumulate} takes half "
-        "as many at once for the same batch and learning rate; --precision bf16 and a smaller "
+        f"segments at {options.input_size} pixels. --accumulate {2 * options.accumulate} takes "
+        "half as many at once for the same batch and learning rate; --precision bf16 and a smaller "
         "--input-size save memory too"
     )
