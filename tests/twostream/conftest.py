@@ -65,8 +65,9 @@ def twostream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
-    def run(*arguments: str, exit_code: int = 0) -> Result:
-        result = CliRunner().invoke(cli, [os.fspath(argument) for argument in arguments])
+    def run(*arguments: str, exit_code: int = 0, catch: bool = True) -> Result:
+        texts = [os.fspath(argument) for argument in arguments]
+        result = CliRunner().invoke(cli, texts, catch_exceptions=catch)
         assert result.exit_code == exit_code, result.output
         return result
 

@@ -20,6 +20,7 @@ from click.testing import Result
 from fusion.metrics import top_k_correct
 from fusion.score_file import read_scores
 from twostream.files import sha256_file
+from twostream.training import trainer
 
 from .conftest import MiniProject
 
@@ -116,17 +117,22 @@ def start_training(mini: MiniProject, folder: Path, *options: str) -> subprocess
     )
 
 
+@pytest.mark.parametrize("save_every", ["600", "0"])
 def test_killed_training_ends_with_the_weights_of_an_undisturbed_run(
-    mini: MiniProject, tmp_path: Path
+    mini: MiniProject, tmp_path: Path, save_every: str
 ) -> None:
-    """Killed in the second and in the third epoch, then ended with another number of threads."""
+    """Killed in the second and in the third epoch, then ended with another number of threads.
+
+    With a checkpoint after every step (0 seconds) it goes on in the middle of an epoch.
+    """
     assert start_training(mini, tmp_path / "undisturbed").wait() == 0
     run = tmp_path / "killed" / "ucf101-split1" / "motion-resnet18"
     for epoch in ("0", "1"):
-        process = start_training(mini, tmp_path / "killed")
+        process = start_training(mini, tmp_path / "killed", "--save-every", save_every)
         while not (run / "log.csv").exists() or log_without_times(run)[-1]["epoch"] != epoch:
             assert process.poll() is None
             time.sleep(0.02)
+        time.sleep(0.1)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert not (run / "scores").exists()
@@ -134,6 +140,34 @@ def test_killed_training_ends_with_the_weights_of_an_undisturbed_run(
     undisturbed = tmp_path / "undisturbed" / "ucf101-split1" / "motion-resnet18"
     assert tree(run) == tree(undisturbed)
     assert log_without_times(run) == log_without_times(undisturbed)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing of ours catches it."""
+
+
+def test_stopped_after_any_step_it_goes_on_there(
+    twostream: Run, mini: MiniProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after every single step, in one run: two epochs of three batches."""
+    options = ["--stream", "motion", *mini.arguments, "--epochs", "2", *QUICK, "--batch-size", "3"]
+    twostream("train", *options, "--runs", "undisturbed")
+    save = trainer.Trainer._save_now_and_then
+
+    def save_and_die(self: trainer.Trainer, epoch: int) -> None:
+        save(self, epoch)
+        raise Killed
+
+    monkeypatch.setattr(trainer.Trainer, "_save_now_and_then", save_and_die)
+    for _ in range(6):
+        with pytest.raises(Killed):
+            twostream("train", *options, "--runs", "stopped", "--save-every", "0", catch=False)
+    result = twostream("train", *options, "--runs", "stopped", "--save-every", "0")
+    assert "resumed after 1 of 2 epochs and 3 batches" in result.output
+    runs = [tmp_path / name / "ucf101-split1" / "motion-resnet18"
+            for name in ("undisturbed", "stopped")]  # fmt: skip
+    assert tree(runs[0]) == tree(runs[1])
+    assert log_without_times(runs[0]) == log_without_times(runs[1])
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_checkpoint_kept(

@@ -141,6 +141,13 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     help="Views of a video in the score files.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--save-every",
+    type=click.FloatRange(0),
+    default=600.0,
+    show_default=True,
+    help="Seconds between checkpoints within an epoch.",
+)
 @click.option("--restart", is_flag=True, help="Delete what the run folder holds and begin anew.")
 @compute_options
 @quiet_option
@@ -189,8 +196,11 @@ def _introduce(trainer: Trainer) -> None:
         f"{len(data.test.videos):,} test videos ({missing:,} listed ones missing), on "
         f"{options.device} in {options.precision}"
     )
-    if trainer.next_epoch:
-        click.echo(f"==> resumed after {trainer.next_epoch} of {options.epochs} epochs")
+    if trainer.next_epoch or trainer.progress.batches:
+        click.echo(
+            f"==> resumed after {trainer.next_epoch} of {options.epochs} epochs and "
+            f"{trainer.progress.batches} batches"
+        )
     if options.select == "test":
         note("Selecting the epoch on the test videos: the test accuracy will be too high.")
 

@@ -28,7 +28,8 @@ class EpochStats:
     """What one pass over some videos gave.
 
     Attributes:
-        top1, top5: correctly recognised videos, of `videos`.
+        videos: seen so far.
+        top1, top5: correctly recognised ones of them.
         loss: mean cross-entropy of a video, natural logarithm.
         batch_time, data_time: mean seconds of a batch, and of waiting for its data.
     """
@@ -41,6 +42,30 @@ class EpochStats:
     data_time: float
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far an epoch has come: sums over its batches, from which it can go on."""
+
+    batches: int = 0
+    videos: int = 0
+    top1: int = 0
+    top5: int = 0
+    loss: float = 0.0
+    batch_time: float = 0.0
+    data_time: float = 0.0
+
+    def stats(self) -> EpochStats:
+        """The means so far; at least one batch must have been seen."""
+        return EpochStats(
+            videos=self.videos,
+            top1=self.top1,
+            top5=self.top5,
+            loss=self.loss / self.videos,
+            batch_time=self.batch_time / self.batches,
+            data_time=self.data_time / self.batches,
+        )
+
+
 def train_one_epoch(
     network: nn.Module,
     batches: Batches,
@@ -51,6 +76,8 @@ def train_one_epoch(
     device: torch.device,
     precision: str,
     accumulate: int = 1,
+    progress: Progress,
+    after_step: Callable[[], None] = lambda: None,
 ) -> EpochStats:
     """Train on every batch once: cross-entropy of the consensus of the segments.
 
@@ -59,20 +86,19 @@ def train_one_epoch(
         accumulate: parts that a batch goes through the network in, to save memory. The step is that
             of the whole batch, but batch normalisation sees one part at a time.
         precision: `fp32` or `bf16`, of the network alone: consensus and loss are float32.
+        progress: of the batches before these; brought up to date with every step.
+        after_step: called when a step is done and `progress` tells so.
 
     Raises:
         NotFiniteError: the loss of a batch is not finite; the weights are those before it.
     """
     network.train()
-    times: list[tuple[float, float]] = []
-    losses: list[float] = []
-    outputs: list[Tensor] = []
-    targets: list[Tensor] = []
     start = time.perf_counter()
     for clips, indices in batches:
         loaded = time.perf_counter()
         target = labels[list(indices)]
         optimizer.zero_grad(set_to_none=True)
+        outputs = []
         for part, part_target in zip(
             clips.chunk(accumulate), target.chunk(accumulate), strict=True
         ):
@@ -81,17 +107,21 @@ def train_one_epoch(
             logits = consensus(segments.float())
             loss = F.cross_entropy(logits, part_target.to(device), reduction="sum")
             if not torch.isfinite(loss):
-                raise NotFiniteError(f"the loss of batch {len(times) + 1} is {loss.item()}")
+                raise NotFiniteError(f"the loss of batch {progress.batches + 1} is {loss.item()}")
             (loss / len(target)).backward()
-            losses.append(loss.item())  # waits for the device: the times are true after it
+            progress.loss += loss.item()  # waits for the device: the times are true after it
             outputs.append(logits.detach().cpu())
         optimizer.step()
-        targets.append(target)
-        end = time.perf_counter()
-        times.append((end - start, loaded - start))
-        start = end
-    scores, truth = torch.cat(outputs).numpy(), torch.cat(targets).numpy()
-    return _stats(scores, truth, loss=sum(losses) / len(truth), times=times)
+        scores, truth = torch.cat(outputs).numpy(), target.numpy()
+        progress.batches += 1
+        progress.videos += len(truth)
+        progress.top1 += top_k_correct(scores, truth, 1)
+        progress.top5 += top_k_correct(scores, truth, 5)
+        progress.batch_time += time.perf_counter() - start
+        progress.data_time += loaded - start
+        after_step()
+        start = time.perf_counter()
+    return progress.stats()
 
 
 def predict(
@@ -132,22 +162,11 @@ def evaluate(
     loss = F.cross_entropy(torch.from_numpy(scores), torch.from_numpy(labels)).item()
     if not np.isfinite(loss):
         raise NotFiniteError(f"the validation loss is {loss}")
-    return _stats(scores, labels, loss=loss, times=[(seconds / len(labels), 0.0)])
-
-
-def _stats(
-    scores: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    *,
-    loss: float,
-    times: Sequence[tuple[float, float]],
-) -> EpochStats:
-    batch_time, data_time = np.mean(times, axis=0).tolist()
     return EpochStats(
         videos=len(labels),
         top1=top_k_correct(scores, labels, 1),
         top5=top_k_correct(scores, labels, 5),
         loss=loss,
-        batch_time=batch_time,
-        data_time=data_time,
+        batch_time=seconds / len(labels),
+        data_time=0.0,
     )

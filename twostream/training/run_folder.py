@@ -12,7 +12,16 @@ from twostream.files import read_text
 from twostream.project import write_toml
 
 # What may differ when a run is taken up again: it does not change what has been learnt.
-FREE_ON_RESUME = ("epochs", "annotations", "store", "runs", "protocol", "threads", "device")
+FREE_ON_RESUME = (
+    "epochs",
+    "annotations",
+    "store",
+    "runs",
+    "protocol",
+    "threads",
+    "device",
+    "save_every",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,7 @@ class TrainOptions:
     val_protocol: str
     protocol: str
     seed: int
+    save_every: float
     threads: int
     device: str
     precision: str

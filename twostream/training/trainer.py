@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +33,13 @@ from twostream.training.checkpoint import (
     save_checkpoint,
 )
 from twostream.training.data import RunData
-from twostream.training.loop import EpochStats, NotFiniteError, evaluate, train_one_epoch
+from twostream.training.loop import (
+    EpochStats,
+    NotFiniteError,
+    Progress,
+    evaluate,
+    train_one_epoch,
+)
 from twostream.training.run_folder import TrainOptions, check_same_run, write_config
 from twostream.training.run_log import log_row, write_log
 from twostream.training.schedule import plateau_schedule
@@ -65,7 +73,8 @@ class Trainer:
         ).to(self.device, memory_format=torch.channels_last)
         self.optimizer = SGD(self.network.parameters(), lr=options.lr, momentum=options.momentum)
         self.schedule = plateau_schedule(self.optimizer)
-        self.next_epoch = 0
+        self.next_epoch, self.progress = 0, Progress()
+        self.saved_at = time.monotonic()
         self.rows: list[dict[str, Any]] = []
         if resumes:
             self._resume()
@@ -83,16 +92,18 @@ class Trainer:
                 stats = {"train": self._train(epoch), self.options.select: self._validate()}
             except NotFiniteError as error:
                 last = self.folder / "last"
-                kept = f"epoch {epoch - 1} is kept in {last}" if epoch else "nothing was kept yet"
+                kept = (
+                    f"the state before is kept in {last}" if has_checkpoint(last) else "none kept"
+                )
                 raise NotFiniteError(
                     f"epoch {epoch}: {error}, at learning rate {lr:g}; {kept}. Try a lower --lr "
                     "with another --name"
                 ) from error
             self.schedule.step(stats[self.options.select].loss)
-            self.next_epoch = epoch + 1
+            self.next_epoch, self.progress = epoch + 1, Progress()
             rows = [log_row(epoch=epoch, subset=s, lr=lr, stats=stats[s]) for s in stats]
             self.rows += rows
-            self._save(epoch)
+            self._save_epoch(epoch)
             yield from rows
 
     def write_scores(self) -> bool:
@@ -107,7 +118,6 @@ class Trainer:
 
     def _train(self, epoch: int) -> EpochStats:
         videos, options = self.data.train.videos, self.options
-        torch.manual_seed(_seed(options.seed, epoch))
 
         def load(index: int) -> Clip:
             rng = np.random.default_rng((options.seed, epoch, index))
@@ -121,17 +131,31 @@ class Trainer:
 
         order = np.random.default_rng((options.seed, epoch)).permutation(len(videos)).tolist()
         batches = split_into_batches(order, batch_size=options.batch_size)
+        batches = batches[self.progress.batches :]
         loaded = load_batches(load, batches, threads=options.threads)
         return train_one_epoch(
             self.network,
-            self.bar(loaded, total=len(batches), label=f"epoch {epoch}, training", unit="batch"),
+            self.bar(
+                self._seeded(loaded, epoch),
+                total=len(batches),
+                label=f"epoch {epoch}, training",
+                unit="batch",
+            ),
             labels=torch.from_numpy(_labels(self.data.train)),
             consensus=plugins.load(options.consensus, CONSENSUS),
             optimizer=self.optimizer,
             device=self.device,
-            precision=self.options.precision,
-            accumulate=self.options.accumulate,
+            precision=options.precision,
+            accumulate=options.accumulate,
+            progress=self.progress,
+            after_step=lambda: self._save_now_and_then(epoch),
         )
+
+    def _seeded(self, batches: Iterator[Any], epoch: int) -> Iterator[Any]:
+        """Seed torch before each batch: dropout then depends on (seed, epoch, batch) alone."""
+        for batch in batches:
+            torch.manual_seed(_seed(self.options.seed, epoch, self.progress.batches))
+            yield batch
 
     def _validate(self) -> EpochStats:
         start = time.perf_counter()
@@ -153,20 +177,29 @@ class Trainer:
             bar=self.bar,
         )
 
-    def _save(self, epoch: int) -> None:
+    def _save_now_and_then(self, epoch: int) -> None:
+        """Keep a state within the epoch, so that a kill costs a few minutes at most."""
+        if time.monotonic() - self.saved_at >= self.options.save_every:
+            self._save(self.folder / "last", epoch)
+
+    def _save_epoch(self, epoch: int) -> None:
         """Keep this epoch as `last`, as `best` too if it is, and write the log."""
-        card = self._card(epoch)
+        # `best` first: if we are killed in between, the epoch is ended again, with the same result.
+        if self._best_epoch() == epoch:
+            self._save(self.folder / "best", epoch)
+        self._save(self.folder / "last", epoch)
+        write_log(self.folder / "log.csv", self.rows)
+
+    def _save(self, folder: Path, epoch: int) -> None:
         state = {
             "next_epoch": self.next_epoch,
+            "progress": asdict(self.progress),
             "rows": self.rows,
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
-        # `best` first: if we are killed in between, the epoch is done again, with the same result.
-        if self._best_epoch() == epoch:
-            save_checkpoint(self.folder / "best", self.network, card, state)
-        save_checkpoint(self.folder / "last", self.network, card, state)
-        write_log(self.folder / "log.csv", self.rows)
+        save_checkpoint(folder, self.network, self._card(epoch), state)
+        self.saved_at = time.monotonic()
 
     def _resume(self) -> None:
         last = self.folder / "last"
@@ -175,6 +208,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.next_epoch, self.rows = state["next_epoch"], state["rows"]
+        self.progress = Progress(**state["progress"])
         write_log(self.folder / "log.csv", self.rows)
 
     def _best_epoch(self) -> int:

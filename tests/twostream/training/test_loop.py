@@ -11,7 +11,14 @@ from torch.nn import functional as F
 from torch.optim import SGD
 
 from twostream.models.consensus import CONSENSUS
-from twostream.training.loop import EpochStats, NotFiniteError, evaluate, predict, train_one_epoch
+from twostream.training.loop import (
+    EpochStats,
+    NotFiniteError,
+    Progress,
+    evaluate,
+    predict,
+    train_one_epoch,
+)
 
 CPU = torch.device("cpu")
 
@@ -46,7 +53,7 @@ def run_epoch(network: nn.Module, **options: Any) -> EpochStats:
         consensus=CONSENSUS["mean"],
         optimizer=SGD(network.parameters(), lr=0.1),
         device=CPU,
-        **{"precision": "fp32", **options},
+        **{"precision": "fp32", "progress": Progress(), **options},
     )
 
 
@@ -74,6 +81,23 @@ def test_accumulation_takes_the_step_of_the_whole_batch() -> None:
     assert torch.allclose(whole.weight, parts.weight)
     assert (stats.loss, stats.top1) == (pytest.approx(expected.loss), expected.top1)
     assert (whole.largest_batch, parts.largest_batch) == (4, 2)
+
+
+def test_progress_is_told_after_each_step_and_carried_on() -> None:
+    whole, halves = Linear(), Linear()
+    expected = run_epoch(whole)
+    seen = []
+    progress = Progress()
+    optimizer = SGD(halves.parameters(), lr=0.1)
+    for batch in batches():
+        stats = train_one_epoch(
+            halves, [batch], labels=LABELS, consensus=CONSENSUS["mean"], optimizer=optimizer,
+            device=CPU, precision="fp32", progress=progress,
+            after_step=lambda: seen.append(progress.videos),
+        )  # fmt: skip
+    assert seen == [2, 3]
+    assert torch.equal(whole.weight, halves.weight)
+    assert (stats.loss, stats.top1, stats.videos) == (expected.loss, expected.top1, 3)
 
 
 def test_bf16_is_close_and_the_weights_stay_float32() -> None:
