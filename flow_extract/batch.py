@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flow_extract.executor import PRELOAD, Outcome, available_cores, run_jobs
+from flow_extract.executor import PRELOAD, available_cores, run_jobs
 from flow_extract.extract import Job, Result
 from flow_extract.find_videos import FoundVideos, find_videos
 from flow_extract.manifest import rebuild_manifest
 from flow_extract.plan import (
+    conclude,
     problem_to_retry,
-    record_death,
     remove_leftovers,
     settled_result,
     take_on,
@@ -30,7 +30,7 @@ STORED = ("ok", "damaged")
 BUSY_SECONDS = 1.0
 Progress = Callable[..., Iterable[Any]]
 # `executor.run_jobs`, or another function like it.
-Engine = Callable[..., Generator[tuple[Job, Outcome], None, None]]
+Engine = Callable[..., Generator[tuple[Job, Any], None, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def extract_folder(
     workers = max(1, min(workers, len(jobs)))
     threads = max(1, available_cores() // workers)
     jobs = [replace(job, threads=threads) for job in jobs]
-    run = partial(engine, workers=workers, timeout=timeout, preload=_modules())
+    run = partial(engine, workers=workers, timeout=timeout, preload=_modules(), conclude=conclude)
     try:
         with closing(_results(jobs, run)) as results:
             done = list(progress(results, total=len(jobs)))
@@ -161,9 +161,10 @@ def _results(jobs: list[Job], run: Callable[..., Any]) -> Generator[Result, None
     """Yield a result for each job; those that another process is at are asked for again."""
     while jobs:
         busy = []
-        with closing(run(take_on, jobs)) as outcomes:
-            for job, outcome in outcomes:
-                result = _result(job, outcome)
+        with closing(run(take_on, jobs)) as results:
+            for job, result in results:
+                if result.status == "unwritable":
+                    raise OSError(f"{job.name} cannot be stored: {result.reason}")
                 if result.status == "busy":
                     busy.append(job)
                 else:
@@ -171,16 +172,6 @@ def _results(jobs: list[Job], run: Callable[..., Any]) -> Generator[Result, None
         jobs = busy
         if jobs:
             time.sleep(BUSY_SECONDS)
-
-
-def _result(job: Job, outcome: Outcome) -> Result:
-    result = outcome.value
-    if outcome.status != "returned":
-        status = "failed" if outcome.status == "raised" else outcome.status
-        result = record_death(job, status=status, reason=outcome.reason)
-    if result.status == "unwritable":
-        raise OSError(f"{job.name} cannot be stored: {result.reason}")
-    return result
 
 
 def _modules() -> list[str]:

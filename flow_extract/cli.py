@@ -24,6 +24,8 @@ from twostream.errors import InputError, some_of
 from twostream.plugins import PlugIn, load
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
+# Keys of `codecs.CODECS`, whose module imports numpy.
+CODEC_NAMES = ("jpeg", "raw", "lz4")
 # Processes that share one accelerator by default; each holds the method's working memory there.
 DEVICE_JOBS = 4
 
@@ -88,6 +90,13 @@ def read_option(text: str) -> tuple[str, int | float | bool | str]:
     help="Resize to this many pixels.  [default: native size]",
 )
 @click.option(
+    "--codec",
+    type=click.Choice(CODEC_NAMES),
+    default="jpeg",
+    show_default=True,
+    help="How pictures are stored: jpeg is small; raw and lz4 are exact.",
+)
+@click.option(
     "--jobs", type=click.IntRange(min=1), help="Videos at one time.  [default: one per core]"
 )
 @click.option(
@@ -118,6 +127,7 @@ def extract_flow(
     device: str | None,
     bound: float | str,
     short_side: int | None,
+    codec: str,
     jobs: int | None,
     timeout: float,
     engine: str,
@@ -140,7 +150,7 @@ def extract_flow(
     run = _engine(engine, scheduler, jobs)
     workers = _workers(jobs, device)
     chosen = with_device(method, dict(map(read_option, options)), device)
-    make_settings = partial(_settings, short_side=short_side)
+    make_settings = partial(_settings, short_side=short_side, codec=codec)
     if plan:
         _plan(videos, store, _methods(method, chosen), make_settings, workers, as_json)
         return
@@ -203,12 +213,17 @@ def _engine(name: str, scheduler: str | None, jobs: int | None) -> Callable[...,
 
 
 def _settings(
-    method: str, options: dict[str, Any], *, bound: float | str = 20.0, short_side: int | None
+    method: str,
+    options: dict[str, Any],
+    *,
+    bound: float | str = 20.0,
+    short_side: int | None,
+    codec: str,
 ) -> dict[str, Any]:
     from flow_extract.settings import extraction_settings
 
     pixels = 20.0 if isinstance(bound, str) else bound
-    return extraction_settings(method, options, bound=pixels, short_side=short_side)
+    return extraction_settings(method, options, bound=pixels, short_side=short_side, codec=codec)
 
 
 def _measured_bound(videos: Path, store: Path, settings: dict[str, Any]) -> float:

@@ -14,6 +14,8 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
+from flow_extract.locks import is_running
+
 J = TypeVar("J")
 
 # Imported once, in the process from which the others are forked: a new one then takes milliseconds.
@@ -30,7 +32,8 @@ class Outcome:
     """How a job ended.
 
     Attributes:
-        status: `returned`; `raised` (an exception); `crashed` (its process died); `timeout`.
+        status: `returned`; `raised` (an exception); `crashed` (its process died); `timeout`; `lost`
+            (on a cluster: so did each process that was to start it).
         value: what the function returned.
         reason: for all but `returned`: the exception, the signal or the time.
     """
@@ -40,6 +43,11 @@ class Outcome:
     reason: str = ""
 
 
+def unchanged(job: J, outcome: Outcome) -> Outcome:
+    """The outcome itself, for `conclude`."""
+    return outcome
+
+
 def run_jobs(
     function: Callable[[J], Any],
     jobs: Iterable[J],
@@ -47,7 +55,8 @@ def run_jobs(
     workers: int,
     timeout: float,
     preload: Sequence[str] = PRELOAD,
-) -> Generator[tuple[J, Outcome], None, None]:
+    conclude: Callable[[J, Outcome], Any] = unchanged,
+) -> Generator[tuple[J, Any], None, None]:
     """Run `function(job)` for every job, each in a process of its own; yield them as they end.
 
     A job that dies, hangs or raises costs only itself. When the caller stops (an interrupt, or it
@@ -60,6 +69,8 @@ def run_jobs(
         workers: processes alive at one time.
         timeout: seconds after which a job is killed.
         preload: modules that jobs need; they are imported once.
+        conclude: what `conclude(job, outcome)` makes of an outcome is yielded in its place. It is
+            called in the process that started the job, when that one's own process has ended.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
@@ -76,12 +87,13 @@ def run_jobs(
             for item in _next_ended(running):
                 outcome = _end(item, timeout)
                 running.remove(item)
-                yield item.job, outcome
+                yield item.job, conclude(item.job, outcome)
     finally:
         for item in running:
             item.process.kill()
         for item in running:
             item.process.join()
+            _wait_until_gone(item.process.pid)
 
 
 def available_cores() -> int:
@@ -169,6 +181,13 @@ def _end(item: _Running[J], timeout: float) -> Outcome:
     if hangs:
         return Outcome("timeout", reason=f"after {timeout:g} s")
     return Outcome("crashed", reason=_death(item.process.exitcode))
+
+
+def _wait_until_gone(pid: int) -> None:
+    """Wait for the end of a killed process, also where the one that reports it was killed too."""
+    end = time.monotonic() + EXIT_SECONDS
+    while is_running(pid) and time.monotonic() < end:
+        time.sleep(0.005)
 
 
 def _answer(receiver: Connection) -> Outcome | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flow_extract import locks
+from flow_extract.executor import Outcome
 from flow_extract.extract import (
     Job,
     Result,
@@ -64,14 +65,19 @@ def take_on(job: Job) -> Result:
     return _under_lock(job, lambda: extract_video(job))
 
 
-def record_death(job: Job, *, status: str, reason: str) -> Result:
-    """Write the problem file of a job whose process died, unless somebody has taken it on since."""
+def conclude(job: Job, outcome: Outcome) -> Result:
+    """The result of a job of `take_on`; if its process died, that is recorded in the store."""
+    if outcome.status == "returned":
+        result: Result = outcome.value
+        return result
+    status = {"raised": "failed", "lost": "crashed"}.get(outcome.status, outcome.status)
 
     def record() -> Result:
-        record_problem(job, status=status, reason=reason)
-        return Result(job.name, status, reason)
+        record_problem(job, status=status, reason=outcome.reason)
+        return Result(job.name, status, outcome.reason)
 
-    return _under_lock(job, record)
+    # Of a lost job the lock may be that of a machine which cannot be asked, but Dask has.
+    return record() if outcome.status == "lost" else _under_lock(job, record)
 
 
 def remove_leftovers(store: Path) -> None:

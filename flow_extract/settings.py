@@ -10,24 +10,29 @@ from typing import Any
 
 import numpy as np
 
+from flow_extract.codecs import load_codec
 from flow_extract.methods import FLOW_METHODS
 from flow_extract.quantize import LEVELS, ZERO
 from twostream.errors import InputError
 from twostream.plugins import load
 
-CODEC = "jpeg"
-QUALITY = 95
+JPEG_QUALITY = 95
 
 
 def extraction_settings(
-    method: str, options: Mapping[str, Any], *, bound: float, short_side: int | None
+    method: str,
+    options: Mapping[str, Any],
+    *,
+    bound: float,
+    short_side: int | None,
+    codec: str = "jpeg",
 ) -> dict[str, Any]:
     """Everything that decides the content of a store file, as its header says it.
 
     Options that are not given appear with the method's defaults.
 
     Raises:
-        InputError: unknown method or option, or the method fails on two blank frames.
+        InputError: unknown method, option or codec, or the method fails on two blank frames.
     """
     import cv2
 
@@ -35,8 +40,8 @@ def extraction_settings(
         "method": {"name": method, "options": _all_options(method, options)},
         "quantiser": {"bound": bound, "zero": ZERO, "scale": LEVELS / bound},
         "short_side": short_side,
-        "codec": CODEC,
-        "quality": QUALITY,
+        "codec": codec,
+        "quality": None if load_codec(codec).lossless else JPEG_QUALITY,
         "opencv": cv2.__version__,
     }
 

@@ -19,12 +19,24 @@ from typing import Any
 
 import numpy as np
 
-from flow_extract.codecs import CODECS
+from flow_extract.codecs import CODECS, load_codec
 from twostream.errors import InputError
 from twostream.files import path_inside
 
 FORMAT = "twostream-store-1"
 SUFFIX = ".safetensors"
+# What a header says about one video; the rest of it is settings, the same for a whole store.
+FACTS = (
+    *("format", "name", "status", "reason", "settings_hash", "size", "fps", "counts"),
+    *("clipped_share", "source", "decoder", "sha256"),
+)
+# What a header must have, and what these must have in them.
+PARTS: dict[str, set[str]] = {
+    **dict.fromkeys(("name", "status", "reason", "codec", "settings_hash", "source"), set()),
+    "size": {"height", "width"},
+    "counts": {"frames", "flows"},
+    "sha256": {"flow_offsets", "rgb_offsets", "flow", "rgb"},
+}
 DTYPES = {"flow_offsets": "U64", "rgb_offsets": "U64", "flow": "U8", "rgb": "U8"}
 
 
@@ -38,7 +50,8 @@ class StoreEntry:
     """Reader of one store file; may be shared by threads.
 
     Raises:
-        InputError: the file is missing, damaged, or no store file.
+        InputError: the file is missing, damaged, or no store file; or its codec needs a library
+            that is not installed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,7 +60,7 @@ class StoreEntry:
         self.header = _header_of(self._file, path)
         if self.header["codec"] not in CODECS:
             raise _broken(path, f"its codec is {self.header['codec']!r}, not {', '.join(CODECS)}")
-        self._codec = CODECS[self.header["codec"]]
+        self._codec = load_codec(self.header["codec"])
         self._offsets = {
             key: self._file.get_tensor(f"{key}_offsets").astype(np.int64) for key in ("rgb", "flow")
         }
@@ -93,7 +106,7 @@ class StoreEntry:
         bounds = offsets[start : start + count + 1]
         data = self._file.get_slice(key)[int(bounds[0]) : int(bounds[-1])]
         try:
-            return [decode(blob) for blob in np.split(data, bounds[1:-1] - bounds[0])]
+            return [decode(blob, self.size) for blob in np.split(data, bounds[1:-1] - bounds[0])]
         except ValueError as error:
             raise InputError(
                 f"{self.path}: damaged, {key} {start}..{start + count - 1}: {error}; "
@@ -118,6 +131,11 @@ def read_header(path: Path) -> dict[str, Any]:
         InputError: as `StoreEntry`.
     """
     return _header_of(_open(path), path)
+
+
+def recorded_settings(header: dict[str, Any]) -> dict[str, Any]:
+    """The settings that a header records: what its `settings_hash` is the hash of."""
+    return {key: value for key, value in header.items() if key not in FACTS}
 
 
 def scan_store(store: Path) -> dict[str, dict[str, Any]]:
@@ -166,6 +184,9 @@ def _header_of(file: Any, path: Path) -> dict[str, Any]:
         raise _broken(path, "it has no twostream header") from error
     if header.get("format") != FORMAT:
         raise _broken(path, f"its format is {header.get('format')!r}, not {FORMAT!r}")
+    for key, parts in PARTS.items():
+        if key not in header or not parts <= set(header[key]):
+            raise _broken(path, f"its header lacks {key!r}, or a part of it")
     return header
 
 

@@ -91,7 +91,8 @@ def test_no_file_name_that_says_nothing() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--help"], ["init"], ["extract-flow"], ["train"], ["score"], ["fuse"], ["scores"],
+    [[], ["--help"], ["init"], ["extract-flow"], ["check-flow"], ["show-flow"],
+     ["convert-flow"], ["train"], ["score"], ["fuse"], ["scores"],
      ["scores", "show"], ["scores", "import"], ["demo"], ["doctor"]],
     ids=" ".join,
 )  # fmt: skip

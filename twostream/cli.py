@@ -16,6 +16,9 @@ from twostream.versions import tool_version
 COMMANDS = {
     "init": "twostream.commands.init:init",
     "extract-flow": "flow_extract.cli:extract_flow",
+    "check-flow": "flow_extract.store_cli:check_flow",
+    "show-flow": "flow_extract.store_cli:show_flow",
+    "convert-flow": "flow_extract.store_cli:convert_flow",
     "train": "twostream.commands.train:train",
     "score": "twostream.commands.score:score",
     "fuse": "fusion.cli:fuse",

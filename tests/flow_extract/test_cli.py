@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from flow_extract.cli import read_option
+from flow_extract.cli import CODEC_NAMES, read_option, with_device
+from flow_extract.codecs import CODECS
 from flow_extract.store import scan_store
 from twostream.cli import cli
 from twostream.files import sha256_file
@@ -131,11 +132,14 @@ def test_interrupted_run_leaves_no_process(videos, tmp_path, start, how, exit_co
     _, errors = process.communicate(timeout=10)
     assert process.returncode == exit_code
     assert "Traceback" not in errors
+    assert exit_code == -9 or "the same command again goes on" in errors
     end = time.monotonic() + 10
     while processes_of(process.pid) and time.monotonic() < end:
         time.sleep(0.02)
     assert processes_of(process.pid) == []
     assert not list((tmp_path / "store").rglob("*.json*")), "no video is to blame"
+    locks = list((tmp_path / "store").rglob("*.lock"))
+    assert len(locks) == (2 if exit_code == -9 else 0)
 
 
 def test_one_broken_and_one_deadly_video_cost_only_themselves(videos, make_video, tmp_path, start):
@@ -160,6 +164,17 @@ def test_one_broken_and_one_deadly_video_cost_only_themselves(videos, make_video
     statuses = {(line := json.loads(text))["name"]: line["status"] for text in lines}
     assert len(statuses) == 14
     assert statuses["class0/deadly"] == "crashed"
+
+
+def test_crashed_video_is_tried_again_by_the_next_run(videos, make_video, tmp_path, start):
+    (tmp_path / "slow.py").write_text(SLOW_METHOD)
+    make_video(videos / "deadly.avi", frames=3, size=(64, 64))
+    output, _ = start("store", "--method", "slow:crash").communicate()
+    assert "crashed   deadly" in output
+    method = SLOW_METHOD.replace("os.kill(os.getpid(), 9)", "pass")
+    (tmp_path / "slow.py").write_text(method)
+    output, _ = start("store", "--method", "slow:crash").communicate()
+    assert output.startswith("13 videos: 1 done now, 12 already done, 0 damaged, 0 failed")
 
 
 def test_video_that_takes_too_long_costs_only_itself(make_video, tmp_path, start):
@@ -209,6 +224,84 @@ def test_what_is_left_out_is_said(make_video, tmp_path):
     assert "skipped   gone.avi: a link to nothing" in result.stderr
 
 
+def test_plan_writes_nothing(make_video, tmp_path):
+    for n in range(3):
+        make_video(tmp_path / "videos" / f"v{n}.avi", frames=4, seed=n)
+    common = ["--videos", tmp_path / "videos", "--store", tmp_path / "store", "--plan"]
+    one = json.loads(invoke(*common, "--json", "--method", "dis", "--jobs", 1).stdout)
+    assert (one["videos"], one["frames"], one["jobs"], one["unavailable"]) == (3, 12, 1, {})
+    assert [row["method"] for row in one["methods"]] == ["dis"]
+    assert one["methods"][0]["files"] == 4
+    text = invoke(*common, "--method", "farneback").stdout.splitlines()
+    assert text[0].startswith("3 videos, about 12 frames; --jobs ")
+    assert text[1].split() == ["method", "ms/frame", "hours", "gigabytes", "files"]
+    assert [line.split()[0] for line in text[2:]] == ["farneback"]
+    assert not (tmp_path / "store").exists()
+
+
+def test_plan_names_a_method_that_does_not_work_here(make_video, tmp_path, monkeypatch):
+    monkeypatch.setattr("flow_extract.cli.FLOW_METHODS", {"dis": None, "nowhere:flow": None})
+    make_video(tmp_path / "videos" / "v.avi", frames=4)
+    result = invoke("--videos", tmp_path / "videos", "--store", tmp_path / "store", "--plan")
+    assert result.exit_code == 0
+    assert "nowhere:flow cannot be used here" in result.stdout
+
+
+def test_bound_auto_says_what_it_measured_and_keeps_to_it(make_video, tmp_path):
+    make_video(tmp_path / "videos" / "v.avi", frames=4)
+    common = ["--videos", tmp_path / "videos", "--store", tmp_path / "store"]
+    first = invoke(*common, "--bound", "auto")
+    assert "clipped at 10 px 0.000%" in first.stderr
+    assert first.stderr.strip().endswith("(3 frame pairs): --bound 10")
+    assert scan_store(tmp_path / "store")["v"]["quantiser"]["bound"] == 10
+    again = invoke(*common, "--bound", "auto")
+    assert "the store has been begun with --bound 10, which is kept" in again.stderr
+    assert "0 done now, 1 already done" in again.stdout
+
+
+def test_codecs_are_those_that_there_are():
+    assert tuple(CODECS) == CODEC_NAMES
+
+
+def test_codec(make_video, tmp_path):
+    make_video(tmp_path / "videos" / "v.avi", frames=2)
+    common = ["--videos", tmp_path / "videos", "--store", tmp_path / "store"]
+    assert "1 done now" in invoke(*common).stdout
+    assert "1 done now" in invoke(*common, "--codec", "raw").stdout
+    assert scan_store(tmp_path / "store")["v"]["codec"] == "raw"
+
+
+def test_more_jobs_than_cores(make_video, tmp_path):
+    make_video(tmp_path / "videos" / "v.avi", frames=2)
+    result = invoke("--videos", tmp_path / "videos", "--store", tmp_path / "store", "--jobs", 9999)
+    assert result.exit_code == 0
+    assert "--jobs 9999 is more than the cores" in result.stderr
+
+
+def test_device_goes_to_a_method_that_has_one():
+    raft = "flow_extract.methods.raft:make_raft"
+    assert with_device(raft, {"batch": 2}, "cuda") == {"batch": 2, "device": "cuda"}
+    assert with_device("dis", {}, None) == {}
+
+
+@pytest.mark.parametrize("short_of", ["local", "dask"])
+def test_engines_take_over_from_each_other(videos, tmp_path, start, short_of):
+    pytest.importorskip("distributed", reason="needs dask[distributed]")
+    start("alone").communicate()
+    process = start("store", "--engine", short_of)
+    while len(list((tmp_path / "store").rglob("*.safetensors"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert "Traceback" not in errors
+    other = {"local": "dask", "dask": "local"}[short_of]
+    output, errors = start("store", "--engine", other).communicate()
+    assert "0 damaged, 0 failed" in output
+    assert errors == ""
+    assert digests(tmp_path / "store") == digests(tmp_path / "alone")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -219,6 +312,10 @@ def test_what_is_left_out_is_said(make_video, tmp_path):
         (["--method-option", "preset"], "is not key=value"),
         (["--bound", "0"], "bound"),
         (["--jobs", "0"], "jobs"),
+        (["--bound", "wide"], "'wide' is not a valid float"),
+        (["--device", "cuda"], "method 'dis' has no --device; these have:"),
+        (["--scheduler", "tcp://a:1"], "--scheduler needs --engine dask"),
+        (["--scheduler", "tcp://a:1", "--engine", "dask", "--jobs", "1"], "--jobs has no meaning"),
     ],
 )
 def test_wrong_use(tmp_path, monkeypatch, options, message):

@@ -118,5 +118,22 @@ def test_jobs_do_not_outlive_a_killed_parent(tmp_path, how):
     assert wait_until_gone(pids)
 
 
+def shout(job, outcome):
+    return f"{job}: {outcome.status}!"
+
+
+def test_outcomes_are_concluded_here():
+    jobs = ["1", KILL]
+    ended = dict(run_jobs(eval, jobs, workers=2, timeout=60, conclude=shout))
+    assert ended == {"1": "1: returned!", KILL: f"{KILL}: crashed!"}
+
+
+def test_a_job_has_one_thread_inside_and_the_caller_keeps_its_environment():
+    before = dict(os.environ)
+    (outcome,) = run(["__import__('os').environ['OMP_NUM_THREADS']"]).values()
+    assert outcome.value == "1"
+    assert dict(os.environ) == before
+
+
 def test_available_cores():
     assert 1 <= available_cores() <= (os.cpu_count() or 1)

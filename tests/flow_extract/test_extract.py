@@ -1,10 +1,12 @@
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from flow_extract import clips, extract
 from flow_extract.extract import (
+    count_clipped,
     extract_video,
     is_current,
     record_problem,
@@ -67,6 +69,34 @@ def test_chunks_leave_no_trace(make_video, make_job, tmp_path, monkeypatch):
     assert contents[0] == contents[1] == contents[2]
 
 
+@pytest.mark.parametrize("method", ["dis", "farneback"])
+def test_threads_leave_no_trace(make_video, make_job, tmp_path, monkeypatch, method):
+    job = make_job(make_video(tmp_path / "v.avi", frames=40), method=method)
+    monkeypatch.setattr(clips, "MAX_CHUNK", 3)
+    contents = []
+    for threads in (1, 2, 5):
+        extract_video(replace(job, threads=threads))
+        contents.append(entry_path(job.store, "v").read_bytes())
+    assert contents[0] == contents[1] == contents[2]
+
+
+def test_header_says_how_much_the_bound_clips(make_video, make_job, tmp_path):
+    """The texture of `make_video` moves by (1.5, -0.5) pixels a frame."""
+    video = make_video(tmp_path / "v.avi", frames=4, size=(96, 128))
+    shares = []
+    for bound in (20.0, 1.0):
+        job = make_job(video, bound=bound)
+        extract_video(job)
+        shares.append(StoreEntry(entry_path(job.store, "v")).header["clipped_share"])
+    assert shares[0] == 0
+    assert 0.8 < shares[1] <= 1
+
+
+def test_count_clipped_takes_the_larger_component():
+    flow = np.array([[3, 0], [0, -3], [2, -2], [-2.5, 2.5]], np.float32)
+    assert [count_clipped(flow, bound=bound) for bound in (1.5, 2, 2.5, 3)] == [4, 3, 2, 0]
+
+
 @pytest.mark.parametrize("frames", [1, 2, 10, 11])
 def test_short_videos(make_video, make_job, tmp_path, frames):
     job = make_job(make_video(tmp_path / "v.avi", frames=frames))
@@ -112,7 +142,7 @@ def test_full_disk_is_not_the_fault_of_the_video(make_video, make_job, tmp_path,
     job = make_job(make_video(tmp_path / "v.avi", frames=2))
     result = extract_video(job)
     assert result.status == "unwritable"
-    assert "No space left on device: '/store/v'" in result.reason
+    assert "No space left on device: /store/v" in result.reason
     assert list(job.store.iterdir()) == []
 
 

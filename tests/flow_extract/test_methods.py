@@ -1,5 +1,7 @@
 """The contract of every flow method, and its error on real pictures."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,11 @@ MIDDLEBURY = {
 
 @pytest.fixture(params=FLOW_METHODS)
 def method(request):
-    return FLOW_METHODS[request.param]()
+    weights = os.environ.get("TWOSTREAM_RAFT_WEIGHTS")
+    if request.param == "raft" and not weights:
+        pytest.skip("TWOSTREAM_RAFT_WEIGHTS names no file of raft_large weights")
+    options = {"weights": weights} if request.param == "raft" else {}
+    return FLOW_METHODS[request.param](**options)
 
 
 def endpoint_error(flow: np.ndarray, truth: np.ndarray) -> float:

@@ -64,7 +64,7 @@ def test_layout_of_the_file(stored):
         "flow_offsets": "uint64",
     }
     begin, end = tensors["flow_offsets"][3:5].astype(int)
-    pair = CODECS["jpeg"].decode_flow(tensors["flow"][begin:end])
+    pair = CODECS["jpeg"].decode_flow(tensors["flow"][begin:end], (48, 64))
     assert (pair == StoreEntry(stored[0]).read_flow(3, 1)[0]).all()
 
 
@@ -135,7 +135,7 @@ def test_foreign_safetensors_file_is_named(tmp_path):
     ("change", "message"),
     [
         ({"format": "twostream-store-9"}, "its format is 'twostream-store-9'"),
-        ({"codec": "raw"}, "its codec is 'raw', not jpeg"),
+        ({"codec": "png"}, "its codec is 'png', not jpeg, raw, lz4"),
         ({"counts": {"frames": 11, "flows": 11}}, "rgb_offsets do not fit"),
     ],
 )

@@ -12,6 +12,8 @@ HEADER = {
     "status": "ok",
     "reason": "",
     "codec": "jpeg",
+    "settings_hash": "",
+    "source": {},
     "size": {"width": 24, "height": 16},
     "counts": {"promised": None},
 }

@@ -1,0 +1,219 @@
+"""Speed of the flow methods beside OpenCV's own, on the same frames and the same core.
+
+    PYTHONPATH=. python benchmarks/flow_speed.py
+
+Every frame pair goes through all methods in turn, twice, on one core; compared are CPU seconds,
+pair by pair, so that other work on the machine hurts both sides alike. Writes
+`benchmarks/results/flow_speed.md` and fails where a figure is not reached. Takes 10 to 15 minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from statistics import mean, median
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from contrib_tvl1 import ROOT, SCRIPT, TimedFlow, contrib_python, contrib_tvl1
+from real_pairs import clips, grey, middlebury, pairs_of
+from whole_process import cost_of
+
+from flow_extract.flow_error import endpoint_error
+from flow_extract.methods import FLOW_METHODS
+from flow_extract.quantize import quantize
+from twostream.files import write_text
+
+RESULTS = ROOT / "benchmarks" / "results" / "flow_speed.md"
+CLIPS, PAIRS_OF_A_CLIP, ROUNDS = 15, 2, 2
+JOBS_ROUNDS = 3
+
+ClipMethod = Callable[[np.ndarray], np.ndarray]
+
+
+class Row(NamedTuple):
+    """A figure, what it must be (at least, at most, or free), and how it is printed."""
+
+    name: str
+    value: float
+    at_least: float = -np.inf
+    at_most: float = np.inf
+    unit: str = ""
+
+    @property
+    def holds(self) -> bool:
+        return self.at_least <= self.value <= self.at_most
+
+
+def main() -> None:
+    core = max(os.sched_getaffinity(0))
+    all_cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    cv2.setNumThreads(1)
+    rows = []
+    with contrib_tvl1() as contrib:
+        rows += against_contrib(contrib)
+        rows += middlebury_errors(contrib)
+    rows += dis_against_farneback()
+    os.sched_setaffinity(0, all_cores)
+    rows += whole_process(core, all_cores)
+    write_text(RESULTS, report(rows))
+    print(RESULTS.read_text())
+    missed = [row.name for row in rows if not row.holds]
+    if missed:
+        raise SystemExit(f"not reached: {', '.join(missed)}")
+
+
+def against_contrib(contrib: TimedFlow) -> list[Row]:
+    pairs = [pair for clip in clips(CLIPS) for pair in pairs_of(clip, PAIRS_OF_A_CLIP)]
+    methods = {name: FLOW_METHODS[name]() for name in ("tvl1", "tvl1-fast")}
+    for method in methods.values():
+        method(pairs[0])  # compiled, or loaded, before the clock runs
+    ratios: dict[str, list[float]] = {name: [] for name in methods}
+    differences, identical = [], []
+    for number, pair in enumerate(pairs * ROUNDS):
+        expected, contrib_seconds = contrib(*grey(pair))
+        for name, method in methods.items():
+            flow, seconds = timed(method, pair)
+            ratios[name].append(contrib_seconds / seconds)
+            if name == "tvl1" and number < len(pairs):
+                differences.append(float(np.abs(flow - expected).mean()))
+                identical.append(float((quantize(flow) == quantize(expected)).mean()))
+        print(f"pair {number + 1} of {len(pairs) * ROUNDS}", file=sys.stderr, end="\r")
+    return [
+        Row("tvl1: speed, contrib = 1", median(ratios["tvl1"]), at_least=8, unit="x"),
+        Row(
+            "tvl1: mean absolute difference to contrib", mean(differences), at_most=0.01, unit="px"
+        ),
+        Row("tvl1: identical stored values", 100 * mean(identical), at_least=95, unit="%"),
+        Row("tvl1-fast: speed, contrib = 1", median(ratios["tvl1-fast"]), at_least=25, unit="x"),
+    ]
+
+
+def timed(method: ClipMethod, pair: np.ndarray) -> tuple[np.ndarray, float]:
+    start = time.process_time()
+    flow = method(pair)[0]
+    return flow, time.process_time() - start
+
+
+def middlebury_errors(contrib: TimedFlow) -> list[Row]:
+    rows = []
+    methods = {name: FLOW_METHODS[name]() for name in ("tvl1", "tvl1-fast")}
+    for name, frames, truth in middlebury():
+        theirs = endpoint_error(contrib(*grey(frames))[0], truth)
+        ours = endpoint_error(methods["tvl1"](frames)[0], truth)
+        fast = endpoint_error(methods["tvl1-fast"](frames)[0], truth)
+        change = 100 * (ours / theirs - 1)
+        rows += [
+            Row(f"{name}: endpoint error of contrib", theirs, unit="px"),
+            Row(f"{name}: endpoint error of tvl1", ours, unit="px"),
+            Row(f"{name}: tvl1 relative to contrib", change, -1, 1, "%"),
+            Row(f"{name}: endpoint error of tvl1-fast", fast, unit="px"),
+        ]
+    return rows
+
+
+def dis_against_farneback() -> list[Row]:
+    dis, farneback = FLOW_METHODS["dis"](), FLOW_METHODS["farneback"]()
+    pairs = [pair for clip in clips(CLIPS) for pair in pairs_of(clip, PAIRS_OF_A_CLIP)]
+    ratios = [timed(farneback, pair)[1] / timed(dis, pair)[1] for _ in range(5) for pair in pairs]
+    errors = [
+        (endpoint_error(dis(frames)[0], truth), endpoint_error(farneback(frames)[0], truth))
+        for _, frames, truth in middlebury(size=(320, 240))
+    ]
+    of_dis, of_farneback = (mean(column) for column in zip(*errors, strict=True))
+    return [
+        Row("dis: speed at 320x240, farneback = 1", median(ratios), at_least=1, unit="x"),
+        Row("dis: mean endpoint error at 320x240", of_dis, at_most=of_farneback, unit="px"),
+        Row("farneback: mean endpoint error at 320x240", of_farneback, unit="px"),
+    ]
+
+
+def whole_process(core: int, all_cores: set[int]) -> list[Row]:
+    videos = sorted(clips(60), key=lambda clip: clip.stat().st_size)[:4]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for video in videos:
+            (folder / "videos").mkdir(exist_ok=True)
+            (folder / "videos" / video.name).symlink_to(video)
+        tree = [contrib_python(), SCRIPT, "tree", folder / "tree", *videos]
+        _, theirs = cost_of(tree, cwd=ROOT, cores={core})
+        walls: dict[int, list[float]] = {1: [], 2: []}
+        ours = []
+        for number in range(JOBS_ROUNDS):
+            for jobs, times in walls.items():
+                store = folder / f"store-{jobs}-{number}"
+                wall, seconds = cost_of(extraction(folder, store, jobs), cwd=ROOT, cores=all_cores)
+                times.append(wall)
+                if jobs == 1:
+                    ours.append(seconds)
+    two_jobs = median(one / two for one, two in zip(walls[1], walls[2], strict=True))
+    return [
+        Row("extract-flow, 4 clips, 1 job: CPU", median(ours), unit="s"),
+        Row("loop with contrib that writes u/ v/ JPEG: CPU", theirs, unit="s"),
+        Row("extract-flow: CPU saved, loop = 1", theirs / median(ours), at_least=8, unit="x"),
+        Row("extract-flow: speed with 2 jobs, 1 job = 1", two_jobs, at_least=1.7, unit="x"),
+    ]
+
+
+def extraction(folder: Path, store: Path, jobs: int) -> list[str | Path]:
+    command = [sys.executable, "-m", "twostream", "extract-flow", "--quiet", "--method", "tvl1"]
+    return [*command, "--videos", folder / "videos", "--store", store, "--jobs", str(jobs)]
+
+
+def report(rows: list[Row]) -> str:
+    table = [
+        f"| {row.name} | {row.value:.4g} {row.unit} | {wanted(row)} | {verdict(row)} |"
+        for row in rows
+    ]
+    return "\n".join(
+        [
+            "# Speed of the flow methods",
+            "",
+            f"Made by `benchmarks/flow_speed.py`. {machine()}",
+            "",
+            f"{CLIPS} UCF101 clips (320x240), {PAIRS_OF_A_CLIP} pairs of each, {ROUNDS} rounds, "
+            "one core and one thread; speeds are medians of paired ratios of CPU time.",
+            "",
+            "| figure | value | wanted | holds |",
+            "|---|---|---|---|",
+            *table,
+            "",
+        ]
+    )
+
+
+def verdict(row: Row) -> str:
+    if not wanted(row):
+        return ""
+    return "yes" if row.holds else "NO"
+
+
+def wanted(row: Row) -> str:
+    limits = ((">=", row.at_least), ("<=", row.at_most))
+    return ", ".join(f"{sign} {limit:.4g}" for sign, limit in limits if np.isfinite(limit))
+
+
+def machine() -> str:
+    cpu = platform.processor() or platform.machine()
+    facts = Path("/proc/cpuinfo")
+    if facts.exists():
+        lines = facts.read_text().splitlines()
+        cpu = next((line.partition(": ")[2] for line in lines if "model name" in line), cpu)
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "numba"))
+    busy = os.getloadavg()[0]
+    return (
+        f"{cpu}, {os.cpu_count()} cores, load {busy:.1f} at the end; "
+        f"Python {platform.python_version()}, OpenCV {cv2.__version__}, {versions}."
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Flow as colours: the hue is the direction, the saturation the speed.
+
+Baker, Scharstein, Lewis, Roth, Black, Szeliski: A Database and Evaluation Methodology for Optical
+Flow, ICCV 2007; with the 55 hues of the Middlebury benchmark.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+
+# The hues at which the wheel turns, and how many steps lead from each to the next.
+CORNERS = (
+    (255, 0, 0),  # red: right
+    (255, 255, 0),  # yellow: down
+    (0, 255, 0),  # green
+    (0, 255, 255),  # cyan: left
+    (0, 0, 255),  # blue, then violet: up
+    (255, 0, 255),  # magenta
+)
+STEPS = (15, 6, 4, 11, 13, 6)
+# Faster than full saturation: darker by this factor.
+TOO_FAST = 0.75
+
+
+@cache
+def hues() -> np.ndarray:
+    """The colours of full saturation, uint8 (55, 3) RGB, clockwise on the screen from the right."""
+    ramps = []
+    for (start, end), steps in zip(pairwise([*CORNERS, CORNERS[0]]), STEPS, strict=True):
+        share = np.arange(steps)[:, None] / steps
+        change = np.floor(255 * share).astype(int)  # rounded as in the benchmark's own code
+        ramps.append(np.array(start) + np.sign(np.subtract(end, start)) * change)
+    return np.concatenate(ramps).astype(np.uint8)
+
+
+def flow_colors(flow: np.ndarray, *, largest: float) -> np.ndarray:
+    """Colours of flow.
+
+    Args:
+        flow: float (..., 2), (u right, v down) in pixels.
+        largest: the speed, in pixels, of full saturation; what is faster is drawn darker.
+
+    Returns:
+        uint8 (..., 3) RGB; white where nothing moves.
+    """
+    u, v = (flow[..., n].astype(np.float64) / largest for n in (0, 1))
+    speed = np.hypot(u, v)[..., None]
+    wheel = hues().astype(np.float64) / 255
+    # Opposite to the flow, as the benchmark has it: the wheel begins at the right.
+    place = (np.arctan2(-v, -u) / np.pi + 1) / 2 * (len(wheel) - 1)
+    before = np.floor(place).astype(int)
+    share = (place - before)[..., None]
+    hue = (1 - share) * wheel[before] + share * wheel[(before + 1) % len(wheel)]
+    color = np.where(speed <= 1, 1 - speed * (1 - hue), TOO_FAST * hue)
+    return np.floor(255 * color).astype(np.uint8)
+
+
+def wheel_picture(size: int) -> np.ndarray:
+    """A disc that shows the colour of each direction and speed, uint8 (size, size, 3) RGB.
+
+    Its rim is the largest speed; outside it is white.
+    """
+    middle = (size - 1) / 2
+    v, u = np.mgrid[:size, :size] - middle
+    flow = np.stack([u, v], axis=-1)
+    inside = np.hypot(u, v) <= middle
+    return np.where(inside[..., None], flow_colors(flow, largest=middle), 255).astype(np.uint8)

@@ -1,0 +1,275 @@
+"""The commands that look into stores: `check-flow`, `show-flow`, `convert-flow`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flow_extract.methods import FLOW_METHODS
+from twostream.console import (
+    ProjectOption,
+    json_option,
+    note,
+    print_json,
+    progress,
+    quiet_option,
+)
+from twostream.errors import InputError
+from twostream.plugins import PlugIn, load
+
+if TYPE_CHECKING:
+    from flow_extract.check import Check
+    from flow_extract.convert import Source
+    from flow_extract.extract import Result
+    from flow_extract.show import Clip
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+# Keys of `layouts.LAYOUTS` and `codecs.CODECS`, whose modules import numpy.
+LAYOUT_NAMES = ("uv", "flow_xy", "xy")
+CODEC_NAMES = ("jpeg", "raw", "lz4")
+QUANTISERS = ("0-255", "ours")
+FORMS = ("store", *LAYOUT_NAMES)
+# Rows of a picture, where nothing else is asked for.
+PNG_ROWS = 4
+REPAIR_TIMEOUT = 600.0
+
+
+@click.command("check-flow")
+@click.option("--store", cls=ProjectOption, required=True, type=FOLDER, help="The store.")
+@click.option("--videos", type=FOLDER, help="Folder of videos: names those that are missing.")
+@click.option("--deep", is_flag=True, help="Read all data: checksums, and whether anything moves.")
+@click.option("--repair", is_flag=True, help="Extract again what is wrong; needs --videos.")
+@json_option
+@quiet_option
+def check_flow(
+    store: Path, videos: Path | None, deep: bool, repair: bool, as_json: bool, quiet: bool
+) -> None:
+    """Check a store: files, counts, holes, settings; with --deep every byte.
+
+    Without --deep only the beginning of each file is read. Exit code 1: something is wrong; it is
+    listed.
+    """
+    from flow_extract.check import check_store
+    from flow_extract.executor import available_cores
+    from flow_extract.find_videos import find_videos
+    from flow_extract.repair import repair_store
+
+    if videos and not videos.is_dir():
+        note(f"{videos}: no such folder of videos; which ones are missing is not known")
+        videos = None
+    if repair and videos is None:
+        raise click.UsageError("--repair needs --videos, the folder that was extracted")
+    bar = partial(progress, unit="video", quiet=quiet)
+    expected = find_videos(videos, store=store).videos if videos else {}
+    check = check_store(
+        store, deep=deep, expected=expected, progress=partial(bar, label="check-flow")
+    )
+    results: list[Result] = []
+    if repair and videos:
+        results, check = repair_store(
+            store,
+            check,
+            videos=videos,
+            workers=available_cores(),
+            timeout=REPAIR_TIMEOUT,
+            progress=partial(bar, label="repair"),
+        )
+    (_print_check_json if as_json else _print_check)(check, results, store)
+    if check.wrong():
+        click.get_current_context().exit(1)
+
+
+@click.command("show-flow")
+@click.argument("video")
+@click.option("--store", type=FOLDER, help="Where VIDEO is looked for.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="What to write: .png, .gif or .mp4.  [default: VIDEO-flow.png]",
+)
+@click.option("--frames", metavar="N,N,START:STOP", help="Which.  [default: 4 for a PNG, else all]")
+@click.option(
+    "--method",
+    type=PlugIn(FLOW_METHODS),
+    default="dis",
+    show_default=True,
+    help="For a VIDEO that is a file.",
+)
+def show_flow(
+    video: str, store: Path | None, out: Path | None, frames: str | None, method: str
+) -> None:
+    """Draw optical flow as colours, beside the frames.
+
+    VIDEO is a name in the store, or a video file, whose flow is then computed.
+    """
+    from flow_extract.show import choose_pairs, draw_clip
+
+    clip = _open_clip(video, store, method)
+    out = out or Path(f"{Path(video).stem}-flow.png")
+    default = PNG_ROWS if out.suffix.lower() == ".png" else None
+    pairs = choose_pairs(frames, num_flows=clip.num_flows, default=default)
+    largest = draw_clip(clip, pairs, out)
+    click.echo(f"{out}: {len(pairs):,} of {clip.num_flows:,} pairs; scale {largest:g} px per frame")
+
+
+def _open_clip(video: str, store: Path | None, method: str) -> Clip:
+    from flow_extract.show import stored_clip, video_clip
+    from flow_extract.store import entry_path
+    from flow_extract.video import VideoError
+
+    if store and (path := entry_path(store, video)).is_file():
+        return stored_clip(path)
+    if not Path(video).is_file():
+        where = f"no video of this name in {store}" if store else "no --store to look into"
+        raise InputError(f"{video!r}: {where}, and no such file")
+    try:
+        return video_clip(Path(video), load(method, FLOW_METHODS)(), method_name=method)
+    except VideoError as error:
+        raise InputError(f"{video}: {error}") from error
+
+
+@click.command("convert-flow")
+@click.argument("source", type=FOLDER)
+@click.argument("dest", type=FOLDER)
+@click.option("--from", "form", type=click.Choice(FORMS), required=True, help="What SOURCE is.")
+@click.option("--to", "target", type=click.Choice(FORMS), required=True, help="What DEST becomes.")
+@click.option(
+    "--bound",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Pixels per frame at the ends of the levels of SOURCE's pictures.  [default: 20]",
+)
+@click.option(
+    "--quantiser",
+    type=click.Choice(QUANTISERS),
+    help="Of the flow pictures: 0-255 for -BOUND to BOUND, or ours, with zero at 128.  "
+    "[default: as convert-flow has noted, else 0-255]",
+)
+@click.option("--codec", type=click.Choice(CODEC_NAMES), help="Of a store.  [default: jpeg]")
+@json_option
+@quiet_option
+def convert_flow(
+    source: Path,
+    dest: Path,
+    form: str,
+    target: str,
+    bound: float | None,
+    quantiser: str | None,
+    codec: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Convert frames and flow between a store and the folders of pictures of other tools.
+
+    \b
+    uv       u/VIDEO/frame000001.jpg    v/...              rgb/...
+    flow_xy  VIDEO/flow_x_00001.jpg     VIDEO/flow_y_...   VIDEO/img_...
+    xy       VIDEO/x_00001.jpg          VIDEO/y_...        VIDEO/img_...
+
+    Running it again does only what is missing. Exit code 1: some videos failed; they are listed.
+    """
+    from flow_extract.convert import convert_to_layout, convert_to_store
+
+    _refuse_nonsense(source, dest, form, target, bound=bound, quantiser=quantiser, codec=codec)
+    videos = _open_source(source, form, quantiser=quantiser, bound=bound)
+    bar = partial(progress, label="convert-flow", unit="video", quiet=quiet)
+    if target == "store":
+        results = convert_to_store(videos, dest, codec=codec or "jpeg", progress=bar)
+    else:
+        results = convert_to_layout(
+            videos, dest, target, quantiser=quantiser or QUANTISERS[0], progress=bar
+        )
+    (_print_converted_json if as_json else _print_converted)(results, dest)
+    if any(result.status == "failed" for result in results):
+        click.get_current_context().exit(1)
+
+
+def _open_source(source: Path, form: str, *, quantiser: str | None, bound: float | None) -> Source:
+    from flow_extract.convert import layout_source, store_source
+
+    if form == "store":
+        return store_source(source)
+    return layout_source(source, form, quantiser=quantiser, bound=bound)
+
+
+def _refuse_nonsense(
+    source: Path, dest: Path, form: str, target: str, **given: float | str | None
+) -> None:
+    """Options that would have no effect are a mistake of the user's."""
+    if source.resolve() == dest.resolve():
+        raise click.UsageError(
+            f"{source} cannot be converted in its own place; choose another DEST"
+        )
+    useless = {
+        "bound": form == "store",
+        "quantiser": form == target == "store",
+        "codec": target != "store",
+    }
+    for option, is_useless in useless.items():
+        if is_useless and given[option] is not None:
+            raise click.UsageError(f"--{option} has no meaning from {form} to {target}")
+
+
+def _print_converted_json(results: list[Result], dest: Path) -> None:
+    print_json(_converted_counts(results) | {"dest": str(dest), "problems": _problems(results)})
+
+
+def _print_converted(results: list[Result], dest: Path) -> None:
+    from flow_extract.find_videos import printable
+
+    counts = _converted_counts(results)
+    click.echo(
+        "{videos:,} videos: {done_now:,} done now, {already_done:,} already done, "
+        "{damaged:,} damaged, {failed:,} failed; in {dest}".format(**counts, dest=dest)
+    )
+    for problem in _problems(results):
+        click.echo(f"{problem['status']:<9} {printable(problem['name'])}: {problem['reason']}")
+
+
+def _converted_counts(results: list[Result]) -> dict[str, Any]:
+    whole = [result for result in results if result.status == "ok"]
+    return {
+        "videos": len(results),
+        "done_now": sum(not result.settled for result in whole),
+        "already_done": sum(result.settled for result in whole),
+        "damaged": sum(result.status == "damaged" for result in results),
+        "failed": sum(result.status == "failed" for result in results),
+    }
+
+
+def _problems(results: list[Result]) -> list[dict[str, str]]:
+    """All that is not simply `ok`, with what there is to say about it."""
+    return [
+        {"name": result.name, "status": result.status, "reason": result.reason}
+        for result in results
+        if result.status != "ok" or result.reason
+    ]
+
+
+def _print_check_json(check: Check, repaired: list[Result], store: Path) -> None:
+    findings = [
+        {"name": finding.name, "kind": finding.kind, "reason": finding.reason}
+        for finding in check.findings
+    ]
+    print_json(
+        check.counts() | {"store": str(store), "findings": findings, "repaired": _made(repaired)}
+    )
+
+
+def _print_check(check: Check, repaired: list[Result], store: Path) -> None:
+    from flow_extract.find_videos import printable
+
+    if repaired:
+        click.echo(f"{len(_made(repaired)):,} of {len(repaired):,} made anew")
+    click.echo(
+        "{files:,} store files, {frames:,} frames, {flows:,} flow pairs; {wrong:,} things wrong; "
+        "store {store}".format(**check.counts(), wrong=len(check.wrong()), store=store)
+    )
+    for finding in check.findings:
+        click.echo(f"{finding.kind:<10} {printable(finding.name)}: {finding.reason}")
+
+
+def _made(results: list[Result]) -> list[str]:
+    return [result.name for result in results if result.status in ("ok", "damaged")]

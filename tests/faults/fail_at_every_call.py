@@ -1,0 +1,150 @@
+"""A fault at the Nth file operation, for every N: the old state or the new one, never mixed.
+
+python tests/faults/fail_at_every_call.py --step 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+from scene import digests, expect, leftovers, write_video
+
+from flow_extract import locks
+from flow_extract.extract import Job
+from flow_extract.manifest import rebuild_manifest
+from flow_extract.plan import remove_leftovers, take_on
+from flow_extract.settings import extraction_settings
+
+FAULTS = ("error", "exit")
+
+
+class Counter:
+    """Counts file operations below a folder; at number `n` there is a fault."""
+
+    def __init__(self, n: int, fault: str, folder: Path) -> None:
+        self.count, self.n, self.fault, self.folder = 0, n, fault, str(folder)
+
+    def tick(self, path: object = "") -> None:
+        if str(path).startswith(self.folder):
+            self.count += 1
+            if self.count == self.n:
+                if self.fault == "exit":
+                    os._exit(9)
+                raise OSError(errno.EIO, "Input/output error", str(path))
+
+
+class Writing:
+    """A stream whose writes count."""
+
+    def __init__(self, stream: Any, path: object, counter: Counter) -> None:
+        self.stream, self.path, self.counter = stream, path, counter
+
+    def write(self, data: bytes) -> int:
+        self.counter.tick(self.path)
+        return self.stream.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def __enter__(self) -> Writing:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stream.close()
+
+
+def instrument(counter: Counter) -> None:
+    """Count open, write, fsync, rename and unlink of this process, and its writes to locks."""
+    for name in ("open", "replace", "unlink"):
+        setattr(os, name, counting(getattr(os, name), counter))
+    plain_open, plain_fsync, plain_pwrite = io.open, os.fsync, os.pwrite
+
+    def opened(path: Any, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        counter.tick(path)
+        stream = plain_open(path, mode, *rest, **more)
+        below = str(path).startswith(counter.folder)
+        return Writing(stream, path, counter) if below and set("wax") & set(mode) else stream
+
+    def synced(handle: int) -> None:
+        counter.tick(os.readlink(f"/proc/self/fd/{handle}"))
+        plain_fsync(handle)
+
+    def written(handle: int, data: bytes, place: int) -> int:
+        counter.tick(os.readlink(f"/proc/self/fd/{handle}"))
+        return plain_pwrite(handle, data, place)
+
+    io.open, os.fsync, os.pwrite = opened, synced, written
+
+
+def counting(function: Callable[..., Any], counter: Counter) -> Callable[..., Any]:
+    def counted(path: Any, *rest: Any, **more: Any) -> Any:
+        counter.tick(path)
+        return function(path, *rest, **more)
+
+    return counted
+
+
+def attempt(job: Job, n: int, fault: str) -> int:
+    """Do a job and the manifest in a process of its own; 0: all went well, without a fault."""
+    pid = os.fork()
+    if pid == 0:
+        counter = Counter(n, fault, job.store)
+        instrument(counter)
+        try:
+            result = take_on(job)
+            rebuild_manifest(job.store)
+            os._exit(0 if result.status == "ok" and counter.count < n else 1)
+        except OSError:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def main(folder: Path, step: int) -> None:
+    """From a store with old settings to one with new ones, with a fault at every `step`th call."""
+    cv2.setNumThreads(1)  # threads do not survive the fork
+    locks.BIRTH_SECONDS = 0.0  # nobody else is about to write into a lock that is empty
+    video = write_video(folder / "v.avi", frames=4)
+    old, new = (
+        Job("v", video, video.name, folder / "store", settings)
+        for settings in (extraction_settings("dis", {}, bound=b, short_side=None) for b in (20, 10))
+    )
+    (folder / "store").mkdir()
+    wanted = {}
+    for job in (new, old):
+        expect(attempt(job, 10**9, "exit") == 0, "the undisturbed run")
+        wanted[id(job)] = digests(job.store)
+    either = {wanted[id(job)]["v.safetensors"] for job in (old, new)}
+    points = 0
+    for fault in FAULTS:
+        n = 1
+        while True:
+            expect(attempt(old, 10**9, "exit") == 0, "back to the old state")
+            code = attempt(new, n, fault)
+            found = digests(job.store)
+            expect(found.get("v.safetensors") in either, f"{fault} at call {n}: a mixed state")
+            if code == 0:
+                break
+            points += 1
+            remove_leftovers(new.store)
+            expect(attempt(new, 10**9, "exit") == 0, f"{fault} at call {n}: cannot go on")
+            expect(
+                digests(new.store) == wanted[id(new)], f"{fault} at call {n}: not as undisturbed"
+            )
+            expect(not leftovers(new.store), f"{fault} at call {n}: leftovers")
+            n += step
+    print(f"{points} faults ({', '.join(FAULTS)}): the old or the new state, and each goes on")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--step", type=int, default=1)
+    with TemporaryDirectory() as temporary:
+        main(Path(temporary), **vars(parser.parse_args()))
