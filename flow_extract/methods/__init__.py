@@ -2,7 +2,8 @@
 
 That function takes frames uint8 (T, H, W, 3) RGB, T >= 2, and returns flow float32 (T-1, H, W, 2):
 (u right, v down), pixels per frame; `flow[t]` leads from frame t to frame t+1. It raises ValueError
-for frames of another kind. The frames of a long video come in several calls that share one frame.
+for frames of another kind. The frames of a long video come in several calls that share one frame,
+perhaps from several threads at one time.
 """
 
 from __future__ import annotations
