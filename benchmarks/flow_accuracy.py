@@ -55,6 +55,8 @@ def table_rows() -> Iterator[list[str]]:
             continue
         cost = 1.0 if name == "dis" else relative_time(method, dis)
         yield figures(f"`{name}`", method, cost)
+    deep = FLOW_METHODS["tvl1"](scales=8, scale_step=0.7)
+    yield figures("`tvl1` with scales=8 scale_step=0.7", deep, relative_time(deep, dis))
     if ENVIRONMENT.is_dir():
         with contrib_tvl1() as contrib:
 

@@ -32,12 +32,12 @@ def _minimise(
     parameters: Parameters,
 ) -> None:
     """Alternate medians of u and iterations until u moves less than epsilon, in place."""
-    height, width = data_term[1].shape
-    tolerance = np.float32(parameters.epsilon**2 * height * width)
+    _, constant, _ = data_term
+    tolerance = np.float32(parameters.epsilon**2 * constant.size)
     step = np.float32(parameters.lambda_ * parameters.theta)
     theta = np.float32(parameters.theta)
     tau_theta = np.float32(parameters.tau / parameters.theta)
-    flow = inside(u, width)
+    flow = inside(u, constant.shape[1])
     for _ in range(parameters.outer):
         filter_median(flow, parameters.median)
         change = _iterate(u, p, *data_term, step, theta, tau_theta, tolerance, parameters.inner)
