@@ -4,7 +4,7 @@
 
 Every frame pair goes through all methods in turn, twice, on one core; compared are CPU seconds,
 pair by pair, so that other work on the machine hurts both sides alike. Writes
-`benchmarks/results/flow_speed.md` and fails where a figure is not reached. Takes 10 to 15 minutes.
+`benchmarks/results/flow_speed.md` and fails where a figure is not reached. Takes about 7 minutes.
 """
 
 from __future__ import annotations

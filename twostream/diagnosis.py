@@ -91,17 +91,33 @@ def _opencv() -> Iterator[dict[str, Any]]:
 
 def _flow_methods() -> Iterator[dict[str, Any]]:
     """Try each method on two small frames: what is promised here has just worked."""
+    for name in FLOW_METHODS:
+        problem, cure = _try_raft() if name == "raft" else _try_method(name)
+        yield _finding(f"flow method {name}", problem or "works", ok=not problem, cure=cure)
+
+
+def _try_method(name: str) -> tuple[str, str]:
+    """Why a method does not work here (empty if it does), and how to mend it."""
     import numpy as np
 
-    frames = np.zeros((2, 64, 64, 3), dtype=np.uint8)
-    for name in FLOW_METHODS:
-        try:
-            plugins.load(name, FLOW_METHODS)()(frames)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
-            cure = "see OpenCV above"
-            yield _finding(f"flow method {name}", f"fails: {error}", ok=False, cure=cure)
-        else:
-            yield _finding(f"flow method {name}", "works")
+    try:
+        plugins.load(name, FLOW_METHODS)()(np.zeros((2, 64, 64, 3), dtype=np.uint8))
+    except Exception as error:  # whatever it is, the user is told
+        return f"fails: {error}", "install what it names, or choose another method"
+    return "", ""
+
+
+def _try_raft() -> tuple[str, str]:
+    """RAFT is tried only where that needs no download."""
+    from flow_extract.methods.raft import default_weights
+    from twostream.vision import are_cached
+
+    if are_cached(default_weights()):
+        return _try_method("raft")
+    return (
+        "its weights are not on this machine",
+        "its first use fetches them; without a network: --method-option weights=FILE",
+    )
 
 
 def _disk(folder: Path) -> dict[str, Any]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -23,6 +27,22 @@ def load_torchvision() -> tuple[ModuleType, bool]:
             raise
         return _import_without_operators(), False
     return torchvision, True
+
+
+def fetch_weights(weights: Any) -> Mapping[str, torch.Tensor]:
+    """State dict of an entry of torchvision's weights: from torch's cache, or over the network.
+
+    Raises:
+        URLError, OSError, RuntimeError: it cannot be had, or its checksum is wrong.
+    """
+    with redirect_stdout(sys.stderr):  # torch announces a download where our results go
+        state: Mapping[str, torch.Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    return state
+
+
+def are_cached(weights: Any) -> bool:
+    """Whether `fetch_weights` will do without a network."""
+    return Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2]).exists()
 
 
 def _import_without_operators() -> ModuleType:

@@ -52,14 +52,13 @@ def load_network(model: str, weights: str) -> Any:
     """
     import torch
 
-    from twostream.vision import torchvision
+    from twostream.vision import fetch_weights, torchvision
 
     module = torchvision.models.optical_flow
-    enum = {"small": module.Raft_Small_Weights, "large": module.Raft_Large_Weights}[model]
     network = {"small": module.raft_small, "large": module.raft_large}[model](weights=None)
     try:
         if weights == "default":
-            state = enum.DEFAULT.get_state_dict(progress=False, check_hash=True)
+            state = fetch_weights(default_weights(model))
         else:
             state = torch.load(Path(weights), map_location="cpu", weights_only=True)
         network.load_state_dict(state)
@@ -71,6 +70,15 @@ def load_network(model: str, weights: str) -> Any:
             "--method-option weights=FILE"
         ) from error
     return network
+
+
+def default_weights(model: str = "large") -> Any:
+    """Torchvision's entry of the weights that `default` means."""
+    from twostream.vision import torchvision
+
+    module = torchvision.models.optical_flow
+    enum = {"small": module.Raft_Small_Weights, "large": module.Raft_Large_Weights}[model]
+    return enum.DEFAULT
 
 
 def network_flow(network: Any, *, updates: int, batch: int, device: str) -> ClipMethod:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from twostream.errors import InputError, some_of
 from twostream.models.input_channels import adapt_input_channels
-from twostream.vision import torchvision
+from twostream.vision import fetch_weights, torchvision
 
 
 def build_resnet(name: str, *, in_channels: int, num_classes: int, weights: str) -> nn.Module:
@@ -38,17 +38,13 @@ def build_resnet(name: str, *, in_channels: int, num_classes: int, weights: str)
 
 def imagenet_weights(name: str) -> Mapping[str, Tensor]:
     """The IMAGENET1K_V1 weights by torchvision's loader: from its cache, or over the network."""
-    enum = torchvision.models.get_model_weights(name)
     try:
-        state: Mapping[str, Tensor] = enum.IMAGENET1K_V1.get_state_dict(
-            progress=False, check_hash=True
-        )
+        return fetch_weights(torchvision.models.get_model_weights(name).IMAGENET1K_V1)
     except (URLError, OSError, RuntimeError) as error:
         raise InputError(
             f"the ImageNet weights of {name} could not be fetched ({error}). Give a file that you "
             f"have with --weights FILE, or train from scratch with --weights none"
         ) from error
-    return state
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:
