@@ -58,7 +58,7 @@ def test_never_more_busy_threads_than_allowed():
 
     items = map(work, range(30))
     assert list(map_in_order(work, items, threads=3)) == list(range(30))
-    assert most == 3
+    assert 1 < most <= 3
 
 
 @pytest.mark.parametrize("threads", [1, 3])

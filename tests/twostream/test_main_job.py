@@ -108,7 +108,7 @@ def test_score_again_gives_the_same_scores(
 
 def start_training(mini: MiniProject, folder: Path, *options: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "twostream", "train", "--stream", "motion", *mini.arguments,
-               "--runs", str(folder), "--epochs", "3", *QUICK, *options]  # fmt: skip
+               "--runs", str(folder), "--epochs", "5", *QUICK, *options]  # fmt: skip
     return subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,
@@ -121,7 +121,7 @@ def start_training(mini: MiniProject, folder: Path, *options: str) -> subprocess
 def test_killed_training_ends_with_the_weights_of_an_undisturbed_run(
     mini: MiniProject, tmp_path: Path, save_every: str
 ) -> None:
-    """Killed in the second and in the third epoch, then ended with another number of threads.
+    """Killed in the second and the third of five epochs, then ended with other threads.
 
     With a checkpoint after every step (0 seconds) it goes on in the middle of an epoch.
     """
