@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -144,7 +145,8 @@ def _child(function: Callable[[J], Any], job: J, sender: Connection) -> None:
     except Exception as error:
         text = " ".join(str(error).split())
         message = Outcome("raised", reason=f"{type(error).__name__}: {text}")
-    sender.send(message)
+    with suppress(BrokenPipeError):  # the run was stopped, nobody waits for the answer any more
+        sender.send(message)
 
 
 def _die_with_parent() -> None:
