@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flow_extract.cli import CODEC_NAMES
 from flow_extract.methods import FLOW_METHODS
 from twostream.console import (
     ProjectOption,
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
     from flow_extract.show import Clip
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
-# Keys of `layouts.LAYOUTS` and `codecs.CODECS`, whose modules import numpy.
+# Keys of `layouts.LAYOUTS`, whose module imports numpy.
 LAYOUT_NAMES = ("uv", "flow_xy", "xy")
-CODEC_NAMES = ("jpeg", "raw", "lz4")
 QUANTISERS = ("0-255", "ours")
 FORMS = ("store", *LAYOUT_NAMES)
 # Rows of a picture, where nothing else is asked for.
