@@ -86,6 +86,8 @@ def _start_time(pid: int) -> str | None:
     try:
         # The second field, the program's name in brackets, may contain anything.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except ProcessLookupError:  # it ended as we read
+        return None
     except OSError:
         return ""
     return None if fields[0] == "Z" else fields[19]
