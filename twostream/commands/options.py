@@ -19,65 +19,67 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-def data_options(command: Command) -> Command:
-    """Add --dataset, --annotations, --split, --store and how strict to be about missing videos."""
-    for option in (
-        click.option("--use-damaged", is_flag=True, help="Take damaged videos too."),
-        click.option(
-            "--allow-missing",
-            is_flag=True,
-            help="Go on without listed videos that the store lacks; results count them.",
-        ),
-        click.option(
-            "--store",
-            cls=ProjectOption,
-            required=True,
-            type=FOLDER,
-            help="Folder of the frames and flow.",
-        ),
-        click.option("--split", type=int, default=1, show_default=True, help="Official split."),
-        click.option(
-            "--annotations",
-            cls=ProjectOption,
-            required=True,
-            type=FOLDER,
-            help="Folder of the data set's lists.",
-        ),
-        click.option(
-            "--dataset",
-            cls=ProjectOption,
-            required=True,
-            type=PlugIn(DATASETS),
-            help="Whose lists they are.",
-        ),
-    ):
-        command = option(command)
-    return command
+def option_group(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """One decorator that adds several options, shown by `--help` in the order given."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
-def compute_options(command: Command) -> Command:
-    """Add --device, --precision and --threads."""
-    for option in (
-        click.option(
-            "--threads",
-            type=click.IntRange(1),
-            default=os.cpu_count() or 1,
-            show_default="cores",
-            help="Loader threads.",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(["auto", "fp32", "bf16"]),
-            default="auto",
-            show_default=True,
-            help="bf16 is faster where the device computes it in hardware; auto takes it there.",
-        ),
-        click.option(
-            "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."
-        ),
-    ):
-        command = option(command)
-    return command
+data_options = option_group(
+    click.option(
+        "--dataset",
+        cls=ProjectOption,
+        required=True,
+        type=PlugIn(DATASETS),
+        help="Whose lists they are.",
+    ),
+    click.option(
+        "--annotations",
+        cls=ProjectOption,
+        required=True,
+        type=FOLDER,
+        help="Folder of the data set's lists.",
+    ),
+    click.option("--split", type=int, default=1, show_default=True, help="Official split."),
+    click.option(
+        "--store",
+        cls=ProjectOption,
+        required=True,
+        type=FOLDER,
+        help="Folder of the frames and flow.",
+    ),
+    click.option(
+        "--allow-missing",
+        is_flag=True,
+        help="Go on without listed videos that the store lacks; results count them.",
+    ),
+    click.option("--use-damaged", is_flag=True, help="Take damaged videos too."),
+)
+
+compute_options = option_group(
+    click.option(
+        "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16"]),
+        default="auto",
+        show_default=True,
+        help="bf16 is faster where the device computes it in hardware; auto takes it there.",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(1),
+        default=os.cpu_count() or 1,
+        show_default="cores",
+        help="Loader threads.",
+    ),
+)
 
 
 def find_device(name: str) -> str:

@@ -39,6 +39,16 @@ def write_log(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
+def best_epoch(rows: Sequence[dict[str, Any]], subset: str, *, by: str) -> int:
+    """The epoch with the most correct videos of `subset` (by `top1`), or with their lowest loss."""
+    candidates = [row for row in rows if row["subset"] == subset]
+    if by == "loss":
+        best = min(candidates, key=lambda row: row["loss"])
+    else:
+        best = max(candidates, key=lambda row: (row["top1"], -row["loss"]))
+    return int(best["epoch"])
+
+
 def console_line(row: dict[str, Any]) -> str:
     """`Time [..] Data [..] Loss [..] Prec@1 [..] Prec@5 [..] LR ..`: seconds, then percent."""
     percent1, percent5 = (100 * row[key] / row["videos"] for key in ("top1", "top5"))

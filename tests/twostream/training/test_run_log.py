@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from twostream.training.loop import EpochStats
-from twostream.training.run_log import bottleneck, console_line, log_row, write_log
+from twostream.training.run_log import (
+    best_epoch,
+    bottleneck,
+    console_line,
+    log_row,
+    write_log,
+)
 
 TRAINED = EpochStats(
     videos=9537, top1=1426, top5=3484, loss=3.71979, batch_time=11.55, data_time=10.92
@@ -45,3 +51,15 @@ def test_csv(tmp_path: Path) -> None:
 def test_bottleneck(data_time: float, advice: str | None) -> None:
     found = bottleneck({"batch_time": 11.55, "data_time": data_time})
     assert (found is None) if advice is None else found.startswith(advice)
+
+
+def test_the_best_epoch() -> None:
+    """Most correct videos, the lower loss among equals; or the lowest loss of all."""
+    counts, losses = [3, 7, 7, 7], [0.5, 2.0, 1.0, 1.5]
+    rows = [
+        {"epoch": epoch, "subset": subset, "top1": top1, "loss": loss}
+        for epoch, (top1, loss) in enumerate(zip(counts, losses, strict=True))
+        for subset in ("train", "val")
+    ]
+    assert best_epoch(rows, "val", by="top1") == 2
+    assert best_epoch(rows, "val", by="loss") == 0

@@ -1,0 +1,129 @@
+"""The options of `twostream train`, by subject."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from twostream.commands.options import option_group
+from twostream.console import ProjectOption
+from twostream.inference.protocols import PROTOCOLS
+from twostream.models import MODELS
+from twostream.models.consensus import CONSENSUS
+from twostream.plugins import PlugIn
+
+network_options = option_group(
+    click.option(
+        "--stream",
+        required=True,
+        type=click.Choice(["spatial", "motion"]),
+        help="RGB frames, or stacks of 10 flow pairs.",
+    ),
+    click.option("--model", type=PlugIn(MODELS), default="resnet18", show_default=True),
+    click.option(
+        "--weights",
+        default="imagenet",
+        show_default=True,
+        help="Start from: imagenet, none, or a FILE of the model's state dict.",
+    ),
+    click.option(
+        "--segments",
+        "num_segments",
+        type=click.IntRange(1),
+        default=3,
+        show_default=True,
+        help="Parts of a video, one random snippet from each.",
+    ),
+    click.option(
+        "--consensus",
+        type=PlugIn(CONSENSUS),
+        default="mean",
+        show_default=True,
+        help="How segments become one prediction while training.",
+    ),
+    click.option(
+        "--input-size",
+        type=click.IntRange(32),
+        default=224,
+        show_default=True,
+        help="Side of the network's input, pixels.",
+    ),
+)
+
+run_options = option_group(
+    click.option(
+        "--runs",
+        cls=ProjectOption,
+        required=True,
+        type=click.Path(path_type=Path),
+        help="Folder of the run folders.",
+    ),
+    click.option("--name", default="", help="Added to the name of the run folder, STREAM-MODEL."),
+    click.option("--epochs", type=click.IntRange(1), default=30, show_default=True),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+    click.option(
+        "--save-every",
+        type=click.FloatRange(0),
+        default=600.0,
+        show_default=True,
+        help="Seconds between checkpoints within an epoch.",
+    ),
+)
+
+optimisation_options = option_group(
+    click.option("--batch-size", type=click.IntRange(1), help="Videos.  [spatial 25, motion 32]"),
+    click.option(
+        "--accumulate",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Parts in which a batch goes through the network, to save memory.",
+    ),
+    click.option(
+        "--lr",
+        type=click.FloatRange(0, min_open=True),
+        help="Learning rate at the start.  [spatial 0.0005, motion 0.01]",
+    ),
+    click.option(
+        "--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True
+    ),
+)
+
+validation_options = option_group(
+    click.option(
+        "--select",
+        type=click.Choice(["val", "test"]),
+        default="val",
+        show_default=True,
+        help="Videos that select the epoch. Selecting on test is written into every result.",
+    ),
+    click.option(
+        "--select-by",
+        type=click.Choice(["top1", "loss"]),
+        default="top1",
+        show_default=True,
+        help="The highest top-1, or the lowest loss; the latter is steadier with few videos.",
+    ),
+    click.option(
+        "--val-fraction",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        default=0.1,
+        show_default=True,
+        help="Held out of the training list, in groups.",
+    ),
+    click.option(
+        "--val-protocol",
+        type=PlugIn(PROTOCOLS),
+        default="segments3",
+        show_default=True,
+        help="Views of a video after each epoch.",
+    ),
+    click.option(
+        "--protocol",
+        type=PlugIn(PROTOCOLS),
+        default="clips19",
+        show_default=True,
+        help="Views of a video in the score files.",
+    ),
+)
