@@ -16,11 +16,11 @@ import numpy as np
 
 from flow_extract import problems
 from flow_extract.codecs import CODECS, load_codec
-from flow_extract.manifest import FILE_NAME
+from flow_extract.manifest import FILE_NAME, header_digest
 from flow_extract.settings import settings_hash
 from flow_extract.store import StoreEntry, entry_paths, read_header, recorded_settings
 from twostream.errors import InputError
-from twostream.files import TEMPORARY_MARK, read_text, sha256_bytes
+from twostream.files import TEMPORARY_MARK, read_text
 
 Progress = Callable[..., Iterable[Any]]
 # Bytes that are read at one time.
@@ -146,7 +146,7 @@ def _check_header(
 ) -> Iterator[tuple[str, str]]:
     if header["name"] != name:
         yield "misnamed", f"it was written for {header['name']!r}"
-    digest = sha256_bytes(json.dumps(header, sort_keys=True).encode())
+    digest = header_digest(header)
     # A file of other settings is younger than the manifest, which is then no witness.
     witness = noted if noted.get("settings_hash") == header["settings_hash"] else {}
     if settings_hash(recorded_settings(header)) != header["settings_hash"]:

@@ -65,7 +65,10 @@ def _jpeg_encode_flow(pair: np.ndarray, *, quality: int) -> bytes:
     """One grey picture, u left and v right: a pair is then read in one go, or not at all."""
     import cv2
 
-    return _jpeg_encode(cv2.hconcat(cv2.split(pair)), quality)
+    height, width = pair.shape[:2]
+    picture = np.empty((height, 2 * width), np.uint8)
+    cv2.split(pair, [picture[:, :width], picture[:, width:]])
+    return _jpeg_encode(picture, quality)
 
 
 def _jpeg_decode_flow(blob: np.ndarray, size: tuple[int, int]) -> np.ndarray:

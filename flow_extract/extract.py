@@ -38,6 +38,7 @@ class Job:
         threads: that compute at one time; the result does not depend on it.
         deep: whether a store file counts as done only if the video's sha256 is still the same.
         retry_of: when the problem file was written (ns) that does not count as done; None: it does.
+        again: whether nothing counts as done: what is in the store is known to be wrong.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Job:
     threads: int = 1
     deep: bool = False
     retry_of: int | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

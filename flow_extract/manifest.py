@@ -37,12 +37,17 @@ def rebuild_manifest(store: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def header_digest(header: dict[str, Any]) -> str:
+    """The `header_sha256` of a store file's header, as 64 hex digits."""
+    return sha256_bytes(json.dumps(header, sort_keys=True).encode())
+
+
 def _entry_line(name: str, path: Path, known: dict[str, Any]) -> dict[str, Any]:
     try:
         header = read_header(path)
     except InputError as error:
         return _line(name, "unreadable", reason=str(error))
-    digest = sha256_bytes(json.dumps(header, sort_keys=True).encode())
+    digest = header_digest(header)
     same = known.get("header_sha256") == digest
     return _line(
         name,

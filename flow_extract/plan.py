@@ -36,8 +36,10 @@ def settled_result(job: Job) -> Result | None:
 
     A store file or problem file counts when it is of these settings and of the same video file
     (path, size and time of change; with `job.deep` also sha256). Whichever does not count goes when
-    the other one does.
+    the other one does. Of a job that is to be done again nothing counts.
     """
+    if job.again:
+        return None
     wanted = settings_hash(job.settings)
     source = source_facts(job.video, job.source_path)
     entry, problem = entry_path(job.store, job.name), problem_path(job.store, job.name)

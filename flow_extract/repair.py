@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flow_extract.check import Check, Finding, common_settings
 from flow_extract.executor import run_jobs
-from flow_extract.extract import Job, Result, extract_video, record_problem
+from flow_extract.extract import Job, Result
 from flow_extract.find_videos import find_videos
 from flow_extract.manifest import rebuild_manifest
-from flow_extract.plan import remove_leftovers
+from flow_extract.plan import conclude, remove_leftovers, take_on
 from flow_extract.store import entry_path, read_header
 from twostream.errors import InputError
 
 Progress = Callable[..., Iterable[Any]]
 # What extracting again does not change; the last two have no video.
 OTHERWISE = ("still", "damaged", "leftover", "manifest")
+LEFT_ALONE = "left alone, as another process is at this video; check again when it is done"
 
 
 def repair_store(
     store: Path, check: Check, *, videos: Path, workers: int, timeout: float, progress: Progress
 ) -> tuple[list[Result], Check]:
     """Extract again what is wrong, with the settings of most of the store.
+
+    A video that another process is at is left alone (`busy`), and stays among the findings.
 
     Args:
         store: the store.
@@ -53,6 +57,7 @@ def repair_store(
                 found[name].relative_to(videos).as_posix(),
                 store.absolute(),
                 settings,
+                again=True,
             )
             for name in names
             if name in found
@@ -62,9 +67,9 @@ def repair_store(
             for name in names
             if name not in found
         ]
-        runs = run_jobs(extract_video, jobs, workers=workers, timeout=timeout)
-        with closing(runs) as outcomes:
-            results += [_result(*outcome) for outcome in progress(outcomes, total=len(jobs))]
+        run = run_jobs(take_on, jobs, workers=workers, timeout=timeout, conclude=conclude)
+        with closing(run) as ended:
+            results += [_stored(result) for _, result in progress(ended, total=len(jobs))]
     remove_leftovers(store)
     rebuild_manifest(store)
     return results, _remaining(store, check, results)
@@ -86,14 +91,10 @@ def _settings_of_most(check: Check) -> dict[str, Any]:
     return settings
 
 
-def _result(job: Job, outcome: Any) -> Result:
-    if outcome.status == "returned":
-        if outcome.value.status == "unwritable":
-            raise OSError(f"{job.name} cannot be stored: {outcome.value.reason}")
-        return outcome.value
-    status = "failed" if outcome.status == "raised" else outcome.status
-    record_problem(job, status=status, reason=outcome.reason)
-    return Result(job.name, status, outcome.reason)
+def _stored(result: Result) -> Result:
+    if result.status == "unwritable":
+        raise OSError(f"{result.name} cannot be stored: {result.reason}")
+    return result
 
 
 def _remaining(store: Path, check: Check, results: list[Result]) -> Check:
@@ -106,6 +107,13 @@ def _remaining(store: Path, check: Check, results: list[Result]) -> Check:
             return finding.kind != "manifest"
         return finding.name not in made
 
+    busy = {result.name for result in results if result.status == "busy"}
+    findings = [
+        replace(finding, reason=f"{finding.reason}; {LEFT_ALONE}")
+        if finding.name in busy
+        else finding
+        for finding in check.findings
+        if remains(finding)
+    ]
     headers = {name: read_header(entry_path(store, name)) for name in made}
-    findings = [finding for finding in check.findings if remains(finding)]
     return Check(check.headers | headers, findings)

@@ -7,6 +7,7 @@ from safetensors.numpy import load_file, save_file
 
 from flow_extract.check import check_store, common_settings
 from flow_extract.extract import Job, extract_video, record_problem
+from flow_extract.locks import lock_path, locked
 from flow_extract.manifest import rebuild_manifest
 from flow_extract.problems import problem_path
 from flow_extract.repair import repair_store
@@ -202,6 +203,19 @@ def test_repair_makes_the_same_files_again_and_touches_no_other(
     assert all(path.stat().st_mtime_ns == times[path] for path in untouched)
     assert [f.kind for f in remaining.findings] in ([], ["leftover"])
     assert [kind for _, kind in look(store, deep=True)] == [f.kind for f in remaining.findings]
+
+
+def test_repair_leaves_a_video_alone_that_an_extraction_is_at(store, tmp_path):
+    for name in ("a/v_1", "a/v_2"):
+        entry_path(store, name).unlink()
+    check = check_store(store, progress=silent)
+    with locked(lock_path(store, "a/v_1")):
+        results, remaining = mend(store, check, tmp_path)
+    assert {r.name: r.status for r in results} == {"a/v_1": "busy", "a/v_2": "ok"}
+    (finding,) = remaining.findings
+    assert (finding.name, finding.kind) == ("a/v_1", "missing")
+    assert "another process is at this video" in finding.reason
+    assert not entry_path(store, "a/v_1").exists()
 
 
 def test_what_cannot_be_repaired_remains(store, tmp_path):

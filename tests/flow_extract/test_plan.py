@@ -34,6 +34,17 @@ def test_stored_video_is_settled(job):
     assert settled_result(job) == Result("v", "ok", settled=True)
 
 
+def test_what_is_known_to_be_wrong_is_done_again(job):
+    extract_video(job)
+    content = bytearray(entry_path(job.store, "v").read_bytes())
+    sound = bytes(content)
+    content[-100] ^= 4
+    entry_path(job.store, "v").write_bytes(content)
+    assert take_on(job) == Result("v", "ok", settled=True)
+    assert take_on(replace(job, again=True)) == Result("v", "ok")
+    assert entry_path(job.store, "v").read_bytes() == sound
+
+
 def test_problem_is_settled(job):
     record_problem(job, status="timeout", reason="after 5 s")
     assert settled_result(job) == Result("v", "timeout", "after 5 s", settled=True)
