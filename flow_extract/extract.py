@@ -20,7 +20,7 @@ from flow_extract.quantize import quantize
 from flow_extract.settings import clip_flow, settings_hash
 from flow_extract.store import entry_path
 from flow_extract.store_writer import write_entry
-from flow_extract.video import VideoError, probe, read_frames
+from flow_extract.video import VideoError, VideoInfo, probe, read_frames
 from twostream.files import sha256_file
 from twostream.plugins import load
 
@@ -147,7 +147,7 @@ def _store_video(job: Job) -> Result:
     path.parent.mkdir(parents=True, exist_ok=True)
     with collecting(path.parent) as rgb, collecting(path.parent) as flow:
         (height, width), clipped = _encode_video(job, rgb, flow)
-        status, reason = _judge(len(rgb), info.promised_frames)
+        status, reason = _judge(len(rgb), info)
         header = job.settings | {
             "name": job.name,
             "status": status,
@@ -212,9 +212,10 @@ def count_clipped(flow: np.ndarray, *, bound: float) -> int:
     return int(np.count_nonzero(np.abs(flow).max(axis=-1) > bound))
 
 
-def _judge(frames: int, promised: int | None) -> tuple[str, str]:
-    if promised is not None and frames < promised:
-        return "damaged", f"{frames} of {promised} frames decoded"
+def _judge(frames: int, info: VideoInfo) -> tuple[str, str]:
+    if info.lacks(frames):
+        about = "about " if info.estimated else ""
+        return "damaged", f"{frames} of {about}{info.promised_frames} frames decoded"
     return "ok", ""
 
 

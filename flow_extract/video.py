@@ -18,6 +18,10 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 MAX_PIXELS = 8192 * 8192
 # About four days at 30 frames per second; a container that promises more is not to be believed.
 MAX_PROMISED_FRAMES = 10_000_000
+# How files begin that say how many frames they hold: AVI, and at byte 4 the first box of MP4 and
+# MOV. Of others (Matroska, WebM, MPEG streams) FFmpeg tells length times frame rate.
+AVI = b"RIFF"
+MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
 class VideoError(Exception):
@@ -33,6 +37,8 @@ class VideoInfo:
         height: likewise.
         fps: frames per second; None if unknown.
         promised_frames: None if unknown; a nonsensical claim (0, negative, huge) counts as such.
+        estimated: whether the container only knows its length in seconds, which makes the promise
+            an estimate: off by a frame or so even where nothing is wrong.
         codec: four characters, such as `h264`.
     """
 
@@ -40,7 +46,15 @@ class VideoInfo:
     height: int
     fps: float | None
     promised_frames: int | None
+    estimated: bool
     codec: str
+
+    def lacks(self, frames: int) -> bool:
+        """Whether `frames` are fewer than promised; an estimate may be missed by 1 or by 0.5 %."""
+        if self.promised_frames is None:
+            return False
+        tolerance = max(1, self.promised_frames // 200) if self.estimated else 0
+        return frames < self.promised_frames - tolerance
 
 
 def probe(path: Path) -> VideoInfo:
@@ -111,7 +125,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, VideoInfo]]:
         if not capture.isOpened():
             raise VideoError("not readable as a video: damaged, without a video stream, or unknown")
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-        yield capture, _info(capture)
+        yield capture, _info(capture, path)
     finally:
         capture.release()
 
@@ -128,7 +142,7 @@ def _check_file(path: Path) -> None:
         raise VideoError("the file is empty (0 bytes)")
 
 
-def _info(capture: Any) -> VideoInfo:
+def _info(capture: Any, path: Path) -> VideoInfo:
     import cv2
 
     width, height = (
@@ -146,5 +160,12 @@ def _info(capture: Any) -> VideoInfo:
         height=height,
         fps=fps if 0 < fps < 1e6 else None,
         promised_frames=int(promised) if 1 <= promised <= MAX_PROMISED_FRAMES else None,
+        estimated=not _stores_its_count(path),
         codec=code.to_bytes(4, "little").decode("latin-1"),
     )
+
+
+def _stores_its_count(path: Path) -> bool:
+    with path.open("rb") as stream:
+        beginning = stream.read(8)
+    return beginning.startswith(AVI) or beginning[4:] in MP4_BOXES

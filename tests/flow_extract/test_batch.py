@@ -29,7 +29,7 @@ DECODER_CASES = {
     "derived/variable_frame_rate": ("ok", 33),
     "derived/zero_bytes": ("failed", 0),
     "real/decord_corrupted": ("damaged", 28),
-    "real/decord_pancake": ("damaged", 310),
+    "real/decord_pancake": ("ok", 310),
     "real/decord_rot0": ("ok", 3),
     "real/decord_rot180": ("ok", 3),
     "real/decord_rot90": ("ok", 3),
@@ -132,7 +132,7 @@ def test_decoder_cases(extract, shared_data, tmp_path):
         name: header["counts"]["frames"] for name, header in scan_store(tmp_path / "store").items()
     }
     assert {name: (statuses[name], frames[name]) for name in sorted(statuses)} == DECODER_CASES
-    assert counts(report) == (33, 22, 0, 3, 8)
+    assert counts(report) == (33, 23, 0, 2, 8)
 
 
 def test_tiny_videos_at_their_own_size(extract, shared_data, tmp_path):

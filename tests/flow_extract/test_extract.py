@@ -1,4 +1,5 @@
 import os
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -114,6 +115,21 @@ def test_shorter_than_promised_is_damaged(make_video, make_job, tmp_path):
     frames = StoreEntry(entry_path(job.store, "v")).num_frames
     assert 5 <= frames < 20
     assert (result.status, result.reason) == ("damaged", f"{frames} of 20 frames decoded")
+
+
+@pytest.mark.parametrize(("claim", "status"), [(20, "ok"), (21, "ok"), (22, "damaged")])
+def test_matroska_that_knows_only_its_length(write_mjpg, make_job, tmp_path, claim, status):
+    """Its length in milliseconds (EBML element 4489, a float of 8 bytes) is made `claim` frames."""
+    video = tmp_path / "v.mkv"
+    write_mjpg(video, np.zeros((20, 48, 64, 3), np.uint8))
+    before, element, after = video.read_bytes().partition(b"\x44\x89\x88")
+    video.write_bytes(before + element + struct.pack(">d", claim * 40.0) + after[8:])
+    job = make_job(video)
+    result = extract_video(job)
+    assert result.status == status
+    assert result.reason == ("20 of about 22 frames decoded" if status == "damaged" else "")
+    header = StoreEntry(entry_path(job.store, "v")).header
+    assert header["counts"] == {"promised": claim, "frames": 20, "flows": 19}
 
 
 def test_no_video_leaves_a_problem_file_and_its_repair_removes_it(make_video, make_job, tmp_path):

@@ -1,6 +1,7 @@
 import csv
 import os
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from flow_extract.video import VideoError, VideoInfo, probe, read_frames, resize
 
 def test_probe(make_video, tmp_path):
     path = make_video(tmp_path / "v.avi", frames=7, size=(48, 64))
-    assert probe(path) == VideoInfo(64, 48, 25.0, 7, "MJPG")
+    assert probe(path) == VideoInfo(64, 48, 25.0, 7, estimated=False, codec="MJPG")
 
 
 def test_frames_are_rgb_and_in_order(tmp_path, write_mjpg):
@@ -93,17 +94,44 @@ def test_nothing_is_written_to_stderr(shared_data, capfd):
 
 
 @pytest.mark.parametrize(
-    ("file", "promised", "size"),
+    ("file", "promised", "estimated", "size"),
     [
-        ("moviepy_no_duration.webm", None, (1280, 720)),
-        ("decord_pancake.mkv", 311, (426, 240)),
-        ("decord_rot90.mov", 3, (320, 568)),
-        ("moviepy_bitmap_1687B.mp4", 5, (1, 1)),
+        ("moviepy_no_duration.webm", None, True, (1280, 720)),
+        ("decord_pancake.mkv", 311, True, (426, 240)),
+        ("decord_rot90.mov", 3, False, (320, 568)),
+        ("moviepy_bitmap_1687B.mp4", 5, False, (1, 1)),
     ],
 )
-def test_probe_of_real_files(shared_data, file, promised, size):
+def test_probe_of_real_files(shared_data, file, promised, estimated, size):
     info = probe(shared_data / "decoder-cases" / "real" / file)
-    assert (info.promised_frames, (info.width, info.height)) == (promised, size)
+    assert (info.promised_frames, info.estimated) == (promised, estimated)
+    assert (info.width, info.height) == size
+
+
+@pytest.mark.parametrize(
+    ("promised", "estimated", "fewest"),
+    [
+        (None, True, 0), (None, False, 0), (1, True, 0), (10, False, 10), (10, True, 9),
+        (311, True, 310), (400, True, 398), (1000, False, 1000), (1000, True, 995),
+    ],
+)  # fmt: skip
+def test_how_many_frames_may_lack(promised, estimated, fewest):
+    info = VideoInfo(64, 48, 25.0, promised, estimated=estimated, codec="MJPG")
+    assert not info.lacks(fewest)
+    assert info.lacks(fewest - 1) == (promised is not None)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "estimated"), [("avi", False), ("mp4", False), ("mov", False), ("mkv", True)]
+)
+def test_which_containers_only_estimate(tmp_path, suffix, estimated):
+    path = tmp_path / f"v.{suffix}"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 48))
+    for level in range(10):
+        writer.write(np.full((48, 64, 3), 20 * level, np.uint8))
+    writer.release()
+    info = probe(path)
+    assert (info.promised_frames, info.estimated) == (10, estimated)
 
 
 def test_real_clips_have_the_published_number_of_frames(shared_data):
