@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from fusion.fuse import Fusion
 from fusion.metrics import accuracy_summary
 
+STEPS = ("streams", "segments", "crops")
 
-def fusion_result(fusion: Fusion, *, files: Mapping[str, Path]) -> dict[str, Any]:
+
+def fusion_result(fusion: Fusion, *, files: Mapping[str, str]) -> dict[str, Any]:
     """Accuracy of each input and of their fusion, as JSON values; `files` is the file of each."""
     table = fusion.table
     fused = accuracy_summary(table.scores[:, 0, 0], table.labels)
@@ -25,10 +26,10 @@ def fusion_result(fusion: Fusion, *, files: Mapping[str, Path]) -> dict[str, Any
         "strategy": table.about["streams"]["strategy"],
         "segments": table.about["segments"]["strategy"],
         "combine": table.about["combine"],
-        "options": {step: _options(table.about[step]) for step in ("streams", "segments")},
+        "options": {step: _options(table.about[step]) for step in STEPS},
         "inputs": [
-            {"stream": key, "file": str(files[key])} | accuracy_summary(scores, table.labels)
-            for key, scores in fusion.inputs.items()
+            {"stream": key, "file": files[key]} | accuracy_summary(scores, table.labels)
+            for key, scores in fusion.votes.scores.items()
         ],
         "fused": fused,
         "warnings": warnings,

@@ -1,23 +1,23 @@
 """Fusion strategies: the scores of many voters (segments of a video, or streams) become one.
 
-A strategy is `(scores, **options) -> fused`: float64 (..., voters, classes) to (..., classes).
-One function serves segments and streams. The command line reads the names below for its help, so
-this module does not import numpy.
+A strategy is `(scores, **options) -> fused`: float64 (..., voters, classes) to (..., classes). One
+function serves epochs, crops, segments and streams. One with an option `kind` is told what the
+scores are, `logits` or `probs`. The command line reads the names below for its help, so this module
+does not import numpy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from math import inf
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from fusion.confidence import entropy, margin, variance
 from twostream.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
 Strategy = Callable[..., "np.ndarray"]
-VARIANCE_FORMS = ("normalised", "legacy")
 
 
 def mean(scores: np.ndarray) -> np.ndarray:
@@ -30,48 +30,100 @@ def maximum(scores: np.ndarray) -> np.ndarray:
     return scores.max(axis=-2)
 
 
-def weighted(scores: np.ndarray, *, weights: Sequence[float]) -> np.ndarray:
-    """Average the voters with fixed weights, one a voter; only their ratios matter.
+def median(scores: np.ndarray) -> np.ndarray:
+    """Take, class by class, the middle score, or the mean of the two in the middle."""
+    import numpy as np
+
+    return np.median(scores, axis=-2)
+
+
+def topk(scores: np.ndarray, *, k: int | None = None) -> np.ndarray:
+    """Average, class by class, the k highest scores; by default of half the voters, rounded up.
+
+    Between `max` (k = 1) and `mean` (k = all): only some segments need to show the action.
 
     Raises:
-        InputError: another count than voters, or weights that are negative, not finite or all 0.
+        InputError: k is not a whole number between 1 and the number of voters.
     """
-    voters, total = scores.shape[-2], sum(weights)
-    if len(weights) != voters:
+    import numpy as np
+
+    voters = scores.shape[-2]
+    k = (voters + 1) // 2 if k is None else k
+    if not isinstance(k, int) or not 1 <= k <= voters:
+        raise InputError(f"topk of {k!r} among {voters} voters; k must lie in 1..{voters}")
+    return np.sort(scores, axis=-2)[..., -k:, :].mean(axis=-2)
+
+
+def weighted(
+    scores: np.ndarray, *, weights: Sequence[float] | Sequence[Sequence[float]]
+) -> np.ndarray:
+    """Average the voters with fixed weights; only their ratios matter.
+
+    `weights` has one number a voter, or (voters, classes): one for each voter and class, so that a
+    class is averaged in its own proportion.
+
+    Raises:
+        InputError: another shape, or weights that are negative, not finite or all 0 (of a class).
+    """
+    import numpy as np
+
+    given = np.asarray(weights, dtype=np.float64)
+    voters, classes = scores.shape[-2:]
+    if given.shape not in ((voters,), (voters, classes)):
         raise InputError(
-            f"{len(weights)} weights for {voters} voters (segments or streams); give one for each"
+            f"{len(given)} weights for {voters} voters (segments or streams); give one for each, "
+            f"or for each of the {classes} classes"
         )
-    if min(weights) < 0 or not 0 < total < inf:
+    total = given.sum(axis=0)
+    if not (given >= 0).all() or not np.all((total > 0) & np.isfinite(total)):
         raise InputError(f"weights {list(weights)}: they must be 0 or more, finite, and not all 0")
-    return scores.swapaxes(-1, -2) @ [weight / total for weight in weights]
+    if given.ndim == 1:
+        return scores.swapaxes(-1, -2) @ (given / total)
+    return (scores * (given / total)).sum(axis=-2)
 
 
-def variance(scores: np.ndarray, *, kind: str = "logits", form: str = "normalised") -> np.ndarray:
-    """Weight each voter by the variance of its scores over the classes: how peaked it is.
+def geometric(scores: np.ndarray, *, kind: str = "logits") -> np.ndarray:
+    """Multiply the voters' probabilities and take the root: a class that one voter rules out falls.
 
-    `normalised`: of logits (`kind`) the softmax is taken first; weights are the variances divided
-    by their sum over the voters, and probabilities are combined. Voters that are all flat count
-    the same. `legacy`: sum over voters of variance times scores, on what is given and not divided,
-    so that it grows with the cube of the scale. Variances are unbiased.
-
-    Raises:
-        InputError: an unknown form, or fewer than two classes.
+    The mean of log-probabilities, made to sum to 1 again. Of logits it ranks as `mean` does.
     """
-    if form not in VARIANCE_FORMS:
-        raise InputError(f"variance form {form!r}; allowed: {', '.join(VARIANCE_FORMS)}")
-    if scores.shape[-1] < 2:
-        raise InputError("variance weighting needs at least 2 classes")
-    if form == "legacy":
-        return (scores.var(axis=-1, ddof=1, keepdims=True) * scores).sum(axis=-2)
-    from fusion.probabilities import softmax, variance_shares
+    from fusion.probabilities import as_log_probs, softmax
 
-    probs = softmax(scores) if kind == "logits" else scores
-    return (variance_shares(probs)[..., None] * probs).sum(axis=-2)
+    return softmax(as_log_probs(scores, kind).mean(axis=-2))
+
+
+def rank(scores: np.ndarray) -> np.ndarray:
+    """Borda count: a class earns a point for each one it beats (half for a tie), by each voter.
+
+    Points are divided by their sum. Only the order counts, so that no voter can be louder; but a
+    sure voter weighs no more than one that guesses.
+    """
+    import numpy as np
+
+    classes = scores.shape[-1]
+    # Ties stand once in the order of their index and once in the opposite one: the mean is fair.
+    forward = scores.argsort(axis=-1, kind="stable").argsort(axis=-1)
+    backward = scores[..., ::-1].argsort(axis=-1, kind="stable").argsort(axis=-1)[..., ::-1]
+    points = (forward + backward).mean(axis=-2) / 2
+    return points / (classes * (classes - 1) / 2) if classes > 1 else np.ones_like(points)
 
 
 STRATEGIES: dict[str, Strategy] = {
     "mean": mean,
     "max": maximum,
+    "median": median,
+    "topk": topk,
     "weighted": weighted,
+    "geometric": geometric,
+    "rank": rank,
     "variance": variance,
+    "entropy": entropy,
+    "margin": margin,
 }
+_RETURN_PROBS = (geometric, rank, variance, entropy, margin)
+
+
+def returned_kind(strategy: Strategy, options: Mapping[str, Any], *, kind: str) -> str:
+    """What a strategy returns for scores of `kind`: `logits` or `probs`."""
+    makes_probs = strategy in _RETURN_PROBS and options.get("combine") != "scores"
+    return "probs" if makes_probs else kind

@@ -85,6 +85,8 @@ def test_fuse_for_programs(runs: Path) -> None:
         ["--strategy", "variance"],
         ["--strategy", "variance", "--variance", "legacy", "--segments", "variance"],
         ["--strategy", "mean", "--combine", "probs"],
+        ["--strategy", "topk", "--strategy-option", "k=1", "--crops", "median"],
+        ["--strategy", "rank", "--segments", "geometric", "--over-epochs", "max"],
     ],
 )
 def test_every_strategy_and_what_out_writes(runs: Path, options: list[str]) -> None:
@@ -128,7 +130,7 @@ def test_every_mistake_is_one_line_and_exit_code_2(
         ([spatial, broken], "broken.safetensors: not a safetensors file that can be read"),
         ([spatial, spatial], "a file is given twice"),
         (["--strategy", "weighted"], "the strategy `weighted` needs --weights"),
-        (["--strategy", "median"], "'median' is not one of mean, max, weighted, variance"),
+        (["--strategy", "mode"], "'mode' is not one of mean, max, median, topk, weighted"),
         (["--split", "0"], "0 is not in the range"),
         (["--dataset", "hmdb51"], "hmdb51-split*/spatial-*/scores/test.safetensors is not there"),
         (["absent.safetensors"], "'absent.safetensors' does not exist"),
@@ -171,4 +173,4 @@ def test_fuse_runs_as_a_module(runs: Path) -> None:
         [sys.executable, "-m", "twostream", "fuse", "--help"],
         check=True, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    assert "[mean|max|weighted|variance|module:function]" in done.stdout
+    assert "--strategy [mean|max|median|topk|" in done.stdout

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusion.fuse import MEAN, Fusion, Step, fuse
+from fusion.confidence import VARIANCE_FORMS
+from fusion.fuse import Fusion, fuse
 from fusion.probabilities import softmax
 from fusion.score_file import ScoreTable, read_scores, write_scores
+from fusion.step import MEAN, Step
 from fusion.strategies import STRATEGIES
 from twostream.errors import InputError
 
@@ -35,8 +37,8 @@ def test_crops_then_segments_then_streams(make_table: Make) -> None:
         segments=step("max"),
         streams=step("weighted", weights=[3, 1]),
     )
-    np.testing.assert_array_equal(result.inputs["spatial"], [[4, 4]])
-    np.testing.assert_array_equal(result.inputs["motion"], [[5, 5]])
+    np.testing.assert_array_equal(result.votes.scores["spatial"], [[4, 4]])
+    np.testing.assert_array_equal(result.votes.scores["motion"], [[5, 5]])
     np.testing.assert_array_equal(fused(result), [[4.25, 4.25]])
     assert result.table.kind == "logits"
 
@@ -62,7 +64,7 @@ def test_variance_of_the_streams_is_that_of_their_means(make_table: Make) -> Non
     normalised = fuse(tables, streams=step("variance"))
     np.testing.assert_allclose(fused(normalised), [[0.1195, 0.3636, 0.3230, 0.1940]], atol=6e-5)
     assert normalised.table.kind == "probs"
-    legacy = fuse(tables, streams=step("variance", form="legacy"))
+    legacy = fuse(tables, streams=step("variance", **VARIANCE_FORMS["legacy"]))
     np.testing.assert_allclose(fused(legacy), [[-1.2523, 1.6517, 0.8768, 0.5170]], atol=6e-5)
     assert legacy.table.kind == "logits"
     segments = fuse({"a": make_table([rows])}, segments=step("variance"))
@@ -76,7 +78,7 @@ def test_variance_of_segments_hands_probabilities_to_the_streams(make_table: Mak
     np.testing.assert_allclose(fused(result).sum(axis=1), 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["mean", "max", "weighted", "variance"])
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_probabilities_sum_to_1_after_every_strategy(make_table: Make, name: str) -> None:
     options = {"weights": [1, 2]} if name == "weighted" else {}
     tables = {"a": make_table(RANDOM), "b": make_table(RANDOM[::-1])}
@@ -86,7 +88,7 @@ def test_probabilities_sum_to_1_after_every_strategy(make_table: Make, name: str
 
 def test_legacy_variance_of_flat_probabilities_says_nothing_of_any_class(make_table: Make) -> None:
     flat = make_table([[0.25] * 4], kind="probs")
-    result = fuse({"a": flat, "b": flat}, streams=step("variance", form="legacy"))
+    result = fuse({"a": flat, "b": flat}, streams=step("variance", **VARIANCE_FORMS["legacy"]))
     np.testing.assert_array_equal(fused(result), [[0.25] * 4])
 
 
@@ -106,9 +108,18 @@ def test_flat_voters_are_counted(make_table: Make) -> None:
     tables = {"a": make_table(flat), "b": make_table(RANDOM)}
     result = fuse(tables, segments=step("variance"), streams=step("variance"))
     assert result.warnings == [
-        "a: variance weighting met only flat voters for 4 videos and weighted them equally"
+        "a: weighting by confidence met only flat voters 4 times and weighted them equally"
     ]
     assert fuse({"a": tables["a"]}, segments=step("variance")).warnings == result.warnings
+
+
+def test_crops_may_be_fused_by_any_strategy(make_table: Make) -> None:
+    result = fuse({"a": make_table(RANDOM)}, crops=step("max"), segments=step("median"))
+    expected = np.median(RANDOM.max(axis=2), axis=1)
+    np.testing.assert_allclose(fused(result), expected, rtol=1e-6)
+    assert result.table.about["crops"] == {"strategy": "max"}
+    same = fuse({"a": make_table(RANDOM)}, crops=step("weighted", weights=[1, 1]))
+    np.testing.assert_allclose(fused(same), fused(fuse({"a": make_table(RANDOM)})), rtol=1e-6)
 
 
 def test_one_input_alone_has_its_segments_fused(make_table: Make) -> None:

@@ -6,10 +6,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fusion.probabilities import count_fallbacks, softmax, variance_shares
+from fusion.confidence import count_fallbacks
+from fusion.probabilities import (
+    as_log_probs,
+    certainty,
+    lead,
+    log_softmax,
+    shares,
+    softmax,
+    spread,
+)
 
 ROWS = np.array([[-1.3063, 1.4182, -0.3061, 0.2], [0.5, -0.25, 1.75, 0.0], [0.1, 0.1, -0.4, 0.9]])
 LOGITS = arrays(np.float64, (3, 5), elements=st.floats(-700, 700))
+
+
+def variance_shares(probs: np.ndarray) -> np.ndarray:
+    return shares(spread(probs))
 
 
 @given(scores=LOGITS, shift=st.floats(-1e3, 1e3))
@@ -49,3 +62,17 @@ def test_flat_voters_share_alike_and_are_counted() -> None:
     assert variance_shares(softmax(videos)).tolist() == [[0.5, 0.5], [1, 0], [0.5, 0.5]]
     assert count_fallbacks(videos, kind="logits") == 2
     assert count_fallbacks(softmax(videos), kind="probs") == 2
+
+
+@given(scores=LOGITS)
+def test_logarithms_of_the_softmax(scores: np.ndarray) -> None:
+    np.testing.assert_allclose(np.exp(log_softmax(scores)), softmax(scores), atol=1e-15)
+    np.testing.assert_array_equal(as_log_probs(scores, "logits"), log_softmax(scores))
+    assert np.isfinite(as_log_probs(softmax(scores), "probs")).all()
+
+
+def test_how_sure_a_voter_is() -> None:
+    probs = np.array([[0.25] * 4, [1, 0, 0, 0], [0.5, 0.5, 0, 0], [0.7, 0.1, 0.1, 0.1]])
+    np.testing.assert_allclose(certainty(probs), [0, 1, 0.5, 0.3216], atol=5e-5)
+    np.testing.assert_allclose(lead(probs), [0, 1, 0, 0.6])
+    np.testing.assert_allclose(spread(probs), [0, 0.25, 1 / 12, 0.09])

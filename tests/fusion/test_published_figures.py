@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fusion.confidence import VARIANCE_FORMS
 from fusion.formats import SCORE_FORMATS
-from fusion.fuse import Step, fuse
+from fusion.fuse import fuse
 from fusion.imports import import_ordered, import_scores, read_order
 from fusion.metrics import top_k_correct
 from fusion.score_file import ScoreTable
+from fusion.step import Step
 from fusion.strategies import STRATEGIES
 
 SEQVLAD = {  # percent: RGB, flow; raw 1:1, 1:1.5, max; softmax 1:1, 1:1.5
@@ -50,7 +52,7 @@ def ucf101(shared_data: Path) -> dict[str, ScoreTable]:
 
 
 def test_resnet101_inputs(ucf101: dict[str, ScoreTable]) -> None:
-    inputs = fuse(ucf101).inputs
+    inputs = fuse(ucf101).votes.scores
     table = ucf101["spatial"]
     assert len(table.names) == 3783
     assert [correct(inputs["spatial"], table, k) for k in (1, 5)] == [3074, 3629]
@@ -64,7 +66,7 @@ def test_resnet101_inputs(ucf101: dict[str, ScoreTable]) -> None:
         ("max", {}, 3016, 3619),
         ("weighted", {"weights": [2, 1]}, 3404, 3727),
         ("weighted", {"weights": [1, 2]}, 3208, 3672),
-        ("variance", {"form": "legacy"}, 3067, 3626),
+        ("variance", VARIANCE_FORMS["legacy"], 3067, 3626),
     ],
 )
 def test_resnet101_fused(

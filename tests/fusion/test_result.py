@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 from fusion.fuse import fuse
 from fusion.result import fusion_result, result_lines
 from fusion.score_file import ScoreTable
 
 Make = Callable[..., ScoreTable]
-FILES = {"spatial": Path("s.safetensors"), "motion": Path("m.safetensors")}
+FILES = {"spatial": "s.safetensors", "motion": "m.safetensors"}
 
 
 def test_result_for_programs(make_table: Make) -> None:
@@ -25,9 +24,9 @@ def test_result_for_programs(make_table: Make) -> None:
         "strategy": "mean",
         "segments": "mean",
         "combine": "logits",
-        "options": {"streams": {}, "segments": {}},
+        "options": {"streams": {}, "segments": {}, "crops": {}},
         "inputs": [
-            {"stream": stream, "file": str(file), "top1": half, "top5": both,
+            {"stream": stream, "file": file, "top1": half, "top5": both,
              "mean_class": {"percent": 50.0, "classes": 1}, "unlabelled": 1}
             for stream, file in FILES.items()
         ],

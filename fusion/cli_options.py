@@ -1,0 +1,78 @@
+"""Options that the commands on score files share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from fusion.confidence import VARIANCE_FORMS
+from fusion.strategies import STRATEGIES
+from twostream.plugins import PlugIn
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+SCORE_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+SCORE_INPUT = click.Path(exists=True, path_type=Path)
+
+
+def input_options(command: Command) -> Command:
+    """Add FILES and the options that find them: the fields of `InputOptions`."""
+    for add in reversed((
+        click.argument("files", nargs=-1, type=SCORE_INPUT),
+        click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"),
+                     show_default=True, help="Run folders, searched when no FILES are given."),
+        click.option("--dataset", help="Only runs of this data set."),
+        click.option("--split", type=click.IntRange(min=1), help="Only runs of this split."),
+        click.option("--subset", type=click.Choice(["val", "test"]), default="test",
+                     show_default=True, help="The scores of which videos."),
+        click.option("--epochs", metavar="last:N|all|N,...",
+                     help="Fuse the scores that `train --dump-scores` kept of these epochs."),
+    )):  # fmt: skip
+        command = add(command)
+    return command
+
+
+def view_options(command: Command) -> Command:
+    """Add how epochs, crops and segments are fused."""
+    for name, what in (
+        ("--segments", "How the segments of each video are fused, before the streams."),
+        ("--crops", "How the crops of each segment are fused, before the segments."),
+        ("--over-epochs", "How the --epochs are fused, before the crops."),
+    ):
+        command = click.option(
+            name, type=PlugIn(STRATEGIES), default="mean", show_default=True, help=what
+        )(command)
+    return command
+
+
+def strategy_options(command: Command) -> Command:
+    """Add how the streams are fused, and the options of all strategies: `StepOptions`."""
+    for add in reversed((
+        click.option("--strategy", type=PlugIn(STRATEGIES), default="mean", show_default=True,
+                     help="How the streams are fused."),
+        view_options,
+        click.option("--weights", metavar="STREAM=W,...",
+                     help="For --strategy weighted, as spatial=2,motion=1."),
+        click.option("--class-weights", type=SCORE_FILE,
+                     help="For --strategy weighted: CSV file, a weight a class and stream."),
+        click.option("--segment-weights", metavar="W,...",
+                     help="For --segments weighted, as 1,2,1."),
+        click.option("--variance", type=click.Choice(list(VARIANCE_FORMS)),
+                     help="Form of the variance strategy.  [default: normalised]"),
+        click.option("--strategy-option", multiple=True, metavar="KEY=VALUE",
+                     help="Option of a strategy, as k=2 of topk; may be repeated."),
+        click.option("--combine", type=click.Choice(["logits", "probs"]),
+                     help="What is fused.  [default: what the files hold]"),
+    )):  # fmt: skip
+        command = add(command)
+    return command
+
+
+def taken(choices: dict[str, Any], kind: type) -> Any:
+    """Build one of the option classes from those of `choices` that are its fields."""
+    return kind(
+        **{field.name: choices[field.name] for field in fields(kind) if field.name in choices}
+    )

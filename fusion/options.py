@@ -1,0 +1,171 @@
+"""From the words of the command line to the steps of a fusion."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fusion.class_weights import read_class_weights
+from fusion.confidence import VARIANCE_FORMS, variance
+from fusion.inputs import Input
+from fusion.step import Step
+from fusion.strategies import STRATEGIES, weighted
+from twostream.errors import InputError
+from twostream.plugins import load
+
+AXES = ("epochs", "crops", "segments", "streams")  # in the order of fusion
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """The options of the command line that choose and shape the strategies, as typed."""
+
+    strategy: str = "mean"
+    segments: str = "mean"
+    crops: str = "mean"
+    over_epochs: str = "mean"
+    weights: str | None = None
+    segment_weights: str | None = None
+    class_weights: Path | None = None
+    variance: str | None = None
+    strategy_option: Sequence[str] = ()
+
+    def names(self) -> dict[str, str]:
+        """The strategy of each axis."""
+        chosen = (self.over_epochs, self.crops, self.segments, self.strategy)
+        return dict(zip(AXES, chosen, strict=True))
+
+
+def input_steps(options: StepOptions, inputs: Mapping[str, Input]) -> dict[str, Step]:
+    """The step of each of `AXES` for these inputs: see `chosen_steps`."""
+    first = next(iter(next(iter(inputs.values())).tables.values()))
+    return chosen_steps(options, keys=list(inputs), class_names=first.class_names)
+
+
+def chosen_steps(
+    options: StepOptions, *, keys: Sequence[str], class_names: Sequence[str]
+) -> dict[str, Step]:
+    """The step of each of `AXES`; `keys` are the inputs, in the order of fusion.
+
+    Raises:
+        InputError: an option that is malformed, lacking, or without effect.
+    """
+    _check_effects(options)
+    weights = _all_weights(options, keys, class_names)
+    given = {key: _json_or_text(v) for key, v in _pairs(options.strategy_option).items()}
+    strategies = {axis: load(name, STRATEGIES) for axis, name in options.names().items()}
+    takers = {axis: _parameters(strategy) for axis, strategy in strategies.items()}
+    if idle := [key for key in given if not any(key in taken for taken in takers.values())]:
+        raise InputError(
+            f"--strategy-option {idle[0]} does nothing: {', '.join(set(options.names().values()))} "
+            "cannot be called with it"
+        )
+    steps = {}
+    for axis, name in options.names().items():
+        shaped = {key: value for key, value in given.items() if key in takers[axis]}
+        if strategies[axis] is weighted:
+            shaped["weights"] = _needed_weights(weights, axis)
+        if strategies[axis] is variance:
+            shaped = VARIANCE_FORMS[options.variance or "normalised"] | shaped
+        steps[axis] = _checked(Step(name, strategies[axis], shaped))
+    return steps
+
+
+def _checked(step: Step) -> Step:
+    try:
+        inspect.signature(step.strategy).bind(np.empty((1, 1, 1)), **step.options)
+    except (TypeError, ValueError) as error:
+        call = ", ".join(["scores", *step.options])
+        raise InputError(f"strategy {step.name} cannot be called with ({call}): {error}") from None
+    return step
+
+
+def _parameters(strategy: Any) -> set[str]:
+    """The options that a user may give: not the scores, nor what they are, nor weights."""
+    named = list(inspect.signature(strategy).parameters)[1:]
+    return set(named) - {"kind"} - ({"weights"} if strategy is weighted else set())
+
+
+def _all_weights(
+    options: StepOptions, keys: Sequence[str], class_names: Sequence[str]
+) -> dict[str, Any]:
+    if options.weights and options.class_weights:
+        raise InputError("--weights and --class-weights both say how streams weigh; give one")
+    weights: dict[str, Any] = {}
+    if options.weights:
+        weights["streams"] = _keyed_weights(options.weights, keys)
+    if options.class_weights:
+        table = read_class_weights(options.class_weights, keys=keys, class_names=class_names)
+        weights["streams"] = table.tolist()
+    if options.segment_weights:
+        weights["segments"] = [
+            _number(value, "--segment-weights") for value in options.segment_weights.split(",")
+        ]
+    return weights
+
+
+def _needed_weights(weights: Mapping[str, Any], axis: str) -> Any:
+    if axis not in weights:
+        cure = {"streams": "--weights", "segments": "--segment-weights"}.get(axis)
+        raise InputError(
+            f"the strategy `weighted` needs {cure}" if cure else f"{axis} cannot be weighted"
+        )
+    return weights[axis]
+
+
+def _check_effects(options: StepOptions) -> None:
+    """An option that would do nothing is a mistake of its user."""
+    chosen = options.names()
+    by_weight = "--strategy weighted"
+    for option, given, useful, cure in (
+        ("--weights", options.weights, chosen["streams"] == "weighted", by_weight),
+        ("--class-weights", options.class_weights, chosen["streams"] == "weighted", by_weight),
+        ("--segment-weights", options.segment_weights, chosen["segments"] == "weighted",
+         "--segments weighted"),
+        ("--variance", options.variance, "variance" in chosen.values(), "the strategy variance"),
+    ):  # fmt: skip
+        if given and not useful:
+            unlike = " and ".join(dict.fromkeys(chosen.values()))
+            raise InputError(f"{option} does nothing for {unlike}; it needs {cure}")
+
+
+def _keyed_weights(text: str, keys: Sequence[str]) -> list[float]:
+    pairs = _pairs(text.split(","), option="--weights")
+    weights = {key: _number(value, "--weights") for key, value in pairs.items()}
+    if set(weights) != set(keys):
+        example = ",".join(f"{key}=1" for key in keys)
+        raise InputError(
+            f"--weights names {', '.join(weights)}; the inputs are {', '.join(keys)}: "
+            f"give each one a weight, as {example}"
+        )
+    return [weights[key] for key in keys]
+
+
+def _pairs(texts: Sequence[str], option: str = "--strategy-option") -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not key or key in pairs:
+            raise InputError(f"{option} {','.join(texts)!r}: expected key=value, each key once")
+        pairs[key] = value
+    return pairs
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{option}: {text!r} is not a number") from None
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
