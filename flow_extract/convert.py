@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flow_extract.blobs import Blobs, collecting
 from flow_extract.codecs import load_codec
-from flow_extract.extract import Result, is_current
+from flow_extract.convert_video import Conversion, conclude, convert_video, into_store
+from flow_extract.executor import PRELOAD, run_jobs
+from flow_extract.extract import Result
 from flow_extract.layout_entry import LayoutEntry
-from flow_extract.layout_writer import write_layout
+from flow_extract.layout_writer import remove_unfinished, write_layout
 from flow_extract.layouts import LAYOUTS, tree_videos
 from flow_extract.manifest import rebuild_manifest
-from flow_extract.problems import problem_path, write_problem
-from flow_extract.settings import JPEG_QUALITY, settings_hash
-from flow_extract.store import (
-    StoreEntry,
-    entry_path,
-    entry_paths,
-    read_header,
-    recorded_settings,
-)
-from flow_extract.store_writer import write_entry
+from flow_extract.plan import remove_leftovers
+from flow_extract.problems import write_problem
+from flow_extract.store import StoreEntry, entry_paths
 from twostream.errors import InputError
 
 # A video's name -> what opens it: a `StoreEntry` or a `LayoutEntry`.
 Source = Mapping[str, Callable[[], Any]]
 Progress = Callable[..., Iterable[Any]]
-# Pairs that are read at one time.
-CHUNK = 10
+# `executor.run_jobs`, or another function like it.
+Engine = Callable[..., Generator[tuple[Conversion, Any], None, None]]
+# Pictures are only recoded: a day is enough for the longest video.
+TIMEOUT = 24 * 3600.0
 
 
 def store_source(store: Path) -> Source:
     """The videos of a store."""
-    paths = entry_paths(store)
+    paths = entry_paths(store.absolute())
     if not paths:
         raise InputError(f"{store}: no store files there")
     return {name: partial(StoreEntry, path) for name, path in paths.items()}
@@ -43,14 +40,21 @@ def store_source(store: Path) -> Source:
 
 def layout_source(root: Path, layout: str, *, quantiser: str | None, bound: float | None) -> Source:
     """The videos of a tree; the arguments are those of `LayoutEntry`."""
+    entry = partial(LayoutEntry, quantiser=quantiser, bound=bound)
     return {
-        name: partial(LayoutEntry, root, folder, layout, quantiser=quantiser, bound=bound)
+        name: partial(entry, root.absolute(), folder, layout)
         for name, folder in tree_videos(root, LAYOUTS[layout]).items()
     }
 
 
 def convert_to_store(
-    source: Source, store: Path, *, codec: str, progress: Progress
+    source: Source,
+    store: Path,
+    *,
+    codec: str,
+    workers: int,
+    progress: Progress,
+    engine: Engine = run_jobs,
 ) -> list[Result]:
     """Write store files of all videos that are not there yet, and a problem file where that fails.
 
@@ -58,103 +62,83 @@ def convert_to_store(
         source: of `store_source` or `layout_source`.
         store: folder; made if missing.
         codec: key of `CODECS`.
+        workers: videos at one time.
         progress: `progress(items, total=...)` passes them through, drawing a bar or not.
+        engine: runs the jobs, as `executor.run_jobs` does.
 
     Returns:
-        A result for each video: `ok`, `damaged` or `failed`, `settled` where it was there.
+        A result for each video, sorted by name: `ok`, `damaged` or `failed`, `settled` where it was
+        there.
+
+    Raises:
+        OSError: the store cannot be written.
     """
     load_codec(codec)
     store.mkdir(parents=True, exist_ok=True)
-    results = _convert(source, partial(_into_store, store=store, codec=codec), progress=progress)
+    remove_leftovers(store)
+    write = partial(into_store, store=store.absolute(), codec=codec)
+    try:
+        results = _convert(source, write, workers=workers, progress=progress, engine=engine)
+    finally:
+        remove_leftovers(store)
     for result in results:
         if result.status == "failed":
-            write_problem(
-                store,
-                result.name,
-                status="failed",
-                reason=result.reason,
-                source={"path": result.name, "size": None, "mtime_ns": None},
-                settings_hash="",
-            )
+            _record_failure(store, result)
     rebuild_manifest(store)
     return results
 
 
 def convert_to_layout(
-    source: Source, root: Path, layout: str, *, quantiser: str, progress: Progress
+    source: Source,
+    root: Path,
+    layout: str,
+    *,
+    quantiser: str,
+    workers: int,
+    progress: Progress,
+    engine: Engine = run_jobs,
 ) -> list[Result]:
     """Write pictures of all videos that are not there yet; see `convert_to_store`."""
-    return _convert(
-        source,
-        partial(_into_layout, root=root, layout=layout, quantiser=quantiser),
-        progress=progress,
-    )
+    write = partial(_into_layout, root=root.absolute(), layout=layout, quantiser=quantiser)
+    try:
+        return _convert(source, write, workers=workers, progress=progress, engine=engine)
+    finally:
+        for name in source:
+            remove_unfinished(root, name, layout)
 
 
 def _convert(
-    source: Source, write: Callable[[str, Any], bool], *, progress: Progress
+    source: Source,
+    write: Callable[[str, Any], bool],
+    *,
+    workers: int,
+    progress: Progress,
+    engine: Engine,
 ) -> list[Result]:
-    """Call `write(name, entry)`, which tells if there was something to do, for each video."""
-
-    def results() -> Iterator[Result]:
-        for name, opened in source.items():
-            try:
-                entry = opened()
-                written = write(name, entry)
-            except ValueError as error:  # of this video; a full disk ends it all
-                yield Result(name, "failed", str(error))
-            else:
-                header = entry.header
-                yield Result(name, header["status"], header["reason"], settled=not written)
-
-    return list(progress(results(), total=len(source)))
+    jobs = [Conversion(name, opened, write) for name, opened in source.items()]
+    preload = (*PRELOAD, "flow_extract.convert")
+    run = engine(
+        convert_video, jobs, workers=workers, timeout=TIMEOUT, preload=preload, conclude=conclude
+    )
+    results = []
+    with closing(run) as ended:
+        for _, result in progress(ended, total=len(jobs)):
+            if result.status == "unwritable":
+                raise OSError(f"{result.name} cannot be converted: {result.reason}")
+            results.append(result)
+    return sorted(results, key=lambda result: result.name)
 
 
 def _into_layout(name: str, entry: Any, *, root: Path, layout: str, quantiser: str) -> bool:
     return write_layout(root, name, layout, entry=entry, quantiser=quantiser)
 
 
-def _into_store(name: str, entry: Any, *, store: Path, codec: str) -> bool:
-    if not entry.num_frames:
-        raise InputError(
-            f"{entry.path}: flow without frames; a store holds both. Link the folder of frames to "
-            "where the layout has them"
-        )
-    header = _store_header(name, entry, codec)
-    path = entry_path(store, name)
-    if _is_done(path, header):
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with collecting(path.parent) as rgb, collecting(path.parent) as flow:
-        _encode(entry, rgb, flow, codec=codec, quality=header["quality"])
-        write_entry(store, header, rgb=rgb, flow=flow)
-    problem_path(store, name).unlink(missing_ok=True)
-    return True
-
-
-def _store_header(name: str, entry: Any, codec: str) -> dict[str, Any]:
-    quality = None if load_codec(codec).lossless else JPEG_QUALITY
-    settings = recorded_settings(entry.header) | {"codec": codec, "quality": quality}
-    if isinstance(entry, StoreEntry) and entry.header["codec"] != codec:
-        settings["recoded_from"] = entry.header["codec"]
-    facts = {"name": name, "settings_hash": settings_hash(settings)}
-    return entry.header | settings | facts
-
-
-def _is_done(path: Path, header: dict[str, Any]) -> bool:
-    try:
-        found = read_header(path) if path.exists() else None
-    except InputError:  # damaged: it is written anew
-        return False
-    return found is not None and is_current(
-        found, settings_hash=header["settings_hash"], source=header["source"]
+def _record_failure(store: Path, result: Result) -> None:
+    write_problem(
+        store,
+        result.name,
+        status="failed",
+        reason=result.reason,
+        source={"path": result.name, "size": None, "mtime_ns": None},
+        settings_hash="",
     )
-
-
-def _encode(entry: Any, rgb: Blobs, flow: Blobs, *, codec: str, quality: int | None) -> None:
-    encode = load_codec(codec)
-    for index in range(entry.num_frames):
-        rgb.append(encode.encode_rgb(entry.read_rgb([index])[0], quality=quality))
-    for start in range(0, entry.num_flows, CHUNK):
-        for pair in entry.read_flow(start, min(CHUNK, entry.num_flows - start)):
-            flow.append(encode.encode_flow(pair, quality=quality))

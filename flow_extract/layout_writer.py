@@ -60,6 +60,13 @@ def write_layout(
     return True
 
 
+def remove_unfinished(root: Path, name: str, layout: str) -> None:
+    """Remove what a killed process has left of a video; nobody may be writing it."""
+    prefixes = (LAYOUTS[layout].prefix(key, root, name) for key in ("u", "v", "rgb"))
+    for folder in {prefix.parent for prefix in prefixes}:
+        restore_folder(folder)
+
+
 def _write_flow(entry: Any, prefixes: dict[str, Path], *, digits: int, quantiser: str) -> None:
     bound = entry.header["quantiser"]["bound"]
     # Of each of our levels, that of the layout.

@@ -148,6 +148,9 @@ def _open_clip(video: str, store: Path | None, method: str) -> Clip:
     "[default: as convert-flow has noted, else 0-255]",
 )
 @click.option("--codec", type=click.Choice(CODEC_NAMES), help="Of a store.  [default: jpeg]")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Videos at one time.  [default: one per core]"
+)
 @json_option
 @quiet_option
 def convert_flow(
@@ -158,6 +161,7 @@ def convert_flow(
     bound: float | None,
     quantiser: str | None,
     codec: str | None,
+    jobs: int | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -171,15 +175,19 @@ def convert_flow(
     Running it again does only what is missing. Exit code 1: some videos failed; they are listed.
     """
     from flow_extract.convert import convert_to_layout, convert_to_store
+    from flow_extract.executor import available_cores
 
     _refuse_nonsense(source, dest, form, target, bound=bound, quantiser=quantiser, codec=codec)
     videos = _open_source(source, form, quantiser=quantiser, bound=bound)
-    bar = partial(progress, label="convert-flow", unit="video", quiet=quiet)
+    how: dict[str, Any] = {
+        "workers": min(jobs or available_cores(), available_cores()),
+        "progress": partial(progress, label="convert-flow", unit="video", quiet=quiet),
+    }
     if target == "store":
-        results = convert_to_store(videos, dest, codec=codec or "jpeg", progress=bar)
+        results = convert_to_store(videos, dest, codec=codec or "jpeg", **how)
     else:
         results = convert_to_layout(
-            videos, dest, target, quantiser=quantiser or QUANTISERS[0], progress=bar
+            videos, dest, target, quantiser=quantiser or QUANTISERS[0], **how
         )
     (_print_converted_json if as_json else _print_converted)(results, dest)
     if any(result.status == "failed" for result in results):

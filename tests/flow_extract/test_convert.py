@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from functools import partial
 
@@ -6,12 +7,14 @@ import cv2
 import numpy as np
 import pytest
 
+from flow_extract import convert_video, layout_writer
 from flow_extract.convert import (
     convert_to_layout,
     convert_to_store,
     layout_source,
     store_source,
 )
+from flow_extract.executor import Outcome
 from flow_extract.extract import Job, extract_video
 from flow_extract.layout_entry import LayoutEntry
 from flow_extract.layouts import LAYOUTS, QUANTISERS
@@ -25,8 +28,13 @@ def silent(items, *, total):
     return items
 
 
-to_store = partial(convert_to_store, progress=silent)
-to_layout = partial(convert_to_layout, progress=silent)
+def in_this_process(function, jobs, *, conclude, **_):
+    for job in jobs:
+        yield job, conclude(job, Outcome("returned", function(job)))
+
+
+to_store = partial(convert_to_store, workers=1, progress=silent, engine=in_this_process)
+to_layout = partial(convert_to_layout, workers=1, progress=silent, engine=in_this_process)
 
 
 def from_layout(root, layout, *, quantiser=None, bound=None):
@@ -228,6 +236,62 @@ def test_real_frame_folder(shared_data, tmp_path):
     entry = StoreEntry(entry_path(tmp_path / "store", "v_1"))
     tree = LayoutEntry(tmp_path / "tree", "v_1", "xy")
     assert (entry.read_flow(0, 5) == tree.read_flow(0, 5)).all()
+
+
+def contents(root):
+    return {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_processes_side_by_side_write_the_same_bytes(store, tmp_path, layout):
+    beside = {"workers": 2, "progress": silent}
+    to_layout(store_source(store), tmp_path / "tree", layout, quantiser="ours")
+    convert_to_layout(store_source(store), tmp_path / "2", layout, quantiser="ours", **beside)
+    assert contents(tmp_path / "2") == contents(tmp_path / "tree")
+    to_store(from_layout(tmp_path / "tree", layout), tmp_path / "a", codec="jpeg")
+    results = convert_to_store(
+        from_layout(tmp_path / "tree", layout), tmp_path / "b", codec="jpeg", **beside
+    )
+    assert statuses(results) == [("class/v_1", "ok", False), ("v_2", "ok", False)]
+    assert contents(tmp_path / "b") == contents(tmp_path / "a")
+
+
+def test_video_that_kills_its_process_costs_only_itself(store, tmp_path):
+    source = store_source(store) | {"killer": partial(os._exit, 3)}
+    results = convert_to_store(source, tmp_path / "back", codec="jpeg", workers=2, progress=silent)
+    assert [(r.name, r.status, r.reason) for r in results] == [
+        ("class/v_1", "ok", ""), ("killer", "failed", "crashed: exit code 3"), ("v_2", "ok", ""),
+    ]  # fmt: skip
+    assert problem_path(tmp_path / "back", "killer").exists()
+
+
+@pytest.mark.parametrize("convert", [
+    partial(to_store, codec="jpeg"), partial(to_layout, layout="uv", quantiser="ours"),
+])  # fmt: skip
+def test_failing_disk_ends_it_all_and_leaves_nothing(store, tmp_path, monkeypatch, convert):
+    def no_space(*args, **kwargs):
+        raise OSError(28, "No space left on device", "/dest/v")
+
+    for writer in (convert_video, layout_writer):
+        name = "write_entry" if writer is convert_video else "_write_rgb"
+        monkeypatch.setattr(writer, name, no_space)
+    with pytest.raises(OSError, match=r"class/v_1 cannot be .*: No space left on device: /dest/v"):
+        convert(store_source(store), tmp_path / "dest")
+    assert not [path for path in (tmp_path / "dest").rglob("*") if "v" in path.name[1:]]
+
+
+def test_what_a_killed_process_has_left_of_a_tree_goes(store, tmp_path, layout):
+    half = LAYOUTS[layout].prefix("u", tmp_path / "tree", "v_2").parent
+    half = half.with_name(f"{half.name}.new")
+    half.mkdir(parents=True)
+    (half / "x_00001.jpg").touch()
+
+    def stopped(*args, **kwargs):
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        to_layout(store_source(store), tmp_path / "tree", layout, quantiser="ours", engine=stopped)
+    assert not half.exists()
 
 
 def test_empty_store(tmp_path):
