@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from twostream.temporal.snippet_gru import SnippetGru
+
+
+def test_against_torchs_gru_snippet_by_snippet() -> None:
+    torch.manual_seed(0)
+    ours, theirs = SnippetGru(5), nn.GRU(5, 5, batch_first=True)
+    theirs.weight_ih_l0.data, theirs.bias_ih_l0.data = ours.project.weight, ours.project.bias
+    theirs.weight_hh_l0.data, theirs.bias_hh_l0.data = ours.recur.weight, ours.recur.bias
+    features = torch.randn(2, 9, 5)
+    positions = torch.randint(0, 9, (2, 4, 3)).sort(dim=2).values
+    real = torch.ones(2, 4, 3, dtype=torch.bool)
+    real[1, 2, :2] = False
+    real[0, 0, :1] = False
+    encoded = ours(features, positions, real)
+    for n in range(2):
+        for m in range(4):
+            snippet = features[n, positions[n, m][real[n, m]]]
+            _, last = theirs(snippet[None])
+            assert torch.allclose(encoded[n, m], last[0, 0], atol=1e-6)

@@ -1,0 +1,35 @@
+"""Temporal modules by name: what a network does with per-frame features. Imports no torch.
+
+A builder is `(in_features, **options) -> nn.Module`; the module maps features (N, T, D) and their
+true lengths int64 (N,) to new features (N, T', D') and new lengths, and says D' as `out_features`.
+Frames beyond a length are zero, going in and coming out, and have no influence on the others.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def _late(file: str, name: str) -> Callable[..., nn.Module]:
+    def build(in_features: int, **options: Any) -> nn.Module:
+        module: nn.Module = getattr(importlib.import_module(f"{__name__}.{file}"), name)(
+            in_features, **options
+        )
+        return module
+
+    return build
+
+
+TEMPORAL: dict[str, Callable[..., nn.Module]] = {
+    "conv": _late("conv", "Conv"),
+    "tcn": _late("tcn", "Tcn"),
+    "local_attention": _late("local_attention", "LocalAttention"),
+    "dynamic_framing": _late("dynamic_framing", "DynamicFraming"),
+    "random_sampling": _late("fewer_frames", "RandomSampling"),
+    "dedup": _late("fewer_frames", "Dedup"),
+}
