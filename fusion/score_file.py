@@ -59,17 +59,22 @@ def write_scores(path: Path, table: ScoreTable) -> None:
         "scores": np.ascontiguousarray(table.scores),
         "labels": np.ascontiguousarray(table.labels),
     }
+    sums = {key: sha256_bytes(tensor.data) for key, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata={HEADER_KEY: header_text(table, sums)}))
+
+
+def header_text(table: ScoreTable, sums: dict[str, str]) -> str:
+    """The JSON text in the header: all of `table` but its tensors, whose sha256 are `sums`."""
     header = {
         "format": FORMAT,
         "names": table.names,
         "class_names": table.class_names,
         "kind": table.kind,
         "about": table.about,
-        "sha256": {key: sha256_bytes(tensor.data) for key, tensor in tensors.items()},
+        "sha256": sums,
     }
-    text = json.dumps(header, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata={HEADER_KEY: text}))
+    return json.dumps(header, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
 def read_scores(path: Path) -> ScoreTable:
@@ -98,6 +103,22 @@ def read_scores(path: Path) -> ScoreTable:
     )
     check_table(table, where=str(path))
     return table
+
+
+def read_head(path: Path) -> dict[str, Any]:
+    """What a score file says of itself: `names`, `class_names`, `kind`, `about` and `shape`.
+
+    The scores are not read: that is quick, and finds no damage in them.
+
+    Raises:
+        InputError: not a score file, or cut short.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            header = _read_header(path, file.metadata())
+            return {**header, "shape": tuple(file.get_slice("scores").get_shape())}
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a safetensors file that can be read ({error})") from None
 
 
 def check_table(table: ScoreTable, *, where: str) -> None:

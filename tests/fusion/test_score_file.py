@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from safetensors.numpy import save
 
-from fusion.score_file import ScoreTable, check_table, read_scores, write_scores
+from fusion.score_file import ScoreTable, check_table, read_head, read_scores, write_scores
 from twostream.errors import InputError
 
 Make = Callable[..., ScoreTable]
@@ -169,3 +169,18 @@ def test_numbers_that_numpy_does_not_know(make_table: Make, tmp_path: Path) -> N
     path.write_bytes(path.read_bytes().replace(b'"F16"', b'"BF16"').replace(b"}} ", b"}}"))
     with pytest.raises(InputError, match="not a safetensors file that can be read"):
         read_scores(path)
+
+
+def test_the_head_is_read_without_the_scores(make_table: Make, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write_scores(path, make_table(SCORES, split=1))
+    head = read_head(path)
+    assert head["shape"] == (3, 2, 1, 4)
+    assert (head["names"], head["kind"], head["about"]) == (
+        ["v0", "v1", "v2"],
+        "logits",
+        {"split": 1},
+    )
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="not a safetensors file that can be read"):
+        read_head(path)

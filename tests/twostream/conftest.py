@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from twostream.cli import cli
 from twostream.data import toy
 from twostream.files import write_text
 
+ROOT = Path(__file__).parents[2]
 CLASSES = ("BlueVertical", "RedHorizontal")
 GROUPS = {"train": range(3, 9), "test": range(1, 3)}
 
@@ -70,5 +73,24 @@ def twostream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         result = CliRunner().invoke(cli, texts, catch_exceptions=catch)
         assert result.exit_code == exit_code, result.output
         return result
+
+    return run
+
+
+@pytest.fixture
+def torchrun(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a Python text as two processes under torchrun, one computing thread each."""
+
+    def run(code: str, *arguments: str, processes: int = 2) -> subprocess.CompletedProcess[str]:
+        script = tmp_path / "under_torchrun.py"
+        script.write_text(code)
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        return subprocess.run(
+            [*launcher, "--nproc-per-node", str(processes), str(script), *arguments],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
 
     return run

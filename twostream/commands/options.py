@@ -61,6 +61,12 @@ data_options = option_group(
     click.option("--use-damaged", is_flag=True, help="Take damaged videos too."),
 )
 
+
+def _cores_of_a_process() -> int:
+    """Cores of this machine for each of the processes that torchrun started on it, if it did."""
+    return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 compute_options = option_group(
     click.option(
         "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."
@@ -75,7 +81,7 @@ compute_options = option_group(
     click.option(
         "--threads",
         type=click.IntRange(1),
-        default=os.cpu_count() or 1,
+        default=_cores_of_a_process(),
         show_default="cores",
         help="Loader threads.",
     ),

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from twostream.commands.options import compute_options, data_options, find_device
-from twostream.console import json_option, print_json, progress, quiet_option
+from twostream.console import json_option, note, print_json, progress, quiet_option
 from twostream.inference.protocols import PROTOCOLS
 from twostream.plugins import PlugIn
 
@@ -17,7 +17,13 @@ from twostream.plugins import PlugIn
 @click.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @data_options
-@click.option("--subset", type=click.Choice(["train", "test"]), default="test", show_default=True)
+@click.option(
+    "--subset",
+    type=click.Choice(["train", "val", "test"]),
+    default="test",
+    show_default=True,
+    help="Whole training list, the videos that RUN held out of it, or test list.",
+)
 @click.option(
     "--protocol",
     type=PlugIn(PROTOCOLS),
@@ -44,14 +50,29 @@ from twostream.plugins import PlugIn
 @quiet_option
 @json_option
 def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: Any) -> None:
-    """Score videos with the trained network of a RUN folder, under a named protocol."""
-    from twostream.inference.score_run import score_run
+    """Score videos with the trained network of a RUN folder, under a named protocol.
+
+    The same command again goes on where it stopped.
+    """
+    from twostream.inference.score_run import ScoreOptions, score_run
+    from twostream.training.distributed import joined_processes, rank
 
     path = out or run / "scores" / f"{options['subset']}-{options['protocol']}.safetensors"
-    options["device"] = find_device(options["device"])
-    shape = score_run(run, path, bar=partial(progress, quiet=quiet), **options)
-    facts = dict(zip(("videos", "snippets", "crops", "classes"), shape, strict=True))
+    with joined_processes(find_device(options.pop("device"))) as device:
+        bar = partial(progress, quiet=quiet or rank() > 0)
+        resolved = ScoreOptions(**options, device=device)
+        made = score_run(run, path, resolved, bar=bar, note=note)
+        if rank() == 0:
+            _show(path, made=made, as_json=as_json)
+
+
+def _show(path: Path, *, made: bool, as_json: bool) -> None:
+    from fusion.score_file import read_head
+
+    shape = read_head(path)["shape"]
+    counts = dict(zip(("videos", "snippets", "crops", "classes"), shape, strict=True))
     if as_json:
-        print_json({"file": str(path), **facts})
+        print_json({"file": str(path), **counts})
     else:
-        click.echo(f"{path}: {', '.join(f'{count:,} {what}' for what, count in facts.items())}")
+        text = ", ".join(f"{count:,} {what}" for what, count in counts.items())
+        click.echo(f"{path}: {text}{'' if made else '; done already'}")

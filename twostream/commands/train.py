@@ -127,7 +127,7 @@ def _run(trainer: Trainer, *, show: bool) -> None:
     except torch.OutOfMemoryError as error:
         raise click.ClickException(_memory_advice(trainer.options)) from error
     scores = trainer.folder / "scores"
-    written = trainer.write_scores()
+    written = trainer.write_scores(note=note)
     if show:
         click.echo(
             f"==> scores of the best epoch in {scores}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from twostream.data.sampling import centre_of_segments, evenly_spaced, start_and_centre_of_segments
 from twostream.transforms.boxes import Box, centre_box, corner_boxes, three_boxes, whole
@@ -68,6 +68,28 @@ class Protocol:
         """R, the views of one snippet."""
         return len(self.views(256, 340))
 
+    def card(self, *, size: int, snippet_length: int) -> dict[str, Any]:
+        """All of it as JSON values, for the files that its scores are kept in.
+
+        Args:
+            size: side that the network was trained with, pixels.
+            snippet_length: frames or flow pairs of a snippet.
+        """
+        return {
+            "text": self.text,
+            "snippets": self.num_snippets,
+            "snippet_length": snippet_length,
+            "starts": _name(self.starts),
+            "crops": self.num_crops,
+            "views": _name(self.views),
+            "scale": self.scale,
+            "side": self.side(size),
+        }
+
+    def side(self, size: int) -> int:
+        """Side of each view in pixels, for a network that was trained with `size`."""
+        return round(size * self.scale)
+
 
 PROTOCOLS = {
     protocol.name: protocol
@@ -90,6 +112,10 @@ PROTOCOLS = {
                  "the first and the middle snippet, three crops of 256: 6 views", 1 / CROP),
     )
 }  # fmt: skip
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", repr(function))
 
 
 def _crop_side(height: int, width: int) -> int:

@@ -2,83 +2,127 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from fusion.score_file import read_head
 from twostream import plugins
 from twostream.data.splits import DATASETS, read_split
-from twostream.data.stored import join_store
+from twostream.data.stored import Joined, join_store
 from twostream.errors import InputError, some_of
-from twostream.inference.protocols import PROTOCOLS
-from twostream.inference.scoring import Bar, score_videos, write_score_file
+from twostream.files import read_text
+from twostream.inference.score_files import make_score_file
+from twostream.inference.scoring import Bar
 from twostream.models import MODELS
-from twostream.training.checkpoint import load_weights, read_card
+from twostream.training.checkpoint import NetworkCard, load_weights, read_card
+from twostream.training.data import part_training_videos
 from twostream.training.precision import find_precision
 from twostream.transforms.presets import MODALITIES
 
 
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """The options of `twostream score`."""
+
+    dataset: str
+    annotations: Path
+    split: int
+    store: Path
+    allow_missing: bool
+    use_damaged: bool
+    subset: str
+    protocol: str
+    checkpoint: str
+    batch_size: int
+    threads: int
+    device: str
+    precision: str
+
+
 def score_run(
-    run: Path,
-    path: Path,
-    *,
-    dataset: str,
-    annotations: Path,
-    split: int,
-    store: Path,
-    allow_missing: bool,
-    use_damaged: bool,
-    subset: str,
-    protocol: str,
-    checkpoint: str,
-    batch_size: int,
-    threads: int,
-    device: str,
-    precision: str,
-    bar: Bar,
-) -> tuple[int, ...]:
-    """Write the score file `path` with the network in `run`; return its shape (V, S, R, classes).
+    run: Path, path: Path, options: ScoreOptions, *, bar: Bar, note: Callable[[str], None]
+) -> bool:
+    """Write the score file `path` with the network in `run`; False if that was done already.
+
+    The same again goes on where it was stopped.
 
     Raises:
         InputError: the network knows other classes, or saw flow of other settings.
     """
-    card = read_card(run / checkpoint)
-    lists = read_split(plugins.load(dataset, DATASETS), annotations, split=split)
+    card = read_card(run / options.checkpoint)
+    joined = _find_videos(run, card, options)
+    network = plugins.load(card.model, MODELS)(
+        modality=MODALITIES[card.stream], num_classes=len(card.class_names)
+    )
+    load_weights(run / options.checkpoint, network)
+    device = torch.device(options.device)
+    return make_score_file(
+        path,
+        network.to(device, memory_format=torch.channels_last),
+        joined,
+        card=card,
+        checkpoint=run / options.checkpoint,
+        facts={
+            "dataset": options.dataset,
+            "split": options.split,
+            "subset": options.subset,
+            "protocol": options.protocol,
+        },
+        snippets_at_once=options.batch_size,
+        threads=options.threads,
+        device=device,
+        precision=find_precision(options.precision, device),
+        bar=bar,
+        note=note,
+    )
+
+
+def _find_videos(run: Path, card: NetworkCard, options: ScoreOptions) -> Joined:
+    lists = read_split(
+        plugins.load(options.dataset, DATASETS), options.annotations, split=options.split
+    )
     if lists.class_names != card.class_names:
         unlike = sorted(set(lists.class_names) ^ set(card.class_names))
         raise InputError(
-            f"{run} was trained on {len(card.class_names)} classes, {dataset} split {split} has "
-            f"{len(lists.class_names)}; they differ in {some_of(unlike) or 'their order'}"
+            f"{run} was trained on {len(card.class_names)} classes, {options.dataset} split "
+            f"{options.split} has {len(lists.class_names)}; they differ in "
+            f"{some_of(unlike) or 'their order'}"
         )
-    modality = MODALITIES[card.stream]
     joined = join_store(
-        lists.subset(subset),
-        store,
-        modality=modality,
-        allow_missing=allow_missing,
-        use_damaged=use_damaged,
+        lists.subset("test" if options.subset == "test" else "train"),
+        options.store,
+        modality=MODALITIES[card.stream],
+        allow_missing=options.allow_missing,
+        use_damaged=options.use_damaged,
     )
     if card.flow and card.flow != joined.flow:
         raise InputError(
-            f"{run} was trained on flow of {card.flow}, {store} holds {joined.flow}; "
+            f"{run} was trained on flow of {card.flow}, {options.store} holds {joined.flow}; "
             "extract it as it was in training"
         )
-    network = plugins.load(card.model, MODELS)(modality=modality, num_classes=len(card.class_names))
-    load_weights(run / checkpoint, network)
-    scores = score_videos(
-        network.to(device, memory_format=torch.channels_last),
-        joined.videos,
-        modality=modality,
-        protocol=plugins.load(protocol, PROTOCOLS),
-        size=card.input_size,
-        snippets_at_once=batch_size,
-        threads=threads,
-        device=torch.device(device),
-        precision=find_precision(precision, torch.device(device)),
-        bar=bar,
-    )
-    facts = {"dataset": dataset, "split": split, "subset": subset, "protocol": protocol}
-    write_score_file(
-        path, scores, joined=joined, card=card, checkpoint=run / checkpoint, facts=facts
-    )
-    return scores.shape
+    return _held_out(run, joined, options) if options.subset == "val" else joined
+
+
+def _held_out(run: Path, train: Joined, options: ScoreOptions) -> Joined:
+    """Those training videos that the run has not learnt from, as it drew them."""
+    config = tomllib.loads(read_text(run / "config.toml"))
+    if config["select"] != "val":
+        raise InputError(f"{run} selected its epoch on the test videos and held none out: no `val`")
+    if (config["dataset"], config["split"]) != (options.dataset, options.split):
+        raise InputError(
+            f"{run} held out videos of {config['dataset']} split {config['split']}, not of "
+            f"{options.dataset} split {options.split}; give --dataset and --split as in training"
+        )
+    _, held = part_training_videos(train, split=options.split, fraction=config["val-fraction"])
+    known = run / "scores" / "val.safetensors"
+    names = [video.record.name for video in held.videos]
+    if known.exists() and names != read_head(known)["names"]:
+        raise InputError(
+            f"the store or the lists have changed since training: {run} held out other videos than "
+            f"would be drawn now; {known} names them. Bring back the old ones"
+        )
+    return held

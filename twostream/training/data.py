@@ -63,10 +63,18 @@ def gather(options: TrainOptions) -> RunData:
         )
     if options.select == "test":
         return RunData(split.class_names, train, val=test, test=test)
+    kept, held = part_training_videos(train, split=options.split, fraction=options.val_fraction)
+    return RunData(split.class_names, kept, val=held, test=test)
+
+
+def part_training_videos(train: Joined, *, split: int, fraction: float) -> tuple[Joined, Joined]:
+    """Part the training videos at hand in those to learn from and those held out.
+
+    Whole groups at a time; the draw depends on the number of the split alone.
+    """
     records = [video.record for video in train.videos]
-    rng = np.random.default_rng(options.split)
-    kept, held = hold_out(records, fraction=options.val_fraction, rng=rng)
-    return RunData(split.class_names, _only(train, kept), _only(train, held), test)
+    kept, held = hold_out(records, fraction=fraction, rng=np.random.default_rng(split))
+    return _only(train, kept), _only(train, held)
 
 
 def _only(joined: Joined, records: Sequence[VideoRecord]) -> Joined:

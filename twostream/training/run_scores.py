@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fusion.score_file import read_scores
 from twostream import plugins
 from twostream.data.stored import Joined
-from twostream.files import sha256_file
 from twostream.inference.protocols import PROTOCOLS
-from twostream.inference.scoring import Bar, score_videos, write_score_file
-from twostream.training.checkpoint import WEIGHTS, load_weights, read_card
+from twostream.inference.score_files import make_score_file
+from twostream.inference.scoring import Bar, score_videos
+from twostream.training.checkpoint import load_weights, read_card
 from twostream.training.data import RunData
 from twostream.training.run_folder import TrainOptions
 from twostream.transforms.presets import MODALITIES
@@ -37,45 +38,45 @@ def score_joined(
     )
 
 
-def write_run_scores(options: TrainOptions, network: nn.Module, data: RunData, *, bar: Bar) -> bool:
+def write_run_scores(
+    options: TrainOptions,
+    network: nn.Module,
+    data: RunData,
+    *,
+    bar: Bar,
+    note: Callable[[str], None],
+) -> bool:
     """Score the best epoch's selection and test videos; False if that was done already.
 
     Args:
         network: of the run; the weights of its best epoch are loaded into it.
+        note: is told about parts of score files that an earlier try has left.
     """
-    load_weights(options.folder / "best", network)
+    best = options.folder / "best"
+    load_weights(best, network)
     subsets = {"val": data.val, "test": data.test}
     if options.select == "test":
         del subsets["val"]
-    todo = [subset for subset in subsets if not _is_done(options, subset)]
-    for subset in todo:
-        _write(options, network, subsets[subset], subset=subset, bar=bar)
-    return bool(todo)
-
-
-def _is_done(options: TrainOptions, subset: str) -> bool:
-    path = options.folder / "scores" / f"{subset}.safetensors"
-    if not path.exists():
-        return False
-    about = read_scores(path).about
-    wanted = (sha256_file(options.folder / "best" / WEIGHTS), options.protocol)
-    return (about["checkpoint"], about["protocol"]) == wanted
-
-
-def _write(
-    options: TrainOptions, network: nn.Module, joined: Joined, *, subset: str, bar: Bar
-) -> None:
-    best = options.folder / "best"
-    write_score_file(
-        options.folder / "scores" / f"{subset}.safetensors",
-        score_joined(options, network, joined, protocol=options.protocol, bar=bar),
-        joined=joined,
-        card=read_card(best),
-        checkpoint=best,
-        facts={
-            "dataset": options.dataset,
-            "split": options.split,
-            "subset": subset,
-            "protocol": options.protocol,
-        },
-    )
+    made = [
+        make_score_file(
+            options.folder / "scores" / f"{subset}.safetensors",
+            network,
+            joined,
+            card=read_card(best),
+            checkpoint=best,
+            facts={
+                "dataset": options.dataset,
+                "split": options.split,
+                "subset": subset,
+                "protocol": options.protocol,
+            },
+            snippets_at_once=options.batch_size * options.num_segments,
+            threads=options.threads,
+            device=torch.device(options.device),
+            precision=options.precision,
+            bar=bar,
+            note=note,
+        )
+        for subset, joined in subsets.items()
+    ]
+    return any(made)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -77,9 +77,10 @@ class Trainer:
             self._save_epoch(epoch)
             yield from rows
 
-    def write_scores(self) -> bool:
+    def write_scores(self, *, note: Callable[[str], None]) -> bool:
         """Score the best network's selection and test videos; False if that was done already."""
-        return write_run_scores(self.options, self.learner.network, self.data, bar=self.bar)
+        network = self.learner.network
+        return write_run_scores(self.options, network, self.data, bar=self.bar, note=note)
 
     def _train(self, epoch: int) -> EpochStats:
         train = self.data.train

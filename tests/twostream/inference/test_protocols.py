@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from twostream.data.sampling import num_positions
+from twostream.data.sampling import num_positions, snippet_indices
 from twostream.inference.protocols import PROTOCOLS, View
 from twostream.transforms.boxes import Box
 
@@ -56,11 +56,16 @@ def plain(*boxes: Box) -> list[View]:
 
 CENTRE = {
     (240, 320): plain(Box(15, 55, 210, 210)),
+    (256, 340): plain(Box(16, 58, 224, 224)),
     (121, 161): plain(Box(7, 27, 106, 106)),
     (1, 1): plain(Box(0, 0, 1, 1)),
 }
-CORNERS = [(0, 0), (0, 110), (30, 0), (30, 110), (15, 55)]
+CORNERS = {
+    (240, 320): [(0, 0), (0, 110), (30, 0), (30, 110), (15, 55)],
+    (256, 340): [(0, 0), (0, 116), (32, 0), (32, 116), (16, 58)],
+}
 THREE = {
+    (256, 340): plain(Box(0, 0, 256, 256), Box(0, 42, 256, 256), Box(0, 84, 256, 256)),
     (240, 320): plain(Box(0, 0, 240, 240), Box(0, 40, 240, 240), Box(0, 80, 240, 240)),
     (320, 240): plain(Box(0, 0, 240, 240), Box(40, 0, 240, 240), Box(80, 0, 240, 240)),
 }
@@ -69,7 +74,12 @@ VIEWS = {
     "segments3": CENTRE,
     "segments25": CENTRE,
     "tsn25x10": {
-        (240, 320): [View(Box(*c, 210, 210), flip) for flip in (False, True) for c in CORNERS]
+        size: [
+            View(Box(*corner, side, side), flip)
+            for flip in (False, True)
+            for corner in CORNERS[size]
+        ]
+        for size, side in (((240, 320), 210), ((256, 340), 224))
     },
     "efficient": CENTRE,
     "accurate": THREE,
@@ -86,4 +96,33 @@ def test_exact_views(name: str) -> None:
     for size, expected in VIEWS[name].items():
         assert protocol.views(*size) == expected
     assert protocol.num_snippets * protocol.num_crops == NUM_VIEWS[name]
-    assert round(224 * protocol.scale) == (256 if "crops of 256" in protocol.text else 224)
+    assert protocol.side(224) == (256 if "crops of 256" in protocol.text else 224)
+
+
+# Flow pairs of each snippet, for videos of 12 and of 6 frames: 11 pairs, and 5, of which the last
+# repeats.
+STACKS = {
+    "segments3": ([0, 1, 1], [0, 0, 0]),
+    "efficient": ([1], [0]),
+    "twice3": ([0, 1], [0, 0]),
+}
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_exact_flow_pairs_of_short_videos(name: str) -> None:
+    for length, starts in zip((11, 5), STACKS[name], strict=True):
+        positions = num_positions(length, snippet_length=10)
+        taken = PROTOCOLS[name].starts(positions, PROTOCOLS[name].num_snippets)
+        stacks = {0: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 1: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}
+        if length == 5:
+            stacks = {0: [0, 1, 2, 3, 4, 4, 4, 4, 4, 4]}
+        expected = [stacks[start] for start in starts]
+        assert snippet_indices(taken, snippet_length=10, length=length) == expected
+
+
+def test_the_card_says_all_of_a_protocol() -> None:
+    assert PROTOCOLS["tsn25x10"].card(size=224, snippet_length=10) == {
+        "text": "the centre of each of 25 segments, ten crops: 250 views",
+        "snippets": 25, "snippet_length": 10, "starts": "centre_of_segments",
+        "crops": 10, "views": "ten_crop", "scale": 1.0, "side": 224,
+    }  # fmt: skip

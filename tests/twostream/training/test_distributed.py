@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from twostream.errors import InputError
+from twostream.training.distributed import (
+    decided_by_first,
+    joined_processes,
+    num_ranks,
+    rank,
+    wait_for_all,
+)
+
+TorchRun = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_without_torchrun_there_is_one_process() -> None:
+    with joined_processes("mps") as device:
+        assert (device, rank(), num_ranks()) == ("mps", 0, 1)
+        wait_for_all()
+        assert decided_by_first(lambda: "here") == "here"
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("cuda:1", "--device cuda:1 is one device, but torchrun started 2 processes"),
+        ("mps", "--device mps is one device"),
+        ("cuda", r"more processes than this machine has GPUs \(1\); give --nproc-per-node 1"),
+    ],
+)
+def test_a_device_that_cannot_be_shared(
+    monkeypatch: pytest.MonkeyPatch, device: str, message: str
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(InputError, match=message), joined_processes(device):
+        pass
+
+
+def test_two_processes_agree(torchrun: TorchRun) -> None:
+    done = torchrun("""
+import sys
+from twostream.training.distributed import *
+with joined_processes("cpu") as device:
+    me = rank()
+    answer = decided_by_first(lambda: {"decided by": me})
+    wait_for_all()
+    sys.stdout.write(f"{device} {me} of {num_ranks()}: {answer}\\n")
+""")
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == [
+        "cpu 0 of 2: {'decided by': 0}",
+        "cpu 1 of 2: {'decided by': 0}",
+    ]
+
+
+def test_a_lost_process_is_told_in_one_line(torchrun: TorchRun) -> None:
+    """Rank 0 is deaf to the signal of torchrun, so that it meets the closed connection."""
+    done = torchrun("""
+import os, signal, sys
+from twostream.training.distributed import *
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+try:
+    with joined_processes("cpu"):
+        if rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        wait_for_all()
+except ConnectionError as error:
+    sys.stdout.write(str(error))
+""")
+    assert done.returncode == 1
+    assert done.stdout == "another process of this run has ended; the same command again goes on"

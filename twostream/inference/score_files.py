@@ -1,0 +1,118 @@
+"""Score files: the logits of videos, and all that one must know to use them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from fusion.score_file import ScoreTable
+from twostream import plugins
+from twostream.data.stored import Joined
+from twostream.files import sha256_file
+from twostream.inference.protocols import PROTOCOLS, Protocol
+from twostream.inference.score_parts import is_scored, score_in_parts
+from twostream.inference.scoring import Bar, score_batches, video_batches
+from twostream.training.checkpoint import WEIGHTS, NetworkCard
+from twostream.training.distributed import decided_by_first
+from twostream.transforms.presets import MODALITIES
+from twostream.versions import library_version, tool_version
+
+
+def make_score_file(
+    path: Path,
+    network: nn.Module,
+    joined: Joined,
+    *,
+    card: NetworkCard,
+    checkpoint: Path,
+    facts: dict[str, Any],
+    snippets_at_once: int,
+    threads: int,
+    device: torch.device,
+    precision: str,
+    bar: Bar,
+    note: Callable[[str], None],
+) -> bool:
+    """Score `joined.videos` part by part, with all processes, into the score file `path`.
+
+    Args:
+        card, checkpoint, facts: as in `about_scores`.
+        note: is told about parts that an earlier try has left.
+
+    Returns:
+        Whether it had to be made; False where it is there already.
+    """
+    protocol: Protocol = plugins.load(facts["protocol"], PROTOCOLS)
+    about = about_scores(
+        joined, card=card, checkpoint=checkpoint, facts={**facts, "precision": precision}
+    )
+    whole = _without_scores(joined, card=card, about=about)
+    if decided_by_first(lambda: is_scored(path, whole)):
+        return False
+    score = partial(
+        score_batches,
+        network,
+        joined.videos,
+        modality=MODALITIES[card.stream],
+        protocol=protocol,
+        size=card.input_size,
+        snippets_at_once=snippets_at_once,
+        threads=threads,
+        device=device,
+        precision=precision,
+        bar=bar,
+    )
+    batches = video_batches(len(joined.videos), protocol, snippets_at_once=snippets_at_once)
+    score_in_parts(
+        path,
+        whole,
+        batches,
+        views=protocol.num_snippets * protocol.num_crops,
+        snippets_at_once=snippets_at_once,
+        score=score,
+        note=note,
+    )
+    return True
+
+
+def about_scores(
+    joined: Joined, *, card: NetworkCard, checkpoint: Path, facts: dict[str, Any]
+) -> dict[str, Any]:
+    """All that a score file says of how its scores came about.
+
+    Args:
+        checkpoint: folder of the weights that made them.
+        facts: data set, split, subset, protocol (as on the command line), ....
+    """
+    protocol: Protocol = plugins.load(facts["protocol"], PROTOCOLS)
+    snippet_length = MODALITIES[card.stream].snippet_length
+    return {
+        "stream": card.stream,
+        "model": card.model,
+        **facts,
+        "protocol_card": protocol.card(size=card.input_size, snippet_length=snippet_length),
+        "listed": len(joined.videos) + len(joined.missing),
+        "missing": len(joined.missing),
+        "checkpoint": sha256_file(checkpoint / WEIGHTS),
+        "epoch": card.epoch,
+        "selected_on": card.selected_on,
+        "flow": card.flow,
+        "versions": {"twostream": tool_version(), "torch": library_version("torch")},
+    }
+
+
+def _without_scores(joined: Joined, *, card: NetworkCard, about: dict[str, Any]) -> ScoreTable:
+    return ScoreTable(
+        names=tuple(video.record.name for video in joined.videos),
+        class_names=card.class_names,
+        scores=np.empty((0, 0, 0, len(card.class_names)), dtype=np.float32),
+        labels=np.array([video.record.label for video in joined.videos], dtype=np.int64),
+        kind="logits",
+        about=about,
+    )
