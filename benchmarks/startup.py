@@ -15,7 +15,7 @@ from statistics import median
 
 from fusion.formats.two_stream_pickle import read_two_stream_pickle
 from fusion.imports import import_scores
-from fusion.score_file import UNKNOWN, write_scores
+from fusion.score_file import write_scores
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_SCORES = ROOT.parent / "shared" / "data" / "scores-resnet101-ucf101"
@@ -56,14 +56,7 @@ def write_real_scores(folder: Path) -> list[str]:
     files = []
     for stream in ("spatial", "motion"):
         foreign = read_two_stream_pickle(REAL_SCORES / f"{stream}_video_preds.pickle")
-        names = foreign.names or ()
-        table = import_scores(
-            foreign,
-            names=names,
-            labels=[UNKNOWN] * len(names),
-            about={"stream": stream},
-            summed_over=19,
-        )
+        table = import_scores(foreign, about={"stream": stream}, summed_over=19)
         write_scores(folder / f"{stream}.safetensors", table)
         files.append(str(folder / f"{stream}.safetensors"))
     return files

@@ -2,179 +2,112 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from fusion.class_order import columns_by_labels, columns_by_name
 from fusion.formats.foreign_scores import ForeignScores
+from fusion.name_matching import match_names
 from fusion.score_file import UNKNOWN, ScoreTable, check_table
 from twostream.errors import InputError, some_of
-from twostream.files import read_text
 
-_SUFFIX = re.compile(r"\.(avi|mp4|mkv|webm|mov|mpe?g|m4v|wmv|flv)$", re.IGNORECASE)
-_ROW = re.compile(r"(.+?)(?:\s+(\d+))?(?:\s+(\d+))?")
+
+@dataclass(frozen=True)
+class VideoList:
+    """A data set's list: video names, their labels from 0, and the class names of the labels."""
+
+    names: Sequence[str]
+    labels: Sequence[int]
+    class_names: Sequence[str] = ()
 
 
 def import_scores(
     foreign: ForeignScores,
     *,
-    names: Sequence[str],
-    labels: Sequence[int],
-    class_names: Sequence[str] = (),
     about: dict[str, Any],
+    listed: VideoList | None = None,
     summed_over: int | None = None,
 ) -> ScoreTable:
-    """Give scores that carry names the spelling, order and labels of a data set's list.
+    """Make a table of scores whose rows have names; bring it to a list if there is one.
 
-    Names match without case, folder, video suffix and a leading `v_` (with their folders where
-    they are the same as in the list). Without `class_names` the classes are "0", "1", ...;
-    `summed_over` says how many logits each score is the sum of.
+    With `listed`, videos, their spelling, order and labels are those of the list (names match as
+    `match_names` says), and so is the order of the classes: by the class names that the file gives,
+    else by its labels, where these number the classes in another way throughout. Without class
+    names the classes are "0", "1", ...; `summed_over`: how many logits each score is the sum of.
 
     Raises:
-        InputError: no names in the file, or not the same videos as the list.
+        InputError: no names in the file, not the same videos or classes as the list, labels that
+            contradict it, or a table that is not sound.
     """
     if foreign.names is None:
         raise InputError(
             f"{foreign.path}: holds no video names; say in which order its rows stand "
             "(--order LIST)"
         )
-    rows = _match(foreign.names, names, path=foreign.path)
-    return _table(
-        foreign,
-        names=names,
-        scores=foreign.scores[rows],
-        labels=labels,
-        class_names=class_names,
-        about=about,
-        summed_over=summed_over,
-    )
-
-
-def import_ordered(
-    foreign: ForeignScores,
-    *,
-    order: Sequence[tuple[str, int | None]],
-    about: dict[str, Any],
-    class_names: Sequence[str] = (),
-    summed_over: int | None = None,
-) -> ScoreTable:
-    """Give scores without names those of `order`: name and label (or None) of each row.
-
-    Raises:
-        InputError: names in the file, another number of rows, or labels that contradict each other.
-    """
-    if foreign.names is not None:
-        raise InputError(f"{foreign.path}: holds video names; --order is for files without")
-    if len(order) != len(foreign.scores):
-        raise InputError(
-            f"{foreign.path}: {len(foreign.scores)} rows, but the order lists "
-            f"{len(order)}; is it the list of another split?"
-        )
-    labels = [UNKNOWN if label is None else label for _, label in order]
-    if foreign.labels is not None:
-        _check_labels(foreign, order)
-        labels = foreign.labels.tolist()
-    return _table(
-        foreign,
-        names=[name for name, _ in order],
-        scores=foreign.scores,
-        labels=labels,
-        class_names=class_names,
-        about=about,
-        summed_over=summed_over,
-    )
-
-
-def read_order(path: Path, *, sort: bool = False) -> list[tuple[str, int | None]]:
-    """Read a list of rows: video name (without its suffix), and the label from 0 if there is one.
-
-    The columns are name, number of frames, label. `sort` orders the rows by the bytes of the first
-    column, as tools do that sort their lists before scoring.
-
-    Raises:
-        InputError: no rows.
-    """
-    rows = [_ROW.fullmatch(line.strip()) for line in read_text(path).splitlines()]
-    columns = [row.groups() for row in rows if row]
-    if not columns:
-        raise InputError(f"{path}: lists no videos; expected lines of: name [frames [label]]")
-    if sort:
-        columns.sort(key=lambda row: row[0].encode())
-    return [(_SUFFIX.sub("", name), int(label) if label else None) for name, _, label in columns]
-
-
-def _match(theirs: Sequence[str], listed: Sequence[str], *, path: Path) -> list[int]:
-    """The row of each listed name among their names."""
-    exact = set(theirs) == set(listed)
-    rows = _by_key(theirs, exact=exact, what=f"{path}: videos")
-    wanted = _by_key(listed, exact=exact, what="listed videos")
-    missing = [listed[index] for key, index in wanted.items() if key not in rows]
-    extra = [theirs[index] for key, index in rows.items() if key not in wanted]
-    if missing or extra:
-        faults = [
-            f"{len(videos)} {fault} ({some_of(videos)})"
-            for fault, videos in (("missing", missing), ("not listed", extra))
-            if videos
-        ]
-        raise InputError(
-            f"{path}: not the {len(listed)} videos of the list: {'; '.join(faults)}; "
-            "check --dataset, --split and --subset"
-        )
-    return [rows[key] for key in wanted]
-
-
-def _by_key(names: Iterable[str], *, exact: bool, what: str) -> dict[str, int]:
-    index: dict[str, int] = {}
-    for row, name in enumerate(names):
-        key = name if exact else _key(name)
-        if key in index:
-            raise InputError(f"{what} cannot be told apart by file name: {name!r} comes twice")
-        index[key] = row
-    return index
-
-
-def _key(name: str) -> str:
-    return _SUFFIX.sub("", PurePosixPath(name).name).casefold().removeprefix("v_")
-
-
-def _check_labels(foreign: ForeignScores, order: Sequence[tuple[str, int | None]]) -> None:
-    assert foreign.labels is not None
-    wrong = [
-        f"{name} ({label}, in the file {own})"
-        for (name, label), own in zip(order, foreign.labels.tolist(), strict=True)
-        if label not in (None, own)
-    ]
-    if wrong:
-        raise InputError(
-            f"{foreign.path}: {len(wrong)} labels contradict the order list: "
-            f"{some_of(wrong)}; another list, or try --sort-order"
-        )
-
-
-def _table(
-    foreign: ForeignScores,
-    *,
-    names: Sequence[str],
-    scores: np.ndarray,
-    labels: Sequence[int],
-    class_names: Sequence[str],
-    about: dict[str, Any],
-    summed_over: int | None,
-) -> ScoreTable:
-    classes = class_names or [str(label) for label in range(scores.shape[-1])]
+    if listed is not None:
+        foreign, facts = _as_listed(foreign, listed)
+        about = about | facts
+    classes = foreign.class_names or [str(label) for label in range(foreign.scores.shape[-1])]
+    unknown = np.full(len(foreign.scores), UNKNOWN, np.int64)
+    assert foreign.names is not None
     table = ScoreTable(
-        names=tuple(names),
+        names=tuple(foreign.names),
         class_names=tuple(classes),
-        scores=scores,
-        labels=np.array(labels, dtype=np.int64),
-        kind="logit_sum" if summed_over else _kind(scores),
+        scores=foreign.scores,
+        labels=unknown if foreign.labels is None else foreign.labels,
+        kind="logit_sum" if summed_over else _kind(foreign.scores),
         about=about | ({"summed_over": summed_over} if summed_over else {}),
     )
     check_table(table, where=str(foreign.path))
     return table
+
+
+def _as_listed(foreign: ForeignScores, listed: VideoList) -> tuple[ForeignScores, dict[str, Any]]:
+    """The scores in the order of the list; and what had to be done for it."""
+    assert foreign.names is not None
+    rows = match_names(foreign.names, listed.names, path=foreign.path)
+    scores, labels = foreign.scores[rows], np.array(listed.labels, np.int64)
+    own = None if foreign.labels is None else foreign.labels[rows]
+    columns = None
+    if foreign.class_names is not None and listed.class_names:
+        columns = columns_by_name(foreign.class_names, listed.class_names, path=foreign.path)
+        own = None if own is None else _renumbered(own, columns)
+    elif own is not None:
+        columns = columns_by_labels(own, labels, classes=scores.shape[-1])
+        own = own if columns is None else _renumbered(own, columns)
+    if own is not None:
+        _check_labels(own, labels, listed, foreign)
+    facts = {}
+    if columns is not None and columns != list(range(len(columns))):
+        scores = scores[..., columns]
+        facts["class_order"] = "brought into that of the list"
+    names = tuple(listed.names)
+    class_names = tuple(listed.class_names) or None
+    return replace(
+        foreign, names=names, scores=scores, labels=labels, class_names=class_names
+    ), facts
+
+
+def _renumbered(labels: np.ndarray, columns: Sequence[int]) -> np.ndarray:
+    """Labels in the new order of classes; -1 picks the last entry, which stays -1."""
+    return np.append(np.argsort(columns), UNKNOWN)[labels]
+
+
+def _check_labels(
+    own: np.ndarray, labels: np.ndarray, listed: VideoList, foreign: ForeignScores
+) -> None:
+    wrong = [
+        f"{listed.names[row]} ({labels[row]}, in the file {own[row]})"
+        for row in np.flatnonzero((own != labels) & (own != UNKNOWN)).tolist()
+    ]
+    if wrong:
+        raise InputError(
+            f"{foreign.path}: {len(wrong)} labels contradict the list: {some_of(wrong)}; check "
+            "--dataset, --split and --subset"
+        )
 
 
 def _kind(scores: np.ndarray) -> str:

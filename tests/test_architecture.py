@@ -93,7 +93,8 @@ def test_no_file_name_that_says_nothing() -> None:
     "arguments",
     [[], ["--help"], ["init"], ["extract-flow"], ["check-flow"], ["show-flow"],
      ["convert-flow"], ["train"], ["score"], ["fuse"], ["scores"],
-     ["scores", "show"], ["scores", "import"], ["demo"], ["doctor"]],
+     ["scores", "show"], ["scores", "check"], ["scores", "import"], ["scores", "export"],
+     ["demo"], ["doctor"]],
     ids=" ".join,
 )  # fmt: skip
 def test_help_is_light(arguments: list[str]) -> None:

@@ -24,13 +24,15 @@ COMMANDS = {
     "fuse": "fusion.cli:fuse",
     "scores": {
         "show": "fusion.cli:show",
+        "check": "fusion.exchange_cli:check",
         "import": "twostream.commands.import_scores:import_scores",
+        "export": "fusion.exchange_cli:export",
     },
     "demo": "twostream.commands.demo:demo",
     "doctor": "twostream.commands.doctor:doctor",
 }
 WITHOUT_PROJECT = ("init", "demo", "doctor")
-GROUP_HELP = {"scores": "Look into score files, and bring in those of other tools."}
+GROUP_HELP = {"scores": "Look into score files, check them, and exchange them with other tools."}
 
 
 class Stop(click.ClickException):

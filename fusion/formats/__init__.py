@@ -5,6 +5,7 @@ The command line reads the names below for its help, so numpy and the readers co
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,20 +13,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fusion.formats.foreign_scores import ForeignScores
 
-
-def _two_stream_pickle(path: Path) -> ForeignScores:
-    from fusion.formats.two_stream_pickle import read_two_stream_pickle
-
-    return read_two_stream_pickle(path)
+Reader = Callable[[Path], "ForeignScores"]
 
 
-def _tsn_npz(path: Path) -> ForeignScores:
-    from fusion.formats.tsn_npz import read_tsn_npz
+def _late(module: str, function: str) -> Reader:
+    def read(path: Path) -> ForeignScores:
+        reader: Reader = getattr(importlib.import_module(f"fusion.formats.{module}"), function)
+        return reader(path)
 
-    return read_tsn_npz(path)
+    return read
 
 
-SCORE_FORMATS: dict[str, Callable[[Path], ForeignScores]] = {
-    "two-stream-pickle": _two_stream_pickle,
-    "tsn-npz": _tsn_npz,
+SCORE_FORMATS: dict[str, Reader] = {
+    "two-stream-pickle": _late("two_stream_pickle", "read_two_stream_pickle"),
+    "counted-pickle": _late("two_stream_pickle", "read_counted_pickle"),
+    "tsn-npz": _late("tsn_npz", "read_tsn_npz"),
+    "npy": _late("plain_npy", "read_npy_scores"),
+    "mmaction2": _late("mmaction2_pickle", "read_mmaction2_pickle"),
+    "slowfast": _late("slowfast_pickle", "read_slowfast_pickle"),
+    "gluoncv": _late("gluoncv_text", "read_gluoncv_text"),
+    "mat": _late("decision_values", "read_decision_values"),
+    "csv": _late("score_csv", "read_score_csv"),
+    "npz": _late("tsn_npz", "read_tsn_npz"),
 }

@@ -12,9 +12,10 @@ import math
 import pickle
 import pickletools
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -37,17 +38,17 @@ _MALFORMED = (
 )
 
 
-def load(data: bytes, *, path: Path) -> Any:
+def load(data: bytes, *, path: Path, stand_ins: Mapping[str, Any] | None = None) -> Any:
     """Build what the pickle `data` from `path` holds: dict, list, tuple, str, numbers, arrays.
 
-    Arrays come as `PickledArray`, which `np.asarray` takes.
+    Arrays come as `PickledArray`, which `np.asarray` takes. `stand_ins` take the place of further
+    names, `module.name`; those that the pickle calls must be `Maker`s.
 
     Raises:
         InputError: the pickle wants anything else (named, and not run), or is malformed.
     """
     try:
-        _check_memo(data)
-        return _Unpickler(data, path).load()
+        return RestrictedUnpickler(io.BytesIO(data), path, stand_ins or {}).load()
     except InputError:
         raise
     except _MALFORMED as error:
@@ -68,24 +69,37 @@ class PickledArray:
         return self.array if dtype is None else self.array.astype(dtype)
 
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, data: bytes, path: Path) -> None:
-        super().__init__(io.BytesIO(data), encoding="latin1")
+class RestrictedUnpickler(pickle.Unpickler):
+    """Reads one pickle after the other from a stream; see `load`."""
+
+    def __init__(self, stream: IO[bytes], path: Path, stand_ins: Mapping[str, Any]) -> None:
+        super().__init__(stream, encoding="latin1")
+        self.stream = stream
         self.path = path
+        self.stand_ins = _STAND_INS | dict(stand_ins)
+
+    def load(self) -> Any:
+        """Build what the next pickle of the stream holds; leave the stream behind it."""
+        start = self.stream.tell()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes in texts, where one is damaged
+            _check_memo(self.stream, start)
+        self.stream.seek(start)
+        return super().load()
 
     def find_class(self, module: str, name: str) -> Any:
-        """Give the stand-in of a numpy name; refuse every other name."""
+        """Give the stand-in of a known name; refuse every other name."""
         wanted = f"{module}.{name}".replace("numpy._core.", "numpy.core.")
-        if wanted not in _STAND_INS:
+        if wanted not in self.stand_ins:
             raise InputError(
                 f"{self.path}: the pickle asks for {module}.{name}; a score file needs "
                 "no such thing, it was refused and not run"
             )
-        return _STAND_INS[wanted]
+        return self.stand_ins[wanted]
 
 
-class _Maker:
-    """Stands for a function of numpy: the pickle can have it called, but cannot alter it."""
+class Maker:
+    """Stands for a function: the pickle can have it called, but cannot alter it."""
 
     __slots__ = ("make",)
 
@@ -93,6 +107,7 @@ class _Maker:
         self.make = make
 
     def __call__(self, *arguments: Any) -> Any:
+        """Make what the pickle asked for."""
         return self.make(*arguments)
 
     def __setstate__(self, state: object) -> None:
@@ -150,17 +165,22 @@ def _encode(text: str, encoding: str) -> bytes:
 
 
 _STAND_INS = {
-    "numpy.dtype": _Maker(_Dtype),
+    "numpy.dtype": Maker(_Dtype),
     "numpy.ndarray": "numpy.ndarray",  # only ever an argument
-    "numpy.core.multiarray._reconstruct": _Maker(PickledArray),
-    "numpy.core.multiarray.scalar": _Maker(_scalar),
-    "numpy.core.numeric._frombuffer": _Maker(_from_buffer),
-    "_codecs.encode": _Maker(_encode),
+    "numpy.core.multiarray._reconstruct": Maker(PickledArray),
+    "numpy.core.multiarray.scalar": Maker(_scalar),
+    "numpy.core.numeric._frombuffer": Maker(_from_buffer),
+    "_codecs.encode": Maker(_encode),
 }
 
 
-def _check_memo(data: bytes) -> None:
+def _check_memo(stream: IO[bytes], start: int) -> None:
     """Refuse memo numbers that no pickle of this length needs: each one takes memory at once."""
-    for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name in _MEMO_WRITERS and int(argument or 0) > len(data):
-            raise pickle.UnpicklingError(f"memo number {argument} in {len(data)} bytes")
+    numbers = [
+        int(argument or 0)
+        for opcode, argument, _ in pickletools.genops(stream)
+        if opcode.name in _MEMO_WRITERS
+    ]
+    length = stream.tell() - start
+    if max(numbers, default=0) > length:
+        raise pickle.UnpicklingError(f"memo number {max(numbers)} in {length} bytes")

@@ -1,117 +1,68 @@
-"""Score files of Temporal Segment Networks (`--save_scores`): .npz with `scores` and `labels`."""
+"""Score files in .npz: those of Temporal Segment Networks (`--save_scores`), and our own export."""
 
 from __future__ import annotations
 
-import math
-import zipfile
-import zlib
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
-from fusion.formats.foreign_scores import ForeignScores, four_axes, stack_videos
-from fusion.formats.restricted_pickle import load
+from fusion.formats.foreign_scores import (
+    ForeignScores,
+    check_numbers,
+    four_axes,
+    integer_labels,
+    stack_videos,
+)
+from fusion.formats.npz_members import Member, read_members
 from twostream.errors import InputError
 
-LARGEST_MEMBER = 2 * 2**30
-# A small member may shrink a lot (sorted labels do); a large one that does is a zip bomb.
-SMALL_MEMBER, HIGHEST_RATIO = 64 * 2**20, 200
-MOST_CLASSES = 2**31
-_HEADER_READERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
+_ARRAYS = ("scores", "labels", "names", "class_names")
 
 
 def read_tsn_npz(path: Path) -> ForeignScores:
     """Read `scores`: (V, C), (V, S, C), (V, S, R, C) numbers, or object rows [scores, label].
 
-    Scores of a row are (S, R, classes), raw outputs. `labels`, from 0, may stand beside them.
+    Scores of a row are (S, R, classes), raw outputs. `labels` from 0, `names` and `class_names` may
+    stand beside them.
 
     Raises:
         InputError: not such a file, labels that contradict each other, or pickled objects other
             than data.
     """
-    members = _read_members(path)
+    members = read_members(path, _ARRAYS)
     if "scores" not in members:
-        raise InputError(f"{path}: no array `scores`; it holds {', '.join(members) or 'nothing'}")
-    rows = members["scores"]
-    if rows.dtype.kind != "O":
-        _check_numbers(rows, path)
-        return ForeignScores(path, None, four_axes(rows.astype(np.float32)), _labels(members, path))
+        raise InputError(f"{path}: no array `scores`, which the .npz of a score file has")
+    rows, size = members["scores"]
+    beside = _labels(members, path)
+    labels = beside
+    if rows.dtype.kind == "O":
+        scores, labels = _object_rows(rows, size, path)
+        if beside is not None and not np.array_equal(labels, beside):
+            raise InputError(f"{path}: the labels in the rows are not those of `labels`")
+    else:
+        check_numbers(rows, where=f"{path}: `scores`")
+        scores = four_axes(rows.astype(np.float32))
+    names, class_names = (_texts(members, key, path) for key in ("names", "class_names"))
+    return ForeignScores(path, names, scores, labels, class_names)
+
+
+def _object_rows(rows: np.ndarray, size: int, path: Path) -> tuple[np.ndarray, np.ndarray]:
     if rows.ndim != 2 or rows.shape[1] != 2:
         raise InputError(f"{path}: object rows of shape {rows.shape}; expected [scores, label]")
-    scores = stack_videos(((f"row {row}", rows[row, 0]) for row in range(len(rows))), path=path)
-    own = _integers(rows[:, 1], path)
-    beside = _labels(members, path)
-    if beside is not None and not np.array_equal(own, beside):
-        raise InputError(f"{path}: the labels in the rows are not those of `labels`")
-    return ForeignScores(path, None, scores, own)
+    videos = ((f"row {row}", rows[row, 0]) for row in range(len(rows)))
+    return stack_videos(videos, path=path, most=size), integer_labels(rows[:, 1], path)
 
 
-def _check_numbers(scores: np.ndarray, path: Path) -> None:
-    if scores.dtype.kind not in "fiu" or not 2 <= scores.ndim <= 4 or scores.size == 0:
-        raise InputError(
-            f"{path}: `scores` is {scores.dtype} {scores.shape}; expected numbers "
-            "(videos, [segments, [crops,]] classes)"
-        )
+def _labels(members: dict[str, Member], path: Path) -> np.ndarray | None:
+    return integer_labels(members["labels"].array, path) if "labels" in members else None
 
 
-def _labels(members: dict[str, np.ndarray], path: Path) -> np.ndarray | None:
-    if "labels" not in members:
+def _texts(members: dict[str, Member], key: str, path: Path) -> tuple[str, ...] | None:
+    if key not in members:
         return None
-    return _integers(members["labels"].reshape(-1), path)
-
-
-def _integers(values: np.ndarray, path: Path) -> np.ndarray:
-    items = values.tolist()
-    if not all(isinstance(item, int | np.integer) and 0 <= item < MOST_CLASSES for item in items):
-        raise InputError(f"{path}: labels must be whole numbers, from 0")
-    return np.array(items, dtype=np.int64)
-
-
-def _read_members(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {
-                info.filename.removesuffix(".npy"): _read_member(archive, info, path)
-                for info in archive.infolist()
-            }
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise InputError(f"{path}: not an .npz file that can be read: {error}") from None
-
-
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
-    where = f"{path}: {info.filename}"
-    bomb = info.file_size > max(SMALL_MEMBER, HIGHEST_RATIO * info.compress_size)
-    if bomb or info.file_size > LARGEST_MEMBER:
+    texts = members[key].array
+    if texts.ndim != 1 or texts.dtype.kind != "U":
         raise InputError(
-            f"{where} would unpack from {info.compress_size:,} to {info.file_size:,} bytes; refused"
+            f"{path}: `{key}` is {texts.dtype} {texts.shape}; expected a list of texts"
         )
-    with archive.open(info) as stream:
-        return _read_npy(stream, where=where, path=path)
-
-
-def _read_npy(stream: IO[bytes], *, where: str, path: Path) -> np.ndarray:
-    shape, fortran, dtype = _read_npy_header(stream, where)
-    data = stream.read()
-    if dtype.kind == "O":
-        array = np.asarray(load(data, path=path))
-        if array.dtype.kind != "O" or array.shape != shape:
-            raise InputError(
-                f"{where}: the header says objects {shape}, the content is "
-                f"{array.dtype} {array.shape}"
-            )
-        return array
-    if dtype.hasobject or len(data) != math.prod(shape) * dtype.itemsize:
-        raise InputError(f"{where}: {len(data):,} bytes are not {shape} of {dtype}")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-
-
-def _read_npy_header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
-    try:
-        version = np.lib.format.read_magic(stream)
-        return _HEADER_READERS[version](stream)
-    except (ValueError, KeyError) as error:
-        raise InputError(f"{where}: not a .npy array that can be read: {error}") from None
+    return tuple(texts.tolist())

@@ -10,8 +10,9 @@ import pytest
 from fusion.confidence import VARIANCE_FORMS
 from fusion.formats import SCORE_FORMATS
 from fusion.fuse import fuse
-from fusion.imports import import_ordered, import_scores, read_order
+from fusion.imports import VideoList, import_scores
 from fusion.metrics import top_k_correct
+from fusion.order_list import name_rows, read_order
 from fusion.score_file import ScoreTable
 from fusion.step import Step
 from fusion.strategies import STRATEGIES
@@ -44,8 +45,7 @@ def ucf101(shared_data: Path) -> dict[str, ScoreTable]:
             SCORE_FORMATS["two-stream-pickle"](
                 shared_data / "scores-resnet101-ucf101" / f"{stream}_video_preds.pickle"
             ),
-            names=names, labels=labels, class_names=classes, about={"stream": stream},
-            summed_over=19,
+            listed=VideoList(names, labels, classes), about={"stream": stream}, summed_over=19,
         )
         for stream in ("spatial", "motion")
     }  # fmt: skip
@@ -82,9 +82,10 @@ def test_seqvlad(shared_data: Path, dataset: str, split: int) -> None:
     folder = shared_data / "scores-seqvlad" / dataset
     order = read_order(folder / f"test_split{split}.txt", sort=dataset == "ucf101")
     rgb, flow = (
-        import_ordered(
-            SCORE_FORMATS["tsn-npz"](folder / f"{dataset}_{stream}_split{split}.npz"),
-            order=order,
+        import_scores(
+            name_rows(
+                SCORE_FORMATS["tsn-npz"](folder / f"{dataset}_{stream}_split{split}.npz"), order
+            ),
             about={"stream": stream, "dataset": dataset, "split": split},
         )
         for stream in ("rgb", "flow")
@@ -97,3 +98,40 @@ def test_seqvlad(shared_data: Path, dataset: str, split: int) -> None:
         for scores in (rgb.scores, flow.scores, *raw, *soft)
     ]
     assert percents == pytest.approx(SEQVLAD[dataset, split], abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split", "alone", "three"),
+    [("hmdb51", 1, 56.73, 75.62), ("hmdb51", 2, 57.19, 76.54), ("ucf101", 1, 83.61, 94.26)],
+)
+def test_three_ways_with_improved_trajectories(
+    shared_data: Path, dataset: str, split: int, alone: float, three: float
+) -> None:
+    """0.75 x L2-normalised 1:1.5 sum + 0.25 x L2-normalised decision values, classes by name."""
+    folder = shared_data / "scores-seqvlad" / dataset
+    hmdb51 = dataset == "hmdb51"
+    order = read_order(
+        folder / f"test_split{split}.txt",
+        sort=not hmdb51,
+        numbered=folder / "AllVideos.txt" if hmdb51 else None,
+    )
+    rgb, flow = (
+        name_rows(SCORE_FORMATS["tsn-npz"](folder / f"{dataset}_{stream}_split{split}.npz"), order)
+        for stream in ("rgb", "flow")
+    )
+    names, labels = zip(*order, strict=True)
+    trajectories = import_scores(
+        SCORE_FORMATS["mat"](
+            folder / f"{dataset.removesuffix('51').removesuffix('101')}_idt_split{split}.mat"
+        ),
+        listed=VideoList(names, labels),
+        about={"stream": "idt"},
+    )
+    assert ("class_order" in trajectories.about) == hmdb51  # climb and climb_stairs are swapped
+    parts = [rgb.scores + 1.5 * flow.scores, trajectories.scores]
+    units = [part / np.linalg.norm(part, axis=-1, keepdims=True) for part in parts]
+    percents = [
+        100 * correct(scores, trajectories) / len(names)
+        for scores in (trajectories.scores, 0.75 * units[0] + 0.25 * units[1])
+    ]
+    assert percents == pytest.approx([alone, three], abs=6e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,13 @@ import click
 
 from fusion.formats import SCORE_FORMATS
 from twostream.commands.options import FOLDER
+from twostream.console import note
 from twostream.data.splits import DATASETS
 from twostream.plugins import PlugIn, load
 
 if TYPE_CHECKING:
-    from fusion.score_file import ScoreTable
+    from fusion.formats.foreign_scores import ForeignScores
+    from fusion.imports import VideoList
     from twostream.data.records import Split
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -43,10 +46,20 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--order",
     type=FILE,
-    help="For labels without names: list file, the first column names row after row; a "
+    help="For a FILE without names: list file, the first column names row after row; a "
     "third column is checked against the labels.",
 )
 @click.option("--sort-order", is_flag=True, help="Sort the names of --order by their bytes first.")
+@click.option(
+    "--order-names",
+    type=FILE,
+    help="For an --order of numbers, as class/17: the list of names whose lines they count.",
+)
+@click.option(
+    "--classes",
+    type=FILE,
+    help="The class names in the order of FILE's columns, a line each.",
+)
 @click.option(
     "--summed-over", type=click.IntRange(1), help="The scores are sums of this many logits."
 )
@@ -58,50 +71,51 @@ def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> No
         --dataset ucf101 --annotations ucfTrainTestlist --summed-over 19 --out spatial.safetensors
     twostream scores import rgb.npz --format tsn-npz --stream spatial --order test_split1.txt \\
         --out rgb.safetensors
+
+    With --dataset and --annotations the videos must be those of its list; they take its spelling,
+    order, labels and order of classes. Without, FILE alone must say the names.
     """
+    from fusion.imports import import_scores as make_table
     from fusion.score_file import write_scores
 
-    foreign = load(format_name, SCORE_FORMATS)(file)
-    table = _named(foreign, options) if foreign.names is not None else _ordered(foreign, options)
+    foreign = _with_names(load(format_name, SCORE_FORMATS)(file), options)
+    split = _listed(options)
+    facts = ("stream", "dataset", "split", "subset") if split else ("stream",)
+    table = make_table(
+        foreign,
+        listed=_video_list(split, options["subset"]) if split else None,
+        about={key: options[key] for key in facts},
+        summed_over=options["summed_over"],
+    )
     write_scores(out, table)
     videos, segments, crops, classes = table.scores.shape
     click.echo(f"{out}: {videos:,} videos, {segments} segments, {crops} crops, {classes} classes")
+    if "class_order" in table.about:
+        note("its classes stood in another order; they were brought into that of the list")
 
 
-def _named(foreign: Any, options: dict[str, Any]) -> ScoreTable:
-    """A file with names and no labels: a data set's list has them."""
-    from fusion.imports import import_scores
+def _with_names(foreign: ForeignScores, options: dict[str, Any]) -> ForeignScores:
+    """Names for the rows of a file without, and class names, from the lists that are given."""
+    from fusion.class_order import read_class_names
+    from fusion.order_list import name_rows, read_order
 
-    split = _listed(options)
-    if split is None:
-        raise click.UsageError(
-            "this file has names but no labels: give --dataset and --annotations"
-        )
-    records = split.subset(options["subset"])
-    return import_scores(
-        foreign,
+    if options["order"]:
+        numbered = options["order_names"]
+        order = read_order(options["order"], sort=options["sort_order"], numbered=numbered)
+        foreign = name_rows(foreign, order)
+    if options["classes"]:
+        foreign = replace(foreign, class_names=read_class_names(options["classes"]))
+    return foreign
+
+
+def _video_list(split: Split, subset: str) -> VideoList:
+    from fusion.imports import VideoList
+
+    records = split.subset(subset)
+    return VideoList(
         names=[record.name for record in records],
         labels=[record.label for record in records],
         class_names=split.class_names,
-        about={key: options[key] for key in ("stream", "dataset", "split", "subset")},
-        summed_over=options["summed_over"],
-    )
-
-
-def _ordered(foreign: Any, options: dict[str, Any]) -> ScoreTable:
-    """A file with labels and no names: a list in the same order has them."""
-    from fusion.imports import import_ordered, read_order
-
-    if not options["order"]:
-        raise click.UsageError("this file has no names: give --order, the list in its order")
-    split = _listed(options)
-    facts = ("stream", "dataset", "split", "subset") if split else ("stream",)
-    return import_ordered(
-        foreign,
-        order=read_order(options["order"], sort=options["sort_order"]),
-        about={key: options[key] for key in facts},
-        class_names=split.class_names if split else (),
-        summed_over=options["summed_over"],
     )
 
 

@@ -20,7 +20,7 @@ def test_missing_axes_are_segments_and_crops(
 ) -> None:
     assert four_axes(np.zeros(shape)).shape == expected
     videos = [("v", scores) for scores in np.ones(shape)]
-    assert stack_videos(videos, path=PATH).shape == expected
+    assert stack_videos(videos, path=PATH, most=999).shape == expected
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,21 @@ def test_missing_axes_are_segments_and_crops(
 )
 def test_the_video_that_does_not_fit_is_named(second: object, message: str) -> None:
     with pytest.raises(InputError, match=f"^scores.pkl: {message}"):
-        stack_videos([("a", [1.0, 2.0, 3.0]), ("b", second)], path=PATH)
+        stack_videos([("a", [1.0, 2.0, 3.0]), ("b", second)], path=PATH, most=99)
 
 
 def test_no_videos() -> None:
     with pytest.raises(InputError, match="scores.pkl: holds no videos"):
-        stack_videos([], path=PATH)
+        stack_videos([], path=PATH, most=0)
+
+
+def test_a_few_bytes_that_name_the_same_list_over_and_over() -> None:
+    row = [0.0] * 1000
+    with pytest.raises(InputError, match="b unpacks to more numbers than there are bytes"):
+        stack_videos([("a", row), ("b", [[row] * 1000] * 1000)], path=PATH, most=50_000)
+    with pytest.raises(InputError, match="a unpacks to .* more than 3 levels; refused"):
+        stack_videos([("a", [[[row]]])], path=PATH, most=50_000)
+    endless: list[object] = []
+    endless.append(endless)
+    with pytest.raises(InputError, match="refused"):
+        stack_videos([("a", endless)], path=PATH, most=50_000)

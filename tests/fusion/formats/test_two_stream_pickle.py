@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fusion.formats.two_stream_pickle import read_two_stream_pickle
+from fusion.formats.two_stream_pickle import read_counted_pickle, read_two_stream_pickle
 from twostream.errors import InputError
 
 
@@ -41,3 +41,19 @@ def test_pickled_torch_tensors_are_refused_by_name(shared_data: Path) -> None:
     path = shared_data / "scores-mmaction2-fuse-demo" / "joint.pkl"
     with pytest.raises(InputError, match=r"joint.pkl: the pickle asks for torch\."):
         read_two_stream_pickle(path)
+
+
+def test_sums_and_their_count(tmp_path: Path) -> None:
+    path = tmp_path / "spa.preds"
+    path.write_bytes(pickle.dumps(({"b": np.array([5.0, 14.0]), "a": np.array([19.0, 0.0])}, 19)))
+    foreign = read_counted_pickle(path)
+    assert foreign.names == ("b", "a")
+    np.testing.assert_allclose(foreign.scores[:, 0, 0], [[5 / 19, 14 / 19], [1, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("content", [{"a": [1.0]}, ({"a": [1.0]}, 0), ({"a": [1.0]}, "19"), [1]])
+def test_no_pair_of_sums_and_count(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "spa.preds"
+    path.write_bytes(pickle.dumps(content))
+    with pytest.raises(InputError, match=r"spa.preds: holds no pair \(scores, count\)"):
+        read_counted_pickle(path)
