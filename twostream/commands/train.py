@@ -14,6 +14,7 @@ from twostream.commands.options import compute_options, data_options, find_devic
 from twostream.commands.train_options import (
     network_options,
     optimisation_options,
+    regularisation_options,
     run_options,
     validation_options,
 )
@@ -50,6 +51,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
 @data_options
 @run_options
 @optimisation_options
+@regularisation_options
 @validation_options
 @click.option("--restart", is_flag=True, help="Delete what the run folder holds and begin anew.")
 @compute_options
@@ -67,7 +69,7 @@ def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
     data = gather(resolved)
     if restart and resolved.folder.exists():
         shutil.rmtree(resolved.folder)
-    trainer = Trainer(resolved, data, bar=partial(progress, quiet=quiet))
+    trainer = Trainer(resolved, data, bar=partial(progress, quiet=quiet), tell=note)
     if not as_json:
         _introduce(trainer)
     _run(trainer, show=not as_json)
@@ -79,15 +81,21 @@ def _resolve(options: dict[str, Any]) -> TrainOptions:
     """Fill in what depends on other options or on the machine, and turn paths into text."""
     import torch
 
+    from twostream.training.option_rules import check_options
     from twostream.training.precision import find_precision
     from twostream.training.run_folder import TrainOptions
 
     chosen = {key: value for key, value in options.items() if value is not None}
+    if chosen.get("batch_size") == "auto":
+        del chosen["batch_size"]
+        chosen["accumulate"] = "auto"
     paths = {key: str(options[key]) for key in ("annotations", "store", "runs")}
     device = find_device(options["device"])
     precision = find_precision(options["precision"], torch.device(device))
     found = {"device": device, "precision": precision}
-    return TrainOptions(**{**STREAM_DEFAULTS[options["stream"]], **chosen, **paths, **found})
+    resolved = TrainOptions(**{**STREAM_DEFAULTS[options["stream"]], **chosen, **paths, **found})
+    check_options(resolved)
+    return resolved
 
 
 def _introduce(trainer: Trainer) -> None:
@@ -109,10 +117,9 @@ def _introduce(trainer: Trainer) -> None:
 
 
 def _run(trainer: Trainer, *, show: bool) -> None:
-    import torch
-
-    from twostream.training.loop import NotFiniteError
+    from twostream.training.memory import is_out_of_memory
     from twostream.training.run_log import bottleneck, console_line
+    from twostream.training.step import NotFiniteError
 
     try:
         for row in trainer.run():
@@ -124,10 +131,12 @@ def _run(trainer: Trainer, *, show: bool) -> None:
                     note(advice)
     except NotFiniteError as error:
         raise click.ClickException(str(error)) from error
-    except torch.OutOfMemoryError as error:
-        raise click.ClickException(_memory_advice(trainer.options)) from error
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise click.ClickException(_memory_advice(trainer)) from error
     scores = trainer.folder / "scores"
-    written = trainer.write_scores(note=note)
+    written = trainer.write_scores()
     if show:
         click.echo(
             f"==> scores of the best epoch in {scores}"
@@ -136,11 +145,18 @@ def _run(trainer: Trainer, *, show: bool) -> None:
         )
 
 
-def _memory_advice(options: TrainOptions) -> str:
-    at_once = -(-options.batch_size // options.accumulate)
+def _memory_advice(trainer: Trainer) -> str:
+    options, parts = trainer.options, trainer.learner.parts
+    fewer = (
+        ""
+        if parts >= options.batch_size
+        else (
+            f"--accumulate {2 * parts} takes half as many at once for the same batch and learning "
+            "rate (--accumulate auto finds out by itself); "
+        )
+    )
     return (
-        f"{options.device} is out of memory with {at_once} videos of {options.num_segments} "
-        f"segments at {options.input_size} pixels. --accumulate {2 * options.accumulate} takes "
-        "half as many at once for the same batch and learning rate; --precision bf16 and a smaller "
-        "--input-size save memory too"
+        f"{options.device} is out of memory with {-(-options.batch_size // parts)} videos of "
+        f"{options.num_segments} segments at {options.input_size} pixels. {fewer}--precision bf16 "
+        "and a smaller --input-size save memory too"
     )

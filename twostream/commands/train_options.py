@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from twostream.commands.option_types import CountOrAuto, Epochs
 from twostream.commands.options import option_group
 from twostream.console import ProjectOption
 from twostream.inference.protocols import PROTOCOLS
@@ -72,13 +73,21 @@ run_options = option_group(
 )
 
 optimisation_options = option_group(
-    click.option("--batch-size", type=click.IntRange(1), help="Videos.  [spatial 25, motion 32]"),
+    click.option(
+        "--batch-size",
+        type=CountOrAuto(),
+        help="Videos, or auto: as many at once as memory allows.  [spatial 25, motion 32]",
+    ),
     click.option(
         "--accumulate",
-        type=click.IntRange(1),
+        type=CountOrAuto(),
         default=1,
         show_default=True,
-        help="Parts in which a batch goes through the network, to save memory.",
+        help="Parts in which a batch goes through the network, to save memory; auto doubles them "
+        "whenever memory is short.",
+    ),
+    click.option(
+        "--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", show_default=True
     ),
     click.option(
         "--lr",
@@ -87,6 +96,64 @@ optimisation_options = option_group(
     ),
     click.option(
         "--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True
+    ),
+    click.option("--nesterov", is_flag=True, help="Nesterov's form of momentum."),
+    click.option(
+        "--weight-decay",
+        type=click.FloatRange(0),
+        default=0.0,
+        show_default=True,
+        help="Of filters and matrices; biases and norms do not decay.",
+    ),
+    click.option(
+        "--clip-norm",
+        type=click.FloatRange(0),
+        default=0.0,
+        show_default="off",
+        help="Scale gradients down to this norm (L2, of all together).",
+    ),
+    click.option(
+        "--schedule",
+        type=click.Choice(["plateau", "cosine", "steps"]),
+        default="plateau",
+        show_default=True,
+        help="How the rate falls: by 10 when the validation loss stays; as half a cosine; by 10 at "
+        "each of the --milestones.",
+    ),
+    click.option(
+        "--warmup",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Epochs in which the rate rises to --lr.",
+    ),
+    click.option("--milestones", type=Epochs(), default="", help="Epochs, from 0, such as 15,25."),
+)
+
+regularisation_options = option_group(
+    click.option(
+        "--label-smoothing",
+        type=click.FloatRange(0, 1, max_open=True),
+        default=0.0,
+        show_default=True,
+        help="Part of the target that is spread over all classes.",
+    ),
+    click.option(
+        "--dropout",
+        type=click.FloatRange(0, 1, max_open=True),
+        default=0.0,
+        show_default=True,
+        help="Rate at which inputs of the classifier are dropped in training.",
+    ),
+    click.option(
+        "--partial-bn", is_flag=True, help="Freeze every batch normalisation but the first."
+    ),
+    click.option(
+        "--ema",
+        type=click.FloatRange(0, 1, max_open=True),
+        default=0.0,
+        show_default="off",
+        help="Validate and keep a running average of the weights with this decay, such as 0.999.",
     ),
 )
 
@@ -118,6 +185,14 @@ validation_options = option_group(
         default="segments3",
         show_default=True,
         help="Views of a video after each epoch.",
+    ),
+    click.option(
+        "--val-loss",
+        type=click.Choice(["mean", "sum"]),
+        default="mean",
+        show_default=True,
+        help="Validation loss, which the plateau follows: of the mean of a video's logits, or of "
+        "their sum.",
     ),
     click.option(
         "--protocol",

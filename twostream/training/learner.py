@@ -1,4 +1,4 @@
-"""What changes while a run learns: the network, the optimiser and the learning rate."""
+"""What changes while a run learns: network, optimiser, schedule, average."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.optim import SGD
+from torch import Tensor, nn
 
 from twostream import plugins
 from twostream.models import MODELS
 from twostream.models.consensus import CONSENSUS
+from twostream.training.averaging import AveragedWeights
 from twostream.training.loop import Batches, EpochStats, Progress, train_one_epoch
-from twostream.training.run_folder import TrainOptions
-from twostream.training.schedule import plateau_schedule
+from twostream.training.memory import in_parts_that_fit, remember
+from twostream.training.optimizer import OPTIMIZERS, parameter_groups
+from twostream.training.regularisation import add_dropout, freeze_batch_norm
+from twostream.training.run_folder import AUTO, TrainOptions
+from twostream.training.schedule import Schedule
+from twostream.training.step import accumulate_gradient
 from twostream.transforms.presets import MODALITIES
 
 
@@ -23,22 +27,43 @@ class Learner:
 
     Args:
         weights: what the network starts from, as `--weights`; `none` where they are loaded later.
+        tell: is told, in a sentence, what was changed for want of memory.
     """
 
-    def __init__(self, options: TrainOptions, *, num_classes: int, weights: str) -> None:
+    def __init__(
+        self, options: TrainOptions, *, num_classes: int, weights: str, tell: Callable[[str], None]
+    ) -> None:
         torch.manual_seed(options.seed)
-        self.options = options
+        self.options, self.tell = options, tell
+        self.consensus = plugins.load(options.consensus, CONSENSUS)
         self.device = torch.device(options.device)
         self.network = plugins.load(options.model, MODELS)(
             modality=MODALITIES[options.stream], num_classes=num_classes, weights=weights
         ).to(self.device, memory_format=torch.channels_last)
-        self.optimizer = SGD(self.network.parameters(), lr=options.lr, momentum=options.momentum)
-        self.schedule = plateau_schedule(self.optimizer)
+        if options.dropout:
+            add_dropout(self.network, options.dropout)
+        if options.partial_bn:
+            freeze_batch_norm(self.network)
+        self.average = AveragedWeights(self.network, decay=options.ema) if options.ema else None
+        self.optimizer = OPTIMIZERS[options.optimizer](
+            parameter_groups(self.network, weight_decay=options.weight_decay),
+            lr=options.lr,
+            momentum=options.momentum,
+            nesterov=options.nesterov,
+        )
+        self.schedule = Schedule(
+            self.optimizer,
+            kind=options.schedule,
+            epochs=options.epochs,
+            warmup=options.warmup,
+            milestones=options.milestones,
+        )
+        self.parts = 1 if options.accumulate == AUTO else int(options.accumulate)
 
     @property
-    def lr(self) -> float:
-        """The learning rate of the next step."""
-        return float(self.optimizer.param_groups[0]["lr"])
+    def scored(self) -> nn.Module:
+        """The network that is validated, scored and kept: the average, where there is one."""
+        return self.average.network if self.average else self.network
 
     def train(
         self,
@@ -49,27 +74,69 @@ class Learner:
         after_step: Callable[[], None],
     ) -> EpochStats:
         """Learn from `batches`, the rest of an epoch; see `train_one_epoch`."""
+        self.network.train()
+        if self.options.partial_bn:
+            freeze_batch_norm(self.network)
         return train_one_epoch(
-            self.network,
-            batches,
-            labels=labels,
-            consensus=plugins.load(self.options.consensus, CONSENSUS),
-            optimizer=self.optimizer,
-            device=self.device,
-            precision=self.options.precision,
-            accumulate=self.options.accumulate,
-            progress=progress,
-            after_step=after_step,
+            self._step, batches, labels=labels, progress=progress, after_step=after_step
         )
 
     def state(self) -> dict[str, Any]:
-        """All but the weights that `network` holds: for a checkpoint's `state.pt`."""
+        """All but the weights that `scored` holds: for a checkpoint's `state.pt`."""
+        average = (
+            {
+                "updates": self.average.updates,
+                "network": dict(self.network.state_dict()),
+            }
+            if self.average
+            else {}
+        )
         return {
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "parts": self.parts,
+            "average": average,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` returned; the weights of `network` are loaded already."""
+        """Take up what `state` returned; the weights of `scored` are loaded already."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        self.parts = state["parts"]
+        if self.average:
+            self.average.updates = state["average"]["updates"]
+            self.network.load_state_dict(state["average"]["network"])
+
+    def _step(self, clips: Tensor, target: Tensor) -> tuple[float, Tensor]:
+        loss, scores = self._gradient(clips, target)
+        if self.options.clip_norm:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip_norm)
+        self.optimizer.step()
+        if self.average:
+            self.average.update(self.network)
+        return loss, scores
+
+    def _gradient(self, clips: Tensor, target: Tensor) -> tuple[float, Tensor]:
+        def attempt(parts: int) -> tuple[float, Tensor]:
+            return accumulate_gradient(
+                self.network,
+                clips,
+                target,
+                consensus=self.consensus,
+                device=self.device,
+                precision=self.options.precision,
+                parts=parts,
+                label_smoothing=self.options.label_smoothing,
+            )
+
+        if self.options.accumulate != AUTO:
+            return attempt(self.parts)
+        undo = remember(self.network, self.device)
+        found, parts = in_parts_that_fit(attempt, parts=self.parts, most=len(target), undo=undo)
+        if parts != self.parts:
+            self.tell(
+                f"Memory was short: a batch now goes through the network in {parts} parts, as with "
+                f"--accumulate {parts}; batch size and learning rate stay as they were."
+            )
+        self.parts = parts
+        return found

@@ -11,16 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Optimizer
 
 from fusion.metrics import top_k_correct
 from twostream.training.precision import autocast
+from twostream.training.step import NotFiniteError
 
 Batches = Iterable[tuple[Tensor, Sequence[int]]]  # clips (N, S, T, C, H, W) and video indices
-
-
-class NotFiniteError(ArithmeticError):
-    """The loss became infinite or not a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +28,7 @@ class EpochStats:
         top1, top5: correctly recognised ones of them.
         loss: mean cross-entropy of a video, natural logarithm.
         batch_time, data_time: mean seconds of a batch, and of waiting for its data.
+        total_time: seconds of the whole pass.
     """
 
     videos: int
@@ -40,6 +37,7 @@ class EpochStats:
     loss: float
     batch_time: float
     data_time: float
+    total_time: float
 
 
 @dataclass(slots=True)
@@ -54,6 +52,14 @@ class Progress:
     batch_time: float = 0.0
     data_time: float = 0.0
 
+    def add(self, loss: float, scores: NDArray[np.float32], truth: NDArray[np.int64]) -> None:
+        """Count a batch: the sum of its losses, its scores (N, classes) and labels (N,)."""
+        self.batches += 1
+        self.videos += len(truth)
+        self.loss += loss
+        self.top1 += top_k_correct(scores, truth, 1)
+        self.top5 += top_k_correct(scores, truth, 5)
+
     def stats(self) -> EpochStats:
         """The means so far; at least one batch must have been seen."""
         return EpochStats(
@@ -63,60 +69,39 @@ class Progress:
             loss=self.loss / self.videos,
             batch_time=self.batch_time / self.batches,
             data_time=self.data_time / self.batches,
+            total_time=self.batch_time,
         )
 
 
 def train_one_epoch(
-    network: nn.Module,
+    step: Callable[[Tensor, Tensor], tuple[float, Tensor]],
     batches: Batches,
     *,
     labels: Tensor,
-    consensus: Callable[[Tensor], Tensor],
-    optimizer: Optimizer,
-    device: torch.device,
-    precision: str,
-    accumulate: int = 1,
     progress: Progress,
     after_step: Callable[[], None] = lambda: None,
 ) -> EpochStats:
-    """Train on every batch once: cross-entropy of the consensus of the segments.
+    """Take a step on every batch once.
 
     Args:
+        step: clips (N, S, T, C, H, W) and labels (N,) -> the sum of the losses, and what the
+            network said before the step, (N, classes).
         labels: label of every video; batches index into it.
-        accumulate: parts that a batch goes through the network in, to save memory. The step is that
-            of the whole batch, but batch normalisation sees one part at a time.
-        precision: `fp32` or `bf16`, of the network alone: consensus and loss are float32.
         progress: of the batches before these; brought up to date with every step.
         after_step: called when a step is done and `progress` tells so.
 
     Raises:
         NotFiniteError: the loss of a batch is not finite; the weights are those before it.
     """
-    network.train()
     start = time.perf_counter()
     for clips, indices in batches:
         loaded = time.perf_counter()
         target = labels[list(indices)]
-        optimizer.zero_grad(set_to_none=True)
-        outputs = []
-        for part, part_target in zip(
-            clips.chunk(accumulate), target.chunk(accumulate), strict=True
-        ):
-            with autocast(device, precision):
-                segments = network(part.to(device, non_blocking=True))
-            logits = consensus(segments.float())
-            loss = F.cross_entropy(logits, part_target.to(device), reduction="sum")
-            if not torch.isfinite(loss):
-                raise NotFiniteError(f"the loss of batch {progress.batches + 1} is {loss.item()}")
-            (loss / len(target)).backward()
-            progress.loss += loss.item()  # waits for the device: the times are true after it
-            outputs.append(logits.detach().cpu())
-        optimizer.step()
-        scores, truth = torch.cat(outputs).numpy(), target.numpy()
-        progress.batches += 1
-        progress.videos += len(truth)
-        progress.top1 += top_k_correct(scores, truth, 1)
-        progress.top5 += top_k_correct(scores, truth, 5)
+        try:
+            loss, scores = step(clips, target)
+        except NotFiniteError as error:
+            raise NotFiniteError(f"batch {progress.batches + 1}: {error}") from error
+        progress.add(loss, scores.numpy(), target.numpy())
         progress.batch_time += time.perf_counter() - start
         progress.data_time += loaded - start
         after_step()
@@ -149,17 +134,20 @@ def predict(
 
 
 def evaluate(
-    logits: NDArray[np.float32], labels: NDArray[np.int64], *, seconds: float
+    logits: NDArray[np.float32], labels: NDArray[np.int64], *, seconds: float, loss_of: str = "mean"
 ) -> EpochStats:
     """Statistics of videos from their logits (V, S, classes): the segments' mean decides.
 
-    `batch_time` is the share of one video in `seconds`.
+    Args:
+        seconds: that the logits took; `batch_time` is the share of one video.
+        loss_of: the loss is that of the `mean` of the segments, or of their `sum`.
 
     Raises:
         NotFiniteError: the network's weights or outputs are no longer finite.
     """
     scores = logits.mean(axis=1)
-    loss = F.cross_entropy(torch.from_numpy(scores), torch.from_numpy(labels)).item()
+    judged = logits.sum(axis=1) if loss_of == "sum" else scores
+    loss = F.cross_entropy(torch.from_numpy(judged), torch.from_numpy(labels)).item()
     if not np.isfinite(loss):
         raise NotFiniteError(f"the validation loss is {loss}")
     return EpochStats(
@@ -169,4 +157,5 @@ def evaluate(
         loss=loss,
         batch_time=seconds / len(labels),
         data_time=0.0,
+        total_time=seconds,
     )

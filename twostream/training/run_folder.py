@@ -11,6 +11,8 @@ from twostream.errors import InputError
 from twostream.files import read_text
 from twostream.project import write_toml
 
+AUTO = "auto"  # of --accumulate: as many parts as memory asks for
+
 # What may differ when a run is taken up again: it does not change what has been learnt.
 FREE_ON_RESUME = (
     "epochs",
@@ -28,35 +30,54 @@ FREE_ON_RESUME = (
 class TrainOptions:
     """The options of `twostream train`, resolved; `config.toml` in the run folder holds them."""
 
+    # the network and what it sees
     stream: str
     model: str
+    weights: str
+    num_segments: int
+    consensus: str
+    input_size: int
+    # videos
     dataset: str
     annotations: str
     split: int
     store: str
+    allow_missing: bool
+    use_damaged: bool
+    # the run
     runs: str
     name: str
     epochs: int
+    seed: int
+    save_every: float
+    # optimisation
     batch_size: int
-    accumulate: int
+    accumulate: int | str
+    optimizer: str
     lr: float
     momentum: float
-    num_segments: int
-    consensus: str
-    input_size: int
-    weights: str
+    nesterov: bool
+    weight_decay: float
+    clip_norm: float
+    schedule: str
+    warmup: int
+    milestones: tuple[int, ...]
+    # against over-fitting
+    label_smoothing: float
+    dropout: float
+    partial_bn: bool
+    ema: float
+    # validation
     select: str
     select_by: str
     val_fraction: float
     val_protocol: str
+    val_loss: str
     protocol: str
-    seed: int
-    save_every: float
+    # the machine
     threads: int
     device: str
     precision: str
-    allow_missing: bool
-    use_damaged: bool
 
     @property
     def folder(self) -> Path:
@@ -64,6 +85,13 @@ class TrainOptions:
         parts = [self.stream, self.model, *([self.name] if self.name else [])]
         dataset = f"{self.dataset}-split{self.split}"
         return Path(self.runs) / dataset.replace(":", ".") / "-".join(parts).replace(":", ".")
+
+
+def free_on_resume(options: TrainOptions) -> tuple[str, ...]:
+    """The options that may be others when the run is taken up again."""
+    if options.schedule == "cosine":  # it ends with the last epoch
+        return tuple(name for name in FREE_ON_RESUME if name != "epochs")
+    return FREE_ON_RESUME
 
 
 def check_same_run(options: TrainOptions) -> None:
@@ -76,7 +104,7 @@ def check_same_run(options: TrainOptions) -> None:
     changed = [
         f"{key} was {before.get(key)!r}, now {value!r}"
         for key, value in _settings(options).items()
-        if key.replace("-", "_") not in FREE_ON_RESUME and before.get(key) != value
+        if key.replace("-", "_") not in free_on_resume(options) and before.get(key) != value
     ]
     if changed:
         raise InputError(
@@ -92,4 +120,7 @@ def write_config(options: TrainOptions) -> None:
 
 
 def _settings(options: TrainOptions) -> dict[str, Any]:
-    return {key.replace("_", "-"): value for key, value in asdict(options).items()}
+    return {
+        key.replace("_", "-"): list(value) if isinstance(value, tuple) else value
+        for key, value in asdict(options).items()
+    }

@@ -17,6 +17,7 @@ COLUMNS = (
     "subset",
     "batch_time",
     "data_time",
+    "total_time",
     "loss",
     "top1",
     "top5",

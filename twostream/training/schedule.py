@@ -1,6 +1,11 @@
-"""When the learning rate falls."""
+"""The learning rate of every epoch."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -21,3 +26,80 @@ def plateau_schedule(optimizer: Optimizer) -> ReduceLROnPlateau:
         threshold_mode="rel",
         eps=1e-8,
     )
+
+
+def cosine(epoch: int, *, epochs: int, warmup: int) -> float:
+    """Half a cosine from 1 after the warm-up to nearly 0 (Loshchilov and Hutter, ICLR 2017)."""
+    return 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))
+
+
+def steps(epoch: int, *, milestones: tuple[int, ...]) -> float:
+    """A tenth less from each milestone on."""
+    return float(0.1 ** sum(epoch >= milestone for milestone in milestones))
+
+
+class Schedule:
+    """Sets the rate at the beginning of an epoch, and hears of its validation loss at the end.
+
+    In epoch e of a warm-up of W the rate is (e + 1) / (W + 1) of the full one; then comes
+    `plateau`, which follows the validation loss, or `cosine` or `steps`, which follow the epoch.
+
+    Attributes:
+        exhausted: `plateau` would have lowered the rate and could not: nothing will change again.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        kind: str,
+        epochs: int,
+        warmup: int = 0,
+        milestones: tuple[int, ...] = (),
+    ) -> None:
+        self.optimizer, self.warmup = optimizer, warmup
+        self.full = self.lr
+        self.plateau = plateau_schedule(optimizer) if kind == "plateau" else None
+        factors: dict[str, Callable[[int], float]] = {
+            "plateau": lambda epoch: 1.0,
+            "cosine": partial(cosine, epochs=epochs, warmup=warmup),
+            "steps": partial(steps, milestones=milestones),
+        }
+        self.factor = factors[kind]
+        self.exhausted = False
+
+    @property
+    def lr(self) -> float:
+        """The rate of the next step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def begin(self, epoch: int) -> None:
+        """Set the rate of `epoch`, but for what the plateau has found."""
+        if epoch < self.warmup:
+            self._set((epoch + 1) / (self.warmup + 1))
+        elif self.plateau is None or epoch == self.warmup:
+            self._set(self.factor(epoch))
+
+    def end(self, epoch: int, loss: float) -> None:
+        """Take the validation loss of an epoch into account; not every epoch needs to have one."""
+        if self.plateau is None or epoch < self.warmup:
+            return
+        best, lr = self.plateau.best, self.lr
+        self.plateau.step(loss)
+        acted = self.plateau.best == best and self.plateau.num_bad_epochs == 0
+        self.exhausted = acted and self.lr == lr
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs; the rate itself is kept with the optimiser."""
+        plateau = self.plateau.state_dict() if self.plateau else {}
+        return {"plateau": plateau, "exhausted": self.exhausted}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` returned."""
+        if self.plateau:
+            self.plateau.load_state_dict(state["plateau"])
+        self.exhausted = state["exhausted"]
+
+    def _set(self, factor: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.full * factor

@@ -36,12 +36,17 @@ class Trainer:
     All random numbers derive from (seed, epoch, video): on a CPU a resumed run ends with the very
     weights of an undisturbed one.
 
+    Args:
+        bar: draws progress. tell: is told, in a sentence, what the user should know.
+
     Raises:
         InputError: the folder holds a run with other options, or its checkpoint is damaged.
     """
 
-    def __init__(self, options: TrainOptions, data: RunData, *, bar: Bar) -> None:
-        self.options, self.data, self.bar = options, data, bar
+    def __init__(
+        self, options: TrainOptions, data: RunData, *, bar: Bar, tell: Callable[[str], None]
+    ) -> None:
+        self.options, self.data, self.bar, self.tell = options, data, bar, tell
         self.folder = options.folder
         resumes = has_checkpoint(self.folder / "last")
         if resumes:
@@ -50,6 +55,7 @@ class Trainer:
             options,
             num_classes=len(data.class_names),
             weights="none" if resumes else options.weights,
+            tell=tell,
         )
         self.next_epoch, self.progress = 0, Progress()
         self.saved_at = time.monotonic()
@@ -65,22 +71,24 @@ class Trainer:
             NotFiniteError: the loss is not finite; the last good checkpoint is kept.
         """
         for epoch in range(self.next_epoch, self.options.epochs):
-            lr = self.learner.lr
+            self.learner.schedule.begin(epoch)
+            lr = self.learner.schedule.lr
             try:
                 stats = {"train": self._train(epoch), self.options.select: self._validate()}
             except NotFiniteError as error:
                 raise self._explain(error, epoch) from error
-            self.learner.schedule.step(stats[self.options.select].loss)
+            self.learner.schedule.end(epoch, stats[self.options.select].loss)
             self.next_epoch, self.progress = epoch + 1, Progress()
             rows = [log_row(epoch=epoch, subset=s, lr=lr, stats=stats[s]) for s in stats]
             self.rows += rows
             self._save_epoch(epoch)
             yield from rows
 
-    def write_scores(self, *, note: Callable[[str], None]) -> bool:
+    def write_scores(self) -> bool:
         """Score the best network's selection and test videos; False if that was done already."""
-        network = self.learner.network
-        return write_run_scores(self.options, network, self.data, bar=self.bar, note=note)
+        return write_run_scores(
+            self.options, self.learner.scored, self.data, bar=self.bar, note=self.tell
+        )
 
     def _train(self, epoch: int) -> EpochStats:
         train = self.data.train
@@ -98,17 +106,18 @@ class Trainer:
         start = time.perf_counter()
         options, val = self.options, self.data.val
         scores = score_joined(
-            options, self.learner.network, val, protocol=options.val_protocol, bar=self.bar
+            options, self.learner.scored, val, protocol=options.val_protocol, bar=self.bar
         )
         logits = scores.reshape(len(scores), -1, scores.shape[-1])
-        return evaluate(logits, _labels(val), seconds=time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return evaluate(logits, _labels(val), seconds=seconds, loss_of=options.val_loss)
 
     def _explain(self, error: NotFiniteError, epoch: int) -> NotFiniteError:
         last = self.folder / "last"
         kept = f"the state before is kept in {last}" if has_checkpoint(last) else "none kept"
         return NotFiniteError(
-            f"epoch {epoch}: {error}, at learning rate {self.learner.lr:g}; {kept}. Try a lower "
-            "--lr with another --name"
+            f"epoch {epoch}, {error}, at learning rate {self.learner.schedule.lr:g}; {kept}. Try a "
+            "lower --lr with another --name"
         )
 
     def _save_now_and_then(self, epoch: int) -> None:
@@ -131,13 +140,13 @@ class Trainer:
             "rows": self.rows,
             **self.learner.state(),
         }
-        save_checkpoint(folder, self.learner.network, self._card(epoch), state)
+        save_checkpoint(folder, self.learner.scored, self._card(epoch), state)
         self.saved_at = time.monotonic()
 
     def _resume(self) -> None:
         last = self.folder / "last"
         state = load_state(last)
-        load_weights(last, self.learner.network)
+        load_weights(last, self.learner.scored)
         self.learner.restore(state)
         self.next_epoch, self.rows = state["next_epoch"], state["rows"]
         self.progress = Progress(**state["progress"])

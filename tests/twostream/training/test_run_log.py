@@ -17,10 +17,22 @@ from twostream.training.run_log import (
 )
 
 TRAINED = EpochStats(
-    videos=9537, top1=1426, top5=3484, loss=3.71979, batch_time=11.55, data_time=10.92
+    videos=9537,
+    top1=1426,
+    top5=3484,
+    loss=3.71979,
+    batch_time=11.55,
+    data_time=10.92,
+    total_time=3453.0,
 )
 TESTED = EpochStats(
-    videos=3783, top1=389, top5=1286, loss=45.74055, batch_time=8.648, data_time=0.0
+    videos=3783,
+    top1=389,
+    top5=1286,
+    loss=45.74055,
+    batch_time=8.648,
+    data_time=0.0,
+    total_time=19432.0,
 )
 ROWS = [
     log_row(epoch=0, subset="train", lr=0.01, stats=TRAINED),
@@ -39,7 +51,7 @@ def test_csv(tmp_path: Path) -> None:
     write_log(tmp_path / "log.csv", ROWS)
     write_log(tmp_path / "log.csv", ROWS)
     lines = (tmp_path / "log.csv").read_text().splitlines()
-    assert lines[0] == "epoch,subset,batch_time,data_time,loss,top1,top5,videos,lr"
+    assert lines[0] == "epoch,subset,batch_time,data_time,total_time,loss,top1,top5,videos,lr"
     assert len(lines) == 3
     assert next(csv.DictReader(lines))["top1"] == "1426"
 

@@ -1,0 +1,30 @@
+"""Options of a run that contradict each other."""
+
+from __future__ import annotations
+
+from twostream.errors import InputError
+from twostream.training.run_folder import TrainOptions
+
+
+def check_options(options: TrainOptions) -> None:
+    """Refuse what cannot be meant.
+
+    Raises:
+        InputError: two options contradict each other, or one needs another.
+    """
+    uses_steps = options.schedule == "steps"
+    rules = [
+        (uses_steps and not options.milestones, "--schedule steps needs --milestones, as in 15,25"),
+        (bool(options.milestones) and not uses_steps, "--milestones need --schedule steps"),
+        (
+            options.warmup >= options.epochs,
+            f"--warmup {options.warmup} must be less than --epochs {options.epochs}",
+        ),
+        (
+            options.nesterov and (options.optimizer != "sgd" or options.momentum == 0),
+            "--nesterov needs --optimizer sgd and a --momentum above 0: it is a form of that",
+        ),
+    ]
+    for is_broken, message in rules:
+        if is_broken:
+            raise InputError(message)
