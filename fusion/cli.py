@@ -7,13 +7,22 @@ from typing import Any
 
 import click
 
-from fusion.cli_options import SCORE_FILE, input_options, strategy_options, taken
+from fusion.cli_options import (
+    SCORE_FILE,
+    calibration_options,
+    hold_out_options,
+    input_options,
+    strategy_options,
+    taken,
+)
 from twostream.console import json_option, note, print_json
 
 
 @click.command()
 @input_options
 @strategy_options
+@calibration_options
+@hold_out_options
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -28,6 +37,7 @@ def fuse(out: Path | None, as_json: bool, combine: str | None, **choices: Any) -
     are alike.
     """
     from fusion.fuse import fuse as fuse_tables
+    from fusion.hold_out import HoldOutOptions, calibrated_tables
     from fusion.inputs import InputOptions, input_tables, read_inputs
     from fusion.options import StepOptions, input_steps
     from fusion.result import fusion_result, result_lines
@@ -36,11 +46,13 @@ def fuse(out: Path | None, as_json: bool, combine: str | None, **choices: Any) -
     inputs = read_inputs(taken(choices, InputOptions))
     steps = input_steps(taken(choices, StepOptions), inputs)
     tables = input_tables(inputs, steps.pop("epochs"))
-    fusion = fuse_tables(tables, **steps, combine=combine)
+    calibrated = calibrated_tables(tables, inputs, taken(choices, HoldOutOptions))
+    fusion = fuse_tables(calibrated.tables if calibrated else tables, **steps, combine=combine)
     if out:
         write_scores(out, fusion.table)
         note(f"{out} written")
-    result = fusion_result(fusion, files={key: given.files for key, given in inputs.items()})
+    files = {key: given.files for key, given in inputs.items()}
+    result = fusion_result(fusion, files=files, calibrated=calibrated)
     print_json(result) if as_json else click.echo("\n".join(result_lines(result)))
 
 

@@ -71,6 +71,37 @@ def strategy_options(command: Command) -> Command:
     return command
 
 
+def hold_out_options(command: Command) -> Command:
+    """Add on which videos things are fitted: the fields of `HoldOutOptions` but the calibration."""
+    for add in reversed((
+        click.option("--val", multiple=True, type=SCORE_FILE,
+                     help="Validation scores of each input, in their order; may be repeated.  "
+                     "[default: val.safetensors beside each]"),
+        click.option("--groups", metavar="NAME|CSV|PATTERN",
+                     help="Which videos a fold never parts: ucf101, hmdb51, video (each alone), a "
+                     "file of name,group, or a pattern.  [default: by data set]"),
+        click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True,
+                     help="How many folds."),
+    )):  # fmt: skip
+        command = add(command)
+    return command
+
+
+def calibration_options(command: Command) -> Command:
+    """Add whether and how the streams are calibrated."""
+    for add in reversed((
+        click.option("--calibrate", type=click.Choice(["none", "val", "crossfit"]),
+                     default="none", show_default=True,
+                     help="Bring the streams to one scale first, fitted on validation scores, or "
+                     "in grouped folds of the file itself."),
+        click.option("--calibration", type=click.Choice(["temperature", "vector"]),
+                     default="temperature", show_default=True,
+                     help="By one number a stream, or a factor and an offset a class."),
+    )):  # fmt: skip
+        command = add(command)
+    return command
+
+
 def taken(choices: dict[str, Any], kind: type) -> Any:
     """Build one of the option classes from those of `choices` that are its fields."""
     return kind(

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fusion.calibrated import Calibrated
 from fusion.fuse import Fusion
 from fusion.metrics import accuracy_summary
 
 STEPS = ("streams", "segments", "crops")
 
 
-def fusion_result(fusion: Fusion, *, files: Mapping[str, str]) -> dict[str, Any]:
+def fusion_result(
+    fusion: Fusion, *, files: Mapping[str, str], calibrated: Calibrated | None = None
+) -> dict[str, Any]:
     """Accuracy of each input and of their fusion, as JSON values; `files` is the file of each."""
     table = fusion.table
     fused = accuracy_summary(table.scores[:, 0, 0], table.labels)
@@ -32,6 +35,7 @@ def fusion_result(fusion: Fusion, *, files: Mapping[str, str]) -> dict[str, Any]
             for key, scores in fusion.votes.scores.items()
         ],
         "fused": fused,
+        "calibration": _calibration(calibrated) if calibrated else None,
         "warnings": warnings,
     }
 
@@ -42,7 +46,13 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
     rows += [(row["stream"], *accuracy_cells(row)) for row in result["inputs"]]
     rows.append((f"fused ({result['strategy']})", *accuracy_cells(result["fused"])))
     heading = f"{result['videos']} videos, segments fused by {result['segments']}"
-    return [heading, "", *_columns(rows), *(f"warning: {text}" for text in result["warnings"])]
+    return [
+        heading,
+        "",
+        *columns(rows),
+        *_calibration_lines(result["calibration"] or {}),
+        *(f"warning: {text}" for text in result["warnings"]),
+    ]
 
 
 def accuracy_cells(summary: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -63,12 +73,38 @@ def _proportion(count: Mapping[str, Any]) -> str:
     return f"{share}  {count['percent']:.2f} % [{low:.2f}, {high:.2f}]"
 
 
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows of cells as lines in which the cells stand below each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+
+
+def _calibration(calibrated: Calibrated) -> dict[str, Any]:
+    return {
+        key: table.about["calibration"]
+        | {"before": calibrated.before[key], "after": calibrated.after[key]}
+        for key, table in calibrated.tables.items()
+    }
+
+
+def _calibration_lines(calibration: Mapping[str, Any]) -> list[str]:
+    if not calibration:
+        return []
+    rows = [("calibrated", "temperature", "calibration error", "cross-entropy")]
+    for key, facts in calibration.items():
+        low, high = min(facts["temperatures"]), max(facts["temperatures"])
+        span = f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
+        rows.append((key, span, _change(facts, "ece"), _change(facts, "nll")))
+    return ["", *columns(rows)]
+
+
+def _change(facts: Mapping[str, Any], figure: str) -> str:
+    if facts["before"][figure] is None:
+        return "no labels"
+    return f"{facts['before'][figure]:.3f} -> {facts['after'][figure]:.3f}"
 
 
 def _options(step: Mapping[str, Any]) -> dict[str, Any]:

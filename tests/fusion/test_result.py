@@ -32,6 +32,7 @@ def test_result_for_programs(make_table: Make) -> None:
         ],
         "fused": {"top1": both, "top5": both, "mean_class": {"percent": 100.0, "classes": 1},
                   "unlabelled": 1},
+        "calibration": None,
         "warnings": ["1 of 3 videos have no label and are not in the accuracies"],
     }  # fmt: skip
 

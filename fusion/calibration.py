@@ -1,0 +1,121 @@
+"""Calibration: logits of one stream become those whose probabilities come true.
+
+A temperature T (Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2)
+divides all logits of a stream; vector scaling gives each class a factor and an offset. Two streams
+that are calibrated are equally loud, so that their plain mean is a fair fusion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from fusion.probabilities import log_softmax, softmax
+from twostream.errors import InputError
+
+_STEPS = 50
+
+
+class Scaling(NamedTuple):
+    """Calibrated logits are `factor * logits + offset`; both (C,), or (1,) for all classes."""
+
+    factor: np.ndarray
+    offset: np.ndarray
+
+    def __call__(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrate logits (..., C)."""
+        return logits * self.factor + self.offset
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The T > 0 at which softmax(logits / T) of (V, C) logits has the least cross-entropy.
+
+    The loss is convex in 1/T; Newton's steps, kept between the bounds found so far. Where no T is
+    the best (all right, or worse than chance) T stops at 1/1000 or 1000 times the logits' spread.
+
+    Raises:
+        InputError: no videos.
+    """
+    _check(logits, labels)
+    spread = float(logits.std()) or 1.0
+    scaled = logits / spread
+    true = np.take_along_axis(scaled, labels[:, None], axis=1)[:, 0]
+    low, high, inverse = 1e-3, 1e3, 1.0
+    for _ in range(_STEPS):
+        slope, curvature = _derivatives(scaled, true, inverse)
+        low, high = (low, inverse) if slope > 0 else (inverse, high)
+        step = inverse - slope / curvature if curvature > 0 else 0.0
+        proposed = step if low < step < high else np.sqrt(low * high)
+        if abs(proposed - inverse) <= 1e-9 * inverse:
+            break
+        inverse = float(proposed)
+    return spread / inverse
+
+
+def temperature(logits: np.ndarray, labels: np.ndarray) -> Scaling:
+    """One temperature for all classes: see `fit_temperature`."""
+    return Scaling(np.array([1 / fit_temperature(logits, labels)]), np.zeros(1))
+
+
+def vector(logits: np.ndarray, labels: np.ndarray, *, strength: float = 100.0) -> Scaling:
+    """A factor and an offset for each class, least cross-entropy on (V, C) logits.
+
+    It starts from the temperature and is drawn towards it: `strength` is how many videos the
+    penalty outweighs (a squared change of every class by 1).
+
+    Raises:
+        InputError: no videos.
+    """
+    from scipy.optimize import minimize
+
+    start = temperature(logits, labels).factor[0]
+    scaled, classes = logits * start, logits.shape[1]
+    true = np.eye(classes)[labels]
+
+    def loss(change: np.ndarray) -> tuple[float, np.ndarray]:
+        factor, offset = change.reshape(2, classes)
+        log_probs = log_softmax(scaled * (1 + factor) + offset)
+        error = np.exp(log_probs) - true
+        slope = np.concatenate([(error * scaled).sum(axis=0), error.sum(axis=0)])
+        return strength * change @ change - (log_probs * true).sum(), slope + 2 * strength * change
+
+    change = minimize(loss, np.zeros(2 * classes), jac=True, method="L-BFGS-B").x
+    factor, offset = change.reshape(2, classes)
+    return Scaling(start * (1 + factor), offset)
+
+
+CALIBRATIONS: dict[str, Callable[[np.ndarray, np.ndarray], Scaling]] = {
+    "temperature": temperature,
+    "vector": vector,
+}
+
+
+def cross_fitted(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    folds: np.ndarray,
+    *,
+    fit: Callable[[np.ndarray, np.ndarray], Scaling] = temperature,
+) -> list[Scaling]:
+    """The scaling for the videos of each fold, fitted on the labelled videos of all others."""
+    return [
+        fit(logits[(folds != fold) & (labels >= 0)], labels[(folds != fold) & (labels >= 0)])
+        for fold in range(int(folds.max()) + 1)
+    ]
+
+
+def _derivatives(logits: np.ndarray, true: np.ndarray, inverse: float) -> tuple[float, float]:
+    """First and second derivative of the mean cross-entropy by 1/T."""
+    probs = softmax(inverse * logits)
+    expected = (probs * logits).sum(axis=1)
+    variance = (probs * logits**2).sum(axis=1) - expected**2
+    return float((expected - true).mean()), float(variance.mean())
+
+
+def _check(logits: np.ndarray, labels: np.ndarray) -> None:
+    if not len(labels):
+        raise InputError("no labelled videos to calibrate on")
+    assert logits.ndim == 2
+    assert labels.min() >= 0
