@@ -51,7 +51,8 @@ def ratio(
     ours_s, loop_s = (median(column) for column in zip(*pairs, strict=True))
     times = median(loop / ours for ours, loop in pairs)
     print(
-        f"{encode.__qualname__.partition('.')[0]}, k = {module.k}: {ours_s:.3f} s, loop {loop_s:.2f} s, {times:.1f} times"
+        f"{encode.__qualname__.partition('.')[0]}, k = {module.k}: {ours_s:.3f} s, "
+        f"loop {loop_s:.2f} s, {times:.1f} times"
     )
     return times
 
