@@ -28,10 +28,11 @@ COMMANDS = {
         "import": "twostream.commands.import_scores:import_scores",
         "export": "fusion.exchange_cli:export",
     },
+    "wer": "twostream.commands.wer:wer",
     "demo": "twostream.commands.demo:demo",
     "doctor": "twostream.commands.doctor:doctor",
 }
-WITHOUT_PROJECT = ("init", "demo", "doctor")
+WITHOUT_PROJECT = ("init", "wer", "demo", "doctor")
 GROUP_HELP = {"scores": "Look into score files, check them, and exchange them with other tools."}
 
 

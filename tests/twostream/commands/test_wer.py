@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+
+def write(**lines: str) -> None:
+    for name, text in lines.items():
+        Path(f"{name}.txt").write_text(text)
+
+
+def test_text(twostream: Callable[..., Result]) -> None:
+    write(ref="A B C\nD E\n", hyp="A X C\nE F\n")
+    result = twostream("wer", "--reference", "ref.txt", "--hypothesis", "hyp.txt", "--alignments")
+    lines = result.output.splitlines()
+    assert lines[0].startswith("word error rate 60.00 % [")
+    assert lines[0].endswith("3 errors of 5 words in 2 sentences")
+    assert lines[1:3] == [
+        "substitutions 3 (60.0 %), deletions 0 (0.0 %), insertions 0 (0.0 %)",
+        "mean over sentences 66.67 %",
+    ]
+    assert "     1  B -> X" in lines
+    assert lines[-8:-4] == ["line 1", "  A  B  C", "  A  X  C", "     S"]
+
+
+def test_json_and_a_second_system(twostream: Callable[..., Result]) -> None:
+    write(ref="A B C\n" * 20, hyp="A X C\n" * 20, better="A B C\n" * 19 + "A X C\n")
+    files = ("--reference", "ref.txt", "--hypothesis", "hyp.txt", "--against", "better.txt")
+    result = json.loads(twostream("wer", *files, "--json").output)
+    assert result["corpus_rate"] == pytest.approx(1 / 3)
+    assert result["sentence_mean"] == pytest.approx(1 / 3)
+    assert result["confusions"] == [{"reference": "B", "hypothesis": "X", "count": 20}]
+    assert result["against"]["difference"] == pytest.approx(1 / 60 - 1 / 3)
+    assert result["against"]["p"] < 0.001
+    assert "points [" in twostream("wer", *files).output
+
+
+def test_normaliser(twostream: Callable[..., Result]) -> None:
+    write(ref="NORD\n", hyp="loc-NORD\n")
+    files = ("--reference", "ref.txt", "--hypothesis", "hyp.txt")
+    assert "rate 100.00 %" in twostream("wer", *files).output
+    assert "rate 0.00 %" in twostream("wer", *files, "--normalise", "phoenix2014").output
+
+
+def test_sentences_must_be_the_same(twostream: Callable[..., Result]) -> None:
+    write(ref="A\nB\n", hyp="A\n", none="\n\n")
+    done = twostream("wer", "--reference", "ref.txt", "--hypothesis", "hyp.txt", exit_code=2)
+    assert "hyp.txt lacks 1 sentences of ref.txt (line 2) and has 0 others" in done.output
+    done = twostream("wer", "--reference", "none.txt", "--hypothesis", "ref.txt", exit_code=2)
+    assert "no sentence has a gloss" in done.output
+
+
+def test_a_ctm_has_no_line_for_an_empty_sentence(twostream: Callable[..., Result]) -> None:
+    Path("ref.stm").write_text("a 1 s 0 1 X\nb 1 s 0 1 Y\n")
+    Path("hyp.ctm").write_text("a 1 0 1 X\n")
+    done = twostream("wer", "--reference", "ref.stm", "--hypothesis", "hyp.ctm", "--json")
+    assert json.loads(done.output)["deletions"] == 1

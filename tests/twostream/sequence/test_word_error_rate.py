@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import functools
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twostream.sequence.word_error_rate import (
+    Errors,
+    align,
+    confusions,
+    corpus_rate,
+    count_errors,
+    sentence_mean,
+    sum_errors,
+)
+
+WORDS = st.lists(st.sampled_from("ABC"), max_size=7)
+
+
+def slow_errors(reference: tuple[str, ...], hypothesis: tuple[str, ...]) -> int:
+    """Levenshtein's distance by its recursive definition."""
+
+    @functools.cache
+    def distance(r: int, h: int) -> int:
+        if not r or not h:
+            return r + h
+        return min(
+            distance(r - 1, h) + 1,
+            distance(r, h - 1) + 1,
+            distance(r - 1, h - 1) + (reference[r - 1] != hypothesis[h - 1]),
+        )
+
+    return distance(len(reference), len(hypothesis))
+
+
+@settings(max_examples=200)
+@given(WORDS, WORDS)
+def test_alignment(reference: list[str], hypothesis: list[str]) -> None:
+    pairs = align(reference, hypothesis)
+    assert [word for word, _ in pairs if word is not None] == reference
+    assert [word for _, word in pairs if word is not None] == hypothesis
+    errors = count_errors(pairs)
+    assert errors.total == slow_errors(tuple(reference), tuple(hypothesis))
+    assert errors.words == len(reference)
+    assert errors.words - errors.deletions + errors.insertions == len(hypothesis)
+
+
+def test_alignment_shows_who_was_confused_with_whom() -> None:
+    reference = ["MORGEN", "WETTER", "SONNE", "REGEN", "NORD"]
+    hypothesis = ["MORGEN", "SONNE", "WOLKE", "NORD", "IX"]
+    pairs = align(reference, hypothesis)
+    assert pairs == [
+        ("MORGEN", "MORGEN"), ("WETTER", None), ("SONNE", "SONNE"), ("REGEN", "WOLKE"),
+        ("NORD", "NORD"), (None, "IX"),
+    ]  # fmt: skip
+    assert count_errors(pairs) == Errors(substitutions=1, deletions=1, insertions=1, words=5)
+    assert confusions([pairs, pairs]) == {
+        ("WETTER", None): 2, ("REGEN", "WOLKE"): 2, (None, "IX"): 2
+    }  # fmt: skip
+
+
+def test_fewest_gaps_among_equally_good_alignments() -> None:
+    """A B -> B C is two errors as two substitutions, or as a deletion and an insertion."""
+    assert align("AB", "BC") == [("A", "B"), ("B", "C")]
+
+
+def test_two_definitions() -> None:
+    sentences = [Errors(1, 0, 0, words=2), Errors(0, 0, 1, words=8), Errors(0, 0, 1, words=0)]
+    assert corpus_rate(sentences) == 3 / 10
+    assert sentence_mean(sentences) == (1 / 2 + 1 / 8) / 2
+    assert sum_errors(sentences) == Errors(1, 0, 2, words=10)
+
+
+def test_the_notes_best_run_adds_up() -> None:
+    """SUB 13.1 + INS 3.3 + DEL 9.9 = 26.3, of 1,000 words in tenths of a percent."""
+    assert sum_errors([Errors(131, 99, 33, words=1000)]).total / 10 == 26.3
+
+
+def test_published_hypotheses(shared_data: Path) -> None:
+    folder = shared_data / "wer-phoenix14"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}")
+    lines = [(folder / f"{kind}_ctc.txt").read_text().splitlines() for kind in ("ref", "hypo")]
+    sentences = [
+        count_errors(align(reference.split(), hypothesis.split()))
+        for reference, hypothesis in zip(*lines, strict=True)
+    ]
+    errors = sum_errors(sentences)
+    assert (len(sentences), errors.total, errors.words) == (629, 2643, 6530)
+    assert corpus_rate(sentences) == pytest.approx(0.404747, abs=5e-7)
+    assert sentence_mean(sentences) == pytest.approx(0.402971, abs=5e-7)
+    assert errors.deletions - errors.insertions == 1378 - 179
+
+
+def test_equals_jiwer() -> None:
+    jiwer = pytest.importorskip("jiwer")
+    draw = random.Random(0)
+    for _ in range(1000):
+        reference, hypothesis = (draw.choices("ABCDE", k=draw.randint(1, 12)) for _ in range(2))
+        theirs = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
+        ours = count_errors(align(reference, hypothesis))
+        assert corpus_rate([ours]) == theirs.wer
+        assert ours.total == theirs.substitutions + theirs.deletions + theirs.insertions

@@ -1,0 +1,67 @@
+"""`twostream wer`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from twostream.console import json_option, print_json
+from twostream.plugins import PlugIn, load
+from twostream.sequence.normalisers import NORMALISERS
+
+SENTENCES = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--reference", required=True, type=SENTENCES, help="What was signed or said.")
+@click.option("--hypothesis", required=True, type=SENTENCES, help="What was recognised.")
+@click.option("--against", type=SENTENCES, help="A second hypothesis, to be held beside the first.")
+@click.option(
+    "--normalise",
+    type=PlugIn(NORMALISERS),
+    default="none",
+    show_default=True,
+    help="Clean-up of the glosses, in all files.",
+)
+@click.option(
+    "--confusions",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    help="How many of the most frequent confusions to list.",
+)
+@click.option("--alignments", is_flag=True, help="Show every sentence, word above word.")
+@json_option
+def wer(
+    reference: Path,
+    hypothesis: Path,
+    against: Path | None,
+    normalise: str,
+    confusions: int,
+    alignments: bool,
+    as_json: bool,
+) -> None:
+    """Word error rate of recognised sentences: S, D, I, both definitions, a 95 % interval.
+
+    Files are text (a sentence a line), csv (PHOENIX-2014, 2014T, or name,glosses), stm or ctm.
+    """
+    from twostream.sequence.wer_report import align_files, compare, wer_result
+
+    rules = load(normalise, NORMALISERS)
+    aligned = align_files(reference, hypothesis, normalise=rules)
+    result = wer_result(aligned, most=confusions, sentences=alignments)
+    if against:
+        other = align_files(reference, against, normalise=rules)
+        result["against"] = compare(aligned, other, most=confusions)
+    _show(result, as_json)
+
+
+def _show(result: dict[str, Any], as_json: bool) -> None:
+    from twostream.sequence.wer_report import wer_lines
+
+    if as_json:
+        print_json(result)
+    else:
+        click.echo("\n".join(wer_lines(result)))

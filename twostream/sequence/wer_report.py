@@ -1,0 +1,154 @@
+"""Word error rate of a file of sentences, for programs and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twostream.errors import InputError, some_of
+from twostream.sequence.normalisers import Normaliser
+from twostream.sequence.transcripts import Transcripts, read_transcripts
+from twostream.sequence.wer_statistics import bootstrap_interval, difference_interval, paired_test
+from twostream.sequence.word_error_rate import (
+    Errors,
+    Pair,
+    align,
+    confusions,
+    corpus_rate,
+    count_errors,
+    sentence_mean,
+    sum_errors,
+)
+
+SEED = 0  # the same files give the same interval
+Alignments = dict[str, list[Pair]]
+
+
+def align_files(reference: Path, hypothesis: Path, *, normalise: Normaliser) -> Alignments:
+    """Align the sentences of two files, joined by name (text files: by line), both normalised.
+
+    A ctm has no line for a sentence without a gloss: what it lacks is empty.
+
+    Raises:
+        InputError: a sentence of one file is missing in the other, or no reference has a gloss.
+    """
+    wanted, given = read_transcripts(reference), read_transcripts(hypothesis)
+    if hypothesis.suffix == ".ctm":
+        given = {name: [] for name in wanted} | given
+    _check_same_names(wanted, given, reference, hypothesis)
+    alignments = {
+        name: align(normalise(glosses), normalise(given[name])) for name, glosses in wanted.items()
+    }
+    if not any(word for pairs in alignments.values() for word, _ in pairs):
+        raise InputError(f"{reference}: no sentence has a gloss, so there is no rate")
+    return alignments
+
+
+def wer_result(alignments: Alignments, *, most: int, sentences: bool = False) -> dict[str, Any]:
+    """Rates, S, D, I, 95 % interval and the `most` frequent confusions, as JSON values.
+
+    Args:
+        sentences: the alignment of each sentence too, as pairs of reference and hypothesis.
+    """
+    counted = _errors(alignments)
+    errors = sum_errors(counted)
+    found = confusions(list(alignments.values())).most_common(most)
+    result: dict[str, Any] = {
+        "sentences": len(counted),
+        "empty_references": sum(not sentence.words for sentence in counted),
+        "words": errors.words,
+        "errors": errors.total,
+        "substitutions": errors.substitutions,
+        "deletions": errors.deletions,
+        "insertions": errors.insertions,
+        "corpus_rate": corpus_rate(counted),
+        "interval": bootstrap_interval(counted, rng=np.random.default_rng(SEED)),
+        "sentence_mean": sentence_mean(counted),
+        "confusions": [
+            {"reference": word, "hypothesis": other, "count": count}
+            for (word, other), count in found
+        ],
+    }
+    return result | ({"alignments": alignments} if sentences else {})
+
+
+def compare(first: Alignments, second: Alignments, *, most: int) -> dict[str, Any]:
+    """The second system's result, and what it has over the first: difference, interval, p."""
+    before, after = _errors(first), _errors(second)
+    return wer_result(second, most=most) | {
+        "difference": corpus_rate(after) - corpus_rate(before),
+        "difference_interval": difference_interval(before, after, rng=np.random.default_rng(SEED)),
+        "p": paired_test(before, after, rng=np.random.default_rng(SEED)),
+    }
+
+
+def wer_lines(result: Mapping[str, Any]) -> list[str]:
+    """A result of `wer_result` as text; rates in percent of the reference's words."""
+    lines = _rate_lines(result) + [
+        f"{item['count']:6}  {item['reference'] or '(inserted)'} -> "
+        f"{item['hypothesis'] or '(deleted)'}"
+        for item in result["confusions"]
+    ]
+    if other := result.get("against"):
+        low, high = (100 * bound for bound in other["difference_interval"])
+        lines += [
+            "against:",
+            *_rate_lines(other),
+            f"difference {100 * other['difference']:+.2f} points [{low:+.2f}, {high:+.2f}], "
+            f"p = {other['p']:.4f}",
+        ]
+    for name, pairs in result.get("alignments", {}).items():
+        lines += alignment_lines(name, pairs)
+    return lines
+
+
+def alignment_lines(name: str, pairs: Sequence[Pair]) -> list[str]:
+    """One sentence, reference above hypothesis; `*` stands for no word, S, D or I below each."""
+    cells = [(word or "*", other or "*", _mark(word, other)) for word, other in pairs]
+    widths = [max(map(len, cell)) for cell in cells]
+    rows = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*cells, strict=True)
+    ]
+    return [name, *(f"  {row}" for row in rows if row)]
+
+
+def _rate_lines(result: Mapping[str, Any]) -> list[str]:
+    words = result["words"]
+    low, high = (100 * bound for bound in result["interval"])
+    kinds = ("substitutions", "deletions", "insertions")
+    lines = [
+        f"word error rate {100 * result['corpus_rate']:.2f} % [{low:.2f}, {high:.2f}]: "
+        f"{result['errors']:,} errors of {words:,} words in {result['sentences']:,} sentences",
+        ", ".join(f"{k} {result[k]:,} ({100 * result[k] / words:.1f} %)" for k in kinds),
+        f"mean over sentences {100 * result['sentence_mean']:.2f} %",
+    ]
+    if empty := result["empty_references"]:
+        lines.append(f"{empty} references are empty and have no rate of their own")
+    return lines
+
+
+def _mark(word: str | None, other: str | None) -> str:
+    if word == other:
+        return ""
+    return "I" if word is None else "D" if other is None else "S"
+
+
+def _errors(alignments: Alignments) -> list[Errors]:
+    return [count_errors(pairs) for pairs in alignments.values()]
+
+
+def _check_same_names(
+    wanted: Transcripts, given: Transcripts, reference: Path, hypothesis: Path
+) -> None:
+    missing = [name for name in wanted if name not in given]
+    extra = [name for name in given if name not in wanted]
+    if missing or extra:
+        raise InputError(
+            f"{hypothesis} lacks {len(missing)} sentences of {reference} "
+            f"({some_of(missing, limit=3)}) and has {len(extra)} others "
+            f"({some_of(extra, limit=3)}); names, or the number of text lines, must be the same"
+        )
