@@ -94,7 +94,7 @@ def test_no_file_name_that_says_nothing() -> None:
     [[], ["--help"], ["init"], ["extract-flow"], ["check-flow"], ["show-flow"],
      ["convert-flow"], ["train"], ["score"], ["fuse"], ["scores"],
      ["scores", "show"], ["scores", "check"], ["scores", "import"], ["scores", "export"],
-     ["wer"], ["demo"], ["doctor"]],
+     ["logs"], ["logs", "import"], ["wer"], ["demo"], ["doctor"]],
     ids=" ".join,
 )  # fmt: skip
 def test_help_is_light(arguments: list[str]) -> None:

@@ -28,12 +28,16 @@ COMMANDS = {
         "import": "twostream.commands.import_scores:import_scores",
         "export": "fusion.exchange_cli:export",
     },
+    "logs": {"import": "twostream.commands.import_log:import_log"},
     "wer": "twostream.commands.wer:wer",
     "demo": "twostream.commands.demo:demo",
     "doctor": "twostream.commands.doctor:doctor",
 }
-WITHOUT_PROJECT = ("init", "wer", "demo", "doctor")
-GROUP_HELP = {"scores": "Look into score files, check them, and exchange them with other tools."}
+WITHOUT_PROJECT = ("init", "logs", "wer", "demo", "doctor")
+GROUP_HELP = {
+    "logs": "Bring in training logs of other tools.",
+    "scores": "Look into score files, check them, and exchange them with other tools.",
+}
 
 
 class Stop(click.ClickException):
