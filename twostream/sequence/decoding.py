@@ -1,0 +1,127 @@
+"""From log-probabilities of each time step to the most probable label sequences (CTC).
+
+Graves et al., "Connectionist Temporal Classification", ICML 2006. Everywhere here `log_probs` is
+float (T, classes), natural logarithm, class 0 the blank; labels count from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, inf, log1p
+
+import numpy as np
+
+from twostream.sequence.language_model import LanguageModel
+
+BLANK = 0
+Labels = tuple[int, ...]
+Ends = tuple[float, float]  # log-probability of a prefix, ending in a blank and in its last label
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """One decoded sequence.
+
+    Attributes:
+        score: log-probability of the labels, plus what a language model adds.
+    """
+
+    labels: Labels
+    score: float
+
+
+def greedy(log_probs: np.ndarray) -> Labels:
+    """The best class of each step, repeats merged, blanks dropped: section 3.2, best path."""
+    best = log_probs.argmax(axis=1)
+    changed = np.concatenate([[True], best[1:] != best[:-1]])
+    return tuple(int(label) for label in best[changed] if label != BLANK)
+
+
+def log_probability(log_probs: np.ndarray, labels: Sequence[int]) -> float:
+    """Log of the summed probability of all paths that give `labels`: section 4.1, forward."""
+    states = np.full(2 * len(labels) + 1, BLANK)
+    states[1::2] = labels
+    # From the state before the last, over a blank, unless that would merge two equal labels.
+    skips = np.zeros(len(states), dtype=bool)
+    skips[2:] = (states[2:] != BLANK) & (states[2:] != states[:-2])
+    alpha = np.full(len(states), -inf)
+    alpha[0] = 0.0  # before the first step: as if a blank had been
+    for step, emitted in enumerate(log_probs):
+        moved = np.concatenate([[-inf], alpha[:-1]])
+        jumped = np.where(skips, np.concatenate([[-inf, -inf], alpha])[: len(alpha)], -inf)
+        reached = np.logaddexp(alpha, moved)
+        alpha = (reached if step == 0 else np.logaddexp(reached, jumped)) + emitted[states]
+    return float(np.logaddexp.reduce(alpha[-2:]))
+
+
+def beam_search(
+    log_probs: np.ndarray,
+    *,
+    beam: int = 10,
+    classes: int = 40,
+    language: LanguageModel | None = None,
+    weight: float = 0.0,
+    bonus: float = 0.0,
+) -> list[Hypothesis]:
+    """Prefix beam search (Hannun et al., "First-Pass Large Vocabulary ...", 2014, algorithm 1).
+
+    Every hypothesis that is left in the end, and the greedy one, is scored exactly over all paths:
+    the first is never less probable than the greedy one.
+
+    Args:
+        beam: prefixes kept at each step. classes: of each step, only its most probable ones extend.
+        language, weight, bonus: a hypothesis' score is its log-probability plus `weight` times the
+            language model's, plus `bonus` a label.
+
+    Returns:
+        Up to `beam` hypotheses (and the greedy one), best first; labels differ.
+    """
+    prefixes: dict[Labels, Ends] = {(): (0.0, -inf)}
+
+    def prior(labels: Labels, *, ended: bool) -> float:
+        if language is None:
+            return bonus * len(labels)
+        return weight * language.score(labels, ended=ended) + bonus * len(labels)
+
+    for emitted in log_probs:
+        extended = _extend(prefixes, emitted, classes)
+        ranked = sorted(
+            extended, key=lambda p: _log_add(*extended[p]) + prior(p, ended=False), reverse=True
+        )
+        prefixes = {prefix: extended[prefix] for prefix in ranked[:beam]}
+    hypotheses = [
+        Hypothesis(labels, log_probability(log_probs, labels) + prior(labels, ended=True))
+        for labels in {*prefixes, greedy(log_probs)}
+    ]
+    return sorted(hypotheses, key=lambda found: (-found.score, found.labels))
+
+
+def _extend(prefixes: dict[Labels, Ends], emitted: np.ndarray, classes: int) -> dict[Labels, Ends]:
+    """All prefixes one step later."""
+    extended: dict[Labels, Ends] = {}
+
+    def add(prefix: Labels, *, blank: float = -inf, label: float = -inf) -> None:
+        if blank == label == -inf:
+            return
+        before = extended.get(prefix, (-inf, -inf))
+        extended[prefix] = (_log_add(before[0], blank), _log_add(before[1], label))
+
+    likely = np.argsort(-emitted, kind="stable")[:classes].tolist()
+    values = emitted.tolist()
+    for prefix, (in_blank, in_label) in prefixes.items():
+        whole = _log_add(in_blank, in_label)
+        add(prefix, blank=whole + values[BLANK])
+        if prefix:
+            add(prefix, label=in_label + values[prefix[-1]])
+        for label in likely:
+            if label != BLANK:
+                before = in_blank if prefix[-1:] == (label,) else whole
+                add((*prefix, label), label=before + values[label])
+    return extended
+
+
+def _log_add(a: float, b: float) -> float:
+    """`log(exp(a) + exp(b))`; numpy's is slow on single numbers."""
+    high, low = max(a, b), min(a, b)
+    return high if low == -inf else high + log1p(exp(low - high))
