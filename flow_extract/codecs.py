@@ -26,7 +26,8 @@ class Codec(NamedTuple):
         decode_flow: bytes, as a uint8 array, and (H, W) -> uint8 (H, W, 2).
         lossless: exact, and `quality` has no meaning.
 
-    The decoders raise ValueError for bytes that are no whole picture of that size.
+    The decoders raise ValueError for bytes that are no whole picture of that size. What they return
+    may be read-only, and a view whose channels lie apart.
     """
 
     encode_rgb: Callable[..., bytes]
@@ -58,6 +59,8 @@ def _jpeg_encode_rgb(frame: np.ndarray, *, quality: int) -> bytes:
 def _jpeg_decode_rgb(blob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     import cv2
 
+    if hasattr(cv2, "IMREAD_COLOR_RGB"):  # OpenCV 4.11 and later
+        return _jpeg_decode(blob, cv2.IMREAD_COLOR_RGB, size)
     return cv2.cvtColor(_jpeg_decode(blob, cv2.IMREAD_COLOR, size), cv2.COLOR_BGR2RGB)
 
 
@@ -76,7 +79,7 @@ def _jpeg_decode_flow(blob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     height, width = size
     picture = _jpeg_decode(blob, cv2.IMREAD_GRAYSCALE, (height, 2 * width))
-    return cv2.merge([picture[:, :width], picture[:, width:]])
+    return picture.reshape(height, 2, width).swapaxes(1, 2)
 
 
 def _jpeg_encode(picture: np.ndarray, quality: int) -> bytes:

@@ -11,33 +11,25 @@ bytes. The file `<store>/<name>.safetensors` bears its name only when it is whol
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from flow_extract.codecs import CODECS, load_codec
+from flow_extract.store_file import StoreFile, broken
 from twostream.errors import InputError
 from twostream.files import path_inside
 
-FORMAT = "twostream-store-1"
 SUFFIX = ".safetensors"
 # What a header says about one video; the rest of it is settings, the same for a whole store.
 FACTS = (
     *("format", "name", "status", "reason", "settings_hash", "size", "fps", "counts"),
     *("clipped_share", "source", "decoder", "sha256"),
 )
-# What a header must have, and what these must have in them.
-PARTS: dict[str, set[str]] = {
-    **dict.fromkeys(("name", "status", "reason", "codec", "settings_hash", "source"), set()),
-    "size": {"height", "width"},
-    "counts": {"frames", "flows"},
-    "sha256": {"flow_offsets", "rgb_offsets", "flow", "rgb"},
-}
-DTYPES = {"flow_offsets": "U64", "rgb_offsets": "U64", "flow": "U8", "rgb": "U8"}
 
 
 def entry_path(store: Path, name: str) -> Path:
@@ -49,6 +41,9 @@ def entry_path(store: Path, name: str) -> Path:
 class StoreEntry:
     """Reader of one store file; may be shared by threads.
 
+    The file is closed by `close`, or once nobody refers to the entry any more. Opening costs a
+    tenth of a millisecond at most, less than one JPEG: entries are not worth keeping.
+
     Raises:
         InputError: the file is missing, damaged, or no store file; or its codec needs a library
             that is not installed.
@@ -56,15 +51,13 @@ class StoreEntry:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = _open(path)
-        self.header = _header_of(self._file, path)
+        self._file = StoreFile(path)
+        self.header = self._file.header
         if self.header["codec"] not in CODECS:
-            raise _broken(path, f"its codec is {self.header['codec']!r}, not {', '.join(CODECS)}")
-        self._codec = load_codec(self.header["codec"])
-        self._offsets = {
-            key: self._file.get_tensor(f"{key}_offsets").astype(np.int64) for key in ("rgb", "flow")
-        }
-        self._check_offsets()
+            raise broken(path, f"its codec is {self.header['codec']!r}, not {', '.join(CODECS)}")
+        codec = load_codec(self.header["codec"])
+        self._decoders = {"rgb": codec.decode_rgb, "flow": codec.decode_flow}
+        self._offsets = {key: self._checked_offsets(key) for key in ("rgb", "flow")}
 
     @property
     def num_frames(self) -> int:
@@ -81,47 +74,73 @@ class StoreEntry:
         """Height and width in pixels."""
         return self.header["size"]["height"], self.header["size"]["width"]
 
+    def close(self) -> None:
+        """Close the file; nothing can be read any more."""
+        self._file.close()
+
     def read_rgb(self, indices: Sequence[int]) -> np.ndarray:
         """The frames at `indices` (0 is the first): uint8 (len(indices), H, W, 3) RGB."""
-        pictures = [self._read("rgb", index, 1, self._codec.decode_rgb)[0] for index in indices]
-        return np.stack(pictures) if pictures else np.empty((0, *self.size, 3), np.uint8)
+        return self._read("rgb", indices, channels=3)
 
     def read_flow(self, start: int, count: int) -> np.ndarray:
         """`count` neighbouring pairs from `start` on: uint8 (count, H, W, 2), quantised (u, v).
 
         Pair t leads from frame t to t + 1. `quantize.dequantize` makes pixels of it.
         """
-        pictures = self._read("flow", start, count, self._codec.decode_flow)
-        return np.stack(pictures) if pictures else np.empty((0, *self.size, 2), np.uint8)
+        return self._read("flow", range(start, start + count), channels=2)
 
-    def _read(self, key: str, start: int, count: int, decode: Any) -> list[np.ndarray]:
+    def pictures(self, key: str, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        """Decode the pictures of `rgb` or `flow` at `indices`, one after the other.
+
+        Neighbours (3 4 5) are read from the disk together.
+
+        Yields:
+            uint8 (H, W, C), C as in `read_rgb` and `read_flow`; perhaps a read-only view whose
+            channels lie apart.
+        """
+        for run in _runs(indices):
+            for blob in self._blobs(key, run[0], len(run)):
+                try:
+                    yield self._decoders[key](blob, self.size)
+                except ValueError as error:
+                    raise InputError(
+                        f"{self.path}: damaged, {key} {run[0]}..{run[-1]}: {error}; "
+                        "remove it and extract again"
+                    ) from error
+
+    def _read(self, key: str, indices: Sequence[int], *, channels: int) -> np.ndarray:
+        read = np.empty((len(indices), *self.size, channels), np.uint8)
+        for place, picture in zip(read, self.pictures(key, indices), strict=True):
+            if picture.flags.c_contiguous:
+                place[...] = picture
+                continue
+            for channel in range(channels):  # numpy copies channels that lie apart fast one by one
+                place[..., channel] = picture[..., channel]
+        return read
+
+    def _blobs(self, key: str, start: int, count: int) -> list[np.ndarray]:
         offsets = self._offsets[key]
-        if min(start, count) < 0 or start + count >= len(offsets):
+        if start < 0 or start + count >= len(offsets):
             raise IndexError(
                 f"{self.path}: {key} {start}..{start + count - 1} are asked for; "
                 f"it has 0..{len(offsets) - 2}"
             )
-        if count == 0:
-            return []
         bounds = offsets[start : start + count + 1]
-        data = self._file.get_slice(key)[int(bounds[0]) : int(bounds[-1])]
-        try:
-            return [decode(blob, self.size) for blob in np.split(data, bounds[1:-1] - bounds[0])]
-        except ValueError as error:
-            raise InputError(
-                f"{self.path}: damaged, {key} {start}..{start + count - 1}: {error}; "
-                "remove it and extract again"
-            ) from error
+        data = np.frombuffer(self._file.read(key, bounds[0], bounds[-1]), np.uint8)
+        return [data[a - bounds[0] : b - bounds[0]] for a, b in pairwise(bounds)]
 
-    def _check_offsets(self) -> None:
-        for key, counted in (("rgb", "frames"), ("flow", "flows")):
-            offsets, length = self._offsets[key], self._file.get_slice(key).get_shape()[0]
-            if not (
-                len(offsets) == self.header["counts"][counted] + 1
-                and (offsets[0], offsets[-1]) == (0, length)
-                and (np.diff(offsets) > 0).all()
-            ):
-                raise _broken(self.path, f"its {key}_offsets do not fit its {key}")
+    def _checked_offsets(self, key: str) -> list[int]:
+        """Where each picture begins, and the end of the last one."""
+        size = self._file.sizes[f"{key}_offsets"]
+        offsets = np.frombuffer(self._file.read(f"{key}_offsets", 0, size), "<u8")
+        count = self.header["counts"]["frames" if key == "rgb" else "flows"]
+        if not (
+            len(offsets) == count + 1
+            and (offsets[0], offsets[-1]) == (0, self._file.sizes[key])
+            and (offsets[1:] > offsets[:-1]).all()
+        ):
+            raise broken(self.path, f"its {key}_offsets do not fit its {key}")
+        return offsets.tolist()
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -130,7 +149,7 @@ def read_header(path: Path) -> dict[str, Any]:
     Raises:
         InputError: as `StoreEntry`.
     """
-    return _header_of(_open(path), path)
+    return StoreFile(path).header
 
 
 def recorded_settings(header: dict[str, Any]) -> dict[str, Any]:
@@ -164,31 +183,13 @@ def entry_paths(store: Path, suffix: str = SUFFIX) -> dict[str, Path]:
     return {key.removesuffix(suffix): named[key] for key in sorted(named) if key.endswith(suffix)}
 
 
-def _open(path: Path) -> Any:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        file = safe_open(path, framework="numpy")
-        found = {key: file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise _broken(path, str(error)) from error
-    if found != DTYPES:
-        raise _broken(path, f"it should hold {', '.join(DTYPES)}")
-    return file
-
-
-def _header_of(file: Any, path: Path) -> dict[str, Any]:
-    try:
-        header = json.loads((file.metadata() or {})["twostream"])
-    except (KeyError, ValueError) as error:
-        raise _broken(path, "it has no twostream header") from error
-    if header.get("format") != FORMAT:
-        raise _broken(path, f"its format is {header.get('format')!r}, not {FORMAT!r}")
-    for key, parts in PARTS.items():
-        if key not in header or not parts <= set(header[key]):
-            raise _broken(path, f"its header lacks {key!r}, or a part of it")
-    return header
-
-
-def _broken(path: Path, what: str) -> InputError:
-    return InputError(f"{path}: not a sound store file ({what}); remove it and extract again")
+def _runs(indices: Sequence[int]) -> Iterator[list[int]]:
+    """Cut indices where one is not the next of the one before: 3 4 7 is [3 4] [7]."""
+    run: list[int] = []
+    for index in indices:
+        if run and index != run[-1] + 1:
+            yield run
+            run = []
+        run.append(index)
+    if run:
+        yield run

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from flow_extract.blobs import Blobs
-from flow_extract.store import DTYPES, FORMAT, StoreEntry, entry_path
+from flow_extract.store import StoreEntry, entry_path
+from flow_extract.store_file import DTYPES, FORMAT
 from twostream.files import atomic_path, sha256_bytes
 
 

@@ -75,12 +75,26 @@ def test_layout_of_the_file(stored):
         lambda entry: entry.read_rgb([-1]),
         lambda entry: entry.read_flow(2, 10),
         lambda entry: entry.read_flow(-1, 2),
-        lambda entry: entry.read_flow(5, -1),
     ],
 )
 def test_reading_past_the_end(stored, read):
     with pytest.raises(IndexError, match=r"v\.safetensors.*it has 0\.\.1[01]"):
         read(StoreEntry(stored[0]))
+
+
+def test_pictures_come_in_the_order_asked_for(stored):
+    entry = StoreEntry(stored[0])
+    flow = entry.read_flow(0, 11)
+    indices = [4, 5, 6, 6, 2, 10, 9]
+    pictures = list(entry.pictures("flow", indices))
+    assert all((a == flow[b]).all() for a, b in zip(pictures, indices, strict=True))
+
+
+def test_nothing_is_read_after_close(stored):
+    entry = StoreEntry(stored[0])
+    entry.close()
+    with pytest.raises((OSError, IndexError)):
+        list(entry.pictures("rgb", range(12)))
 
 
 def test_many_threads_read_the_same(stored):

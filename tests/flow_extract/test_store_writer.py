@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
@@ -36,11 +38,19 @@ def collected(tmp_path):
     return write
 
 
+def metadata_of(path):
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return file.metadata()
+
+
 @pytest.mark.parametrize("frames", [1, 2, 5])
 def test_bytes_are_those_of_the_safetensors_library(collected, frames):
     path = collected(frames, frames - 1)
-    tensors, header = load_file(path), StoreEntry(path)._file.metadata()
-    assert path.read_bytes() == save(tensors, header)
+    tensors, text = load_file(path), metadata_of(path)["twostream"]
+    assert json.loads(text) == StoreEntry(path).header
+    assert path.read_bytes() == save(tensors, {"twostream": text})
 
 
 def test_counts_and_digests_are_filled_in(collected):
