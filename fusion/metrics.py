@@ -51,7 +51,7 @@ def accuracy_summary(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     known = labels >= 0
     scores, labels = scores[known], labels[known]
     summary: dict[str, Any] = {
-        f"top{k}": _proportion(top_k_correct(scores, labels, k), len(labels)) for k in (1, 5)
+        f"top{k}": proportion(top_k_correct(scores, labels, k), len(labels)) for k in (1, 5)
     }
     average, classes = mean_class_accuracy(scores, labels) if len(labels) else (None, 0)
     summary["mean_class"] = {"percent": _percent(average), "classes": classes}
@@ -59,7 +59,8 @@ def accuracy_summary(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     return summary
 
 
-def _proportion(k: int, n: int) -> dict[str, Any]:
+def proportion(k: int, n: int) -> dict[str, Any]:
+    """k of n as JSON values: `correct`, `of`, `percent` and its Wilson `interval` in 0..100."""
     if n == 0:
         return {"correct": 0, "of": 0, "percent": None, "interval": None}
     interval = [_percent(end) for end in wilson_interval(k, n)]

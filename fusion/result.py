@@ -59,13 +59,14 @@ def accuracy_cells(summary: Mapping[str, Any]) -> tuple[str, str, str]:
     """Top-1, top-5 and mean class accuracy of `accuracy_summary`, as texts."""
     average = summary["mean_class"]["percent"]
     return (
-        _proportion(summary["top1"]),
-        _proportion(summary["top5"]),
+        accuracy_text(summary["top1"]),
+        accuracy_text(summary["top5"]),
         "-" if average is None else f"{average:.2f} %",
     )
 
 
-def _proportion(count: Mapping[str, Any]) -> str:
+def accuracy_text(count: Mapping[str, Any]) -> str:
+    """k/N, percent and interval of a `metrics.proportion`."""
     if count["of"] == 0:
         return "no labels"
     low, high = count["interval"]

@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "twostream.commands.train:train",
     "score": "twostream.commands.score:score",
     "fuse": "fusion.cli:fuse",
+    "tune": "fusion.tune_cli:tune",
     "scores": {
         "show": "fusion.cli:show",
         "check": "fusion.exchange_cli:check",

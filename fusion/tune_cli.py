@@ -1,0 +1,74 @@
+"""`twostream tune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fusion.cli_options import hold_out_options, input_options, taken, view_options
+from twostream.console import json_option, note, print_json
+
+if TYPE_CHECKING:
+    from fusion.inputs import Input
+    from fusion.votes import Votes
+
+
+@click.command()
+@input_options
+@view_options
+@click.option(
+    "--combine",
+    type=click.Choice(["logits", "probs"]),
+    help="What is weighted.  [default: what the files hold]",
+)
+@click.option(
+    "--choose",
+    type=click.Choice(["val", "crossfit", "test"]),
+    default="val",
+    show_default=True,
+    help="On validation scores, in grouped folds of the files themselves, or on these very videos.",
+)
+@hold_out_options
+@click.option(
+    "--curve",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write how many videos are right at every weight (two streams) to this CSV file.",
+)
+@json_option
+def tune(curve: Path | None, as_json: bool, **choices: Any) -> None:
+    """Find the weights of the streams, and what they are worth on videos that had no say in them.
+
+    For two streams all weights are searched, exactly; for more, a grid refined by exact searches
+    along lines. FILES are taken as by `fuse`.
+    """
+    from fusion.inputs import InputOptions, read_inputs
+    from fusion.tune_result import tune_lines, write_curve
+
+    inputs = read_inputs(taken(choices, InputOptions))
+    votes, result = _tuned(inputs, choices)
+    if curve:
+        write_curve(curve, votes)
+        note(f"{curve} written")
+    print_json(result) if as_json else click.echo("\n".join(tune_lines(result)))
+
+
+def _tuned(inputs: dict[str, Input], choices: dict[str, Any]) -> tuple[Votes, dict[str, Any]]:
+    from fusion.hold_out import HoldOutOptions, table_folds, val_tables
+    from fusion.inputs import input_tables
+    from fusion.options import StepOptions, input_steps
+    from fusion.tune import tune_in_folds, tune_on, tune_on_test
+    from fusion.votes import cast_votes
+
+    steps = input_steps(taken(choices, StepOptions), inputs)
+    views = {axis: steps[axis] for axis in ("crops", "segments")}
+    tables = input_tables(inputs, steps["epochs"])
+    votes = cast_votes(tables, **views, combine=choices["combine"])
+    hold_out = taken(choices, HoldOutOptions)
+    if choices["choose"] == "val":
+        val = cast_votes(val_tables(inputs, hold_out.val), **views, combine=choices["combine"])
+        return votes, tune_on(votes, val)
+    if choices["choose"] == "crossfit":
+        return votes, tune_in_folds(votes, table_folds(tables, hold_out))
+    return votes, tune_on_test(votes)
