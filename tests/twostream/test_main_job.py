@@ -41,7 +41,10 @@ def tree(folder: Path) -> dict[str, str]:
 
 def log_without_times(run: Path) -> list[dict[str, str]]:
     rows = list(csv.DictReader((run / "log.csv").read_text().splitlines()))
-    return [{k: v for k, v in row.items() if not k.endswith("_time")} for row in rows]
+    own = ("run_id", "restarts")
+    return [
+        {k: v for k, v in row.items() if not k.endswith("_time") and k not in own} for row in rows
+    ]
 
 
 def test_from_videos_to_a_fused_result(twostream: Run, mini: MiniProject, tmp_path: Path) -> None:

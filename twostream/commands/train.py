@@ -118,17 +118,12 @@ def _introduce(trainer: Trainer) -> None:
 
 def _run(trainer: Trainer, *, show: bool) -> None:
     from twostream.training.memory import is_out_of_memory
-    from twostream.training.run_log import bottleneck, console_line
     from twostream.training.step import NotFiniteError
 
     try:
         for row in trainer.run():
-            stage = "training" if row["subset"] == "train" else "validation"
             if show:
-                click.echo(f"==> Epoch:[{row['epoch']}/{trainer.options.epochs}][{stage} stage]")
-                click.echo(console_line(row))
-                if advice := bottleneck(row):
-                    note(advice)
+                _show(row, trainer)
     except NotFiniteError as error:
         raise click.ClickException(str(error)) from error
     except RuntimeError as error:
@@ -143,6 +138,29 @@ def _run(trainer: Trainer, *, show: bool) -> None:
             if written
             else f"==> nothing to do: trained and scored already, see {scores}"
         )
+
+
+def _show(row: dict[str, Any], trainer: Trainer) -> None:
+    """Print the lines of an epoch's stage, and what would make the next one faster."""
+    from twostream.training.run_log import (
+        bottleneck,
+        console_line,
+        validation_advice,
+        validation_share,
+    )
+
+    epoch, trains = row["epoch"], row["subset"] == "train"
+    stage = "training" if trains else "validation"
+    click.echo(f"==> Epoch:[{epoch}/{trainer.options.epochs}][{stage} stage]")
+    if trains:
+        click.echo(console_line(row))
+        advice = bottleneck(row)
+    else:
+        share = validation_share(trainer.rows, epoch)
+        click.echo(f"{console_line(row)}, {100 * share:.0f} % of the epoch's time")
+        advice = validation_advice(share)
+    if advice:
+        note(advice)
 
 
 def _memory_advice(trainer: Trainer) -> str:

@@ -70,6 +70,9 @@ run_options = option_group(
         show_default=True,
         help="Seconds between checkpoints within an epoch.",
     ),
+    click.option(
+        "--tensorboard", is_flag=True, help="Write curves for TensorBoard into the run folder."
+    ),
 )
 
 optimisation_options = option_group(
@@ -185,6 +188,20 @@ validation_options = option_group(
         default="segments3",
         show_default=True,
         help="Views of a video after each epoch.",
+    ),
+    click.option(
+        "--val-every",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Validate after every so many epochs, and after the last.",
+    ),
+    click.option(
+        "--val-videos",
+        type=click.IntRange(0),
+        default=0,
+        show_default="all",
+        help="Validate on so many of the videos after an epoch, as many of each class.",
     ),
     click.option(
         "--val-loss",

@@ -14,6 +14,7 @@ from twostream.data.holdout import hold_out
 from twostream.data.records import VideoRecord
 from twostream.data.splits import DATASETS, read_split
 from twostream.data.stored import Joined, join_store
+from twostream.data.stratified import stratified
 from twostream.errors import InputError
 from twostream.training.run_folder import TrainOptions
 from twostream.transforms.presets import MODALITIES
@@ -75,6 +76,13 @@ def part_training_videos(train: Joined, *, split: int, fraction: float) -> tuple
     records = [video.record for video in train.videos]
     kept, held = hold_out(records, fraction=fraction, rng=np.random.default_rng(split))
     return _only(train, kept), _only(train, held)
+
+
+def sample(joined: Joined, count: int, *, split: int) -> Joined:
+    """`count` of the videos (0: all), as many of each class, the same in every run of a split."""
+    labels = [video.record.label for video in joined.videos]
+    chosen = stratified(labels, count or len(labels), rng=np.random.default_rng(split))
+    return replace(joined, videos=[joined.videos[index] for index in chosen])
 
 
 def _only(joined: Joined, records: Sequence[VideoRecord]) -> Joined:

@@ -23,6 +23,7 @@ FREE_ON_RESUME = (
     "threads",
     "device",
     "save_every",
+    "tensorboard",
 )
 
 
@@ -50,6 +51,7 @@ class TrainOptions:
     epochs: int
     seed: int
     save_every: float
+    tensorboard: bool
     # optimisation
     batch_size: int
     accumulate: int | str
@@ -72,6 +74,8 @@ class TrainOptions:
     select_by: str
     val_fraction: float
     val_protocol: str
+    val_every: int
+    val_videos: int
     val_loss: str
     protocol: str
     # the machine
@@ -89,7 +93,8 @@ class TrainOptions:
 
 def free_on_resume(options: TrainOptions) -> tuple[str, ...]:
     """The options that may be others when the run is taken up again."""
-    if options.schedule == "cosine":  # it ends with the last epoch
+    # A cosine ends with the last epoch, and the last epoch is validated whatever its number.
+    if options.schedule == "cosine" or options.val_every > 1:
         return tuple(name for name in FREE_ON_RESUME if name != "epochs")
     return FREE_ON_RESUME
 

@@ -13,6 +13,8 @@ from twostream.files import write_text
 from twostream.training.loop import EpochStats
 
 COLUMNS = (
+    "run_id",
+    "restarts",
     "epoch",
     "subset",
     "batch_time",
@@ -23,12 +25,18 @@ COLUMNS = (
     "top5",
     "videos",
     "lr",
+    "parts",
+    "note",
 )
 
 
-def log_row(*, epoch: int, subset: str, lr: float, stats: EpochStats) -> dict[str, Any]:
-    """One row: what `stats` says of an epoch (from 0) and subset, at learning rate `lr`."""
-    return {"epoch": epoch, "subset": subset, "lr": lr, **asdict(stats)}
+def log_row(*, epoch: int, subset: str, stats: EpochStats, **facts: Any) -> dict[str, Any]:
+    """One row: what `stats` says of an epoch (from 0) and subset, and the columns of `facts`.
+
+    These are the learning rate, in how many parts a batch went through the network, the run and
+    how often it had been taken up again, and a note.
+    """
+    return {"epoch": epoch, "subset": subset, **asdict(stats), "note": "", **facts}
 
 
 def write_log(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -50,6 +58,12 @@ def best_epoch(rows: Sequence[dict[str, Any]], subset: str, *, by: str) -> int:
     return int(best["epoch"])
 
 
+def validation_share(rows: Sequence[dict[str, Any]], epoch: int) -> float:
+    """The part of an epoch's time that went into its validation, 0 to 1."""
+    times = {row["subset"]: row["total_time"] for row in rows if row["epoch"] == epoch}
+    return 1 - float(times["train"] / sum(times.values()))
+
+
 def console_line(row: dict[str, Any]) -> str:
     """`Time [..] Data [..] Loss [..] Prec@1 [..] Prec@5 [..] LR ..`: seconds, then percent."""
     percent1, percent5 = (100 * row[key] / row["videos"] for key in ("top1", "top5"))
@@ -58,6 +72,16 @@ def console_line(row: dict[str, Any]) -> str:
     return (
         f"Time [{row['batch_time']:.3f}]{data} Loss [{row['loss']:.5f}] "
         f"Prec@1 [{percent1:.3f}] Prec@5 [{percent5:.3f}]{rate}"
+    )
+
+
+def validation_advice(share: float) -> str | None:
+    """What to do where validation takes most of an epoch's time; None where it does not."""
+    if share < 0.5:
+        return None
+    return (
+        f"validation is {100 * share:.1f} % of the epoch: try --val-every 2, --val-videos, or a "
+        "--val-protocol of fewer views; the score files at the end are complete all the same"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from twostream.data.stored import Joined
 from twostream.inference.scoring import Bar
+from twostream.training.alarms import exhausted, not_learning
 from twostream.training.checkpoint import (
     NetworkCard,
     has_checkpoint,
@@ -21,13 +23,14 @@ from twostream.training.checkpoint import (
     load_weights,
     save_checkpoint,
 )
-from twostream.training.data import RunData
+from twostream.training.data import RunData, sample
 from twostream.training.epoch_batches import load_epoch
 from twostream.training.learner import Learner
 from twostream.training.loop import EpochStats, NotFiniteError, Progress, evaluate
 from twostream.training.run_folder import TrainOptions, check_same_run, write_config
 from twostream.training.run_log import best_epoch, log_row, write_log
 from twostream.training.run_scores import score_joined, write_run_scores
+from twostream.training.tensorboard import Rows, open_tensorboard
 
 
 class Trainer:
@@ -57,12 +60,18 @@ class Trainer:
             weights="none" if resumes else options.weights,
             tell=tell,
         )
+        self.val = sample(data.val, options.val_videos, split=options.split)
+        self.run_id, self.restarts = secrets.token_hex(4), 0
         self.next_epoch, self.progress = 0, Progress()
         self.saved_at = time.monotonic()
         self.rows: list[dict[str, Any]] = []
         if resumes:
             self._resume()
         write_config(options)
+        self.curves: Callable[[Rows], None] = lambda rows: None
+        if options.tensorboard:
+            self.curves = open_tensorboard(self.folder / "tensorboard")
+            self.curves(self.rows)
 
     def run(self) -> Iterator[dict[str, Any]]:
         """Train to the last epoch; yield the log rows of each epoch once its checkpoint is safe.
@@ -70,18 +79,9 @@ class Trainer:
         Raises:
             NotFiniteError: the loss is not finite; the last good checkpoint is kept.
         """
-        for epoch in range(self.next_epoch, self.options.epochs):
-            self.learner.schedule.begin(epoch)
-            lr = self.learner.schedule.lr
-            try:
-                stats = {"train": self._train(epoch), self.options.select: self._validate()}
-            except NotFiniteError as error:
-                raise self._explain(error, epoch) from error
-            self.learner.schedule.end(epoch, stats[self.options.select].loss)
-            self.next_epoch, self.progress = epoch + 1, Progress()
-            rows = [log_row(epoch=epoch, subset=s, lr=lr, stats=stats[s]) for s in stats]
-            self.rows += rows
-            self._save_epoch(epoch)
+        while self.next_epoch < self.options.epochs and not self.learner.schedule.exhausted:
+            rows = self._run_epoch(self.next_epoch)
+            self.curves(rows)
             yield from rows
 
     def write_scores(self) -> bool:
@@ -89,6 +89,25 @@ class Trainer:
         return write_run_scores(
             self.options, self.learner.scored, self.data, bar=self.bar, note=self.tell
         )
+
+    def _run_epoch(self, epoch: int) -> list[dict[str, Any]]:
+        schedule, subset = self.learner.schedule, self.options.select
+        schedule.begin(epoch)
+        lr = schedule.lr
+        try:
+            stats = {"train": self._train(epoch)}
+            if self._is_validated(epoch):
+                stats[subset] = self._validate()
+        except NotFiniteError as error:
+            raise self._explain(error, epoch) from error
+        if subset in stats:
+            schedule.end(epoch, stats[subset].loss)
+        self.next_epoch, self.progress = epoch + 1, Progress()
+        rows = [self._row(epoch, subset, stats[subset], lr=lr) for subset in stats]
+        rows[-1]["note"] = self._remark(stats["train"])
+        self.rows += rows
+        self._save_epoch(epoch)
+        return rows
 
     def _train(self, epoch: int) -> EpochStats:
         train = self.data.train
@@ -102,15 +121,41 @@ class Trainer:
             after_step=lambda: self._save_now_and_then(epoch),
         )
 
+    def _is_validated(self, epoch: int) -> bool:
+        return (epoch + 1) % self.options.val_every == 0 or epoch + 1 == self.options.epochs
+
     def _validate(self) -> EpochStats:
         start = time.perf_counter()
-        options, val = self.options, self.data.val
+        options, val = self.options, self.val
         scores = score_joined(
             options, self.learner.scored, val, protocol=options.val_protocol, bar=self.bar
         )
         logits = scores.reshape(len(scores), -1, scores.shape[-1])
         seconds = time.perf_counter() - start
         return evaluate(logits, _labels(val), seconds=seconds, loss_of=options.val_loss)
+
+    def _row(self, epoch: int, subset: str, stats: EpochStats, *, lr: float) -> dict[str, Any]:
+        return log_row(
+            epoch=epoch,
+            subset=subset,
+            stats=stats,
+            lr=lr,
+            parts=self.learner.parts,
+            run_id=self.run_id,
+            restarts=self.restarts,
+        )
+
+    def _remark(self, train: EpochStats) -> str:
+        """Say, and return for the log, what the user should know after an epoch."""
+        epochs, schedule = self.next_epoch, self.learner.schedule
+        classes = len(self.data.class_names)
+        remarks = [not_learning(train.loss, num_classes=classes, epochs=epochs)]
+        if schedule.exhausted and epochs < self.options.epochs:
+            remarks.append(exhausted(schedule.lr, epochs=epochs, planned=self.options.epochs))
+        remark = "; ".join(filter(None, remarks))
+        if remark:
+            self.tell(remark)
+        return remark
 
     def _explain(self, error: NotFiniteError, epoch: int) -> NotFiniteError:
         last = self.folder / "last"
@@ -128,13 +173,19 @@ class Trainer:
     def _save_epoch(self, epoch: int) -> None:
         """Keep this epoch as `last`, as `best` too if it is, and write the log."""
         # `best` first: if we are killed in between, the epoch is ended again, with the same result.
-        if best_epoch(self.rows, self.options.select, by=self.options.select_by) == epoch:
+        validated = self._is_validated(epoch)
+        if (
+            validated
+            and best_epoch(self.rows, self.options.select, by=self.options.select_by) == epoch
+        ):
             self._save(self.folder / "best", epoch)
         self._save(self.folder / "last", epoch)
         write_log(self.folder / "log.csv", self.rows)
 
     def _save(self, folder: Path, epoch: int) -> None:
         state = {
+            "run_id": self.run_id,
+            "restarts": self.restarts,
             "next_epoch": self.next_epoch,
             "progress": asdict(self.progress),
             "rows": self.rows,
@@ -148,6 +199,7 @@ class Trainer:
         state = load_state(last)
         load_weights(last, self.learner.scored)
         self.learner.restore(state)
+        self.run_id, self.restarts = state["run_id"], state["restarts"] + 1
         self.next_epoch, self.rows = state["next_epoch"], state["rows"]
         self.progress = Progress(**state["progress"])
         write_log(self.folder / "log.csv", self.rows)

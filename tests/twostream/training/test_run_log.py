@@ -13,6 +13,8 @@ from twostream.training.run_log import (
     bottleneck,
     console_line,
     log_row,
+    validation_advice,
+    validation_share,
     write_log,
 )
 
@@ -34,9 +36,10 @@ TESTED = EpochStats(
     data_time=0.0,
     total_time=19432.0,
 )
+FACTS = {"lr": 0.01, "parts": 1, "run_id": "0a1b2c3d", "restarts": 2}
 ROWS = [
-    log_row(epoch=0, subset="train", lr=0.01, stats=TRAINED),
-    log_row(epoch=0, subset="test", lr=0.01, stats=TESTED),
+    log_row(epoch=0, subset="train", stats=TRAINED, **FACTS),
+    log_row(epoch=0, subset="test", stats=TESTED, **FACTS),
 ]
 
 
@@ -51,9 +54,23 @@ def test_csv(tmp_path: Path) -> None:
     write_log(tmp_path / "log.csv", ROWS)
     write_log(tmp_path / "log.csv", ROWS)
     lines = (tmp_path / "log.csv").read_text().splitlines()
-    assert lines[0] == "epoch,subset,batch_time,data_time,total_time,loss,top1,top5,videos,lr"
+    assert lines[0] == (
+        "run_id,restarts,epoch,subset,batch_time,data_time,total_time,loss,top1,top5,videos,lr,"
+        "parts,note"
+    )
     assert len(lines) == 3
     assert next(csv.DictReader(lines))["top1"] == "1426"
+
+
+def test_the_share_of_validation() -> None:
+    """57:33 of training, 5:23:52 of validation: the field's own run spent 85 % on the latter."""
+    share = validation_share(ROWS, 0)
+    assert share == pytest.approx(0.849, abs=5e-4)
+    advice = validation_advice(share)
+    assert advice is not None
+    assert advice.startswith("validation is 84.9 % of the epoch: try --val-every 2")
+    assert validation_advice(0.49) is None
+    assert validation_share(ROWS[:1], 0) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from click.testing import Result
 
+from fusion.score_file import read_scores
 from twostream.files import sha256_file
-from twostream.training import trainer
+from twostream.training import learner, trainer
 
 from ..conftest import MiniProject
 
@@ -28,6 +32,13 @@ def tiny(*, modality, num_classes, weights):
         nn.Conv2d(4, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes),
     ]
+    return SegmentNetwork(nn.Sequential(*layers), modality)
+
+
+def plain(*, modality, num_classes, weights):
+    # Without batch statistics: a rate of nothing then changes nothing.
+    channels = modality.channels * modality.snippet_length
+    layers = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
     return SegmentNetwork(nn.Sequential(*layers), modality)
 """
 QUICK = ["--model", "network_of_trainer_tests:tiny", "--weights", "none", "--input-size", "32",
@@ -66,12 +77,16 @@ def weights_and_scores(run: Path) -> dict[str, str]:
     return {path.relative_to(run).as_posix(): sha256_file(path) for path in files}
 
 
+def rows_of(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "log.csv").read_text().splitlines()))
+
+
 def log_of(run: Path) -> list[dict[str, str]]:
     """Rows without times and without what tells of restarts."""
-    rows = csv.DictReader((run / "log.csv").read_text().splitlines())
     own = ("run_id", "restarts")
     return [
-        {k: v for k, v in row.items() if not k.endswith("_time") and k not in own} for row in rows
+        {k: v for k, v in row.items() if not k.endswith("_time") and k not in own}
+        for row in rows_of(run)
     ]
 
 
@@ -101,3 +116,81 @@ def test_stopped_after_every_step_it_ends_like_an_undisturbed_run(
     undisturbed, stopped = (folder_of(runs, options[1]) for runs in ("undisturbed", "stopped"))
     assert weights_and_scores(stopped) == weights_and_scores(undisturbed)
     assert log_of(stopped) == log_of(undisturbed)
+    marks = [(row["run_id"], row["restarts"]) for row in rows_of(stopped)]
+    assert [restarts for _, restarts in marks] == ["3", "3", "6", "6"]
+    assert len({run_id for run_id, _ in marks}) == 1
+    assert marks[0][0] != rows_of(undisturbed)[0]["run_id"]
+
+
+STILL = ["--stream", "motion", "--model", "network_of_trainer_tests:plain", "--lr", "1e-12"]
+
+
+def test_a_schedule_that_cannot_act_ends_the_run(train: Run) -> None:
+    """The rate is below its floor from the start: two epochs without a better loss are enough."""
+    first = train(*STILL, "--epochs", "9")
+    reason = "stopped after 3 of 9 epochs: the validation loss has not fallen for two epochs"
+    assert reason in first.output
+    run = Path("runs/ucf101-split1/motion-network_of_trainer_tests.plain")
+    notes = [(row["epoch"], row["subset"]) for row in rows_of(run) if reason in row["note"]]
+    assert notes == [("2", "val")]
+    assert "nothing to do" in train(*STILL, "--epochs", "9").output
+    assert len(rows_of(run)) == 6
+
+
+def test_a_run_that_learns_nothing_says_so(train: Run) -> None:
+    result = train(*STILL, "--schedule", "cosine", "--epochs", "6", "--val-every", "4")
+    assert "not learning: after 5 epochs the training loss" in result.output
+    run = Path("runs/ucf101-split1/motion-network_of_trainer_tests.plain")
+    rows = rows_of(run)
+    assert [row["epoch"] for row in rows if row["note"].startswith("not learning")] == ["4", "5"]
+    assert [row["epoch"] for row in rows if row["subset"] == "val"] == ["3", "5"]
+
+
+def test_validation_on_some_of_the_videos_and_all_in_the_end(train: Run) -> None:
+    result = train("--stream", "motion", "--val-videos", "2", "--epochs", "1")
+    assert "% of the epoch's time" in result.output
+    run = folder_of("runs", "motion")
+    assert [row["videos"] for row in rows_of(run) if row["subset"] == "val"] == ["2"]
+    assert len(read_scores(run / "scores" / "val.safetensors").names) == 4
+
+
+def test_other_epochs_end_another_cosine(train: Run) -> None:
+    train("--stream", "motion", "--schedule", "cosine", "--epochs", "1")
+    again = train("--stream", "motion", "--schedule", "cosine", "--epochs", "2", exit_code=2)
+    assert "holds a run with other options (epochs was 1, now 2)" in again.output
+
+
+def test_options_that_contradict_each_other(train: Run) -> None:
+    mistakes = {
+        ("--schedule", "steps"): "--schedule steps needs --milestones",
+        ("--milestones", "1"): "--milestones need --schedule steps",
+        ("--warmup", "2"): "--warmup 2 must be less than --epochs 2",
+        ("--nesterov", "--optimizer", "adamw"): "--nesterov needs --optimizer sgd",
+    }
+    for options, message in mistakes.items():
+        assert message in train("--stream", "motion", *options, exit_code=2).output
+
+
+def test_a_batch_that_is_too_large_is_cut_in_parts(
+    train: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for one video at once: batches of three go in 1, 2, then 3 parts, for good."""
+    gradient, tried = learner.accumulate_gradient, []
+
+    def narrow(network: Any, clips: Any, target: Any, *, parts: int, **options: Any) -> Any:
+        tried.append(parts)
+        if len(clips) > parts:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return gradient(network, clips, target, parts=parts, **options)
+
+    monkeypatch.setattr(learner, "accumulate_gradient", narrow)
+    result = train("--stream", "motion", "--accumulate", "auto", "--save-every", "0")
+    assert "a batch now goes through the network in 3 parts" in result.output
+    assert tried == [1, 2, 3, 3, 3, 3, 3, 3]
+    assert {row["parts"] for row in rows_of(folder_of("runs", "motion"))} == {"3"}
+    config = tomllib.loads((folder_of("runs", "motion") / "config.toml").read_text())
+    assert (config["batch-size"], config["accumulate"]) == (3, "auto")
+    train("--stream", "motion", "--accumulate", "3", "--precision", "fp32", runs="from the start")
+    assert weights_and_scores(folder_of("runs", "motion")) == weights_and_scores(
+        folder_of("from the start", "motion")
+    )
