@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +19,6 @@ from twostream.training import trainer
 
 from .conftest import MiniProject
 
-ROOT = Path(__file__).parents[2]
 QUICK = ["--weights", "none", "--input-size", "32", "--batch-size", "4", "--val-fraction", "0.3",
          "--protocol", "segments3", "--threads", "2", "--device", "cpu"]  # fmt: skip
 
@@ -107,42 +101,6 @@ def test_score_again_gives_the_same_scores(
     assert json.loads(clips.stdout) | {"file": ""} == {
         "file": "", "videos": 12, "snippets": 19, "crops": 1, "classes": 2,
     }  # fmt: skip
-
-
-def start_training(mini: MiniProject, folder: Path, *options: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "twostream", "train", "--stream", "motion", *mini.arguments,
-               "--runs", str(folder), "--epochs", "5", *QUICK, *options]  # fmt: skip
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        start_new_session=True,
-    )
-
-
-@pytest.mark.parametrize("save_every", ["600", "0"])
-def test_killed_training_ends_with_the_weights_of_an_undisturbed_run(
-    mini: MiniProject, tmp_path: Path, save_every: str
-) -> None:
-    """Killed in the second and the third of five epochs, then ended with other threads.
-
-    With a checkpoint after every step (0 seconds) it goes on in the middle of an epoch.
-    """
-    assert start_training(mini, tmp_path / "undisturbed").wait() == 0
-    run = tmp_path / "killed" / "ucf101-split1" / "motion-resnet18"
-    for epoch in ("0", "1"):
-        process = start_training(mini, tmp_path / "killed", "--save-every", save_every)
-        while not (run / "log.csv").exists() or log_without_times(run)[-1]["epoch"] != epoch:
-            assert process.poll() is None
-            time.sleep(0.02)
-        time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert not (run / "scores").exists()
-    assert start_training(mini, tmp_path / "killed", "--threads", "1").wait() == 0
-    undisturbed = tmp_path / "undisturbed" / "ucf101-split1" / "motion-resnet18"
-    assert tree(run) == tree(undisturbed)
-    assert log_without_times(run) == log_without_times(undisturbed)
 
 
 class Killed(BaseException):

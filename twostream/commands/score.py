@@ -58,10 +58,10 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
     from twostream.training.distributed import joined_processes, rank
 
     path = out or run / "scores" / f"{options['subset']}-{options['protocol']}.safetensors"
-    with joined_processes(find_device(options.pop("device"))) as device:
+    options["device"] = find_device(options["device"])
+    with joined_processes(options["device"]):
         bar = partial(progress, quiet=quiet or rank() > 0)
-        resolved = ScoreOptions(**options, device=device)
-        made = score_run(run, path, resolved, bar=bar, note=note)
+        made = score_run(run, path, ScoreOptions(**options), bar=bar, note=note)
         if rank() == 0:
             _show(path, made=made, as_json=as_json)
 

@@ -63,18 +63,32 @@ def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
     The same command again goes on where it stopped, and does nothing once all is done.
     """
     from twostream.training.data import gather
+    from twostream.training.distributed import joined_processes, rank
     from twostream.training.trainer import Trainer
 
     resolved = _resolve(options)
-    data = gather(resolved)
-    if restart and resolved.folder.exists():
-        shutil.rmtree(resolved.folder)
-    trainer = Trainer(resolved, data, bar=partial(progress, quiet=quiet), tell=note)
-    if not as_json:
-        _introduce(trainer)
-    _run(trainer, show=not as_json)
-    if as_json:
-        print_json({"run": str(resolved.folder), "epochs": trainer.rows})
+    with joined_processes(resolved.device):
+        data = gather(resolved)
+        if restart:
+            _remove(resolved.folder)
+        first = rank() == 0
+        bar = partial(progress, quiet=quiet or not first)
+        trainer = Trainer(resolved, data, bar=bar, tell=note if first else _say_nothing)
+        _run(trainer, show=first and not as_json)
+        if first and as_json:
+            print_json({"run": str(resolved.folder), "epochs": trainer.rows})
+
+
+def _remove(folder: Path) -> None:
+    """Delete a run folder, once: not again when torchrun's --max-restarts starts us anew."""
+    from twostream.training.distributed import num_restarts, rank
+
+    if rank() == 0 and not num_restarts() and folder.exists():
+        shutil.rmtree(folder)
+
+
+def _say_nothing(text: str) -> None:
+    """Stands for `note` in all processes but the first."""
 
 
 def _resolve(options: dict[str, Any]) -> TrainOptions:
@@ -99,13 +113,16 @@ def _resolve(options: dict[str, Any]) -> TrainOptions:
 
 
 def _introduce(trainer: Trainer) -> None:
+    from twostream.training.distributed import num_ranks
+
     options, data = trainer.options, trainer.data
+    shared = f", by {num_ranks()} processes" if num_ranks() > 1 else ""
     missing = len(data.train.missing) + len(data.test.missing)
     click.echo(
         f"==> {options.folder}: {options.stream} {options.model}, {len(data.class_names)} classes, "
         f"{len(data.train.videos):,} training, {len(data.val.videos):,} {options.select} and "
         f"{len(data.test.videos):,} test videos ({missing:,} listed ones missing), on "
-        f"{options.device} in {options.precision}"
+        f"{options.device} in {options.precision}{shared}"
     )
     if trainer.next_epoch or trainer.progress.batches:
         click.echo(
@@ -120,6 +137,8 @@ def _run(trainer: Trainer, *, show: bool) -> None:
     from twostream.training.memory import is_out_of_memory
     from twostream.training.step import NotFiniteError
 
+    if show:
+        _introduce(trainer)
     try:
         for row in trainer.run():
             if show:

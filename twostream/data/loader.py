@@ -19,15 +19,15 @@ from twostream.transforms.clips import Clip
 BATCHES_AHEAD = 2
 
 
-def split_into_batches(order: Sequence[int], *, batch_size: int) -> list[list[int]]:
-    """Cut `order` into batches; a last batch of one joins the one before it.
+def split_into_batches(order: Sequence[int], *, batch_size: int, least: int = 2) -> list[list[int]]:
+    """Cut `order` into batches; a last batch of fewer than `least` joins the one before it.
 
     Batch normalisation cannot learn from a single value a channel.
 
         order 0..6, batch_size 3: [0 1 2] [3 4 5 6]
     """
     batches = [list(order[i : i + batch_size]) for i in range(0, len(order), batch_size)]
-    if len(batches) > 1 and len(batches[-1]) == 1:
+    if len(batches) > 1 and len(batches[-1]) < least:
         batches[-2:] = [batches[-2] + batches[-1]]
     return batches
 

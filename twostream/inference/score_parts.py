@@ -21,7 +21,7 @@ from fusion.score_file import ScoreTable, read_head, read_scores, write_scores
 from fusion.score_stream import write_scores_in_parts
 from twostream.errors import InputError
 from twostream.files import atomic_path
-from twostream.training.distributed import decided_by_first, num_ranks, rank, wait_for_all
+from twostream.training.distributed import decided_by_first, rank, share_of, wait_for_all
 
 # A part takes a GPU a second or two and a CPU one or two minutes: what a kill can cost.
 VIEWS_PER_PART = 4096
@@ -83,7 +83,7 @@ def score_in_parts(
     folder = path.with_name(f"{path.stem}.parts")
     parts = _plan(folder, whole, batches, views=views, snippets_at_once=snippets_at_once)
     pending = decided_by_first(lambda: _find_pending(folder, parts, note))
-    own = [parts[index] for index in pending[rank() :: num_ranks()]]
+    own = [parts[index] for index in share_of(pending)]
     with closing(score([batch for part in own for batch in part.batches])) as logits:
         for part in own:
             scores = np.concatenate(list(islice(logits, len(part.batches))))

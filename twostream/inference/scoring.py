@@ -14,6 +14,7 @@ from twostream.data.dataset import test_views
 from twostream.data.loader import load_batches, split_into_batches
 from twostream.data.stored import StoredVideo
 from twostream.inference.protocols import Protocol
+from twostream.training.distributed import merged_shares, share_of
 from twostream.training.loop import predict
 from twostream.transforms.clips import Clip
 from twostream.transforms.presets import Modality
@@ -72,11 +73,18 @@ def score_videos(
 ) -> NDArray[np.float32]:
     """Logits (V, S, R, classes) of `videos` in their order, under a test protocol.
 
+    With several processes each scores its share of the batches, and all get all logits.
+
     Args:
         options: as `score_batches` takes them.
     """
     batches = video_batches(len(videos), protocol, snippets_at_once=snippets_at_once)
-    logits = score_batches(
-        network, videos, batches, protocol=protocol, snippets_at_once=snippets_at_once, **options
+    own = score_batches(
+        network,
+        videos,
+        share_of(batches),
+        protocol=protocol,
+        snippets_at_once=snippets_at_once,
+        **options,
     )
-    return np.concatenate(list(logits))
+    return np.concatenate(merged_shares(list(own)))

@@ -7,7 +7,7 @@ equal but for rank 0, which alone writes files that all share, and shows results
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
@@ -17,6 +17,7 @@ import torch.distributed as dist
 
 from twostream.errors import InputError
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # Only how long to wait for a slow process: a lost one is noticed at once, by its connection.
@@ -24,24 +25,23 @@ PATIENCE = timedelta(days=1)
 
 
 @contextmanager
-def joined_processes(device: str) -> Iterator[str]:
-    """Join the processes that torchrun started; yield the device of this one.
+def joined_processes(device: str) -> Iterator[None]:
+    """Join the processes that torchrun started, for as long as the block lasts.
 
-    They talk by NCCL where `device` is `cuda`, and rank k of a machine gets GPU k; else by Gloo.
+    They talk by NCCL where `device` is `cuda`, which then means GPU k in process k of a machine;
+    on `cpu` by Gloo.
 
     Raises:
         InputError: the device cannot be shared, or has too few GPUs.
         ConnectionError: another process ended early.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield device
+        yield
         return
-    own = _device_of_this_process(device)
-    if own != "cpu":
-        torch.cuda.set_device(own)
+    _choose_device(device)
     try:
-        dist.init_process_group("gloo" if own == "cpu" else "nccl", timeout=PATIENCE)
-        yield own
+        _connect("gloo" if device == "cpu" else "nccl")
+        yield
         dist.barrier()  # who ends first must not close the connections of the others
     except RuntimeError as error:
         if not _is_lost_connection(error):
@@ -64,6 +64,11 @@ def num_ranks() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def num_restarts() -> int:
+    """How often torchrun has started these processes again (`--max-restarts`)."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
 def wait_for_all() -> None:
     """Return when every process has come here."""
     if dist.is_initialized():
@@ -79,9 +84,24 @@ def decided_by_first(decide: Callable[[], Result]) -> Result:
     return answer[0]  # type: ignore[return-value]  # None only if that is what rank 0 decided
 
 
-def _device_of_this_process(device: str) -> str:
+def share_of(items: Sequence[Item]) -> Sequence[Item]:
+    """Those items that are dealt to this process, one by one; all shares together are `items`."""
+    return items[rank() :: num_ranks()]
+
+
+def merged_shares(own: list[Item]) -> list[Item]:
+    """All the items, in their order, from each process's share."""
+    if not dist.is_initialized():
+        return own
+    shares: list[list[Item]] = [[] for _ in range(num_ranks())]
+    dist.all_gather_object(shares, own)
+    count = sum(map(len, shares))
+    return [shares[number % num_ranks()][number // num_ranks()] for number in range(count)]
+
+
+def _choose_device(device: str) -> None:
     if device == "cpu":
-        return device
+        return
     if device != "cuda":
         raise InputError(
             f"--device {device} is one device, but torchrun started {os.environ['WORLD_SIZE']} "
@@ -93,7 +113,18 @@ def _device_of_this_process(device: str) -> str:
             f"torchrun started more processes than this machine has GPUs ({gpus}); "
             f"give --nproc-per-node {gpus}, or --device cpu"
         )
-    return f"cuda:{number}"
+    torch.cuda.set_device(number)
+
+
+def _connect(backend: str) -> None:
+    """Join the process group that torchrun's environment describes.
+
+    Under `--max-restarts` the processes find each other through the same store again, where the
+    addresses of the dead still stand: each start writes under a prefix of its own.
+    """
+    store, number, count = next(dist.rendezvous("env://"))
+    start = dist.PrefixStore(f"start{num_restarts()}", store)
+    dist.init_process_group(backend, store=start, rank=number, world_size=count, timeout=PATIENCE)
 
 
 def _is_lost_connection(error: RuntimeError) -> bool:

@@ -11,15 +11,30 @@ import torch
 from twostream.data.dataset import training_sample
 from twostream.data.loader import load_batches, split_into_batches
 from twostream.data.stored import StoredVideo
+from twostream.errors import InputError
+from twostream.training.distributed import num_ranks, rank, share_of
 from twostream.training.run_folder import TrainOptions
 from twostream.transforms.clips import Clip
 from twostream.transforms.presets import MODALITIES
 
+LEAST_SHARE = 2  # videos of a batch that a process needs: see split_into_batches
+
 
 def plan_batches(options: TrainOptions, *, num_videos: int, epoch: int) -> list[list[int]]:
-    """Video indices of each batch of an epoch; their order derives from (seed, epoch)."""
+    """Video indices of each batch of an epoch; their order derives from (seed, epoch).
+
+    Raises:
+        InputError: a batch cannot be dealt out to the processes of the run.
+    """
     order = np.random.default_rng((options.seed, epoch)).permutation(num_videos).tolist()
-    return split_into_batches(order, batch_size=options.batch_size)
+    least = LEAST_SHARE * num_ranks()
+    if min(options.batch_size, num_videos) < least and num_ranks() > 1:
+        raise InputError(
+            f"batches of {options.batch_size} out of {num_videos} videos are too few for "
+            f"{num_ranks()} processes: each needs {LEAST_SHARE} videos of a batch. Give a "
+            "--batch-size that is larger, or torchrun a smaller --nproc-per-node"
+        )
+    return split_into_batches(order, batch_size=options.batch_size, least=least)
 
 
 def sample_loader(
@@ -45,15 +60,18 @@ def load_epoch(
 ) -> tuple[Iterator[Any], int]:
     """The batches of an epoch after its first `skip`, and how many they are.
 
-    torch is seeded before each batch: dropout then depends on (seed, epoch, batch) alone.
+    Each comes as the clips of this process's share, and the indices of all its videos. torch is
+    seeded before each: dropout then depends on (seed, epoch, batch, rank) alone.
     """
     batches = plan_batches(options, num_videos=len(videos), epoch=epoch)[skip:]
     load = sample_loader(options, videos, epoch=epoch)
-    loaded = load_batches(load, batches, threads=options.threads)
-    return _seeded(loaded, options.seed, epoch, first=skip), len(batches)
+    loaded = load_batches(load, [share_of(batch) for batch in batches], threads=options.threads)
+    whole = ((clips, batch) for (clips, _), batch in zip(loaded, batches, strict=True))
+    return _seeded(whole, options.seed, epoch, first=skip), len(batches)
 
 
 def _seeded(batches: Iterator[Any], seed: int, epoch: int, *, first: int) -> Iterator[Any]:
     for number, batch in enumerate(batches, first):
-        torch.manual_seed(int(np.random.SeedSequence((seed, epoch, number)).generate_state(1)[0]))
+        words = np.random.SeedSequence((seed, epoch, number, rank())).generate_state(1)
+        torch.manual_seed(int(words[0]))
         yield batch

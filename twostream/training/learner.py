@@ -12,12 +12,14 @@ from twostream import plugins
 from twostream.models import MODELS
 from twostream.models.consensus import CONSENSUS
 from twostream.training.averaging import AveragedWeights
+from twostream.training.distributed import num_ranks
 from twostream.training.loop import Batches, EpochStats, Progress, train_one_epoch
 from twostream.training.memory import in_parts_that_fit, remember
 from twostream.training.optimizer import OPTIMIZERS, parameter_groups
 from twostream.training.regularisation import add_dropout, freeze_batch_norm
 from twostream.training.run_folder import AUTO, TrainOptions
 from twostream.training.schedule import Schedule
+from twostream.training.shared_gradient import share_gradient
 from twostream.training.step import accumulate_gradient
 from twostream.transforms.presets import MODALITIES
 
@@ -108,7 +110,10 @@ class Learner:
             self.network.load_state_dict(state["average"]["network"])
 
     def _step(self, clips: Tensor, target: Tensor) -> tuple[float, Tensor]:
-        loss, scores = self._gradient(clips, target)
+        if num_ranks() > 1:
+            loss, scores = share_gradient(self._gradient, self.network, clips, target)
+        else:
+            loss, scores = self._gradient(clips, target)
         if self.options.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip_norm)
         self.optimizer.step()

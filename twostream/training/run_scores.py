@@ -16,6 +16,7 @@ from twostream.inference.score_files import make_score_file
 from twostream.inference.scoring import Bar, score_videos
 from twostream.training.checkpoint import load_weights, read_card
 from twostream.training.data import RunData
+from twostream.training.distributed import wait_for_all
 from twostream.training.run_folder import TrainOptions
 from twostream.transforms.presets import MODALITIES
 
@@ -52,6 +53,7 @@ def write_run_scores(
         network: of the run; the weights of its best epoch are loaded into it.
         note: is told about parts of score files that an earlier try has left.
     """
+    wait_for_all()  # rank 0 may still be writing the best weights
     best = options.folder / "best"
     load_weights(best, network)
     subsets = {"val": data.val, "test": data.test}

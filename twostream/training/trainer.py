@@ -24,6 +24,7 @@ from twostream.training.checkpoint import (
     save_checkpoint,
 )
 from twostream.training.data import RunData, sample
+from twostream.training.distributed import decided_by_first, num_ranks, rank
 from twostream.training.epoch_batches import load_epoch
 from twostream.training.learner import Learner
 from twostream.training.loop import EpochStats, NotFiniteError, Progress, evaluate
@@ -37,7 +38,8 @@ class Trainer:
     """Trains one network in one run folder, from the start or from where another try stopped.
 
     All random numbers derive from (seed, epoch, video): on a CPU a resumed run ends with the very
-    weights of an undisturbed one.
+    weights of an undisturbed one. Several processes (see `distributed`) hold equal networks at any
+    time; rank 0 alone writes.
 
     Args:
         bar: draws progress. tell: is told, in a sentence, what the user should know.
@@ -51,7 +53,7 @@ class Trainer:
     ) -> None:
         self.options, self.data, self.bar, self.tell = options, data, bar, tell
         self.folder = options.folder
-        resumes = has_checkpoint(self.folder / "last")
+        resumes = decided_by_first(lambda: has_checkpoint(self.folder / "last"))
         if resumes:
             check_same_run(options)
         self.learner = Learner(
@@ -67,9 +69,10 @@ class Trainer:
         self.rows: list[dict[str, Any]] = []
         if resumes:
             self._resume()
-        write_config(options)
+        if rank() == 0:
+            write_config(options)
         self.curves: Callable[[Rows], None] = lambda rows: None
-        if options.tensorboard:
+        if options.tensorboard and rank() == 0:
             self.curves = open_tensorboard(self.folder / "tensorboard")
             self.curves(self.rows)
 
@@ -180,12 +183,19 @@ class Trainer:
         ):
             self._save(self.folder / "best", epoch)
         self._save(self.folder / "last", epoch)
-        write_log(self.folder / "log.csv", self.rows)
+        self._write_log()
+
+    def _write_log(self) -> None:
+        if rank() == 0:
+            write_log(self.folder / "log.csv", self.rows)
 
     def _save(self, folder: Path, epoch: int) -> None:
+        if rank() > 0:
+            return
         state = {
             "run_id": self.run_id,
             "restarts": self.restarts,
+            "processes": num_ranks(),
             "next_epoch": self.next_epoch,
             "progress": asdict(self.progress),
             "rows": self.rows,
@@ -202,7 +212,12 @@ class Trainer:
         self.run_id, self.restarts = state["run_id"], state["restarts"] + 1
         self.next_epoch, self.rows = state["next_epoch"], state["rows"]
         self.progress = Progress(**state["progress"])
-        write_log(self.folder / "log.csv", self.rows)
+        if state["processes"] != num_ranks():
+            self.tell(
+                f"This run had {state['processes']} process(es) so far, and has {num_ranks()} now: "
+                "it is as good, but not the same to the last bit as one with a constant number."
+            )
+        self._write_log()
 
     def _card(self, epoch: int) -> NetworkCard:
         return NetworkCard(

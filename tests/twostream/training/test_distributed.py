@@ -9,6 +9,7 @@ from twostream.errors import InputError
 from twostream.training.distributed import (
     decided_by_first,
     joined_processes,
+    merged_shares,
     num_ranks,
     rank,
     wait_for_all,
@@ -18,10 +19,11 @@ TorchRun = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_without_torchrun_there_is_one_process() -> None:
-    with joined_processes("mps") as device:
-        assert (device, rank(), num_ranks()) == ("mps", 0, 1)
+    with joined_processes("mps"):
+        assert (rank(), num_ranks()) == (0, 1)
         wait_for_all()
         assert decided_by_first(lambda: "here") == "here"
+        assert merged_shares([1, 2]) == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -46,16 +48,17 @@ def test_two_processes_agree(torchrun: TorchRun) -> None:
     done = torchrun("""
 import sys
 from twostream.training.distributed import *
-with joined_processes("cpu") as device:
+with joined_processes("cpu"):
     me = rank()
     answer = decided_by_first(lambda: {"decided by": me})
     wait_for_all()
-    sys.stdout.write(f"{device} {me} of {num_ranks()}: {answer}\\n")
+    merged = merged_shares(share_of(list(range(5))))
+    sys.stdout.write(f"{me} of {num_ranks()}: {answer} {merged}\\n")
 """)
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == [
-        "cpu 0 of 2: {'decided by': 0}",
-        "cpu 1 of 2: {'decided by': 0}",
+        "0 of 2: {'decided by': 0} [0, 1, 2, 3, 4]",
+        "1 of 2: {'decided by': 0} [0, 1, 2, 3, 4]",
     ]
 
 

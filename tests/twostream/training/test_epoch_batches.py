@@ -1,41 +1,40 @@
-"""What an epoch draws depends on (seed, epoch, video), and on nothing that ran before."""
-
 from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
+from twostream.errors import InputError
 from twostream.training import epoch_batches
-from twostream.training.epoch_batches import load_epoch, plan_batches
+from twostream.training.epoch_batches import plan_batches
 
-OPTIONS: Any = SimpleNamespace(
-    seed=5, batch_size=3, stream="spatial", num_segments=1, input_size=32, threads=2
+
+def options(*, batch_size: int, seed: int = 0) -> Any:
+    return SimpleNamespace(batch_size=batch_size, seed=seed)
+
+
+def test_the_order_derives_from_seed_and_epoch() -> None:
+    plans = {
+        (seed, epoch): plan_batches(options(batch_size=4, seed=seed), num_videos=10, epoch=epoch)
+        for seed in (0, 1)
+        for epoch in (0, 1)
+    }
+    assert len({str(plan) for plan in plans.values()}) == 4
+    assert plans[1, 1] == plan_batches(options(batch_size=4, seed=1), num_videos=10, epoch=1)
+    assert all(sorted(sum(plan, [])) == list(range(10)) for plan in plans.values())
+
+
+@pytest.mark.parametrize(
+    ("processes", "lengths"), [(1, [4, 4, 3]), (2, [4, 7]), (3, None)], ids=str
 )
-
-
-def test_every_video_once_in_an_order_of_its_own_each_epoch() -> None:
-    first, again, second = (plan_batches(OPTIONS, num_videos=8, epoch=e) for e in (0, 0, 1))
-    assert first == again != second
-    assert [len(batch) for batch in first] == [3, 3, 2]
-    assert sorted(sum(first, [])) == list(range(8))
-
-
-def test_an_epoch_taken_up_in_the_middle_draws_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    def sample(video: str, modality: Any, *, rng: np.random.Generator, **options: Any) -> Any:
-        return rng.integers(256, size=(2, 3), dtype=np.uint8)
-
-    monkeypatch.setattr(epoch_batches, "training_sample", sample)
-
-    def drawn(skip: int) -> list[tuple[Any, ...]]:
-        batches, count = load_epoch(OPTIONS, ["video"] * 8, epoch=2, skip=skip)
-        found = [(clips.tolist(), list(i), torch.rand(1).item()) for clips, i in batches]
-        assert len(found) == count
-        return found
-
-    whole = drawn(0)
-    assert drawn(1) == whole[1:]
-    assert len({dropout for _, _, dropout in whole}) == 3
+def test_every_process_gets_two_videos_of_each_batch(
+    monkeypatch: pytest.MonkeyPatch, processes: int, lengths: list[int] | None
+) -> None:
+    monkeypatch.setattr(epoch_batches, "num_ranks", lambda: processes)
+    if lengths:
+        plan = plan_batches(options(batch_size=4), num_videos=11, epoch=0)
+        assert [len(batch) for batch in plan] == lengths
+    else:
+        with pytest.raises(InputError, match="batches of 4 out of 11 videos are too few for 3"):
+            plan_batches(options(batch_size=4), num_videos=11, epoch=0)

@@ -1,0 +1,75 @@
+"""`torchrun -m twostream train`: two processes at one run, killed and undisturbed."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fusion.score_file import read_scores
+
+from ..conftest import MiniProject
+from .test_trainer import EVERYTHING, NETWORK, QUICK, folder_of, log_of, weights_and_scores
+
+TorchRun = Callable[..., subprocess.CompletedProcess[str]]
+
+# Writes down which videos a process learns from; rank 1 kills itself at a step, if it is told so.
+COMMAND_LINE = """
+import os
+from twostream.cli import main
+from twostream.training import epoch_batches, learner
+
+rank, steps = os.environ["RANK"], []
+sample, step = epoch_batches.training_sample, learner.Learner._step
+
+def noted_sample(video, *arguments, **options):
+    with open(f"seen-by-{rank}", "a") as seen:
+        seen.write(video.record.name + "\\n")
+    return sample(video, *arguments, **options)
+
+def deadly_step(self, *arguments):
+    steps.append(arguments)
+    if rank == "1" and os.environ.get("KILL_AT") == str(len(steps)):
+        os.kill(os.getpid(), 9)
+    return step(self, *arguments)
+
+epoch_batches.training_sample, learner.Learner._step = noted_sample, deadly_step
+main()
+"""
+
+
+def test_two_processes_at_one_run(
+    torchrun: TorchRun, mini: MiniProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two epochs of two batches, four videos and five; rank 1 is killed in the second epoch."""
+    (tmp_path / "network_of_trainer_tests.py").write_text(NETWORK)
+    monkeypatch.chdir(tmp_path)
+    options = [*QUICK, *EVERYTHING, "--batch-size", "4", "--stream", "spatial", "--threads", "1"]
+    command = ["train", *mini.arguments, *options, "--save-every", "0", "--runs"]
+
+    done = torchrun(COMMAND_LINE, *command, "undisturbed")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("==> Epoch:[1/2][training stage]") == 1
+    assert "on cpu in fp32, by 2 processes" in done.stdout
+    run = folder_of("undisturbed", "spatial")
+    held_out = read_scores(run / "scores" / "val.safetensors").names
+    seen = [Counter(Path(f"seen-by-{rank}").read_text().splitlines()) for rank in (0, 1)]
+    assert len(held_out) + len(seen[0] + seen[1]) == 12
+    assert set((seen[0] + seen[1]).values()) == {2}
+    assert not set(held_out) & set(seen[0] + seen[1])
+    assert [(row["subset"], int(row["videos"])) for row in log_of(run)] == [
+        ("train", 12 - len(held_out)), ("val", len(held_out)),
+    ] * 2  # fmt: skip
+
+    monkeypatch.setenv("KILL_AT", "4")
+    killed = torchrun(COMMAND_LINE, *command, "killed")
+    assert killed.returncode == 1
+    assert "commands/train.py" not in killed.stderr, "a traceback of ours"
+    monkeypatch.delenv("KILL_AT")
+    again = torchrun(COMMAND_LINE, *command, "killed")
+    assert again.stdout.count("==> resumed after 1 of 2 epochs") == 1, again.stderr
+    assert weights_and_scores(folder_of("killed", "spatial")) == weights_and_scores(run)
+    assert log_of(folder_of("killed", "spatial")) == log_of(run)
