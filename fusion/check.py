@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from fusion.diagnosis import at_chance, doubled_rows
 from fusion.join import join
-from fusion.metrics import accuracy_summary
 from fusion.score_file import UNKNOWN, ScoreTable, read_scores
 from fusion.votes import cast_votes
 from twostream.errors import InputError, some_of
@@ -50,18 +50,14 @@ def check_lines(result: Mapping[str, Any]) -> list[str]:
 def findings(table: ScoreTable) -> list[str]:
     """What is odd in a sound table, a line each."""
     scores = cast_votes({"this file": table}).scores["this file"]
-    found = (_doubled(table), _flat(table), _sums(table), _labels(table), _chance(table, scores))
+    found = (
+        doubled_rows(table.names, table.scores),
+        _flat(table),
+        _sums(table),
+        _labels(table),
+        at_chance(scores, table.labels),
+    )
     return [line for line in found if line]
-
-
-def _doubled(table: ScoreTable) -> str | None:
-    first: dict[bytes, str] = {}
-    pairs = []
-    for name, row in zip(table.names, table.scores, strict=True):
-        other = first.setdefault(row.tobytes(), name)
-        if other != name:
-            pairs.append(f"{name} as {other}")
-    return _counted(pairs, "have the scores of another one")
 
 
 def _flat(table: ScoreTable) -> str | None:
@@ -91,17 +87,6 @@ def _labels(table: ScoreTable) -> str | None:
     if empty and unknown < len(table.names):
         parts.append(f"{empty} of {len(table.class_names)} classes have no video")
     return "; ".join(parts) or None
-
-
-def _chance(table: ScoreTable, scores: np.ndarray) -> str | None:
-    top1 = accuracy_summary(scores, table.labels)["top1"]
-    chance = 100 / len(table.class_names)
-    if top1["of"] == 0 or top1["interval"][0] > chance:
-        return None
-    return (
-        f"top-1 is {top1['percent']:.2f} %, no better than chance ({chance:.2f} %): are the "
-        "labels, or the order of the classes, those of another list?"
-    )
 
 
 def _together(tables: Mapping[str, ScoreTable]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fusion.calibrated import Calibrated, calibrate_in_folds, calibrate_on
 from fusion.calibration import CALIBRATIONS
-from fusion.groups import grouped_folds, video_groups
+from fusion.groups import GROUPINGS, grouped_folds, video_groups
 from fusion.inputs import Input
 from fusion.score_file import ScoreTable, read_scores
 from twostream.errors import InputError
@@ -49,6 +49,15 @@ def table_folds(tables: Mapping[str, ScoreTable], options: HoldOutOptions) -> np
     dataset = first.about.get("dataset")
     groups = video_groups(first.names, options.groups, dataset=dataset)
     return grouped_folds(groups, first.labels, count=options.folds)
+
+
+def known_groups(tables: Mapping[str, ScoreTable], options: HoldOutOptions) -> list[str] | None:
+    """The group of each video of the first table; None where neither option nor data set tells."""
+    first = next(iter(tables.values()))
+    dataset = first.about.get("dataset")
+    if options.groups is None and dataset not in GROUPINGS:
+        return None
+    return video_groups(first.names, options.groups, dataset=dataset)
 
 
 def val_tables(inputs: Mapping[str, Input], given: Sequence[Path]) -> dict[str, ScoreTable]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fusion.calibrated import Calibrated
+from fusion.diagnosis import diagnose
 from fusion.fuse import Fusion
 from fusion.metrics import accuracy_summary
 
@@ -18,7 +19,11 @@ def fusion_result(
     """Accuracy of each input and of their fusion, as JSON values; `files` is the file of each."""
     table = fusion.table
     fused = accuracy_summary(table.scores[:, 0, 0], table.labels)
-    warnings = list(fusion.warnings)
+    strategy = table.about["streams"]["strategy"]
+    warnings = [
+        *fusion.warnings,
+        *diagnose(fusion.votes, table.scores[:, 0, 0], strategy=strategy),
+    ]
     if fused["unlabelled"]:
         warnings.append(
             f"{fused['unlabelled']} of {len(table.names)} videos have no label and are "
@@ -26,7 +31,7 @@ def fusion_result(
         )
     return {
         "videos": len(table.names),
-        "strategy": table.about["streams"]["strategy"],
+        "strategy": strategy,
         "segments": table.about["segments"]["strategy"],
         "combine": table.about["combine"],
         "options": {step: _options(table.about[step]) for step in STEPS},

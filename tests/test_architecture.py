@@ -92,7 +92,7 @@ def test_no_file_name_that_says_nothing() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [[], ["--help"], ["init"], ["extract-flow"], ["check-flow"], ["show-flow"],
-     ["convert-flow"], ["train"], ["score"], ["fuse"], ["tune"], ["scores"],
+     ["convert-flow"], ["train"], ["score"], ["fuse"], ["tune"], ["compare"], ["scores"],
      ["scores", "show"], ["scores", "check"], ["scores", "import"], ["scores", "export"],
      ["logs"], ["logs", "import"], ["wer"], ["demo"], ["doctor"]],
     ids=" ".join,

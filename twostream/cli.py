@@ -23,6 +23,7 @@ COMMANDS = {
     "score": "twostream.commands.score:score",
     "fuse": "fusion.cli:fuse",
     "tune": "fusion.tune_cli:tune",
+    "compare": "fusion.compare_cli:compare",
     "scores": {
         "show": "fusion.cli:show",
         "check": "fusion.exchange_cli:check",

@@ -1,0 +1,130 @@
+"""`twostream compare`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fusion.cli_options import (
+    calibration_options,
+    hold_out_options,
+    input_options,
+    taken,
+    view_options,
+)
+from fusion.strategies import STRATEGIES
+from twostream.console import json_option, print_json
+from twostream.plugins import PlugIn
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fusion.inputs import Input
+    from fusion.score_file import ScoreTable
+    from fusion.step import Step
+    from fusion.votes import Votes
+
+DEFAULT = ("mean", "max", "geometric", "rank", "variance")
+
+
+@click.command()
+@input_options
+@click.option(
+    "--strategy",
+    "strategies",
+    type=PlugIn(STRATEGIES),
+    multiple=True,
+    default=DEFAULT,
+    show_default=True,
+    help="A fusion to compare; may be repeated.",
+)
+@click.option("--alone", is_flag=True, help="Compare FILES as they are, with no fusion of them.")
+@click.option(
+    "--weights", "stream_weights", metavar="STREAM=W,...", help="For --strategy weighted."
+)
+@view_options
+@click.option(
+    "--combine",
+    type=click.Choice(["logits", "probs"]),
+    help="What is fused.  [default: what the files hold]",
+)
+@calibration_options
+@hold_out_options
+@click.option("--classes", is_flag=True, help="Show every class as well.")
+@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@json_option
+def compare(as_json: bool, seed: int, classes: bool, **choices: Any) -> None:
+    """Compare streams and their fusions, each pair by an exact test on the same videos.
+
+    The results are each of FILES alone and their fusion by each --strategy; with --calibrate also
+    by each strategy after calibration. Files of other splits or subsets are refused, other
+    protocols are marked.
+    """
+    from fusion.compare_result import compare_lines
+    from fusion.inputs import InputOptions, read_inputs
+
+    inputs = read_inputs(taken(choices, InputOptions))
+    result = _compared(inputs, choices, seed=seed, classes=classes)
+    print_json(result) if as_json else click.echo("\n".join(compare_lines(result)))
+
+
+def _compared(
+    inputs: dict[str, Input], choices: dict[str, Any], *, seed: int, classes: bool
+) -> dict[str, Any]:
+    import numpy as np
+
+    from fusion.compare import compare
+    from fusion.hold_out import HoldOutOptions, known_groups
+    from fusion.inputs import input_tables
+    from fusion.options import StepOptions, input_steps
+    from fusion.votes import cast_votes
+
+    steps = input_steps(taken(choices, StepOptions), inputs)
+    views = {axis: steps[axis] for axis in ("crops", "segments")}
+    tables = input_tables(inputs, steps["epochs"])
+    votes = cast_votes(tables, **views, combine=choices["combine"])
+    results = votes.scores | _fusions(votes, tables, inputs, choices)
+    groups = known_groups(tables, taken(choices, HoldOutOptions))
+    compared = compare(results, votes.labels, rng=np.random.default_rng(seed), groups=groups)
+    shown = results if classes else {}
+    return compared | _details(votes, tables, views["segments"], shown)
+
+
+def _fusions(
+    votes: Votes, tables: dict[str, ScoreTable], inputs: dict[str, Input], choices: dict[str, Any]
+) -> dict[str, np.ndarray]:
+    """The fusions to compare, by name: as they are, and of calibrated logits."""
+    from fusion.fuse import fuse_streams
+    from fusion.hold_out import HoldOutOptions, calibrated_tables
+    from fusion.options import StepOptions, input_steps
+    from fusion.votes import cast_votes
+
+    if choices["alone"] or len(inputs) == 1:
+        return {}
+    all_votes = {"": votes}
+    if calibrated := calibrated_tables(tables, inputs, taken(choices, HoldOutOptions)):
+        all_votes[", calibrated"] = cast_votes(calibrated.tables)
+    fused = {}
+    for name in choices["strategies"]:
+        weights = choices["stream_weights"] if name == "weighted" else None
+        step = input_steps(StepOptions(strategy=name, weights=weights), inputs)["streams"]
+        for suffix, given in all_votes.items():
+            fused[name + suffix] = fuse_streams(given, step)[0].scores
+    return fused
+
+
+def _details(
+    votes: Votes, tables: dict[str, ScoreTable], segments: Step, shown: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    from fusion.complementarity import class_accuracy, complementarity, segment_accuracy
+
+    several = {key: table for key, table in tables.items() if table.scores.shape[1] > 1}
+    return {
+        "complementarity": complementarity(votes),
+        "segments": {
+            key: segment_accuracy(table, segments=segments) for key, table in several.items()
+        },
+        "classes": class_accuracy(shown, votes.labels, votes.class_names) if shown else [],
+        "warnings": votes.warnings,
+    }
