@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fusion.cli_options import (
     SCORE_FILE,
     calibration_options,
+    engine_options,
     hold_out_options,
     input_options,
     strategy_options,
     taken,
 )
 from twostream.console import json_option, note, print_json
+
+if TYPE_CHECKING:
+    from fusion.score_file import ScoreTable
 
 
 @click.command()
@@ -28,32 +33,71 @@ from twostream.console import json_option, note, print_json
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the fused scores to this score file.",
 )
+@engine_options
 @json_option
-def fuse(out: Path | None, as_json: bool, combine: str | None, **choices: Any) -> None:
+def fuse(out: Path | None, as_json: bool, **choices: Any) -> None:
     """Fuse score files: segments first, then streams; show what each input and the fusion reach.
 
     FILES (or run folders) are joined by video name. Without FILES the scores of the one spatial and
     the one motion run are taken. A stream is named as in its file's header, or by its file when two
     are alike.
     """
+    from fusion.result import result_lines
+
+    in_memory = choices["engine"] == "memory"
+    result = (_fused_in_memory if in_memory else _fused_in_shards)(choices, out)
+    if out:
+        note(f"{out} written")
+    print_json(result) if as_json else click.echo("\n".join(result_lines(result)))
+
+
+def _fused_in_memory(choices: dict[str, Any], out: Path | None) -> dict[str, Any]:
     from fusion.fuse import fuse as fuse_tables
     from fusion.hold_out import HoldOutOptions, calibrated_tables
     from fusion.inputs import InputOptions, input_tables, read_inputs
     from fusion.options import StepOptions, input_steps
-    from fusion.result import fusion_result, result_lines
+    from fusion.result import fusion_result
     from fusion.score_file import write_scores
 
     inputs = read_inputs(taken(choices, InputOptions))
     steps = input_steps(taken(choices, StepOptions), inputs)
     tables = input_tables(inputs, steps.pop("epochs"))
     calibrated = calibrated_tables(tables, inputs, taken(choices, HoldOutOptions))
-    fusion = fuse_tables(calibrated.tables if calibrated else tables, **steps, combine=combine)
+    chosen = calibrated.tables if calibrated else tables
+    fusion = fuse_tables(chosen, **steps, combine=choices["combine"])
     if out:
         write_scores(out, fusion.table)
-        note(f"{out} written")
     files = {key: given.files for key, given in inputs.items()}
-    result = fusion_result(fusion, files=files, calibrated=calibrated)
-    print_json(result) if as_json else click.echo("\n".join(result_lines(result)))
+    return fusion_result(fusion, files=files, calibrated=calibrated)
+
+
+def _fused_in_shards(choices: dict[str, Any], out: Path | None) -> dict[str, Any]:
+    from fusion.inputs import InputOptions, read_inputs
+    from fusion.mapped_scores import MappedScores, map_scores
+    from fusion.options import StepOptions, input_steps
+    from fusion.shard_engines import on_dask, one_by_one
+    from fusion.shards import fuse_in_shards
+
+    if choices["epochs"] or choices["calibrate"] != "none":
+        raise click.UsageError("--epochs and --calibrate need --engine memory")
+    mapped: dict[Path, MappedScores] = {}
+
+    def head(path: Path) -> ScoreTable:
+        return mapped.setdefault(path, map_scores(path)).head
+
+    inputs = read_inputs(taken(choices, InputOptions), read=head)
+    steps = input_steps(taken(choices, StepOptions), inputs)
+    steps.pop("epochs")
+    workers, scheduler = choices["workers"] or os.cpu_count() or 1, choices["scheduler"]
+    dask = choices["engine"] == "dask"
+    return fuse_in_shards(
+        {key: mapped[next(iter(one.tables))] for key, one in inputs.items()},
+        engine=on_dask(workers=workers, scheduler=scheduler) if dask else one_by_one,
+        files={key: one.files for key, one in inputs.items()},
+        steps=steps,
+        combine=choices["combine"],
+        out=out,
+    )
 
 
 @click.command()

@@ -10,7 +10,7 @@ import numpy as np
 
 from fusion.score_file import ScoreTable
 from fusion.step import MEAN, Reduced, Step, fallback_warnings, reduced
-from fusion.votes import Votes, cast_votes
+from fusion.votes import Votes, cast_votes, shared_facts
 from twostream.versions import tool_version
 
 
@@ -66,7 +66,7 @@ def fused_table(
     votes: Votes, scores: np.ndarray, kind: str, steps: Mapping[str, Step]
 ) -> ScoreTable:
     """A score table of fused (V, C) scores, whose header tells its inputs and how it was made."""
-    about: dict[str, Any] = votes.shared_facts() | {
+    about: dict[str, Any] = shared_facts(votes.about) | {
         "stream": "fusion",
         **{axis: {"strategy": step.name, **step.options} for axis, step in steps.items()},
         "combine": votes.combine,

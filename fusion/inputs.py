@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -39,7 +39,9 @@ class Input:
         return ", ".join(map(str, self.tables))
 
 
-def read_inputs(options: InputOptions) -> dict[str, Input]:
+def read_inputs(
+    options: InputOptions, *, read: Callable[[Path], ScoreTable] = read_scores
+) -> dict[str, Input]:
     """Find and read the score files; the key of each input is its stream name.
 
     Files of the same stream, or of none, go by their file name without suffix, and where this does
@@ -51,7 +53,7 @@ def read_inputs(options: InputOptions) -> dict[str, Input]:
     paths = options.files or _find_runs(options)
     if len({path.resolve() for path in paths}) < len(paths):
         raise InputError(f"a file is given twice: {' '.join(map(str, paths))}")
-    inputs = [Input({file: read_scores(file) for file in _files(p, options)}) for p in paths]
+    inputs = [Input({file: read(file) for file in _files(p, options)}) for p in paths]
     return dict(zip(_keys(paths, inputs), inputs, strict=True))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,25 @@ from fusion.score_file import UNKNOWN, ScoreTable
 from twostream.errors import InputError, some_of
 
 MUST_AGREE = ("dataset", "split", "subset")
+
+
+@dataclass(frozen=True, eq=False)
+class JoinPlan:
+    """What joined tables have in common, and where each one keeps it.
+
+    Attributes:
+        names, class_names, labels: of the joined tables.
+        rows: for each table which of its videos is each of `names`,
+        columns: and which of its classes is each of `class_names`.
+        warnings: about what may be fused but should be known.
+    """
+
+    names: tuple[str, ...]
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    rows: dict[str, list[int]]
+    columns: dict[str, list[int]]
+    warnings: list[str]
 
 
 def join(tables: Mapping[str, ScoreTable]) -> tuple[dict[str, ScoreTable], list[str]]:
@@ -24,15 +43,36 @@ def join(tables: Mapping[str, ScoreTable]) -> tuple[dict[str, ScoreTable], list[
         InputError: names that are missing, extra or doubled; other classes; labels that contradict
             each other; another dataset, split or subset.
     """
+    plan = plan_join(tables)
+    joined = {
+        key: replace(
+            table,
+            names=plan.names,
+            class_names=plan.class_names,
+            scores=table.scores[plan.rows[key]][..., plan.columns[key]],
+            labels=plan.labels,
+        )
+        for key, table in tables.items()
+    }
+    return joined, plan.warnings
+
+
+def plan_join(tables: Mapping[str, ScoreTable]) -> JoinPlan:
+    """Find out how to join tables, without touching their scores; raises what `join` does."""
     if not tables:
         raise InputError("nothing to fuse; give at least one score file")
     _check_origin(tables)
     _check_names(tables)
     first = next(iter(tables.values()))
-    aligned = {key: _aligned(table, first, key) for key, table in tables.items()}
-    labels = _joined_labels(aligned)
-    joined = {key: replace(table, labels=labels) for key, table in aligned.items()}
-    return joined, _warnings(tables)
+    rows = {key: _places(first.names, table.names) for key, table in tables.items()}
+    columns = {key: _class_columns(table, first, key) for key, table in tables.items()}
+    # labels -1 pick the last entry, which stays -1
+    labels = {
+        key: np.append(np.argsort(columns[key]), UNKNOWN)[table.labels[rows[key]]]
+        for key, table in tables.items()
+    }
+    joined = _joined_labels(labels, first.names)
+    return JoinPlan(first.names, first.class_names, joined, rows, columns, _warnings(tables))
 
 
 def _check_origin(tables: Mapping[str, ScoreTable]) -> None:
@@ -65,38 +105,30 @@ def _check_names(tables: Mapping[str, ScoreTable]) -> None:
         )
 
 
-def _aligned(table: ScoreTable, first: ScoreTable, key: str) -> ScoreTable:
+def _class_columns(table: ScoreTable, first: ScoreTable, key: str) -> list[int]:
     odd = set(table.class_names) ^ set(first.class_names)
     if odd:
         raise InputError(
             f"{key} has other classes than the first input: {some_of(sorted(odd))} "
             "not in both; only scores of the same classes can be fused"
         )
-    row = {name: index for index, name in enumerate(table.names)}
-    column = {name: index for index, name in enumerate(table.class_names)}
-    videos = [row[name] for name in first.names]
-    classes = [column[name] for name in first.class_names]
-    # labels -1 pick the last entry, which stays -1
-    new_label = np.append(np.argsort(classes), UNKNOWN)
-    return replace(
-        table,
-        names=first.names,
-        class_names=first.class_names,
-        scores=table.scores[videos][..., classes],
-        labels=new_label[table.labels[videos]],
-    )
+    return _places(first.class_names, table.class_names)
 
 
-def _joined_labels(aligned: Mapping[str, ScoreTable]) -> np.ndarray:
-    labels = np.stack([table.labels for table in aligned.values()])
-    joined = labels.max(axis=0)
-    contradicted = ((labels != joined) & (labels != UNKNOWN)).any(axis=0)
+def _places(wanted: tuple[str, ...], given: tuple[str, ...]) -> list[int]:
+    place = {name: index for index, name in enumerate(given)}
+    return [place[name] for name in wanted]
+
+
+def _joined_labels(labels: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray:
+    stacked = np.stack(list(labels.values()))
+    joined = stacked.max(axis=0)
+    contradicted = ((stacked != joined) & (stacked != UNKNOWN)).any(axis=0)
     if contradicted.any():
-        names = next(iter(aligned.values())).names
         videos = [names[video] for video in np.flatnonzero(contradicted)]
         raise InputError(
             f"labels contradict each other for {len(videos)} videos "
-            f"({', '.join(aligned)}): {some_of(videos)}"
+            f"({', '.join(labels)}): {some_of(videos)}"
         )
     return joined
 

@@ -16,10 +16,17 @@ def top_k_correct(scores: np.ndarray, labels: np.ndarray, k: int) -> int:
     `scores` is (V, C), `labels` (V,) from 0. Of equal scores the lower class index ranks first, so
     that top-1 is argmax.
     """
+    return int((true_ranks(scores, labels) < k).sum())
+
+
+def true_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many classes rank before the true one, int64 (V,); see `top_k_correct`.
+
+    Of a label -1 the rank says nothing.
+    """
     true = np.take_along_axis(scores, labels[:, None], axis=1)
     earlier = np.arange(scores.shape[1]) < labels[:, None]
-    rank = ((scores > true) | ((scores == true) & earlier)).sum(axis=1)
-    return int((rank < k).sum())
+    return ((scores > true) | ((scores == true) & earlier)).sum(axis=1)
 
 
 def mean_class_accuracy(scores: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
@@ -27,11 +34,7 @@ def mean_class_accuracy(scores: np.ndarray, labels: np.ndarray) -> tuple[float, 
 
     `scores` is (V, C), `labels` (V,) from 0, with at least one video. The accuracy is in 0..1.
     """
-    correct = scores.argmax(axis=1) == labels
-    videos = np.bincount(labels, minlength=scores.shape[1])
-    hits = np.bincount(labels, weights=correct, minlength=scores.shape[1])
-    present = videos > 0
-    return float((hits[present] / videos[present]).mean()), int(present.sum())
+    return _class_average(scores.argmax(axis=1) == labels, labels, scores.shape[1])
 
 
 def wilson_interval(k: int, n: int) -> tuple[float, float]:
@@ -48,15 +51,27 @@ def accuracy_summary(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     Videos without a label (-1) are left out and counted under `unlabelled`; where no video has one,
     percent and interval are None. Percents and intervals are in 0..100.
     """
+    return rank_summary(true_ranks(scores, labels), labels, classes=scores.shape[1])
+
+
+def rank_summary(ranks: np.ndarray, labels: np.ndarray, *, classes: int) -> dict[str, Any]:
+    """`accuracy_summary`, from the `true_ranks` of the videos."""
     known = labels >= 0
-    scores, labels = scores[known], labels[known]
+    ranks, labels = ranks[known], labels[known]
     summary: dict[str, Any] = {
-        f"top{k}": proportion(top_k_correct(scores, labels, k), len(labels)) for k in (1, 5)
+        f"top{k}": proportion(int((ranks < k).sum()), len(labels)) for k in (1, 5)
     }
-    average, classes = mean_class_accuracy(scores, labels) if len(labels) else (None, 0)
+    average, classes = _class_average(ranks == 0, labels, classes) if len(labels) else (None, 0)
     summary["mean_class"] = {"percent": _percent(average), "classes": classes}
     summary["unlabelled"] = int((~known).sum())
     return summary
+
+
+def _class_average(correct: np.ndarray, labels: np.ndarray, classes: int) -> tuple[float, int]:
+    videos = np.bincount(labels, minlength=classes)
+    hits = np.bincount(labels, weights=correct, minlength=classes)
+    present = videos > 0
+    return float((hits[present] / videos[present]).mean()), int(present.sum())
 
 
 def proportion(k: int, n: int) -> dict[str, Any]:

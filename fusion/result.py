@@ -9,6 +9,7 @@ from fusion.calibrated import Calibrated
 from fusion.diagnosis import diagnose
 from fusion.fuse import Fusion
 from fusion.metrics import accuracy_summary
+from fusion.score_file import ScoreTable
 
 STEPS = ("streams", "segments", "crops")
 
@@ -18,30 +19,43 @@ def fusion_result(
 ) -> dict[str, Any]:
     """Accuracy of each input and of their fusion, as JSON values; `files` is the file of each."""
     table = fusion.table
+    inputs = {
+        key: accuracy_summary(scores, table.labels) for key, scores in fusion.votes.scores.items()
+    }
     fused = accuracy_summary(table.scores[:, 0, 0], table.labels)
     strategy = table.about["streams"]["strategy"]
-    warnings = [
-        *fusion.warnings,
-        *diagnose(fusion.votes, table.scores[:, 0, 0], strategy=strategy),
-    ]
-    if fused["unlabelled"]:
-        warnings.append(
-            f"{fused['unlabelled']} of {len(table.names)} videos have no label and are "
-            "not in the accuracies"
-        )
+    found = diagnose(fusion.votes, table.scores[:, 0, 0], strategy=strategy)
+    result = described(
+        table, inputs=inputs, fused=fused, warnings=[*fusion.warnings, *found], files=files
+    )
+    return result | {"calibration": _calibration(calibrated) if calibrated else None}
+
+
+def described(
+    table: ScoreTable,
+    *,
+    inputs: Mapping[str, dict[str, Any]],
+    fused: dict[str, Any],
+    warnings: Sequence[str],
+    files: Mapping[str, str],
+) -> dict[str, Any]:
+    """A result from the accuracies of its inputs and the header of its fused table."""
+    unlabelled = (
+        f"{fused['unlabelled']} of {len(table.names)} videos have no label and are not in the "
+        "accuracies"
+    )
     return {
         "videos": len(table.names),
-        "strategy": strategy,
+        "strategy": table.about["streams"]["strategy"],
         "segments": table.about["segments"]["strategy"],
         "combine": table.about["combine"],
         "options": {step: _options(table.about[step]) for step in STEPS},
         "inputs": [
-            {"stream": key, "file": files[key]} | accuracy_summary(scores, table.labels)
-            for key, scores in fusion.votes.scores.items()
+            {"stream": key, "file": files[key]} | summary for key, summary in inputs.items()
         ],
         "fused": fused,
-        "calibration": _calibration(calibrated) if calibrated else None,
-        "warnings": warnings,
+        "calibration": None,
+        "warnings": [*warnings, *([unlabelled] if fused["unlabelled"] else [])],
     }
 
 

@@ -43,17 +43,18 @@ class Votes:
     about: dict[str, dict[str, Any]]
     warnings: list[str]
 
-    def shared_facts(self) -> dict[str, Any]:
-        """What all streams agree on: data set, split, subset, protocol, ..."""
-        facts: dict[str, Any] = {}
-        for fact in _PASSED_ON:
-            values = [about[fact] for about in self.about.values() if fact in about]
-            if len(values) == len(self.about) and all(value == values[0] for value in values):
-                facts[fact] = values[0]
-        # One stream that has seen the test list is enough to make the fused result optimistic.
-        if "test" in [about.get("selected_on") for about in self.about.values()]:
-            facts["selected_on"] = "test"
-        return facts
+
+def shared_facts(streams: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What all streams say of themselves alike: data set, split, subset, protocol, ..."""
+    facts: dict[str, Any] = {}
+    for fact in _PASSED_ON:
+        values = [about[fact] for about in streams.values() if fact in about]
+        if len(values) == len(streams) and all(value == values[0] for value in values):
+            facts[fact] = values[0]
+    # One stream that has seen the test list is enough to make the fused result optimistic.
+    if "test" in [about.get("selected_on") for about in streams.values()]:
+        facts["selected_on"] = "test"
+    return facts
 
 
 def cast_votes(

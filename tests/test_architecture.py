@@ -94,6 +94,7 @@ def test_no_file_name_that_says_nothing() -> None:
     [[], ["--help"], ["init"], ["extract-flow"], ["check-flow"], ["show-flow"],
      ["convert-flow"], ["train"], ["score"], ["fuse"], ["tune"], ["compare"], ["scores"],
      ["scores", "show"], ["scores", "check"], ["scores", "import"], ["scores", "export"],
+     ["scores", "pool"],
      ["logs"], ["logs", "import"], ["wer"], ["demo"], ["doctor"]],
     ids=" ".join,
 )  # fmt: skip

@@ -29,6 +29,7 @@ COMMANDS = {
         "check": "fusion.exchange_cli:check",
         "import": "twostream.commands.import_scores:import_scores",
         "export": "fusion.exchange_cli:export",
+        "pool": "fusion.exchange_cli:pool",
     },
     "logs": {"import": "twostream.commands.import_log:import_log"},
     "wer": "twostream.commands.wer:wer",

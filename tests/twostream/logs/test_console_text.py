@@ -28,7 +28,7 @@ LR 5e-09
 def test_epochs_of_both_subsets() -> None:
     runs = read_console(TEXT, source="log.txt")
     assert [(run.line, run.subset, run.epochs(), run.videos) for run in runs] == [
-        (2, "train", [0, 1], 9537), (2, "val", [0], 3783), (17, "train", [0], 70),
+        (2, "train", [0, 1], 9537), (2, "val", [0], 3783), (18, "train", [0], 70),
     ]  # fmt: skip
     assert {key: float(value or 0) for key, value in runs[0].rows[0].items()} == {
         "epoch": 0, "batch_time": 11.55, "data_time": 10.92, "loss": 3.71979, "top1": 14.9523,

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from fusion.fuse import fuse
+from fusion.mapped_scores import map_scores
+from fusion.result import fusion_result
+from fusion.score_file import ScoreTable, read_scores, write_scores
+from fusion.shard_engines import on_dask, one_by_one
+from fusion.shards import fuse_in_shards
+from fusion.step import Step
+from fusion.strategies import STRATEGIES
+from twostream.cli import cli
+from twostream.errors import InputError
+
+Make = Callable[..., ScoreTable]
+VIDEOS, CLASSES = 53, 6
+ENGINES = {"here": one_by_one, "dask": on_dask(workers=2)}
+
+
+@pytest.fixture
+def files(tmp_path: Path, make_table: Make) -> dict[str, Path]:
+    """Two streams; the second has its videos and classes in another order, and unlike views."""
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, CLASSES, VIDEOS)
+    labels[5] = -1
+    names = np.array([f"class/v{row:02d}" for row in range(VIDEOS)])
+    classes = np.array(list("abcdef"))
+    rows, columns = rng.permutation(VIDEOS), rng.permutation(CLASSES)
+    scores = [rng.normal(size=(VIDEOS, *views, CLASSES)) for views in ((3, 1), (2, 2))]
+    scores[1][7] = 0.5  # flat: weighting by confidence falls back
+    own = np.append(np.argsort(columns), -1)[labels[rows]]
+    tables = {
+        "spatial": make_table(scores[0], names=names, class_names=classes, labels=labels,
+                              stream="spatial", dataset="toy", protocol="segments3"),
+        "motion": make_table(scores[1][rows], names=names[rows], class_names=classes[columns],
+                             labels=own, stream="motion", dataset="toy", protocol="other"),
+    }  # fmt: skip
+    for key, table in tables.items():
+        write_scores(tmp_path / f"{key}.safetensors", table)
+    return {key: tmp_path / f"{key}.safetensors" for key in tables}
+
+
+def step(name: str, **options: object) -> Step:
+    return Step(name, STRATEGIES[name], options)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_shards_give_the_same_bits(tmp_path: Path, files: dict[str, Path], engine: str) -> None:
+    choices = [
+        ({"segments": step("mean"), "streams": step("weighted", weights=[2, 1])}, None),
+        ({"segments": step("variance"), "streams": step("max")}, "probs"),
+        ({"crops": step("max"), "segments": step("entropy"), "streams": step("rank")}, None),
+    ]
+    named = {key: str(path) for key, path in files.items()}
+    for steps, combine in choices[: 1 if engine == "dask" else None]:
+        whole = fuse(
+            {key: read_scores(path) for key, path in files.items()}, **steps, combine=combine
+        )
+        result = fuse_in_shards(
+            {key: map_scores(path) for key, path in files.items()}, engine=ENGINES[engine],
+            files=named, steps=steps, combine=combine, out=tmp_path / "out", videos=10,
+        )  # fmt: skip
+        assert result["warnings"] == whole.warnings + [
+            "1 of 53 videos have no label and are not in the accuracies"
+        ]
+        assert result == fusion_result(whole, files=named) | {"warnings": result["warnings"]}
+        written = read_scores(tmp_path / "out")
+        np.testing.assert_array_equal(written.scores, whole.table.scores, strict=True)
+        assert written.names == whole.table.names
+        assert written.kind == whole.table.kind
+        inputs = {
+            key: about | {"scores_sha256": ""} for key, about in written.about["inputs"].items()
+        }
+        own = {key: about | {"scores_sha256": ""} for key, about in whole.votes.about.items()}
+        assert written.about | {"inputs": inputs} == whole.table.about | {"inputs": own}
+
+
+def test_a_missing_video_and_a_nan_are_named(files: dict[str, Path], make_table: Make) -> None:
+    run = partial(fuse_in_shards, engine=one_by_one, files={}, steps={}, videos=10)
+    mapped = {key: map_scores(path) for key, path in files.items()}
+    write_scores(files["motion"], make_table(np.zeros((2, 6)), class_names=list("abcdef")))
+    with pytest.raises(InputError, match="the videos do not join"):
+        run(mapped | {"motion": map_scores(files["motion"])})
+    data = bytearray(files["spatial"].read_bytes())
+    data[-4:] = np.float32(np.nan).tobytes()
+    files["spatial"].write_bytes(data)
+    with pytest.raises(InputError, match="NaN or infinite, for class/v52"):
+        run({"spatial": mapped["spatial"]})
+
+
+def fuse_command(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["fuse", *map(str, arguments)])
+
+
+def test_the_command(tmp_path: Path, files: dict[str, Path]) -> None:
+    paths = list(files.values())
+    memory, shards = (
+        fuse_command(*paths, "--engine", engine, "--out", tmp_path / engine, "--json")
+        for engine in ("memory", "shards")
+    )
+    assert shards.exit_code == 0, shards.output
+    one, other = (json.loads(result.stdout) for result in (shards, memory))
+    assert one["fused"] == other["fused"]
+    assert one["inputs"] == other["inputs"]
+    assert fuse_command(*paths, "--engine", "shards", "--calibrate", "crossfit").exit_code == 2
