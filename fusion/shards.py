@@ -22,7 +22,7 @@ from fusion.step import Step
 from fusion.votes import shared_facts
 
 # Scores of one shard and stream in memory; a few such arrays in float64 exist at one time.
-SHARD_BYTES = 8 * 2**20
+SHARD_BYTES = 2 * 2**20
 FUSED = "the fused scores"
 _NEEDED = ("summed_over",)
 _TIMES = re.compile(r"(\d+) times")
