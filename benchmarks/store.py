@@ -1,8 +1,8 @@
 """The store against the classical tree: u/ and v/, one JPEG 95 a picture, read with PIL.
 
 Flow of real clips is written and read in both ways, in turns, on one core, with the same quality.
-The store syncs what it writes, which the usual tools do not; so the tree is written both ways, and
-the rate is held against the one that keeps as much when the power fails. From a clone:
+The tree is written with PIL and with OpenCV, as the usual scripts do, and once more with each file
+synced, as the store is. A row of its own shows the store encoding in two threads. From a clone:
 `PYTHONPATH=. python benchmarks/store.py [FOLDER]`, where FOLDER is on the disk to be measured.
 Writes `benchmarks/results/store.md`, and fails where a figure is missed.
 """
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -24,6 +25,7 @@ import numpy as np
 from PIL import Image
 
 from flow_extract.blobs import collecting
+from flow_extract.clips import map_in_order
 from flow_extract.codecs import CODECS
 from flow_extract.methods import FLOW_METHODS
 from flow_extract.quantize import quantize
@@ -36,9 +38,10 @@ CLIPS = ROOT.parent / "shared" / "data" / "ucf101-clips" / "videos"
 RESULTS = ROOT / "benchmarks" / "results" / "store.md"
 NUM_CLIPS, PAIRS, TURNS = 8, 60, 7
 STACK = 10
-# What must hold for the default codec, as ratios to the tree; `synced` is the rate of writing, as a
-# ratio to the tree with each file synced.
-GOALS = {"synced": 3.0, "cold": 1.5, "disk": 0.75}
+# What must hold for the default codec on one core, as ratios to the tree; `synced` is the rate of
+# writing, as a ratio to the tree with each file synced. The rate to a tree that is not synced is
+# bounded by JPEG itself: encoding alone takes most of the store's time (the table says how much).
+GOALS = {"write": 1.3, "synced": 2.0, "cold": 1.5, "disk": 0.75}
 
 
 class Figures(NamedTuple):
@@ -58,14 +61,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as folder:
         ways: dict[str, tuple[Callable, Callable]] = {
             "tree": (write_tree, read_tree),
+            "cv2 tree": (write_cv2_tree, read_tree),
             "synced tree": (write_synced_tree, read_tree),
+            "jpeg, two threads": (store_writer("jpeg", threads=2), read_store),
         }
         for codec in CODECS:
             ways[codec] = (store_writer(codec), read_store)
         figures = measure(ways, clips, Path(folder))
     ratios = compare(figures)
+    share = encoding_share(clips, median(turn.write for turn in figures["jpeg"]))
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(table(figures, ratios, shape=clips[0].shape, clips=len(clips)))
+    text = table(figures, ratios, shape=clips[0].shape, clips=len(clips))
+    RESULTS.write_text(
+        f"{text}\nOf the time to write `store, jpeg`, {share:.0%} is JPEG encoding.\n"
+    )
     print(RESULTS.read_text())
     ours = ratios["jpeg"]
     missed = [
@@ -85,13 +94,24 @@ def flow_of_clips() -> Iterator[np.ndarray]:
         yield quantize(FLOW_METHODS["dis"]()(frames))
 
 
-def write_tree(root: Path, name: str, pairs: np.ndarray) -> None:
+def write_tree(root: Path, name: str, pairs: np.ndarray, *, save: Callable | None = None) -> None:
     for key, component in (("u", 0), ("v", 1)):
         folder = root / key / name
         folder.mkdir(parents=True)
         for number, pair in enumerate(pairs, 1):
-            path = str(folder / f"frame{number:06}.jpg")
-            cv2.imwrite(path, pair[..., component], [cv2.IMWRITE_JPEG_QUALITY, 95])
+            picture = np.ascontiguousarray(pair[..., component])
+            (save or save_with_pil)(str(folder / f"frame{number:06}.jpg"), picture)
+
+
+def save_with_pil(path: str, picture: np.ndarray) -> None:
+    Image.fromarray(picture).save(path, quality=95)
+
+
+def save_with_cv2(path: str, picture: np.ndarray) -> None:
+    cv2.imwrite(path, picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
+
+
+write_cv2_tree = partial(write_tree, save=save_with_cv2)
 
 
 def write_synced_tree(root: Path, name: str, pairs: np.ndarray) -> None:
@@ -111,9 +131,20 @@ def read_tree(root: Path, name: str, start: int) -> np.ndarray:
     return np.stack(pictures).reshape(STACK, 2, *pictures[0].shape).transpose(0, 2, 3, 1)
 
 
-def store_writer(codec: str) -> Callable[[Path, str, np.ndarray], None]:
+def encoding_share(clips: list[np.ndarray], rate: float) -> float:
+    """What share of the time of `rate` pairs a second OpenCV takes to encode them."""
+    pictures = [cv2.hconcat(cv2.split(pair)) for pairs in clips for pair in pairs]
+    turns = [
+        timed(lambda: [cv2.imencode(".jpg", p, [cv2.IMWRITE_JPEG_QUALITY, 95]) for p in pictures])
+        for _ in range(TURNS)
+    ]
+    return median(turns) / len(pictures) * rate
+
+
+def store_writer(codec: str, *, threads: int = 1) -> Callable[[Path, str, np.ndarray], None]:
     """Writes, checks and syncs a store file; its frames are one byte each."""
     quality = None if CODECS[codec].lossless else 95
+    encode = partial(CODECS[codec].encode_flow, quality=quality)
 
     def write(root: Path, name: str, pairs: np.ndarray) -> None:
         height, width = pairs.shape[1:3]
@@ -128,8 +159,8 @@ def store_writer(codec: str) -> Callable[[Path, str, np.ndarray], None]:
         with collecting(root) as rgb, collecting(root) as flow:
             for _ in range(len(pairs) + 1):
                 rgb.append(b"\0")
-            for pair in pairs:
-                flow.append(CODECS[codec].encode_flow(pair, quality=quality))
+            for blob in map_in_order(encode, pairs, threads=threads):
+                flow.append(blob)
             write_entry(root, header, rgb=rgb, flow=flow)
 
     return write
@@ -233,10 +264,15 @@ def table(
         f"| {' | '.join(columns)} |",
         "|---" * len(columns) + "|",
     ]
-    names = {
-        "tree": "u/ and v/, JPEG 95, PIL",
-        "synced tree": "the same, each file synced",
-    } | {codec: f"store, {codec}" for codec in CODECS}
+    names = (
+        {
+            "tree": "u/ and v/, JPEG 95, PIL",
+            "cv2 tree": "the same, OpenCV",
+            "synced tree": "PIL, each file synced",
+        }
+        | {codec: f"store, {codec}" for codec in CODECS}
+        | {"jpeg, two threads": "store, jpeg, two threads"}
+    )
     for way, name in names.items():
         own = Figures(*(median(column) for column in zip(*figures[way], strict=True)))
         ratio = ratios[way]
