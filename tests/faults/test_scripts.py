@@ -10,6 +10,7 @@ import pytest
 HERE = Path(__file__).parent
 SHORT = {
     "kill_extraction": ["--rounds", "20"],
+    "kill_scoring": ["--rounds", "3"],
     "kill_training": ["--runs", "1", "--kills", "2"],
     "two_at_once": ["--processes", "4", "--rounds", "1"],
     "fail_at_every_call": [],

@@ -56,7 +56,7 @@ def score_run(
     card = read_card(run / options.checkpoint)
     joined = _find_videos(run, card, options)
     network = plugins.load(card.model, MODELS)(
-        modality=MODALITIES[card.stream], num_classes=len(card.class_names)
+        modality=MODALITIES[card.stream], num_classes=len(card.class_names), weights="none"
     )
     load_weights(run / options.checkpoint, network)
     device = torch.device(options.device)

@@ -1,0 +1,87 @@
+"""kill -9 of a scoring at random moments; the same command again ends with the same bytes.
+
+python tests/faults/kill_scoring.py --rounds 50
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from kill_training import make_project, train
+from scene import ROOT, expect
+
+from twostream.files import sha256_file
+
+# Each video is a part of its own, and takes its time: a kill finds some done and some not.
+COMMAND_LINE = """
+import time
+from twostream.inference import score_parts, scoring
+views = scoring.test_views
+def slow_views(*arguments, **options):
+    time.sleep(0.05)
+    return views(*arguments, **options)
+scoring.test_views, score_parts.VIEWS_PER_PART = slow_views, 1
+from twostream.cli import main
+main()
+"""
+RUN = "trained/ucf101-split1/motion-deadly.tiny"
+OPTIONS = ["--dataset", "ucf101", "--annotations", "lists", "--store", "store", "--subset", "train",
+           "--threads", "1", "--device", "cpu", "--batch-size", "19"]  # fmt: skip
+
+
+def main(folder: Path, rounds: int) -> None:
+    """Kill `rounds` scorings; whenever one comes to its end, compare, and begin a new file."""
+    make_project(folder)
+    train(folder, "trained", processes=1)
+    begin = time.monotonic()
+    expect(start(folder, "undisturbed").wait() == 0, "the undisturbed scoring failed")
+    duration = time.monotonic() - begin
+    good = sha256_file(folder / "undisturbed")
+
+    rng = random.Random(rounds)
+    killed = files = 0
+    while killed < rounds:
+        process = start(folder, f"scores{files}")
+        time.sleep(rng.uniform(0, duration))
+        process.kill()
+        if process.wait() == -signal.SIGKILL:
+            killed += 1
+            continue
+        check(folder, files, good)
+        files += 1
+    expect(start(folder, f"scores{files}").wait() == 0, "the last scoring failed")
+    check(folder, files, good)
+    print(f"{killed} kills, {files + 1} score files: all identical, nothing left behind")
+
+
+def start(folder: Path, out: str) -> subprocess.Popen[bytes]:
+    """Start `twostream score` in `folder`."""
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND_LINE, "score", RUN, *OPTIONS, "--out", out],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def check(folder: Path, number: int, good: str) -> None:
+    """The score file is that of the undisturbed scoring, and its parts are gone."""
+    path = folder / f"scores{number}"
+    expect(sha256_file(path) == good, f"{path}: not the undisturbed file")
+    expect(not (folder / f"{path.name}.parts").exists(), f"{path}: parts are left")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=50)
+    with TemporaryDirectory() as temporary:
+        main(Path(temporary), **vars(parser.parse_args()))
