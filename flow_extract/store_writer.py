@@ -9,6 +9,7 @@ from typing import Any
 from flow_extract.blobs import Blobs
 from flow_extract.store import StoreEntry, entry_path
 from flow_extract.store_file import DTYPES, FORMAT
+from twostream.errors import InputError
 from twostream.files import atomic_path, sha256_bytes
 
 
@@ -17,6 +18,7 @@ def write_entry(store: Path, header: dict[str, Any], *, rgb: Blobs, flow: Blobs)
 
     Raises:
         ValueError: the number of flow pairs is not the number of frames - 1.
+        OSError: the disk does not take it, or does not give it back.
     """
     if len(flow) != len(rgb) - 1:
         raise ValueError(f"{len(rgb)} frames need {len(rgb) - 1} flow pairs, not {len(flow)}")
@@ -34,7 +36,16 @@ def write_entry(store: Path, header: dict[str, Any], *, rgb: Blobs, flow: Blobs)
             stream.write(b"".join(offsets.values()))
             flow.copy_to(stream)
             rgb.copy_to(stream)
+        _check(temporary)
+
+
+def _check(temporary: Path) -> None:
+    try:
         StoreEntry(temporary)
+    except InputError as error:
+        if isinstance(error.__cause__, OSError):  # the disk fails: no fault of the video
+            raise error.__cause__ from None
+        raise
 
 
 def _preamble(header: dict[str, Any], sizes: dict[str, int]) -> bytes:

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
+from flow_extract import store_writer
 from flow_extract.blobs import collecting
 from flow_extract.codecs import CODECS
 from flow_extract.store import StoreEntry, entry_path
 from flow_extract.store_writer import write_entry
+from twostream.errors import InputError
 
 HEADER = {
     "name": "class/v",
@@ -73,6 +75,18 @@ def test_digests_are_those_of_the_tensors(collected):
 def test_other_numbers_leave_nothing(collected, tmp_path, frames, flows):
     with pytest.raises(ValueError, match=f"{frames} frames need {frames - 1} flow pairs"):
         collected(frames, flows)
+    assert not list((tmp_path / "store").rglob("*.*"))
+
+
+def test_disk_that_does_not_give_it_back_is_not_the_fault_of_the_video(
+    collected, tmp_path, monkeypatch
+):
+    def broken(path):
+        raise InputError("not a sound store file") from OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(store_writer, "StoreEntry", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        collected(3, 2)
     assert not list((tmp_path / "store").rglob("*.*"))
 
 
