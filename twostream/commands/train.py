@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tomllib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import click
 
 from twostream.commands.options import compute_options, data_options, find_device
 from twostream.commands.train_options import (
+    file_options,
     network_options,
     optimisation_options,
     regularisation_options,
@@ -31,22 +31,8 @@ STREAM_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
-    if path is not None:
-        config = tomllib.loads(path.read_text(encoding="utf-8"))
-        options = {key.replace("-", "_"): value for key, value in config.items()}
-        ctx.default_map = {**(ctx.default_map or {}), **options}
-
-
 @click.command()
-@click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    is_eager=True,
-    expose_value=False,
-    callback=_read_config,
-    help="Take defaults from a TOML file, such as the config.toml of a run.",
-)
+@file_options
 @network_options
 @data_options
 @run_options

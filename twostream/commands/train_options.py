@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from twostream.commands.option_files import Recipe, show_recipe, take_defaults, take_stream
 from twostream.commands.option_types import CountOrAuto, Epochs
 from twostream.commands.options import option_group
 from twostream.console import ProjectOption
@@ -14,10 +15,39 @@ from twostream.models import MODELS
 from twostream.models.consensus import CONSENSUS
 from twostream.plugins import PlugIn
 
+file_options = option_group(
+    click.option(
+        "--recipe",
+        type=Recipe(),
+        is_eager=True,
+        expose_value=False,
+        callback=take_defaults,
+        help="Take defaults from a recipe; options given here win.",
+    ),
+    click.option(
+        "--config",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=take_defaults,
+        help="Take defaults from a TOML file, such as the config.toml of a run.",
+    ),
+    click.option(
+        "--show-recipe",
+        type=Recipe(),
+        is_eager=True,
+        expose_value=False,
+        callback=show_recipe,
+        help="Print a recipe, to make one's own of it.",
+    ),
+)
+
 network_options = option_group(
     click.option(
         "--stream",
         required=True,
+        is_eager=True,
+        callback=take_stream,
         type=click.Choice(["spatial", "motion"]),
         help="RGB frames, or stacks of 10 flow pairs.",
     ),
@@ -134,6 +164,24 @@ optimisation_options = option_group(
 )
 
 regularisation_options = option_group(
+    click.option(
+        "--crop",
+        type=click.Choice(["corners", "random", "whole"]),
+        default="corners",
+        show_default=True,
+        help="Part of the frame that is scaled to the input in training: corners or centre in "
+        "several sizes; a square of the input's size anywhere; the whole frame.",
+    ),
+    click.option(
+        "--flip/--no-flip", default=True, show_default=True, help="Mirror half of the samples."
+    ),
+    click.option(
+        "--colour-jitter",
+        type=click.FloatRange(0, 1),
+        default=0.0,
+        show_default="off",
+        help="How far brightness, contrast and saturation vary around 1, such as 0.4.",
+    ),
     click.option(
         "--label-smoothing",
         type=click.FloatRange(0, 1, max_open=True),

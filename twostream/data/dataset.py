@@ -10,8 +10,9 @@ from flow_extract.store import StoreEntry
 from twostream.data.sampling import num_positions, random_in_segments, snippet_indices
 from twostream.data.stored import StoredVideo
 from twostream.inference.protocols import Protocol
+from twostream.transforms.augmentation import Augmentation, augment
 from twostream.transforms.clips import Clip, crop_and_resize
-from twostream.transforms.presets import Modality, augment
+from twostream.transforms.presets import Modality
 
 
 def training_sample(
@@ -20,6 +21,7 @@ def training_sample(
     *,
     num_segments: int,
     size: int,
+    augmentation: Augmentation,
     rng: np.random.Generator,
 ) -> Clip:
     """One random snippet of each segment, cropped and mirrored alike: uint8 (S, T, C, size, size).
@@ -28,7 +30,9 @@ def training_sample(
     """
     positions = num_positions(video.length, snippet_length=modality.snippet_length)
     starts = random_in_segments(positions, num_segments, rng=rng)
-    clip = augment(read_snippets(video, modality, starts), modality, size=size, rng=rng)
+    clip = augment(
+        read_snippets(video, modality, starts), modality, augmentation, size=size, rng=rng
+    )
     return _channels_first(clip)
 
 

@@ -17,6 +17,11 @@ def mean(logits: Tensor) -> Tensor:
     return logits.mean(dim=1)
 
 
+def total(logits: Tensor) -> Tensor:
+    """Sum of the segments, as the two-stream code of the field adds up its frames."""
+    return logits.sum(dim=1)
+
+
 def maximum(logits: Tensor) -> Tensor:
     """Largest logit of each class; only the segment that has it learns from the video."""
     return logits.amax(dim=1)
@@ -34,6 +39,7 @@ def variance(logits: Tensor) -> Tensor:
 
 CONSENSUS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": mean,
+    "sum": total,
     "max": maximum,
     "variance": variance,
 }

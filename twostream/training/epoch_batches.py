@@ -14,6 +14,7 @@ from twostream.data.stored import StoredVideo
 from twostream.errors import InputError
 from twostream.training.distributed import num_ranks, rank, share_of
 from twostream.training.run_folder import TrainOptions
+from twostream.transforms.augmentation import CROPS, Augmentation
 from twostream.transforms.clips import Clip
 from twostream.transforms.presets import MODALITIES
 
@@ -42,6 +43,8 @@ def sample_loader(
 ) -> Callable[[int], Clip]:
     """Video index -> its training sample; what it draws derives from (seed, epoch, index)."""
 
+    augmentation = Augmentation(CROPS[options.crop], options.flip, options.colour_jitter)
+
     def load(index: int) -> Clip:
         rng = np.random.default_rng((options.seed, epoch, index))
         return training_sample(
@@ -49,6 +52,7 @@ def sample_loader(
             MODALITIES[options.stream],
             num_segments=options.num_segments,
             size=options.input_size,
+            augmentation=augmentation,
             rng=rng,
         )
 

@@ -24,6 +24,10 @@ def check_options(options: TrainOptions) -> None:
             options.nesterov and (options.optimizer != "sgd" or options.momentum == 0),
             "--nesterov needs --optimizer sgd and a --momentum above 0: it is a form of that",
         ),
+        (
+            options.colour_jitter > 0 and options.stream != "spatial",
+            "--colour-jitter is for --stream spatial: flow has no colours",
+        ),
     ]
     for is_broken, message in rules:
         if is_broken:

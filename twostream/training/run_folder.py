@@ -65,6 +65,9 @@ class TrainOptions:
     warmup: int
     milestones: tuple[int, ...]
     # against over-fitting
+    crop: str
+    flip: bool
+    colour_jitter: float
     label_smoothing: float
     dropout: float
     partial_bn: bool

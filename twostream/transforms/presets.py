@@ -1,14 +1,11 @@
-"""How each modality is augmented in training and how it enters a network."""
+"""What the modalities are, and how each enters a network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
-from twostream.transforms.boxes import random_corner_box
-from twostream.transforms.clips import Clip, crop_and_resize, flip_flow, flip_rgb
+from twostream.transforms.clips import Clip, flip_flow, flip_rgb
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +52,3 @@ MODALITIES = {
         (1.0, 0.875, 0.75),
     ),
 }
-
-
-def augment(clip: Clip, modality: Modality, *, size: int, rng: np.random.Generator) -> Clip:
-    """Crop and mirror at random, one draw for all frames of the clip: (..., size, size, C)."""
-    box = random_corner_box(*clip.shape[-3:-1], scales=modality.scales, rng=rng)
-    cropped = crop_and_resize(clip, box, size=size)
-    return modality.flip(cropped) if rng.random() < 0.5 else cropped

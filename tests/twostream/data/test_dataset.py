@@ -9,6 +9,7 @@ from twostream.data.dataset import test_views as views_of
 from twostream.data.records import VideoRecord
 from twostream.data.stored import StoredVideo
 from twostream.inference.protocols import PROTOCOLS
+from twostream.transforms.augmentation import Augmentation
 from twostream.transforms.clips import crop_and_resize
 from twostream.transforms.presets import MODALITIES
 
@@ -45,7 +46,14 @@ def test_a_short_video_repeats_its_last_pair(video: StoredVideo) -> None:
 @pytest.mark.parametrize("modality", [RGB, FLOW], ids=lambda m: m.name)
 def test_training_samples_repeat_with_their_seed(video: StoredVideo, modality: object) -> None:
     clips = [
-        training_sample(video, modality, num_segments=3, size=64, rng=np.random.default_rng(seed))
+        training_sample(
+            video,
+            modality,
+            num_segments=3,
+            size=64,
+            augmentation=Augmentation(),
+            rng=np.random.default_rng(seed),
+        )  # fmt: skip
         for seed in (5, 5, 6)
     ]
     assert clips[0].shape == (3, modality.snippet_length, modality.channels, 64, 64)

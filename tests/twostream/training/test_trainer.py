@@ -47,7 +47,7 @@ QUICK = ["--model", "network_of_trainer_tests:tiny", "--weights", "none", "--inp
 EVERYTHING = [
     "--schedule", "cosine", "--warmup", "1", "--nesterov", "--weight-decay", "5e-4",
     "--clip-norm", "1", "--label-smoothing", "0.1", "--dropout", "0.5", "--partial-bn",
-    "--ema", "0.9", "--accumulate", "auto",
+    "--ema", "0.9", "--accumulate", "auto", "--colour-jitter", "0.4",
 ]  # fmt: skip
 CHOICES = {
     "plain": ["--stream", "motion"],
@@ -166,6 +166,7 @@ def test_options_that_contradict_each_other(train: Run) -> None:
         ("--milestones", "1"): "--milestones need --schedule steps",
         ("--warmup", "2"): "--warmup 2 must be less than --epochs 2",
         ("--nesterov", "--optimizer", "adamw"): "--nesterov needs --optimizer sgd",
+        ("--colour-jitter", "0.4"): "--colour-jitter is for --stream spatial",
     }
     for options, message in mistakes.items():
         assert message in train("--stream", "motion", *options, exit_code=2).output
@@ -194,3 +195,29 @@ def test_a_batch_that_is_too_large_is_cut_in_parts(
     assert weights_and_scores(folder_of("runs", "motion")) == weights_and_scores(
         folder_of("from the start", "motion")
     )
+
+
+RECIPES = {
+    ("lab-notes-spatial", "spatial"): {
+        "consensus": "sum", "crop": "random", "select": "test", "val-loss": "sum", "lr": 0.0005,
+    },
+    ("lab-notes-motion", "motion"): {
+        "num-segments": 1, "crop": "whole", "flip": False, "val-protocol": "clips19", "lr": 0.01,
+    },
+    ("strong", "spatial"): {"dropout": 0.8, "colour-jitter": 0.4, "ema": 0.999, "partial-bn": True},
+    ("strong", "motion"): {"dropout": 0.7, "colour-jitter": 0.0, "clip-norm": 20.0, "lr": 0.01},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("recipe", "stream"), RECIPES)
+def test_each_recipe_trains(twostream: Run, train: Run, mini: MiniProject, recipe: str,
+                            stream: str) -> None:  # fmt: skip
+    """Two steps; what is given on the command line wins."""
+    given = [*QUICK[:6], "--batch-size", "6", "--epochs", "1", "--warmup", "0", "--device", "cpu"]
+    twostream(
+        "train", "--recipe", recipe, "--stream", stream, *mini.arguments, "--runs", "runs", *given
+    )
+    run = folder_of("runs", stream)
+    config = tomllib.loads((run / "config.toml").read_text())
+    assert config.items() >= {**RECIPES[recipe, stream], "epochs": 1, "batch-size": 6}.items()
+    assert (run / "scores" / "test.safetensors").is_file()

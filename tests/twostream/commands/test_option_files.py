@@ -1,0 +1,114 @@
+"""Files that fill in options: which of two values wins, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from twostream.commands.option_files import recipes
+from twostream.commands.train_options import (
+    file_options,
+    network_options,
+    optimisation_options,
+    regularisation_options,
+)
+from twostream.errors import InputError
+
+OWN = """
+segments = 5
+lr = 0.5
+milestones = [3, 4]
+flip = false
+[motion]
+lr = 0.25
+"""
+
+
+@click.command()
+@file_options
+@network_options
+@optimisation_options
+@regularisation_options
+@click.pass_context
+def train(ctx: click.Context, **options: Any) -> None:
+    ctx.obj.update(options)
+
+
+def parse(*arguments: str, project: dict[str, Any] | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    CliRunner().invoke(
+        train, arguments, obj=found, default_map=project, catch_exceptions=False,
+        standalone_mode=False,
+    )  # fmt: skip
+    return found
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> str:
+    (tmp_path / "own.toml").write_text(OWN)
+    return str(tmp_path / "own.toml")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_table_of_the_stream_wins_over_the_rest_of_the_file(own: str, order: int) -> None:
+    pairs = [["--recipe", own], ["--stream", "motion"]][::order]
+    found = parse(*pairs[0], *pairs[1])
+    assert (found["num_segments"], found["lr"], found["milestones"]) == (5, 0.25, (3, 4))
+    assert found["flip"] is False
+    assert parse("--recipe", own, "--stream", "spatial")["lr"] == 0.5
+
+
+def test_the_command_line_wins_over_files_and_files_over_the_project(
+    own: str, tmp_path: Path
+) -> None:
+    project = {"lr": 0.125, "model": "resnet50"}
+    found = parse("--recipe", own, "--stream", "motion", project=project)
+    assert (found["lr"], found["model"]) == (0.25, "resnet50")
+    given = parse("--lr", "1", "--flip", "--recipe", own, "--stream", "motion")
+    assert (given["lr"], given["flip"]) == (1.0, True)
+    (tmp_path / "config.toml").write_text("num-segments = 7\nlr = 2.0\n")
+    later = parse("--stream", "spatial", "--recipe", own, "--config", str(tmp_path / "config.toml"))
+    assert (later["num_segments"], later["lr"]) == (7, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "learning-rate = 1",
+            "own.toml: `train` has no option 'learning-rate'; allowed: accumulate",
+        ),
+        ("[motion]\nlrr = 1", r"own.toml, \[motion\]: `train` has no option 'lrr'"),
+        ("[flow]\nlr = 1", "has no option 'flow'"),
+        ("lr = = 1", "not a valid TOML file"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "own.toml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        parse("--stream", "motion", "--recipe", str(tmp_path / "own.toml"))
+
+
+def test_a_wrong_value_names_its_option(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('dropout = "much"')
+    with pytest.raises(click.BadParameter, match="'much' is not a valid float"):
+        parse("--stream", "motion", "--recipe", str(tmp_path / "own.toml"))
+
+
+def test_an_unknown_recipe() -> None:
+    with pytest.raises(click.BadParameter, match="neither one of lab-notes-motion, lab-notes-spat"):
+        parse("--recipe", "strng")
+
+
+def test_a_recipe_is_printed_to_be_copied() -> None:
+    printed = CliRunner().invoke(train, ["--show-recipe", "strong"])
+    assert printed.exit_code == 0
+    assert printed.output == recipes()["strong"].read_text()
+
+
+def test_the_recipes_come_along() -> None:
+    assert list(recipes()) == ["lab-notes-motion", "lab-notes-spatial", "strong"]

@@ -1,0 +1,74 @@
+"""What is drawn at random for a training sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from twostream.transforms.boxes import Box, random_corner_box, whole
+from twostream.transforms.clips import Clip, crop_and_resize
+from twostream.transforms.colour import change_colour, draw_colour_change
+from twostream.transforms.presets import Modality
+
+Crop = Callable[..., Box]  # (height, width, *, scales, size, rng)
+
+
+def corners(
+    height: int, width: int, *, scales: tuple[float, ...], size: int, rng: np.random.Generator
+) -> Box:
+    """A crop at a corner or the centre, of varying size and aspect (Wang et al., ECCV 2016)."""
+    return random_corner_box(height, width, scales=scales, rng=rng)
+
+
+def random_square(
+    height: int, width: int, *, scales: tuple[float, ...], size: int, rng: np.random.Generator
+) -> Box:
+    """A square of the input's size anywhere, unscaled; as large as the frame where that is less."""
+    side = min(size, height, width)
+    top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
+    return Box(int(top), int(left), side, side)
+
+
+def whole_frame(
+    height: int, width: int, *, scales: tuple[float, ...], size: int, rng: np.random.Generator
+) -> Box:
+    """The whole frame: scaled to a square, its aspect is lost."""
+    return whole(height, width)
+
+
+CROPS: dict[str, Crop] = {"corners": corners, "random": random_square, "whole": whole_frame}
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How training samples vary.
+
+    Attributes:
+        crop: part of the frame that is scaled to the input.
+        flip: whether half of the samples are mirrored.
+        colour: how far brightness, contrast and saturation may leave 1; 0 leaves the colours.
+    """
+
+    crop: Crop = corners
+    flip: bool = True
+    colour: float = 0.0
+
+
+def augment(
+    clip: Clip,
+    modality: Modality,
+    augmentation: Augmentation,
+    *,
+    size: int,
+    rng: np.random.Generator,
+) -> Clip:
+    """Vary a clip (..., H, W, C), all its frames alike: (..., size, size, C)."""
+    box = augmentation.crop(*clip.shape[-3:-1], scales=modality.scales, size=size, rng=rng)
+    varied = crop_and_resize(clip, box, size=size)
+    if augmentation.flip and rng.random() < 0.5:
+        varied = modality.flip(varied)
+    if augmentation.colour:
+        varied = change_colour(varied, draw_colour_change(augmentation.colour, rng=rng))
+    return varied
