@@ -60,7 +60,7 @@ def calibrate_on(
         InputError: another stream is lacking, has other classes, the same videos, or no labels.
     """
     joined, _ = join(tables)
-    fitted = {key: _fitted_elsewhere(key, table, others, fit) for key, table in joined.items()}
+    fitted = {key: fit(*other_logits(key, table, others)) for key, table in joined.items()}
     means = {key: mean_logits(table) for key, table in joined.items()}
     folds = np.zeros(len(next(iter(joined.values())).names), dtype=np.int64)
     return _calibrated(joined, means, {key: [one] for key, one in fitted.items()}, folds)
@@ -77,22 +77,27 @@ def _view_logits(table: ScoreTable) -> np.ndarray:
     return view_scores(table, "logits")
 
 
-def _fitted_elsewhere(
-    key: str, table: ScoreTable, others: Mapping[str, ScoreTable], fit: Fit
-) -> Scaling:
+def other_logits(
+    key: str, table: ScoreTable, others: Mapping[str, ScoreTable]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean logits (V, C) and labels of the labelled videos of `others[key]`, classes as in `table`.
+
+    Raises:
+        InputError: no such other table, other classes, or videos that are in both.
+    """
     if key not in others:
-        raise InputError(f"no validation scores of {key} to calibrate it on")
+        raise InputError(f"no validation scores of {key} to learn from")
     other = others[key]
     if set(other.names) & set(table.names):
-        raise InputError(f"{key}: the videos to calibrate on are among those that are fused")
+        raise InputError(f"{key}: the videos to learn from are among those that are fused")
     if set(other.class_names) != set(table.class_names):
-        raise InputError(f"{key}: the scores to calibrate on have other classes")
+        raise InputError(f"{key}: the validation scores have other classes")
     column = {name: index for index, name in enumerate(table.class_names)}
     order = np.array([column[name] for name in other.class_names])
     known = other.labels >= 0
     logits = np.empty((int(known.sum()), len(order)))
     logits[:, order] = mean_logits(other)[known]
-    return fit(logits, order[other.labels[known]])
+    return logits, order[other.labels[known]]
 
 
 def _calibrated(

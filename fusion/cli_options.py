@@ -102,6 +102,20 @@ def calibration_options(command: Command) -> Command:
     return command
 
 
+def learning_options(command: Command) -> Command:
+    """Add whether the streams are fused by what is learnt from labels."""
+    for add in reversed((
+        click.option("--learn", type=click.Choice(["none", "class-weights", "stacking"]),
+                     default="none", show_default=True,
+                     help="Learn from labels how to fuse the streams, instead of --strategy."),
+        click.option("--learn-on", type=click.Choice(["crossfit", "val"]), default="crossfit",
+                     show_default=True,
+                     help="From the other grouped folds of the files, or from validation scores."),
+    )):  # fmt: skip
+        command = add(command)
+    return command
+
+
 def taken(choices: dict[str, Any], kind: type) -> Any:
     """Build one of the option classes from those of `choices` that are its fields."""
     return kind(

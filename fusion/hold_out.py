@@ -10,8 +10,11 @@ import numpy as np
 
 from fusion.calibrated import Calibrated, calibrate_in_folds, calibrate_on
 from fusion.calibration import CALIBRATIONS
+from fusion.fuse import Fusion
 from fusion.groups import GROUPINGS, grouped_folds, video_groups
 from fusion.inputs import Input
+from fusion.learned import LEARNERS
+from fusion.learned_fusion import learned_fusion
 from fusion.score_file import ScoreTable, read_scores
 from twostream.errors import InputError
 
@@ -21,6 +24,8 @@ class HoldOutOptions:
     """The options of the command line that say on what to fit, as typed."""
 
     calibrate: str = "none"
+    learn: str = "none"
+    learn_on: str = "crossfit"
     calibration: str = "temperature"
     val: Sequence[Path] = ()
     groups: str | None = None
@@ -37,6 +42,23 @@ def calibrated_tables(
     if options.calibrate == "val":
         return calibrate_on(tables, val_tables(inputs, options.val), fit=fit)
     return calibrate_in_folds(tables, table_folds(tables, options), fit=fit)
+
+
+def learned(
+    tables: Mapping[str, ScoreTable], inputs: Mapping[str, Input], options: HoldOutOptions
+) -> Fusion:
+    """Fuse by a learner as the options say.
+
+    Raises:
+        InputError: --calibrate as well: a learner calibrates its inputs itself.
+    """
+    if options.calibrate != "none":
+        raise InputError("--learn fits temperatures itself; leave out --calibrate")
+    if options.learn_on == "val":
+        given = {"others": val_tables(inputs, options.val)}
+    else:
+        given = {"folds": table_folds(tables, options)}
+    return learned_fusion(tables, LEARNERS[options.learn], name=options.learn, **given)
 
 
 def table_folds(tables: Mapping[str, ScoreTable], options: HoldOutOptions) -> np.ndarray:
