@@ -14,6 +14,7 @@ from fusion.cli_options import (
     engine_options,
     hold_out_options,
     input_options,
+    learning_options,
     strategy_options,
     taken,
 )
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @input_options
 @strategy_options
 @calibration_options
+@learning_options
 @hold_out_options
 @click.option(
     "--out",
@@ -53,7 +55,7 @@ def fuse(out: Path | None, as_json: bool, **choices: Any) -> None:
 
 def _fused_in_memory(choices: dict[str, Any], out: Path | None) -> dict[str, Any]:
     from fusion.fuse import fuse as fuse_tables
-    from fusion.hold_out import HoldOutOptions, calibrated_tables
+    from fusion.hold_out import HoldOutOptions, calibrated_tables, check_only_learning, learned
     from fusion.inputs import InputOptions, input_tables, read_inputs
     from fusion.options import StepOptions, input_steps
     from fusion.result import fusion_result
@@ -62,9 +64,14 @@ def _fused_in_memory(choices: dict[str, Any], out: Path | None) -> dict[str, Any
     inputs = read_inputs(taken(choices, InputOptions))
     steps = input_steps(taken(choices, StepOptions), inputs)
     tables = input_tables(inputs, steps.pop("epochs"))
-    calibrated = calibrated_tables(tables, inputs, taken(choices, HoldOutOptions))
-    chosen = calibrated.tables if calibrated else tables
-    fusion = fuse_tables(chosen, **steps, combine=choices["combine"])
+    hold_out, calibrated = taken(choices, HoldOutOptions), None
+    if hold_out.learn != "none":
+        check_only_learning(steps, choices["combine"])
+        fusion = learned(tables, inputs, hold_out)
+    else:
+        calibrated = calibrated_tables(tables, inputs, hold_out)
+        chosen = calibrated.tables if calibrated else tables
+        fusion = fuse_tables(chosen, **steps, combine=choices["combine"])
     if out:
         write_scores(out, fusion.table)
     files = {key: given.files for key, given in inputs.items()}
@@ -78,8 +85,8 @@ def _fused_in_shards(choices: dict[str, Any], out: Path | None) -> dict[str, Any
     from fusion.shard_engines import on_dask, one_by_one
     from fusion.shards import fuse_in_shards
 
-    if choices["epochs"] or choices["calibrate"] != "none":
-        raise click.UsageError("--epochs and --calibrate need --engine memory")
+    if choices["epochs"] or {choices["calibrate"], choices["learn"]} != {"none"}:
+        raise click.UsageError("--epochs, --calibrate and --learn need --engine memory")
     mapped: dict[Path, MappedScores] = {}
 
     def head(path: Path) -> ScoreTable:

@@ -16,6 +16,7 @@ from fusion.inputs import Input
 from fusion.learned import LEARNERS
 from fusion.learned_fusion import learned_fusion
 from fusion.score_file import ScoreTable, read_scores
+from fusion.step import MEAN, Step
 from twostream.errors import InputError
 
 
@@ -24,9 +25,9 @@ class HoldOutOptions:
     """The options of the command line that say on what to fit, as typed."""
 
     calibrate: str = "none"
+    calibration: str = "temperature"
     learn: str = "none"
     learn_on: str = "crossfit"
-    calibration: str = "temperature"
     val: Sequence[Path] = ()
     groups: str | None = None
     folds: int = 5
@@ -55,10 +56,21 @@ def learned(
     if options.calibrate != "none":
         raise InputError("--learn fits temperatures itself; leave out --calibrate")
     if options.learn_on == "val":
-        given = {"others": val_tables(inputs, options.val)}
+        others, folds = val_tables(inputs, options.val), None
     else:
-        given = {"folds": table_folds(tables, options)}
-    return learned_fusion(tables, LEARNERS[options.learn], name=options.learn, **given)
+        others, folds = None, table_folds(tables, options)
+    learner = LEARNERS[options.learn]
+    return learned_fusion(tables, learner, name=options.learn, folds=folds, others=others)
+
+
+def check_only_learning(steps: Mapping[str, Step], combine: str | None) -> None:
+    """Refuse options of `fuse` that do nothing beside --learn."""
+    idle = [axis for axis in ("crops", "segments", "streams") if steps[axis] != MEAN]
+    if idle or combine:
+        raise InputError(
+            "--learn fuses the streams by what it learns from their mean logits; leave out "
+            "--strategy, --segments, --crops and --combine"
+        )
 
 
 def table_folds(tables: Mapping[str, ScoreTable], options: HoldOutOptions) -> np.ndarray:

@@ -84,7 +84,7 @@ def learn(logits: np.ndarray, labels: np.ndarray, learner: Learner) -> Predict:
 def learned_in_folds(
     logits: np.ndarray, labels: np.ndarray, folds: np.ndarray, learner: Learner
 ) -> np.ndarray:
-    """Fused logits (V, C), each video's by what was learnt from the labelled ones of other folds."""
+    """Fused logits (V, C), each video's by what was learnt from labelled ones of other folds."""
     fused = np.empty((len(labels), logits.shape[2]))
     for fold in range(int(folds.max()) + 1):
         rest, held_out = (folds != fold) & (labels >= 0), folds == fold

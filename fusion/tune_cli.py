@@ -36,6 +36,13 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write how many videos are right at every weight (two streams) to this CSV file.",
 )
+@click.option(
+    "--cascade",
+    type=click.FloatRange(0, 100),
+    metavar="POINTS",
+    help="Also find for how many videos flow is needed at all, when that may cost so many percent "
+    "points: the first stream alone decides where it is sure.",
+)
 @json_option
 def tune(curve: Path | None, as_json: bool, **choices: Any) -> None:
     """Find the weights of the streams, and what they are worth on videos that had no say in them.
@@ -59,6 +66,7 @@ def _tuned(inputs: dict[str, Input], choices: dict[str, Any]) -> tuple[Votes, di
     from fusion.inputs import input_tables
     from fusion.options import StepOptions, input_steps
     from fusion.tune import tune_in_folds, tune_on, tune_on_test
+    from fusion.tune_cascade import cascade_in_folds, cascade_on
     from fusion.votes import cast_votes
 
     steps = input_steps(taken(choices, StepOptions), inputs)
@@ -68,7 +76,16 @@ def _tuned(inputs: dict[str, Input], choices: dict[str, Any]) -> tuple[Votes, di
     hold_out = taken(choices, HoldOutOptions)
     if choices["choose"] == "val":
         val = cast_votes(val_tables(inputs, hold_out.val), **views, combine=choices["combine"])
-        return votes, tune_on(votes, val)
+        result = tune_on(votes, val)
+        if choices["cascade"] is not None:
+            result["cascade"] = cascade_on(votes, val, tolerance=choices["cascade"] / 100)
+        return votes, result
     if choices["choose"] == "crossfit":
-        return votes, tune_in_folds(votes, table_folds(tables, hold_out))
+        folds = table_folds(tables, hold_out)
+        result = tune_in_folds(votes, folds)
+        if choices["cascade"] is not None:
+            result["cascade"] = cascade_in_folds(votes, folds, tolerance=choices["cascade"] / 100)
+        return votes, result
+    if choices["cascade"] is not None:
+        raise click.UsageError("--cascade is chosen on val or in folds, not on test")
     return votes, tune_on_test(votes)

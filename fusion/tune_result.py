@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion.result import accuracy_text, columns
+from fusion.tune_cascade import cascade_lines
 from fusion.votes import Votes
 from fusion.weight_search import weight_curve
 from twostream.errors import InputError
@@ -40,7 +41,8 @@ def tune_lines(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"spread over the folds: {weights_text(result['spread'])}")
     if result["optimism"] is not None:
         lines.append(f"a choice on these videos would flatter by {result['optimism']:.2f} points")
-    return [*lines, f"use: --strategy weighted --weights {weights_text(result['weights'])}"]
+    lines.append(f"use: --strategy weighted --weights {weights_text(result['weights'])}")
+    return lines + (cascade_lines(result["cascade"]) if "cascade" in result else [])
 
 
 def weights_text(weights: Mapping[str, float]) -> str:

@@ -99,6 +99,20 @@ def test_every_strategy_and_what_out_writes(runs: Path, options: list[str]) -> N
     assert shown["accuracy"] == json.loads(result.stdout)["fused"]
 
 
+def test_calibrated_and_learned_from_validation_scores(runs: Path, make_table: Make) -> None:
+    for stream, scores in {"spatial": [[3, 0], [1, 2]], "motion": [[2, 1], [0, 4]]}.items():
+        about = {"stream": stream, "dataset": "toy", "split": 1, "subset": "val"}
+        val = make_table(scores, names=["w0", "w1"], labels=[0, 1], **about)
+        write_scores(scores_of(runs, stream).with_name("val.safetensors"), val)
+    calibrated = twostream("fuse", "--calibrate", "val")
+    assert calibrated.exit_code == 0, calibrated.output
+    assert "calibration error" in calibrated.output
+    learned = twostream("fuse", "--learn", "stacking", "--learn-on", "val")
+    assert "fused (stacking)" in learned.output
+    refused = twostream("fuse", "--learn", "stacking", "--strategy", "max")
+    assert refused.exit_code == 2
+
+
 def test_a_strategy_of_ones_own(runs: Path) -> None:
     Path("own_fusion.py").write_text(
         "def first(scores, *, factor):\n    return scores[..., 0, :] * factor\n"

@@ -6,10 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fusion.hold_out import HoldOutOptions, calibrated_tables, table_folds, val_tables
+from fusion.hold_out import (
+    HoldOutOptions,
+    calibrated_tables,
+    check_only_learning,
+    known_groups,
+    learned,
+    table_folds,
+    val_tables,
+)
 from fusion.inputs import Input, InputOptions, input_tables, read_inputs
 from fusion.score_file import ScoreTable, write_scores
-from fusion.step import MEAN
+from fusion.step import MEAN, Step
+from fusion.strategies import maximum
 from twostream.errors import InputError
 
 Make = Callable[..., ScoreTable]
@@ -18,10 +27,9 @@ Make = Callable[..., ScoreTable]
 @pytest.fixture
 def inputs(make_table: Make, tmp_path: Path) -> dict[str, Input]:
     """Two runs with scores of test and of other, validation videos; motion is 10 times louder."""
-    rng = np.random.default_rng(0)
+    rng, labels = np.random.default_rng(0), np.arange(30) % 3
     for stream, loud in (("spatial", 1), ("motion", 10)):
         for subset in ("test", "val"):
-            labels = rng.integers(3, size=30)
             names = [f"{subset}{row}_g{row // 3}" for row in range(30)]
             scores = loud * (
                 rng.normal(size=(30, 3)) + np.eye(3)[labels]
@@ -75,3 +83,29 @@ def test_validation_scores_that_are_not_those_of_the_inputs(
         InputError, match="no validation scores of motion at .*name them with --val"
     ):
         val_tables(inputs, [])
+
+
+def test_learning_as_the_options_say(inputs: dict[str, Input]) -> None:
+    tables = input_tables(inputs, MEAN)
+    options = HoldOutOptions(learn="class-weights", learn_on="val")
+    assert learned(tables, inputs, options).table.about["streams"]["learned_on"] == "val"
+    with pytest.raises(InputError, match="--learn fits temperatures itself; leave out --calibrate"):
+        learned(tables, inputs, HoldOutOptions(learn="stacking", calibrate="val"))
+    with pytest.raises(InputError, match="which videos belong together"):
+        learned(tables, inputs, HoldOutOptions(learn="stacking"))
+
+
+def test_options_that_do_nothing_beside_learning() -> None:
+    steps = {"crops": MEAN, "segments": MEAN, "streams": MEAN}
+    check_only_learning(steps, None)
+    for given, combine in ((steps | {"streams": Step("max", maximum)}, None), (steps, "probs")):
+        with pytest.raises(InputError, match="leave out --strategy, --segments, --crops and"):
+            check_only_learning(given, combine)
+
+
+def test_groups_that_may_be_unknown(inputs: dict[str, Input]) -> None:
+    tables = input_tables(inputs, MEAN)
+    assert known_groups(tables, HoldOutOptions()) is None
+    assert (known_groups(tables, HoldOutOptions(groups=r"_(g\d+)")) or [])[:4] == ["g0"] * 3 + [
+        "g1"
+    ]

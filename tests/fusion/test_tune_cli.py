@@ -55,3 +55,14 @@ def test_in_grouped_folds(runs: Path) -> None:
 def test_on_test_is_said(runs: Path) -> None:
     assert "CHOSEN ON THESE VERY VIDEOS" in tune("--choose", "test").output
     assert json.loads(tune("--choose", "test", "--json").stdout)["chosen_on"] == "test"
+
+
+def test_a_cascade_is_chosen_where_it_is_not_judged(runs: Path) -> None:
+    on_val = tune("--cascade", 1)
+    assert on_val.exit_code == 0, on_val.output
+    assert "first stream only" in on_val.output
+    folds = ["--choose", "crossfit", "--groups", r"_(g\d+)"]
+    assert "cascade" in json.loads(tune(*folds, "--cascade", 1, "--json").stdout)
+    refused = tune("--choose", "test", "--cascade", 1)
+    assert refused.exit_code == 2
+    assert "not on test" in refused.output
