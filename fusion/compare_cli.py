@@ -105,6 +105,8 @@ def _fusions(
     all_votes = {"": votes}
     if calibrated := calibrated_tables(tables, inputs, taken(choices, HoldOutOptions)):
         all_votes[", calibrated"] = cast_votes(calibrated.tables)
+    if doubled := set(votes.scores) & set(choices["strategies"]):
+        raise click.UsageError(f"{', '.join(doubled)} is an input and a strategy; rename the file")
     fused = {}
     for name in choices["strategies"]:
         weights = choices["stream_weights"] if name == "weighted" else None

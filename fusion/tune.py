@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from fusion.fuse import fused_table
 from fusion.metrics import proportion
+from fusion.score_file import ScoreTable
+from fusion.step import Step
+from fusion.strategies import weighted
 from fusion.votes import Votes
 from fusion.weight_search import right_count, search_weights
-from twostream.errors import InputError
+from twostream.errors import InputError, some_of
 
 
 def tune_in_folds(votes: Votes, folds: np.ndarray) -> dict[str, Any]:
@@ -37,12 +42,13 @@ def tune_on(votes: Votes, others: Votes) -> dict[str, Any]:
     how many percent points that count flatters.
 
     Raises:
-        InputError: other streams, classes or kinds of scores, or no labels.
+        InputError: other streams, classes or kinds of scores, the same videos, or no labels.
     """
     if list(votes.scores) != list(others.scores) or votes.class_names != others.class_names:
         raise InputError("the validation scores are of other streams or classes")
     if votes.kind != others.kind:
         raise InputError(f"the validation scores are {others.kind}, the others {votes.kind}")
+    check_apart(votes, others)
     scores, labels, _ = _labelled(votes)
     val_scores, val_labels, _ = _labelled(others)
     weights, _ = search_weights(val_scores, val_labels)
@@ -57,6 +63,37 @@ def tune_on_test(votes: Votes) -> dict[str, Any]:
     scores, labels, _ = _labelled(votes)
     weights, _ = search_weights(scores, labels)
     return _result("test", votes, weights, None)
+
+
+def check_apart(votes: Votes, others: Votes) -> None:
+    """Refuse to judge videos by what they themselves chose.
+
+    Raises:
+        InputError: videos that are in both.
+    """
+    if both := sorted(set(votes.names) & set(others.names)):
+        raise InputError(
+            f"{len(both)} videos are among the validation scores and the others: {some_of(both)}"
+        )
+
+
+def fused_by(votes: Votes, result: Mapping[str, Any], folds: np.ndarray | None) -> ScoreTable:
+    """The votes fused by the weights that one of the functions above found; folds, if it had any.
+
+    In folds each video has the weights that its fold had no say in. Weights chosen on these very
+    videos are marked as such: `selected_on` is their subset.
+    """
+    rows = [fold["weights"] for fold in result["folds"]] if folds is not None else []
+    weights = np.array([list(row.values()) for row in rows or [result["weights"]]])
+    of_videos = weights[folds if folds is not None else np.zeros(len(votes.names), dtype=int)]
+    stacked = np.stack(list(votes.scores.values()), axis=1)
+    options = {"weights": result["weights"], "chosen_on": result["chosen_on"]}
+    steps = {"streams": Step("weighted", weighted, options)}
+    scores = (stacked * of_videos[:, :, None]).sum(axis=1)
+    table = fused_table(votes, scores, votes.kind, steps)
+    if result["chosen_on"] == "test":
+        table.about["selected_on"] = table.about.get("subset", "test")
+    return table
 
 
 def _result(

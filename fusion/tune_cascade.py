@@ -10,6 +10,7 @@ import numpy as np
 from fusion.cascade import at_threshold, cascade_curve, choose_threshold, first_lead
 from fusion.metrics import proportion
 from fusion.result import accuracy_text, columns
+from fusion.tune import check_apart
 from fusion.votes import Votes
 from fusion.weight_search import search_weights
 from twostream.errors import InputError
@@ -32,8 +33,9 @@ def cascade_on(votes: Votes, others: Votes, *, tolerance: float) -> dict[str, An
     it may cost there against fusing all. `curve` holds pairs of flow and correct counts on `votes`.
 
     Raises:
-        InputError: not two streams, or no labels.
+        InputError: not two streams, the same videos, or no labels.
     """
+    check_apart(votes, others)
     weights, threshold = _fitted(votes, _known(others), others, tolerance)
     answers = _answers(votes, _known(votes), weights)
     return _result([(threshold, answers)])

@@ -11,8 +11,12 @@ from fusion.cli_options import hold_out_options, input_options, taken, view_opti
 from twostream.console import json_option, note, print_json
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fusion.inputs import Input
     from fusion.votes import Votes
+
+    Tuned = tuple[Votes, dict[str, Any], np.ndarray | None]
 
 
 @click.command()
@@ -37,6 +41,11 @@ if TYPE_CHECKING:
     help="Write how many videos are right at every weight (two streams) to this CSV file.",
 )
 @click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the scores fused by these weights to this score file.",
+)
+@click.option(
     "--cascade",
     type=click.FloatRange(0, 100),
     metavar="POINTS",
@@ -44,24 +53,29 @@ if TYPE_CHECKING:
     "points: the first stream alone decides where it is sure.",
 )
 @json_option
-def tune(curve: Path | None, as_json: bool, **choices: Any) -> None:
+def tune(curve: Path | None, out: Path | None, as_json: bool, **choices: Any) -> None:
     """Find the weights of the streams, and what they are worth on videos that had no say in them.
 
     For two streams all weights are searched, exactly; for more, a grid refined by exact searches
     along lines. FILES are taken as by `fuse`.
     """
     from fusion.inputs import InputOptions, read_inputs
+    from fusion.score_file import write_scores
+    from fusion.tune import fused_by
     from fusion.tune_result import tune_lines, write_curve
 
     inputs = read_inputs(taken(choices, InputOptions))
-    votes, result = _tuned(inputs, choices)
+    votes, result, folds = _tuned(inputs, choices)
+    if out:
+        write_scores(out, fused_by(votes, result, folds))
+        note(f"{out} written")
     if curve:
         write_curve(curve, votes)
         note(f"{curve} written")
     print_json(result) if as_json else click.echo("\n".join(tune_lines(result)))
 
 
-def _tuned(inputs: dict[str, Input], choices: dict[str, Any]) -> tuple[Votes, dict[str, Any]]:
+def _tuned(inputs: dict[str, Input], choices: dict[str, Any]) -> Tuned:
     from fusion.hold_out import HoldOutOptions, table_folds, val_tables
     from fusion.inputs import input_tables
     from fusion.options import StepOptions, input_steps
@@ -79,13 +93,13 @@ def _tuned(inputs: dict[str, Input], choices: dict[str, Any]) -> tuple[Votes, di
         result = tune_on(votes, val)
         if choices["cascade"] is not None:
             result["cascade"] = cascade_on(votes, val, tolerance=choices["cascade"] / 100)
-        return votes, result
+        return votes, result, None
     if choices["choose"] == "crossfit":
         folds = table_folds(tables, hold_out)
         result = tune_in_folds(votes, folds)
         if choices["cascade"] is not None:
             result["cascade"] = cascade_in_folds(votes, folds, tolerance=choices["cascade"] / 100)
-        return votes, result
+        return votes, result, folds
     if choices["cascade"] is not None:
         raise click.UsageError("--cascade is chosen on val or in folds, not on test")
-    return votes, tune_on_test(votes)
+    return votes, tune_on_test(votes), None

@@ -70,3 +70,11 @@ def test_files_as_they_are(files: list[Path], make_table: Make, tmp_path: Path) 
     refused = compare(files[0], other)
     assert refused.exit_code == 2
     assert "dataset differs: spatial toy, other hmdb51" in refused.output
+
+
+def test_a_stream_that_is_called_as_a_strategy(files: list[Path], make_table: Make) -> None:
+    write_scores(Path("mean.safetensors"), make_table([[1, 2]]))
+    write_scores(Path("other.safetensors"), make_table([[1, 2]]))
+    refused = compare("mean.safetensors", "other.safetensors")
+    assert refused.exit_code == 2
+    assert "mean is an input and a strategy" in refused.output

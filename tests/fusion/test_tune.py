@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fusion.score_file import ScoreTable
-from fusion.tune import tune_in_folds, tune_on, tune_on_test
+from fusion.tune import fused_by, tune_in_folds, tune_on, tune_on_test
 from fusion.votes import Votes, cast_votes
 from twostream.errors import InputError
 
@@ -91,3 +91,28 @@ def test_other_streams_or_kinds(cast: Callable[..., Votes], make_table: Make) ->
     probs = cast_votes({"quiet": make_table(np.zeros((3, 6)))}, combine="probs")
     with pytest.raises(InputError, match="scores are probs, the others logits"):
         tune_on(one, probs)
+
+
+def test_validation_videos_that_are_the_others(cast: Callable[..., Votes]) -> None:
+    with pytest.raises(
+        InputError, match="400 videos are among the validation scores and the others"
+    ):
+        tune_on(cast(0), cast(0))
+
+
+def test_fused_scores_have_the_weights_that_no_video_chose(cast: Callable[..., Votes]) -> None:
+    votes, folds = cast(0), np.arange(400) % 4
+    result = tune_in_folds(votes, folds)
+    fused = fused_by(votes, result, folds).scores[:, 0, 0]
+    assert (fused.argmax(axis=1) == votes.labels).sum() == result["held_out"]["correct"]
+    on_val = tune_on(votes, cast(1))
+    fused = fused_by(votes, on_val, None).scores[:, 0, 0]
+    assert (fused.argmax(axis=1) == votes.labels).sum() == on_val["held_out"]["correct"]
+
+
+def test_scores_fused_by_a_choice_on_test_say_so_for_ever(cast: Callable[..., Votes]) -> None:
+    votes = cast(0)
+    table = fused_by(votes, tune_on_test(votes), None)
+    assert table.about["streams"]["chosen_on"] == "test"
+    (warning,) = cast_votes({"tuned": table}).warnings
+    assert "selected on these very videos, so that its accuracy is optimistic" in warning

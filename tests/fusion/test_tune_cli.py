@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from fusion.score_file import ScoreTable, write_scores
+from fusion.score_file import ScoreTable, read_scores, write_scores
 from twostream.cli import cli
 
 Make = Callable[..., ScoreTable]
@@ -35,12 +35,13 @@ def runs(make_table: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def test_on_validation_scores(runs: Path) -> None:
-    result = tune("--curve", "curve.csv", "--json")
+    result = tune("--curve", "curve.csv", "--out", "tuned.safetensors", "--json")
     assert result.exit_code == 0, result.output
     made = json.loads(result.stdout)
     assert made["chosen_on"] == "val"
     assert made["weights"].keys() == {"spatial", "motion"}
     assert Path("curve.csv").exists()
+    assert read_scores(Path("tuned.safetensors")).about["streams"]["chosen_on"] == "val"
     assert "chosen on the validation scores" in tune("--segments", "max").output
 
 
