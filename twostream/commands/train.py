@@ -108,7 +108,8 @@ def _introduce(trainer: Trainer) -> None:
         f"==> {options.folder}: {options.stream} {options.model}, {len(data.class_names)} classes, "
         f"{len(data.train.videos):,} training, {len(data.val.videos):,} {options.select} and "
         f"{len(data.test.videos):,} test videos ({missing:,} listed ones missing), on "
-        f"{options.device} in {options.precision}{shared}"
+        f"{options.device} in {options.precision}"
+        f"{', evaluation compiled' if options.compiled else ''}{shared}"
     )
     if trainer.next_epoch or trainer.progress.batches:
         click.echo(

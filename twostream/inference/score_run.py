@@ -15,6 +15,7 @@ from twostream.data.splits import DATASETS, read_split
 from twostream.data.stored import Joined, join_store
 from twostream.errors import InputError, some_of
 from twostream.files import read_text
+from twostream.inference.compiled import compiled
 from twostream.inference.score_files import make_score_file
 from twostream.inference.scoring import Bar
 from twostream.models import MODELS
@@ -41,6 +42,7 @@ class ScoreOptions:
     threads: int
     device: str
     precision: str
+    compiled: bool
 
 
 def score_run(
@@ -60,9 +62,13 @@ def score_run(
     )
     load_weights(run / options.checkpoint, network)
     device = torch.device(options.device)
+    network = network.to(device, memory_format=torch.channels_last)
+    if options.compiled:
+        note("the network is compiled for evaluation: the first batch takes a while")
+        network = compiled(network)
     return make_score_file(
         path,
-        network.to(device, memory_format=torch.channels_last),
+        network,
         joined,
         card=card,
         checkpoint=run / options.checkpoint,

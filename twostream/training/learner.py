@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from twostream import plugins
+from twostream.inference.compiled import compiled
 from twostream.models import MODELS
 from twostream.models.consensus import CONSENSUS
 from twostream.training.averaging import AveragedWeights
@@ -30,6 +31,9 @@ class Learner:
     Args:
         weights: what the network starts from, as `--weights`; `none` where they are loaded later.
         tell: is told, in a sentence, what was changed for want of memory.
+
+    Attributes:
+        evaluated: `scored`, compiled where that is wanted; the two share their weights.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Learner:
             warmup=options.warmup,
             milestones=options.milestones,
         )
+        self.evaluated = compiled(self.scored) if options.compiled else self.scored
         self.parts = 1 if options.accumulate == AUTO else int(options.accumulate)
 
     @property

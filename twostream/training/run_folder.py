@@ -85,6 +85,7 @@ class TrainOptions:
     threads: int
     device: str
     precision: str
+    compiled: bool
 
     @property
     def folder(self) -> Path:

@@ -90,7 +90,7 @@ class Trainer:
     def write_scores(self) -> bool:
         """Score the best network's selection and test videos; False if that was done already."""
         return write_run_scores(
-            self.options, self.learner.scored, self.data, bar=self.bar, note=self.tell
+            self.options, self.learner.evaluated, self.data, bar=self.bar, note=self.tell
         )
 
     def _run_epoch(self, epoch: int) -> list[dict[str, Any]]:
@@ -131,7 +131,7 @@ class Trainer:
         start = time.perf_counter()
         options, val = self.options, self.val
         scores = score_joined(
-            options, self.learner.scored, val, protocol=options.val_protocol, bar=self.bar
+            options, self.learner.evaluated, val, protocol=options.val_protocol, bar=self.bar
         )
         logits = scores.reshape(len(scores), -1, scores.shape[-1])
         seconds = time.perf_counter() - start

@@ -221,3 +221,23 @@ def test_each_recipe_trains(twostream: Run, train: Run, mini: MiniProject, recip
     config = tomllib.loads((run / "config.toml").read_text())
     assert config.items() >= {**RECIPES[recipe, stream], "epochs": 1, "batch-size": 6}.items()
     assert (run / "scores" / "test.safetensors").is_file()
+
+
+def test_compiled_evaluation_is_of_the_weights_that_are_trained(
+    train: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a compiler that leaves all as it is: the same weights, log and scores."""
+    calls = []
+
+    def pass_through(function: Callable[..., Any]) -> Callable[..., Any]:
+        calls.append(function)
+        return function
+
+    train("--stream", "motion", "--ema", "0.9", runs="plain")
+    monkeypatch.setattr(torch, "compile", pass_through)
+    result = train("--stream", "motion", "--ema", "0.9", "--compile", runs="compiled")
+    assert "in fp32, evaluation compiled" in result.output
+    assert len(calls) == 1
+    plain, compiled = (folder_of(runs, "motion") for runs in ("plain", "compiled"))
+    assert weights_and_scores(compiled) == weights_and_scores(plain)
+    assert log_of(compiled) == log_of(plain)
