@@ -84,14 +84,14 @@ def _compared(
     views = {axis: steps[axis] for axis in ("crops", "segments")}
     tables = input_tables(inputs, steps["epochs"])
     votes = cast_votes(tables, **views, combine=choices["combine"])
-    results = votes.scores | _fusions(votes, tables, inputs, choices)
+    results = votes.scores | fusions_to_compare(votes, tables, inputs, choices)
     groups = known_groups(tables, taken(choices, HoldOutOptions))
     compared = compare(results, votes.labels, rng=np.random.default_rng(seed), groups=groups)
     shown = results if classes else {}
     return compared | _details(votes, tables, views["segments"], shown)
 
 
-def _fusions(
+def fusions_to_compare(
     votes: Votes, tables: dict[str, ScoreTable], inputs: dict[str, Input], choices: dict[str, Any]
 ) -> dict[str, np.ndarray]:
     """The fusions to compare, by name: as they are, and of calibrated logits."""

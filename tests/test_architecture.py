@@ -92,7 +92,8 @@ def test_no_file_name_that_says_nothing() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [[], ["--help"], ["init"], ["extract-flow"], ["check-flow"], ["show-flow"],
-     ["convert-flow"], ["train"], ["score"], ["fuse"], ["tune"], ["compare"], ["scores"],
+     ["convert-flow"], ["train"], ["score"], ["fuse"], ["tune"], ["compare"],
+     ["report"], ["scores"],
      ["scores", "show"], ["scores", "check"], ["scores", "import"], ["scores", "export"],
      ["scores", "pool"],
      ["logs"], ["logs", "import"], ["wer"], ["demo"], ["doctor"]],

@@ -24,6 +24,7 @@ COMMANDS = {
     "fuse": "fusion.cli:fuse",
     "tune": "fusion.tune_cli:tune",
     "compare": "fusion.compare_cli:compare",
+    "report": "fusion.report_cli:report",
     "scores": {
         "show": "fusion.cli:show",
         "check": "fusion.exchange_cli:check",

@@ -1,0 +1,246 @@
+"""The sections of the report on results: inputs, comparison, weights, calibration, segments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fusion.report.charts import (
+    interval_chart,
+    reliability_chart,
+    segment_chart,
+    training_chart,
+    weight_chart,
+)
+from fusion.report.content import Content
+from fusion.report.html import figure, folded, items, paragraph, section, table
+from fusion.tune_result import weights_text
+
+CURVE_POINTS = 201
+_FACTS = ("dataset", "split", "subset", "protocol", "model", "epoch", "selected_on")
+
+
+def inputs_section(content: Content) -> str:
+    """What was fused: each stream's file, protocol, and how it was made."""
+    rows = [
+        (key, *(about.get(fact, "-") for fact in _FACTS), about["kind"], content.files[key])
+        for key, about in content.votes.about.items()
+    ]
+    heading = ("stream", "data set", "split", "subset", "protocol", "model", "epoch",
+               "selected on", "scores", "file")  # fmt: skip
+    warnings = content.warnings()
+    return section(
+        "inputs",
+        "Inputs and protocols",
+        table(heading, rows),
+        f'<div class="warning">{items(warnings)}</div>' if warnings else "",
+    )
+
+
+def results_section(content: Content) -> str:
+    """Every stream and strategy with its interval, and the paired tests against the shown one."""
+    systems = sorted(content.compared["systems"], key=lambda one: -one["correct"])
+    rows = [
+        (one["name"], f"{one['correct']}/{one['of']}", f"{one['percent']:.2f}", _interval(one))
+        for one in systems
+    ]
+    pairs = content.compared["pairs"]
+    own = [_towards(pair, content.shown) for pair in pairs if content.shown in _names(pair)]
+    drawn = content.compared["bootstrap"]
+    return section(
+        "results",
+        "Streams and strategies",
+        '<div class="charts">',
+        figure(
+            interval_chart(systems, title="Top-1 of all results"),
+            "95 % intervals of each alone (Wilson). Overlap says little: the videos are the same, "
+            "which is what the paired tests below use.",
+        ),
+        table(("result", "right", "%", "95 % interval"), rows),
+        "</div>",
+        table(
+            _PAIR_HEADING,
+            map(_pair_row, own),
+            caption=f"{content.shown} against each other result, in percent points: exact McNemar "
+            f"test, Holm's correction for all {len(pairs)} pairs, bootstrap of {drawn}",
+        ),
+        folded(f"All {len(pairs)} pairs", table(_PAIR_HEADING, map(_pair_row, pairs))),
+    )
+
+
+def weights_section(content: Content) -> str:
+    """Accuracy at every weight, with the weights that were chosen, and what they are worth."""
+    tuned, curve = content.tuned, content.curve()
+    parts = []
+    if curve is not None:
+        weights = np.linspace(0, 1, CURVE_POINTS)
+        videos = int((content.votes.labels >= 0).sum())
+        percents = (100 * curve.correct(weights) / videos).tolist()
+        first = next(iter(content.votes.scores))
+        chart = weight_chart(
+            weights.tolist(),
+            percents,
+            points=_weight_points(tuned, first, curve, videos),
+            stream=first,
+        )
+        parts.append(figure(chart, "Exact: each video is right on one stretch of weights."))
+    if tuned is None:
+        parts.append(
+            paragraph(
+                "No weight was chosen on other videos: the scenes of the videos are not known, nor "
+                "validation scores given. The best point of the curve has seen the test labels."
+            )
+        )
+    else:
+        parts.append(_tuned_table(tuned))
+    return section("weights", "Weights of the streams", '<div class="charts">', *parts, "</div>")
+
+
+def calibration_section(content: Content) -> str:
+    """How far confidence comes true, before and after calibration."""
+    if content.calibrated is None:
+        return section(
+            "calibration",
+            "Calibration",
+            paragraph("Not calibrated: the scenes of the videos are not known (--groups), nor "
+                      "validation scores asked for (--calibrate val)."),
+        )  # fmt: skip
+    one = content.calibrated
+    charts = [
+        figure(
+            reliability_chart(key, one.before[key], one.after[key]),
+            f"{key}: {_temperatures(one.tables[key].about['calibration'])}",
+        )
+        for key in one.tables
+    ]
+    return section(
+        "calibration",
+        "Calibration",
+        paragraph(
+            "Each video's temperature was fitted without its own scene. Points on the dashed line "
+            "are as often right as they are sure."
+        ),
+        '<div class="charts">',
+        *charts,
+        "</div>",
+    )
+
+
+def segments_section(content: Content) -> str:
+    """Which part of the video matters."""
+    if not content.segments:
+        text = "Each of these score files has one segment a video: nothing to tell apart."
+        return section("segments", "Which segment matters", paragraph(text))
+    charts = [
+        figure(segment_chart(rows, stream=key), f"{key}: a segment matters where the others lose.")
+        for key, rows in content.segments.items()
+    ]
+    return section("segments", "Which segment matters", '<div class="charts">', *charts, "</div>")
+
+
+def training_section(content: Content) -> str:
+    """Loss and accuracy over the epochs, where run folders are known."""
+    charts = []
+    for key, rows in content.logs.items():
+        for title, unit, value in (("Loss", "loss", _loss), ("Top-1", "top-1, %", _percent)):
+            series = _series(rows, value)
+            if series:
+                chart = training_chart(series, title=f"{title} of {key}", unit=unit)
+                charts.append(figure(chart, f"{key}: {title.lower()} by epoch"))
+    if not charts:
+        text = "No run folder with a log.csv was given."
+        return section("training", "Training", paragraph(text, "soft"))
+    return section("training", "Training", '<div class="charts">', *charts, "</div>")
+
+
+_PAIR_HEADING = ("first", "second", "difference", "95 % interval", "only first right",
+                 "only second", "p", "p, Holm", "could be seen from")  # fmt: skip
+
+
+def _pair_row(pair: Mapping[str, Any]) -> tuple[str, ...]:
+    low, high = pair["interval"]
+    smallest = "-" if pair["smallest"] is None else f"{pair['smallest']:.2f}"
+    return (
+        pair["first"], pair["second"], f"{pair['difference']:+.2f}", f"{low:+.2f} to {high:+.2f}",
+        str(pair["only_first"]), str(pair["only_second"]), f"{pair['p']:.2g}",
+        f"{pair['p_holm']:.2g}", smallest,
+    )  # fmt: skip
+
+
+def _names(pair: Mapping[str, Any]) -> tuple[str, str]:
+    return pair["first"], pair["second"]
+
+
+def _towards(pair: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The pair with `name` as its first."""
+    if pair["first"] == name:
+        return pair
+    low, high = pair["interval"]
+    return {
+        **pair, "first": pair["second"], "second": pair["first"],
+        "only_first": pair["only_second"], "only_second": pair["only_first"],
+        "difference": -pair["difference"], "interval": [-high, -low],
+    }  # fmt: skip
+
+
+def _interval(one: Mapping[str, Any]) -> str:
+    low, high = one["interval"]
+    return f"{low:.2f} to {high:.2f}"
+
+
+def _weight_points(
+    tuned: Mapping[str, Any] | None, first: str, curve: Any, videos: int
+) -> list[tuple[str, float, float]]:
+    best, count = curve.best()
+    points = [("best on these very videos", best, 100 * count / videos)]
+    if tuned is not None:
+        weight = tuned["weights"][first]
+        here = 100 * float(curve.correct(np.array([weight]))[0]) / videos
+        chosen = (f"chosen on {tuned['chosen_on']}", weight, here)
+        points = [
+            chosen,
+            points[0],
+            ("its held-out estimate", weight, tuned["held_out"]["percent"]),
+        ]
+    return points
+
+
+def _tuned_table(tuned: Mapping[str, Any]) -> str:
+    chosen, picked = (weights_text(one["weights"]) for one in (tuned, tuned["picked"]))
+    rows = [
+        (f"chosen on {tuned['chosen_on']}: {chosen}; held-out estimate", tuned["held_out"]),
+        ("all alike", tuned["equal"]),
+        (f"picked on these very videos: {picked}", tuned["picked"]),
+    ]
+    caption = f"Picking on the test videos flatters by {tuned['optimism']:.2f} points"
+    told = [(what, _share(one), _interval(one)) for what, one in rows]
+    return table(("weights", "top-1", "95 % interval"), told, caption=caption)
+
+
+def _share(one: Mapping[str, Any]) -> str:
+    return f"{one['percent']:.2f} % ({one['correct']}/{one['of']})"
+
+
+def _temperatures(facts: Mapping[str, Any]) -> str:
+    listed = ", ".join(f"{temperature:.3g}" for temperature in facts["temperatures"])
+    return f"{facts['method']} scaling, temperature {listed} (one a fold)"
+
+
+def _series(rows: list[dict[str, str]], value: Any) -> dict[str, list[tuple[float, float]]]:
+    series: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        number = value(row)
+        if number is not None:
+            series.setdefault(row["subset"], []).append((float(row["epoch"]), number))
+    return series
+
+
+def _loss(row: Mapping[str, str]) -> float | None:
+    return float(row["loss"]) if row.get("loss") else None
+
+
+def _percent(row: Mapping[str, str]) -> float | None:
+    known = row.get("top1") and row.get("videos")
+    return 100 * float(row["top1"]) / float(row["videos"]) if known else None

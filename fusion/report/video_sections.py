@@ -1,0 +1,115 @@
+"""The sections of the report on classes and videos: confusion, gains, won and lost ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fusion.report.charts import gain_chart
+from fusion.report.confusion import confusion, matrix_chart, top_mistakes
+from fusion.report.content import Content
+from fusion.report.html import figure, folded, items, paragraph, section, table
+
+MISTAKES, BARS, NAMES = 15, 12, 200
+
+
+def confusion_section(content: Content) -> str:
+    """The commonest mistakes of the shown result, and the whole matrix."""
+    names = content.votes.class_names
+    counts = confusion(content.results[content.shown], content.votes.labels, len(names))
+    rows = [
+        (one.true, one.said, f"{one.videos} of {one.of}")
+        for one in top_mistakes(counts, names, most=MISTAKES)
+    ]
+    matrix = (
+        '<input class="zoom" type="checkbox" id="zoom"><label for="zoom">enlarge</label>'
+        f'<div class="matrix" tabindex="0">{matrix_chart(counts, names)}</div>'
+    )
+    caption = f"The commonest mistakes of {content.shown}"
+    return section(
+        "confusion",
+        "Confusion",
+        '<div class="charts">',
+        table(("true class", "said", "videos"), rows, caption=caption),
+        f"<figure>{matrix}<figcaption>All {len(names)} classes: rows are true, columns said; "
+        "the darker, the larger the share of the class.</figcaption></figure>",
+        "</div>",
+    )
+
+
+def classes_section(content: Content) -> str:
+    """What the shown result gains and loses in each class against the best stream."""
+    best, shown, rows = content.best_stream(), content.shown, content.classes()
+    gains = [
+        (
+            row["class"],
+            row["correct"][shown] - row["correct"][best],
+            _told(row["correct"], row["videos"]),
+        )
+        for row in rows
+    ]
+    ranked = sorted(gains, key=lambda gain: -gain[1])
+    up = [gain for gain in ranked if gain[1] > 0][:BARS]
+    down = [gain for gain in ranked[::-1] if gain[1] < 0][:BARS]
+    charts = [
+        figure(gain_chart(bars, title=title, unit="videos"), title)
+        for bars, title in (
+            (up, f"Classes that {shown} gains most over {best}"),
+            (down, "Classes that it loses most"),
+        )
+        if bars
+    ]
+    every = table(
+        ("class", "videos", best, shown),
+        [
+            (row["class"], row["videos"], row["correct"][best], row["correct"][shown])
+            for row in rows
+        ],
+    )
+    same = paragraph("No class gains or loses a video.") if not charts else ""
+    return section(
+        "classes", "Gains by class", same, '<div class="charts">', *charts, "</div>",
+        folded(f"All {len(rows)} classes", every),
+    )  # fmt: skip
+
+
+def videos_section(content: Content) -> str:
+    """The videos that fusion wins and loses, by name, and what the streams have in common."""
+    best, shown = content.best_stream(), content.shown
+    known = content.votes.labels >= 0
+    before, after = content.right(best), content.right(shown)
+    won, lost = np.flatnonzero(known & after & ~before), np.flatnonzero(known & before & ~after)
+    facts = content.complementarity()
+    oracle = facts["oracle"]
+    pairs = [
+        (f"{pair['first']} and {pair['second']}",
+         "-" if pair["q"] is None else f"{pair['q']:+.3f}",
+         f"{pair['double_fault']['percent']:.2f} %")
+        for pair in facts["pairs"]
+    ]  # fmt: skip
+    return section(
+        "videos",
+        "Videos won and lost",
+        paragraph(
+            f"Against {best} alone, {shown} wins {len(won)} videos and loses {len(lost)}. "
+            f"At least one stream is right on {oracle['correct']} of {oracle['of']} "
+            f"({oracle['percent']:.2f} %)."
+        ),
+        table(("streams", "Q", "both wrong"), pairs) if pairs else "",
+        _names(content, won, f"{len(won)} videos won"),
+        _names(content, lost, f"{len(lost)} videos lost"),
+    )
+
+
+def _names(content: Content, videos: np.ndarray, summary: str) -> str:
+    votes, said = content.votes, content.results[content.shown].argmax(axis=1)
+    texts = [
+        f"{votes.names[row]}: {votes.class_names[votes.labels[row]]}"
+        + ("" if said[row] == votes.labels[row] else f", said {votes.class_names[said[row]]}")
+        for row in videos[:NAMES].tolist()
+    ]
+    more = [f"and {len(videos) - NAMES} more"] if len(videos) > NAMES else []
+    return folded(summary, items([*texts, *more], "names"))
+
+
+def _told(correct: dict[str, int], videos: int) -> str:
+    return ", ".join(f"{name} {count} of {videos}" for name, count in correct.items())

@@ -1,0 +1,118 @@
+"""`twostream report`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fusion.cli_options import (
+    calibration_options,
+    hold_out_options,
+    input_options,
+    taken,
+    view_options,
+)
+from fusion.compare_cli import DEFAULT, fusions_to_compare
+from fusion.strategies import STRATEGIES
+from twostream.plugins import PlugIn
+
+if TYPE_CHECKING:
+    from fusion.hold_out import HoldOutOptions
+    from fusion.inputs import Input
+    from fusion.report.content import Content
+    from fusion.score_file import ScoreTable
+    from fusion.votes import Votes
+
+
+@click.command()
+@input_options
+@click.option(
+    "--strategy",
+    "strategies",
+    type=PlugIn(STRATEGIES),
+    multiple=True,
+    default=DEFAULT,
+    show_default=True,
+    help="A fusion to report; may be repeated.",
+)
+@click.option(
+    "--weights", "stream_weights", metavar="STREAM=W,...", help="For --strategy weighted."
+)
+@click.option(
+    "--shown",
+    help="The result that is looked at in detail, by its name in the report.  [default: the first "
+    "strategy, calibrated where it can be]",
+)
+@view_options
+@click.option("--combine", type=click.Choice(["logits", "probs"]), help="What is fused.")
+@calibration_options
+@hold_out_options
+@click.option("--title", default="Two-stream report", show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+)
+def report(out: Path, title: str, **choices: Any) -> None:
+    """Write all that score files tell as one HTML page, to be read without network or script.
+
+    FILES are taken as by `fuse`. Where the scenes of the videos are known (--groups, or a data set
+    that tells them), streams are calibrated and weights chosen in grouped folds.
+    """
+    from fusion.inputs import InputOptions, read_inputs
+    from fusion.report.page import report_page
+    from twostream.files import write_text
+
+    inputs = read_inputs(taken(choices, InputOptions))
+    content = _content(inputs, choices | {"alone": False})
+    write_text(out, report_page(content, title=title))
+    click.echo(f"{out} written")
+
+
+def _content(inputs: dict[str, Input], choices: dict[str, Any]) -> Content:
+    import numpy as np
+
+    from fusion.hold_out import HoldOutOptions, calibrated_tables, known_groups
+    from fusion.inputs import input_tables
+    from fusion.options import StepOptions, input_steps
+    from fusion.report.content import make_content
+    from fusion.report.run_logs import run_logs
+    from fusion.votes import cast_votes
+
+    steps = input_steps(taken(choices, StepOptions), inputs)
+    tables = input_tables(inputs, steps["epochs"])
+    views = {axis: steps[axis] for axis in ("crops", "segments")}
+    votes = cast_votes(tables, **views, combine=choices["combine"])
+    groups = known_groups(tables, taken(choices, HoldOutOptions))
+    if groups and choices["calibrate"] == "none":
+        choices = choices | {"calibrate": "crossfit"}
+    hold_out = taken(choices, HoldOutOptions)
+    return make_content(
+        votes,
+        tables,
+        votes.scores | fusions_to_compare(votes, tables, inputs, choices),
+        shown=choices["shown"],
+        segments=steps["segments"],
+        groups=groups,
+        rng=np.random.default_rng(choices["seed"]),
+        tuned=_tuned(votes, tables, hold_out) if groups else None,
+        calibrated=calibrated_tables(tables, inputs, hold_out),
+        logs=run_logs(inputs),
+        files={key: one.files for key, one in inputs.items()},
+        command=shlex.join(["twostream", *sys.argv[1:]]),
+    )
+
+
+def _tuned(
+    votes: Votes, tables: dict[str, ScoreTable], hold_out: HoldOutOptions
+) -> dict[str, Any] | None:
+    from fusion.hold_out import table_folds
+    from fusion.tune import tune_in_folds
+
+    return tune_in_folds(votes, table_folds(tables, hold_out)) if len(tables) > 1 else None
