@@ -95,8 +95,8 @@ def test_no_file_name_that_says_nothing() -> None:
      ["convert-flow"], ["train"], ["score"], ["fuse"], ["tune"], ["compare"],
      ["report"], ["scores"],
      ["scores", "show"], ["scores", "check"], ["scores", "import"], ["scores", "export"],
-     ["scores", "pool"],
-     ["logs"], ["logs", "import"], ["wer"], ["demo"], ["doctor"]],
+     ["scores", "pool"], ["logs"], ["logs", "import"],
+     ["train-sequence"], ["recognize"], ["wer"], ["demo"], ["doctor"]],
     ids=" ".join,
 )  # fmt: skip
 def test_help_is_light(arguments: list[str]) -> None:

@@ -70,6 +70,11 @@ def check_consensus(consensus: Callable[..., Any]) -> None:
     assert consensus(torch.zeros(2, 3, 4)).shape == (2, 4)
 
 
+def check_temporal(build: Callable[..., Any]) -> None:
+    features, lengths = build(3)(torch.zeros(2, 7, 3), torch.tensor([7, 4]))
+    assert (features.shape, lengths.tolist()) == ((2, 4, 3), [4, 2])
+
+
 def check_protocol(protocol: Any) -> None:
     assert protocol.starts(9, protocol.num_snippets) == [0, 8]
     assert protocol.num_crops == 1
@@ -89,6 +94,7 @@ CHECKS = {
     "two_files": check_data_set,
     "tiny": check_network,
     "middle": check_consensus,
+    "halve": check_temporal,
     "first_and_last": check_protocol,
     "power": check_strategy,
     "npy": check_format,

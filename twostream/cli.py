@@ -33,6 +33,8 @@ COMMANDS = {
         "pool": "fusion.exchange_cli:pool",
     },
     "logs": {"import": "twostream.commands.import_log:import_log"},
+    "train-sequence": "twostream.commands.train_sequence:train_sequence",
+    "recognize": "twostream.commands.recognize:recognize",
     "wer": "twostream.commands.wer:wer",
     "demo": "twostream.commands.demo:demo",
     "doctor": "twostream.commands.doctor:doctor",

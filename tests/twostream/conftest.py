@@ -47,7 +47,7 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> MiniProject:
             for group in groups:
                 video = f"{name}/v_{name}_g{group:02d}_c01.avi"
                 clip = toy.make_clip(name, rng=np.random.default_rng((label, group)))
-                toy._write_video(project.root / "videos" / video, clip)
+                toy.write_video(project.root / "videos" / video, clip)
                 lists[subset] += f"{video} {label + 1}\n"
     annotations = project.root / "annotations"
     write_text(

@@ -52,7 +52,7 @@ def generate(videos: Path) -> Iterator[Path]:
         for group in range(1, NUM_GROUPS + 1):
             path = videos / _video(name, group)
             if not path.exists():
-                _write_video(path, make_clip(name, rng=np.random.default_rng((label, group))))
+                write_video(path, make_clip(name, rng=np.random.default_rng((label, group))))
             yield path
 
 
@@ -86,8 +86,11 @@ def _video(name: str, group: int) -> str:
     return f"{name}/v_{name}_g{group:02d}_c01.avi"
 
 
-def _write_video(path: Path, frames: np.ndarray) -> None:
-    """Motion JPEG in AVI: OpenCV writes it everywhere, without FFmpeg's encoders."""
+def write_video(path: Path, frames: np.ndarray) -> None:
+    """Write uint8 (T, H, W, 3) RGB, 25 frames a second, whole or not at all.
+
+    Motion JPEG in AVI: OpenCV writes it everywhere, without FFmpeg's encoders.
+    """
     with atomic_path(path) as temporary:
         unfinished = temporary.with_name(f"{temporary.name}.avi")  # OpenCV goes by the suffix
         try:

@@ -87,7 +87,7 @@ def compare(first: Alignments, second: Alignments, *, most: int) -> dict[str, An
 
 def wer_lines(result: Mapping[str, Any]) -> list[str]:
     """A result of `wer_result` as text; rates in percent of the reference's words."""
-    lines = _rate_lines(result) + [
+    lines = rate_lines(result) + [
         f"{item['count']:6}  {item['reference'] or '(inserted)'} -> "
         f"{item['hypothesis'] or '(deleted)'}"
         for item in result["confusions"]
@@ -96,7 +96,7 @@ def wer_lines(result: Mapping[str, Any]) -> list[str]:
         low, high = (100 * bound for bound in other["difference_interval"])
         lines += [
             "against:",
-            *_rate_lines(other),
+            *rate_lines(other),
             f"difference {100 * other['difference']:+.2f} points [{low:+.2f}, {high:+.2f}], "
             f"p = {other['p']:.4f}",
         ]
@@ -116,7 +116,8 @@ def alignment_lines(name: str, pairs: Sequence[Pair]) -> list[str]:
     return [name, *(f"  {row}" for row in rows if row)]
 
 
-def _rate_lines(result: Mapping[str, Any]) -> list[str]:
+def rate_lines(result: Mapping[str, Any]) -> list[str]:
+    """The rates of a result, without confusions, as text."""
     words = result["words"]
     low, high = (100 * bound for bound in result["interval"])
     kinds = ("substitutions", "deletions", "insertions")

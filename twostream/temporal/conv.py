@@ -54,14 +54,23 @@ class Conv(nn.Module):
             features = conv(features.transpose(1, 2)).transpose(1, 2)
             features = F.relu(_norm_true_frames(features, lengths, norm))
             if layer < self.pools:
-                features = F.max_pool1d(features.transpose(1, 2), 2).transpose(1, 2)
-                lengths = lengths // 2
-                features = zero_padding(features, lengths)
+                features, lengths = _halve(features, lengths)
         return features, lengths
 
 
 def _norm_true_frames(features: Tensor, lengths: Tensor, norm: nn.Module) -> Tensor:
     true = true_frames(lengths, features.shape[1])
-    normed = norm(features[true])
+    rows = features[true]
+    if len(rows) < 2:  # of which training statistics cannot be taken
+        normed = F.batch_norm(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias)  # type: ignore[arg-type]
+    else:
+        normed = norm(rows)
     out = torch.zeros(features.shape, dtype=normed.dtype, device=features.device)
     return out.masked_scatter(true[:, :, None], normed)
+
+
+def _halve(features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """The larger of each two frames; of a single frame nothing is left, a length of 0."""
+    pairs = F.pad(features, (0, 0, 0, 1)) if features.shape[1] < 2 else features
+    halved = F.max_pool1d(pairs.transpose(1, 2), 2).transpose(1, 2)
+    return zero_padding(halved, lengths // 2), lengths // 2

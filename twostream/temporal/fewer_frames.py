@@ -54,7 +54,7 @@ def sample_frames(lengths: Tensor, frames: int, *, part: int, at_random: bool) -
     places = torch.arange(frames, device=true.device)
     chosen = places * (lengths[:, None] - 1) // (counts - 1).clamp(min=1)
     chosen = chosen.masked_fill(places >= counts, 0).clamp(max=frames - 1)
-    return torch.zeros_like(true).scatter(1, chosen, True)
+    return torch.zeros_like(true).scatter(1, chosen, True) & true
 
 
 def _keep(features: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:

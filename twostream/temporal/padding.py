@@ -20,12 +20,14 @@ def kept_positions(keep: Tensor) -> tuple[Tensor, Tensor]:
     """Turn a choice of frames, bool (N, T), into their positions in temporal order.
 
     Returns:
-        int64 (N, M), M the largest count of kept frames, filled up with 0; and the counts (N,).
+        int64 (N, M), M the largest count of kept frames, at least 1, filled up with 0; and the
+        counts (N,).
     """
     frames = keep.shape[1]
     order = torch.arange(frames, device=keep.device).expand_as(keep)
     counts = keep.sum(dim=1)
-    positions = order.masked_fill(~keep, frames).sort(dim=1).values[:, : int(counts.max())]
+    most = max(int(counts.max()), 1)
+    positions = order.masked_fill(~keep, frames).sort(dim=1).values[:, :most]
     return positions.masked_fill(positions == frames, 0), counts
 
 

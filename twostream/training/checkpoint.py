@@ -9,7 +9,7 @@ import json
 import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 import torch
@@ -18,6 +18,9 @@ from torch import nn
 
 from twostream.errors import InputError
 from twostream.files import atomic_folder, read_text, restore_folder, sha256_file, write_text
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 WEIGHTS, STATE, SUMS = "weights.safetensors", "state.pt", "SHA256SUMS"
 
@@ -48,11 +51,12 @@ class NetworkCard:
 
 
 def save_checkpoint(
-    folder: Path, network: nn.Module, card: NetworkCard, state: dict[str, Any]
+    folder: Path, network: nn.Module, card: DataclassInstance, state: dict[str, Any]
 ) -> None:
     """Replace the checkpoint in `folder` as a whole.
 
     Args:
+        card: what `read_card` or `read_card_values` will give back.
         state: plain values, tensors, lists and dicts only, as `weights_only` loading allows.
     """
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
@@ -72,12 +76,27 @@ def has_checkpoint(folder: Path) -> bool:
 
 def read_card(folder: Path) -> NetworkCard:
     """The card of the network in `folder`."""
+    values = read_card_values(folder)
+    try:
+        return NetworkCard(**{**values, "class_names": tuple(values["class_names"])})
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder / WEIGHTS}: not the weights of a `twostream train` run ({error})"
+        ) from error
+
+
+def read_card_values(folder: Path) -> dict[str, Any]:
+    """The card of the network in `folder`, as JSON values.
+
+    Raises:
+        InputError: there are no weights of a twostream run.
+    """
     path = folder / WEIGHTS
     try:
         with safe_open(path, framework="numpy") as weights:
-            card = json.loads((weights.metadata() or {})["twostream"])
-            return NetworkCard(**{**card, "class_names": tuple(card["class_names"])})
-    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            values: dict[str, Any] = json.loads((weights.metadata() or {})["twostream"])
+            return values
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise InputError(
             f"{path}: no weights of a twostream run can be read there ({error})"
         ) from error

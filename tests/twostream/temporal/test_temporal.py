@@ -75,6 +75,20 @@ def test_padding_changes_nothing_while_training(text: str) -> None:
         assert torch.allclose(padded_by_0, padded_by_9, atol=1e-4)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("text", TEXTS)
+def test_sequences_of_no_and_one_frame(text: str, training: bool) -> None:
+    """Halving leaves nothing of one frame: lengths of 0 go through, and nothing becomes NaN."""
+    torch.manual_seed(0)
+    module = build_stages([text], in_features=8)
+    features = torch.zeros(2, 1, 8)
+    features[1] = 1
+    out, lengths = module.train(training)(features, torch.tensor([0, 1]))
+    assert lengths.tolist() == [0, 0 if "conv" in text else 1]
+    assert torch.isfinite(out).all()
+    assert (out[0] == 0).all()
+
+
 def test_stages_are_chained() -> None:
     module = build_stages(["dynamic_framing k=3", "conv widths=4,6 kernels=3,3"], in_features=8)
     features, lengths = module(sequences(), LENGTHS)

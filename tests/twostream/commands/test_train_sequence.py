@@ -1,0 +1,124 @@
+"""The real command on a few generated sequences: it learns, stops, goes on, and is recognised."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+from click.testing import Result
+
+from twostream.sequence import toy
+from twostream.sequence.transcripts import read_transcripts
+
+SMALL = (
+    "--recipe", "toy", "--backbone", "plain width=2", "--temporal", "conv widths=8,8,8",
+    "--batch-size", "4", "--device", "cpu", "--precision", "fp32", "--threads", "1", "--quiet",
+)  # fmt: skip
+RUN = Path("runs/toy-sequences/spatial-toy")
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toy, "COUNTS", {"train": 5, "val": 1, "test": 2})
+
+
+def weights(run: Path, kind: str = "last") -> bytes:
+    return (run / kind / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.usefixtures("few")
+def test_a_resumed_run_is_that_of_one_go(twostream: Callable[..., Result]) -> None:
+    dropping = ("--temporal", "dynamic_framing k=3 keep=sampled", "--temporal", "tcn width=8")
+    options = (
+        *SMALL,
+        *dropping,
+        "--ema",
+        "0.9",
+        "--average",
+        "last:2",
+        "--stage-lr",
+        "backbone=1e-4",
+    )
+    twostream("train-sequence", *options, "--epochs", "2")
+    whole, scores = weights(RUN), (RUN / "scores/test.safetensors").read_bytes()
+    shutil.rmtree(RUN)
+    twostream("train-sequence", *options, "--epochs", "1")
+    done = twostream("train-sequence", *options, "--epochs", "2")
+    assert "resumed after 1 of 2 epochs" in done.output
+    assert weights(RUN) == whole
+    assert (RUN / "scores/test.safetensors").read_bytes() == scores
+    assert "nothing to do" in twostream("train-sequence", *options, "--epochs", "2").output
+    rows = list(csv.DictReader((RUN / "log.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert weights(RUN, "average") != whole
+    done = twostream("train-sequence", *options, "--lr", "0.1", exit_code=2)
+    assert "lr was 0.001, now 0.1" in done.output
+
+
+@pytest.mark.usefixtures("few")
+def test_streams_are_recognised_together(twostream: Callable[..., Result]) -> None:
+    for stream in ("spatial", "motion"):
+        twostream("train-sequence", *SMALL, "--epochs", "1", "--stream", stream)
+    files = [f"runs/toy-sequences/{s}-toy/scores/test.safetensors" for s in ("spatial", "motion")]
+    done = twostream(
+        "recognize", *files, "--strategy", "weighted", "--weights", "spatial=2,motion=1",
+        "--beam", "4", "--n-best", "3", "--language", "toy-sequences/train.csv",
+        "--out", "found.csv", "--json",
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    assert [row["stream"] for row in result["inputs"]] == ["spatial", "motion"]
+    assert result["recognised"]["sentences"] == 2
+    for name, glosses in read_transcripts(Path("found.csv")).items():
+        best = result["hypotheses"][name]
+        assert best[0]["glosses"] == glosses
+        assert [one["score"] for one in best] == sorted((o["score"] for o in best), reverse=True)
+    again = twostream(
+        "wer", "--reference", "toy-sequences/test.csv", "--hypothesis", "found.csv", "--json"
+    )
+    assert json.loads(again.output)["errors"] == result["recognised"]["errors"]
+    assert "fused (mean):" in twostream("recognize", *files, "--beam", "0").output
+    done = twostream("recognize", *files, "--beam", "0", "--bonus", "1", exit_code=2)
+    assert "--beam 0 decodes greedily" in done.output
+    done = twostream("recognize", files[0], files[0], exit_code=2)
+    assert "given twice" in done.output
+    done = twostream("recognize", files[0], "--out", "found.doc", exit_code=2)
+    assert ".csv or .ctm" in done.output
+
+
+@pytest.mark.usefixtures("few")
+def test_short_videos_are_named(twostream: Callable[..., Result]) -> None:
+    """Three halvings leave too few time steps for some sentences: they are told, and no NaN."""
+    temporal = ("--temporal", "conv widths=8,8,8 pools=3", "--temporal", "random_sampling")
+    done = twostream("train-sequence", *SMALL, *temporal, "--epochs", "1", "--json")
+    assert "fewer time steps than their glosses need and taught nothing: train/" in done.stderr
+    (row,) = json.loads(done.stdout)["epochs"]
+    assert row["short"] + row["sequences"] == 5
+    assert row["short"] > 0
+
+
+@pytest.mark.usefixtures("few")
+def test_a_frozen_backbone_from_another_run(twostream: Callable[..., Result]) -> None:
+    twostream("train-sequence", *SMALL, "--epochs", "1")
+    frozen = ("--load", str(RUN), "--freeze", "backbone", "--name", "frozen", "--seed", "1")
+    twostream("train-sequence", *SMALL, *frozen, "--epochs", "1")
+    one, two = (
+        safetensors.torch.load_file(run / "best/weights.safetensors")
+        for run in (RUN, RUN.with_name("spatial-frozen"))
+    )
+    for name, tensor in one.items():
+        if "num_batches" not in name:
+            assert tensor.equal(two[name]) == name.startswith("backbone"), name
+
+
+def test_wrong_use(twostream: Callable[..., Result]) -> None:
+    done = twostream("train-sequence", *SMALL, "--input-size", "64", exit_code=2)
+    assert "--input-size is a crop of --frame-size" in done.output
+    done = twostream("train-sequence", *SMALL, "--average", "best", exit_code=2)
+    assert "expected last:N or best:N" in done.output
+    done = twostream("train-sequence", *SMALL, "--load-stages", "backbone", exit_code=2)
+    assert "--load is needed" in done.output

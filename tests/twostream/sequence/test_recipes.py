@@ -1,0 +1,77 @@
+"""Each recipe builds the network of its row in the notes."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import pytest
+import torch
+
+from twostream.sequence.network import SequenceNetwork, build_network
+from twostream.sequence.recipes import RECIPES
+
+FRAMES = 24
+EXPECTED = {
+    "full_conv": (["Conv", "Conv"], FRAMES // 4),
+    "full_conv_v3": (["Conv", "LocalAttention", "Conv"], FRAMES // 4),
+    "full_model_v5": (["DynamicFraming", "Conv"], FRAMES // 4),
+    "full_model_v5_load_backbone": (["DynamicFraming", "Conv"], FRAMES // 4),
+    "full_model_v5_no_residual": (["DynamicFraming", "Conv"], FRAMES // 4),
+    "full_conv_v6": (["DynamicFraming", "Conv"], FRAMES // 4),
+    "full_conv_v6_residual": (["DynamicFraming", "Conv"], FRAMES // 4),
+    "full_conv_v7": (["DynamicFraming", "Tcn", "Tcn"], FRAMES // 4),
+    "full_conv_v8": (["DynamicFraming", "Tcn", "Tcn"], None),
+    "toy": (["Conv"], FRAMES // 4),
+}
+
+
+def read(name: str) -> dict[str, Any]:
+    return tomllib.loads(RECIPES[name].read_text())
+
+
+def build(name: str) -> SequenceNetwork:
+    recipe = read(name)
+    return build_network(
+        stream="spatial", backbone=recipe["backbone"], temporal=recipe["temporal"], classes=9
+    )
+
+
+def test_all_are_tested() -> None:
+    assert set(EXPECTED) == set(RECIPES)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_network(name: str) -> None:
+    network = build(name)
+    modules, steps = EXPECTED[name]
+    assert [type(stage).__name__ for stage in network.temporal.stages] == modules
+    if name != "toy":
+        assert network.temporal.out_features == 1024
+        assert read(name)["lr"] == 1e-4
+        assert read(name)["halve-at"] == [40, 60]
+        assert read(name)["seed"] == 8
+    features = torch.randn(1, FRAMES, network.backbone.out_features)
+    out, lengths = network.temporal.eval()(features, torch.tensor([FRAMES]))
+    assert out.shape[1] == lengths.item()
+    assert steps in (None, lengths.item())
+
+
+def test_framings() -> None:
+    framing = {name: build(name).temporal.stages[0] for name in EXPECTED if "_v" in name}
+    chosen = {
+        name: (stage.k, stage.residual, stage.keep)
+        for name, stage in framing.items()
+        if hasattr(stage, "keep")
+    }
+    assert chosen == {
+        "full_model_v5": (12, True, "all"),
+        "full_model_v5_load_backbone": (12, True, "all"),
+        "full_model_v5_no_residual": (12, False, "all"),
+        "full_conv_v6": (12, False, "sampled"),
+        "full_conv_v6_residual": (12, True, "sampled"),
+        "full_conv_v7": (12, False, "sampled"),
+        "full_conv_v8": (8, False, "distinct"),
+    }
+    assert read("full_model_v5_load_backbone")["freeze"] == ["backbone"]
+    assert "backbone=1e-5" in read("full_conv_v3")["stage-lr"]

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from twostream.errors import InputError
+from twostream.sequence.records import SequenceRecord
+from twostream.sequence.vocabulary import (
+    find_vocabulary,
+    glosses_of,
+    labels_of,
+    read_vocabulary,
+    unknown_glosses,
+)
+
+RECORDS = [SequenceRecord("a", Path(), ("B", "A", "B")), SequenceRecord("b", Path(), ("C",))]
+
+
+def test_labels_begin_after_the_blank() -> None:
+    vocabulary = find_vocabulary(RECORDS, None)
+    assert vocabulary == ("A", "B", "C")
+    assert labels_of(("B", "X", "A"), vocabulary) == [2, 1]
+    assert glosses_of([2, 1], vocabulary) == ["B", "A"]
+    assert unknown_glosses([SequenceRecord("c", Path(), ("A", "X"))], vocabulary) == ["X"]
+
+
+def test_file(tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_text("signstate classlabel\nC 0\nB 1\nA 2\n")
+    assert find_vocabulary(RECORDS, path) == ("C", "B", "A")
+    path.write_text("A\nB\n")
+    with pytest.raises(InputError, match="lacks glosses of the training list: C"):
+        find_vocabulary(RECORDS, path)
+    path.write_text("A\nA\n")
+    with pytest.raises(InputError, match="twice: A"):
+        read_vocabulary(path)
+
+
+def test_real_vocabulary(shared_data: Path) -> None:
+    vocabulary = read_vocabulary(shared_data / "wer-phoenix14" / "newtrainingClasses.txt")
+    assert (len(vocabulary), vocabulary[:2], vocabulary[-1]) == (1232, ("A", "AACHEN"), "si")

@@ -1,0 +1,240 @@
+"""`twostream train-sequence`."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from twostream.commands.option_types import Epochs
+from twostream.commands.options import compute_options, find_device, option_group
+from twostream.console import json_option, note, print_json, progress, quiet_option
+from twostream.plugins import PlugIn
+from twostream.sequence.lists import SEQUENCE_DATASETS
+from twostream.sequence.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from twostream.sequence.run_folder import SequenceOptions
+    from twostream.sequence.trainer import SequenceTrainer
+
+PATHS = ("annotations", "videos", "runs", "vocabulary", "load")
+
+
+def _take_defaults(ctx: click.Context, path: Path) -> None:
+    config = tomllib.loads(path.read_text(encoding="utf-8"))
+    options = {key.replace("-", "_"): value for key, value in config.items()}
+    ctx.default_map = {**(ctx.default_map or {}), **options}
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    if path is not None:
+        _take_defaults(ctx, path)
+
+
+def _read_recipe(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
+    if name is not None:
+        _take_defaults(ctx, RECIPES[name])
+    return name
+
+
+network_options = option_group(
+    click.option(
+        "--recipe",
+        type=click.Choice(list(RECIPES)),
+        is_eager=True,
+        callback=_read_recipe,
+        help="Take defaults from a named recipe; other options still count.",
+    ),
+    click.option(
+        "--config",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=_read_config,
+        help="Take defaults from a TOML file, such as the config.toml of a run.",
+    ),
+    click.option(
+        "--stream",
+        type=click.Choice(["spatial", "motion"]),
+        default="spatial",
+        show_default=True,
+        help="RGB frames, or DIS flow from each frame to the next.",
+    ),
+    click.option(
+        "--backbone",
+        default="plain",
+        show_default=True,
+        help="Network of a frame: plain or resnet18, with options as 'resnet18 weights=imagenet'.",
+    ),
+    click.option(
+        "--temporal",
+        multiple=True,
+        default=("conv",),
+        show_default=True,
+        help="Temporal module, with options as 'dynamic_framing k=12'; again for the next one.",
+    ),
+    click.option(
+        "--frame-size", type=click.IntRange(32), default=128, show_default=True,
+        help="Side to which frames are scaled, pixels.",
+    ),
+    click.option(
+        "--input-size", type=click.IntRange(32), default=112, show_default=True,
+        help="Side of the crop from it that the network sees.",
+    ),
+)  # fmt: skip
+
+sequence_data_options = option_group(
+    click.option(
+        "--dataset", required=True, type=PlugIn(SEQUENCE_DATASETS), help="Whose lists they are."
+    ),
+    click.option(
+        "--annotations", required=True, type=click.Path(path_type=Path), help="Folder of the lists."
+    ),
+    click.option(
+        "--videos", required=True, type=click.Path(path_type=Path),
+        help="Folder of the folders of frames, or video files.",
+    ),
+    click.option(
+        "--vocabulary", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="File of all glosses.  [default: those of the training list]",
+    ),
+    click.option(
+        "--allow-missing", is_flag=True, help="Go on without listed videos that have no frames."
+    ),
+)  # fmt: skip
+
+run_options = option_group(
+    click.option(
+        "--runs", type=click.Path(path_type=Path), default="runs", show_default=True,
+        help="Folder of the run folders.",
+    ),
+    click.option("--name", default="", help="Of the run folder.  [default: the recipe's, or ctc]"),
+    click.option("--epochs", type=click.IntRange(1), default=80, show_default=True),
+    click.option("--batch-size", type=click.IntRange(1), default=2, show_default=True),
+    click.option(
+        "--lr", type=click.FloatRange(0, min_open=True), default=1e-4, show_default=True,
+        help="Learning rate of Adam at the start.",
+    ),
+    click.option(
+        "--stage-lr", multiple=True, metavar="PART=RATE",
+        help="Another rate for backbone, temporal, temporal.0, ... or classifier.",
+    ),
+    click.option(
+        "--halve-at", type=Epochs(), default="40,60", show_default=True,
+        help="Epochs from which on rates are halved, each time.",
+    ),
+    click.option("--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True),
+    click.option(
+        "--clip-norm", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True,
+        help="Largest norm of the gradient.",
+    ),
+    click.option(
+        "--ema", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
+        help="Validate and keep a running average of the weights, of this decay.",
+    ),
+    click.option(
+        "--average", default="", metavar="last:N|best:N",
+        help="Write the scores of the mean weights of the last, or best, N epochs.",
+    ),
+    click.option(
+        "--load", type=click.Path(exists=True, path_type=Path),
+        help="Begin from the weights of this run folder or file.",
+    ),
+    click.option(
+        "--load-stages", multiple=True, metavar="PART[=THEIRS]",
+        help="Parts to load.  [default: backbone]",
+    ),
+    click.option("--freeze", multiple=True, metavar="PART", help="Part that does not learn."),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+)  # fmt: skip
+
+
+@click.command()
+@network_options
+@sequence_data_options
+@run_options
+@click.option("--restart", is_flag=True, help="Delete what the run folder holds and begin anew.")
+@compute_options
+@quiet_option
+@json_option
+def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
+    """Train a network that turns a video into a sequence of glosses (CTC), then write its scores.
+
+    The same command again goes on where it stopped, and does nothing once all is done.
+    """
+    from twostream.sequence.data import gather_sequences
+    from twostream.sequence.trainer import SequenceTrainer
+
+    resolved = _resolve(options)
+    data = gather_sequences(resolved)
+    if restart and resolved.folder.exists():
+        shutil.rmtree(resolved.folder)
+    trainer = SequenceTrainer(resolved, data, bar=partial(progress, quiet=quiet), tell=note)
+    _run(trainer, show=not as_json)
+    if as_json:
+        print_json({"run": str(resolved.folder), "epochs": trainer.rows})
+
+
+def _resolve(options: dict[str, Any]) -> SequenceOptions:
+    """Fill in what depends on other options or on the machine, and turn paths into text."""
+    import torch
+
+    from twostream.sequence.epoch_average import read_average
+    from twostream.sequence.run_folder import SequenceOptions
+    from twostream.training.precision import find_precision
+
+    recipe = options.pop("recipe")
+    if options["input_size"] > options["frame_size"]:
+        raise click.UsageError("--input-size is a crop of --frame-size and cannot be larger")
+    if options["load_stages"] and not options["load"]:
+        raise click.UsageError("--load is needed: the run that the parts of --load-stages are of")
+    read_average(options["average"])
+    device = find_device(options["device"])
+    options |= {key: str(options[key] or "") for key in PATHS}
+    options["name"] = options["name"] or recipe or "ctc"
+    options["device"] = device
+    options["precision"] = find_precision(options["precision"], torch.device(device))
+    options["load_stages"] = options["load_stages"] or (("backbone",) if options["load"] else ())
+    return SequenceOptions(**options)
+
+
+def _run(trainer: SequenceTrainer, *, show: bool) -> None:
+    from twostream.training.loop import NotFiniteError
+
+    if show:
+        click.echo(_introduction(trainer))
+    try:
+        for row in trainer.run():
+            if show:
+                click.echo(
+                    f"epoch {row['epoch']}: loss {row['loss']:.3f}, validation "
+                    f"{row['val_loss']:.3f}, word error rate {100 * row['wer']:.2f} % "
+                    f"({row['errors']} of {row['words']}), lr {row['lr']:g}, {row['seconds']:.1f} s"
+                )
+    except NotFiniteError as error:
+        raise click.ClickException(str(error)) from error
+    written = trainer.write_scores()
+    if show:
+        found = ", ".join(map(str, written))
+        click.echo(f"==> scores: {found}" if written else "==> nothing to do: trained and scored")
+
+
+def _introduction(trainer: SequenceTrainer) -> str:
+    from twostream.sequence.vocabulary import unknown_glosses
+
+    options, data = trainer.options, trainer.data
+    counts = ", ".join(f"{len(records):,} {subset}" for subset, records in data.lists.items())
+    text = (
+        f"==> {options.folder}: {options.backbone}, {' -> '.join(options.temporal)}, "
+        f"{len(data.vocabulary):,} glosses; {counts} videos ({len(data.missing):,} listed ones "
+        f"missing), on {options.device} in {options.precision}"
+    )
+    if unknown := unknown_glosses([*data.lists["val"], *data.lists["test"]], data.vocabulary):
+        text += f"\n==> {len(unknown):,} glosses of val and test are never trained on: all errors"
+    if trainer.rows:
+        text += f"\n==> resumed after {len(trainer.rows)} of {options.epochs} epochs"
+    return text

@@ -1,0 +1,62 @@
+"""Networks of single frames, for sequences: uint8-valued floats (N, C, H, W) -> features (N, D)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from twostream.models.backbones import build_resnet
+
+
+class PlainCnn(nn.Module):
+    """The notes' plain CNN: a convolution, then four blocks that double the channels.
+
+    Cheng et al., "Fully Convolutional Networks for Continuous Sign Language Recognition", ECCV
+    2020: 3 x 3 convolutions with batch norm and ReLU, halved five times, averaged in the end.
+
+    Args:
+        width: channels of the first layer; the features are 16 times as many (512).
+    """
+
+    def __init__(self, in_channels: int, *, width: int = 32) -> None:
+        super().__init__()
+        widths = [width * 2**block for block in range(5)]
+        layers: list[nn.Module] = [*_convolution(in_channels, width), nn.MaxPool2d(2)]
+        for before, after in zip(widths, widths[1:], strict=False):
+            layers += [*_convolution(before, after), nn.MaxPool2d(2), *_convolution(after, after)]
+        self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.out_features = widths[-1]
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(N, C, H, W), at least 32 x 32 -> (N, 16 * width)."""
+        features: Tensor = self.layers(frames)
+        return features
+
+
+class ResNet18(nn.Module):
+    """A ResNet18 without its classifier; `weights` as in `build_resnet`."""
+
+    out_features = 512
+
+    def __init__(self, in_channels: int, *, weights: str = "none") -> None:
+        super().__init__()
+        self.network = build_resnet(
+            "resnet18", in_channels=in_channels, num_classes=1, weights=weights
+        )
+        self.network.fc = nn.Identity()
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, 512)."""
+        features: Tensor = self.network(frames)
+        return features
+
+
+def _convolution(before: int, after: int) -> list[nn.Module]:
+    return [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+
+
+FRAME_BACKBONES: dict[str, Callable[..., nn.Module]] = {"plain": PlainCnn, "resnet18": ResNet18}

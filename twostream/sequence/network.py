@@ -1,0 +1,65 @@
+"""A sequence network: frames -> features -> temporal modules -> log-probabilities for CTC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from twostream import plugins
+from twostream.sequence.backbones import FRAME_BACKBONES
+from twostream.temporal.padding import true_frames
+from twostream.temporal.stages import build_stages, read_stage
+from twostream.transforms.presets import MODALITIES, Modality
+
+
+class SequenceNetwork(nn.Module):
+    """Clips of unlike length in, log-probabilities of blank and glosses for each time step out.
+
+    Frames behind a clip's end never enter the backbone, so padding changes no batch statistic.
+
+    Args:
+        backbone: (N, C, H, W) -> (N, D), with `out_features` D.
+        temporal: (N, T, D) and lengths -> (N, T', D') and lengths, with `out_features` D'.
+        classes: of the output, the blank included.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, backbone: nn.Module, temporal: nn.Module, *, classes: int, modality: Modality
+    ) -> None:
+        super().__init__()
+        self.backbone, self.temporal = backbone, temporal
+        features: int = temporal.out_features  # type: ignore[assignment]
+        self.classifier = nn.Linear(features, classes)
+        for name, values in (("mean", modality.mean), ("std", modality.std)):
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+
+    def forward(self, clips: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Uint8 (N, T, C, H, W) and int64 (N,) -> float32 (N, T', classes) and int64 (N,)."""
+        true = true_frames(lengths, clips.shape[1])
+        frames = (clips[true].to(self.mean.dtype) - self.mean) / self.std
+        seen = self.backbone(frames.contiguous(memory_format=torch.channels_last))
+        features = seen.new_zeros(*true.shape, seen.shape[1])
+        features = features.masked_scatter(true[:, :, None], seen)
+        features, lengths = self.temporal(features, lengths)
+        logits = self.classifier(features).float()
+        return logits.log_softmax(dim=2), lengths
+
+
+def build_network(
+    *, stream: str, backbone: str, temporal: Sequence[str], classes: int
+) -> SequenceNetwork:
+    """Build from texts, such as backbone `plain width=8` and temporal [`dynamic_framing`, `conv`].
+
+    Raises:
+        InputError: an unknown name or option.
+    """
+    modality = MODALITIES[stream]
+    name, options = read_stage(backbone)
+    frames_network = plugins.load(name, FRAME_BACKBONES)(modality.channels, **options)
+    stages = build_stages(temporal, in_features=frames_network.out_features)
+    return SequenceNetwork(frames_network, stages, classes=classes, modality=modality)

@@ -1,0 +1,115 @@
+"""Parts of a sequence network by name: `backbone`, `temporal`, `temporal.0`, `classifier`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor, nn
+
+from twostream.errors import InputError
+from twostream.sequence.network import SequenceNetwork
+from twostream.training.checkpoint import WEIGHTS
+
+
+def parts_of(network: SequenceNetwork) -> dict[str, nn.Module]:
+    """All parts that may be named, the larger ones before those that they hold."""
+    stages: Sequence[nn.Module] = list(network.temporal.stages)  # type: ignore[arg-type]
+    return {
+        "backbone": network.backbone,
+        "temporal": network.temporal,
+        **{f"temporal.{number}": stage for number, stage in enumerate(stages)},
+        "classifier": network.classifier,
+    }
+
+
+def find_part(network: SequenceNetwork, name: str) -> nn.Module:
+    """The part of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    parts = parts_of(network)
+    if name not in parts:
+        raise InputError(f"the network has no part {name!r}; it has {', '.join(parts)}")
+    return parts[name]
+
+
+def load_parts(network: SequenceNetwork, source: Path, parts: Sequence[str]) -> None:
+    """Load parts from a run folder, a checkpoint folder, or a file of weights.
+
+    Args:
+        parts: `backbone`, or `temporal.2=temporal.1`: ours = theirs.
+
+    Raises:
+        InputError: no such file or part, or the weights do not fit.
+    """
+    path = next(
+        (p for p in (source / "best" / WEIGHTS, source / WEIGHTS, source) if p.is_file()), None
+    )
+    if path is None:
+        raise InputError(f"{source}: neither a run folder nor a file of weights")
+    given = safetensors.torch.load_file(path)
+    for part in parts:
+        ours, _, theirs = part.partition("=")
+        _load(find_part(network, ours), given, theirs or ours, path)
+
+
+def freeze(network: SequenceNetwork, parts: Sequence[str]) -> None:
+    """Stop parts from learning, their batch statistics too; call it after each `train()`."""
+    for name in parts:
+        find_part(network, name).requires_grad_(False).eval()
+
+
+def parameter_groups(
+    network: SequenceNetwork, *, lr: float, part_lr: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Groups for an optimiser, those with learning rates of their own apart.
+
+    A part inside another one (`temporal.0` in `temporal`) goes by its own rate.
+    """
+    rates = {id(parameter): lr for parameter in network.parameters()}
+    for name in sorted(part_lr):  # the larger part comes first
+        for parameter in find_part(network, name).parameters():
+            rates[id(parameter)] = part_lr[name]
+    return [
+        {
+            "lr": rate,
+            "params": [p for p in network.parameters() if p.requires_grad and rates[id(p)] == rate],
+        }
+        for rate in sorted(set(rates.values()))
+    ]
+
+
+def read_rates(texts: Sequence[str]) -> dict[str, float]:
+    """`["backbone=1e-5"]` -> `{"backbone": 1e-05}`.
+
+    Raises:
+        InputError: not `part=rate` with a positive rate.
+    """
+    rates = {}
+    for text in texts:
+        part, _, rate = text.partition("=")
+        try:
+            rates[part] = float(rate)
+        except ValueError:
+            rates[part] = 0.0
+        if rates[part] <= 0:
+            raise InputError(f"{text!r}: expected a part and its learning rate, as backbone=1e-5")
+    return rates
+
+
+def _load(part: nn.Module, given: Mapping[str, Tensor], name: str, path: Path) -> None:
+    stage = name.replace("temporal.", "temporal.stages.")
+    tensors = {
+        key.removeprefix(f"{stage}."): tensor
+        for key, tensor in given.items()
+        if key.startswith(f"{stage}.")
+    }
+    try:
+        part.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{path}: its {name} does not fit: {reason}") from error

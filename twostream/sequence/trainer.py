@@ -1,0 +1,233 @@
+"""A sequence run: epochs, checkpoints and log, and at its end the score files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twostream.errors import some_of
+from twostream.files import sha256_file, write_text
+from twostream.sequence.data import SequenceData, testing_batches, training_batches
+from twostream.sequence.epoch_average import chosen_epochs, keep_epoch, load_mean
+from twostream.sequence.learner import SequenceLearner
+from twostream.sequence.prediction import predict
+from twostream.sequence.run_folder import SequenceOptions, check_same_run, write_config
+from twostream.sequence.score_file import (
+    SequenceScores,
+    read_sequence_scores,
+    write_sequence_scores,
+)
+from twostream.sequence.validation import best_epochs, validation_row
+from twostream.training.checkpoint import (
+    WEIGHTS,
+    has_checkpoint,
+    load_state,
+    load_weights,
+    save_checkpoint,
+)
+from twostream.training.loop import NotFiniteError
+from twostream.versions import tool_version
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceCard:
+    """All that is needed to build a sequence network again; kept with its weights.
+
+    Attributes:
+        backbone, temporal: as `build_network` takes them.
+        vocabulary: gloss g is class g + 1.
+        frame_size, input_size: sides of the frames and of their crop, pixels.
+        epoch: from 0, of the lowest validation error rate, or the last.
+        averaged: epochs whose mean the weights are; empty otherwise.
+    """
+
+    stream: str
+    backbone: str
+    temporal: tuple[str, ...]
+    vocabulary: tuple[str, ...]
+    frame_size: int
+    input_size: int
+    epoch: int
+    averaged: tuple[int, ...] = ()
+
+
+class SequenceTrainer:
+    """Trains one network in one run folder, from the start or from where another try stopped.
+
+    All random numbers derive from (seed, epoch, video): on a CPU a resumed run ends with the very
+    weights of an undisturbed one.
+
+    Args:
+        bar: passes batches through a progress bar. tell: is told what a user should know.
+
+    Raises:
+        InputError: the folder holds a run with other options, or its checkpoint is damaged.
+    """
+
+    def __init__(
+        self,
+        options: SequenceOptions,
+        data: SequenceData,
+        *,
+        bar: Callable[..., Any],
+        tell: Callable[[str], None],
+    ) -> None:
+        self.options, self.data, self.bar, self.tell = options, data, bar, tell
+        self.folder = options.folder
+        resumes = has_checkpoint(self.folder / "last")
+        if resumes:
+            check_same_run(options)
+        classes = len(data.vocabulary) + 1
+        self.learner = SequenceLearner(options, classes=classes, fresh=not resumes)
+        self.rows: list[dict[str, Any]] = []
+        if resumes:
+            self._resume()
+        write_config(options)
+
+    def run(self) -> Iterator[dict[str, Any]]:
+        """Train to the last epoch; yield the log row of each epoch once its checkpoint is safe.
+
+        Raises:
+            NotFiniteError: the loss is not finite; the last good checkpoint is kept.
+        """
+        for epoch in range(len(self.rows), self.options.epochs):
+            start = time.perf_counter()
+            row = {"epoch": epoch} | self._train(epoch) | self._validate()
+            self.rows.append(row | {"seconds": round(time.perf_counter() - start, 3)})
+            self._save_epoch(epoch)
+            yield self.rows[-1]
+
+    def write_scores(self) -> list[Path]:
+        """Score the validation and test videos with the best epoch, or with the average.
+
+        Returns:
+            The files written; those that were there already, of these weights, are not.
+        """
+        network, folder = self.learner.scored, self.folder / "best"
+        epochs = tuple(chosen_epochs(self.rows, self.options.average))
+        if epochs:
+            load_mean(self.folder / "epochs", network, epochs)
+            folder = self.folder / "average"
+            save_checkpoint(folder, network, self._card(epochs[-1], averaged=epochs), {})
+        else:
+            load_weights(folder, network)
+        about = self._about(epochs, checkpoint=folder / WEIGHTS)
+        written = []
+        for subset in ("val", "test"):
+            path, known = (
+                self.folder / "scores" / f"{subset}.safetensors",
+                about | {"subset": subset},
+            )
+            if self.data.lists[subset] and not _holds(path, known):
+                write_sequence_scores(path, self._scores(subset, known))
+                written.append(path)
+        return written
+
+    def _train(self, epoch: int) -> dict[str, Any]:
+        batches, count = training_batches(self.data.lists["train"], self.options, epoch=epoch)
+        shown = self.bar(batches, total=count, label=f"epoch {epoch}, training", unit="batch")
+        try:
+            sums = self.learner.train_epoch(shown, epoch=epoch, targets=self.data.targets)
+        except NotFiniteError as error:
+            raise NotFiniteError(
+                f"epoch {epoch}: {error}; try a lower --lr with another --name"
+            ) from error
+        if sums.short:
+            names = [self.data.lists["train"][index].name for index in sums.short]
+            self.tell(
+                f"epoch {epoch}: {len(names)} videos have fewer time steps than their glosses need "
+                f"and taught nothing: {some_of(names)}"
+            )
+        return {
+            "lr": max(group["lr"] for group in self.learner.optimizer.param_groups),
+            "loss": sums.loss / max(sums.sequences, 1),
+            "sequences": sums.sequences,
+            "short": len(sums.short),
+        }
+
+    def _validate(self) -> dict[str, Any]:
+        records = self.data.lists["val"]
+        return validation_row(self._predict(records), records, self.data.vocabulary)
+
+    def _predict(self, records: Sequence[Any]) -> dict[int, np.ndarray]:
+        batches, count = testing_batches(records, self.options)
+        return predict(
+            self.learner.scored,
+            self.bar(batches, total=count, label="scoring", unit="batch"),
+            device=self.learner.device,
+            precision=self.options.precision,
+        )
+
+    def _scores(self, subset: str, about: dict[str, Any]) -> SequenceScores:
+        records = self.data.lists[subset]
+        found = self._predict(records)
+        return SequenceScores(
+            names=tuple(record.name for record in records),
+            vocabulary=self.data.vocabulary,
+            log_probs=[found[index] for index in range(len(records))],
+            references=[list(record.glosses) for record in records],
+            about=about,
+        )
+
+    def _save_epoch(self, epoch: int) -> None:
+        """Keep this epoch as `last`, as `best` too if it is, and write the log."""
+        # `last` comes last: if we are killed before, the epoch is done again, with the same result.
+        network, card = self.learner.scored, self._card(epoch)
+        state = {"rows": self.rows, **self.learner.state()}
+        wanted = chosen_epochs(self.rows, self.options.average)
+        keep_epoch(self.folder / "epochs", network, epoch, wanted=wanted)
+        if best_epochs(self.rows, 1) == [epoch]:
+            save_checkpoint(self.folder / "best", network, card, state)
+        save_checkpoint(self.folder / "last", network, card, state)
+        self._write_log()
+
+    def _resume(self) -> None:
+        last = self.folder / "last"
+        state = load_state(last)
+        load_weights(last, self.learner.scored)
+        self.learner.restore(state)
+        self.rows = state["rows"]
+        self._write_log()
+
+    def _write_log(self) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.folder / "log.csv", text.getvalue())
+
+    def _card(self, epoch: int, *, averaged: tuple[int, ...] = ()) -> SequenceCard:
+        return SequenceCard(
+            stream=self.options.stream,
+            backbone=self.options.backbone,
+            temporal=self.options.temporal,
+            vocabulary=self.data.vocabulary,
+            frame_size=self.options.frame_size,
+            input_size=self.options.input_size,
+            epoch=epoch,
+            averaged=averaged,
+        )
+
+    def _about(self, averaged: tuple[int, ...], *, checkpoint: Path) -> dict[str, Any]:
+        best = best_epochs(self.rows, 1)
+        card = asdict(self._card(best[0], averaged=averaged))
+        del card["vocabulary"]
+        return card | {
+            "dataset": self.options.dataset,
+            "selected_on": "val",
+            "missing": self.data.missing,
+            "checkpoint": sha256_file(checkpoint),
+            "version": tool_version(),
+        }
+
+
+def _holds(path: Path, about: dict[str, Any]) -> bool:
+    return path.is_file() and read_sequence_scores(path).about == json.loads(json.dumps(about))

@@ -1,0 +1,49 @@
+"""How good a sequence network is: word error rate and loss of a list of videos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from twostream.sequence.decoding import greedy, log_probability
+from twostream.sequence.records import SequenceRecord
+from twostream.sequence.vocabulary import glosses_of, labels_of
+from twostream.sequence.word_error_rate import align, corpus_rate, count_errors, sum_errors
+
+
+def validation_row(
+    log_probs: Mapping[int, np.ndarray],
+    records: Sequence[SequenceRecord],
+    vocabulary: Sequence[str],
+) -> dict[str, Any]:
+    """Word error rate of greedy decoding, S, D, I, and the mean CTC loss, as a row of the log.
+
+    Videos that have too few time steps for their glosses have no finite loss; the loss is the
+    mean of the others.
+    """
+    sentences, losses = [], []
+    for index, record in enumerate(records):
+        rows = log_probs[index]
+        found = glosses_of(greedy(rows), vocabulary) if len(rows) else []
+        sentences.append(count_errors(align(record.glosses, found)))
+        if len(rows):
+            losses.append(-log_probability(rows, labels_of(record.glosses, vocabulary)))
+    errors = sum_errors(sentences)
+    finite = [loss for loss in losses if np.isfinite(loss)]
+    return {
+        "val_loss": float(np.mean(finite)) if finite else 0.0,
+        "substitutions": errors.substitutions,
+        "deletions": errors.deletions,
+        "insertions": errors.insertions,
+        "errors": errors.total,
+        "words": errors.words,
+        "wer": corpus_rate(sentences),
+    }
+
+
+def best_epochs(rows: Sequence[Mapping[str, Any]], count: int) -> list[int]:
+    """The `count` epochs with the fewest errors, the lower loss first among equals."""
+    ranked = sorted(rows, key=lambda row: (row["errors"], row["val_loss"], row["epoch"]))
+    return [int(row["epoch"]) for row in ranked[:count]]

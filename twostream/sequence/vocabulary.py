@@ -1,0 +1,58 @@
+"""Glosses as numbers: class 0 is CTC's blank, the glosses follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from twostream.errors import InputError, some_of
+from twostream.files import read_text
+from twostream.sequence.records import SequenceRecord
+
+HEADING = "signstate classlabel"
+
+
+def read_vocabulary(path: Path) -> tuple[str, ...]:
+    """Read PHOENIX's vocabulary (`signstate classlabel`, then `GLOSS 17`), or a gloss a line.
+
+    Raises:
+        InputError: empty, or a gloss twice.
+    """
+    lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
+    glosses = [line[0] for line in lines if " ".join(line) != HEADING]
+    doubled = sorted({gloss for gloss in glosses if glosses.count(gloss) > 1})
+    if not glosses or doubled:
+        raise InputError(f"{path}: not a vocabulary, a gloss a line; twice: {some_of(doubled)}")
+    return tuple(glosses)
+
+
+def find_vocabulary(train: Sequence[SequenceRecord], path: Path | None) -> tuple[str, ...]:
+    """The glosses of the training list, sorted, or those of a file.
+
+    Raises:
+        InputError: the training list has a gloss that the file lacks.
+    """
+    seen = sorted({gloss for record in train for gloss in record.glosses})
+    if path is None:
+        return tuple(seen)
+    vocabulary = read_vocabulary(path)
+    if lacking := sorted(set(seen) - set(vocabulary)):
+        raise InputError(f"{path} lacks glosses of the training list: {some_of(lacking)}")
+    return vocabulary
+
+
+def labels_of(glosses: Sequence[str], vocabulary: Sequence[str]) -> list[int]:
+    """The labels, from 1, of those glosses that the vocabulary has."""
+    numbers = {gloss: number for number, gloss in enumerate(vocabulary, start=1)}
+    return [numbers[gloss] for gloss in glosses if gloss in numbers]
+
+
+def glosses_of(labels: Sequence[int], vocabulary: Sequence[str]) -> list[str]:
+    """The other way: labels from 1 to glosses."""
+    return [vocabulary[label - 1] for label in labels]
+
+
+def unknown_glosses(records: Sequence[SequenceRecord], vocabulary: Sequence[str]) -> list[str]:
+    """Glosses that no network with this vocabulary can recognise; each is an error in the rate."""
+    known = set(vocabulary)
+    return sorted({g for record in records for g in record.glosses if g not in known})
