@@ -72,7 +72,8 @@ def plan_join(tables: Mapping[str, ScoreTable]) -> JoinPlan:
         for key, table in tables.items()
     }
     joined = _joined_labels(labels, first.names)
-    return JoinPlan(first.names, first.class_names, joined, rows, columns, _warnings(tables))
+    warnings = _warnings(tables) + _moved_classes(columns)
+    return JoinPlan(first.names, first.class_names, joined, rows, columns, warnings)
 
 
 def _check_origin(tables: Mapping[str, ScoreTable]) -> None:
@@ -152,6 +153,15 @@ def _warnings(tables: Mapping[str, ScoreTable]) -> list[str]:
                 "listed videos are left out (--allow-missing)"
             )
     return warnings
+
+
+def _moved_classes(columns: Mapping[str, list[int]]) -> list[str]:
+    first = next(iter(columns))
+    return [
+        f"the classes of {key} stand in another order; they are joined by name, in that of {first}"
+        for key, places in columns.items()
+        if places != sorted(places)
+    ]
 
 
 def _listed(facts: Mapping[str, object]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from fusion.class_weights import read_class_weights
 from fusion.confidence import VARIANCE_FORMS, variance
 from fusion.inputs import Input
 from fusion.step import Step
-from fusion.strategies import STRATEGIES, weighted
+from fusion.strategies import STRATEGIES, Strategy, weighted
 from twostream.errors import InputError
 from twostream.plugins import load
 
@@ -58,22 +58,17 @@ def chosen_steps(
     """
     _check_effects(options)
     weights = _all_weights(options, keys, class_names)
-    given = {key: _json_or_text(v) for key, v in _pairs(options.strategy_option).items()}
+    given = {key: _json_or_text(value) for key, value in _pairs(options.strategy_option).items()}
     strategies = {axis: load(name, STRATEGIES) for axis, name in options.names().items()}
-    takers = {axis: _parameters(strategy) for axis, strategy in strategies.items()}
-    if idle := [key for key in given if not any(key in taken for taken in takers.values())]:
-        raise InputError(
-            f"--strategy-option {idle[0]} does nothing: {', '.join(set(options.names().values()))} "
-            "cannot be called with it"
-        )
+    _check_all_taken(given, options, strategies.values())
     steps = {}
-    for axis, name in options.names().items():
-        shaped = {key: value for key, value in given.items() if key in takers[axis]}
-        if strategies[axis] is weighted:
+    for axis, strategy in strategies.items():
+        shaped = {key: value for key, value in given.items() if _takes(strategy, key)}
+        if strategy is weighted:
             shaped["weights"] = _needed_weights(weights, axis)
-        if strategies[axis] is variance:
+        if strategy is variance:
             shaped = VARIANCE_FORMS[options.variance or "normalised"] | shaped
-        steps[axis] = _checked(Step(name, strategies[axis], shaped))
+        steps[axis] = _checked(Step(options.names()[axis], strategy, shaped))
     return steps
 
 
@@ -86,10 +81,27 @@ def _checked(step: Step) -> Step:
     return step
 
 
-def _parameters(strategy: Any) -> set[str]:
-    """The options that a user may give: not the scores, nor what they are, nor weights."""
-    named = list(inspect.signature(strategy).parameters)[1:]
-    return set(named) - {"kind"} - ({"weights"} if strategy is weighted else set())
+def _takes(strategy: Strategy, option: str) -> bool:
+    """Whether a user may give this option: not what the scores are, nor typed weights."""
+    if option == "kind" or (strategy is weighted and option == "weights"):
+        return False
+    try:
+        _, *parameters = inspect.signature(strategy).parameters.values()
+    except (TypeError, ValueError):  # some built-in functions do not tell what they take
+        return True
+    return any(one.name == option or one.kind is one.VAR_KEYWORD for one in parameters)
+
+
+def _check_all_taken(
+    given: Mapping[str, Any], options: StepOptions, strategies: Iterable[Strategy]
+) -> None:
+    chosen = list(strategies)
+    for key in given:
+        if not any(_takes(strategy, key) for strategy in chosen):
+            names = ", ".join(dict.fromkeys(options.names().values()))
+            raise InputError(
+                f"--strategy-option {key} does nothing: {names} cannot be called with it"
+            )
 
 
 def _all_weights(

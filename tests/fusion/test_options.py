@@ -48,6 +48,13 @@ def test_weights_follow_the_order_of_the_inputs(tmp_path: Path) -> None:
         chosen(strategy="weighted", class_weights=path, weights="spatial=1,motion=1")
 
 
+def test_a_strategy_that_takes_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "open_strategies.py").write_text("def anything(scores, **options): ...\n")
+    monkeypatch.chdir(tmp_path)
+    steps = chosen(segments="topk", strategy="open_strategies:anything", strategy_option=("k=2",))
+    assert steps["streams"].options == steps["segments"].options == {"k": 2}
+
+
 def test_a_strategy_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_strategies.py").write_text(
         "def power_mean(scores, *, power, title=''):\n    return scores.mean(axis=-2)\n"
