@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fusion.calibrated import Calibrated
 from fusion.report.charts import (
     interval_chart,
     reliability_chart,
@@ -119,8 +120,8 @@ def calibration_section(content: Content) -> str:
         "calibration",
         "Calibration",
         paragraph(
-            "Each video's temperature was fitted without its own scene. Points on the dashed line "
-            "are as often right as they are sure."
+            f"Fitted on {_fitted_on(one)}. Points on the dashed line are as often right as they "
+            "are sure."
         ),
         '<div class="charts">',
         *charts,
@@ -223,9 +224,15 @@ def _share(one: Mapping[str, Any]) -> str:
     return f"{one['percent']:.2f} % ({one['correct']}/{one['of']})"
 
 
+def _fitted_on(calibrated: Calibrated) -> str:
+    folds = max(len(scalings) for scalings in calibrated.scalings.values())
+    return "the other scenes, for each video" if folds > 1 else "validation videos"
+
+
 def _temperatures(facts: Mapping[str, Any]) -> str:
     listed = ", ".join(f"{temperature:.3g}" for temperature in facts["temperatures"])
-    return f"{facts['method']} scaling, temperature {listed} (one a fold)"
+    folds = " (one a fold)" if len(facts["temperatures"]) > 1 else ""
+    return f"{facts['method']} scaling, temperature {listed}{folds}"
 
 
 def _series(rows: list[dict[str, str]], value: Any) -> dict[str, list[tuple[float, float]]]:

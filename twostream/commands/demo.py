@@ -37,7 +37,7 @@ TRAIN = [
     help="Where everything goes; the same folder again goes on.",
 )
 def demo(folder: Path) -> None:
-    """Run the whole job on generated videos: both streams, then every fusion strategy.
+    """Run the whole job on generated videos: both streams, fusion strategies, the report.
 
     The nine classes are three colours times three motions. One stream sees the colours, the other
     the motions: alone, neither can be right more often than once in three.
@@ -49,12 +49,14 @@ def demo(folder: Path) -> None:
     _run(folder, "train", "--stream", "spatial", "--epochs", "6", *TRAIN)
     _run(folder, "train", "--stream", "motion", "--epochs", "8", *TRAIN)
     results = {title: _run_json(folder, "fuse", *options) for title, options in STRATEGIES}
+    _run(folder, "report", "--title", "Three colours, three motions")
     streams = {row["stream"]: row for row in results["mean"]["inputs"]}
     click.echo("\nTest videos recognised at the first guess, with 95 % Wilson interval:\n")
     for title, row in {**streams, **{t: r["fused"] for t, r in results.items()}}.items():
         click.echo(_table_row(title, row["top1"]))
     click.echo(
-        f"\nGo on in {folder}: twostream fuse --strategy weighted --weights spatial=1,motion=2"
+        f"\nRead {folder / 'report.html'}, and go on in {folder}: "
+        "twostream fuse --strategy weighted --weights spatial=1,motion=2"
     )
 
 

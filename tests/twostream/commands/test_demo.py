@@ -29,7 +29,7 @@ def test_it_runs_the_real_commands_and_ends_with_a_table(
     monkeypatch.setattr(subprocess, "run", run)
     result = twostream("demo", "--folder", "here")
     names = [command[0] for command in commands]
-    assert names == ["init", "extract-flow", "train", "train", *["fuse"] * 6]
+    assert names == ["init", "extract-flow", "train", "train", *["fuse"] * 6, "report"]
     assert "$ twostream train --stream motion --epochs 8" in result.output
     table = result.output.partition("Wilson interval:")[2]
     assert table.count("54/108   50.00 %  [40.7, 59.3]") == 8
