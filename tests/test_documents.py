@@ -75,6 +75,11 @@ def check_temporal(build: Callable[..., Any]) -> None:
     assert (features.shape, lengths.tolist()) == ((2, 4, 3), [4, 2])
 
 
+def check_learned_consensus(consensus: Any) -> None:
+    head = consensus.build(feature_size=6, num_classes=4, hidden=5)
+    assert head(torch.zeros(2, 3, 6)).shape == (2, 1, 4)
+
+
 def check_protocol(protocol: Any) -> None:
     assert protocol.starts(9, protocol.num_snippets) == [0, 8]
     assert protocol.num_crops == 1
@@ -95,6 +100,7 @@ CHECKS = {
     "tiny": check_network,
     "middle": check_consensus,
     "halve": check_temporal,
+    "recurrent": check_learned_consensus,
     "first_and_last": check_protocol,
     "power": check_strategy,
     "npy": check_format,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -30,6 +31,24 @@ class PlugIn(click.ParamType):
         if value not in self.entries and ":" not in str(value):
             self.fail(f"{value!r} is not one of {', '.join(self.entries)}, nor module:function")
         return str(value)
+
+
+def read_options(texts: Sequence[str], *, option: str) -> dict[str, Any]:
+    """Read the `key=value` texts of a command-line option: values are JSON, or else text.
+
+    Raises:
+        InputError: a text of another form, or a key given twice.
+    """
+    options: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not key or key in options:
+            raise InputError(f"{option} {text!r}: expected key=value, each key once")
+        try:
+            options[key] = json.loads(value)
+        except json.JSONDecodeError:
+            options[key] = value
+    return options
 
 
 def load(name: str, entries: Mapping[str, Any]) -> Any:

@@ -46,9 +46,9 @@ def tiny(*, modality, num_classes, weights):
     layers = [
         nn.Conv2d(channels, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(),
         nn.Conv2d(8, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), Deadly(), nn.Linear(8, num_classes),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), Deadly(),
     ]
-    return SegmentNetwork(nn.Sequential(*layers), modality)
+    return SegmentNetwork(nn.Sequential(*layers), nn.Linear(8, num_classes), modality)
 """
 OPTIONS = [
     "--stream", "motion", "--model", "deadly:tiny", "--weights", "none", "--dataset", "ucf101",

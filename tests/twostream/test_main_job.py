@@ -225,8 +225,9 @@ def test_a_network_of_ones_own(
         "def tiny(*, modality, num_classes, weights):\n"
         "    channels = modality.channels * modality.snippet_length\n"
         "    pool = nn.AdaptiveAvgPool2d(4)\n"
-        "    layers = [pool, nn.Flatten(), nn.Linear(16 * channels, num_classes)]\n"
-        "    return SegmentNetwork(nn.Sequential(*layers), modality)\n"
+        "    backbone = nn.Sequential(pool, nn.Flatten())\n"
+        "    classifier = nn.Linear(16 * channels, num_classes)\n"
+        "    return SegmentNetwork(backbone, classifier, modality)\n"
     )
     twostream("train", "--model", "own_network_of_a_test:tiny", "--stream", stream,
               *mini.arguments, "--runs", "runs", "--epochs", "1", *QUICK)  # fmt: skip

@@ -92,7 +92,11 @@ def _resolve(options: dict[str, Any]) -> TrainOptions:
     paths = {key: str(options[key]) for key in ("annotations", "store", "runs")}
     device = find_device(options["device"])
     precision = find_precision(options["precision"], torch.device(device))
-    found = {"device": device, "precision": precision}
+    found = {
+        "device": device,
+        "precision": precision,
+        "consensus_option": list(options["consensus_option"]),
+    }
     resolved = TrainOptions(**{**STREAM_DEFAULTS[options["stream"]], **chosen, **paths, **found})
     check_options(resolved)
     return resolved
@@ -151,6 +155,7 @@ def _show(row: dict[str, Any], trainer: Trainer) -> None:
     from twostream.training.run_log import (
         bottleneck,
         console_line,
+        segments_line,
         validation_advice,
         validation_share,
     )
@@ -164,6 +169,8 @@ def _show(row: dict[str, Any], trainer: Trainer) -> None:
     else:
         share = validation_share(trainer.rows, epoch)
         click.echo(f"{console_line(row)}, {100 * share:.0f} % of the epoch's time")
+        if segments := segments_line(row):
+            click.echo(segments)
         advice = validation_advice(share)
     if advice:
         note(advice)

@@ -74,6 +74,12 @@ network_options = option_group(
         help="How segments become one prediction while training.",
     ),
     click.option(
+        "--consensus-option",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Option of the consensus, such as k=2 of topk; repeat for more.",
+    ),
+    click.option(
         "--input-size",
         type=click.IntRange(32),
         default=224,

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from fusion.score_file import ScoreTable
 from twostream import plugins
@@ -18,6 +17,7 @@ from twostream.files import sha256_file
 from twostream.inference.protocols import PROTOCOLS, Protocol
 from twostream.inference.score_parts import is_scored, score_in_parts
 from twostream.inference.scoring import Bar, score_batches, video_batches
+from twostream.models.segment_network import SegmentNetwork
 from twostream.training.checkpoint import WEIGHTS, NetworkCard
 from twostream.training.distributed import decided_by_first
 from twostream.transforms.presets import MODALITIES
@@ -26,7 +26,7 @@ from twostream.versions import library_version, tool_version
 
 def make_score_file(
     path: Path,
-    network: nn.Module,
+    network: SegmentNetwork,
     joined: Joined,
     *,
     card: NetworkCard,
@@ -95,6 +95,7 @@ def about_scores(
     return {
         "stream": card.stream,
         "model": card.model,
+        "consensus": {"name": card.consensus, "options": card.consensus_options},
         **facts,
         "protocol_card": protocol.card(size=card.input_size, snippet_length=snippet_length),
         "listed": len(joined.videos) + len(joined.missing),

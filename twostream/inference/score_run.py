@@ -18,8 +18,7 @@ from twostream.files import read_text
 from twostream.inference.compiled import compiled
 from twostream.inference.score_files import make_score_file
 from twostream.inference.scoring import Bar
-from twostream.models import MODELS
-from twostream.training.checkpoint import NetworkCard, load_weights, read_card
+from twostream.training.checkpoint import NetworkCard, load_weights, network_of, read_card
 from twostream.training.data import part_training_videos
 from twostream.training.precision import find_precision
 from twostream.transforms.presets import MODALITIES
@@ -57,12 +56,10 @@ def score_run(
     """
     card = read_card(run / options.checkpoint)
     joined = _find_videos(run, card, options)
-    network = plugins.load(card.model, MODELS)(
-        modality=MODALITIES[card.stream], num_classes=len(card.class_names), weights="none"
-    )
+    network = network_of(card)
     load_weights(run / options.checkpoint, network)
     device = torch.device(options.device)
-    network = network.to(device, memory_format=torch.channels_last)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if options.compiled:
         note("the network is compiled for evaluation: the first batch takes a while")
         network = compiled(network)

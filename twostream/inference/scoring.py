@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from twostream.data.dataset import test_views
 from twostream.data.loader import load_batches, split_into_batches
 from twostream.data.stored import StoredVideo
 from twostream.inference.protocols import Protocol
+from twostream.models.segment_network import SegmentNetwork
 from twostream.training.distributed import merged_shares, share_of
 from twostream.training.loop import predict
 from twostream.transforms.clips import Clip
@@ -33,7 +33,7 @@ def video_batches(count: int, protocol: Protocol, *, snippets_at_once: int) -> l
 
 
 def score_batches(
-    network: nn.Module,
+    network: SegmentNetwork,
     videos: Sequence[StoredVideo],
     batches: Sequence[Sequence[int]],
     *,
@@ -53,18 +53,19 @@ def score_batches(
         return clips.reshape(-1, *clips.shape[2:])
 
     loaded: Iterable[Any] = load_batches(load, batches, threads=threads)
-    for _, logits in predict(
+    for _, logits, _ in predict(
         network,
         bar(loaded, total=len(batches), label=f"scoring, {protocol.name}", unit="batch"),
+        crops=protocol.num_crops,
         device=device,
         precision=precision,
         snippets_at_once=snippets_at_once,
     ):
-        yield logits.reshape(len(logits), protocol.num_snippets, protocol.num_crops, -1)
+        yield logits
 
 
 def score_videos(
-    network: nn.Module,
+    network: SegmentNetwork,
     videos: Sequence[StoredVideo],
     *,
     protocol: Protocol,

@@ -1,15 +1,40 @@
-"""Consensus of segments while a network trains: (N, S, classes) logits -> (N, classes).
+"""Consensus: how the segments of a video become one prediction while a network trains.
 
-Offline, on score files, the same ideas are fusion strategies; see `fusion/strategies.py`.
+Most are functions of the segments' logits, (N, S, classes) -> (N, classes); one that learns is a
+`Learned`. Offline, on score files, the same ideas are fusion strategies: `fusion/strategies.py`.
+The command line reads the names below for its help, so this module does not import torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twostream import plugins
+from twostream.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A consensus with weights of its own: it takes the place of the network's classifier.
+
+    Attributes:
+        build: `(*, feature_size, num_classes, **options)` -> module from the features of all
+            segments (N, S, feature_size) to logits (N, S', classes), whose plain mean over S' is
+            the prediction of the video. They are what score files hold, so that offline fusion by
+            the mean of the segments gives the network's own prediction.
+    """
+
+    build: Callable[..., nn.Module]
+
+
+Consensus = Learned | Callable[..., "Tensor"]
 
 
 def mean(logits: Tensor) -> Tensor:
@@ -27,6 +52,20 @@ def maximum(logits: Tensor) -> Tensor:
     return logits.amax(dim=1)
 
 
+def top_k(logits: Tensor, *, k: int = 2) -> Tensor:
+    """Mean of the k largest logits of each class: between `max` (k = 1) and `mean` (k = S).
+
+    Top-K pooling of Wang et al., "Temporal Segment Networks for Action Recognition in Videos",
+    PAMI 2018. Where there are fewer segments than k, all count.
+
+    Raises:
+        InputError: k is less than 1.
+    """
+    if k < 1:
+        raise InputError(f"consensus topk: k is {k}; it counts segments, so give 1 or more")
+    return logits.topk(min(k, logits.shape[1]), dim=1).values.mean(dim=1)
+
+
 def variance(logits: Tensor) -> Tensor:
     """Average weighted by how spread out each segment's logits are (their variance over classes).
 
@@ -37,9 +76,49 @@ def variance(logits: Tensor) -> Tensor:
     return (logits * (spread / spread.sum(dim=1, keepdim=True))).sum(dim=1)
 
 
-CONSENSUS: dict[str, Callable[[Tensor], Tensor]] = {
+def variance_legacy(logits: Tensor) -> Tensor:
+    """Sum of variance times logits, with gradient through the (unbiased) variance, not divided.
+
+    It grows with the cube of the logits: near-flat outputs at the start give almost no gradient,
+    and a loud segment drowns the others. Kept to repeat published runs; `variance` is tamer.
+    """
+    return (logits.var(dim=2, keepdim=True) * logits).sum(dim=1)
+
+
+def _attention(*, feature_size: int, num_classes: int) -> nn.Module:
+    from twostream.models.attention import AttentionClassifier
+
+    return AttentionClassifier(feature_size, num_classes)
+
+
+CONSENSUS: dict[str, Consensus] = {
     "mean": mean,
     "sum": total,
     "max": maximum,
+    "topk": top_k,
     "variance": variance,
+    "variance-legacy": variance_legacy,
+    "attention": Learned(_attention),
 }
+
+
+def load_consensus(name: str, options: Mapping[str, Any]) -> Consensus:
+    """The consensus `name` (or `module:function`) with its options set.
+
+    Raises:
+        InputError: there is none of that name, or it does not take these options.
+    """
+    entry = plugins.load(name, CONSENSUS)
+    try:
+        if isinstance(entry, Learned):
+            inspect.signature(entry.build).bind(feature_size=1, num_classes=1, **options)
+            return Learned(partial(entry.build, **options))
+        inspect.signature(entry).bind(None, **options)
+    except TypeError as error:
+        raise InputError(f"consensus {name} cannot take {dict(options)}: {error}") from None
+    return partial(entry, **options)
+
+
+def reduction(consensus: Consensus) -> Callable[[Tensor], Tensor]:
+    """What makes one prediction of what the network gives: (N, S, classes) -> (N, classes)."""
+    return mean if isinstance(consensus, Learned) else consensus

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -9,32 +11,53 @@ from twostream.transforms.presets import Modality
 
 
 class SegmentNetwork(nn.Module):
-    """Stored uint8 clips in, logits of each segment out.
+    """Stored uint8 clips in, features of each segment, logits of each segment out.
 
-    The network normalises its input itself, so that training and testing cannot differ in it.
+    The network normalises its input itself, so that training and testing cannot differ in it; mean
+    and std are kept with its weights, for weights from elsewhere may need others.
 
     Args:
-        backbone: maps (N, T*C, H, W) to (N, classes); the T frames of a snippet are stacked as
+        backbone: maps (N, T*C, H, W) to features (N, D); the T frames of a snippet are stacked as
             channels, for flow in the order u1 v1 u2 v2 ...
+        classifier: (N, S, D) -> (N, S, classes). A consensus that learns takes its place.
         modality: gives mean and std of the stored values.
+
+    Attributes:
+        feature_size: D.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, modality: Modality) -> None:
+    def __init__(self, backbone: nn.Module, classifier: nn.Linear, modality: Modality) -> None:
         super().__init__()
         self.backbone = backbone
+        self.feature_size = classifier.in_features
+        self.classifier: nn.Module = classifier
         for name, values in (("mean", modality.mean), ("std", modality.std)):
             stacked = torch.tensor(values).repeat(modality.snippet_length)
-            self.register_buffer(name, stacked[:, None, None], persistent=False)
+            self.register_buffer(name, stacked[:, None, None])
 
-    def forward(self, clips: Tensor) -> Tensor:
-        """(N, S, T, C, H, W) uint8 -> logits (N, S, classes)."""
+    def take_normalisation(self, given: Mapping[str, Tensor]) -> None:
+        """Take mean and std (T*C, 1, 1) along with weights that were trained with them.
+
+        Weights of another stream bring theirs for other channels: then nothing is taken.
+        """
+        if given and given["mean"].shape == self.mean.shape:
+            self.mean.copy_(given["mean"])
+            self.std.copy_(given["std"])
+
+    def features(self, clips: Tensor) -> Tensor:
+        """(N, S, T, C, H, W) uint8 -> what the classifier sees of each segment, (N, S, D)."""
         n, s, t, c, h, w = clips.shape
         stacked = clips.reshape(n * s, t * c, h, w).to(self.mean.dtype)
         normalised = ((stacked - self.mean) / self.std).contiguous(
             memory_format=torch.channels_last
         )
-        logits: Tensor = self.backbone(normalised)
-        return logits.reshape(n, s, -1)
+        features: Tensor = self.backbone(normalised)
+        return features.reshape(n, s, -1)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(N, S, T, C, H, W) uint8 -> logits (N, S, classes)."""
+        logits: Tensor = self.classifier(self.features(clips))
+        return logits

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from twostream.models.backbones import build_resnet
+from twostream.models.initial_weights import initial_weights
 
 
 class PlainCnn(nn.Module):
@@ -38,16 +39,15 @@ class PlainCnn(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """A ResNet18 without its classifier; `weights` as in `build_resnet`."""
-
-    out_features = 512
+    """A ResNet18 without its classifier; `weights` as in `initial_weights`."""
 
     def __init__(self, in_channels: int, *, weights: str = "none") -> None:
         super().__init__()
-        self.network = build_resnet(
-            "resnet18", in_channels=in_channels, num_classes=1, weights=weights
+        state = initial_weights(weights, model="resnet18")
+        layers = {name: state[name] for name in state if name not in ("mean", "std")}
+        self.network, self.out_features = build_resnet(
+            "resnet18", in_channels=in_channels, state=layers, source=weights
         )
-        self.network.fc = nn.Identity()
 
     def forward(self, frames: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, 512)."""

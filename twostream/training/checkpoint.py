@@ -18,6 +18,10 @@ from torch import nn
 
 from twostream.errors import InputError
 from twostream.files import atomic_folder, read_text, restore_folder, sha256_file, write_text
+from twostream.models import build_network
+from twostream.models.consensus import load_consensus
+from twostream.models.segment_network import SegmentNetwork
+from twostream.transforms.presets import MODALITIES
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -33,7 +37,7 @@ class NetworkCard:
         model: name in MODELS, or `module:function`.
         stream: `spatial` or `motion`.
         class_names: position = label.
-        num_segments, consensus: as trained.
+        num_segments, consensus, consensus_options: as trained.
         input_size: side of the square input, pixels.
         epoch: from 0. selected_on: `val` or `test`, the videos that chose this epoch.
         flow: method and bound of the flow it saw; empty for `spatial`.
@@ -44,6 +48,7 @@ class NetworkCard:
     class_names: tuple[str, ...]
     num_segments: int
     consensus: str
+    consensus_options: dict[str, Any]
     input_size: int
     epoch: int
     selected_on: str
@@ -100,6 +105,16 @@ def read_card_values(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: no weights of a twostream run can be read there ({error})"
         ) from error
+
+
+def network_of(card: NetworkCard) -> SegmentNetwork:
+    """Build the network that a card describes; `load_weights` then fills it."""
+    return build_network(
+        card.model,
+        consensus=load_consensus(card.consensus, card.consensus_options),
+        modality=MODALITIES[card.stream],
+        num_classes=len(card.class_names),
+    )
 
 
 def load_weights(folder: Path, network: nn.Module) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from twostream import plugins
 from twostream.inference.compiled import compiled
-from twostream.models import MODELS
-from twostream.models.consensus import CONSENSUS
+from twostream.models import build_network
+from twostream.models.consensus import load_consensus, reduction
+from twostream.models.segment_network import SegmentNetwork
 from twostream.training.averaging import AveragedWeights
 from twostream.training.distributed import num_ranks
 from twostream.training.loop import Batches, EpochStats, Progress, train_one_epoch
@@ -41,11 +41,17 @@ class Learner:
     ) -> None:
         torch.manual_seed(options.seed)
         self.options, self.tell = options, tell
-        self.consensus = plugins.load(options.consensus, CONSENSUS)
+        consensus = load_consensus(options.consensus, options.consensus_options)
+        self.reduce = reduction(consensus)
         self.device = torch.device(options.device)
-        self.network = plugins.load(options.model, MODELS)(
-            modality=MODALITIES[options.stream], num_classes=num_classes, weights=weights
-        ).to(self.device, memory_format=torch.channels_last)
+        self.network = build_network(
+            options.model,
+            consensus=consensus,
+            modality=MODALITIES[options.stream],
+            num_classes=num_classes,
+            weights=weights,
+        )
+        self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if options.dropout:
             add_dropout(self.network, options.dropout)
         if options.partial_bn:
@@ -68,9 +74,9 @@ class Learner:
         self.parts = 1 if options.accumulate == AUTO else int(options.accumulate)
 
     @property
-    def scored(self) -> nn.Module:
+    def scored(self) -> SegmentNetwork:
         """The network that is validated, scored and kept: the average, where there is one."""
-        return self.average.network if self.average else self.network
+        return self.average.network if self.average else self.network  # type: ignore[return-value]
 
     def train(
         self,
@@ -132,7 +138,7 @@ class Learner:
                 self.network,
                 clips,
                 target,
-                consensus=self.consensus,
+                consensus=self.reduce,
                 device=self.device,
                 precision=self.options.precision,
                 parts=parts,

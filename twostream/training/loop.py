@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fusion.metrics import top_k_correct
+from twostream.models.segment_network import SegmentNetwork
 from twostream.training.precision import autocast
 from twostream.training.step import NotFiniteError
 
@@ -29,6 +30,7 @@ class EpochStats:
         loss: mean cross-entropy of a video, natural logarithm.
         batch_time, data_time: mean seconds of a batch, and of waiting for its data.
         total_time: seconds of the whole pass.
+        segments: top-1 of each segment alone, where they were looked at one by one.
     """
 
     videos: int
@@ -38,6 +40,7 @@ class EpochStats:
     batch_time: float
     data_time: float
     total_time: float
+    segments: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -110,16 +113,22 @@ def train_one_epoch(
 
 
 def predict(
-    network: nn.Module,
+    network: SegmentNetwork,
     batches: Batches,
     *,
+    crops: int = 1,
     device: torch.device,
     precision: str,
     snippets_at_once: int,
-) -> Iterator[tuple[Sequence[int], NDArray[np.float32]]]:
-    """Yield video indices and segment logits (N, S, classes) of each batch.
+) -> Iterator[tuple[Sequence[int], NDArray[np.float32], NDArray[np.float32]]]:
+    """Yield video indices, logits (N, S, R, classes) and features (N, S, R, D) of each batch.
+
+    A learned consensus sees the segments of a video together, each crop by itself; it may give
+    another number of segments S.
 
     Args:
+        batches: their clips are (N, S*R, T, C, H, W), the crops of a segment in succession.
+        crops: R.
         snippets_at_once: how many snippets enter the network together, however many views a video
             has: it bounds the memory.
     """
@@ -127,16 +136,19 @@ def predict(
     for clips, indices in batches:
         snippets = clips.reshape(-1, 1, *clips.shape[2:])
         with torch.inference_mode(), autocast(device, precision):
-            logits = torch.cat(
-                [network(part.to(device)).cpu() for part in snippets.split(snippets_at_once)]
+            features = torch.cat(
+                [network.features(part.to(device)) for part in snippets.split(snippets_at_once)]
             )
-        yield indices, logits.float().reshape(*clips.shape[:2], -1).numpy()
+            views = features.reshape(len(clips), -1, crops, features.shape[-1])
+            segments = views.transpose(1, 2).flatten(0, 1)  # (N*R, S, D)
+            logits = network.classifier(segments).unflatten(0, (-1, crops)).transpose(1, 2)
+        yield indices, logits.float().cpu().numpy(), views.float().cpu().numpy()
 
 
 def evaluate(
     logits: NDArray[np.float32], labels: NDArray[np.int64], *, seconds: float, loss_of: str = "mean"
 ) -> EpochStats:
-    """Statistics of videos from their logits (V, S, classes): the segments' mean decides.
+    """Statistics of videos from their logits (V, S, R, classes): the mean of all decides.
 
     Args:
         seconds: that the logits took; `batch_time` is the share of one video.
@@ -145,8 +157,8 @@ def evaluate(
     Raises:
         NotFiniteError: the network's weights or outputs are no longer finite.
     """
-    scores = logits.mean(axis=1)
-    judged = logits.sum(axis=1) if loss_of == "sum" else scores
+    scores = logits.mean(axis=(1, 2))
+    judged = logits.sum(axis=(1, 2)) if loss_of == "sum" else scores
     loss = F.cross_entropy(torch.from_numpy(judged), torch.from_numpy(labels)).item()
     if not np.isfinite(loss):
         raise NotFiniteError(f"the validation loss is {loss}")
@@ -158,4 +170,7 @@ def evaluate(
         batch_time=seconds / len(labels),
         data_time=0.0,
         total_time=seconds,
+        segments=tuple(
+            top_k_correct(alone, labels, 1) for alone in logits.mean(axis=2).swapaxes(0, 1)
+        ),
     )

@@ -8,26 +8,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from twostream.errors import InputError
+from twostream.models.segment_network import SegmentNetwork
 
 
-def add_dropout(network: nn.Module, rate: float) -> None:
+def add_dropout(network: SegmentNetwork, rate: float) -> None:
     """Drop inputs of the classifier at this rate while training (Wang et al., ECCV 2016, 3.2).
 
-    The classifier is the last linear layer. The names of the weights stay, so that scoring needs
-    to know nothing of it.
-
-    Raises:
-        InputError: there is no linear layer.
+    The names of the weights stay, so that scoring needs to know nothing of it.
     """
-    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
-    if not linear:
-        raise InputError("--dropout needs a network that ends in a linear layer (nn.Linear)")
 
     def drop(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
         return (F.dropout(inputs[0], rate, training=module.training),)
 
-    linear[-1].register_forward_pre_hook(drop)
+    network.classifier.register_forward_pre_hook(drop)
 
 
 def freeze_batch_norm(network: nn.Module) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from twostream import plugins
 from twostream.errors import InputError
 from twostream.files import read_text
 from twostream.project import write_toml
@@ -37,6 +38,7 @@ class TrainOptions:
     weights: str
     num_segments: int
     consensus: str
+    consensus_option: list[str]
     input_size: int
     # videos
     dataset: str
@@ -86,6 +88,11 @@ class TrainOptions:
     device: str
     precision: str
     compiled: bool
+
+    @property
+    def consensus_options(self) -> dict[str, Any]:
+        """What `consensus_option` says: name -> value."""
+        return plugins.read_options(self.consensus_option, option="--consensus-option")
 
     @property
     def folder(self) -> Path:

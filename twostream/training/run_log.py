@@ -24,6 +24,7 @@ COLUMNS = (
     "top1",
     "top5",
     "videos",
+    "segments",
     "lr",
     "parts",
     "note",
@@ -36,15 +37,20 @@ def log_row(*, epoch: int, subset: str, stats: EpochStats, **facts: Any) -> dict
     These are the learning rate, in how many parts a batch went through the network, the run and
     how often it had been taken up again, and a note.
     """
-    return {"epoch": epoch, "subset": subset, **asdict(stats), "note": "", **facts}
+    counted = asdict(stats) | {"segments": list(stats.segments)}
+    return {"epoch": epoch, "subset": subset, **counted, "note": "", **facts}
 
 
 def write_log(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write all rows of a run; a file holds one run, however often it was resumed."""
+    """Write all rows of a run; a file holds one run, however often it was resumed.
+
+    `segments` is the top-1 of each segment alone, with spaces between.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow({**row, "segments": " ".join(map(str, row["segments"]))})
     write_text(path, text.getvalue())
 
 
@@ -73,6 +79,15 @@ def console_line(row: dict[str, Any]) -> str:
         f"Time [{row['batch_time']:.3f}]{data} Loss [{row['loss']:.5f}] "
         f"Prec@1 [{percent1:.3f}] Prec@5 [{percent5:.3f}]{rate}"
     )
+
+
+def segments_line(row: dict[str, Any]) -> str | None:
+    """`Segments alone: 12, 11 of 20 [60.0 55.0]`; None where they were not told apart."""
+    counts = row["segments"]
+    if len(counts) < 2:
+        return None
+    percent = " ".join(f"{100 * count / row['videos']:.1f}" for count in counts)
+    return f"Segments alone: {', '.join(map(str, counts))} of {row['videos']} [{percent}]"
 
 
 def validation_advice(share: float) -> str | None:

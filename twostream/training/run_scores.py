@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from twostream import plugins
 from twostream.data.stored import Joined
 from twostream.inference.protocols import PROTOCOLS
 from twostream.inference.score_files import make_score_file
 from twostream.inference.scoring import Bar, score_videos
+from twostream.models.segment_network import SegmentNetwork
 from twostream.training.checkpoint import load_weights, read_card
 from twostream.training.data import RunData
 from twostream.training.distributed import wait_for_all
@@ -22,7 +22,7 @@ from twostream.transforms.presets import MODALITIES
 
 
 def score_joined(
-    options: TrainOptions, network: nn.Module, joined: Joined, *, protocol: str, bar: Bar
+    options: TrainOptions, network: SegmentNetwork, joined: Joined, *, protocol: str, bar: Bar
 ) -> NDArray[np.float32]:
     """Logits (V, S, R, classes) of `joined.videos`, computed as the options of the run say."""
     return score_videos(
@@ -41,7 +41,7 @@ def score_joined(
 
 def write_run_scores(
     options: TrainOptions,
-    network: nn.Module,
+    network: SegmentNetwork,
     data: RunData,
     *,
     bar: Bar,

@@ -133,9 +133,8 @@ class Trainer:
         scores = score_joined(
             options, self.learner.evaluated, val, protocol=options.val_protocol, bar=self.bar
         )
-        logits = scores.reshape(len(scores), -1, scores.shape[-1])
         seconds = time.perf_counter() - start
-        return evaluate(logits, _labels(val), seconds=seconds, loss_of=options.val_loss)
+        return evaluate(scores, _labels(val), seconds=seconds, loss_of=options.val_loss)
 
     def _row(self, epoch: int, subset: str, stats: EpochStats, *, lr: float) -> dict[str, Any]:
         return log_row(
@@ -226,6 +225,7 @@ class Trainer:
             class_names=self.data.class_names,
             num_segments=self.options.num_segments,
             consensus=self.options.consensus,
+            consensus_options=self.options.consensus_options,
             input_size=self.options.input_size,
             epoch=epoch,
             selected_on=self.options.select,

@@ -19,7 +19,8 @@ from twostream.training.checkpoint import (
 
 CARD = NetworkCard(
     model="resnet18", stream="motion", class_names=("a", "b"), num_segments=3, consensus="mean",
-    input_size=224, epoch=4, selected_on="val", flow={"method": "dis", "bound": 20.0},
+    consensus_options={}, input_size=224, epoch=4, selected_on="val",
+    flow={"method": "dis", "bound": 20.0},
 )  # fmt: skip
 STATE = {"next_epoch": 5, "rows": [{"epoch": 4, "loss": 0.5}], "optimizer": {"lr": 0.1}}
 

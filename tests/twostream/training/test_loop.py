@@ -48,21 +48,42 @@ def test_prediction_does_not_depend_on_how_many_enter_together(at_once: int) -> 
     predicted = list(
         predict(network, batches(), device=CPU, precision="fp32", snippets_at_once=at_once)
     )
-    assert [list(indices) for indices, _ in predicted] == [[2, 0], [1]]
-    for (clips, _), (_, logits) in zip(batches(), predicted, strict=True):
-        assert np.allclose(logits, network(clips).detach().numpy())
+    assert [list(indices) for indices, _, _ in predicted] == [[2, 0], [1]]
+    for (clips, _), (_, logits, features) in zip(batches(), predicted, strict=True):
+        assert np.allclose(logits[:, :, 0], network(clips).detach().numpy())
+        assert np.allclose(features[:, :, 0], network.features(clips))
     network.largest_batch = 0
     list(predict(network, batches(), device=CPU, precision="fp32", snippets_at_once=at_once))
     assert network.largest_batch == min(at_once, 4)
 
 
+def test_a_learned_consensus_sees_the_segments_of_each_crop_together() -> None:
+    """Two segments of three crops; the head weights a segment by its share of the features."""
+
+    class Share(Brightness):
+        def classifier(self, features: Tensor) -> Tensor:
+            return features * features / features.sum(dim=1, keepdim=True) * self.weight
+
+    clips = torch.arange(1, 13, dtype=torch.uint8).reshape(2, 2, 3, 1, 1, 1, 1) * 20
+    network = Share()
+    (((_, logits, features)),) = predict(
+        network, [(clips.flatten(1, 2), [0, 1])], crops=3,
+        device=CPU, precision="fp32", snippets_at_once=5,
+    )  # fmt: skip
+    assert (logits.shape, features.shape) == ((2, 2, 3, 6), (2, 2, 3, 1))
+    for crop in range(3):
+        expected = network(clips[:, :, crop]).detach()
+        assert np.allclose(logits[:, :, crop], expected)
+
+
 def test_evaluation_takes_the_mean_of_the_segments() -> None:
-    logits = np.zeros((2, 2, 6), dtype=np.float32)
-    logits[0, 0, 3], logits[0, 1, 4] = 5, 4
-    logits[1, :, 0] = 1
+    logits = np.zeros((2, 2, 3, 6), dtype=np.float32)
+    logits[0, 0, :, 3], logits[0, 1, :, 4] = 5, 4
+    logits[1, :, :, 0] = 1
     stats = evaluate(logits, np.array([3, 5]), seconds=3.0)
     assert (stats.videos, stats.top1, stats.top5, stats.batch_time) == (2, 1, 1, 1.5)
-    expected = F.cross_entropy(torch.from_numpy(logits.mean(axis=1)), torch.tensor([3, 5]))
+    assert stats.segments == (1, 0)
+    expected = F.cross_entropy(torch.from_numpy(logits.mean(axis=(1, 2))), torch.tensor([3, 5]))
     assert stats.loss == pytest.approx(expected.item())
     with pytest.raises(NotFiniteError, match="the validation loss is nan"):
         evaluate(logits * np.nan, np.array([3, 5]), seconds=1.0)

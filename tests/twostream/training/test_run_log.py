@@ -13,6 +13,7 @@ from twostream.training.run_log import (
     bottleneck,
     console_line,
     log_row,
+    segments_line,
     validation_advice,
     validation_share,
     write_log,
@@ -35,6 +36,7 @@ TESTED = EpochStats(
     batch_time=8.648,
     data_time=0.0,
     total_time=19432.0,
+    segments=(389, 350, 301),
 )
 FACTS = {"lr": 0.01, "parts": 1, "run_id": "0a1b2c3d", "restarts": 2}
 ROWS = [
@@ -55,11 +57,17 @@ def test_csv(tmp_path: Path) -> None:
     write_log(tmp_path / "log.csv", ROWS)
     lines = (tmp_path / "log.csv").read_text().splitlines()
     assert lines[0] == (
-        "run_id,restarts,epoch,subset,batch_time,data_time,total_time,loss,top1,top5,videos,lr,"
+        "run_id,restarts,epoch,subset,batch_time,data_time,total_time,loss,top1,top5,videos,segments,lr,"
         "parts,note"
     )
     assert len(lines) == 3
     assert next(csv.DictReader(lines))["top1"] == "1426"
+    assert [row["segments"] for row in csv.DictReader(lines)] == ["", "389 350 301"]
+
+
+def test_segments_alone() -> None:
+    assert segments_line(ROWS[0]) is None
+    assert segments_line(ROWS[1]) == "Segments alone: 389, 350, 301 of 3783 [10.3 9.3 8.0]"
 
 
 def test_the_share_of_validation() -> None:

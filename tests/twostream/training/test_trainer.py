@@ -30,16 +30,16 @@ def tiny(*, modality, num_classes, weights):
     layers = [
         nn.Conv2d(channels, 4, 3, stride=4), nn.BatchNorm2d(4), nn.ReLU(),
         nn.Conv2d(4, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
     ]
-    return SegmentNetwork(nn.Sequential(*layers), modality)
+    return SegmentNetwork(nn.Sequential(*layers), nn.Linear(8, num_classes), modality)
 
 
 def plain(*, modality, num_classes, weights):
     # Without batch statistics: a rate of nothing then changes nothing.
     channels = modality.channels * modality.snippet_length
-    layers = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
-    return SegmentNetwork(nn.Sequential(*layers), modality)
+    layers = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return SegmentNetwork(nn.Sequential(*layers), nn.Linear(channels, num_classes), modality)
 """
 QUICK = ["--model", "network_of_trainer_tests:tiny", "--weights", "none", "--input-size", "32",
          "--batch-size", "3", "--val-fraction", "0.3", "--protocol", "segments3", "--epochs", "2",

@@ -16,9 +16,15 @@ class Brightness(nn.Module):
         self.weight = nn.Parameter(torch.tensor([0.5, -0.25, 0.0, 0.1, 0.2, -0.3]))
         self.largest_batch = 0
 
-    def forward(self, clips: Tensor) -> Tensor:
+    def features(self, clips: Tensor) -> Tensor:
         self.largest_batch = max(self.largest_batch, clips.shape[0] * clips.shape[1])
-        return clips.float().mean(dim=(2, 3, 4, 5))[..., None] / 100 * self.weight
+        return clips.float().mean(dim=(2, 3, 4, 5))[..., None] / 100
+
+    def classifier(self, features: Tensor) -> Tensor:
+        return features * self.weight
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return self.classifier(self.features(clips))
 
 
 LABELS = torch.tensor([2, 0, 1])

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from twostream.errors import InputError
+from twostream.models import MODELS
+from twostream.models.initial_weights import read_weights
+from twostream.transforms.presets import MODALITIES
+from twostream.vision import torchvision
+
+
+@pytest.fixture
+def resnet18_state() -> dict[str, torch.Tensor]:
+    torch.manual_seed(3)
+    return dict(torchvision.models.resnet18(weights=None).state_dict())
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_weights_from_a_file(
+    tmp_path: Path, resnet18_state: dict[str, torch.Tensor], suffix: str
+) -> None:
+    """Everything but the classifier is taken; a file from before batch counters is good too."""
+    path = tmp_path / f"resnet18{suffix}"
+    old = {k: v for k, v in resnet18_state.items() if not k.endswith("num_batches_tracked")}
+    if suffix == ".pth":
+        torch.save(old, path)
+    else:
+        safetensors.torch.save_file(old, path)
+    network = MODELS["resnet18"](modality=MODALITIES["motion"], num_classes=5, weights=str(path))
+    layers = network.backbone
+    assert torch.equal(layers.layer4[1].conv2.weight, old["layer4.1.conv2.weight"])
+    assert torch.equal(layers.conv1.weight[:, 11], old["conv1.weight"].mean(dim=1))
+    assert network.classifier.weight.shape == (5, 512)
+
+
+def test_weights_of_a_run(tmp_path: Path) -> None:
+    """The same stream takes them as they are, normalisation too; flow adapts RGB's."""
+    path = tmp_path / "weights.safetensors"
+    for stream in MODALITIES:
+        torch.manual_seed(3)
+        trained = MODELS["resnet18"](modality=MODALITIES[stream], num_classes=7)
+        trained.mean.fill_(1.0)
+        trained.std.fill_(254.0)
+        safetensors.torch.save_file(trained.state_dict(), path)
+        again = MODELS["resnet18"](modality=MODALITIES[stream], num_classes=5, weights=str(path))
+        clips = torch.full((1, 2, trained.mean.shape[0], 1, 32, 32), 100, dtype=torch.uint8)
+        assert torch.equal(again.eval().features(clips), trained.eval().features(clips))
+        if stream == "spatial":
+            flow = MODELS["resnet18"](
+                modality=MODALITIES["motion"], num_classes=5, weights=str(path)
+            )
+            rgb = trained.backbone.conv1.weight
+            assert torch.equal(flow.backbone.conv1.weight[:, 19], rgb.mean(dim=1))
+            assert flow.mean.unique().tolist() == [128.0]
+
+
+def test_weights_that_do_not_fit_are_named(
+    tmp_path: Path, resnet18_state: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "weights.pth"
+    resnet18_state["conv1.weight"] = torch.zeros(64, 10, 7, 7)
+    del resnet18_state["bn1.bias"]
+    resnet18_state["head.weight"] = torch.zeros(1)
+    torch.save(resnet18_state, path)
+    with pytest.raises(InputError) as caught:
+        MODELS["resnet18"](modality=MODALITIES["motion"], num_classes=5, weights=str(path))
+    for part in ("bn1.bias is absent", "head.weight is not part", "(64, 10, 7, 7) instead of"):
+        assert part in str(caught.value)
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (eval, ("open('executed', 'w').close()",))
+
+
+def test_weights_never_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"conv1.weight": Hostile()}, "hostile.pth")
+    with pytest.raises(InputError, match="hostile.pth: not a file of weights"):
+        read_weights(Path("hostile.pth"))
+    assert not Path("executed").exists()
+
+
+@pytest.mark.filterwarnings("ignore")  # torch warns of the old format that the noise may be
+@pytest.mark.parametrize("content", [b"", b"some text", b"\x80\x02}q\x00."])
+def test_files_that_are_no_weights(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(content)
+    network = MODELS["resnet18"]
+    with pytest.raises(InputError, match="weights.pth"):
+        network(modality=MODALITIES["spatial"], num_classes=2, weights=str(path))
+
+
+def test_missing_weights_file() -> None:
+    with pytest.raises(InputError, match="no such file; --weights takes imagenet, none"):
+        read_weights(Path("nowhere.pth"))
