@@ -93,7 +93,7 @@ def test_no_file_name_that_says_nothing() -> None:
     "arguments",
     [[], ["--help"], ["init"], ["extract-flow"], ["check-flow"], ["show-flow"],
      ["convert-flow"], ["train"], ["score"], ["fuse"], ["tune"], ["compare"],
-     ["report"], ["scores"],
+     ["report"], ["import-weights"], ["scores"],
      ["scores", "show"], ["scores", "check"], ["scores", "import"], ["scores", "export"],
      ["scores", "pool"], ["logs"], ["logs", "import"],
      ["train-sequence"], ["recognize"], ["wer"], ["demo"], ["doctor"]],

@@ -21,6 +21,7 @@ COMMANDS = {
     "convert-flow": "flow_extract.store_cli:convert_flow",
     "train": "twostream.commands.train:train",
     "score": "twostream.commands.score:score",
+    "import-weights": "twostream.commands.import_weights:import_weights",
     "fuse": "fusion.cli:fuse",
     "tune": "fusion.tune_cli:tune",
     "compare": "fusion.compare_cli:compare",

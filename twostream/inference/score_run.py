@@ -102,7 +102,7 @@ def _find_videos(run: Path, card: NetworkCard, options: ScoreOptions) -> Joined:
         allow_missing=options.allow_missing,
         use_damaged=options.use_damaged,
     )
-    if card.flow and card.flow != joined.flow:
+    if any(joined.flow[key] != value for key, value in card.flow.items()):
         raise InputError(
             f"{run} was trained on flow of {card.flow}, {options.store} holds {joined.flow}; "
             "extract it as it was in training"

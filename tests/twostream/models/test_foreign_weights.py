@@ -1,0 +1,162 @@
+"""Checkpoints of other tools, made here in their own names and order, give their own outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from twostream.errors import InputError
+from twostream.models import MODELS
+from twostream.models.foreign_weights import read_foreign
+from twostream.models.segment_network import SegmentNetwork
+from twostream.training.checkpoint import load_weights, network_of, read_card
+from twostream.training.import_weights import write_imported
+from twostream.transforms.presets import MODALITIES
+from twostream.vision import torchvision
+
+CLASSES = ("a", "b", "c", "d", "e")
+
+
+def resnet(channels: int) -> nn.Module:
+    torch.manual_seed(5)
+    network = torchvision.models.resnet18(weights=None, num_classes=5)
+    network.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+    return network.eval()
+
+
+def two_stream(network: nn.Module) -> dict[str, Tensor]:
+    """Names of jeffreyyihuang/two-stream-action-recognition, trained on several GPUs."""
+    named = {n.replace("fc.", "fc_custom."): t for n, t in network.state_dict().items()}
+    named["conv1_custom.weight"] = named.pop("conv1.weight")
+    return {f"module.{name}": tensor for name, tensor in named.items()}
+
+
+def tsn(network: nn.Module) -> dict[str, Tensor]:
+    """Names of yjxiong/tsn-pytorch with dropout: a new classifier beside the network."""
+    named = {
+        f"module.base_model.{n}": t
+        for n, t in network.state_dict().items()
+        if not n.startswith("fc.")
+    }
+    classifier = {f"module.new_fc.{n}": t for n, t in network.fc.state_dict().items()}
+    return named | classifier
+
+
+def imported(tmp_path: Path, checkpoint: dict[str, Any], **options: bool) -> SegmentNetwork:
+    torch.save(checkpoint, tmp_path / "model_best.pth.tar")
+    foreign = read_foreign(tmp_path / "model_best.pth.tar", **options)
+    write_imported(tmp_path / "best", foreign, class_names=CLASSES, source="it")
+    network = network_of(read_card(tmp_path / "best"))
+    load_weights(tmp_path / "best", network)
+    return network.eval()
+
+
+def flow_clips() -> tuple[Tensor, Tensor]:
+    """Ten pairs: as we store them, and as those tools' pictures have them (not rounded)."""
+    rng = np.random.default_rng(0)
+    stored = torch.from_numpy(rng.integers(1, 256, (1, 1, 10, 2, 64, 64), dtype=np.uint8))
+    pixels = (stored.float() - 128) * 20 / 127
+    return stored, (pixels + 20) * 255 / 40
+
+
+def rotated_stack(pictures: Tensor) -> Tensor:
+    """The loader of two-stream, written out: pair j goes to channels 2(j-1) and 2(j-1)+1."""
+    flow = torch.empty(1, 20, 64, 64)
+    for j in range(10):
+        flow[0, 2 * (j - 1)] = pictures[0, 0, j, 0] / 255
+        flow[0, 2 * (j - 1) + 1] = pictures[0, 0, j, 1] / 255
+    return flow
+
+
+@pytest.mark.parametrize("rotated", [True, False])
+def test_motion_of_two_stream(tmp_path: Path, rotated: bool) -> None:
+    original = resnet(20)
+    checkpoint = {"epoch": 7, "best_prec1": np.float64(76.3), "state_dict": two_stream(original)}
+    network = imported(tmp_path, checkpoint, rotated=rotated)
+    stored, pictures = flow_clips()
+    stack = rotated_stack(pictures) if rotated else pictures.reshape(1, 20, 64, 64) / 255
+    with torch.inference_mode():
+        assert torch.allclose(network(stored)[0], original(stack), atol=1e-4)
+    card = read_card(tmp_path / "best")
+    assert (card.model, card.stream, card.epoch) == ("resnet18", "motion", 7)
+    assert (card.selected_on, card.flow) == ("test", {"bound": 20.0})
+
+
+def test_motion_of_tsn_looks_at_the_first_five_pairs(tmp_path: Path) -> None:
+    original = resnet(10)
+    network = imported(tmp_path, {"epoch": 8, "arch": "resnet18", "state_dict": tsn(original)})
+    stored, pictures = flow_clips()
+    stack = (pictures[0, :, :5].reshape(1, 10, 64, 64) / 255 - 0.5) / np.mean([0.229, 0.224, 0.225])
+    with torch.inference_mode():
+        assert torch.allclose(network(stored)[0], original(stack.float()), atol=1e-4)
+    assert read_card(tmp_path / "best").epoch == 7
+
+
+@pytest.mark.parametrize("names", [two_stream, tsn, lambda network: network.state_dict()])
+def test_spatial(tmp_path: Path, names: Any) -> None:
+    original = resnet(3)
+    network = imported(tmp_path, names(original))
+    clips = torch.randint(0, 256, (1, 1, 1, 3, 64, 64), dtype=torch.uint8)
+    statistics = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    mean, std = (torch.tensor(values)[:, None, None] for values in statistics)
+    with torch.inference_mode():
+        expected = original((clips[0, 0] / 255 - mean) / std)
+        assert torch.allclose(network(clips)[0], expected, atol=1e-4)
+
+
+def test_training_starts_from_it(tmp_path: Path) -> None:
+    network = imported(tmp_path, {"state_dict": two_stream(resnet(20))})
+    started = MODELS["resnet18"](
+        modality=MODALITIES["motion"], num_classes=9,
+        weights=str(tmp_path / "best" / "weights.safetensors"),
+    ).eval()  # fmt: skip
+    stored, _ = flow_clips()
+    with torch.inference_mode():
+        assert torch.equal(started.features(stored), network.features(stored))
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (eval, ("open('executed', 'w').close()",))
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "message"),
+    [
+        ({"state_dict": {"conv1.weight": Hostile()}}, "cannot be read safely"),
+        ([1, 2], "holds a list, not a state dict"),
+        ({"state_dict": {"a": 1}}, "expected a state dict, or a dict with"),
+        ({"base_model.conv1_7x7_s2.weight": torch.zeros(64, 3, 7, 7)}, "BN-Inception"),
+    ],
+)
+def test_other_files_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Any, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(checkpoint, "file.pth")
+    with pytest.raises(InputError, match=f"file.pth: .*{message}"):
+        read_foreign(Path("file.pth"))
+    assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("channels", "names", "message"),
+    [(15, tsn, "sees 15 channels"), (22, two_stream, "sees 22 channels"),
+     (20, lambda network: network.state_dict(), "does not tell how its input was scaled")],
+)  # fmt: skip
+def test_other_inputs_are_refused(tmp_path: Path, channels: int, names: Any, message: str) -> None:
+    torch.save(names(resnet(channels)), tmp_path / "file.pth")
+    with pytest.raises(InputError, match=message):
+        read_foreign(tmp_path / "file.pth")
+
+
+def test_another_number_of_classes(tmp_path: Path) -> None:
+    torch.save(two_stream(resnet(3)), tmp_path / "file.pth")
+    foreign = read_foreign(tmp_path / "file.pth")
+    with pytest.raises(InputError, match="it tells 5 classes apart, the data set has 2"):
+        write_imported(tmp_path / "best", foreign, class_names=("a", "b"), source="it")

@@ -1,0 +1,53 @@
+"""A network of another tool becomes a run folder that can be scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from twostream.errors import InputError
+from twostream.models.foreign_weights import ForeignNetwork
+from twostream.models.initial_weights import fit
+from twostream.training.checkpoint import NetworkCard, network_of, save_checkpoint
+
+
+def write_imported(
+    folder: Path, foreign: ForeignNetwork, *, class_names: tuple[str, ...], source: str
+) -> None:
+    """Write the checkpoint `folder`, from which `score` and `train --weights` can start.
+
+    Raises:
+        InputError: another number of classes, or layers that do not fit.
+    """
+    if len(class_names) != foreign.num_classes:
+        raise InputError(
+            f"{source} tells {foreign.num_classes} classes apart, the data set has "
+            f"{len(class_names)}; without --dataset its classes are numbered, and "
+            "train --weights can start from it"
+        )
+    card = NetworkCard(
+        model=foreign.model,
+        stream=foreign.stream,
+        class_names=class_names,
+        num_segments=3,
+        consensus="mean",
+        consensus_options={},
+        input_size=224,
+        epoch=foreign.epoch,
+        # Both tools keep the epoch that is best on the test list.
+        selected_on="unknown" if foreign.format == "torchvision" else "test",
+        flow={"bound": 20.0} if foreign.stream == "motion" else {},
+    )
+    network = network_of(card)
+    fit(network.backbone, foreign.layers, source=source)
+    classifier = {key: foreign.layers[f"fc.{key}"] for key in ("weight", "bias")}
+    network.classifier.load_state_dict(classifier)
+    repeats = network.mean.shape[0] // len(foreign.mean)
+    network.take_normalisation(
+        {
+            key: torch.tensor(values).repeat(repeats)[:, None, None]
+            for key, values in (("mean", foreign.mean), ("std", foreign.std))
+        }
+    )
+    save_checkpoint(folder, network, card, {"imported": {"format": foreign.format}})
