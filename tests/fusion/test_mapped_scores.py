@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fusion.mapped_scores import map_scores
+from fusion.score_file import ScoreTable, read_scores, write_scores
+from twostream.errors import InputError
+
+Make = Callable[..., ScoreTable]
+
+
+@pytest.fixture
+def path(tmp_path: Path, make_table: Make) -> Path:
+    """Seven videos of 3 segments, 2 crops and 5 classes."""
+    scores = np.random.default_rng(0).normal(size=(7, 3, 2, 5))
+    table = make_table(scores, labels=[0, 1, 2, 3, 4, -1, 0], stream="spatial")
+    write_scores(tmp_path / "a.safetensors", table)
+    return tmp_path / "a.safetensors"
+
+
+def test_the_head_is_the_file_without_its_scores(path: Path) -> None:
+    head, table = map_scores(path).head, read_scores(path)
+    assert (head.names, head.class_names, head.kind, head.about) == (
+        table.names, table.class_names, table.kind, table.about,
+    )  # fmt: skip
+    assert head.labels.tolist() == table.labels.tolist()
+    assert head.scores.shape == table.scores.shape
+    assert head.scores.strides == (0, 0, 0, 0)  # no memory
+
+
+def test_rows_in_any_order(path: Path) -> None:
+    block, scores = map_scores(path).block, read_scores(path).scores
+    np.testing.assert_array_equal(block.read([5, 0, 5]), scores[[5, 0, 5]])
+    np.testing.assert_array_equal(block.read(slice(2, 4)), scores[2:4])
+
+
+@pytest.mark.parametrize("videos", [1, 2, 3, 7, 100])
+def test_parts_are_all_videos_in_order(path: Path, videos: int) -> None:
+    parts = [part.copy() for part in map_scores(path).block.parts(videos)]
+    np.testing.assert_array_equal(np.concatenate(parts), read_scores(path).scores)
+    assert {len(part) for part in parts[:-1]} <= {videos}
+
+
+def test_a_file_that_became_shorter(path: Path) -> None:
+    block = map_scores(path).block
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(OSError, match="a.safetensors became shorter while it was read"):
+        list(block.parts(3))
+
+
+def test_other_files(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="a: not a safetensors file"):
+        map_scores(tmp_path / "a")
