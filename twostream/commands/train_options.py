@@ -67,6 +67,13 @@ network_options = option_group(
         help="Parts of a video, one random snippet from each.",
     ),
     click.option(
+        "--train-segment",
+        type=click.IntRange(0),
+        default=0,
+        show_default="all",
+        help="Learn from this one of the segments alone, from 1.",
+    ),
+    click.option(
         "--consensus",
         type=PlugIn(CONSENSUS),
         default="mean",

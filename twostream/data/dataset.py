@@ -20,16 +20,20 @@ def training_sample(
     modality: Modality,
     *,
     num_segments: int,
+    only: int = 0,
     size: int,
     augmentation: Augmentation,
     rng: np.random.Generator,
 ) -> Clip:
     """One random snippet of each segment, cropped and mirrored alike: uint8 (S, T, C, size, size).
 
-    T is 1 RGB frame with C = 3, or L flow pairs with C = 2 (u, v).
+    T is 1 RGB frame with C = 3, or L flow pairs with C = 2 (u, v). `only`, from 1, leaves out all
+    segments but this one (S is then 1); 0 takes all.
     """
     positions = num_positions(video.length, snippet_length=modality.snippet_length)
     starts = random_in_segments(positions, num_segments, rng=rng)
+    if only:
+        starts = [starts[only - 1]]
     clip = augment(
         read_snippets(video, modality, starts), modality, augmentation, size=size, rng=rng
     )

@@ -51,6 +51,7 @@ def sample_loader(
             videos[index],
             MODALITIES[options.stream],
             num_segments=options.num_segments,
+            only=options.train_segment,
             size=options.input_size,
             augmentation=augmentation,
             rng=rng,

@@ -28,6 +28,10 @@ def check_options(options: TrainOptions) -> None:
             options.colour_jitter > 0 and options.stream != "spatial",
             "--colour-jitter is for --stream spatial: flow has no colours",
         ),
+        (
+            options.train_segment > options.num_segments,
+            f"--train-segment {options.train_segment}: there are --segments {options.num_segments}",
+        ),
     ]
     for is_broken, message in rules:
         if is_broken:

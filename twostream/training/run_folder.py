@@ -37,6 +37,7 @@ class TrainOptions:
     model: str
     weights: str
     num_segments: int
+    train_segment: int
     consensus: str
     consensus_option: list[str]
     input_size: int

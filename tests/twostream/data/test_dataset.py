@@ -62,6 +62,14 @@ def test_training_samples_repeat_with_their_seed(video: StoredVideo, modality: o
     assert (clips[0] != clips[2]).any()
 
 
+def test_one_segment_alone_is_the_one_of_the_whole_sample(video: StoredVideo) -> None:
+    options = {"num_segments": 3, "size": 64, "augmentation": Augmentation()}
+    whole = training_sample(video, RGB, rng=np.random.default_rng(5), **options)
+    for segment in (1, 2, 3):
+        alone = training_sample(video, RGB, only=segment, rng=np.random.default_rng(5), **options)
+        assert (alone == whole[[segment - 1]]).all()
+
+
 @pytest.mark.parametrize("name", PROTOCOLS)
 @pytest.mark.parametrize("modality", [RGB, FLOW], ids=lambda m: m.name)
 def test_views_are_crops_of_snippets(video: StoredVideo, modality: object, name: str) -> None:

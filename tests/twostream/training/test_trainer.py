@@ -164,6 +164,7 @@ def test_options_that_contradict_each_other(train: Run) -> None:
     mistakes = {
         ("--schedule", "steps"): "--schedule steps needs --milestones",
         ("--milestones", "1"): "--milestones need --schedule steps",
+        ("--train-segment", "4"): "--train-segment 4: there are --segments 3",
         ("--warmup", "2"): "--warmup 2 must be less than --epochs 2",
         ("--nesterov", "--optimizer", "adamw"): "--nesterov needs --optimizer sgd",
         ("--colour-jitter", "0.4"): "--colour-jitter is for --stream spatial",
