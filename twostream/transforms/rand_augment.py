@@ -1,0 +1,156 @@
+"""RandAugment for clips: a few operations, drawn once a clip and applied to all its frames.
+
+Cubuk et al., "RandAugment", NeurIPS 2020, table 6; strengths as in torchvision's. RGB takes all
+operations. Flow takes those that move things, and its vectors turn and stretch with them;
+operations on colour are refused, for a value of flow is no colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twostream.transforms.clips import Clip
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+Affine = NDArray[np.float64]  # (2, 3): where a point (x, y, 1), seen from the middle, goes
+GREY = 128
+
+
+def _shear_x(amount: float, _: int) -> Affine:
+    return np.array([[1, amount, 0], [0, 1, 0.0]])
+
+
+def _shear_y(amount: float, _: int) -> Affine:
+    return np.array([[1, 0, 0], [amount, 1, 0.0]])
+
+
+def _translate_x(amount: float, width: int) -> Affine:
+    return np.array([[1, 0, amount * width], [0, 1, 0]])
+
+
+def _translate_y(amount: float, width: int) -> Affine:
+    return np.array([[1, 0, 0], [0, 1, amount * width]])
+
+
+def _rotate(amount: float, _: int) -> Affine:
+    cos, sin = np.cos(np.radians(amount)), np.sin(np.radians(amount))
+    return np.array([[cos, -sin, 0], [sin, cos, 0]])
+
+
+# Operation and its largest strength; the sign is drawn too. Degrees, or parts of a side.
+MOVES: dict[str, tuple[Callable[[float, int], Affine], float]] = {
+    "shear_x": (_shear_x, 0.3),
+    "shear_y": (_shear_y, 0.3),
+    "translate_x": (_translate_x, 150 / 331),
+    "translate_y": (_translate_y, 150 / 331),
+    "rotate": (_rotate, 30.0),
+}
+
+
+def _enhance(name: str, frame: Any, amount: float) -> Any:
+    from PIL import ImageEnhance
+
+    return getattr(ImageEnhance, name)(frame).enhance(1 + amount)
+
+
+def _tone(name: str, frame: Any, amount: float) -> Any:  # it has no strength
+    from PIL import ImageOps
+
+    return getattr(ImageOps, name)(frame)
+
+
+def _posterize(frame: Any, amount: float) -> Any:
+    from PIL import ImageOps
+
+    return ImageOps.posterize(frame, 8 - round(abs(amount)))
+
+
+def _solarize(frame: Any, amount: float) -> Any:
+    from PIL import ImageOps
+
+    return ImageOps.solarize(frame, threshold=round(256 * (1 - abs(amount))))
+
+
+# On a picture of Pillow; 0 leaves it as it is, but for `autocontrast` and `equalize`.
+COLOURS: dict[str, tuple[Callable[[Any, float], Any], float]] = {
+    "brightness": (partial(_enhance, "Brightness"), 0.9),
+    "colour": (partial(_enhance, "Color"), 0.9),
+    "contrast": (partial(_enhance, "Contrast"), 0.9),
+    "sharpness": (partial(_enhance, "Sharpness"), 0.9),
+    "posterize": (_posterize, 4.0),
+    "solarize": (_solarize, 1.0),
+    "autocontrast": (partial(_tone, "autocontrast"), 0.0),
+    "equalize": (partial(_tone, "equalize"), 0.0),
+}
+
+
+def draw_operations(
+    count: int, *, magnitude: float, flow: bool, rng: Generator
+) -> list[tuple[str, float]]:
+    """Draw `count` operations with their strengths, for `apply_operations`.
+
+    Args:
+        magnitude: 0 to 1, of each operation's largest strength; the paper's M out of 30.
+        flow: draw from the moves alone.
+    """
+    largest = {name: limit for name, (_, limit) in (MOVES if flow else MOVES | COLOURS).items()}
+    names = ["identity", *largest]
+    drawn = [names[int(rng.integers(len(names)))] for _ in range(count)]
+    signs = rng.choice([-1.0, 1.0], count)
+    return [
+        (name, float(sign * magnitude * largest.get(name, 0.0)))
+        for name, sign in zip(drawn, signs, strict=True)
+    ]
+
+
+def apply_operations(clip: Clip, operations: list[tuple[str, float]], *, flow: bool) -> Clip:
+    """Apply operations in their order to all frames of a clip (..., H, W, C).
+
+    Raises:
+        ValueError: an operation on colour for flow.
+    """
+    for name, amount in operations:
+        if name in MOVES:
+            clip = _move(clip, MOVES[name][0](amount, clip.shape[-2]), flow=flow)
+        elif name in COLOURS and flow:
+            raise ValueError(f"{name} changes colours; flow has none")
+        elif name in COLOURS:
+            clip = _colour(clip, partial(COLOURS[name][0], amount=amount))
+    return clip
+
+
+def _move(clip: Clip, affine: Affine, *, flow: bool) -> Clip:
+    """Move every frame around its middle; what comes in from outside is grey, or no motion."""
+    import cv2
+
+    height, width, channels = clip.shape[-3:]
+    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    linear, shift = affine[:, :2], affine[:, 2]
+    matrix = np.column_stack([linear, middle - linear @ middle + shift])
+    frames = [
+        cv2.warpAffine(frame, matrix, (width, height), borderValue=(GREY,) * channels)
+        for frame in clip.reshape(-1, height, width, channels)
+    ]
+    moved: Clip = np.stack(frames).astype(np.uint8, copy=False).reshape(clip.shape)
+    return _transform_vectors(moved, linear) if flow else moved
+
+
+def _transform_vectors(clip: Clip, linear: NDArray[np.float64]) -> Clip:
+    """Apply a linear map of the plane to stored vectors (u, v), around their zero."""
+    vectors = (clip.astype(np.float32) - GREY) @ linear.T.astype(np.float32)
+    return np.clip(np.rint(vectors + GREY), 1, 255).astype(np.uint8)
+
+
+def _colour(clip: Clip, change: Callable[[Any], Any]) -> Clip:
+    from PIL import Image
+
+    frames = clip.reshape(-1, *clip.shape[-3:])
+    changed = [np.asarray(change(Image.fromarray(np.ascontiguousarray(f)))) for f in frames]
+    return np.stack(changed).reshape(clip.shape)
