@@ -122,7 +122,7 @@ def apply_operations(clip: Clip, operations: list[tuple[str, float]], *, flow: b
         elif name in COLOURS and flow:
             raise ValueError(f"{name} changes colours; flow has none")
         elif name in COLOURS:
-            clip = _colour(clip, partial(COLOURS[name][0], amount=amount))
+            clip = _colour(clip, COLOURS[name][0], amount)
     return clip
 
 
@@ -148,9 +148,9 @@ def _transform_vectors(clip: Clip, linear: NDArray[np.float64]) -> Clip:
     return np.clip(np.rint(vectors + GREY), 1, 255).astype(np.uint8)
 
 
-def _colour(clip: Clip, change: Callable[[Any], Any]) -> Clip:
+def _colour(clip: Clip, change: Callable[[Any, float], Any], amount: float) -> Clip:
     from PIL import Image
 
-    frames = clip.reshape(-1, *clip.shape[-3:])
-    changed = [np.asarray(change(Image.fromarray(np.ascontiguousarray(f)))) for f in frames]
+    frames = np.ascontiguousarray(clip.reshape(-1, *clip.shape[-3:]))
+    changed = [np.asarray(change(Image.fromarray(frame), amount)) for frame in frames]
     return np.stack(changed).reshape(clip.shape)
