@@ -15,22 +15,19 @@ STEP = (1, 2, 2, 2)
 
 
 class I3D(nn.Module):
-    """A ResNet of torchvision, inflated to clips.
+    """The backbone: a ResNet of torchvision, without its classifier, inflated to clips.
 
     Args:
         resnet: gives its layers and weights; it is taken apart.
         num_frames: of the clips to come. Those of 16 and more are thinned out by 4 in the stem and
             by 2 after res2; shorter ones only after res2.
         last_stride: stride in space of res5, 2 or 1.
-        dropout: probability, before the classifier.
     """
 
-    def __init__(
-        self, resnet: nn.Module, *, num_frames: int, last_stride: int = 2, dropout: float = 0.5
-    ) -> None:
+    def __init__(self, resnet: nn.Module, *, num_frames: int, last_stride: int = 2) -> None:
         super().__init__()
         stride = 2 if num_frames >= 16 else 1
-        conv1, classifier = resnet.get_submodule("conv1"), resnet.get_submodule("fc")
+        conv1 = resnet.get_submodule("conv1")
         assert isinstance(conv1, nn.Conv2d)
         inflate_layers(resnet)
         self.conv1 = inflate_conv(conv1, depth=5, stride=stride)
@@ -42,22 +39,15 @@ class I3D(nn.Module):
             for i in range(4)
         )
         self.pool2 = nn.MaxPool3d((2, 1, 1))
-        self.dropout = nn.Dropout(dropout)
-        self.fc = classifier
         if last_stride == 1:
             _remove_stride(self.layer4)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> logits (N, classes)."""
-        logits: Tensor = self.fc(self.dropout(self.features(clips)))
-        return logits
-
-    def features(self, clips: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> (N, D), averaged over time and space."""
+        """(N, C, T, H, W) -> features (N, D), averaged over time and space."""
         x = self.pool1(self.relu(self.bn1(self.conv1(clips))))
         x = self.layer3(self.layer2(self.pool2(self.layer1(x))))
-        averaged: Tensor = self.layer4(x).mean(dim=(2, 3, 4))
-        return averaged
+        features: Tensor = self.layer4(x).mean(dim=(2, 3, 4))
+        return features
 
 
 def _deepen(stage: nn.Module, *, first: int, step: int) -> nn.Sequential:

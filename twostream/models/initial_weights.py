@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.error import URLError
@@ -14,34 +15,54 @@ from twostream.errors import InputError, some_of
 from twostream.vision import fetch_weights, torchvision
 
 BACKBONE = "backbone."
+PRETRAINED = ("imagenet", "kinetics400")
 
 
 def initial_weights(weights: str, *, model: str) -> Mapping[str, Tensor]:
     """Tensors in torchvision's names; `mean` and `std` among them where a file has its own.
 
     Args:
-        weights: `imagenet` (torchvision's own loader), `none` (gives none), or a file: a state dict
-            of torchvision's names as .pth or .safetensors, or the weights of a twostream run.
+        weights: `imagenet` or `kinetics400` (torchvision's own loader), `none` (gives none), or a
+            file: a state dict of torchvision's names as .pth or .safetensors, or the weights of a
+            twostream run.
 
     Raises:
         InputError: the weights cannot be had or read.
     """
     if weights == "none":
         return {}
-    if weights == "imagenet":
-        return imagenet_weights(model)
+    if weights in PRETRAINED:
+        return pretrained_weights(weights, model=model)
     return _of_a_run(read_weights(Path(weights)))
 
 
-def imagenet_weights(model: str) -> Mapping[str, Tensor]:
-    """The IMAGENET1K_V1 weights by torchvision's loader: from its cache, or over the network."""
+def pretrained_weights(kind: str, *, model: str) -> Mapping[str, Tensor]:
+    """The first weights of a data set by torchvision's loader: its cache, or over the network.
+
+    Args:
+        kind: `imagenet`, or `kinetics400` for the video networks.
+    """
+    known = torchvision.models.get_model_weights(model)
+    offered = {weights.name.casefold(): weights for weights in known}
+    chosen = next((w for name, w in offered.items() if name.startswith(kind)), None)
+    if chosen is None:
+        others = [kind for kind in PRETRAINED if any(name.startswith(kind) for name in offered)]
+        raise InputError(
+            f"torchvision has no {kind} weights for {model}; give --weights "
+            f"{', '.join([*others, 'none', 'or a FILE'])}"
+        )
     try:
-        return fetch_weights(torchvision.models.get_model_weights(model).IMAGENET1K_V1)
+        return {_renamed(key): tensor for key, tensor in fetch_weights(chosen).items()}
     except (URLError, OSError, RuntimeError) as error:
         raise InputError(
-            f"the ImageNet weights of {model} could not be fetched ({error}). Give a file that you "
+            f"the {kind} weights of {model} could not be fetched ({error}). Give a file that you "
             f"have with --weights FILE, or train from scratch with --weights none"
         ) from error
+
+
+def _renamed(key: str) -> str:
+    """The name of a layer today: the files of DenseNet say norm.1 for norm1."""
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key)
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:
@@ -66,7 +87,7 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
 
 
 def fit(network: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
-    """Load all layers but the classifier `fc`, whose classes are another data set's.
+    """Load all layers of a backbone.
 
     Batch counters are left alone: files from before torch 0.4.1 have none, and nothing reads them.
 
@@ -77,7 +98,7 @@ def fit(network: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None
         {
             name: tensor
             for name, tensor in tensors.items()
-            if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
+            if not name.endswith("num_batches_tracked")
         }
         for tensors in (network.state_dict(), state)
     )

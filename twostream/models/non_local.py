@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 OUTSIDE = -1000.0  # added to the affinity of places that may not be looked at
-WINDOW = 1.5 / 7  # half a window's side, relative to the map's
 
 
 class NonLocalBlock(nn.Module):

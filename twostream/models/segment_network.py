@@ -1,4 +1,4 @@
-"""A 2D network applied to each segment by itself (TSN: Wang et al., ECCV 2016)."""
+"""A network applied to each segment by itself (TSN: Wang et al., ECCV 2016)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ class SegmentNetwork(nn.Module):
     and std are kept with its weights, for weights from elsewhere may need others.
 
     Args:
-        backbone: maps (N, T*C, H, W) to features (N, D); the T frames of a snippet are stacked as
-            channels, for flow in the order u1 v1 u2 v2 ...
+        backbone: maps snippets to features (N, D). They come as (N, T*C, H, W), their T frames
+            stacked as channels, for flow in the order u1 v1 u2 v2 ...; or, with `volumes`, as
+            (N, C, T, H, W).
         classifier: (N, S, D) -> (N, S, classes). A consensus that learns takes its place.
         modality: gives mean and std of the stored values.
+        volumes: which of the two the backbone takes.
 
     Attributes:
         feature_size: D.
@@ -29,9 +31,17 @@ class SegmentNetwork(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, classifier: nn.Linear, modality: Modality) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        classifier: nn.Linear,
+        modality: Modality,
+        *,
+        volumes: bool = False,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.volumes = volumes
         self.feature_size = classifier.in_features
         self.classifier: nn.Module = classifier
         for name, values in (("mean", modality.mean), ("std", modality.std)):
@@ -54,6 +64,8 @@ class SegmentNetwork(nn.Module):
         normalised = ((stacked - self.mean) / self.std).contiguous(
             memory_format=torch.channels_last
         )
+        if self.volumes:
+            normalised = normalised.unflatten(1, (t, c)).transpose(1, 2).contiguous()
         features: Tensor = self.backbone(normalised)
         return features.reshape(n, s, -1)
 

@@ -81,6 +81,19 @@ def shift_mobilenet(network: nn.Module, *, num_frames: int) -> None:
             block.conv[0] = TemporalShift(block.conv[0], num_frames)  # type: ignore
 
 
-def average_frames(logits: Tensor, num_frames: int) -> Tensor:
-    """(N*T, classes) -> (N, classes): the frames of a clip decide together."""
-    return torch.stack(logits.chunk(len(logits) // num_frames)).mean(dim=1)
+class FramesTogether(nn.Module):
+    """A 2D backbone over the frames of clips; what it finds in them is averaged.
+
+    Args:
+        network: (N*T, C, H, W) -> features (N*T, D).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(N, C, T, H, W) -> features (N, D)."""
+        frames = clips.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.network(frames).unflatten(0, (len(clips), -1)).mean(dim=1)
+        return features

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from twostream.models.temporal_shift import (
+    FramesTogether,
     TemporalShift,
-    average_frames,
     shift_in_time,
     shift_mobilenet,
     shift_resnet,
@@ -72,6 +72,7 @@ def test_mobilenet_is_shifted_where_it_has_skip_connections():
     assert sum(isinstance(layer, TemporalShift) for layer in network.modules()) == 10
 
 
-def test_frames_decide_together():
-    logits = torch.tensor([[1.0, 0], [3, 2], [5, 5], [7, 9]])
-    assert average_frames(logits, 2).tolist() == [[2, 1], [6, 7]]
+def test_frames_of_a_clip_are_looked_at_together():
+    clips = torch.arange(24.0).reshape(2, 1, 3, 2, 2)
+    together = FramesTogether(nn.Flatten())(clips)
+    assert together.tolist() == [[4, 5, 6, 7], [16, 17, 18, 19]]
