@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from twostream.models.backbones import build_resnet
+from twostream.models.backbones import build_backbone
 from twostream.models.initial_weights import initial_weights
 
 
@@ -45,7 +45,7 @@ class ResNet18(nn.Module):
         super().__init__()
         state = initial_weights(weights, model="resnet18")
         layers = {name: state[name] for name in state if name not in ("mean", "std")}
-        self.network, self.out_features = build_resnet(
+        self.network, self.out_features = build_backbone(
             "resnet18", in_channels=in_channels, state=layers, source=weights
         )
 
