@@ -37,11 +37,12 @@ def ctc_losses(
     if not len(rows):
         return log_probs.new_zeros(0), short
     kept = [targets[row] for row in rows.tolist()]
+    labels = [label for sequence in kept for label in sequence]
     losses = F.ctc_loss(
         log_probs[rows].transpose(0, 1),
-        torch.tensor([label for labels in kept for label in labels], dtype=torch.int64),
+        torch.tensor(labels, dtype=torch.int64, device=log_probs.device),
         lengths[rows].cpu(),
-        torch.tensor([len(labels) for labels in kept]),
+        torch.tensor([len(sequence) for sequence in kept]),
         blank=BLANK,
         reduction="none",
     )
