@@ -91,6 +91,17 @@ def _attention(*, feature_size: int, num_classes: int) -> nn.Module:
     return AttentionClassifier(feature_size, num_classes)
 
 
+def _temporal(name: str, **defaults: Any) -> Callable[..., nn.Module]:
+    def build(*, feature_size: int, num_classes: int, **options: Any) -> nn.Module:
+        from twostream.temporal.classifier import TemporalClassifier
+
+        return TemporalClassifier(
+            name, feature_size=feature_size, num_classes=num_classes, **{**defaults, **options}
+        )
+
+    return build
+
+
 CONSENSUS: dict[str, Consensus] = {
     "mean": mean,
     "sum": total,
@@ -99,6 +110,8 @@ CONSENSUS: dict[str, Consensus] = {
     "variance": variance,
     "variance-legacy": variance_legacy,
     "attention": Learned(_attention),
+    "dynamic_framing": Learned(_temporal("dynamic_framing", k=2)),
+    "local_attention": Learned(_temporal("local_attention")),
 }
 
 
