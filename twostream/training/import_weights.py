@@ -40,9 +40,10 @@ def write_imported(
         flow={"bound": 20.0} if foreign.stream == "motion" else {},
     )
     network = network_of(card)
-    fit(network.backbone, foreign.layers, source=source)
-    classifier = {key: foreign.layers[f"fc.{key}"] for key in ("weight", "bias")}
+    layers = dict(foreign.layers)
+    classifier = {key: layers.pop(f"fc.{key}") for key in ("weight", "bias")}
     network.classifier.load_state_dict(classifier)
+    fit(network.backbone, layers, source=source)
     repeats = network.mean.shape[0] // len(foreign.mean)
     network.take_normalisation(
         {
