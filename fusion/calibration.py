@@ -32,8 +32,9 @@ class Scaling(NamedTuple):
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The T > 0 at which softmax(logits / T) of (V, C) logits has the least cross-entropy.
 
-    The loss is convex in 1/T; Newton's steps, kept between the bounds found so far. Where no T is
-    the best (all right, or worse than chance) T stops at 1/1000 or 1000 times the logits' spread.
+    The loss is convex in 1/T; Newton's steps, kept between the bounds found so far. Of n videos the
+    true class counts 1 - 1/(n + 2), as if a video were in doubt (Platt, 1999, section 2.2), so that
+    T stays above 0 where all are right. Worse than chance, it stops at 1000 times their spread.
 
     Raises:
         InputError: no videos.
@@ -41,7 +42,9 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     _check(logits, labels)
     spread = float(logits.std()) or 1.0
     scaled = logits / spread
+    doubt = 1 / (len(labels) + 2)
     true = np.take_along_axis(scaled, labels[:, None], axis=1)[:, 0]
+    true = (1 - doubt) * true + doubt * scaled.mean(axis=1)
     low, high, inverse = 1e-3, 1e3, 1.0
     for _ in range(_STEPS):
         slope, curvature = _derivatives(scaled, true, inverse)

@@ -4,9 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fusion.calibrated import calibrate_in_folds, calibrate_on, mean_logits
 from fusion.fuse import fuse
+from fusion.groups import grouped_folds, video_groups
 from fusion.probabilities import softmax
 from fusion.score_file import ScoreTable
 from twostream.errors import InputError
@@ -83,3 +86,16 @@ def test_on_validation_videos_whose_classes_stand_in_another_order(make_table: M
 def test_validation_scores_that_do_not_do(make_table: Make, others: Callable, message: str) -> None:
     with pytest.raises(InputError, match=message):
         calibrate_on({"a": make_table(VIEWS, labels=LABELS)}, others(make_table))
+
+
+@given(order=st.permutations(range(60)))
+@settings(max_examples=5)
+def test_the_order_of_the_videos_is_irrelevant(make_table: Make, order: list[int]) -> None:
+    def calibrated(rows: list[int]) -> ScoreTable:
+        names, labels = [f"v{row}_g{row // 3}" for row in rows], LABELS[rows]
+        groups = video_groups(names, r"_(g\d+)", dataset=None)
+        table = make_table(VIEWS[rows], names=names, labels=labels)
+        return calibrate_in_folds({"a": table}, grouped_folds(groups, labels)).tables["a"]
+
+    straight, moved = calibrated(list(range(60))), calibrated(order)
+    np.testing.assert_allclose(moved.scores, straight.scores[order], rtol=1e-4)

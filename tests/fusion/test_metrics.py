@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import binom
 
 from fusion.metrics import accuracy_summary, mean_class_accuracy, top_k_correct, wilson_interval
 
@@ -65,3 +66,15 @@ def test_summary_without_any_label() -> None:
     summary = accuracy_summary(SCORES, np.full(4, -1))
     assert summary["top1"] == {"correct": 0, "of": 0, "percent": None, "interval": None}
     assert summary["mean_class"] == {"percent": None, "classes": 0}
+
+
+@pytest.mark.parametrize("n", [20, 56, 1530])
+def test_wilson_intervals_cover_the_truth_as_often_as_they_say(n: int) -> None:
+    """The coverage is summed over all k; that of Wilson's interval is 95 % on average."""
+    intervals = np.array([wilson_interval(k, n) for k in range(n + 1)])
+    coverage = []
+    for truth in np.linspace(0.05, 0.95, 37):
+        covered = (intervals[:, 0] <= truth) & (truth <= intervals[:, 1])
+        coverage.append(binom.pmf(np.flatnonzero(covered), n, truth).sum())
+    assert np.mean(coverage) == pytest.approx(0.95, abs=0.006)
+    assert min(coverage) > 0.9
