@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -38,21 +37,16 @@ class ScoreBlock:
         return np.array(mapped[rows])
 
     def parts(self, videos: int) -> Iterator[np.ndarray]:
-        """All scores in order, `videos` at a time; each part is overwritten two parts later.
+        """All scores in order, `videos` at a time; each part is overwritten by the next.
 
-        While one is worked on, a thread reads the next.
+        One small buffer, which stays in the processor's cache, is faster than mapping the file.
         """
-        begins = range(0, self.shape[0], videos)
-        shapes = [(min(videos, self.shape[0] - begin), *self.shape[1:]) for begin in begins]
-        buffers = [np.empty(shapes[0], self.dtype) for _ in range(2)]
-        with self.path.open("rb", buffering=0) as stream, ThreadPoolExecutor(1) as reader:
+        buffer = np.empty((min(videos, self.shape[0]), *self.shape[1:]), self.dtype)
+        with self.path.open("rb", buffering=0) as stream:
             stream.seek(self.offset)
-            parts = [buffers[turn % 2][: shape[0]] for turn, shape in enumerate(shapes)]
-            ahead = reader.submit(_fill, parts[0], stream)
-            for turn, part in enumerate(parts):
-                ahead.result()
-                if turn + 1 < len(parts):
-                    ahead = reader.submit(_fill, parts[turn + 1], stream)
+            for begin in range(0, self.shape[0], videos):
+                part = buffer[: self.shape[0] - begin]
+                _fill(part, stream)
                 yield part
 
 

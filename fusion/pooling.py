@@ -18,7 +18,8 @@ from fusion.score_stream import write_scores_in_parts
 from twostream.errors import InputError
 
 # A part of this size stays in the processor's cache while it is worked on.
-PART_BYTES = 4 * 2**20
+PART_BYTES = 2 * 2**20
+_FAR = 100.0
 
 Pool = Callable[[np.ndarray], np.ndarray]
 
@@ -26,7 +27,7 @@ Pool = Callable[[np.ndarray], np.ndarray]
 def pool_mean(scores: np.ndarray) -> np.ndarray:
     """Mean over segments, (n, S, C) -> (n, C); a matrix product, which reads memory once."""
     segments = scores.shape[1]
-    return np.matmul(np.full(segments, 1 / segments, scores.dtype), scores)
+    return np.matmul(np.full((1, segments), 1 / segments, scores.dtype), scores)[:, 0]
 
 
 def pool_max(scores: np.ndarray) -> np.ndarray:
@@ -41,9 +42,14 @@ def pool_variance(scores: np.ndarray) -> np.ndarray:
     """
     classes = scores.shape[-1]
     means = scores @ np.full(classes, 1 / classes, scores.dtype)
-    centred = scores - means[..., None]
-    variances = np.einsum("vsc,vsc->vs", centred, centred) / (classes - 1)
+    variances = _sums_of_squares(scores) / (classes - 1) - means**2 * (classes / (classes - 1))
+    if not (means**2 < _FAR * variances).all():  # far from 0 the difference has lost its digits
+        variances = _sums_of_squares(scores - means[..., None]) / (classes - 1)
     return np.matmul(variances[:, None, :], scores)[:, 0]
+
+
+def _sums_of_squares(scores: np.ndarray) -> np.ndarray:
+    return np.einsum("vsc,vsc->vs", scores, scores)
 
 
 POOLS: dict[str, Pool] = {"mean": pool_mean, "max": pool_max, "variance": pool_variance}

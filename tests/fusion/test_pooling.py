@@ -44,6 +44,13 @@ def test_pools_are_those_of_the_whole(
     assert pooled.about == {"a": 1, "segments": {"strategy": how}}
 
 
+@pytest.mark.parametrize("offset", [0, 30, 1e4])
+def test_variance_far_from_zero(offset: float) -> None:
+    scores = np.random.default_rng(0).normal(offset, 1, size=(5, 3, 200)).astype(np.float32)
+    expected = REFERENCES["variance"](scores.astype(np.float64))
+    np.testing.assert_allclose(POOLS["variance"](scores), expected, rtol=1e-4, atol=1e-3)
+
+
 def test_large_files_come_in_several_parts(tmp_path: Path, make_table: Make) -> None:
     scores = np.random.default_rng(0).normal(size=(9, 2, 1, PART_BYTES // 16)).astype(np.float32)
     write_scores(tmp_path / "a", make_table(scores))
