@@ -3,9 +3,10 @@
     python benchmarks/out_of_core.py --videos 60000 --turns 5
 
 The files (videos x 25 x 400 float32: 2.4 GB for 60,000) lie in a temporary folder and are deleted.
-Pooling is timed in turns with plain reads of the same file, whole (as numpy.fromfile does) and into
-one small buffer that is thrown away (the least that reading can take); all reads are of cached files where the memory suffices. Variance is timed against numpy's form on the whole array,
-which takes twice the file's size of memory.
+Pooling is timed in turns with plain reads of the same file: whole (numpy.fromfile), and into one
+small buffer that is thrown away, the least that reading can take. All reads are of cached files
+where the memory suffices. Variance is timed against numpy's form on the whole array, which takes
+twice the file's size of memory.
 """
 
 from __future__ import annotations
