@@ -52,7 +52,7 @@ def replay_schedule(run: WholeRun) -> Replay | None:
 def log_rows(run: WholeRun) -> list[dict[str, Any]]:
     """The rows of our `log.csv`: top-1 and top-5 as counts, empty where the log does not say."""
     rows = [
-        {"subset": own.subset, "videos": own.videos, **_counted(row, own.videos)}
+        {"subset": own.subset, "videos": own.videos, "segments": (), **_counted(row, own.videos)}
         for own in (run.train, run.val)
         if own is not None
         for row in own.rows
