@@ -6,6 +6,7 @@ from math import sqrt
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class SnippetGru(nn.Module):
@@ -34,21 +35,21 @@ class SnippetGru(nn.Module):
             (N, M, D)
         """
         n, frames, width = features.shape
-        inputs = self.project(features).flatten(0, 1)
+        weight, bias = self.recur.weight, self.recur.bias
+        # What does not depend on the state is added once a frame, not once a snippet.
+        known = F.pad(bias[: 2 * width], (0, width))
+        inputs = (self.project(features) + known).flatten(0, 1)
         start = frames * torch.arange(n, device=features.device)[:, None, None]
         rows = (positions + start).flatten(0, 1).T  # (k, N * M)
         real = real.flatten(0, 1).T[:, :, None]
         state = inputs.new_zeros(rows.shape[1], width)
         for step in range(len(rows)):
-            recurrent = self.recur(state) if step else self.recur.bias.expand(len(state), -1)
-            fresh = _gates(inputs.index_select(0, rows[step]), recurrent.to(state.dtype), state)
+            gates, new = inputs.index_select(0, rows[step]).split([2 * width, width], dim=1)
+            recurrent = bias[2 * width :]
+            if step:
+                gates = gates + F.linear(state, weight[: 2 * width])
+                recurrent = F.linear(state, weight[2 * width :], recurrent)
+            reset, update = torch.sigmoid(gates).chunk(2, dim=1)
+            fresh = torch.lerp(torch.tanh(new + reset * recurrent), state, update)
             state = torch.where(real[step], fresh, state)
         return state.unflatten(0, (n, -1))
-
-
-def _gates(inputs: Tensor, recurrent: Tensor, state: Tensor) -> Tensor:
-    reset_in, update_in, new_in = inputs.chunk(3, dim=1)
-    reset_state, update_state, new_state = recurrent.chunk(3, dim=1)
-    reset = torch.sigmoid(reset_in + reset_state)
-    update = torch.sigmoid(update_in + update_state)
-    return torch.lerp(torch.tanh(new_in + reset * new_state), state, update)
