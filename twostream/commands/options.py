@@ -79,18 +79,19 @@ compute_options = option_group(
         help="bf16 is faster where the device computes it in hardware; auto takes it there.",
     ),
     click.option(
-        "--compile",
-        "compiled",
-        is_flag=True,
-        help="Compile the network for evaluation: a slow start, then faster; for long scoring.",
-    ),
-    click.option(
         "--threads",
         type=click.IntRange(1),
         default=_cores_of_a_process(),
         show_default="cores",
         help="Loader threads.",
     ),
+)
+
+compile_option = click.option(
+    "--compile",
+    "compiled",
+    is_flag=True,
+    help="Compile the network for evaluation: a slow start, then faster; for long scoring.",
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from twostream.commands.options import compute_options, data_options, find_device
+from twostream.commands.options import compile_option, compute_options, data_options, find_device
 from twostream.console import json_option, note, print_json, progress, quiet_option
 from twostream.inference.protocols import PROTOCOLS
 from twostream.plugins import PlugIn
@@ -47,6 +47,7 @@ from twostream.plugins import PlugIn
     help="Score file.  [default: RUN/scores/SUBSET-PROTOCOL.safetensors]",
 )
 @compute_options
+@compile_option
 @quiet_option
 @json_option
 def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: Any) -> None:

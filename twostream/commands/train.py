@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from twostream.commands.options import compute_options, data_options, find_device
+from twostream.commands.options import compile_option, compute_options, data_options, find_device
 from twostream.commands.train_options import (
     file_options,
     network_options,
@@ -41,6 +41,7 @@ STREAM_DEFAULTS: dict[str, dict[str, Any]] = {
 @validation_options
 @click.option("--restart", is_flag=True, help="Delete what the run folder holds and begin anew.")
 @compute_options
+@compile_option
 @quiet_option
 @json_option
 def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
