@@ -1,75 +1,120 @@
-"""Clips out of the store: one training sample, or all test views of one video."""
+"""Clips out of the store, written into a batch: training samples, and the test views of videos."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
+from threading import Lock
 
 import numpy as np
 
 from flow_extract.store import StoreEntry
 from twostream.data.sampling import num_positions, random_in_segments, snippet_indices
+from twostream.data.shared_pictures import SharedPictures
 from twostream.data.stored import StoredVideo
 from twostream.inference.protocols import Protocol
-from twostream.transforms.augmentation import Augmentation, augment
-from twostream.transforms.clips import Clip, crop_and_resize
+from twostream.transforms.augmentation import Augmentation, draw_view, vary_colour
+from twostream.transforms.boxes import View
+from twostream.transforms.clips import Clip, write_views
 from twostream.transforms.presets import Modality
 
 
-def training_sample(
+def sample_shape(modality: Modality, *, num_segments: int, size: int) -> tuple[int, ...]:
+    """Shape of a training sample, (S, T, C, size, size).
+
+    T is 1 RGB frame with C = 3, or L flow pairs with C = 2 (u, v).
+    """
+    return num_segments, modality.snippet_length, modality.channels, size, size
+
+
+def write_sample(
     video: StoredVideo,
     modality: Modality,
+    out: Clip,
     *,
     num_segments: int,
     only: int = 0,
-    size: int,
     augmentation: Augmentation,
     rng: np.random.Generator,
-) -> Clip:
-    """One random snippet of each segment, cropped and mirrored alike: uint8 (S, T, C, size, size).
+) -> None:
+    """Write one random snippet of each segment to `out`, all of them varied alike.
 
-    T is 1 RGB frame with C = 3, or L flow pairs with C = 2 (u, v). `only`, from 1, leaves out all
-    segments but this one (S is then 1); 0 takes all.
+    Args:
+        out: uint8 of `sample_shape`.
+        only: from 1, leaves out all segments but this one (S of `out` is then 1); 0 takes all.
     """
+    entry = StoreEntry(video.path)
     positions = num_positions(video.length, snippet_length=modality.snippet_length)
     starts = random_in_segments(positions, num_segments, rng=rng)
     if only:
         starts = [starts[only - 1]]
-    clip = augment(
-        read_snippets(video, modality, starts), modality, augmentation, size=size, rng=rng
+    view = draw_view(*entry.size, modality, augmentation, size=out.shape[-1], rng=rng)
+    write_snippets(
+        partial(entry.pictures, modality.name),
+        snippet_indices(starts, snippet_length=modality.snippet_length, length=video.length),
+        [view],
+        out[:, None],
+        modality=modality,
     )
-    return _channels_first(clip)
+    vary_colour(out, augmentation, rng=rng)
 
 
-def test_views(video: StoredVideo, modality: Modality, protocol: Protocol, *, size: int) -> Clip:
-    """All views of a video under a protocol: uint8 (S, R, T, C, side, side).
+def views_shape(modality: Modality, protocol: Protocol, *, size: int) -> tuple[int, ...]:
+    """Shape of the test views of a snippet, (R, T, C, side, side)."""
+    side = protocol.side(size)
+    return protocol.num_crops, modality.snippet_length, modality.channels, side, side
 
-    The side is `size` times the protocol's scale.
+
+def views_writer(
+    videos: Sequence[StoredVideo], modality: Modality, protocol: Protocol
+) -> Callable[[tuple[int, int], Clip], None]:
+    """Return what writes the views of (video index, number of the snippet) to `views_shape`.
+
+    It may be called from several threads. Asked for in order, each picture of a video is decoded
+    once, however many snippets and views show it.
     """
-    positions = num_positions(video.length, snippet_length=modality.snippet_length)
-    clip = read_snippets(video, modality, protocol.starts(positions, protocol.num_snippets))
-    side = round(size * protocol.scale)
-    crops = []
-    for box, flip in protocol.views(*clip.shape[-3:-1]):
-        crop = crop_and_resize(clip, box, size=side)
-        crops.append(modality.flip(crop) if flip else crop)
-    return _channels_first(np.stack(crops, axis=1))
+
+    @lru_cache(maxsize=2)  # the video at hand, and the next one
+    def opened(index: int) -> tuple[SharedPictures, list[list[int]], list[View]]:
+        entry, length = StoreEntry(videos[index].path), videos[index].length
+        positions = num_positions(length, snippet_length=modality.snippet_length)
+        starts = protocol.starts(positions, protocol.num_snippets)
+        snippets = snippet_indices(starts, snippet_length=modality.snippet_length, length=length)
+        return SharedPictures(entry, modality.name), snippets, protocol.views(*entry.size)
+
+    lock = Lock()
+
+    def write(item: tuple[int, int], out: Clip) -> None:
+        index, number = item
+        with lock:  # else two threads may open a video at the same time
+            pictures, snippets, views = opened(index)
+        write_snippets(pictures, [snippets[number]], views, out[None], modality=modality)
+
+    return write
 
 
-def read_snippets(video: StoredVideo, modality: Modality, starts: Sequence[int]) -> Clip:
-    """Read the snippets that begin at `starts`: uint8 (S, T, H, W, C), each frame decoded once."""
-    entry = StoreEntry(video.path)
-    snippets = snippet_indices(starts, snippet_length=modality.snippet_length, length=video.length)
-    if modality.name == "flow":
-        return np.stack([_read_stack(entry, snippet) for snippet in snippets])
-    distinct, places = np.unique(snippets, return_inverse=True)
-    return entry.read_rgb(distinct.tolist())[places.reshape(len(starts), -1)]
+def write_snippets(
+    pictures: Callable[[Sequence[int]], Iterable[Clip]],
+    snippets: Sequence[Sequence[int]],
+    views: Sequence[View],
+    out: Clip,
+    *,
+    modality: Modality,
+) -> None:
+    """Write the views of snippets to `out` (S, R, T, C, side, side), each picture decoded once.
 
-
-def _read_stack(entry: StoreEntry, indices: list[int]) -> Clip:
-    """One read of neighbouring pairs; where the video ends early its last pair repeats."""
-    first, last = indices[0], indices[-1]
-    return entry.read_flow(first, last - first + 1)[np.array(indices) - first]
-
-
-def _channels_first(clip: Clip) -> Clip:
-    return np.ascontiguousarray(np.moveaxis(clip, -1, -3))
+    Args:
+        pictures: indices, ascending, -> the picture (H, W, C) at each.
+        snippets: T indices of each of the S snippets.
+    """
+    places = defaultdict(list)
+    for s, snippet in enumerate(snippets):
+        for t, index in enumerate(snippet):
+            places[index].append((s, t))
+    indices = sorted(places)
+    for index, picture in zip(indices, pictures(indices), strict=True):
+        (s, t), *others = places[index]
+        write_views(picture, views, out[s, :, t], mirror=modality.mirror)
+        for other_s, other_t in others:
+            out[other_s, :, other_t] = out[s, :, t]

@@ -1,7 +1,7 @@
 """Batches that are made by threads while the network works.
 
-Threads, not worker processes: decoding and scaling release the interpreter lock, and nothing is
-copied between processes. The order is the caller's, whatever the number of threads.
+Threads, not worker processes: decoding and scaling release the interpreter lock, and samples are
+written straight into their batch. The order is the caller's, whatever the number of threads.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from twostream.transforms.clips import Clip
 
 BATCHES_AHEAD = 2
+CPU = torch.device("cpu")
+
+Item = TypeVar("Item")
 
 
 def split_into_batches(order: Sequence[int], *, batch_size: int, least: int = 2) -> list[list[int]]:
@@ -33,25 +36,53 @@ def split_into_batches(order: Sequence[int], *, batch_size: int, least: int = 2)
 
 
 def load_batches(
-    load: Callable[[int], Clip], batches: Sequence[Sequence[int]], *, threads: int
-) -> Iterator[tuple[Tensor, Sequence[int]]]:
-    """Yield each batch as a uint8 tensor (N, ...) with the indices in it.
+    write: Callable[[Item, Clip], None],
+    batches: Sequence[Sequence[Item]],
+    *,
+    shape: Sequence[int],
+    threads: int,
+    device: torch.device = CPU,
+) -> Iterator[tuple[Tensor, Sequence[Item]]]:
+    """Yield each batch as a uint8 tensor (N, *shape) with the items in it.
+
+    A batch is valid until the next one is asked for: its memory is then written again. Who keeps
+    one copies it. Copies to `device` may still be under way then; they are waited for.
 
     Args:
-        load: index -> one sample; called in `threads` threads, up to two batches ahead.
+        write: writes one item's sample, uint8 of `shape`, to where it is told; called in `threads`
+            threads, up to two batches ahead.
+        device: where the batches will go; for a GPU they lie in pinned memory.
     """
+    buffers = _buffers(batches, shape, pinned=device.type == "cuda")
     with ThreadPoolExecutor(threads, thread_name_prefix="loader") as pool:
-        ahead: deque[tuple[list[Future[Clip]], Sequence[int]]] = deque()
+
+        def begin(number: int) -> tuple[Tensor, list[Future[None]]]:
+            batch = batches[number]
+            clips = buffers[number % len(buffers)][: len(batch)]
+            places = zip(batch, clips.numpy(), strict=True)
+            return clips, [pool.submit(write, item, place) for item, place in places]
+
+        ahead = deque(begin(number) for number in range(len(buffers)))
         try:
-            for batch in batches:
-                ahead.append(([pool.submit(load, index) for index in batch], batch))
-                if len(ahead) > BATCHES_AHEAD:
-                    yield _collect(*ahead.popleft())
-            while ahead:
-                yield _collect(*ahead.popleft())
+            for number, batch in enumerate(batches):
+                clips, samples = ahead.popleft()
+                for sample in samples:
+                    sample.result()
+                yield clips, batch
+                if device.type == "cuda":
+                    torch.cuda.current_stream(device).synchronize()
+                if number + len(buffers) < len(batches):
+                    ahead.append(begin(number + len(buffers)))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _collect(samples: list[Future[Clip]], batch: Sequence[int]) -> tuple[Tensor, Sequence[int]]:
-    return torch.from_numpy(np.stack([sample.result() for sample in samples])), batch
+def _buffers(
+    batches: Sequence[Sequence[Any]], shape: Sequence[int], *, pinned: bool
+) -> list[Tensor]:
+    """Memory for the batch in use and those ahead of it, written again and again."""
+    largest = max(map(len, batches), default=0)
+    return [
+        torch.empty((largest, *shape), dtype=torch.uint8, pin_memory=pinned)
+        for _ in range(min(BATCHES_AHEAD + 1, len(batches)))
+    ]

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from twostream.data.sampling import centre_of_segments, evenly_spaced, start_and_centre_of_segments
-from twostream.transforms.boxes import Box, centre_box, corner_boxes, three_boxes, whole
+from twostream.transforms.boxes import View, centre_box, corner_boxes, three_boxes, whole
 
 CROP = 224 / 256  # the field scales the short side to 256 and cuts 224 from it
-
-
-class View(NamedTuple):
-    """One look at a snippet: a part of the frame, mirrored or not."""
-
-    box: Box
-    flip: bool = False
 
 
 Views = Callable[[int, int], list[View]]
@@ -35,7 +28,7 @@ def centre_crop(height: int, width: int) -> list[View]:
 def ten_crop(height: int, width: int) -> list[View]:
     """Ten views: corners and centre of 224/256 of the short side, each mirrored too."""
     boxes = corner_boxes(height, width, size=_crop_side(height, width))
-    return [View(box, flip) for flip in (False, True) for box in boxes]
+    return [View(box, mirrored) for mirrored in (False, True) for box in boxes]
 
 
 def three_crop(height: int, width: int) -> list[View]:

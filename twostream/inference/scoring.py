@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from twostream.data.dataset import test_views
+from twostream.data.dataset import views_shape, views_writer
 from twostream.data.loader import load_batches, split_into_batches
 from twostream.data.stored import StoredVideo
 from twostream.inference.protocols import Protocol
 from twostream.models.segment_network import SegmentNetwork
 from twostream.training.distributed import merged_shares, share_of
 from twostream.training.loop import predict
-from twostream.transforms.clips import Clip
 from twostream.transforms.presets import Modality
 
 Bar = Callable[..., Iterator[Any]]  # twostream.console.progress, or anything like it
@@ -48,20 +48,38 @@ def score_batches(
 ) -> Generator[NDArray[np.float32]]:
     """Yield the logits (N, S, R, classes) of each batch of indices into `videos`."""
 
-    def load(index: int) -> Clip:
-        clips = test_views(videos[index], modality, protocol, size=size)
-        return clips.reshape(-1, *clips.shape[2:])
-
-    loaded: Iterable[Any] = load_batches(load, batches, threads=threads)
+    portions = [_portions(batch, protocol, snippets_at_once=snippets_at_once) for batch in batches]
+    loaded = load_batches(
+        views_writer(videos, modality, protocol),
+        [portion for own in portions for portion in own],
+        shape=views_shape(modality, protocol, size=size),
+        threads=threads,
+        device=device,
+    )
+    clips = (views.flatten(0, 1) for views, _ in loaded)
+    parts: Iterable[Any] = (
+        (islice(clips, len(own)), batch) for own, batch in zip(portions, batches, strict=True)
+    )
     for _, logits, _ in predict(
         network,
-        bar(loaded, total=len(batches), label=f"scoring, {protocol.name}", unit="batch"),
+        bar(parts, total=len(batches), label=f"scoring, {protocol.name}", unit="batch"),
         crops=protocol.num_crops,
         device=device,
         precision=precision,
-        snippets_at_once=snippets_at_once,
     ):
         yield logits
+
+
+def _portions(
+    batch: Sequence[int], protocol: Protocol, *, snippets_at_once: int
+) -> list[list[tuple[int, int]]]:
+    """Cut the snippets (video, number) of a batch into what enters the network together.
+
+    So many views of a video need not be in memory all at one time.
+    """
+    snippets = [(video, number) for video in batch for number in range(protocol.num_snippets)]
+    at_once = max(1, snippets_at_once // protocol.num_crops)
+    return [snippets[begin : begin + at_once] for begin in range(0, len(snippets), at_once)]
 
 
 def score_videos(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from twostream.data.dataset import training_sample
+from twostream.data.dataset import sample_shape, write_sample
 from twostream.data.loader import load_batches, split_into_batches
 from twostream.data.stored import StoredVideo
 from twostream.errors import InputError
@@ -38,26 +38,26 @@ def plan_batches(options: TrainOptions, *, num_videos: int, epoch: int) -> list[
     return split_into_batches(order, batch_size=options.batch_size, least=least)
 
 
-def sample_loader(
+def sample_writer(
     options: TrainOptions, videos: Sequence[StoredVideo], *, epoch: int
-) -> Callable[[int], Clip]:
-    """Video index -> its training sample; what it draws derives from (seed, epoch, index)."""
-
+) -> Callable[[int, Clip], None]:
+    """Writes the sample of a video index; what it draws derives from (seed, epoch, index)."""
+    modality = MODALITIES[options.stream]
     augmentation = Augmentation(CROPS[options.crop], options.flip, options.colour_jitter)
 
-    def load(index: int) -> Clip:
+    def write(index: int, out: Clip) -> None:
         rng = np.random.default_rng((options.seed, epoch, index))
-        return training_sample(
+        write_sample(
             videos[index],
-            MODALITIES[options.stream],
+            modality,
+            out,
             num_segments=options.num_segments,
             only=options.train_segment,
-            size=options.input_size,
             augmentation=augmentation,
             rng=rng,
         )
 
-    return load
+    return write
 
 
 def load_epoch(
@@ -69,8 +69,17 @@ def load_epoch(
     seeded before each: dropout then depends on (seed, epoch, batch, rank) alone.
     """
     batches = plan_batches(options, num_videos=len(videos), epoch=epoch)[skip:]
-    load = sample_loader(options, videos, epoch=epoch)
-    loaded = load_batches(load, [share_of(batch) for batch in batches], threads=options.threads)
+    loaded = load_batches(
+        sample_writer(options, videos, epoch=epoch),
+        [share_of(batch) for batch in batches],
+        shape=sample_shape(
+            MODALITIES[options.stream],
+            num_segments=1 if options.train_segment else options.num_segments,
+            size=options.input_size,
+        ),
+        threads=options.threads,
+        device=torch.device(options.device),
+    )
     whole = ((clips, batch) for (clips, _), batch in zip(loaded, batches, strict=True))
     return _seeded(whole, options.seed, epoch, first=skip), len(batches)
 

@@ -114,12 +114,11 @@ def train_one_epoch(
 
 def predict(
     network: SegmentNetwork,
-    batches: Batches,
+    batches: Iterable[tuple[Iterable[Tensor], Sequence[int]]],
     *,
     crops: int = 1,
     device: torch.device,
     precision: str,
-    snippets_at_once: int,
 ) -> Iterator[tuple[Sequence[int], NDArray[np.float32], NDArray[np.float32]]]:
     """Yield video indices, logits (N, S, R, classes) and features (N, S, R, D) of each batch.
 
@@ -127,19 +126,18 @@ def predict(
     another number of segments S.
 
     Args:
-        batches: their clips are (N, S*R, T, C, H, W), the crops of a segment in succession.
+        batches: video indices, and the N*S*R snippets of these videos, the crops of a segment in
+            succession: uint8 (n, T, C, H, W), in the portions that enter the network together. A
+            portion is done with before the next is asked for.
         crops: R.
-        snippets_at_once: how many snippets enter the network together, however many views a video
-            has: it bounds the memory.
     """
     network.eval()
-    for clips, indices in batches:
-        snippets = clips.reshape(-1, 1, *clips.shape[2:])
+    for portions, indices in batches:
         with torch.inference_mode(), autocast(device, precision):
             features = torch.cat(
-                [network.features(part.to(device)) for part in snippets.split(snippets_at_once)]
+                [network.features(portion[:, None].to(device)) for portion in portions]
             )
-            views = features.reshape(len(clips), -1, crops, features.shape[-1])
+            views = features.reshape(len(indices), -1, crops, features.shape[-1])
             segments = views.transpose(1, 2).flatten(0, 1)  # (N*R, S, D)
             logits = network.classifier(segments).unflatten(0, (-1, crops)).transpose(1, 2)
         yield indices, logits.float().cpu().numpy(), views.float().cpu().numpy()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twostream.transforms.boxes import Box, random_corner_box, whole
-from twostream.transforms.clips import Clip, crop_and_resize
+from twostream.transforms.boxes import Box, View, random_corner_box, whole
+from twostream.transforms.clips import Clip
 from twostream.transforms.colour import change_colour, draw_colour_change
 from twostream.transforms.presets import Modality
 
@@ -56,19 +56,22 @@ class Augmentation:
     colour: float = 0.0
 
 
-def augment(
-    clip: Clip,
+def draw_view(
+    height: int,
+    width: int,
     modality: Modality,
     augmentation: Augmentation,
     *,
     size: int,
     rng: np.random.Generator,
-) -> Clip:
-    """Vary a clip (..., H, W, C), all its frames alike: (..., size, size, C)."""
-    box = augmentation.crop(*clip.shape[-3:-1], scales=modality.scales, size=size, rng=rng)
-    varied = crop_and_resize(clip, box, size=size)
-    if augmentation.flip and rng.random() < 0.5:
-        varied = modality.flip(varied)
+) -> View:
+    """Draw what a training sample shows of frames of that size: one view for all its frames."""
+    box = augmentation.crop(height, width, scales=modality.scales, size=size, rng=rng)
+    return View(box, mirrored=augmentation.flip and bool(rng.random() < 0.5))
+
+
+def vary_colour(clip: Clip, augmentation: Augmentation, *, rng: np.random.Generator) -> None:
+    """Change the colours of an RGB clip (..., 3, H, W) in place, all its frames alike."""
     if augmentation.colour:
-        varied = change_colour(varied, draw_colour_change(augmentation.colour, rng=rng))
-    return varied
+        frames = np.moveaxis(clip, -3, -1)
+        frames[...] = change_colour(frames, draw_colour_change(augmentation.colour, rng=rng))

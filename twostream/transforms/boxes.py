@@ -17,6 +17,13 @@ class Box(NamedTuple):
     width: int
 
 
+class View(NamedTuple):
+    """One look at a snippet: a part of the frame, mirrored or not."""
+
+    box: Box
+    mirrored: bool = False
+
+
 def whole(height: int, width: int) -> Box:
     """The box of a whole frame."""
     return Box(0, 0, height, width)

@@ -1,46 +1,80 @@
-"""Pure functions on uint8 clips (..., H, W, C): crop, resize, flip. Drawing at random is elsewhere.
+"""Views of stored pictures, written where a batch wants them: cropped, scaled, mirrored.
 
-A clip of flow holds stored values, zero at 128, last axis (u, v).
+Flow has stored values, zero at 128, channels u v. Nothing is drawn at random here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from twostream.transforms.boxes import Box
+from twostream.transforms.boxes import Box, View
 
 Clip = NDArray[np.uint8]
 
+# The opposite of a stored value around the stored zero, 128, is 256 - q; 0, which is never stored
+# but may come out of a lossy codec, becomes 255.
+OPPOSITE = np.minimum(256 - np.arange(256), 255).astype(np.uint8)
 
-def crop_and_resize(clip: Clip, box: Box, *, size: int) -> Clip:
-    """Cut `box` out of every frame and scale it to `size` x `size`; the aspect may change.
+
+def write_views(
+    picture: Clip, views: Sequence[View], out: Clip, *, mirror: Callable[[Clip, Clip], None]
+) -> None:
+    """Write views of a picture (H, W, C) to `out` (R, C, side, side).
+
+    A mirrored view that follows the same box unmirrored is made from that, which is much cheaper.
+    """
+    unmirrored: dict[Box, Clip] = {}
+    for (box, mirrored), place in zip(views, out, strict=True):
+        source = unmirrored.get(box, place) if mirrored else place
+        if source is place:
+            write_box(picture, box, place)
+        if mirrored:
+            mirror(source, place)
+        else:
+            unmirrored[box] = place
+
+
+def write_box(picture: Clip, box: Box, out: Clip) -> None:
+    """Scale `box` of a picture (H, W, C) to `out` (C, side, side); the aspect may change.
 
     Flow vectors keep their values: they stay pixels of the stored flow.
     """
     import cv2
 
-    part = clip[..., box.top : box.top + box.height, box.left : box.left + box.width, :]
-    if part.shape[-3:-1] == (size, size):
-        return part
-    shrinks = size < min(box.height, box.width)
+    shrinks = out.shape[-1] < min(box.height, box.width)
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    frames = part.reshape(-1, *part.shape[-3:])
-    resized = [cv2.resize(frame, (size, size), interpolation=interpolation) for frame in frames]
-    return np.stack(resized).reshape(*part.shape[:-3], size, size, part.shape[-1])
+    part = picture[box.top : box.top + box.height, box.left : box.left + box.width]
+    for plane, place in zip(_planes(part), out, strict=True):
+        if plane.shape == place.shape:
+            place[...] = plane
+        else:
+            cv2.resize(plane, place.shape[::-1], dst=place, interpolation=interpolation)
 
 
-def flip_rgb(clip: Clip) -> Clip:
-    """Mirror left and right."""
-    return clip[..., ::-1, :]
+def mirror_rgb(source: Clip, out: Clip) -> None:
+    """Mirror (C, H, W) left and right; `out` may be `source`."""
+    import cv2
+
+    for plane, place in zip(source, out, strict=True):
+        cv2.flip(plane, 1, dst=place)
 
 
-def flip_flow(clip: Clip) -> Clip:
-    """Mirror left and right, and turn u round: what moved right now moves left.
+def mirror_flow(source: Clip, out: Clip) -> None:
+    """Mirror (2, H, W), and turn u round: what moved right now moves left."""
+    import cv2
 
-    Around the stored zero, 128, the opposite of q is 256 - q (0, which is never stored but may come
-    out of a lossy codec, becomes 255).
-    """
-    mirrored = clip[..., ::-1, :].copy()
-    mirrored[..., 0] = np.minimum(256 - mirrored[..., 0].astype(np.int16), 255)
-    return mirrored
+    mirror_rgb(source, out)
+    cv2.LUT(out[0], OPPOSITE, dst=out[0])
+
+
+def _planes(part: Clip) -> Sequence[Clip]:
+    """The channels of (H, W, C); what lies apart already is not copied."""
+    import cv2
+
+    if part.strides[1] == 1:
+        return [part[..., channel] for channel in range(part.shape[-1])]
+    planes: Sequence[Clip] = cv2.split(part)  # type: ignore[assignment]
+    return planes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from twostream.transforms.clips import Clip, flip_flow, flip_rgb
+from twostream.transforms.clips import Clip, mirror_flow, mirror_rgb
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Modality:
         channels: values a pixel, 3 or 2 (u, v).
         snippet_length: frames or flow pairs a snippet.
         mean, std: of stored values (0 to 255), one a channel; the network subtracts and divides.
-        flip: mirrors a clip so that it keeps its meaning.
+        mirror: writes (C, H, W) mirrored, so that it keeps its meaning, to where it is told.
         scales: sides of the training crop, relative to the frame's short side.
     """
 
@@ -26,7 +26,7 @@ class Modality:
     snippet_length: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    flip: Callable[[Clip], Clip]
+    mirror: Callable[[Clip, Clip], None]
     scales: tuple[float, ...]
 
 
@@ -39,7 +39,7 @@ MODALITIES = {
         1,
         (123.675, 116.28, 103.53),
         (58.395, 57.12, 57.375),
-        flip_rgb,
+        mirror_rgb,
         (1.0, 0.875, 0.75, 0.66),
     ),
     "motion": Modality(
@@ -48,7 +48,7 @@ MODALITIES = {
         10,
         (128.0, 128.0),
         (57.63, 57.63),
-        flip_flow,
+        mirror_flow,
         (1.0, 0.875, 0.75),
     ),
 }

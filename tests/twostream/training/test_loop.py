@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -45,16 +47,25 @@ def test_a_loss_that_is_not_finite_names_the_batch() -> None:
 @pytest.mark.parametrize("at_once", [1, 3, 100])
 def test_prediction_does_not_depend_on_how_many_enter_together(at_once: int) -> None:
     network = Brightness()
-    predicted = list(
-        predict(network, batches(), device=CPU, precision="fp32", snippets_at_once=at_once)
-    )
+
+    def portions() -> Iterator[tuple[Iterator[Tensor], Sequence[int]]]:
+        """In memory that is written again once the next portion is asked for."""
+        for clips, indices in batches():
+            yield reused(clips.flatten(0, 1).split(at_once)), indices
+
+    predicted = list(predict(network, portions(), device=CPU, precision="fp32"))
     assert [list(indices) for indices, _, _ in predicted] == [[2, 0], [1]]
+    assert network.largest_batch == min(at_once, 4)
     for (clips, _), (_, logits, features) in zip(batches(), predicted, strict=True):
         assert np.allclose(logits[:, :, 0], network(clips).detach().numpy())
         assert np.allclose(features[:, :, 0], network.features(clips))
-    network.largest_batch = 0
-    list(predict(network, batches(), device=CPU, precision="fp32", snippets_at_once=at_once))
-    assert network.largest_batch == min(at_once, 4)
+
+
+def reused(clips: Sequence[Tensor]) -> Iterator[Tensor]:
+    for clip in clips:
+        buffer = clip.clone()
+        yield buffer
+        buffer.zero_()
 
 
 def test_a_learned_consensus_sees_the_segments_of_each_crop_together() -> None:
@@ -67,8 +78,7 @@ def test_a_learned_consensus_sees_the_segments_of_each_crop_together() -> None:
     clips = torch.arange(1, 13, dtype=torch.uint8).reshape(2, 2, 3, 1, 1, 1, 1) * 20
     network = Share()
     (((_, logits, features)),) = predict(
-        network, [(clips.flatten(1, 2), [0, 1])], crops=3,
-        device=CPU, precision="fp32", snippets_at_once=5,
+        network, [(clips.flatten(0, 2).split(5), [0, 1])], crops=3, device=CPU, precision="fp32"
     )  # fmt: skip
     assert (logits.shape, features.shape) == ((2, 2, 3, 6), (2, 2, 3, 1))
     for crop in range(3):

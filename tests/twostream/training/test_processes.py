@@ -23,7 +23,7 @@ from twostream.cli import main
 from twostream.training import epoch_batches, learner
 
 rank, steps = os.environ["RANK"], []
-sample, step = epoch_batches.training_sample, learner.Learner._step
+sample, step = epoch_batches.write_sample, learner.Learner._step
 
 def noted_sample(video, *arguments, **options):
     with open(f"seen-by-{rank}", "a") as seen:
@@ -36,7 +36,7 @@ def deadly_step(self, *arguments):
         os.kill(os.getpid(), 9)
     return step(self, *arguments)
 
-epoch_batches.training_sample, learner.Learner._step = noted_sample, deadly_step
+epoch_batches.write_sample, learner.Learner._step = noted_sample, deadly_step
 main()
 """
 

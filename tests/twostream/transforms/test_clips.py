@@ -3,24 +3,51 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from twostream.transforms.boxes import Box, whole
-from twostream.transforms.clips import crop_and_resize, flip_flow, flip_rgb
+from twostream.transforms.boxes import Box, View, whole
+from twostream.transforms.clips import mirror_flow, mirror_rgb, write_box, write_views
+
+from .plain_views import plain_view
+
+MIRRORS = {2: mirror_flow, 3: mirror_rgb}
+
+
+def written(picture: np.ndarray, views: list[View], *, size: int) -> np.ndarray:
+    out = np.full((len(views), picture.shape[-1], size, size), 77, dtype=np.uint8)
+    write_views(picture, views, out, mirror=MIRRORS[picture.shape[-1]])
+    return out
+
+
+def apart(picture: np.ndarray) -> np.ndarray:
+    """The same values, with the channels side by side in memory, as JPEG gives them."""
+    height, width, channels = picture.shape
+    side_by_side = np.concatenate([picture[..., c] for c in range(channels)], axis=1)
+    return side_by_side.reshape(height, channels, width).swapaxes(1, 2)
 
 
 def test_crop_without_resize_is_the_part_itself() -> None:
-    clip = np.arange(2 * 6 * 8 * 3, dtype=np.uint8).reshape(2, 6, 8, 3)
-    assert (crop_and_resize(clip, Box(1, 2, 4, 4), size=4) == clip[:, 1:5, 2:6]).all()
+    picture = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+    (view,) = written(picture, [View(Box(1, 2, 4, 4))], size=4)
+    assert (view == np.moveaxis(picture[1:5, 2:6], -1, 0)).all()
 
 
-@pytest.mark.parametrize("shape", [(5, 3, 20, 30, 3), (5, 3, 20, 30, 2), (20, 30, 2)])
-def test_resize_keeps_leading_axes_and_equals_opencv(shape: tuple[int, ...]) -> None:
-    clip = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    resized = crop_and_resize(clip, whole(20, 30), size=16)
-    assert resized.shape == (*shape[:-3], 16, 16, shape[-1])
-    first = clip.reshape(-1, *shape[-3:])[0]
-    expected = cv2.resize(first, (16, 16), interpolation=cv2.INTER_AREA)
-    assert (resized.reshape(-1, 16, 16, shape[-1])[0] == expected).all()
+@given(seed=st.integers(0, 2**32 - 1), channels=st.sampled_from([2, 3]), size=st.integers(1, 40))
+def test_views_equal_the_plain_way(seed: int, channels: int, size: int) -> None:
+    """Any boxes, mirrored or not, doubled too, of pictures that lie in memory in either way."""
+    rng = np.random.default_rng(seed)
+    picture = rng.integers(0, 256, (25, 37, channels), dtype=np.uint8)
+    boxes = [whole(25, 37), Box(0, 0, size % 25 + 1, size % 25 + 1)]
+    for _ in range(2):
+        top, left = int(rng.integers(25)), int(rng.integers(37))
+        height, width = int(rng.integers(25 - top)) + 1, int(rng.integers(37 - left)) + 1
+        boxes.append(Box(top, left, height, width))
+    views = [View(boxes[i], bool(rng.integers(2))) for i in rng.integers(0, len(boxes), 8)]
+    expected = [plain_view(picture, view, size=size) for view in views]
+    picture.flags.writeable = False
+    assert (written(picture, views, size=size) == expected).all()
+    assert (written(apart(picture), views, size=size) == expected).all()
 
 
 def moving_square(dx: int, dy: int) -> np.ndarray:
@@ -36,28 +63,40 @@ def flow_of(frames: np.ndarray) -> np.ndarray:
     return cv2.calcOpticalFlowFarneback(frames[0], frames[1], None, 0.5, 3, 15, 3, 5, 1.2, 0)
 
 
-def test_flipping_flow_is_the_flow_of_the_flipped_video() -> None:
+def test_mirrored_flow_is_the_flow_of_the_mirrored_video() -> None:
     """A square moves right and down; seen in a mirror it moves left and down."""
     frames = moving_square(dx=3, dy=2)
-    flow = flow_of(frames)
-    stored = np.rint(128 + flow * 127 / 20).astype(np.uint8)
-    mirrored = np.rint(128 + flow_of(frames[:, :, ::-1].copy()) * 127 / 20).astype(np.uint8)
-    flipped = flip_flow(stored[None])[0]
+    stored = np.rint(128 + flow_of(frames) * 127 / 20).astype(np.uint8)
+    expected = np.rint(128 + flow_of(frames[:, :, ::-1].copy()) * 127 / 20).astype(np.uint8)
+    (found,) = written(stored, [View(whole(64, 64), mirrored=True)], size=64)
     inside = (slice(26, 40), slice(22, 36))  # the square in the mirrored frame
-    assert abs(flipped[inside].astype(int) - mirrored[inside]).max() <= 2
-    assert np.median(flipped[inside][..., 0]) == round(128 - 3 * 127 / 20)
-    assert np.median(flipped[inside][..., 1]) == round(128 + 2 * 127 / 20)
+    for channel, median in enumerate([round(128 - 3 * 127 / 20), round(128 + 2 * 127 / 20)]):
+        difference = found[channel][inside].astype(int) - expected[..., channel][inside]
+        assert abs(difference).max() <= 2
+        assert np.median(found[channel][inside]) == median
 
 
-def test_flip_flow_turns_every_value_round() -> None:
-    values = np.arange(256, dtype=np.uint8).reshape(1, 1, 256, 1).repeat(2, axis=-1)
-    flipped = flip_flow(values)[0, 0, ::-1]
-    assert flipped[:, 1].tolist() == list(range(256))
-    assert flipped[1:, 0].tolist() == [256 - q for q in range(1, 256)]
-    assert flipped[0, 0] == 255
-    assert flipped[128, 0] == 128
+def test_mirrored_flow_turns_every_value_round() -> None:
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    flow = np.stack([values, values])
+    mirror_flow(flow, flow)
+    u, v = flow[:, :, ::-1].reshape(2, 256)
+    assert v.tolist() == list(range(256))
+    assert u[1:].tolist() == [256 - q for q in range(1, 256)]
+    assert (u[0], u[128]) == (255, 128)
 
 
-def test_flip_rgb_mirrors_only() -> None:
-    clip = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
-    assert flip_rgb(clip)[0, 0].tolist() == [[3, 4, 5], [0, 1, 2]]
+@pytest.mark.parametrize("in_place", [True, False])
+def test_mirror_rgb_mirrors_only(in_place: bool) -> None:
+    source = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
+    out = source if in_place else np.zeros_like(source)
+    mirror_rgb(source, out)
+    assert out[:, 0].tolist() == [[1, 0], [5, 4], [9, 8]]
+
+
+def test_a_box_is_written_to_its_place_alone() -> None:
+    out = np.zeros((3, 2, 8, 8), dtype=np.uint8)
+    picture = np.full((20, 20, 2), 9, dtype=np.uint8)
+    write_box(picture, Box(2, 2, 16, 16), out[1])
+    assert (out[1] == 9).all()
+    assert not out[[0, 2]].any()
