@@ -60,10 +60,7 @@ class SegmentNetwork(nn.Module):
     def features(self, clips: Tensor) -> Tensor:
         """(N, S, T, C, H, W) uint8 -> what the classifier sees of each segment, (N, S, D)."""
         n, s, t, c, h, w = clips.shape
-        stacked = clips.reshape(n * s, t * c, h, w).to(self.mean.dtype)
-        normalised = ((stacked - self.mean) / self.std).contiguous(
-            memory_format=torch.channels_last
-        )
+        normalised = self._normalised(clips.reshape(n * s, t * c, h, w))
         if self.volumes:
             normalised = normalised.unflatten(1, (t, c)).transpose(1, 2).contiguous()
         features: Tensor = self.backbone(normalised)
@@ -73,3 +70,16 @@ class SegmentNetwork(nn.Module):
         """(N, S, T, C, H, W) uint8 -> logits (N, S, classes)."""
         logits: Tensor = self.classifier(self.features(clips))
         return logits
+
+    def _normalised(self, stacked: Tensor) -> Tensor:
+        """(N, T*C, H, W) uint8 -> the same in zero mean and unit variance, channels last.
+
+        Converted in one pass and then changed in place: no tensor is larger. Under autocast it is
+        what the first layer wants at once; bytes, and flow around its zero of 128, are exact in
+        bfloat16.
+        """
+        device = stacked.device.type
+        half = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if half else self.mean.dtype
+        values = stacked.to(dtype, memory_format=torch.channels_last)
+        return values.sub_(self.mean).div_(self.std)

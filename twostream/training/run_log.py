@@ -106,6 +106,6 @@ def bottleneck(row: dict[str, Any]) -> str | None:
     if share < 0.5:
         return None
     return (
-        f"loading is {100 * share:.1f} % of the step: try more --threads, a faster disk for "
-        "the store, or extract-flow with a smaller --short-side"
+        f"loading is {100 * share:.1f} % of the step: try --codec lz4 or more --threads, a "
+        "faster disk for the store, or extract-flow with a smaller --short-side"
     )

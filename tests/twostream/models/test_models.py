@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from twostream.errors import InputError
 from twostream.models import CLIPS, IMAGE_NETWORKS, MODELS, VIDEO_NETWORKS, build_network
 from twostream.models.consensus import mean
 from twostream.models.input_channels import adapt_input_channels, first_convolution
+from twostream.models.segment_network import SegmentNetwork
 from twostream.transforms.presets import MODALITIES, Modality
 from twostream.vision import torchvision
 
@@ -149,3 +151,31 @@ def test_a_network_without_features_is_refused(monkeypatch: pytest.MonkeyPatch) 
             "plain_network_of_a_test:plain",
             consensus=mean, modality=MODALITIES["spatial"], num_classes=4,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", MODALITIES)
+def test_the_backbone_sees_normalised_values_in_the_precision_at_hand(stream: str) -> None:
+    """Channels last; in bfloat16 rounded once, from the value that float32 has."""
+    modality = MODALITIES[stream]
+    seen: list[torch.Tensor] = []
+
+    class Backbone(torch.nn.Module):
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            seen.append(values)
+            return values.float().mean(dim=(2, 3))
+
+    channels = modality.snippet_length * modality.channels
+    network = SegmentNetwork(Backbone(), torch.nn.Linear(channels, 2), modality)
+    shape = (1, 1, modality.snippet_length, modality.channels, 16, 16)
+    clips = torch.arange(256, dtype=torch.uint8).reshape(16, 16).expand(shape)
+    network.features(clips)
+    with torch.autocast("cpu", torch.bfloat16):
+        network.features(clips)
+    exact, rough = seen
+    mean, std = (np.array(values)[:, None, None] for values in (modality.mean, modality.std))
+    expected = (np.arange(256.0).reshape(16, 16) - mean) / std
+    repeated = np.tile(expected, (modality.snippet_length, 1, 1))
+    assert np.allclose(exact[0].numpy(), repeated, atol=1e-5)
+    assert rough.dtype == torch.bfloat16
+    assert np.allclose(rough[0].float().numpy(), repeated, atol=0.02)
+    assert all(values.is_contiguous(memory_format=torch.channels_last) for values in seen)

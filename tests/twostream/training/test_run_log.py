@@ -83,7 +83,11 @@ def test_the_share_of_validation() -> None:
 
 @pytest.mark.parametrize(
     ("data_time", "advice"),
-    [(10.92, "loading is 94.5 % of the step: try more --threads"), (1.0, None), (0.0, None)],
+    [
+        (10.92, "loading is 94.5 % of the step: try --codec lz4 or more --threads"),
+        (1.0, None),
+        (0.0, None),
+    ],
 )
 def test_bottleneck(data_time: float, advice: str | None) -> None:
     found = bottleneck({"batch_time": 11.55, "data_time": data_time})
