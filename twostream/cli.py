@@ -19,6 +19,7 @@ COMMANDS = {
     "check-flow": "flow_extract.store_cli:check_flow",
     "show-flow": "flow_extract.store_cli:show_flow",
     "convert-flow": "flow_extract.store_cli:convert_flow",
+    "models": "twostream.commands.models:models",
     "train": "twostream.commands.train:train",
     "score": "twostream.commands.score:score",
     "import-weights": "twostream.commands.import_weights:import_weights",
@@ -40,7 +41,7 @@ COMMANDS = {
     "demo": "twostream.commands.demo:demo",
     "doctor": "twostream.commands.doctor:doctor",
 }
-WITHOUT_PROJECT = ("init", "logs", "wer", "demo", "doctor")
+WITHOUT_PROJECT = ("init", "models", "logs", "wer", "demo", "doctor")
 GROUP_HELP = {
     "logs": "Bring in training logs of other tools.",
     "scores": "Look into score files, check them, and exchange them with other tools.",

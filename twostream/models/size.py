@@ -1,0 +1,62 @@
+"""How large networks are: parameters and multiply-adds, without computing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from twostream import plugins
+from twostream.models import CLIPS, MODELS
+from twostream.transforms.presets import MODALITIES
+
+
+class NetworkSize(NamedTuple):
+    """Size of a network.
+
+    Attributes:
+        frames, step: RGB frames or flow pairs of a snippet, and the step between them; a step of 0
+            spreads them over the whole video.
+        parameters: with a classifier of the classes asked for.
+        multiply_adds: of one view of one snippet, in convolutions, matrix products and attention;
+            norms, activations and poolings are not counted, as in most published tables.
+    """
+
+    frames: int
+    step: int
+    parameters: int
+    multiply_adds: int
+
+
+def network_size(model: str, *, stream: str, num_classes: int, side: int) -> NetworkSize:
+    """Size of the network `model` of MODELS, or `module:function`, for its usual snippet.
+
+    Args:
+        stream: key of MODALITIES.
+        side: of the square input, pixels.
+    """
+    modality = MODALITIES[stream]
+    frames, step = CLIPS.get(model, (modality.snippet_length, 1))
+    modality = replace(modality, snippet_length=frames)
+    build = plugins.load(model, MODELS)
+    network = _without_values(lambda: build(modality=modality, num_classes=num_classes)).eval()
+    clip = torch.zeros(
+        (1, 1, frames, modality.channels, side, side), dtype=torch.uint8, device="meta"
+    )
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(clip)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return NetworkSize(frames, step, parameters, counter.get_total_flops() // 2)
+
+
+def _without_values(build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a network whose weights have shapes only (torch's meta device)."""
+    try:
+        with torch.device("meta"):
+            return build()
+    except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
+        return build().to("meta")
