@@ -203,6 +203,8 @@ def _resolve(options: dict[str, Any]) -> SequenceOptions:
 
 
 def _run(trainer: SequenceTrainer, *, show: bool) -> None:
+    import torch
+
     from twostream.training.loop import NotFiniteError
 
     if show:
@@ -217,6 +219,12 @@ def _run(trainer: SequenceTrainer, *, show: bool) -> None:
                 )
     except NotFiniteError as error:
         raise click.ClickException(str(error)) from error
+    except torch.OutOfMemoryError as error:
+        raise click.ClickException(
+            f"{trainer.options.device} is out of memory with batches of "
+            f"{trainer.options.batch_size} videos; a smaller --batch-size, a smaller --input-size "
+            "or --precision bf16 takes less"
+        ) from error
     written = trainer.write_scores()
     if show:
         found = ", ".join(map(str, written))

@@ -20,9 +20,7 @@ def bootstrap_interval(
     ICASSP 2004, section 3.
     """
     errors, words = _columns(sentences)
-    rates = [errors[drawn].sum() / words[drawn].sum() for drawn in _draws(len(errors), rng, draws)]
-    low, high = np.quantile(rates, [0.025, 0.975])
-    return float(low), float(high)
+    return _interval(errors, words, rng=rng, draws=draws)
 
 
 def difference_interval(
@@ -35,9 +33,7 @@ def difference_interval(
     """95 % interval of the second corpus rate minus the first, on the same drawn sentences."""
     errors, words = _columns(first)
     more = _columns(second)[0] - errors
-    rates = [more[drawn].sum() / words[drawn].sum() for drawn in _draws(len(more), rng, draws)]
-    low, high = np.quantile(rates, [0.025, 0.975])
-    return float(low), float(high)
+    return _interval(more, words, rng=rng, draws=draws)
 
 
 def paired_test(
@@ -64,5 +60,12 @@ def _columns(sentences: Sequence[Errors]) -> tuple[np.ndarray, np.ndarray]:
     return errors, np.array([sentence.words for sentence in sentences], dtype=np.int64)
 
 
-def _draws(sentences: int, rng: np.random.Generator, draws: int) -> list[np.ndarray]:
-    return [rng.integers(0, sentences, size=sentences) for _ in range(draws)]
+def _interval(
+    counts: np.ndarray, words: np.ndarray, *, rng: np.random.Generator, draws: int
+) -> tuple[float, float]:
+    drawn = (rng.integers(0, len(words), size=len(words)) for _ in range(draws))
+    sums = ((counts[sentences].sum(), words[sentences].sum()) for sentences in drawn)
+    # Draws of empty references alone have no rate.
+    rates = [count / of for count, of in sums if of]
+    low, high = np.quantile(rates, [0.025, 0.975])
+    return float(low), float(high)

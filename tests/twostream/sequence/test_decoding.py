@@ -35,7 +35,7 @@ def exhaustive(log_probs: np.ndarray) -> dict[tuple[int, ...], float]:
 CASES = {"steps": st.integers(1, 5), "classes": st.integers(2, 4), "seed": st.integers(0, 10**6)}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(**CASES)
 def test_beam_search_is_exhaustive_search(steps: int, classes: int, seed: int) -> None:
     log_probs = random_log_probs(steps, classes, seed=seed)
@@ -47,7 +47,7 @@ def test_beam_search_is_exhaustive_search(steps: int, classes: int, seed: int) -
     assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(**CASES)
 def test_with_a_language_model(steps: int, classes: int, seed: int) -> None:
     log_probs = random_log_probs(steps, classes, seed=seed)
@@ -63,7 +63,7 @@ def test_with_a_language_model(steps: int, classes: int, seed: int) -> None:
     assert best.score == pytest.approx(expected[best.labels], abs=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(beam=st.integers(1, 3), sharp=st.floats(0.1, 5), seed=st.integers(0, 10**6))
 def test_never_worse_than_greedy(beam: int, sharp: float, seed: int) -> None:
     log_probs = random_log_probs(12, 5, seed=seed, sharp=sharp)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from twostream.sequence.network import SequenceNetwork, build_network
+from twostream.sequence.parts import load_parts
 from twostream.sequence.recipes import RECIPES
 
 FRAMES = 24
@@ -75,3 +78,12 @@ def test_framings() -> None:
     }
     assert read("full_model_v5_load_backbone")["freeze"] == ["backbone"]
     assert "backbone=1e-5" in read("full_conv_v3")["stage-lr"]
+
+
+def test_v3_begins_from_the_baseline(tmp_path: Path) -> None:
+    """Its list of parts fits the weights of a full_conv run."""
+    baseline, v3 = build("full_conv"), build("full_conv_v3")
+    safetensors.torch.save_file(baseline.state_dict(), tmp_path / "weights.safetensors")
+    load_parts(v3, tmp_path, read("full_conv_v3")["load-stages"])
+    ours, theirs = v3.temporal.stages[2].convs[0], baseline.temporal.stages[1].convs[0]
+    assert torch.equal(ours.weight, theirs.weight)
