@@ -12,7 +12,7 @@ from twostream.errors import InputError
 from twostream.files import read_text
 
 FOLDER = Path(__file__).parents[1] / "training" / "recipes"
-STREAMS = ("spatial", "motion")
+STREAMS = ("spatial", "motion", "difference")
 
 
 class Recipe(click.ParamType):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 STREAM_DEFAULTS: dict[str, dict[str, Any]] = {
     "spatial": {"batch_size": 25, "lr": 5e-4},
     "motion": {"batch_size": 32, "lr": 1e-2},
+    "difference": {"batch_size": 32, "lr": 1e-2},
 }
 
 
@@ -82,6 +83,7 @@ def _resolve(options: dict[str, Any]) -> TrainOptions:
     """Fill in what depends on other options or on the machine, and turn paths into text."""
     import torch
 
+    from twostream.models import default_clip
     from twostream.training.option_rules import check_options
     from twostream.training.precision import find_precision
     from twostream.training.run_folder import TrainOptions
@@ -97,8 +99,12 @@ def _resolve(options: dict[str, Any]) -> TrainOptions:
         "device": device,
         "precision": precision,
         "consensus_option": list(options["consensus_option"]),
+        "model_option": list(options["model_option"]),
     }
-    resolved = TrainOptions(**{**STREAM_DEFAULTS[options["stream"]], **chosen, **paths, **found})
+    defaults = STREAM_DEFAULTS[options["stream"]] | default_clip(
+        options["model"], options["stream"]
+    )
+    resolved = TrainOptions(**{**defaults, **chosen, **paths, **found})
     check_options(resolved)
     return resolved
 

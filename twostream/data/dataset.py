@@ -14,7 +14,7 @@ from twostream.data.sampling import num_positions, random_in_segments, snippet_i
 from twostream.data.shared_pictures import SharedPictures
 from twostream.data.stored import StoredVideo
 from twostream.inference.protocols import Protocol
-from twostream.transforms.augmentation import Augmentation, draw_view, vary_colour
+from twostream.transforms.augmentation import Augmentation, draw_view, vary
 from twostream.transforms.boxes import View
 from twostream.transforms.clips import Clip, write_views
 from twostream.transforms.presets import Modality
@@ -45,19 +45,19 @@ def write_sample(
         only: from 1, leaves out all segments but this one (S of `out` is then 1); 0 takes all.
     """
     entry = StoreEntry(video.path)
-    positions = num_positions(video.length, snippet_length=modality.snippet_length)
+    positions = num_positions(video.length, **modality.sampling)
     starts = random_in_segments(positions, num_segments, rng=rng)
     if only:
         starts = [starts[only - 1]]
     view = draw_view(*entry.size, modality, augmentation, size=out.shape[-1], rng=rng)
     write_snippets(
         partial(entry.pictures, modality.name),
-        snippet_indices(starts, snippet_length=modality.snippet_length, length=video.length),
+        snippet_indices(starts, length=video.length, **modality.sampling),
         [view],
         out[:, None],
         modality=modality,
     )
-    vary_colour(out, augmentation, rng=rng)
+    vary(out, modality, augmentation, rng=rng)
 
 
 def views_shape(modality: Modality, protocol: Protocol, *, size: int) -> tuple[int, ...]:
@@ -78,9 +78,9 @@ def views_writer(
     @lru_cache(maxsize=2)  # the video at hand, and the next one
     def opened(index: int) -> tuple[SharedPictures, list[list[int]], list[View]]:
         entry, length = StoreEntry(videos[index].path), videos[index].length
-        positions = num_positions(length, snippet_length=modality.snippet_length)
+        positions = num_positions(length, **modality.sampling)
         starts = protocol.starts(positions, protocol.num_snippets)
-        snippets = snippet_indices(starts, snippet_length=modality.snippet_length, length=length)
+        snippets = snippet_indices(starts, length=length, **modality.sampling)
         return SharedPictures(entry, modality.name), snippets, protocol.views(*entry.size)
 
     lock = Lock()

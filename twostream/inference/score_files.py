@@ -20,7 +20,6 @@ from twostream.inference.scoring import Bar, score_batches, video_batches
 from twostream.models.segment_network import SegmentNetwork
 from twostream.training.checkpoint import WEIGHTS, NetworkCard
 from twostream.training.distributed import decided_by_first
-from twostream.transforms.presets import MODALITIES
 from twostream.versions import library_version, tool_version
 
 
@@ -59,7 +58,7 @@ def make_score_file(
         score_batches,
         network,
         joined.videos,
-        modality=MODALITIES[card.stream],
+        modality=card.modality,
         protocol=protocol,
         size=card.input_size,
         snippets_at_once=snippets_at_once,
@@ -91,7 +90,7 @@ def about_scores(
         facts: data set, split, subset, protocol (as on the command line), ....
     """
     protocol: Protocol = plugins.load(facts["protocol"], PROTOCOLS)
-    snippet_length = MODALITIES[card.stream].snippet_length
+    snippet_length = card.modality.snippet_length
     return {
         "stream": card.stream,
         "model": card.model,

@@ -21,7 +21,6 @@ from twostream.inference.scoring import Bar
 from twostream.training.checkpoint import NetworkCard, load_weights, network_of, read_card
 from twostream.training.data import part_training_videos
 from twostream.training.precision import find_precision
-from twostream.transforms.presets import MODALITIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ def _find_videos(run: Path, card: NetworkCard, options: ScoreOptions) -> Joined:
     joined = join_store(
         lists.subset("test" if options.subset == "test" else "train"),
         options.store,
-        modality=MODALITIES[card.stream],
+        modality=card.modality,
         allow_missing=options.allow_missing,
         use_damaged=options.use_damaged,
     )

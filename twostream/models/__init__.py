@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from twostream import plugins
 from twostream.errors import InputError
 from twostream.models.consensus import Consensus, Learned
+from twostream.transforms.presets import MODALITIES
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,7 +52,7 @@ def _of_images(name: str, *, modality: Modality, **given: Any) -> tuple[nn.Modul
     """2D networks: the frames of a snippet are stacked as channels."""
     from twostream.models.backbones import build_backbone
 
-    return build_backbone(name, in_channels=modality.channels * modality.snippet_length, **given)
+    return build_backbone(name, in_channels=modality.channels * modality.network_length, **given)
 
 
 def _of_clips(name: str, *, modality: Modality, **given: Any) -> tuple[nn.Module, int]:
@@ -63,14 +65,14 @@ def _of_clips(name: str, *, modality: Modality, **given: Any) -> tuple[nn.Module
 def _tsm(name: str, *, modality: Modality, **given: Any) -> tuple[nn.Module, int]:
     from twostream.models.clip_backbones import build_tsm
 
-    frames = modality.snippet_length
+    frames = modality.network_length
     return build_tsm(name, in_channels=modality.channels, num_frames=frames, **given)
 
 
 def _i3d(name: str, *, modality: Modality, **given: Any) -> tuple[nn.Module, int]:
     from twostream.models.clip_backbones import build_i3d
 
-    frames = modality.snippet_length
+    frames = modality.network_length
     return build_i3d(name, in_channels=modality.channels, num_frames=frames, **given)
 
 
@@ -124,6 +126,12 @@ CLIPS: dict[str, tuple[int, int]] = {
 }
 
 
+def default_clip(model: str, stream: str) -> dict[str, int]:
+    """Frames of a snippet and the step between them, where the user names none."""
+    length, interval = CLIPS.get(model, (MODALITIES[stream].snippet_length, 1))
+    return {"clip_length": length, "frame_interval": interval}
+
+
 def build_network(
     model: str,
     *,
@@ -131,15 +139,26 @@ def build_network(
     modality: Modality,
     num_classes: int,
     weights: str = "none",
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> SegmentNetwork:
     """Build the network `model` of MODELS, or `module:function`; a learned consensus is its head.
 
+    Args:
+        options: of that network, such as `place` of TSM or `last_stride` of I3D.
+
     Raises:
-        InputError: the weights cannot be had, or the network has no features and classifier.
+        InputError: the weights cannot be had, an option is unknown, or the network has no features
+            and classifier.
     """
-    network: SegmentNetwork = plugins.load(model, MODELS)(
-        modality=modality, num_classes=num_classes, weights=weights
-    )
+    build = plugins.load(model, MODELS)
+    try:
+        network: SegmentNetwork = build(
+            modality=modality, num_classes=num_classes, weights=weights, **options
+        )
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise InputError(f"network {model} cannot take {dict(options)}: {error}") from error
     lacking = [part for part in ("features", "classifier") if not hasattr(network, part)]
     if lacking:
         raise InputError(

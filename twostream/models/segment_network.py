@@ -42,10 +42,11 @@ class SegmentNetwork(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.volumes = volumes
+        self.differences = modality.differences
         self.feature_size = classifier.in_features
         self.classifier: nn.Module = classifier
         for name, values in (("mean", modality.mean), ("std", modality.std)):
-            stacked = torch.tensor(values).repeat(modality.snippet_length)
+            stacked = torch.tensor(values).repeat(modality.network_length)
             self.register_buffer(name, stacked[:, None, None])
 
     def take_normalisation(self, given: Mapping[str, Tensor]) -> None:
@@ -60,9 +61,9 @@ class SegmentNetwork(nn.Module):
     def features(self, clips: Tensor) -> Tensor:
         """(N, S, T, C, H, W) uint8 -> what the classifier sees of each segment, (N, S, D)."""
         n, s, t, c, h, w = clips.shape
-        normalised = self._normalised(clips.reshape(n * s, t * c, h, w))
+        normalised = self._normalised(clips.reshape(n * s, t * c, h, w), channels=c)
         if self.volumes:
-            normalised = normalised.unflatten(1, (t, c)).transpose(1, 2).contiguous()
+            normalised = normalised.unflatten(1, (-1, c)).transpose(1, 2).contiguous()
         features: Tensor = self.backbone(normalised)
         return features.reshape(n, s, -1)
 
@@ -71,7 +72,7 @@ class SegmentNetwork(nn.Module):
         logits: Tensor = self.classifier(self.features(clips))
         return logits
 
-    def _normalised(self, stacked: Tensor) -> Tensor:
+    def _normalised(self, stacked: Tensor, *, channels: int) -> Tensor:
         """(N, T*C, H, W) uint8 -> the same in zero mean and unit variance, channels last.
 
         Converted in one pass and then changed in place: no tensor is larger. Under autocast it is
@@ -82,4 +83,6 @@ class SegmentNetwork(nn.Module):
         half = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if half else self.mean.dtype
         values = stacked.to(dtype, memory_format=torch.channels_last)
+        if self.differences:
+            values = values[:, channels:] - values[:, :-channels]
         return values.sub_(self.mean).div_(self.std)

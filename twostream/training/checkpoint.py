@@ -21,7 +21,7 @@ from twostream.files import atomic_folder, read_text, restore_folder, sha256_fil
 from twostream.models import build_network
 from twostream.models.consensus import load_consensus
 from twostream.models.segment_network import SegmentNetwork
-from twostream.transforms.presets import MODALITIES
+from twostream.transforms.presets import Modality, modality_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -34,17 +34,21 @@ class NetworkCard:
     """All that is needed to build a network again and to use it rightly; kept with its weights.
 
     Attributes:
-        model: name in MODELS, or `module:function`.
-        stream: `spatial` or `motion`.
+        model: name in MODELS, or `module:function`. model_options: its options.
+        stream: `spatial`, `motion` or `difference`.
+        clip_length, frame_interval: frames or flow pairs of a snippet, and the step between them.
         class_names: position = label.
         num_segments, consensus, consensus_options: as trained.
         input_size: side of the square input, pixels.
         epoch: from 0. selected_on: `val` or `test`, the videos that chose this epoch.
-        flow: method and bound of the flow it saw; empty for `spatial`.
+        flow: method and bound of the flow it saw; empty without.
     """
 
     model: str
+    model_options: dict[str, Any]
     stream: str
+    clip_length: int
+    frame_interval: int
     class_names: tuple[str, ...]
     num_segments: int
     consensus: str
@@ -53,6 +57,13 @@ class NetworkCard:
     epoch: int
     selected_on: str
     flow: dict[str, Any]
+
+    @property
+    def modality(self) -> Modality:
+        """What the network sees of a video."""
+        return modality_of(
+            self.stream, clip_length=self.clip_length, frame_interval=self.frame_interval
+        )
 
 
 def save_checkpoint(
@@ -112,8 +123,9 @@ def network_of(card: NetworkCard) -> SegmentNetwork:
     return build_network(
         card.model,
         consensus=load_consensus(card.consensus, card.consensus_options),
-        modality=MODALITIES[card.stream],
+        modality=card.modality,
         num_classes=len(card.class_names),
+        options=card.model_options,
     )
 
 

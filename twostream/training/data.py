@@ -17,7 +17,6 @@ from twostream.data.stored import Joined, join_store
 from twostream.data.stratified import stratified
 from twostream.errors import InputError
 from twostream.training.run_folder import TrainOptions
-from twostream.transforms.presets import MODALITIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def gather(options: TrainOptions) -> RunData:
         join_store(
             split.subset(subset),
             Path(options.store),
-            modality=MODALITIES[options.stream],
+            modality=options.modality,
             allow_missing=options.allow_missing,
             use_damaged=options.use_damaged,
         )

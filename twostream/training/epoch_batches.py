@@ -16,7 +16,6 @@ from twostream.training.distributed import num_ranks, rank, share_of
 from twostream.training.run_folder import TrainOptions
 from twostream.transforms.augmentation import CROPS, Augmentation
 from twostream.transforms.clips import Clip
-from twostream.transforms.presets import MODALITIES
 
 LEAST_SHARE = 2  # videos of a batch that a process needs: see split_into_batches
 
@@ -42,8 +41,10 @@ def sample_writer(
     options: TrainOptions, videos: Sequence[StoredVideo], *, epoch: int
 ) -> Callable[[int, Clip], None]:
     """Writes the sample of a video index; what it draws derives from (seed, epoch, index)."""
-    modality = MODALITIES[options.stream]
-    augmentation = Augmentation(CROPS[options.crop], options.flip, options.colour_jitter)
+    modality = options.modality
+    augmentation = Augmentation(
+        CROPS[options.crop], options.flip, options.colour_jitter, options.rand_augment
+    )
 
     def write(index: int, out: Clip) -> None:
         rng = np.random.default_rng((options.seed, epoch, index))
@@ -73,7 +74,7 @@ def load_epoch(
         sample_writer(options, videos, epoch=epoch),
         [share_of(batch) for batch in batches],
         shape=sample_shape(
-            MODALITIES[options.stream],
+            options.modality,
             num_segments=1 if options.train_segment else options.num_segments,
             size=options.input_size,
         ),

@@ -10,6 +10,7 @@ from twostream.errors import InputError
 from twostream.models.foreign_weights import ForeignNetwork
 from twostream.models.initial_weights import fit
 from twostream.training.checkpoint import NetworkCard, network_of, save_checkpoint
+from twostream.transforms.presets import MODALITIES
 
 
 def write_imported(
@@ -28,7 +29,10 @@ def write_imported(
         )
     card = NetworkCard(
         model=foreign.model,
+        model_options={},
         stream=foreign.stream,
+        clip_length=MODALITIES[foreign.stream].snippet_length,
+        frame_interval=1,
         class_names=class_names,
         num_segments=3,
         consensus="mean",

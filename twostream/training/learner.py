@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from twostream.inference.compiled import compiled
 from twostream.models import build_network
@@ -22,7 +24,7 @@ from twostream.training.run_folder import AUTO, TrainOptions
 from twostream.training.schedule import Schedule
 from twostream.training.shared_gradient import share_gradient
 from twostream.training.step import accumulate_gradient
-from twostream.transforms.presets import MODALITIES
+from twostream.transforms.mixing import mix_batch
 
 
 class Learner:
@@ -40,16 +42,17 @@ class Learner:
         self, options: TrainOptions, *, num_classes: int, weights: str, tell: Callable[[str], None]
     ) -> None:
         torch.manual_seed(options.seed)
-        self.options, self.tell = options, tell
+        self.options, self.tell, self.num_classes = options, tell, num_classes
         consensus = load_consensus(options.consensus, options.consensus_options)
         self.reduce = reduction(consensus)
         self.device = torch.device(options.device)
         self.network = build_network(
             options.model,
             consensus=consensus,
-            modality=MODALITIES[options.stream],
+            modality=options.modality,
             num_classes=num_classes,
             weights=weights,
+            options=options.model_options,
         )
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if options.dropout:
@@ -124,13 +127,27 @@ class Learner:
         if num_ranks() > 1:
             loss, scores = share_gradient(self._gradient, self.network, clips, target)
         else:
-            loss, scores = self._gradient(clips, target)
+            loss, scores = self._gradient(*self._mixed(clips, target))
         if self.options.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip_norm)
         self.optimizer.step()
         if self.average:
             self.average.update(self.network)
         return loss, scores
+
+    def _mixed(self, clips: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch as it is learnt from: with soft targets (N, classes) where videos are mixed."""
+        options = self.options
+        if not (options.mixup or options.cutmix):
+            return clips, target
+        return mix_batch(
+            clips,
+            F.one_hot(target, self.num_classes).float(),
+            mixup_alpha=options.mixup,
+            cutmix_alpha=options.cutmix,
+            # torch was seeded for this very batch; its own stream of numbers is dropout's.
+            rng=np.random.default_rng(torch.initial_seed()),
+        )
 
     def _gradient(self, clips: Tensor, target: Tensor) -> tuple[float, Tensor]:
         def attempt(parts: int) -> tuple[float, Tensor]:

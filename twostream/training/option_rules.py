@@ -25,8 +25,12 @@ def check_options(options: TrainOptions) -> None:
             "--nesterov needs --optimizer sgd and a --momentum above 0: it is a form of that",
         ),
         (
-            options.colour_jitter > 0 and options.stream != "spatial",
-            "--colour-jitter is for --stream spatial: flow has no colours",
+            options.colour_jitter > 0 and options.modality.name != "rgb",
+            "--colour-jitter is for --stream spatial and difference: flow has no colours",
+        ),
+        (
+            options.modality.network_length < 1,
+            "--stream difference needs a --clip-length of 2 frames or more",
         ),
         (
             options.train_segment > options.num_segments,

@@ -11,6 +11,7 @@ from twostream import plugins
 from twostream.errors import InputError
 from twostream.files import read_text
 from twostream.project import write_toml
+from twostream.transforms.presets import Modality, modality_of
 
 AUTO = "auto"  # of --accumulate: as many parts as memory asks for
 
@@ -35,6 +36,9 @@ class TrainOptions:
     # the network and what it sees
     stream: str
     model: str
+    model_option: tuple[str, ...]
+    clip_length: int
+    frame_interval: int
     weights: str
     num_segments: int
     train_segment: int
@@ -74,6 +78,9 @@ class TrainOptions:
     label_smoothing: float
     dropout: float
     partial_bn: bool
+    rand_augment: float
+    mixup: float
+    cutmix: float
     ema: float
     # validation
     select: str
@@ -89,6 +96,18 @@ class TrainOptions:
     device: str
     precision: str
     compiled: bool
+
+    @property
+    def modality(self) -> Modality:
+        """What the network sees of a video."""
+        return modality_of(
+            self.stream, clip_length=self.clip_length, frame_interval=self.frame_interval
+        )
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """`--model-option` as keywords."""
+        return plugins.read_options(self.model_option, option="--model-option")
 
     @property
     def consensus_options(self) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from twostream.training.checkpoint import load_weights, read_card
 from twostream.training.data import RunData
 from twostream.training.distributed import wait_for_all
 from twostream.training.run_folder import TrainOptions
-from twostream.transforms.presets import MODALITIES
 
 
 def score_joined(
@@ -28,7 +27,7 @@ def score_joined(
     return score_videos(
         network,
         joined.videos,
-        modality=MODALITIES[options.stream],
+        modality=options.modality,
         protocol=plugins.load(protocol, PROTOCOLS),
         size=options.input_size,
         snippets_at_once=options.batch_size * options.num_segments,

@@ -32,7 +32,7 @@ def accumulate_gradient(
     sees one part at a time.
 
     Args:
-        clips: uint8 (N, S, T, C, H, W). target: labels (N,).
+        clips: uint8 (N, S, T, C, H, W). target: labels (N,), or shares of classes (N, classes).
         precision: `fp32` or `bf16`, of the network alone: consensus and loss are float32.
         parts: how many the batch is cut in; a part goes through the network at once.
         label_smoothing: this much of the target is spread evenly over the classes (Szegedy et al.,

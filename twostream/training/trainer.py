@@ -221,7 +221,10 @@ class Trainer:
     def _card(self, epoch: int) -> NetworkCard:
         return NetworkCard(
             model=self.options.model,
+            model_options=self.options.model_options,
             stream=self.options.stream,
+            clip_length=self.options.clip_length,
+            frame_interval=self.options.frame_interval,
             class_names=self.data.class_names,
             num_segments=self.options.num_segments,
             consensus=self.options.consensus,
@@ -229,7 +232,7 @@ class Trainer:
             input_size=self.options.input_size,
             epoch=epoch,
             selected_on=self.options.select,
-            flow=self.data.flow if self.options.stream == "motion" else {},
+            flow=self.data.flow if self.options.modality.name == "flow" else {},
         )
 
 

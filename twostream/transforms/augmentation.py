@@ -11,7 +11,9 @@ from twostream.transforms.boxes import Box, View, random_corner_box, whole
 from twostream.transforms.clips import Clip
 from twostream.transforms.colour import change_colour, draw_colour_change
 from twostream.transforms.presets import Modality
+from twostream.transforms.rand_augment import apply_operations, draw_operations
 
+OPERATIONS = 2  # of RandAugment: N of the paper
 Crop = Callable[..., Box]  # (height, width, *, scales, size, rng)
 
 
@@ -49,11 +51,13 @@ class Augmentation:
         crop: part of the frame that is scaled to the input.
         flip: whether half of the samples are mirrored.
         colour: how far brightness, contrast and saturation may leave 1; 0 leaves the colours.
+        rand_augment: strength of two operations of RandAugment, 0 to 30; 0 leaves them out.
     """
 
     crop: Crop = corners
     flip: bool = True
     colour: float = 0.0
+    rand_augment: float = 0.0
 
 
 def draw_view(
@@ -70,8 +74,16 @@ def draw_view(
     return View(box, mirrored=augmentation.flip and bool(rng.random() < 0.5))
 
 
-def vary_colour(clip: Clip, augmentation: Augmentation, *, rng: np.random.Generator) -> None:
-    """Change the colours of an RGB clip (..., 3, H, W) in place, all its frames alike."""
+def vary(
+    clip: Clip, modality: Modality, augmentation: Augmentation, *, rng: np.random.Generator
+) -> None:
+    """Change a clip (..., C, H, W) in place, all its frames alike: operations, then colours."""
+    frames = np.moveaxis(clip, -3, -1)
+    if augmentation.rand_augment:
+        flow = modality.name == "flow"
+        operations = draw_operations(
+            OPERATIONS, magnitude=augmentation.rand_augment / 30, flow=flow, rng=rng
+        )
+        frames[...] = apply_operations(frames, operations, flow=flow)
     if augmentation.colour:
-        frames = np.moveaxis(clip, -3, -1)
         frames[...] = change_colour(frames, draw_colour_change(augmentation.colour, rng=rng))

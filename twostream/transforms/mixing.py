@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
 from twostream.transforms.boxes import Box
 
 if TYPE_CHECKING:
     from numpy.random import Generator
-    from torch import Tensor
 
 
 def mixup(clips: Tensor, targets: Tensor, *, order: Tensor, share: float) -> tuple[Tensor, Tensor]:
@@ -36,6 +38,19 @@ def cutmix(clips: Tensor, targets: Tensor, *, order: Tensor, box: Box) -> tuple[
     mixed[part] = clips[order][part]
     share = 1 - height * width / (clips.shape[-2] * clips.shape[-1])
     return mixed, _mix(targets, order=order, share=share)
+
+
+def mix_batch(
+    clips: Tensor, targets: Tensor, *, mixup_alpha: float, cutmix_alpha: float, rng: Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw how to mix a batch, one way for all of it, and mix it; both alphas: a coin decides."""
+    order = torch.from_numpy(rng.permutation(len(clips)))
+    cuts = cutmix_alpha > 0 and (mixup_alpha == 0 or rng.random() < 0.5)
+    share = draw_share(alpha=cutmix_alpha if cuts else mixup_alpha, rng=rng)
+    if not cuts:
+        return mixup(clips, targets, order=order, share=share)
+    box = draw_cut(*clips.shape[-2:], share=share, rng=rng)
+    return cutmix(clips, targets, order=order, box=box)
 
 
 def draw_share(*, alpha: float, rng: Generator) -> float:

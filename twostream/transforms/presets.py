@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twostream.transforms.clips import Clip, mirror_flow, mirror_rgb
 
 
 @dataclass(frozen=True, slots=True)
 class Modality:
-    """What the two streams do differently.
+    """What the streams do differently.
 
     Attributes:
         name: `rgb` or `flow`.
         channels: values a pixel, 3 or 2 (u, v).
         snippet_length: frames or flow pairs a snippet.
+        interval: from one of them to the next; 0 spreads them over the whole video.
+        differences: the network sees what changes from each frame to the next, not the frames.
         mean, std: of stored values (0 to 255), one a channel; the network subtracts and divides.
         mirror: writes (C, H, W) mirrored, so that it keeps its meaning, to where it is told.
         scales: sides of the training crop, relative to the frame's short side.
@@ -28,6 +30,18 @@ class Modality:
     std: tuple[float, ...]
     mirror: Callable[[Clip, Clip], None]
     scales: tuple[float, ...]
+    interval: int = 1
+    differences: bool = False
+
+    @property
+    def sampling(self) -> dict[str, int]:
+        """Length and interval, as the functions of `data.sampling` take them."""
+        return {"snippet_length": self.snippet_length, "interval": self.interval}
+
+    @property
+    def network_length(self) -> int:
+        """Time steps that a network sees of a snippet: frames, flow pairs, or differences."""
+        return self.snippet_length - self.differences
 
 
 # RGB: ImageNet's statistics. Flow: zero motion is exactly 128, and the scale is that of TSN's
@@ -51,4 +65,20 @@ MODALITIES = {
         mirror_flow,
         (1.0, 0.875, 0.75),
     ),
+    # Five differences of neighbouring frames: RGB difference of the same paper, section 3.2.
+    "difference": Modality(
+        "rgb",
+        3,
+        6,
+        (0.0, 0.0, 0.0),
+        (58.395, 57.12, 57.375),
+        mirror_rgb,
+        (1.0, 0.875, 0.75),
+        differences=True,
+    ),
 }
+
+
+def modality_of(stream: str, *, clip_length: int, frame_interval: int) -> Modality:
+    """The modality of a stream in snippets of that length and interval."""
+    return replace(MODALITIES[stream], snippet_length=clip_length, interval=frame_interval)

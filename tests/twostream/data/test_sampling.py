@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twostream.data.sampling import (
+    SPREAD,
     centre_of_segments,
     evenly_spaced,
     num_positions,
@@ -23,6 +24,34 @@ SAMPLERS = (centre_of_segments, evenly_spaced)
 )
 def test_num_positions(length: int, snippet_length: int, expected: int) -> None:
     assert num_positions(length, snippet_length=snippet_length) == expected
+
+
+@pytest.mark.parametrize(
+    ("length", "interval", "starts", "positions", "expected"),
+    [
+        (9, 2, [0, 4], 5, [[0, 2, 4], [4, 6, 8]]),
+        (4, 2, [0], 1, [[0, 2, 3]]),  # past the end the last frame repeats
+        (9, SPREAD, [0, 2], 3, [[0, 3, 6], [2, 5, 8]]),
+        (10, SPREAD, [0, 2], 3, [[0, 3, 6], [2, 5, 8]]),
+        (2, SPREAD, [0], 1, [[0, 0, 1]]),
+    ],
+)
+def test_intervals(
+    length: int, interval: int, starts: list[int], positions: int, expected: list[list[int]]
+) -> None:
+    assert num_positions(length, snippet_length=3, interval=interval) == positions
+    assert snippet_indices(starts, snippet_length=3, length=length, interval=interval) == expected
+
+
+@given(length=st.integers(1, 400), snippet_length=st.integers(1, 40), interval=st.integers(0, 9))
+def test_every_snippet_lies_in_its_video(length: int, snippet_length: int, interval: int) -> None:
+    sampling = {"snippet_length": snippet_length, "interval": interval}
+    positions = num_positions(length, **sampling)
+    starts = [0, positions // 2, positions - 1]
+    for snippet in snippet_indices(starts, length=length, **sampling):
+        assert len(snippet) == snippet_length
+        assert snippet == sorted(snippet)
+        assert 0 <= snippet[0] <= snippet[-1] < length
 
 
 def test_num_positions_of_nothing() -> None:

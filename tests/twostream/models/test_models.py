@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,11 +8,17 @@ import pytest
 import torch
 
 from twostream.errors import InputError
-from twostream.models import CLIPS, IMAGE_NETWORKS, MODELS, VIDEO_NETWORKS, build_network
+from twostream.models import (
+    IMAGE_NETWORKS,
+    MODELS,
+    VIDEO_NETWORKS,
+    build_network,
+    default_clip,
+)
 from twostream.models.consensus import mean
 from twostream.models.input_channels import adapt_input_channels, first_convolution
 from twostream.models.segment_network import SegmentNetwork
-from twostream.transforms.presets import MODALITIES, Modality
+from twostream.transforms.presets import MODALITIES, Modality, modality_of
 from twostream.vision import torchvision
 
 # One of each kind is computed; of the others shapes and gradients are followed without numbers.
@@ -29,16 +34,16 @@ COMPUTED = {
 FAMILIES_OF_ONE_SIZE = ("vit", "swin", "mvit", "alexnet", "vgg", "s3d")
 
 
-def modality_of(name: str, stream: str) -> Modality:
-    length = CLIPS[name][0] if name in CLIPS else MODALITIES[stream].snippet_length
-    return replace(MODALITIES[stream], snippet_length=min(length, 16))
+def modality_for(name: str, stream: str) -> Modality:
+    clip = default_clip(name, stream)
+    return modality_of(stream, **{**clip, "clip_length": min(clip["clip_length"], 16)})
 
 
 @pytest.mark.parametrize("stream", MODALITIES)
 @pytest.mark.parametrize("name", COMPUTED)
 def test_contract(name: str, stream: str) -> None:
     """Uint8 clips in, one row of logits a segment out; every layer learns; eval is repeatable."""
-    modality = modality_of(name, stream)
+    modality = modality_for(name, stream)
     torch.manual_seed(0)
     network = MODELS[name](modality=modality, num_classes=7)
     side = COMPUTED[name]
@@ -64,7 +69,7 @@ def test_contract(name: str, stream: str) -> None:
 def test_shapes_and_gradients(name: str) -> None:
     """Without numbers, on torch's meta device. (RegNets cannot be built there.)"""
     for stream in MODALITIES:
-        modality = modality_of(name, stream)
+        modality = modality_for(name, stream)
         with torch.device("meta"):
             network = MODELS[name](modality=modality, num_classes=7)
             side = 224 if any(family in name for family in FAMILIES_OF_ONE_SIZE) else 64
@@ -101,8 +106,36 @@ def test_all_of_torchvision_is_there() -> None:
 )
 def test_parameters_as_published(name: str, millions: float) -> None:
     with torch.device("meta"):
-        network = MODELS[name](modality=modality_of(name, "spatial"), num_classes=400)
+        network = MODELS[name](modality=modality_for(name, "spatial"), num_classes=400)
     assert round(sum(p.numel() for p in network.parameters()) / 1e6, 1) == millions
+
+
+def test_differences_of_neighbouring_frames() -> None:
+    """A probe in place of the backbone sees (next frame - frame) / std, and no frame itself."""
+    modality = MODALITIES["difference"]
+    network = MODELS["resnet18"](modality=modality, num_classes=2)
+    assert network.backbone.conv1.in_channels == 15
+    seen = []
+
+    class Probe(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(x)
+            return x.new_zeros(len(x), network.feature_size)
+
+    network.backbone = Probe()
+    clips = torch.randint(0, 256, (1, 2, 6, 3, 4, 4), dtype=torch.uint8)
+    network(clips)
+    std = torch.tensor(modality.std)[:, None, None]
+    expected = (clips[:, :, 1:].float() - clips[:, :, :-1].float()) / std
+    torch.testing.assert_close(seen[0].reshape(1, 2, 5, 3, 4, 4), expected)
+
+
+def test_an_unknown_option_of_a_network_is_named() -> None:
+    with pytest.raises(InputError, match=r"i3d-resnet18 cannot take .*'stride'"):
+        build_network(
+            "i3d-resnet18", consensus=mean, modality=modality_for("i3d-resnet18", "motion"),
+            num_classes=4, options={"stride": 1},
+        )  # fmt: skip
 
 
 def test_flow_channels_are_stacked_pair_by_pair() -> None:
@@ -153,7 +186,7 @@ def test_a_network_without_features_is_refused(monkeypatch: pytest.MonkeyPatch) 
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("stream", MODALITIES)
+@pytest.mark.parametrize("stream", ["spatial", "motion"])
 def test_the_backbone_sees_normalised_values_in_the_precision_at_hand(stream: str) -> None:
     """Channels last; in bfloat16 rounded once, from the value that float32 has."""
     modality = MODALITIES[stream]

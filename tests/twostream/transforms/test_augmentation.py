@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from twostream.transforms.augmentation import CROPS, Augmentation, draw_view, vary_colour
+from twostream.transforms.augmentation import CROPS, Augmentation, draw_view, vary
 from twostream.transforms.boxes import Box
 from twostream.transforms.colour import change_colour, draw_colour_change
 from twostream.transforms.presets import MODALITIES
@@ -27,7 +27,7 @@ def test_colours_of_all_frames_change_alike(colour: float) -> None:
     frame = np.random.default_rng(0).integers(0, 256, (3, 40, 60), dtype=np.uint8)
     clip = np.tile(frame, (3, 4, 1, 1, 1))
     rng, again = np.random.default_rng(5), np.random.default_rng(5)
-    vary_colour(clip, Augmentation(colour=colour), rng=rng)
+    vary(clip, MODALITIES["spatial"], Augmentation(colour=colour), rng=rng)
     assert (clip == clip[0, 0]).all()
     if colour:
         change = draw_colour_change(colour, rng=again)

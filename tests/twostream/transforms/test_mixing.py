@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twostream.transforms.boxes import Box
-from twostream.transforms.mixing import cutmix, draw_cut, draw_share, mixup
+from twostream.transforms.mixing import cutmix, draw_cut, draw_share, mix_batch, mixup
 
 ORDER = torch.tensor([2, 0, 1])
 
@@ -62,6 +62,24 @@ def test_target_rows_sum_to_one(share, seed, alpha):
     ):
         torch.testing.assert_close(soft.sum(dim=1), torch.ones(3))
         assert (soft >= 0).all()
+
+
+@pytest.mark.parametrize(("alphas", "kinds"), [((1, 0), {"mixup"}), ((0, 1), {"cutmix"}),
+                                               ((1, 1), {"mixup", "cutmix"})])  # fmt: skip
+def test_one_way_of_mixing_for_a_batch(alphas: tuple[float, float], kinds: set[str]):
+    """Of black, grey and white videos, a mixture of values is mixup, one of places is cutmix."""
+    clips = torch.tensor([0, 100, 200], dtype=torch.uint8).reshape(3, 1, 1, 1, 1, 1)
+    clips = clips.expand(3, 1, 1, 3, 8, 8)
+    seen = set()
+    for seed in range(20):
+        mixed, soft = mix_batch(
+            clips, torch.eye(3), mixup_alpha=alphas[0], cutmix_alpha=alphas[1],
+            rng=np.random.default_rng(seed),
+        )  # fmt: skip
+        torch.testing.assert_close(soft.sum(dim=1), torch.ones(3))
+        if not torch.equal(mixed, clips):
+            seen.add("cutmix" if set(mixed.unique().tolist()) <= {0, 100, 200} else "mixup")
+    assert seen == kinds
 
 
 @given(share=st.floats(0, 1), seed=st.integers(0, 2**32))
