@@ -26,7 +26,8 @@ PATHS = ("annotations", "videos", "runs", "vocabulary", "load")
 
 def _take_defaults(ctx: click.Context, path: Path) -> None:
     config = tomllib.loads(path.read_text(encoding="utf-8"))
-    options = {key.replace("-", "_"): value for key, value in config.items()}
+    # An empty text stands for an option that was not given.
+    options = {key.replace("-", "_"): value for key, value in config.items() if value != ""}
     ctx.default_map = {**(ctx.default_map or {}), **options}
 
 

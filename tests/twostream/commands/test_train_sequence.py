@@ -53,6 +53,8 @@ def test_a_resumed_run_is_that_of_one_go(twostream: Callable[..., Result]) -> No
     assert weights(RUN) == whole
     assert (RUN / "scores/test.safetensors").read_bytes() == scores
     assert "nothing to do" in twostream("train-sequence", *options, "--epochs", "2").output
+    repeated = twostream("train-sequence", "--config", RUN / "config.toml", "--quiet")
+    assert "nothing to do" in repeated.output
     rows = list(csv.DictReader((RUN / "log.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["0", "1"]
     assert weights(RUN, "average") != whole
