@@ -15,22 +15,29 @@ from fusion.step import Step, reduced
 from fusion.votes import view_scores
 from twostream.errors import InputError
 
-_DUMP = re.compile(r"epoch-(\d+)\.safetensors")
+_DUMP = re.compile(r"epoch-(\d+)(-test)?\.safetensors")
 
 
-def find_epochs(run_scores: Path, wanted: str) -> list[Path]:
-    """The files `epoch-017.safetensors` ... of a folder, oldest first.
+def find_epochs(run_scores: Path, wanted: str, *, subset: str) -> list[Path]:
+    """The files of some epochs in a folder, oldest first.
 
-    `wanted` is `all`, `last:5`, or numbers as `3,5,8`.
+    `epoch-017.safetensors` is of the videos that select the epoch, `epoch-017-test.safetensors` of
+    the test videos where these are others.
+
+    Args:
+        wanted: `all`, `last:5`, or numbers as `3,5,8`.
+        subset: of the videos, `val` or `test`.
 
     Raises:
         InputError: none are there, or not those that are wanted.
     """
-    found = {
-        int(match[1]): path
+    dumps = [
+        (match, path)
         for path in sorted(run_scores.glob("epoch-*"))
         if (match := _DUMP.fullmatch(path.name))
-    }
+    ]
+    apart = subset == "test" and any(match[2] for match, _ in dumps)
+    found = {int(match[1]): path for match, path in dumps if bool(match[2]) == apart}
     epochs = sorted(found)
     if wanted != "all" and (last := re.fullmatch(r"last:([1-9]\d*)", wanted)):
         chosen = epochs[-int(last[1]) :]

@@ -8,7 +8,7 @@ from glob import escape
 from pathlib import Path
 
 from fusion.epochs import find_epochs, fuse_epochs
-from fusion.score_file import ScoreTable, read_scores
+from fusion.score_file import ScoreTable, read_head, read_scores
 from fusion.step import Step
 from twostream.errors import InputError
 
@@ -79,7 +79,11 @@ def _files(path: Path, options: InputOptions) -> list[Path]:
     if options.epochs:
         if not path.is_dir():
             raise InputError(f"--epochs needs run folders; {path} is a file")
-        return find_epochs(path / "scores", options.epochs)
+        files = find_epochs(path / "scores", options.epochs, subset=options.subset)
+        there = read_head(files[-1])["about"].get("subset", options.subset)
+        if there != options.subset:
+            raise InputError(f"{files[-1]} is of the {there} videos; give --subset {there}")
+        return files
     file = path / "scores" / f"{options.subset}.safetensors" if path.is_dir() else path
     if not file.exists():
         raise InputError(

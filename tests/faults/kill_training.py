@@ -56,6 +56,7 @@ OPTIONS = [
     "--epochs", str(EPOCHS), "--val-fraction", "0.3", "--protocol", "segments3", "--device", "cpu",
     "--precision", "fp32", "--lr", "0.01", "--schedule", "cosine", "--warmup", "1", "--dropout",
     "0.5", "--ema", "0.9", "--clip-norm", "1", "--label-smoothing", "0.1", "--nesterov",
+    "--dump-scores", "last:2",
 ]  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def outcome(folder: Path, name: str) -> tuple[dict[str, str], list[dict[str, str
     """Digests of weights and scores, and the log without times and marks of restarts."""
     run = folder / name / "ucf101-split1" / "motion-deadly.tiny"
     files = {k: v for k, v in digests(run).items() if k.endswith(".safetensors")}
-    expect(len(files) == 4, f"{run} holds {', '.join(files)}")
+    expect(len(files) == 8, f"{run} holds {', '.join(files)}")
     rows = csv.DictReader((run / "log.csv").read_text().splitlines())
     own = ("run_id", "restarts")
     return files, [

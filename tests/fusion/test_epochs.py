@@ -23,8 +23,19 @@ def test_which_files(tmp_path: Path, wanted: str, epochs: list[int]) -> None:
     for epoch in (101, 2, 9, 10):
         (tmp_path / f"epoch-{epoch:03}.safetensors").touch()
     (tmp_path / "epoch-best.safetensors").touch()
+    (tmp_path / "epoch-003-test.safetensors").touch()
     expected = [f"epoch-{epoch:03}.safetensors" for epoch in epochs]
-    assert [path.name for path in find_epochs(tmp_path, wanted)] == expected
+    assert [path.name for path in find_epochs(tmp_path, wanted, subset="val")] == expected
+
+
+def test_test_videos_have_files_of_their_own_where_others_select(tmp_path: Path) -> None:
+    (tmp_path / "epoch-004.safetensors").touch()
+    assert [path.name for path in find_epochs(tmp_path, "all", subset="test")] == [
+        "epoch-004.safetensors"
+    ]
+    (tmp_path / "epoch-004-test.safetensors").touch()
+    for subset, name in (("test", "epoch-004-test"), ("val", "epoch-004")):
+        assert find_epochs(tmp_path, "4", subset=subset) == [tmp_path / f"{name}.safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -40,9 +51,9 @@ def test_epochs_that_are_not_there(tmp_path: Path, wanted: str, message: str) ->
     for epoch in (2, 9):
         (tmp_path / f"epoch-{epoch:03}.safetensors").touch()
     with pytest.raises(InputError, match=message):
-        find_epochs(tmp_path, wanted)
+        find_epochs(tmp_path, wanted, subset="test")
     with pytest.raises(InputError, match="epochs none"):
-        find_epochs(tmp_path / "absent", "all")
+        find_epochs(tmp_path / "absent", "all", subset="test")
 
 
 def test_epochs_join_by_name_and_are_fused_view_by_view(make_table: Make) -> None:

@@ -81,6 +81,13 @@ def test_epochs_are_fused_stream_by_stream(make_table: Make, tmp_path: Path) -> 
         read_inputs(InputOptions(files=[path], epochs="all"))
 
 
+def test_epochs_of_other_videos_are_refused(make_table: Make, tmp_path: Path) -> None:
+    write_scores(tmp_path / "scores/epoch-001.safetensors", make_table([[1, 0]], subset="test"))
+    assert len(read_inputs(InputOptions(files=[tmp_path], epochs="1"))) == 1
+    with pytest.raises(InputError, match="is of the test videos; give --subset test"):
+        read_inputs(InputOptions(files=[tmp_path], epochs="1", subset="val"))
+
+
 @pytest.mark.parametrize(
     ("files", "streams", "keys"),
     [

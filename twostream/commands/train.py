@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from twostream.commands.dump_options import dump_options
 from twostream.commands.options import compile_option, compute_options, data_options, find_device
 from twostream.commands.train_options import (
     file_options,
@@ -40,6 +41,7 @@ STREAM_DEFAULTS: dict[str, dict[str, Any]] = {
 @optimisation_options
 @regularisation_options
 @validation_options
+@dump_options
 @click.option("--restart", is_flag=True, help="Delete what the run folder holds and begin anew.")
 @compute_options
 @compile_option

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twostream.errors import InputError
+from twostream.training.kept_epochs import dumped_epochs
 from twostream.training.run_folder import TrainOptions
 
 
@@ -40,3 +41,4 @@ def check_options(options: TrainOptions) -> None:
     for is_broken, message in rules:
         if is_broken:
             raise InputError(message)
+    dumped_epochs(options.dump_scores, options.epochs)

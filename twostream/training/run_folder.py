@@ -26,6 +26,7 @@ FREE_ON_RESUME = (
     "device",
     "save_every",
     "tensorboard",
+    "dump_scores",
 )
 
 
@@ -91,6 +92,7 @@ class TrainOptions:
     val_videos: int
     val_loss: str
     protocol: str
+    dump_scores: str
     # the machine
     threads: int
     device: str

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fusion.score_file import read_head
 from twostream import plugins
 from twostream.data.stored import Joined
+from twostream.errors import some_of
 from twostream.inference.protocols import PROTOCOLS
 from twostream.inference.score_files import make_score_file
 from twostream.inference.scoring import Bar, score_videos
 from twostream.models.segment_network import SegmentNetwork
-from twostream.training.checkpoint import load_weights, read_card
+from twostream.training.checkpoint import has_checkpoint, load_weights, read_card
 from twostream.training.data import RunData
-from twostream.training.distributed import wait_for_all
+from twostream.training.distributed import decided_by_first, rank, wait_for_all
+from twostream.training.kept_epochs import drop_epochs, dumped_epochs, kept_folder
 from twostream.training.run_folder import TrainOptions
 
 
@@ -43,28 +48,74 @@ def write_run_scores(
     network: SegmentNetwork,
     data: RunData,
     *,
+    num_epochs: int,
     bar: Bar,
     note: Callable[[str], None],
 ) -> bool:
-    """Score the best epoch's selection and test videos; False if that was done already.
+    """Score the selection and test videos with the best epoch, and with those of --dump-scores.
 
     Args:
-        network: of the run; the weights of its best epoch are loaded into it.
-        note: is told about parts of score files that an earlier try has left.
+        network: of the run; the weights that are scored are loaded into it.
+        num_epochs: that the run has trained.
+        note: is told about parts of score files that an earlier try has left, and about epochs that
+            are wanted but were not kept.
+
+    Returns:
+        Whether anything had to be made.
     """
     wait_for_all()  # rank 0 may still be writing the best weights
-    best = options.folder / "best"
-    load_weights(best, network)
-    subsets = {"val": data.val, "test": data.test}
-    if options.select == "test":
-        del subsets["val"]
+    score = partial(_score_checkpoint, options, network, data, bar=bar, note=note)
+    made = score(options.folder / "best", _score_files(options))
+    lacking = []
+    for epoch in dumped_epochs(options.dump_scores, num_epochs):
+        kept, files = kept_folder(options.folder, epoch), _score_files(options, epoch)
+        if decided_by_first(partial(has_checkpoint, kept)):
+            made = score(kept, files) or made
+        elif not all(_is_under(options.protocol, path) for path in files.values()):
+            lacking.append(epoch)
+    if rank() == 0:
+        drop_epochs(options.folder)
+    if lacking:
+        note(
+            f"no scores of epochs {some_of(lacking)} under {options.protocol}: they had been "
+            "trained without --dump-scores, or scored under another protocol"
+        )
+    return made
+
+
+def _score_files(options: TrainOptions, epoch: int | None = None) -> dict[str, Path]:
+    """Subset -> score file of the best epoch, or of the `epoch` given.
+
+    An epoch's file without further name is of the videos that select the epoch, as in the log.
+    """
+    names = {options.select: options.select, "test": "test"}
+    if epoch is not None:
+        number = f"epoch-{epoch:03d}"
+        names = {"test": f"{number}-test", options.select: number}
+    return {
+        subset: options.folder / "scores" / f"{name}.safetensors" for subset, name in names.items()
+    }
+
+
+def _score_checkpoint(
+    options: TrainOptions,
+    network: SegmentNetwork,
+    data: RunData,
+    checkpoint: Path,
+    files: Mapping[str, Path],
+    *,
+    bar: Bar,
+    note: Callable[[str], None],
+) -> bool:
+    """Write the score file of each subset; False if all were there already."""
+    load_weights(checkpoint, network)
     made = [
         make_score_file(
-            options.folder / "scores" / f"{subset}.safetensors",
+            path,
             network,
-            joined,
-            card=read_card(best),
-            checkpoint=best,
+            data.test if subset == "test" else data.val,
+            card=read_card(checkpoint),
+            checkpoint=checkpoint,
             facts={
                 "dataset": options.dataset,
                 "split": options.split,
@@ -78,6 +129,11 @@ def write_run_scores(
             bar=bar,
             note=note,
         )
-        for subset, joined in subsets.items()
+        for subset, path in files.items()
     ]
     return any(made)
+
+
+def _is_under(protocol: str, path: Path) -> bool:
+    """Whether the score file `path` is there and of this protocol."""
+    return path.exists() and read_head(path)["about"].get("protocol") == protocol

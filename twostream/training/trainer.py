@@ -26,6 +26,7 @@ from twostream.training.checkpoint import (
 from twostream.training.data import RunData, sample
 from twostream.training.distributed import decided_by_first, num_ranks, rank
 from twostream.training.epoch_batches import load_epoch
+from twostream.training.kept_epochs import dumped_epochs, keep_epoch
 from twostream.training.learner import Learner
 from twostream.training.loop import EpochStats, NotFiniteError, Progress, evaluate
 from twostream.training.run_folder import TrainOptions, check_same_run, write_config
@@ -88,9 +89,14 @@ class Trainer:
             yield from rows
 
     def write_scores(self) -> bool:
-        """Score the best network's selection and test videos; False if that was done already."""
+        """Write the score files of the run; False if that was done already."""
         return write_run_scores(
-            self.options, self.learner.evaluated, self.data, bar=self.bar, note=self.tell
+            self.options,
+            self.learner.evaluated,
+            self.data,
+            num_epochs=self.next_epoch,
+            bar=self.bar,
+            note=self.tell,
         )
 
     def _run_epoch(self, epoch: int) -> list[dict[str, Any]]:
@@ -174,13 +180,16 @@ class Trainer:
 
     def _save_epoch(self, epoch: int) -> None:
         """Keep this epoch as `last`, as `best` too if it is, and write the log."""
-        # `best` first: if we are killed in between, the epoch is ended again, with the same result.
+        # `last` at the end: if we are killed before, the epoch is ended again, with equal result.
         validated = self._is_validated(epoch)
         if (
             validated
             and best_epoch(self.rows, self.options.select, by=self.options.select_by) == epoch
         ):
             self._save(self.folder / "best", epoch)
+        if rank() == 0:
+            wanted = dumped_epochs(self.options.dump_scores, self.next_epoch)
+            keep_epoch(self.folder, self.learner.scored, self._card(epoch), wanted=wanted)
         self._save(self.folder / "last", epoch)
         self._write_log()
 
