@@ -29,6 +29,25 @@ class CountOrAuto(click.ParamType):
         return int(text)
 
 
+class FrameSize(click.ParamType):
+    """Height and width: `256x320` on the command line, [256, 320] in a TOML file."""
+
+    name = "HEIGHTxWIDTH"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Accept text or a list; nothing leaves frames as they are."""
+        parts = value.split("x") if isinstance(value, str) and value else value or ()
+        try:
+            size = tuple(int(part) for part in parts)
+        except (TypeError, ValueError):
+            size = (0,)
+        if size and (len(size) != 2 or min(size) < 1):
+            self.fail(f"{value!r} is no height and width, such as 256x320", param, ctx)
+        return size
+
+
 class Epochs(click.ParamType):
     """Epochs in rising order: `15,25` on the command line, [15, 25] in a TOML file."""
 

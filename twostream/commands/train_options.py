@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from twostream.commands.option_files import Recipe, show_recipe, take_defaults, take_stream
-from twostream.commands.option_types import CountOrAuto, Epochs
+from twostream.commands.option_types import CountOrAuto, Epochs, FrameSize
 from twostream.commands.options import option_group
 from twostream.console import ProjectOption
 from twostream.inference.protocols import PROTOCOLS
@@ -67,6 +67,13 @@ network_options = option_group(
         "--frame-interval",
         type=click.IntRange(0),
         help="From one of them to the next; 0 spreads them over the video.  [likewise]",
+    ),
+    click.option(
+        "--resize",
+        type=FrameSize(),
+        default="",
+        show_default="as stored",
+        help="Scale frames to this size before they are cropped, such as 256x320.",
     ),
     click.option(
         "--weights",

@@ -16,8 +16,10 @@ from twostream.data.stored import StoredVideo
 from twostream.inference.protocols import Protocol
 from twostream.transforms.augmentation import Augmentation, draw_view, vary
 from twostream.transforms.boxes import View
-from twostream.transforms.clips import Clip, write_views
+from twostream.transforms.clips import Clip, resize_picture, write_views
 from twostream.transforms.presets import Modality
+
+Pictures = Callable[[Sequence[int]], Iterable[Clip]]  # rising indices -> (H, W, C) each
 
 
 def sample_shape(modality: Modality, *, num_segments: int, size: int) -> tuple[int, ...]:
@@ -49,9 +51,10 @@ def write_sample(
     starts = random_in_segments(positions, num_segments, rng=rng)
     if only:
         starts = [starts[only - 1]]
-    view = draw_view(*entry.size, modality, augmentation, size=out.shape[-1], rng=rng)
+    size = modality.frame_size or entry.size
+    view = draw_view(*size, modality, augmentation, size=out.shape[-1], rng=rng)
     write_snippets(
-        partial(entry.pictures, modality.name),
+        _scaled(partial(entry.pictures, modality.name), modality),
         snippet_indices(starts, length=video.length, **modality.sampling),
         [view],
         out[:, None],
@@ -76,12 +79,13 @@ def views_writer(
     """
 
     @lru_cache(maxsize=2)  # the video at hand, and the next one
-    def opened(index: int) -> tuple[SharedPictures, list[list[int]], list[View]]:
+    def opened(index: int) -> tuple[Pictures, list[list[int]], list[View]]:
         entry, length = StoreEntry(videos[index].path), videos[index].length
         positions = num_positions(length, **modality.sampling)
         starts = protocol.starts(positions, protocol.num_snippets)
         snippets = snippet_indices(starts, length=length, **modality.sampling)
-        return SharedPictures(entry, modality.name), snippets, protocol.views(*entry.size)
+        pictures = _scaled(SharedPictures(entry, modality.name), modality)
+        return pictures, snippets, protocol.views(*(modality.frame_size or entry.size))
 
     lock = Lock()
 
@@ -95,7 +99,7 @@ def views_writer(
 
 
 def write_snippets(
-    pictures: Callable[[Sequence[int]], Iterable[Clip]],
+    pictures: Pictures,
     snippets: Sequence[Sequence[int]],
     views: Sequence[View],
     out: Clip,
@@ -118,3 +122,12 @@ def write_snippets(
         write_views(picture, views, out[s, :, t], mirror=modality.mirror)
         for other_s, other_t in others:
             out[other_s, :, other_t] = out[s, :, t]
+
+
+def _scaled(pictures: Pictures, modality: Modality) -> Pictures:
+    """The same pictures in the size that the modality wants."""
+    size = modality.frame_size
+    if size is None:
+        return pictures
+    vectors = modality.name == "flow"
+    return lambda indices: (resize_picture(p, size, vectors=vectors) for p in pictures(indices))

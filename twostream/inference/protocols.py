@@ -61,17 +61,15 @@ class Protocol:
         """R, the views of one snippet."""
         return len(self.views(256, 340))
 
-    def card(self, *, size: int, snippet_length: int) -> dict[str, Any]:
+    def card(self, *, size: int) -> dict[str, Any]:
         """All of it as JSON values, for the files that its scores are kept in.
 
         Args:
             size: side that the network was trained with, pixels.
-            snippet_length: frames or flow pairs of a snippet.
         """
         return {
             "text": self.text,
             "snippets": self.num_snippets,
-            "snippet_length": snippet_length,
             "starts": _name(self.starts),
             "crops": self.num_crops,
             "views": _name(self.views),
@@ -99,6 +97,8 @@ PROTOCOLS = {
                  "one snippet in the middle, centre crop: 1 view"),
         Protocol("accurate", 25, centre_of_segments, three_crop,
                  "the centre of each of 25 segments, three crops of 256: 75 views", 1 / CROP),
+        Protocol("dense10", 10, centre_of_segments, centre_crop,
+                 "the centre of each of 10 segments, centre crop: 10 views"),
         Protocol("dense10x3", 10, centre_of_segments, three_crop,
                  "the centre of each of 10 segments, three crops of 256: 30 views", 1 / CROP),
         Protocol("twice3", 2, start_and_centre_of_segments, three_crop,

@@ -90,13 +90,18 @@ def about_scores(
         facts: data set, split, subset, protocol (as on the command line), ....
     """
     protocol: Protocol = plugins.load(facts["protocol"], PROTOCOLS)
-    snippet_length = card.modality.snippet_length
+    modality = card.modality
+    clip = {
+        "snippet_length": modality.snippet_length,
+        "interval": modality.interval,
+        "frame_size": list(modality.frame_size or ()),
+    }
     return {
         "stream": card.stream,
         "model": card.model,
         "consensus": {"name": card.consensus, "options": card.consensus_options},
         **facts,
-        "protocol_card": protocol.card(size=card.input_size, snippet_length=snippet_length),
+        "protocol_card": protocol.card(size=card.input_size) | clip,
         "listed": len(joined.videos) + len(joined.missing),
         "missing": len(joined.missing),
         "checkpoint": sha256_file(checkpoint / WEIGHTS),

@@ -58,7 +58,7 @@ def score_run(
     network = network_of(card)
     load_weights(run / options.checkpoint, network)
     device = torch.device(options.device)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.place(device)
     if options.compiled:
         note("the network is compiled for evaluation: the first batch takes a while")
         network = compiled(network)

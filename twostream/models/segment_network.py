@@ -49,6 +49,13 @@ class SegmentNetwork(nn.Module):
             stacked = torch.tensor(values).repeat(modality.network_length)
             self.register_buffer(name, stacked[:, None, None])
 
+    def place(self, device: torch.device) -> None:
+        """Move to a device, 2D layers in the memory order that they are fastest in."""
+        self.to(device)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
     def take_normalisation(self, given: Mapping[str, Tensor]) -> None:
         """Take mean and std (T*C, 1, 1) along with weights that were trained with them.
 

@@ -37,6 +37,7 @@ class NetworkCard:
         model: name in MODELS, or `module:function`. model_options: its options.
         stream: `spatial`, `motion` or `difference`.
         clip_length, frame_interval: frames or flow pairs of a snippet, and the step between them.
+        resize: height and width of the frames before they were cropped; empty for as they are.
         class_names: position = label.
         num_segments, consensus, consensus_options: as trained.
         input_size: side of the square input, pixels.
@@ -49,6 +50,7 @@ class NetworkCard:
     stream: str
     clip_length: int
     frame_interval: int
+    resize: tuple[int, ...]
     class_names: tuple[str, ...]
     num_segments: int
     consensus: str
@@ -62,7 +64,10 @@ class NetworkCard:
     def modality(self) -> Modality:
         """What the network sees of a video."""
         return modality_of(
-            self.stream, clip_length=self.clip_length, frame_interval=self.frame_interval
+            self.stream,
+            clip_length=self.clip_length,
+            frame_interval=self.frame_interval,
+            resize=self.resize,
         )
 
 
@@ -94,7 +99,8 @@ def read_card(folder: Path) -> NetworkCard:
     """The card of the network in `folder`."""
     values = read_card_values(folder)
     try:
-        return NetworkCard(**{**values, "class_names": tuple(values["class_names"])})
+        lists = {key: tuple(values[key]) for key in ("class_names", "resize")}
+        return NetworkCard(**{**values, **lists})
     except (KeyError, TypeError) as error:
         raise InputError(
             f"{folder / WEIGHTS}: not the weights of a `twostream train` run ({error})"

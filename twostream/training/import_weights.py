@@ -33,6 +33,7 @@ def write_imported(
         stream=foreign.stream,
         clip_length=MODALITIES[foreign.stream].snippet_length,
         frame_interval=1,
+        resize=(),
         class_names=class_names,
         num_segments=3,
         consensus="mean",

@@ -54,7 +54,7 @@ class Learner:
             weights=weights,
             options=options.model_options,
         )
-        self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.place(self.device)
         if options.dropout:
             add_dropout(self.network, options.dropout)
         if options.partial_bn:

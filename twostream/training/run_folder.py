@@ -40,6 +40,7 @@ class TrainOptions:
     model_option: tuple[str, ...]
     clip_length: int
     frame_interval: int
+    resize: tuple[int, ...]
     weights: str
     num_segments: int
     train_segment: int
@@ -103,7 +104,10 @@ class TrainOptions:
     def modality(self) -> Modality:
         """What the network sees of a video."""
         return modality_of(
-            self.stream, clip_length=self.clip_length, frame_interval=self.frame_interval
+            self.stream,
+            clip_length=self.clip_length,
+            frame_interval=self.frame_interval,
+            resize=self.resize,
         )
 
     @property

@@ -234,6 +234,7 @@ class Trainer:
             stream=self.options.stream,
             clip_length=self.options.clip_length,
             frame_interval=self.options.frame_interval,
+            resize=self.options.resize,
             class_names=self.data.class_names,
             num_segments=self.options.num_segments,
             consensus=self.options.consensus,

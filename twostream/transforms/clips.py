@@ -38,7 +38,7 @@ def write_views(
 
 
 def write_box(picture: Clip, box: Box, out: Clip) -> None:
-    """Scale `box` of a picture (H, W, C) to `out` (C, side, side); the aspect may change.
+    """Scale `box` of a picture (H, W, C) to `out` (C, height, width); the aspect may change.
 
     Flow vectors keep their values: they stay pixels of the stored flow.
     """
@@ -52,6 +52,21 @@ def write_box(picture: Clip, box: Box, out: Clip) -> None:
             place[...] = plane
         else:
             cv2.resize(plane, place.shape[::-1], dst=place, interpolation=interpolation)
+
+
+def resize_picture(picture: Clip, size: tuple[int, int], *, vectors: bool) -> Clip:
+    """Scale a picture (H, W, C) to (height, width); the aspect may change.
+
+    Args:
+        vectors: it holds flow, whose vectors stretch with it: u by the width, v by the height.
+    """
+    out = np.empty((picture.shape[-1], *size), np.uint8)
+    write_box(picture, Box(0, 0, *picture.shape[:2]), out)
+    if vectors:
+        before, (height, width) = picture.shape[:2], size
+        for plane, factor in zip(out, (width / before[1], height / before[0]), strict=True):
+            plane[...] = _stretched(factor)[plane]
+    return np.moveaxis(out, 0, -1)
 
 
 def mirror_rgb(source: Clip, out: Clip) -> None:
@@ -68,6 +83,12 @@ def mirror_flow(source: Clip, out: Clip) -> None:
 
     mirror_rgb(source, out)
     cv2.LUT(out[0], OPPOSITE, dst=out[0])
+
+
+def _stretched(factor: float) -> Clip:
+    """Stored value -> the stored value of a vector that is `factor` times as long."""
+    stretched = np.rint((np.arange(256) - 128) * factor + 128)
+    return np.clip(stretched, 1, 255).astype(np.uint8)
 
 
 def _planes(part: Clip) -> Sequence[Clip]:

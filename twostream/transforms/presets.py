@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from twostream.transforms.clips import Clip, mirror_flow, mirror_rgb
@@ -17,6 +17,7 @@ class Modality:
         channels: values a pixel, 3 or 2 (u, v).
         snippet_length: frames or flow pairs a snippet.
         interval: from one of them to the next; 0 spreads them over the whole video.
+        frame_size: height and width that frames are scaled to before any crop; None leaves them.
         differences: the network sees what changes from each frame to the next, not the frames.
         mean, std: of stored values (0 to 255), one a channel; the network subtracts and divides.
         mirror: writes (C, H, W) mirrored, so that it keeps its meaning, to where it is told.
@@ -31,6 +32,7 @@ class Modality:
     mirror: Callable[[Clip, Clip], None]
     scales: tuple[float, ...]
     interval: int = 1
+    frame_size: tuple[int, int] | None = None
     differences: bool = False
 
     @property
@@ -79,6 +81,17 @@ MODALITIES = {
 }
 
 
-def modality_of(stream: str, *, clip_length: int, frame_interval: int) -> Modality:
-    """The modality of a stream in snippets of that length and interval."""
-    return replace(MODALITIES[stream], snippet_length=clip_length, interval=frame_interval)
+def modality_of(
+    stream: str, *, clip_length: int, frame_interval: int, resize: Sequence[int] = ()
+) -> Modality:
+    """The modality of a stream in snippets of that length and interval, of frames of that size.
+
+    Args:
+        resize: height and width, or nothing.
+    """
+    return replace(
+        MODALITIES[stream],
+        snippet_length=clip_length,
+        interval=frame_interval,
+        frame_size=(resize[0], resize[1]) if resize else None,
+    )

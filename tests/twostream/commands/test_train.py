@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import Result
 
+from fusion.score_file import read_scores
 from twostream.training import learner
 
 from ..conftest import MiniProject
@@ -25,3 +28,36 @@ def test_out_of_memory_names_what_to_change(
     result = twostream("train", "--stream", "spatial", *mini.arguments, *options, exit_code=1)
     assert "cpu is out of memory with 64 videos of 3 segments at 224 pixels" in result.output
     assert "--accumulate 2 takes half as many at once" in result.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--stream", "spatial", "--model", "tsm-mobilenet_v2", "--clip-length", "4",
+         "--segments", "1"],
+        ["--stream", "motion", "--model", "tsm-resnet18", "--clip-length", "4",
+         "--segments", "1", "--model-option", "place=in-place"],
+        ["--stream", "spatial", "--model", "mask-nonlocal-i3d-resnet18", "--clip-length", "8",
+         "--segments", "1", "--resize", "64x80", "--crop", "random"],
+        ["--stream", "motion", "--model", "r3d_18", "--clip-length", "4", "--segments", "1",
+         "--resize", "64x80", "--rand-augment", "9", "--mixup", "1"],
+        ["--stream", "difference", "--segments", "1", "--cutmix", "1", "--colour-jitter", "0.4"],
+    ],
+    ids=lambda options: "-".join(o for o in options if not o.startswith("--")),
+)  # fmt: skip
+def test_networks_of_clips_train_score_and_are_scored_again(
+    twostream: Run, mini: MiniProject, options: list[str]
+) -> None:
+    small = ["--weights", "none", "--input-size", "48", "--batch-size", "4", "--epochs", "1",
+             "--val-fraction", "0.3", "--protocol", "efficient", "--val-protocol", "efficient",
+             "--runs", "runs", "--device", "cpu", "--precision", "fp32"]  # fmt: skip
+    twostream("train", *options, *mini.arguments, *small)
+    (run,) = Path("runs/ucf101-split1").iterdir()
+    first = read_scores(run / "scores" / "test.safetensors")
+    assert first.scores.shape == (len(first.names), 1, 1, len(first.class_names))
+    assert np.isfinite(first.scores).all()
+    twostream("score", str(run), *mini.arguments, "--protocol", "efficient", "--device", "cpu",
+              "--precision", "fp32", "--out", "again.safetensors")  # fmt: skip
+    again = read_scores(Path("again.safetensors"))
+    assert np.allclose(first.scores, again.scores, atol=1e-4)
+    assert first.about["protocol_card"] == again.about["protocol_card"]

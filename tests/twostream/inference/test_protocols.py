@@ -36,6 +36,7 @@ EXPECTED = {
         (12, 1): [0, 1, 3, 4, 5, 6, 7, 9, 10, 11],
         (11, 10): [0, 0, 0, 0, 0, 1, 1, 1, 1, 1],
     },
+    "dense10": "dense10x3",
     "twice3": {(100, 1): [0, 50], (99, 10): [0, 45], (12, 1): [0, 6], (11, 10): [0, 1]},
 }  # fmt: skip
 
@@ -83,11 +84,13 @@ VIEWS = {
     },
     "efficient": CENTRE,
     "accurate": THREE,
+    "dense10": CENTRE,
     "dense10x3": THREE,
     "twice3": THREE,
 }
 NUM_VIEWS = {"clips19": 19, "segments3": 3, "segments25": 25, "tsn25x10": 250, "efficient": 1,
-             "accurate": 75, "dense10x3": 30, "twice3": 6}  # fmt: skip
+             "accurate": 75, "dense10": 10, "dense10x3": 30,
+             "twice3": 6}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -121,8 +124,8 @@ def test_exact_flow_pairs_of_short_videos(name: str) -> None:
 
 
 def test_the_card_says_all_of_a_protocol() -> None:
-    assert PROTOCOLS["tsn25x10"].card(size=224, snippet_length=10) == {
+    assert PROTOCOLS["tsn25x10"].card(size=224) == {
         "text": "the centre of each of 25 segments, ten crops: 250 views",
-        "snippets": 25, "snippet_length": 10, "starts": "centre_of_segments",
+        "snippets": 25, "starts": "centre_of_segments",
         "crops": 10, "views": "ten_crop", "scale": 1.0, "side": 224,
     }  # fmt: skip

@@ -19,7 +19,7 @@ from twostream.training.checkpoint import (
 
 CARD = NetworkCard(
     model="resnet18", model_options={}, stream="motion", clip_length=10, frame_interval=1,
-    class_names=("a", "b"), num_segments=3, consensus="mean",
+    resize=(),    class_names=("a", "b"), num_segments=3, consensus="mean",
     consensus_options={}, input_size=224, epoch=4, selected_on="val",
     flow={"method": "dis", "bound": 20.0},
 )  # fmt: skip

@@ -47,6 +47,7 @@ QUICK = ["--model", "network_of_trainer_tests:tiny", "--weights", "none", "--inp
 EVERYTHING = [
     "--schedule", "cosine", "--warmup", "1", "--nesterov", "--weight-decay", "5e-4",
     "--clip-norm", "1", "--label-smoothing", "0.1", "--dropout", "0.5", "--partial-bn",
+    "--mixup", "1", "--cutmix", "1", "--rand-augment", "9",
     "--ema", "0.9", "--accumulate", "auto", "--colour-jitter", "0.4",
 ]  # fmt: skip
 CHOICES = {

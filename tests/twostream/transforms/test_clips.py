@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twostream.transforms.boxes import Box, View, whole
-from twostream.transforms.clips import mirror_flow, mirror_rgb, write_box, write_views
+from twostream.transforms.clips import (
+    mirror_flow,
+    mirror_rgb,
+    resize_picture,
+    write_box,
+    write_views,
+)
 
 from .plain_views import plain_view
 
@@ -100,3 +106,15 @@ def test_a_box_is_written_to_its_place_alone() -> None:
     write_box(picture, Box(2, 2, 16, 16), out[1])
     assert (out[1] == 9).all()
     assert not out[[0, 2]].any()
+
+
+def test_resizing_flow_stretches_its_vectors():
+    """Twice as wide, half as high: u doubles, v halves, zero stays; RGB keeps its values."""
+    picture = np.full((8, 6, 2), 128, dtype=np.uint8)
+    picture[...] = 128 + 30, 128 - 20
+    resized = resize_picture(picture, (4, 12), vectors=True)
+    assert resized.shape == (4, 12, 2)
+    assert (resized == (188, 118)).all()
+    assert (resize_picture(picture, (4, 12), vectors=False) == (158, 108)).all()
+    fast = np.full((8, 6, 2), 250, dtype=np.uint8)
+    assert (resize_picture(fast, (8, 12), vectors=True) == (255, 250)).all()  # clipped, no wrap
