@@ -16,7 +16,7 @@ from twostream.models import MODELS
 @click.argument("names", nargs=-1)
 @click.option(
     "--stream",
-    type=click.Choice(["spatial", "motion"]),
+    type=click.Choice(["spatial", "motion", "difference"]),
     default="spatial",
     show_default=True,
     help="What the networks look at.",
