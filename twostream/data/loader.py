@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import torch
@@ -66,6 +66,7 @@ def load_batches(
         try:
             for number, batch in enumerate(batches):
                 clips, samples = ahead.popleft()
+                wait(samples, return_when=FIRST_EXCEPTION)  # wakes up once, not for every sample
                 for sample in samples:
                     sample.result()
                 yield clips, batch

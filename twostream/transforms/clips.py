@@ -44,14 +44,14 @@ def write_box(picture: Clip, box: Box, out: Clip) -> None:
     """
     import cv2
 
+    part = picture[box.top : box.top + box.height, box.left : box.left + box.width]
+    if part.shape[:2] == out.shape[1:]:
+        _copy_planes(part, out)
+        return
     shrinks = out.shape[-1] < min(box.height, box.width)
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    part = picture[box.top : box.top + box.height, box.left : box.left + box.width]
     for plane, place in zip(_planes(part), out, strict=True):
-        if plane.shape == place.shape:
-            place[...] = plane
-        else:
-            cv2.resize(plane, place.shape[::-1], dst=place, interpolation=interpolation)
+        cv2.resize(plane, place.shape[::-1], dst=place, interpolation=interpolation)
 
 
 def resize_picture(picture: Clip, size: tuple[int, int], *, vectors: bool) -> Clip:
@@ -89,6 +89,20 @@ def _stretched(factor: float) -> Clip:
     """Stored value -> the stored value of a vector that is `factor` times as long."""
     stretched = np.rint((np.arange(256) - 128) * factor + 128)
     return np.clip(stretched, 1, 255).astype(np.uint8)
+
+
+def _copy_planes(part: Clip, out: Clip) -> None:
+    """Copy (H, W, C) to (C, H, W).
+
+    OpenCV parts interleaved channels four times as fast as numpy, but only what has no gaps: row by
+    row, at addresses that are no multiple of 32, it is fifteen times slower.
+    """
+    import cv2
+
+    if part.strides[1] == 1:
+        out[...] = np.moveaxis(part, -1, 0)
+    else:
+        cv2.split(np.ascontiguousarray(part), list(out))
 
 
 def _planes(part: Clip) -> Sequence[Clip]:

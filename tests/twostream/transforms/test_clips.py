@@ -118,3 +118,14 @@ def test_resizing_flow_stretches_its_vectors():
     assert (resize_picture(picture, (4, 12), vectors=False) == (158, 108)).all()
     fast = np.full((8, 6, 2), 250, dtype=np.uint8)
     assert (resize_picture(fast, (8, 12), vectors=True) == (255, 250)).all()  # clipped, no wrap
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+@pytest.mark.parametrize("offset", [0, 16, 7])
+def test_an_unscaled_crop_is_copied_to_any_address(channels: int, offset: int) -> None:
+    picture = np.arange(9 * 11 * channels).reshape(9, 11, channels).astype(np.uint8)
+    memory = np.zeros(offset + channels * 36, np.uint8)
+    out = memory[offset:].reshape(channels, 6, 6)
+    write_box(picture, Box(2, 3, 6, 6), out)
+    for channel in range(channels):
+        assert np.array_equal(out[channel], picture[2:8, 3:9, channel])
