@@ -12,7 +12,7 @@ import torch
 from click.testing import Result
 
 from fusion.score_file import read_scores
-from twostream.data.dataset import test_views as views_of
+from twostream.data.dataset import views_shape, views_writer
 from twostream.data.records import VideoRecord
 from twostream.data.stored import StoredVideo, join_store
 from twostream.inference.protocols import PROTOCOLS
@@ -36,7 +36,11 @@ def trained_network(run: Path) -> SegmentNetwork:
 
 def own_prediction(network: SegmentNetwork, video: StoredVideo) -> np.ndarray:
     """Mean over the crops of what the network says of all segments of a crop together."""
-    clips = views_of(video, MODALITIES["motion"], PROTOCOLS["dense10x3"], size=32)
+    modality, protocol = MODALITIES["motion"], PROTOCOLS["dense10x3"]
+    write = views_writer([video], modality, protocol)
+    clips = np.empty((10, *views_shape(modality, protocol, size=32)), dtype=np.uint8)
+    for number, snippet in enumerate(clips):
+        write((0, number), snippet)
     crops = torch.from_numpy(clips).transpose(0, 1)
     with torch.inference_mode():
         return network(crops).mean(dim=(0, 1)).numpy()

@@ -156,6 +156,11 @@ optimisation_options = option_group(
         "whenever memory is short.",
     ),
     click.option(
+        "--recompute",
+        is_flag=True,
+        help="Keep less for the gradient and compute it again: half the memory, a third more time.",
+    ),
+    click.option(
         "--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", show_default=True
     ),
     click.option(

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from twostream.inference.compiled import compiled
 from twostream.models import build_network
 from twostream.models.consensus import load_consensus, reduction
+from twostream.models.recompute import recompute_blocks
 from twostream.models.segment_network import SegmentNetwork
 from twostream.training.averaging import AveragedWeights
 from twostream.training.distributed import num_ranks
@@ -55,6 +56,8 @@ class Learner:
             options=options.model_options,
         )
         self.network.place(self.device)
+        if options.recompute:
+            recompute_blocks(self.network.backbone)
         if options.dropout:
             add_dropout(self.network, options.dropout)
         if options.partial_bn:

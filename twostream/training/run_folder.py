@@ -64,6 +64,7 @@ class TrainOptions:
     # optimisation
     batch_size: int
     accumulate: int | str
+    recompute: bool
     optimizer: str
     lr: float
     momentum: float
