@@ -99,7 +99,7 @@ class StoreEntry:
             channels lie apart.
         """
         for run in _runs(indices):
-            for blob in self._blobs(key, run[0], len(run)):
+            for blob in self.blobs(key, run[0], len(run)):
                 try:
                     yield self._decoders[key](blob, self.size)
                 except ValueError as error:
@@ -107,6 +107,18 @@ class StoreEntry:
                         f"{self.path}: damaged, {key} {run[0]}..{run[-1]}: {error}; "
                         "remove it and extract again"
                     ) from error
+
+    def blobs(self, key: str, start: int, count: int) -> list[np.ndarray]:
+        """The encoded pictures `start` to `start + count` of `rgb` or `flow`, by one read."""
+        offsets = self._offsets[key]
+        if start < 0 or start + count >= len(offsets):
+            raise IndexError(
+                f"{self.path}: {key} {start}..{start + count - 1} are asked for; "
+                f"it has 0..{len(offsets) - 2}"
+            )
+        bounds = offsets[start : start + count + 1]
+        data = np.frombuffer(self._file.read(key, bounds[0], bounds[-1]), np.uint8)
+        return [data[a - bounds[0] : b - bounds[0]] for a, b in pairwise(bounds)]
 
     def _read(self, key: str, indices: Sequence[int], *, channels: int) -> np.ndarray:
         read = np.empty((len(indices), *self.size, channels), np.uint8)
@@ -117,17 +129,6 @@ class StoreEntry:
             for channel in range(channels):  # numpy copies channels that lie apart fast one by one
                 place[..., channel] = picture[..., channel]
         return read
-
-    def _blobs(self, key: str, start: int, count: int) -> list[np.ndarray]:
-        offsets = self._offsets[key]
-        if start < 0 or start + count >= len(offsets):
-            raise IndexError(
-                f"{self.path}: {key} {start}..{start + count - 1} are asked for; "
-                f"it has 0..{len(offsets) - 2}"
-            )
-        bounds = offsets[start : start + count + 1]
-        data = np.frombuffer(self._file.read(key, bounds[0], bounds[-1]), np.uint8)
-        return [data[a - bounds[0] : b - bounds[0]] for a, b in pairwise(bounds)]
 
     def _checked_offsets(self, key: str) -> list[int]:
         """Where each picture begins, and the end of the last one."""

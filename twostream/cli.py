@@ -41,7 +41,7 @@ COMMANDS = {
     "demo": "twostream.commands.demo:demo",
     "doctor": "twostream.commands.doctor:doctor",
 }
-WITHOUT_PROJECT = ("init", "models", "logs", "wer", "demo", "doctor")
+WITHOUT_PROJECT = ("init", "models", "logs", "wer", "demo")
 GROUP_HELP = {
     "logs": "Bring in training logs of other tools.",
     "scores": "Look into score files, check them, and exchange them with other tools.",
