@@ -158,7 +158,7 @@ optimisation_options = option_group(
     click.option(
         "--recompute",
         is_flag=True,
-        help="Keep less for the gradient and compute it again: half the memory, a third more time.",
+        help="Keep less for the gradient and compute it again: less memory, a third more time.",
     ),
     click.option(
         "--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", show_default=True
