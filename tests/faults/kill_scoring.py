@@ -24,11 +24,13 @@ from twostream.files import sha256_file
 COMMAND_LINE = """
 import time
 from twostream.inference import score_parts, scoring
-views = scoring.test_views
-def slow_views(*arguments, **options):
-    time.sleep(0.05)
-    return views(*arguments, **options)
-scoring.test_views, score_parts.VIEWS_PER_PART = slow_views, 1
+load = scoring.load_batches
+def load_slowly(write, *arguments, **options):
+    def write_slowly(item, out):
+        time.sleep(0.003)
+        write(item, out)
+    return load(write_slowly, *arguments, **options)
+scoring.load_batches, score_parts.VIEWS_PER_PART = load_slowly, 1
 from twostream.cli import main
 main()
 """
