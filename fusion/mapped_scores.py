@@ -13,7 +13,7 @@ import numpy as np
 from safetensors import safe_open
 
 from fusion.score_file import ScoreTable, check_table, read_head
-from fusion.score_stream import SAFETENSORS_TYPES
+from fusion.tensor_stream import SAFETENSORS_TYPES
 from twostream.errors import InputError
 
 _BLOCK = 8 * 2**20

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,14 +86,14 @@ def read_scores(path: Path) -> ScoreTable:
     """
     try:
         with safe_open(path, framework="np") as file:
-            header = _read_header(path, file.metadata())
+            header = read_header(path, file.metadata())
             tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
     except (SafetensorError, TypeError) as error:  # TypeError: numbers that numpy does not know
         raise InputError(
             f"{path}: not a safetensors file that can be read ({error}); score files of other "
             "tools come in through `twostream scores import`"
         ) from None
-    _check_sums(path, tensors, header["sha256"])
+    check_sums(path, tensors, header["sha256"], expected=("labels", "scores"))
     table = ScoreTable(
         names=tuple(header["names"]),
         class_names=tuple(header["class_names"]),
@@ -105,18 +106,19 @@ def read_scores(path: Path) -> ScoreTable:
     return table
 
 
-def read_head(path: Path) -> dict[str, Any]:
+def read_head(path: Path, *, tensor: str = "scores") -> dict[str, Any]:
     """What a score file says of itself: `names`, `class_names`, `kind`, `about` and `shape`.
 
-    The scores are not read: that is quick, and finds no damage in them.
+    The scores are not read: that is quick, and finds no damage in them. With the `tensor`
+    "features" the same of a feature file.
 
     Raises:
-        InputError: not a score file, or cut short.
+        InputError: not such a file, or cut short.
     """
     try:
         with safe_open(path, framework="np") as file:
-            header = _read_header(path, file.metadata())
-            return {**header, "shape": tuple(file.get_slice("scores").get_shape())}
+            header = read_header(path, file.metadata())
+            return {**header, "shape": tuple(file.get_slice(tensor).get_shape())}
     except SafetensorError as error:
         raise InputError(f"{path}: not a safetensors file that can be read ({error})") from None
 
@@ -128,8 +130,8 @@ def check_table(table: ScoreTable, *, where: str) -> None:
         InputError: the first rule that is broken, and by what.
     """
     _check_shapes(table, where)
-    _check_unique(table.names, f"{where}: video names")
-    _check_unique(table.class_names, f"{where}: class names")
+    check_unique(table.names, f"{where}: video names")
+    check_unique(table.class_names, f"{where}: class names")
     _check_kind(table, where)
     last = len(table.class_names) - 1
     if outside := _videos(table, (table.labels < UNKNOWN) | (table.labels > last)):
@@ -141,7 +143,12 @@ def check_table(table: ScoreTable, *, where: str) -> None:
         )
 
 
-def _read_header(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
+def read_header(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
+    """The JSON text in the metadata of a score or feature file, with its keys checked.
+
+    Raises:
+        InputError: there is none, or of another format; `path` is named.
+    """
     try:
         header = json.loads((metadata or {})[HEADER_KEY])
     except (KeyError, json.JSONDecodeError):
@@ -158,9 +165,18 @@ def _read_header(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
     return header
 
 
-def _check_sums(path: Path, tensors: dict[str, np.ndarray], sums: dict[str, str]) -> None:
-    if set(tensors) != {"scores", "labels"}:
-        raise InputError(f"{path}: holds {', '.join(tensors)}; a score file has scores and labels")
+def check_sums(
+    path: Path, tensors: dict[str, np.ndarray], sums: dict[str, str], *, expected: Collection[str]
+) -> None:
+    """Hold the tensors of `path` against the names that it must have, and their sha256.
+
+    Raises:
+        InputError: other tensors, or one that does not fit.
+    """
+    if set(tensors) != set(expected):
+        raise InputError(
+            f"{path}: holds {', '.join(tensors)}; expected here are {' and '.join(expected)}"
+        )
     for key, tensor in tensors.items():
         if sha256_bytes(np.ascontiguousarray(tensor).data) != sums.get(key):
             raise InputError(
@@ -188,7 +204,8 @@ def _check_shapes(table: ScoreTable, where: str) -> None:
         )
 
 
-def _check_unique(items: tuple[str, ...], what: str) -> None:
+def check_unique(items: tuple[str, ...], what: str) -> None:
+    """Refuse names that are doubled, empty or no texts; `what` starts the message."""
     if not all(isinstance(item, str) and item for item in items):
         raise InputError(f"{what} must be texts that are not empty")
     if doubled := [item for item, count in Counter(items).items() if count > 1]:

@@ -1,10 +1,16 @@
-"""Options of `twostream train` that keep more than the best epoch's scores."""
+"""Options that keep more than one epoch's scores."""
 
 from __future__ import annotations
 
 import click
 
 from twostream.commands.options import option_group
+
+features_option = click.option(
+    "--dump-features",
+    is_flag=True,
+    help="Keep what the classifier sees of each segment beside the scores.",
+)
 
 dump_options = option_group(
     click.option(
@@ -14,4 +20,5 @@ dump_options = option_group(
         show_default=True,
         help="Keep the scores of the last N epochs too, for `fuse --epochs`.",
     ),
+    features_option,
 )

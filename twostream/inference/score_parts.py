@@ -1,59 +1,48 @@
 """A score file made part by part: killed at any moment it goes on, and several processes share it.
 
-Parts are score files of a few videos, in a folder beside the file to be. Each says what it is part
-of; one of anything else (another checkpoint, protocol, list or batch size) is dropped.
+Parts are score files of a few videos, in a folder beside the file to be; where features are kept, a
+feature file comes with each. Each says what it is part of; one of anything else (another
+checkpoint, protocol, list or batch size) is dropped.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import replace
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fusion.score_file import ScoreTable, read_head, read_scores, write_scores
-from fusion.score_stream import write_scores_in_parts
-from twostream.errors import InputError
+from fusion.score_file import ScoreTable, read_head
 from twostream.files import atomic_path
+from twostream.inference.part_files import Batches, Part, join_features, join_scores
+from twostream.inference.scoring import Scored
 from twostream.training.distributed import decided_by_first, rank, share_of, wait_for_all
 
 # A part takes a GPU a second or two and a CPU one or two minutes: what a kill can cost.
 VIEWS_PER_PART = 4096
 
-Batches = Sequence[Sequence[int]]
+
+def features_file(path: Path) -> Path:
+    """The feature file that belongs to a score file."""
+    return path.with_name(f"{path.stem}-features.safetensors")
 
 
-class Part(NamedTuple):
-    """Some neighbouring videos of a score file, in whole batches."""
-
-    path: Path
-    batches: Batches
-    empty: ScoreTable  # all but the scores
-
-    def is_done(self) -> bool:
-        """Whether its file is there, whole, and of this very part."""
-        try:
-            found = read_scores(self.path)
-        except (FileNotFoundError, InputError):
-            return False
-        return (found.about, found.names) == (self.empty.about, self.empty.names)
-
-
-def is_scored(path: Path, whole: ScoreTable) -> bool:
-    """Whether the score file `path` is there and says what `whole` says.
+def is_scored(path: Path, whole: ScoreTable, *, features: bool = False) -> bool:
+    """Whether the score file `path` is there and says what `whole` says; its features too.
 
     Raises:
         InputError: there is a file that is no score file; it is not for us to replace.
     """
+    wanted = {"scores": path} | ({"features": features_file(path)} if features else {})
+    return all(_says(file, whole, tensor) for tensor, file in wanted.items())
+
+
+def _says(path: Path, whole: ScoreTable, tensor: str) -> bool:
     if not path.exists():
         return False
-    head = read_head(path)
+    head = read_head(path, tensor=tensor)
     return (head["about"], tuple(head["names"])) == (whole.about, whole.names)
 
 
@@ -64,7 +53,8 @@ def score_in_parts(
     *,
     views: int,
     snippets_at_once: int,
-    score: Callable[[Batches], Generator[NDArray[np.float32]]],
+    features: bool = False,
+    score: Callable[[Batches], Generator[Scored]],
     note: Callable[[str], None],
 ) -> None:
     """Write the score file `path`; parts that an earlier try has left are used.
@@ -77,25 +67,49 @@ def score_in_parts(
         views: of each video.
         snippets_at_once: how many views of a batch enter the network together. Logits depend on it
             in their last bits, so parts made with another number are dropped.
-        score: some of the batches -> the logits (N, S, R, C) of each.
+        features: write `features_file(path)` too.
+        score: some of the batches -> what the network says of each.
         note: is told about parts found and dropped.
     """
     folder = path.with_name(f"{path.stem}.parts")
-    parts = _plan(folder, whole, batches, views=views, snippets_at_once=snippets_at_once)
+    parts = _plan(
+        folder,
+        whole,
+        batches,
+        views=views,
+        snippets_at_once=snippets_at_once,
+        features=features,
+    )
     pending = decided_by_first(lambda: _find_pending(folder, parts, note))
     own = [parts[index] for index in share_of(pending)]
-    with closing(score([batch for part in own for batch in part.batches])) as logits:
+    with closing(score([batch for part in own for batch in part.batches])) as scored:
         for part in own:
-            scores = np.concatenate(list(islice(logits, len(part.batches))))
-            write_scores(part.path, replace(part.empty, scores=scores))
+            part.write(list(islice(scored, len(part.batches))))
     wait_for_all()
     if rank() == 0:
-        _join(path, folder, parts, whole)
+        # Within the folder of the parts first: a kill leaves nothing elsewhere.
+        if features:
+            join_features(folder / "features", parts, whole)
+            _move(folder / "features", features_file(path))
+        join_scores(folder / "scores", parts, whole)
+        _move(folder / "scores", path)
+        shutil.rmtree(folder)
     wait_for_all()
+
+
+def _move(file: Path, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        file.rename(temporary)
 
 
 def _plan(
-    folder: Path, whole: ScoreTable, batches: Batches, *, views: int, snippets_at_once: int
+    folder: Path,
+    whole: ScoreTable,
+    batches: Batches,
+    *,
+    views: int,
+    snippets_at_once: int,
+    features: bool,
 ) -> list[Part]:
     batches_per_part = max(1, VIEWS_PER_PART // (len(batches[0]) * views))
     groups = [
@@ -112,30 +126,19 @@ def _plan(
             labels=whole.labels[videos],
             about=whole.about | about,
         )
-        parts.append(Part(folder / f"{number:06d}.safetensors", group, empty))
+        parts.append(Part(folder / f"{number:06d}.safetensors", group, empty, features))
     return parts
 
 
 def _find_pending(folder: Path, parts: list[Part], note: Callable[[str], None]) -> list[int]:
     """Numbers of the parts still to be made; what is no part of this score file is removed."""
-    done = {part.path for part in parts if part.is_done()}
-    others = [path for path in folder.glob("*") if path not in done]
+    done = [part.is_done() for part in parts]
+    kept = {file for part in compress(parts, done) for file in part.files()}
+    others = [path for path in folder.glob("*") if path not in kept]
     for path in others:
         path.unlink()
-    if done:
-        note(f"{folder}: {len(done):,} of {len(parts):,} parts are done already")
+    if any(done):
+        note(f"{folder}: {sum(done):,} of {len(parts):,} parts are done already")
     if dropped := sum(path.suffix == ".safetensors" for path in others):
         note(f"{folder}: {dropped:,} parts dropped: damaged, or of another scoring")
-    return [number for number, part in enumerate(parts) if part.path not in done]
-
-
-def _join(path: Path, folder: Path, parts: list[Part], whole: ScoreTable) -> None:
-    """Make the score file of its parts, within their folder: a kill leaves nothing elsewhere."""
-    joined = folder / "whole"
-    shape = (len(whole.names), *read_scores(parts[0].path).scores.shape[1:])
-    whole = replace(whole, scores=np.broadcast_to(np.float32(0), shape))
-    tables = (replace(read_scores(part.path), about=whole.about) for part in parts)
-    write_scores_in_parts(joined, tables, whole=whole)
-    with atomic_path(path) as temporary:
-        joined.rename(temporary)
-    shutil.rmtree(folder)
+    return [number for number, is_done in enumerate(done) if not is_done]

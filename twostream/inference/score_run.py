@@ -36,6 +36,7 @@ class ScoreOptions:
     subset: str
     protocol: str
     checkpoint: str
+    dump_features: bool
     batch_size: int
     threads: int
     device: str
@@ -74,6 +75,7 @@ def score_run(
             "subset": options.subset,
             "protocol": options.protocol,
         },
+        features=options.dump_features,
         snippets_at_once=options.batch_size,
         threads=options.threads,
         device=device,

@@ -1,10 +1,10 @@
-"""Logits of every view of every video."""
+"""Logits of every view of every video, and the features that they come from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,13 @@ from twostream.training.loop import predict
 from twostream.transforms.presets import Modality
 
 Bar = Callable[..., Iterator[Any]]  # twostream.console.progress, or anything like it
+
+
+class Scored(NamedTuple):
+    """What a network says of a batch of videos."""
+
+    logits: NDArray[np.float32]  # (N, S, R, classes)
+    features: NDArray[np.float32]  # (N, S, D), the mean over the crops
 
 
 def video_batches(count: int, protocol: Protocol, *, snippets_at_once: int) -> list[list[int]]:
@@ -45,9 +52,8 @@ def score_batches(
     device: torch.device,
     precision: str,
     bar: Bar,
-) -> Generator[NDArray[np.float32]]:
-    """Yield the logits (N, S, R, classes) of each batch of indices into `videos`."""
-
+) -> Generator[Scored]:
+    """Yield what the network says of each batch of indices into `videos`."""
     portions = [_portions(batch, protocol, snippets_at_once=snippets_at_once) for batch in batches]
     loaded = load_batches(
         views_writer(videos, modality, protocol),
@@ -60,14 +66,14 @@ def score_batches(
     parts: Iterable[Any] = (
         (islice(clips, len(own)), batch) for own, batch in zip(portions, batches, strict=True)
     )
-    for _, logits, _ in predict(
+    for _, logits, features in predict(
         network,
         bar(parts, total=len(batches), label=f"scoring, {protocol.name}", unit="batch"),
         crops=protocol.num_crops,
         device=device,
         precision=precision,
     ):
-        yield logits
+        yield Scored(logits, features.mean(axis=2))
 
 
 def _portions(
@@ -106,4 +112,4 @@ def score_videos(
         snippets_at_once=snippets_at_once,
         **options,
     )
-    return np.concatenate(merged_shares(list(own)))
+    return np.concatenate(merged_shares([scored.logits for scored in own]))

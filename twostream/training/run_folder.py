@@ -27,6 +27,7 @@ FREE_ON_RESUME = (
     "save_every",
     "tensorboard",
     "dump_scores",
+    "dump_features",
 )
 
 
@@ -95,6 +96,7 @@ class TrainOptions:
     val_loss: str
     protocol: str
     dump_scores: str
+    dump_features: bool
     # the machine
     threads: int
     device: str
