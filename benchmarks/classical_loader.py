@@ -56,20 +56,23 @@ class JpegTree:
 
 
 class Stacks(Dataset[torch.Tensor]):
-    """Twenty opens a stack, each cropped, made float and copied into its channel."""
+    """Twenty opens a stack, each cropped (or scaled), made float and copied into its channel."""
 
-    def __init__(self, tree: JpegTree, items: Sequence[Any]) -> None:
-        self.tree, self.items = tree, items
+    def __init__(self, tree: JpegTree, items: Sequence[Any], *, size: int | None = None) -> None:
+        self.tree, self.items, self.size = tree, items, size
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, number: int) -> torch.Tensor:
         video, start, box = self.items[number]
-        flow = torch.FloatTensor(2 * LENGTH, box.height, box.width)
+        shape = (self.size, self.size) if self.size else (box.height, box.width)
+        flow = torch.FloatTensor(2 * LENGTH, *shape)
         for j in range(LENGTH):
             for c, kind in enumerate(("u", "v")):
                 part = crop(self.tree.picture(kind, video, start + j), box)
+                if self.size:
+                    part = part.resize(shape, Image.Resampling.BILINEAR)
                 flow[2 * j + c] = to_tensor(part)[0]
         return flow
 
