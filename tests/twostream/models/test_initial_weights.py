@@ -40,14 +40,15 @@ def test_weights_from_a_file(
 def test_weights_of_a_run(tmp_path: Path) -> None:
     """The same stream takes them as they are, normalisation too; flow adapts RGB's."""
     path = tmp_path / "weights.safetensors"
-    for stream in MODALITIES:
+    for stream, modality in MODALITIES.items():
         torch.manual_seed(3)
-        trained = MODELS["resnet18"](modality=MODALITIES[stream], num_classes=7)
+        trained = MODELS["resnet18"](modality=modality, num_classes=7)
         trained.mean.fill_(1.0)
         trained.std.fill_(254.0)
         safetensors.torch.save_file(trained.state_dict(), path)
-        again = MODELS["resnet18"](modality=MODALITIES[stream], num_classes=5, weights=str(path))
-        clips = torch.full((1, 2, trained.mean.shape[0], 1, 32, 32), 100, dtype=torch.uint8)
+        again = MODELS["resnet18"](modality=modality, num_classes=5, weights=str(path))
+        shape = (1, 2, modality.snippet_length, modality.channels, 32, 32)
+        clips = torch.randint(0, 256, shape, dtype=torch.uint8)
         assert torch.equal(again.eval().features(clips), trained.eval().features(clips))
         if stream == "spatial":
             flow = MODELS["resnet18"](
