@@ -150,6 +150,7 @@ def store_writer(codec: str, *, threads: int = 1) -> Callable[[Path, str, np.nda
         height, width = pairs.shape[1:3]
         header = dict.fromkeys(("status", "reason", "settings_hash"), "") | {
             "name": name,
+            "method": {"name": "dis"},
             "codec": codec,
             "source": {},
             "size": {"height": height, "width": width},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from flow_extract.methods.pairwise import ClipMethod
 from flow_extract.problems import problem_path, write_problem
 from flow_extract.quantize import quantize
 from flow_extract.settings import clip_flow, settings_hash
+from flow_extract.stopwatch import Stopwatch
 from flow_extract.store import entry_path
 from flow_extract.store_writer import write_entry
 from flow_extract.video import VideoError, VideoInfo, probe, read_frames
@@ -34,7 +35,7 @@ class Job:
         video: the video file.
         source_path: its path below the video root, with suffix.
         store: the store.
-        settings: of `settings.extraction_settings`.
+        settings: of `settings.extraction_settings`; their method None: frames without flow.
         threads: that compute at one time; the result does not depend on it.
         deep: whether a store file counts as done only if the video's sha256 is still the same.
         retry_of: when the problem file was written (ns) that does not count as done; None: it does.
@@ -63,12 +64,14 @@ class Result:
             `busy` (another process is at it).
         reason: one line; empty for `ok`.
         settled: whether an earlier run or another process has found it, not this job.
+        seconds: of a video that this job has stored: `decode` and `flow`, added over its threads.
     """
 
     name: str
     status: str
     reason: str = ""
     settled: bool = False
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
 
 
 class EncodedClip(NamedTuple):
@@ -145,8 +148,9 @@ def _store_video(job: Job) -> Result:
     info = probe(job.video)
     path = entry_path(job.store, job.name)
     path.parent.mkdir(parents=True, exist_ok=True)
+    stopwatch = Stopwatch()
     with collecting(path.parent) as rgb, collecting(path.parent) as flow:
-        (height, width), clipped = _encode_video(job, rgb, flow)
+        (height, width), clipped = _encode_video(job, rgb, flow, stopwatch)
         status, reason = _judge(len(rgb), info)
         header = job.settings | {
             "name": job.name,
@@ -161,17 +165,22 @@ def _store_video(job: Job) -> Result:
             "decoder": _decoder_version(),
         }
         write_entry(job.store, header, rgb=rgb, flow=flow)
-    return Result(job.name, status, reason)
+    return Result(job.name, status, reason, seconds=stopwatch.seconds())
 
 
-def _encode_video(job: Job, rgb: Blobs, flow: Blobs) -> tuple[tuple[int, int], int]:
+def _encode_video(
+    job: Job, rgb: Blobs, flow: Blobs, stopwatch: Stopwatch
+) -> tuple[tuple[int, int], int]:
     """Fill `rgb` and `flow` in one pass over the video.
 
     Returns:
         Height and width of its pictures, and how many of its flow vectors the bound clips.
     """
-    encode = partial(encode_clip, method=make_method(job.settings), settings=job.settings)
-    clips = overlapping_chunks(read_frames(job.video, short_side=job.settings["short_side"]))
+    method = make_method(job.settings) if job.settings["method"] else None
+    timed = method and stopwatch.calling("flow", method)
+    encode = partial(encode_clip, method=timed, settings=job.settings)
+    frames = read_frames(job.video, short_side=job.settings["short_side"])
+    clips = overlapping_chunks(stopwatch.iterating("decode", frames))
     size, clipped = (0, 0), 0
     for clip in map_in_order(encode, enumerate(clips), threads=job.threads):
         for blobs, fresh in ((rgb, clip.rgb), (flow, clip.flow)):
@@ -187,7 +196,7 @@ def make_method(settings: dict[str, Any]) -> ClipMethod:
 
 
 def encode_clip(
-    numbered: tuple[int, np.ndarray], *, method: ClipMethod, settings: dict[str, Any]
+    numbered: tuple[int, np.ndarray], *, method: ClipMethod | None, settings: dict[str, Any]
 ) -> EncodedClip:
     """Flow, quantise and encode a clip of `overlapping_chunks`, given with its number from 0.
 
@@ -198,7 +207,7 @@ def encode_clip(
     fresh = frames[1:] if number else frames
     rgb = [codec.encode_rgb(frame, quality=settings["quality"]) for frame in fresh]
     size = frames.shape[1:3]
-    if len(frames) == 1:
+    if len(frames) == 1 or method is None:
         return EncodedClip(size, rgb, [], 0)
     flow = clip_flow(method, frames)
     pairs = [

@@ -17,11 +17,12 @@ def write_entry(store: Path, header: dict[str, Any], *, rgb: Blobs, flow: Blobs)
     """Write the store file of `header["name"]`; counts of what it holds and sha256 are filled in.
 
     Raises:
-        ValueError: the number of flow pairs is not the number of frames - 1.
+        ValueError: the number of flow pairs is not the number of frames - 1, or 0 without method.
         OSError: the disk does not take it, or does not give it back.
     """
-    if len(flow) != len(rgb) - 1:
-        raise ValueError(f"{len(rgb)} frames need {len(rgb) - 1} flow pairs, not {len(flow)}")
+    pairs = len(rgb) - 1 if header["method"] else 0
+    if len(flow) != pairs:
+        raise ValueError(f"{len(rgb)} frames need {pairs} flow pairs, not {len(flow)}")
     offsets = {"flow_offsets": flow.offsets.tobytes(), "rgb_offsets": rgb.offsets.tobytes()}
     header = header | {
         "format": FORMAT,

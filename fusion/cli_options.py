@@ -35,25 +35,43 @@ def input_options(command: Command) -> Command:
     return command
 
 
-def view_options(command: Command) -> Command:
-    """Add how epochs, crops and segments are fused."""
+def axis_options(command: Command) -> Command:
+    """Add how crops and segments are fused."""
     for name, what in (
         ("--segments", "How the segments of each video are fused, before the streams."),
         ("--crops", "How the crops of each segment are fused, before the segments."),
-        ("--over-epochs", "How the --epochs are fused, before the crops."),
     ):
-        command = click.option(
-            name, type=PlugIn(STRATEGIES), default="mean", show_default=True, help=what
-        )(command)
+        command = _by_strategy(name, what)(command)
     return command
+
+
+def view_options(command: Command) -> Command:
+    """Add how epochs, crops and segments are fused."""
+    over_epochs = _by_strategy("--over-epochs", "How the --epochs are fused, before the crops.")
+    return over_epochs(axis_options(command))
+
+
+def _by_strategy(option: str, what: str) -> Callable[[Command], Command]:
+    return click.option(
+        option, type=PlugIn(STRATEGIES), default="mean", show_default=True, help=what
+    )
 
 
 def strategy_options(command: Command) -> Command:
     """Add how the streams are fused, and the options of all strategies: `StepOptions`."""
+    return _strategy_options(command, view_options)
+
+
+def single_strategy_options(command: Command) -> Command:
+    """The same without epochs, for scores that were just made."""
+    return _strategy_options(command, axis_options)
+
+
+def _strategy_options(command: Command, views: Callable[[Command], Command]) -> Command:
     for add in reversed((
         click.option("--strategy", type=PlugIn(STRATEGIES), default="mean", show_default=True,
                      help="How the streams are fused."),
-        view_options,
+        views,
         click.option("--weights", metavar="STREAM=W,...",
                      help="For --strategy weighted, as spatial=2,motion=1."),
         click.option("--class-weights", type=SCORE_FILE,

@@ -92,8 +92,8 @@ def test_no_file_name_that_says_nothing() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [[], ["--help"], ["init"], ["extract-flow"], ["check-flow"], ["show-flow"],
-     ["convert-flow"], ["models"], ["train"], ["score"], ["fuse"], ["tune"], ["compare"],
-     ["report"], ["import-weights"], ["scores"],
+     ["convert-flow"], ["models"], ["train"], ["score"], ["predict"], ["fuse"], ["tune"],
+     ["compare"], ["report"], ["import-weights"], ["scores"],
      ["scores", "show"], ["scores", "check"], ["scores", "import"], ["scores", "export"],
      ["scores", "pool"], ["logs"], ["logs", "import"],
      ["train-sequence"], ["recognize"], ["wer"], ["demo"], ["doctor"]],

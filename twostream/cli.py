@@ -22,6 +22,7 @@ COMMANDS = {
     "models": "twostream.commands.models:models",
     "train": "twostream.commands.train:train",
     "score": "twostream.commands.score:score",
+    "predict": "twostream.commands.predict:predict",
     "import-weights": "twostream.commands.import_weights:import_weights",
     "fuse": "fusion.cli:fuse",
     "tune": "fusion.tune_cli:tune",

@@ -16,6 +16,7 @@ HEADER = {
     "status": "ok",
     "reason": "",
     "codec": "jpeg",
+    "method": {"name": "dis"},
     "settings_hash": "",
     "source": {},
     "size": {"width": 24, "height": 16},

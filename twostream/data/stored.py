@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flow_extract.store import scan_store
+from flow_extract.store import recorded_settings, scan_store
 from twostream.data.records import VideoRecord
 from twostream.errors import InputError, some_of
 from twostream.transforms.presets import Modality
@@ -29,11 +29,23 @@ class StoredVideo:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Result of a join: the usable videos in list order, and the others with the reason."""
+    """Result of a join: the usable videos in list order, and the others with the reason.
+
+    Attributes:
+        extraction: the settings by which frames and flow were made, the same for all videos.
+    """
 
     videos: list[StoredVideo]
     missing: dict[str, str]
-    flow: dict[str, Any]
+    extraction: dict[str, Any]
+
+    @property
+    def flow(self) -> dict[str, Any]:
+        """Method and bound of the flow."""
+        return {
+            "method": self.extraction["method"],
+            "bound": self.extraction["quantiser"]["bound"],
+        }
 
 
 def match_names(listed: Sequence[str], available: Sequence[str]) -> dict[str, str]:
@@ -90,7 +102,7 @@ def join_store(
         settings[header["settings_hash"]] = header
     if missing and (not videos or not allow_missing):
         raise InputError(_explain(missing, total=len(records), store=store))
-    return Joined(videos, missing, flow=_shared_settings(list(settings.values()), store=store))
+    return Joined(videos, missing, _shared_settings(list(settings.values()), store=store))
 
 
 def _explain(missing: Mapping[str, str], *, total: int, store: Path) -> str:
@@ -129,4 +141,4 @@ def _shared_settings(headers: Sequence[Mapping[str, Any]], *, store: Path) -> di
             f"{store} mixes videos of {len(headers)} settings (methods {methods}); "
             "run `twostream extract-flow` to make them alike"
         )
-    return {"method": headers[0]["method"], "bound": headers[0]["quantiser"]["bound"]}
+    return recorded_settings(dict(headers[0]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -11,8 +10,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from twostream import plugins
-from twostream.models import CLIPS, MODELS
-from twostream.transforms.presets import MODALITIES
+from twostream.models import MODELS, default_clip
+from twostream.transforms.presets import modality_of
 
 
 class NetworkSize(NamedTuple):
@@ -39,18 +38,18 @@ def network_size(model: str, *, stream: str, num_classes: int, side: int) -> Net
         stream: key of MODALITIES.
         side: of the square input, pixels.
     """
-    modality = MODALITIES[stream]
-    frames, step = CLIPS.get(model, (modality.snippet_length, 1))
-    modality = replace(modality, snippet_length=frames)
+    clip = default_clip(model, stream)
+    modality = modality_of(
+        stream, clip_length=clip["clip_length"], frame_interval=clip["frame_interval"]
+    )
     build = plugins.load(model, MODELS)
     network = _without_values(lambda: build(modality=modality, num_classes=num_classes)).eval()
-    clip = torch.zeros(
-        (1, 1, frames, modality.channels, side, side), dtype=torch.uint8, device="meta"
-    )
+    shape = (1, 1, modality.snippet_length, modality.channels, side, side)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(clip)
+        network(torch.zeros(shape, dtype=torch.uint8, device="meta"))
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return NetworkSize(frames, step, parameters, counter.get_total_flops() // 2)
+    multiply_adds = counter.get_total_flops() // 2
+    return NetworkSize(modality.snippet_length, modality.interval, parameters, multiply_adds)
 
 
 def _without_values(build: Callable[[], nn.Module]) -> nn.Module:

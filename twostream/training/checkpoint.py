@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,8 @@ class NetworkCard:
         input_size: side of the square input, pixels.
         epoch: from 0. selected_on: `val` or `test`, the videos that chose this epoch.
         flow: method and bound of the flow it saw; empty without.
+        extraction: all settings by which the frames and flow that it saw were made; empty where
+            they are not known, as of networks of other tools.
     """
 
     model: str
@@ -59,6 +61,7 @@ class NetworkCard:
     epoch: int
     selected_on: str
     flow: dict[str, Any]
+    extraction: dict[str, Any] = field(default_factory=dict)
 
     @property
     def modality(self) -> Modality:
@@ -133,6 +136,18 @@ def network_of(card: NetworkCard) -> SegmentNetwork:
         num_classes=len(card.class_names),
         options=card.model_options,
     )
+
+
+def load_network(folder: Path) -> tuple[NetworkCard, SegmentNetwork]:
+    """The card of the network in `folder`, and the network itself.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    card = read_card(folder)
+    network = network_of(card)
+    load_weights(folder, network)
+    return card, network
 
 
 def load_weights(folder: Path, network: nn.Module) -> None:

@@ -33,6 +33,11 @@ class RunData:
         """Method and bound of the flow, the same for all videos."""
         return self.train.flow
 
+    @property
+    def extraction(self) -> dict[str, Any]:
+        """All settings by which frames and flow were made, the same for all videos."""
+        return self.train.extraction
+
 
 def gather(options: TrainOptions) -> RunData:
     """Read the lists and join them with the store.

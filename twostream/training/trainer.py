@@ -243,6 +243,7 @@ class Trainer:
             epoch=epoch,
             selected_on=self.options.select,
             flow=self.data.flow if self.options.modality.name == "flow" else {},
+            extraction=self.data.extraction,
         )
 
 
