@@ -148,7 +148,7 @@ def test_another_option_needs_another_run(twostream: Run, mini: MiniProject) -> 
     twostream("train", *options, "--lr", "0.1", "--name", "louder")
     twostream("train", *options, "--lr", "0.1", "--restart")
     two = twostream("fuse", "--dataset", "ucf101", "--runs", "runs", exit_code=2)
-    assert "2 spatial runs have scores; name the files to fuse" in two.output
+    assert "2 spatial runs have scores; name those to fuse" in two.output
     assert "spatial-resnet18-louder" in two.output
 
 
