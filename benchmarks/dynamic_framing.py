@@ -3,9 +3,8 @@
     python benchmarks/dynamic_framing.py [DEVICE]
 
 T = 300 frames, N = 2 videos, D = 512, forward, k = 12 and 16. The loop goes over videos, frames and
-the steps of a snippet. The two take turns and must agree to 1e-4. The goal is 20 times; on a CPU
-the GRU's products with its state, which are the same in both, leave less: it fails below 8 there. A
-loop that calls torch's whole GRU for each frame, and the TCN, are printed for comparison.
+the steps of a snippet. The two take turns and must agree to 1e-4. The goal is 20 times; on a CPU it
+is missed: the GRU's products with its state, the same in both, are most of the time. A loop that calls torch's whole GRU for each frame, and the TCN, are printed for comparison.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from twostream.temporal.dynamic_framing import DynamicFraming
 
 FRAMES, VIDEOS, FEATURES = 300, 2, 512
 TURNS = 3
-SMALLEST_RATIO = {"cpu": 8, "cuda": 20}
+SMALLEST_RATIO = 20
 DEVICE = torch.device(sys.argv[1] if len(sys.argv) > 1 else "cpu")
 
 
@@ -37,8 +36,8 @@ def main() -> None:
     ratio(gru[12], one_gru(gru[12]), features, lengths)
     tcn = DynamicFraming(FEATURES, k=12, encoder="tcn")
     ratio(tcn, one_tcn(tcn), features, lengths)
-    if min(ratios) < SMALLEST_RATIO[DEVICE.type]:
-        raise SystemExit(f"less than {SMALLEST_RATIO[DEVICE.type]} times")
+    if min(ratios) < SMALLEST_RATIO:
+        raise SystemExit(f"less than {SMALLEST_RATIO} times")
 
 
 @torch.no_grad()

@@ -38,10 +38,10 @@ CLIPS = ROOT.parent / "shared" / "data" / "ucf101-clips" / "videos"
 RESULTS = ROOT / "benchmarks" / "results" / "store.md"
 NUM_CLIPS, PAIRS, TURNS = 8, 60, 7
 STACK = 10
-# What must hold for the default codec on one core, as ratios to the tree; `synced` is the rate of
+# What should hold for the default codec on one core, as ratios to the tree; `synced` is the rate of
 # writing, as a ratio to the tree with each file synced. The rate to a tree that is not synced is
-# bounded by JPEG itself: encoding alone takes most of the store's time (the table says how much).
-GOALS = {"write": 1.3, "synced": 2.0, "cold": 1.5, "disk": 0.75}
+# missed where files are made cheaply: JPEG encoding alone takes most of the store's time.
+GOALS = {"write": 3.0, "synced": 3.0, "cold": 1.5, "disk": 0.75}
 
 
 class Figures(NamedTuple):
