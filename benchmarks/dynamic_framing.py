@@ -4,7 +4,8 @@
 
 T = 300 frames, N = 2 videos, D = 512, forward, k = 12 and 16. The loop goes over videos, frames and
 the steps of a snippet. The two take turns and must agree to 1e-4. The goal is 20 times; on a CPU it
-is missed: the GRU's products with its state, the same in both, are most of the time. A loop that calls torch's whole GRU for each frame, and the TCN, are printed for comparison.
+is missed: the GRU's products with its state, the same in both, are most of the time. A loop that
+calls torch's whole GRU for each frame, and the TCN, are printed for comparison.
 """
 
 from __future__ import annotations

@@ -51,7 +51,10 @@ def test_a_broken_project_file_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(cli, ["fuse"])
     assert result.exit_code == 2
-    assert "[fuse] has no option 'strategie'; allowed: calibrate, calibration, class-weights" in result.output
+    assert (
+        "[fuse] has no option 'strategie'; allowed: calibrate, calibration, class-weights"
+        in result.output
+    )
     assert CliRunner().invoke(cli, ["doctor", "--help"]).exit_code == 0
 
 
