@@ -19,7 +19,7 @@ from twostream.sequence.data import SequenceData, testing_batches, training_batc
 from twostream.sequence.epoch_average import chosen_epochs, keep_epoch, load_mean
 from twostream.sequence.learner import SequenceLearner
 from twostream.sequence.prediction import predict
-from twostream.sequence.run_folder import SequenceOptions, check_same_run, write_config
+from twostream.sequence.run_folder import FREE_ON_RESUME, SequenceOptions
 from twostream.sequence.score_file import (
     SequenceScores,
     read_sequence_scores,
@@ -34,6 +34,7 @@ from twostream.training.checkpoint import (
     save_checkpoint,
 )
 from twostream.training.loop import NotFiniteError
+from twostream.training.run_config import check_same_run, write_config
 from twostream.versions import tool_version
 
 
@@ -84,13 +85,13 @@ class SequenceTrainer:
         self.folder = options.folder
         resumes = has_checkpoint(self.folder / "last")
         if resumes:
-            check_same_run(options)
+            check_same_run(self.folder, options, free=FREE_ON_RESUME)
         classes = len(data.vocabulary) + 1
         self.learner = SequenceLearner(options, classes=classes, fresh=not resumes)
         self.rows: list[dict[str, Any]] = []
         if resumes:
             self._resume()
-        write_config(options)
+        write_config(self.folder, options, command="train-sequence")
 
     def run(self) -> Iterator[dict[str, Any]]:
         """Train to the last epoch; yield the log row of each epoch once its checkpoint is safe.

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from twostream import plugins
-from twostream.errors import InputError
-from twostream.files import read_text
-from twostream.project import write_toml
 from twostream.transforms.presets import Modality, modality_of
 
 AUTO = "auto"  # of --accumulate: as many parts as memory asks for
@@ -137,35 +133,3 @@ def free_on_resume(options: TrainOptions) -> tuple[str, ...]:
     if options.schedule == "cosine" or options.val_every > 1:
         return tuple(name for name in FREE_ON_RESUME if name != "epochs")
     return FREE_ON_RESUME
-
-
-def check_same_run(options: TrainOptions) -> None:
-    """Hold the options against those of the run that has begun in this folder.
-
-    Raises:
-        InputError: they differ in what changes the result.
-    """
-    before = tomllib.loads(read_text(options.folder / "config.toml"))
-    changed = [
-        f"{key} was {before.get(key)!r}, now {value!r}"
-        for key, value in _settings(options).items()
-        if key.replace("-", "_") not in free_on_resume(options) and before.get(key) != value
-    ]
-    if changed:
-        raise InputError(
-            f"{options.folder} holds a run with other options ({'; '.join(changed)}); give the old "
-            "ones, another --name, or --restart"
-        )
-
-
-def write_config(options: TrainOptions) -> None:
-    """Write `config.toml`, from which `twostream train --config` repeats the run."""
-    title = "The options of this run, as `twostream train` resolved them."
-    write_toml(options.folder / "config.toml", _settings(options), title=title)
-
-
-def _settings(options: TrainOptions) -> dict[str, Any]:
-    return {
-        key.replace("_", "-"): list(value) if isinstance(value, tuple) else value
-        for key, value in asdict(options).items()
-    }

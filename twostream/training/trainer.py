@@ -29,7 +29,8 @@ from twostream.training.epoch_batches import load_epoch
 from twostream.training.kept_epochs import dumped_epochs, keep_epoch
 from twostream.training.learner import Learner
 from twostream.training.loop import EpochStats, NotFiniteError, Progress, evaluate
-from twostream.training.run_folder import TrainOptions, check_same_run, write_config
+from twostream.training.run_config import check_same_run, write_config
+from twostream.training.run_folder import TrainOptions, free_on_resume
 from twostream.training.run_log import best_epoch, log_row, write_log
 from twostream.training.run_scores import score_joined, write_run_scores
 from twostream.training.tensorboard import Rows, open_tensorboard
@@ -56,7 +57,7 @@ class Trainer:
         self.folder = options.folder
         resumes = decided_by_first(lambda: has_checkpoint(self.folder / "last"))
         if resumes:
-            check_same_run(options)
+            check_same_run(self.folder, options, free=free_on_resume(options))
         self.learner = Learner(
             options,
             num_classes=len(data.class_names),
@@ -71,7 +72,7 @@ class Trainer:
         if resumes:
             self._resume()
         if rank() == 0:
-            write_config(options)
+            write_config(self.folder, options, command="train")
         self.curves: Callable[[Rows], None] = lambda rows: None
         if options.tensorboard and rank() == 0:
             self.curves = open_tensorboard(self.folder / "tensorboard")
