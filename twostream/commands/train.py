@@ -129,6 +129,8 @@ def _introduce(trainer: Trainer) -> None:
             f"==> resumed after {trainer.next_epoch} of {options.epochs} epochs and "
             f"{trainer.progress.batches} batches"
         )
+    if options.sync_bn and num_ranks() == 1:
+        note("--sync-bn has no effect: one process sees the whole batch anyway.")
     if options.select == "test":
         note("Selecting the epoch on the test videos: the test accuracy will be too high.")
 

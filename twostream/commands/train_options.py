@@ -264,6 +264,11 @@ regularisation_options = option_group(
         "--partial-bn", is_flag=True, help="Freeze every batch normalisation but the first."
     ),
     click.option(
+        "--sync-bn",
+        is_flag=True,
+        help="Batch normalisation over the whole batch, not each process's share (torchrun).",
+    ),
+    click.option(
         "--ema",
         type=click.FloatRange(0, 1, max_open=True),
         default=0.0,

@@ -23,6 +23,7 @@ from twostream.training.optimizer import OPTIMIZERS, parameter_groups
 from twostream.training.regularisation import add_dropout, freeze_batch_norm
 from twostream.training.run_folder import AUTO, TrainOptions
 from twostream.training.schedule import Schedule
+from twostream.training.shared_batch_norm import share_batch_norms
 from twostream.training.shared_gradient import share_gradient
 from twostream.training.step import accumulate_gradient
 from twostream.transforms.mixing import mix_batch
@@ -56,6 +57,8 @@ class Learner:
             options=options.model_options,
         )
         self.network.place(self.device)
+        if options.sync_bn and num_ranks() > 1:
+            share_batch_norms(self.network)
         if options.recompute:
             recompute_blocks(self.network.backbone)
         if options.dropout:
@@ -152,7 +155,7 @@ class Learner:
             rng=np.random.default_rng(torch.initial_seed()),
         )
 
-    def _gradient(self, clips: Tensor, target: Tensor) -> tuple[float, Tensor]:
+    def _gradient(self, clips: Tensor, target: Tensor, whole: int = 0) -> tuple[float, Tensor]:
         def attempt(parts: int) -> tuple[float, Tensor]:
             return accumulate_gradient(
                 self.network,
@@ -162,6 +165,7 @@ class Learner:
                 device=self.device,
                 precision=self.options.precision,
                 parts=parts,
+                whole=whole,
                 label_smoothing=self.options.label_smoothing,
             )
 

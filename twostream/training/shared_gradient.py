@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from twostream.training.distributed import num_ranks, rank
+from twostream.training.shared_batch_norm import SharedBatchNorm
 from twostream.training.step import NotFiniteError
 
-Gradient = Callable[[Tensor, Tensor], tuple[float, Tensor]]
+Gradient = Callable[[Tensor, Tensor, int], tuple[float, Tensor]]
 
 
 def share_gradient(
@@ -23,15 +24,16 @@ def share_gradient(
     """Set the gradient of the whole batch's mean loss, the same in every process.
 
     A share counts by its number of videos, so shares may differ in size. Batch normalisation takes
-    the statistics of the share; its running ones become the mean over the shares. So the networks
-    stay equal to the last bit, and one of them is a checkpoint of all.
+    the statistics of the share, and its running ones become the mean over the shares; a
+    SharedBatchNorm has those of the batch already. So the networks stay equal to the last bit, and
+    one of them is a checkpoint of all.
 
     DistributedDataParallel would send gradients while others are still computed; but it wants as
     many backward passes from each process, of as many videos, and keeps one process's statistics.
 
     Args:
-        gradient: clips and labels (n,) -> the sum of the losses and scores (n, classes); it sets
-            the gradient of their mean loss in `network`.
+        gradient: clips, labels (n,) and N -> the sum of the losses and scores (n, classes); it
+            sets their part of the gradient of the mean loss of all N in `network`.
         clips: of this process's share. target: labels (N,) of the whole batch.
 
     Returns:
@@ -43,7 +45,7 @@ def share_gradient(
     mine = slice(rank(), None, num_ranks())
     loss, scores = math.nan, torch.empty(0)
     with suppress(NotFiniteError):  # it is raised below, where every process learns of it
-        loss, scores = gradient(clips, target[mine])
+        loss, scores = gradient(clips, target[mine], len(target))
     device = next(network.parameters()).device
     total = torch.tensor(loss, dtype=torch.float64, device=device)
     dist.all_reduce(total)
@@ -51,21 +53,26 @@ def share_gradient(
         raise NotFiniteError(f"the loss is {total.item()}")
     every = torch.zeros(len(target), scores.shape[1], device=device)
     every[mine] = scores.to(device)
-    weight = len(scores) / len(target)
-    _sum_in_place([every, *(tensor.mul_(weight) for tensor in _to_be_shared(network))])
+    _sum_in_place(
+        [every, *_gradients(network), *_statistics(network, weight=len(scores) / len(target))]
+    )
     return total.item(), every.cpu()
 
 
-def _to_be_shared(network: nn.Module) -> Iterator[Tensor]:
-    """Gradients, and running statistics of the batch normalisations that are learning."""
+def _gradients(network: nn.Module) -> Iterator[Tensor]:
     for parameter in network.parameters():
         if parameter.grad is not None:
             yield parameter.grad
+
+
+def _statistics(network: nn.Module, *, weight: float) -> Iterator[Tensor]:
+    """Multiply the running statistics that differ between processes by `weight`; yield them."""
     for module in network.modules():
-        if isinstance(module, _BatchNorm) and module.training and module.track_running_stats:
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            yield from (module.running_mean, module.running_var)
+        shared = isinstance(module, SharedBatchNorm)
+        if isinstance(module, _BatchNorm) and module.training and not shared:
+            for statistic in (module.running_mean, module.running_var):
+                if statistic is not None:
+                    yield statistic.mul_(weight)
 
 
 @torch.no_grad()

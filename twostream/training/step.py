@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -24,6 +25,7 @@ def accumulate_gradient(
     device: torch.device,
     precision: str,
     parts: int = 1,
+    whole: int = 0,
     label_smoothing: float = 0.0,
 ) -> tuple[float, Tensor]:
     """Set the gradient of the batch's mean cross-entropy; return the loss sum and (N, classes).
@@ -35,6 +37,8 @@ def accumulate_gradient(
         clips: uint8 (N, S, T, C, H, W). target: labels (N,), or shares of classes (N, classes).
         precision: `fp32` or `bf16`, of the network alone: consensus and loss are float32.
         parts: how many the batch is cut in; a part goes through the network at once.
+        whole: size of the batch that these N videos are a share of: the gradient is then their
+            part of the whole mean's.
         label_smoothing: this much of the target is spread evenly over the classes (Szegedy et al.,
             CVPR 2016, section 7).
 
@@ -50,9 +54,10 @@ def accumulate_gradient(
         loss = F.cross_entropy(
             logits, part_target.to(device), reduction="sum", label_smoothing=label_smoothing
         )
-        if not torch.isfinite(loss):
-            raise NotFiniteError(f"the loss is {loss.item()}")
-        (loss / len(target)).backward()
+        (loss / (whole or len(target))).backward()
         total += loss.item()  # waits for the device: the times of a step are true after it
         outputs.append(logits.detach().cpu())
+    # Only here: other processes may wait for ours in the backward pass (see shared_batch_norm).
+    if not math.isfinite(total):
+        raise NotFiniteError(f"the loss is {total}")
     return total, torch.cat(outputs)

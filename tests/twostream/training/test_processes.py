@@ -8,11 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from fusion.score_file import read_scores
 
 from ..conftest import MiniProject
-from .test_trainer import EVERYTHING, NETWORK, QUICK, folder_of, log_of, weights_and_scores
+from .test_trainer import (
+    EVERYTHING,
+    NETWORK,
+    QUICK,
+    Run,
+    folder_of,
+    log_of,
+    weights_and_scores,
+)
 
 TorchRun = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -73,3 +83,21 @@ def test_two_processes_at_one_run(
     assert again.stdout.count("==> resumed after 1 of 2 epochs") == 1, again.stderr
     assert weights_and_scores(folder_of("killed", "spatial")) == weights_and_scores(run)
     assert log_of(folder_of("killed", "spatial")) == log_of(run)
+
+
+def test_shared_batch_statistics_make_the_run_of_one_process(
+    torchrun: TorchRun, twostream: Run, mini: MiniProject, tmp_path: Path
+) -> None:
+    """`--sync-bn` is told to have no effect on one process, and gives two its result."""
+    (tmp_path / "network_of_trainer_tests.py").write_text(NETWORK)
+    options = [*QUICK, "--stream", "motion", "--batch-size", "4", "--epochs", "1"]
+    command = ["train", *mini.arguments, *options, "--threads", "1", "--sync-bn", "--runs"]
+    assert "--sync-bn has no effect" in twostream(*command, "one").output
+    done = torchrun("from twostream.cli import main\nmain()", *command, "two")
+    assert done.returncode == 0, done.stderr
+    assert "no effect" not in done.stderr
+    one, two = (
+        load_file(folder_of(runs, "motion") / "last" / "weights.safetensors")
+        for runs in ("one", "two")
+    )
+    torch.testing.assert_close(two, one, rtol=0, atol=1e-5)

@@ -66,7 +66,9 @@ def network(name: str) -> nn.Module:
 
 
 def gradient_of(net: nn.Module) -> Callable[..., tuple[float, torch.Tensor]]:
-    def gradient(clips: torch.Tensor, target: torch.Tensor) -> tuple[float, torch.Tensor]:
+    def gradient(
+        clips: torch.Tensor, target: torch.Tensor, whole: int = 0
+    ) -> tuple[float, torch.Tensor]:
         return accumulate_gradient(
             net,
             clips,
@@ -74,6 +76,7 @@ def gradient_of(net: nn.Module) -> Callable[..., tuple[float, torch.Tensor]]:
             consensus=lambda logits: logits.mean(dim=1),
             device=torch.device("cpu"),
             precision="fp32",
+            whole=whole,
         )
 
     return gradient
