@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from twostream.transforms.presets import MODALITIES
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
-TEXT = "\n".join(path.read_text() for path in DOCUMENTS)
+SCRIPT = ROOT / "bin" / "reproduce-ucf101"
+TEXT = "\n".join(path.read_text() for path in [*DOCUMENTS, SCRIPT])
 COMMANDS = sorted(
     {
         line.strip().split("  #")[0]
@@ -40,6 +42,12 @@ def test_commands_and_their_options_exist(line: str) -> None:
         command = found
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_the_script_without_folders_says_how_it_is_used() -> None:
+    done = subprocess.run([SCRIPT], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "bin/reproduce-ucf101 UCF-101 ucfTrainTestlist" in done.stderr
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
