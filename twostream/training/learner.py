@@ -133,7 +133,7 @@ class Learner:
         if num_ranks() > 1:
             loss, scores = share_gradient(self._gradient, self.network, clips, target)
         else:
-            loss, scores = self._gradient(*self._mixed(clips, target))
+            loss, scores = self._gradient(clips, target)
         if self.options.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip_norm)
         self.optimizer.step()
@@ -142,7 +142,10 @@ class Learner:
         return loss, scores
 
     def _mixed(self, clips: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The batch as it is learnt from: with soft targets (N, classes) where videos are mixed."""
+        """The batch as it is learnt from: with soft targets (N, classes) where videos are mixed.
+
+        Several processes mix each its share.
+        """
         options = self.options
         if not (options.mixup or options.cutmix):
             return clips, target
@@ -156,6 +159,8 @@ class Learner:
         )
 
     def _gradient(self, clips: Tensor, target: Tensor, whole: int = 0) -> tuple[float, Tensor]:
+        clips, target = self._mixed(clips, target)
+
         def attempt(parts: int) -> tuple[float, Tensor]:
             return accumulate_gradient(
                 self.network,

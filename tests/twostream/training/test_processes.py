@@ -33,7 +33,7 @@ from twostream.cli import main
 from twostream.training import epoch_batches, learner
 
 rank, steps = os.environ["RANK"], []
-sample, step = epoch_batches.write_sample, learner.Learner._step
+sample, step, mix = epoch_batches.write_sample, learner.Learner._step, learner.mix_batch
 
 def noted_sample(video, *arguments, **options):
     with open(f"seen-by-{rank}", "a") as seen:
@@ -46,7 +46,13 @@ def deadly_step(self, *arguments):
         os.kill(os.getpid(), 9)
     return step(self, *arguments)
 
+def noted_mix(clips, targets, **options):
+    with open(f"mixed-by-{rank}", "a") as mixed:
+        mixed.write(f"{len(clips)}\\n")
+    return mix(clips, targets, **options)
+
 epoch_batches.write_sample, learner.Learner._step = noted_sample, deadly_step
+learner.mix_batch = noted_mix
 main()
 """
 
@@ -54,7 +60,7 @@ main()
 def test_two_processes_at_one_run(
     torchrun: TorchRun, mini: MiniProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two epochs of two batches, four videos and five; rank 1 is killed in the second epoch."""
+    """Two epochs of two batches of four videos; rank 1 is killed in the second epoch."""
     (tmp_path / "network_of_trainer_tests.py").write_text(NETWORK)
     monkeypatch.chdir(tmp_path)
     options = [*QUICK, *EVERYTHING, "--batch-size", "4", "--stream", "spatial", "--threads", "1"]
@@ -69,6 +75,8 @@ def test_two_processes_at_one_run(
     seen = [Counter(Path(f"seen-by-{rank}").read_text().splitlines()) for rank in (0, 1)]
     assert len(held_out) + len(seen[0] + seen[1]) == 12
     assert set((seen[0] + seen[1]).values()) == {2}
+    mixed = [Path(f"mixed-by-{rank}").read_text().split() for rank in (0, 1)]
+    assert mixed == [["2"] * 4] * 2, "every share is mixed"
     assert not set(held_out) & set(seen[0] + seen[1])
     assert [(row["subset"], int(row["videos"])) for row in log_of(run)] == [
         ("train", 12 - len(held_out)), ("val", len(held_out)),
