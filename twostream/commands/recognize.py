@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fusion.strategies import STRATEGIES
-from twostream.console import json_option, note, print_json
+from twostream.commands.options import FOLDER, compute_options, find_device, option_group
+from twostream.console import json_option, note, print_json, progress, quiet_option
 from twostream.plugins import PlugIn
 from twostream.sequence.normalisers import NORMALISERS
 
+if TYPE_CHECKING:
+    from twostream.sequence.score_file import SequenceScores
+
 EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+RUN_OPTIONS = (
+    "videos", "listed", "allow_missing", "scores", "device", "precision", "threads", "quiet",
+)  # fmt: skip
+
+video_options = option_group(
+    click.option("--videos", type=FOLDER, help="For RUNs: video files, or folders of pictures."),
+    click.option(
+        "--list",
+        "listed",
+        type=EXISTING,
+        help="Only these of them: a csv with a column name, and maybe glosses, for the word error "
+        "rate, and frames, where they lie.",
+    ),
+    click.option(
+        "--allow-missing", is_flag=True, help="Go on without listed ones that are absent."
+    ),
+    click.option(
+        "--scores",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Keep the RUNs' score files in this folder, to decode and fuse them again offline.",
+    ),
+)
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=EXISTING)
+@click.argument(
+    "files",
+    metavar="FILE|RUN...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+)
+@video_options
 @click.option(
     "--strategy",
     type=PlugIn(STRATEGIES),
@@ -72,16 +106,20 @@ EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the recognised glosses to this .csv or .ctm file.",
 )
+@compute_options
+@quiet_option
 @json_option
 def recognize(files: tuple[Path, ...], out: Path | None, as_json: bool, **options: Any) -> None:
-    """Turn sequence score FILES into glosses: streams are fused at each time step, then decoded.
+    """Turn sequence score FILEs into glosses: streams are fused at each time step, then decoded.
 
-    Works offline, without video or network. The word error rate is that of the references which
-    the files carry.
+    Works offline, without video or network. A RUN of train-sequence stands for the scores that its
+    network gives to the --videos. The word error rate is that of the references which files or
+    --list carry.
     """
-    from twostream.sequence.recognize_files import recognise_files, result_lines, write_sentences
+    from twostream.sequence.recognize_files import recognise, result_lines, write_sentences
 
-    result, sentences = recognise_files(files, **options)
+    tables = _read_inputs(files, options)
+    result, sentences = recognise(files, tables, **options)
     if out:
         write_sentences(out, sentences)
         note(f"{out} written")
@@ -89,3 +127,28 @@ def recognize(files: tuple[Path, ...], out: Path | None, as_json: bool, **option
         print_json(result)
     else:
         click.echo("\n".join(result_lines(result)))
+
+
+def _read_inputs(files: tuple[Path, ...], options: dict[str, Any]) -> list[SequenceScores]:
+    """Take out of `options` what concerns the runs, and score the videos with them."""
+    from twostream.sequence.score_file import read_sequence_scores
+
+    chosen = {name: options.pop(name) for name in RUN_OPTIONS}
+    if any(path.is_dir() for path in files):
+        return _score(files, chosen)
+    if chosen["listed"] or chosen["scores"]:
+        raise click.UsageError("--list and --scores are for RUNs; these are score files already")
+    return [read_sequence_scores(path) for path in files]
+
+
+def _score(files: tuple[Path, ...], chosen: dict[str, Any]) -> list[SequenceScores]:
+    import torch
+
+    from twostream.sequence.recognize_inputs import NewVideos, read_inputs
+    from twostream.training.precision import find_precision
+
+    bar = partial(progress, quiet=chosen.pop("quiet"))
+    device = find_device(chosen["device"])
+    precision = find_precision(chosen["precision"], torch.device(device))
+    new = NewVideos(**chosen | {"device": device, "precision": precision})
+    return read_inputs(files, new, bar=bar, tell=note)

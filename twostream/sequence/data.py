@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -71,16 +70,21 @@ def training_batches(
 
 
 def testing_batches(
-    records: Sequence[SequenceRecord], options: SequenceOptions
+    records: Sequence[SequenceRecord],
+    *,
+    stream: str,
+    side: int,
+    size: int,
+    batch_size: int,
+    threads: int,
 ) -> tuple[Iterator[Batch], int]:
     """All videos in their order, and how many batches they make; see `testing_clip`."""
-    clip = partial(
-        testing_clip, stream=options.stream, side=options.frame_size, size=options.input_size
-    )
-    batches = _cut(list(range(len(records))), options.batch_size)
-    return load_sequences(lambda i: clip(records[i]), batches, threads=options.threads), len(
-        batches
-    )
+
+    def load(index: int) -> Clip:
+        return testing_clip(records[index], stream=stream, side=side, size=size)
+
+    batches = _cut(list(range(len(records))), batch_size)
+    return load_sequences(load, batches, threads=threads), len(batches)
 
 
 def _cut(order: list[int], size: int) -> list[list[int]]:

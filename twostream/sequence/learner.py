@@ -14,7 +14,7 @@ from torch.optim import Adam
 from twostream.sequence import parts
 from twostream.sequence.batches import Batch, derive_seed
 from twostream.sequence.ctc import ctc_losses
-from twostream.sequence.network import build_network
+from twostream.sequence.network import build_network, without_weights
 from twostream.sequence.run_folder import SequenceOptions
 from twostream.training.averaging import AveragedWeights
 from twostream.training.loop import NotFiniteError
@@ -49,7 +49,7 @@ class SequenceLearner:
         self.device = torch.device(options.device)
         self.network = build_network(
             stream=options.stream,
-            backbone=options.backbone if fresh else _without_weights(options.backbone),
+            backbone=options.backbone if fresh else without_weights(options.backbone),
             temporal=options.temporal,
             classes=classes,
         ).to(self.device)
@@ -122,7 +122,3 @@ class SequenceLearner:
             if self.average:
                 self.average.update(self.network)
         return losses.detach(), short
-
-
-def _without_weights(backbone: str) -> str:
-    return " ".join(word for word in backbone.split() if not word.startswith("weights="))

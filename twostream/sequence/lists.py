@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -60,24 +61,46 @@ def check_lists(lists: SequenceLists, *, allow_missing: bool) -> tuple[SequenceL
         InputError: frames are missing and that is not allowed, a name stands in two lists, or no
             training or validation video is left.
     """
-    missing = [r.name for records in lists.values() for r in records if not r.frames.exists()]
+    every = [record for records in lists.values() for record in records]
+    present, missing = with_frames(every, allow_missing=allow_missing)
+    check_once(present)
+    gone = set(missing)
+    left = {
+        subset: tuple(record for record in records if record.name not in gone)
+        for subset, records in lists.items()
+    }
+    if not (left["train"] and left["val"]):
+        raise InputError("no training or no validation video is left")
+    return left, missing
+
+
+def with_frames(
+    records: Sequence[SequenceRecord], *, allow_missing: bool
+) -> tuple[tuple[SequenceRecord, ...], list[str]]:
+    """Those records whose frames are there, and the names of the others.
+
+    Raises:
+        InputError: frames are missing and that is not allowed.
+    """
+    missing = [record.name for record in records if not record.frames.exists()]
     if missing and not allow_missing:
         raise InputError(
             f"{len(missing)} listed videos have no frames: {some_of(missing)}; fetch them, correct "
             "--videos, or go on without them by --allow-missing"
         )
     gone = set(missing)
-    left = {
-        subset: tuple(record for record in records if record.name not in gone)
-        for subset, records in lists.items()
-    }
-    names = [record.name for records in left.values() for record in records]
-    if len(set(names)) < len(names):
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        raise InputError(f"in more than one list: {some_of(doubled)}; take them out of one")
-    if not (left["train"] and left["val"]):
-        raise InputError("no training or no validation video is left")
-    return left, missing
+    return tuple(record for record in records if record.name not in gone), missing
+
+
+def check_once(records: Sequence[SequenceRecord]) -> None:
+    """Refuse two videos of one name.
+
+    Raises:
+        InputError: there are such; they are named.
+    """
+    counts = Counter(record.name for record in records)
+    if doubled := sorted(name for name, count in counts.items() if count > 1):
+        raise InputError(f"listed more than once: {some_of(doubled)}; take all but one out")
 
 
 def _read_lists(
@@ -89,7 +112,7 @@ def _read_lists(
         path = annotations / file.format(own_word)
         if path.is_file():
             root = videos / own_word if below_subset else videos
-            lists[subset] = _read_list(path, root)
+            lists[subset] = read_list(path, root)
         elif subset != "test":
             raise InputError(f"{path}: no such file; --annotations is the folder of the lists")
         else:
@@ -97,12 +120,21 @@ def _read_lists(
     return lists
 
 
-def _read_list(path: Path, root: Path) -> tuple[SequenceRecord, ...]:
+def read_list(path: Path, root: Path, *, labelled: bool = True) -> tuple[SequenceRecord, ...]:
+    """Read one list; its frames lie below `root`.
+
+    Args:
+        labelled: every video must have its glosses; else they may lack, or the whole column.
+
+    Raises:
+        InputError: not such a list, a name that leads out of `root`, or glosses are missing.
+    """
     records = []
     for row in read_rows(path):
         name = column(row, NAME_COLUMNS, path=path)
-        glosses = tuple(column(row, GLOSS_COLUMNS, path=path).split())
-        if not glosses:
+        told = labelled or any(key in row for key in GLOSS_COLUMNS)
+        glosses = tuple(column(row, GLOSS_COLUMNS, path=path).split()) if told else ()
+        if labelled and not glosses:
             raise InputError(f"{path}: {name} has no glosses; take it out of the list")
         place = next((row[key] for key in FRAMES_COLUMNS if row.get(key)), name)
         records.append(SequenceRecord(name, _frames(root, place, name), glosses))

@@ -63,3 +63,8 @@ def build_network(
     frames_network = plugins.load(name, FRAME_BACKBONES)(modality.channels, **options)
     stages = build_stages(temporal, in_features=frames_network.out_features)
     return SequenceNetwork(frames_network, stages, classes=classes, modality=modality)
+
+
+def without_weights(backbone: str) -> str:
+    """`backbone` less the weights that it would start from: a checkpoint's follow."""
+    return " ".join(word for word in backbone.split() if not word.startswith("weights="))

@@ -23,7 +23,7 @@ from twostream.sequence.recognition import (
     written_csv,
     written_ctm,
 )
-from twostream.sequence.score_file import SequenceScores, read_sequence_scores
+from twostream.sequence.score_file import SequenceScores
 from twostream.sequence.transcripts import read_transcripts
 from twostream.sequence.vocabulary import glosses_of, labels_of
 from twostream.sequence.wer_report import rate_lines, wer_result
@@ -33,8 +33,9 @@ Sentences = dict[str, list[str]]
 WRITERS = {".csv": written_csv, ".ctm": written_ctm}
 
 
-def recognise_files(
+def recognise(
     files: Sequence[Path],
+    tables: Sequence[SequenceScores],
     *,
     combine: str,
     normalise: str,
@@ -44,20 +45,22 @@ def recognise_files(
     strategy_option: Sequence[str],
     **decoding: Any,
 ) -> tuple[dict[str, Any], Sentences]:
-    """Decode each file by itself, and all of them fused.
+    """Decode the scores of each file or run by itself, and all of them fused.
 
     Args:
+        files: what the tables were read from, or made by.
         combine: see `fuse_steps`. decoding: see `find_decoder`.
         strategy, weights, strategy_option: as `twostream fuse` takes them.
         n_best: hypotheses of each video in the result.
 
     Returns:
-        The result as JSON values, and the glosses that were recognised in the end.
+        The result as JSON values, and the glosses that were recognised in the end. Error rates are
+        those of the videos whose glosses are known.
 
     Raises:
         InputError: files that do not belong together, or options that have no effect.
     """
-    streams = read_streams(files)
+    streams = name_streams(files, tables)
     first = next(iter(streams.values()))
     decoder = find_decoder(first.vocabulary, **decoding)
     chosen = StepOptions(strategy=strategy, weights=weights, strategy_option=strategy_option)
@@ -85,9 +88,10 @@ def recognise_files(
     return result, _sentences(fused, first.vocabulary)
 
 
-def read_streams(files: Sequence[Path]) -> dict[str, SequenceScores]:
-    """Read score files; a stream is named as its header says, or by its file when two are alike."""
-    tables = [read_sequence_scores(path) for path in files]
+def name_streams(
+    files: Sequence[Path], tables: Sequence[SequenceScores]
+) -> dict[str, SequenceScores]:
+    """A stream is named as its header says, or by its file where two are alike."""
     names = [
         str(table.about.get("stream", path.stem)) for path, table in zip(files, tables, strict=True)
     ]
@@ -135,22 +139,32 @@ def write_sentences(path: Path, sentences: Sentences) -> None:
 
 
 def result_lines(result: Mapping[str, Any]) -> list[str]:
-    """The word error rates as text: of each file, if there are several, and of all together."""
+    """The word error rates as text: of each file, if there are several, and of all together.
+
+    Where nothing is known to compare with, the recognised glosses, a line for each video.
+    """
+    if "words" not in result["recognised"]:
+        best = {name: found[0]["glosses"] for name, found in result["hypotheses"].items()}
+        return [f"{name}: {' '.join(glosses)}" for name, glosses in best.items()]
     lines = []
     for row in result["inputs"]:
         lines += [f"{row['stream']}:", *rate_lines(row)]
     if lines:
         lines.append(f"fused ({result['strategy']}):")
-    return lines + rate_lines(result["recognised"])
+    lines += rate_lines(result["recognised"])
+    if unknown := result["recognised"]["without_reference"]:
+        lines.append(f"{unknown:,} videos without reference glosses are in no rate")
+    return lines
 
 
 def _rate(
     table: SequenceScores, found: Mapping[str, list[Hypothesis]], rules: Normaliser
 ) -> dict[str, Any]:
     sentences = _sentences(found, table.vocabulary)
-    references = zip(table.names, table.references, strict=True)
-    aligned = {name: align(rules(words), rules(sentences[name])) for name, words in references}
-    return wer_result(aligned, most=0)
+    known = {n: words for n, words in zip(table.names, table.references, strict=True) if words}
+    aligned = {name: align(rules(words), rules(sentences[name])) for name, words in known.items()}
+    rate = wer_result(aligned, most=0) if aligned else {}
+    return rate | {"without_reference": len(table.names) - len(known)}
 
 
 def _sentences(found: Mapping[str, list[Hypothesis]], vocabulary: Sequence[str]) -> Sentences:

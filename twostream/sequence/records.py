@@ -15,7 +15,7 @@ class SequenceRecord:
     Attributes:
         name: the key in score files and transcripts.
         frames: a folder of pictures, one a frame in the order of their names, or a video file.
-        glosses: in the order in which they are signed.
+        glosses: in the order in which they are signed; empty where nobody has told.
     """
 
     name: str

@@ -7,6 +7,7 @@ and one JSON text in the header.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from safetensors.numpy import save
 
 from twostream.errors import InputError
 from twostream.files import atomic_path, sha256_bytes
+from twostream.sequence.records import SequenceRecord
 
 FORMAT = 1
 HEADER_KEY = "twostream-sequences"
@@ -30,7 +32,7 @@ class SequenceScores:
         names: V video names, each once.
         vocabulary: glosses; class 0 is the blank, gloss g is class g + 1.
         log_probs: for each video float32 (time steps, 1 + glosses), natural logarithm.
-        references: for each video the glosses that were signed.
+        references: for each video the glosses that were signed; empty where nobody has told.
         about: what else is known, as JSON values: stream, data set, subset, network, epoch, ...
     """
 
@@ -39,6 +41,33 @@ class SequenceScores:
     log_probs: list[np.ndarray]
     references: list[list[str]]
     about: dict[str, Any]
+
+
+def scores_of(
+    records: Sequence[SequenceRecord],
+    log_probs: Mapping[int, np.ndarray],
+    *,
+    vocabulary: tuple[str, ...],
+    about: dict[str, Any],
+) -> SequenceScores:
+    """Scores of `records`, whose log-probabilities come by their index."""
+    return SequenceScores(
+        names=tuple(record.name for record in records),
+        vocabulary=vocabulary,
+        log_probs=[log_probs[index] for index in range(len(records))],
+        references=[list(record.glosses) for record in records],
+        about=about,
+    )
+
+
+def holds_scores(path: Path, records: Sequence[SequenceRecord], about: dict[str, Any]) -> bool:
+    """Whether `path` has the scores of these very records, and says `about` of itself."""
+    if not path.is_file():
+        return False
+    held = read_sequence_scores(path)
+    wanted = [(record.name, list(record.glosses)) for record in records]
+    same = list(zip(held.names, held.references, strict=True)) == wanted
+    return same and held.about == json.loads(json.dumps(about))
 
 
 def write_sequence_scores(path: Path, scores: SequenceScores) -> None:

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from twostream.errors import some_of
-from twostream.files import sha256_file, write_text
+from twostream.files import write_text
 from twostream.sequence.data import SequenceData, testing_batches, training_batches
 from twostream.sequence.epoch_average import chosen_epochs, keep_epoch, load_mean
 from twostream.sequence.learner import SequenceLearner
+from twostream.sequence.network_card import SequenceCard, about_scores
 from twostream.sequence.prediction import predict
 from twostream.sequence.run_folder import FREE_ON_RESUME, SequenceOptions
-from twostream.sequence.score_file import (
-    SequenceScores,
-    read_sequence_scores,
-    write_sequence_scores,
-)
+from twostream.sequence.score_file import holds_scores, scores_of, write_sequence_scores
 from twostream.sequence.validation import best_epochs, validation_row
 from twostream.training.checkpoint import (
-    WEIGHTS,
     has_checkpoint,
     load_state,
     load_weights,
@@ -35,29 +29,6 @@ from twostream.training.checkpoint import (
 )
 from twostream.training.loop import NotFiniteError
 from twostream.training.run_config import check_same_run, write_config
-from twostream.versions import tool_version
-
-
-@dataclass(frozen=True, slots=True)
-class SequenceCard:
-    """All that is needed to build a sequence network again; kept with its weights.
-
-    Attributes:
-        backbone, temporal: as `build_network` takes them.
-        vocabulary: gloss g is class g + 1.
-        frame_size, input_size: sides of the frames and of their crop, pixels.
-        epoch: from 0, of the lowest validation error rate, or the last.
-        averaged: epochs whose mean the weights are; empty otherwise.
-    """
-
-    stream: str
-    backbone: str
-    temporal: tuple[str, ...]
-    vocabulary: tuple[str, ...]
-    frame_size: int
-    input_size: int
-    epoch: int
-    averaged: tuple[int, ...] = ()
 
 
 class SequenceTrainer:
@@ -120,15 +91,17 @@ class SequenceTrainer:
             save_checkpoint(folder, network, self._card(epochs[-1], averaged=epochs), {})
         else:
             load_weights(folder, network)
-        about = self._about(epochs, checkpoint=folder / WEIGHTS)
         written = []
         for subset in ("val", "test"):
-            path, known = (
+            path, records = (
                 self.folder / "scores" / f"{subset}.safetensors",
-                about | {"subset": subset},
+                self.data.lists[subset],
             )
-            if self.data.lists[subset] and not _holds(path, known):
-                write_sequence_scores(path, self._scores(subset, known))
+            about = self._about(epochs, checkpoint=folder, subset=subset)
+            if records and not holds_scores(path, records, about):
+                found = self._predict(records)
+                scores = scores_of(records, found, vocabulary=self.data.vocabulary, about=about)
+                write_sequence_scores(path, scores)
                 written.append(path)
         return written
 
@@ -159,23 +132,19 @@ class SequenceTrainer:
         return validation_row(self._predict(records), records, self.data.vocabulary)
 
     def _predict(self, records: Sequence[Any]) -> dict[int, np.ndarray]:
-        batches, count = testing_batches(records, self.options)
+        batches, count = testing_batches(
+            records,
+            stream=self.options.stream,
+            side=self.options.frame_size,
+            size=self.options.input_size,
+            batch_size=self.options.batch_size,
+            threads=self.options.threads,
+        )
         return predict(
             self.learner.scored,
             self.bar(batches, total=count, label="scoring", unit="batch"),
             device=self.learner.device,
             precision=self.options.precision,
-        )
-
-    def _scores(self, subset: str, about: dict[str, Any]) -> SequenceScores:
-        records = self.data.lists[subset]
-        found = self._predict(records)
-        return SequenceScores(
-            names=tuple(record.name for record in records),
-            vocabulary=self.data.vocabulary,
-            log_probs=[found[index] for index in range(len(records))],
-            references=[list(record.glosses) for record in records],
-            about=about,
         )
 
     def _save_epoch(self, epoch: int) -> None:
@@ -217,18 +186,13 @@ class SequenceTrainer:
             averaged=averaged,
         )
 
-    def _about(self, averaged: tuple[int, ...], *, checkpoint: Path) -> dict[str, Any]:
-        best = best_epochs(self.rows, 1)
-        card = asdict(self._card(best[0], averaged=averaged))
-        del card["vocabulary"]
-        return card | {
-            "dataset": self.options.dataset,
-            "selected_on": "val",
-            "missing": self.data.missing,
-            "checkpoint": sha256_file(checkpoint),
-            "version": tool_version(),
-        }
-
-
-def _holds(path: Path, about: dict[str, Any]) -> bool:
-    return path.is_file() and read_sequence_scores(path).about == json.loads(json.dumps(about))
+    def _about(self, averaged: tuple[int, ...], *, checkpoint: Path, subset: str) -> dict[str, Any]:
+        (best,) = best_epochs(self.rows, 1)
+        return about_scores(
+            self._card(best, averaged=averaged),
+            checkpoint=checkpoint,
+            dataset=self.options.dataset,
+            subset=subset,
+            selected_on="val",
+            missing=self.data.missing,
+        )

@@ -86,7 +86,7 @@ def test_a_video_in_two_lists(tmp_path: Path) -> None:
     for subset in ("train", "val"):
         (tmp_path / f"{subset}.csv").write_text("name,glosses\na,A\n")
     (tmp_path / "a").mkdir()
-    with pytest.raises(InputError, match="in more than one list: a"):
+    with pytest.raises(InputError, match="listed more than once: a"):
         check_lists(own_csv(tmp_path, tmp_path), allow_missing=False)
 
 

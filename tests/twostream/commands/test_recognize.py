@@ -1,0 +1,116 @@
+"""Other videos through trained sequence networks, by the real command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from twostream.cli import cli
+from twostream.sequence import toy
+
+from .test_train_sequence import RUN, SMALL
+
+VIDEOS = Path("toy-sequences/videos")
+CPU = ("--device", "cpu", "--precision", "fp32", "--threads", "1")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run of each stream on few videos, and the score files of their own lists."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(toy, "COUNTS", {"train": 5, "val": 1, "test": 2})
+        for stream in ("spatial", "motion"):
+            options = [*SMALL, "--epochs", "1", "--stream", stream]
+            done = CliRunner().invoke(cli, ["train-sequence", *options])
+            assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """The spatial run, in the folder where the command is run."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    return RUN
+
+
+def rounded(hypotheses: dict[str, list[dict[str, object]]]) -> dict[str, object]:
+    """Scores of a batch of another size differ in their last digits."""
+    return {
+        name: [(one["glosses"], pytest.approx(one["score"], abs=1e-3)) for one in found]
+        for name, found in hypotheses.items()
+    }
+
+
+def test_a_list_gives_what_the_run_says_of_it(twostream: Callable[..., Result], run: Path) -> None:
+    own = json.loads(twostream("recognize", run / "scores/test.safetensors", "--json").stdout)
+    asked = ("recognize", run, "--videos", VIDEOS, "--list", "toy-sequences/test.csv", *CPU)
+    found = json.loads(twostream(*asked, "--json").stdout)
+    assert found["recognised"] == own["recognised"]
+    assert rounded(found["hypotheses"]) == rounded(own["hypotheses"]), "by name and in order"
+    assert "word error rate" in twostream(*asked).output
+
+
+def test_a_folder_is_recognised_without_references(
+    twostream: Callable[..., Result], run: Path
+) -> None:
+    other = run.with_name("motion-toy")
+    asked = ("recognize", run, other, "--videos", VIDEOS / "test", *CPU)
+    done = twostream(*asked, "--scores", "kept", "--out", "found.csv")
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["000", "001"]
+    assert "kept/spatial-toy.safetensors written" in done.stderr
+    files = [f"kept/{name}-toy.safetensors" for name in ("spatial", "motion")]
+    assert twostream("recognize", *files).stdout == done.stdout
+    assert len(Path("found.csv").read_text().splitlines()) == 3
+    again = twostream(*asked, "--scores", "kept", "--json")
+    assert "kept/motion-toy.safetensors is left as it is" in again.stderr
+    assert json.loads(again.stdout)["recognised"] == {"without_reference": 2}
+
+
+def test_what_is_not_there_is_told(twostream: Callable[..., Result], run: Path) -> None:
+    Path("new.csv").write_text(
+        "name|glosses|frames\none|UP HAND|test/000.avi\ntwo||test/001.avi\ngone|UP|gone.avi\n"
+    )
+    asked = ("recognize", run, "--videos", VIDEOS, "--list", "new.csv", *CPU)
+    refused = twostream(*asked, exit_code=2)
+    assert "1 listed videos have no frames: gone; fetch them" in refused.output
+    done = twostream(*asked, "--allow-missing")
+    assert "of 2 words in 1 sentences" in done.stdout
+    assert "1 videos without reference glosses are in no rate" in done.stdout
+    assert "1 listed videos have no frames: gone" in done.stderr
+    assert f"{run} was not trained on 1 glosses, all errors: HAND" in done.stderr
+
+
+def test_wrong_use(twostream: Callable[..., Result], run: Path) -> None:
+    file = run / "scores/test.safetensors"
+    Path("words.csv").write_text("name,glosses,frames\none,HELLO WORLD,test/000.avi\n")
+    Path("empty").mkdir()
+    (Path("copy") / RUN.name).mkdir(parents=True)
+    mistakes = {
+        (run,): f"{run} is a run: give the videos",
+        (file, "--list", "words.csv"): "--list and --scores are for RUNs",
+        (run, "--videos", VIDEOS, "--list", "words.csv"): "knows none of the glosses of the list "
+        "(HELLO, WORLD)",
+        (run, "--videos", "empty"): "empty: no video and no folder of pictures",
+        ("empty", "--videos", VIDEOS): "empty: no trained network in it",
+        (run, Path("copy") / RUN.name, "--videos", VIDEOS, "--scores", "kept"): "one name",
+    }
+    for arguments, message in mistakes.items():
+        assert message in twostream("recognize", *arguments, *CPU, exit_code=2).output
+
+
+def test_a_run_of_another_kind(twostream: Callable[..., Result], run: Path) -> None:
+    """Weights whose card lacks what a sequence network needs."""
+    from safetensors.torch import save_file
+
+    shutil.rmtree(run / "best")
+    (run / "best").mkdir()
+    save_file({}, run / "best/weights.safetensors", metadata={"twostream": '{"stream": "motion"}'})
+    done = twostream("recognize", run, "--videos", VIDEOS, exit_code=2)
+    assert "not the weights of a `twostream train-sequence` run" in done.output
