@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flow_extract.executor import PRELOAD, Outcome, run_jobs, unchanged
+from twostream.cluster import connected
 from twostream.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,10 +16,7 @@ if TYPE_CHECKING:
 
 J = TypeVar("J")
 
-# Times that a job is given to another worker when Dask could not run it, and deaths of workers
-# after which a job is given up (Dask's own default of a running cluster).
-RETRIES = 3
-CONNECT_SECONDS = 20
+RETRIES = 3  # times that a job is given to another worker when Dask could not run it
 LOST = Outcome("lost", reason="each Dask worker that had it died")
 
 
@@ -53,13 +49,11 @@ def run_jobs_on_dask(
         InputError: Dask is not installed, no scheduler answers, or its workers lack this package.
         OSError: the scheduler was lost on the way.
     """
-    try:
+    with connected(workers, scheduler) as client:
         from distributed import as_completed
-    except ImportError:
-        raise InputError(
-            "--engine dask needs Dask: pip install 'dask[distributed]', or the extra `cluster`"
-        ) from None
-    with _connected(workers, scheduler) as client:
+
+        if scheduler:
+            _check_imports(client, scheduler)
         task = partial(_in_own_process, function, timeout, preload, conclude)
         futures = {client.submit(task, job, pure=False, retries=RETRIES): job for job in jobs}
         for future in as_completed(list(futures)):
@@ -94,36 +88,6 @@ def _value(future: Future, *, when_lost: Callable[[], Any]) -> Any:
             return when_lost()
         raise OSError(f"Dask cannot run the jobs: {type(error).__name__}: {error}")
     raise OSError("the Dask scheduler is gone; the same command again goes on")
-
-
-@contextmanager
-def _connected(workers: int, scheduler: str | None) -> Iterator[Client]:
-    import dask
-    from distributed import Client, LocalCluster
-
-    # What goes wrong is in the outcomes; Dask's own account of it would be mixed into the results.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    if scheduler is None:
-        with (
-            dask.config.set({"distributed.scheduler.allowed-failures": RETRIES}),
-            LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                dashboard_address=None,
-                memory_limit=0,
-                silence_logs=logging.CRITICAL,
-            ) as cluster,
-            Client(cluster) as client,
-        ):
-            yield client
-        return
-    try:
-        client = Client(scheduler, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no Dask scheduler answers at {scheduler!r}: {error}") from error
-    with client:
-        _check_imports(client, scheduler)
-        yield client
 
 
 def _check_imports(client: Client, scheduler: str) -> None:

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("twostream", "flow_extract", "fusion")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 GROUND_FLOOR = {
-    f"twostream.{name}" for name in ("errors", "files", "console", "plugins", "versions", "vision")
+    f"twostream.{name}"
+    for name in ("errors", "files", "console", "plugins", "versions", "vision", "cluster")
 }
 HEAVY = ("torch", "torchvision", "cv2", "scipy.stats", "numba")
 

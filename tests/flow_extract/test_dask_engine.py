@@ -1,12 +1,9 @@
 """A cluster of this machine; `tests/faults/kill_dask_worker.py` uses one that runs already."""
 
-import sys
-
 import pytest
 
 from flow_extract import dask_engine
 from flow_extract.executor import Outcome
-from twostream.errors import InputError
 
 KILL = "__import__('os').kill(__import__('os').getpid(), 9)"
 SLEEP = "__import__('time').sleep(100)"
@@ -36,19 +33,3 @@ def test_job_that_kills_each_dask_worker_is_given_up():
     jobs = ["1", "deadly", "2", "3"]
     ended = dask_engine.run_jobs_on_dask(eval, jobs, workers=2, timeout=60, conclude=end_worker)
     assert dict(ended) == {"1": "returned", "2": "returned", "3": "returned", "deadly": "lost"}
-
-
-def test_no_scheduler(monkeypatch):
-    pytest.importorskip("distributed", reason="needs dask[distributed]")
-    monkeypatch.setattr(dask_engine, "CONNECT_SECONDS", 0.5)
-    jobs = dask_engine.run_jobs_on_dask(
-        abs, [1], workers=1, timeout=5, scheduler="tcp://127.0.0.1:1"
-    )
-    with pytest.raises(InputError, match="no Dask scheduler answers at 'tcp://127.0.0.1:1'"):
-        next(jobs)
-
-
-def test_without_dask_its_cure_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(InputError, match=r"pip install 'dask\[distributed\]'"):
-        next(dask_engine.run_jobs_on_dask(abs, [1], workers=1, timeout=5))

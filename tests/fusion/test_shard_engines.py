@@ -5,7 +5,6 @@ import operator
 import pytest
 
 from fusion.shard_engines import on_dask, one_by_one
-from twostream.errors import InputError
 
 
 def test_results_come_in_the_order_of_the_jobs() -> None:
@@ -16,8 +15,3 @@ def test_results_come_in_the_order_of_the_jobs() -> None:
 def test_an_error_of_a_job_is_raised_here() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         list(on_dask(workers=1)(int, ["1", "x"]))
-
-
-def test_no_scheduler() -> None:
-    with pytest.raises(InputError, match="no Dask scheduler answers at 'nonsense'"):
-        list(on_dask(workers=1, scheduler="nonsense")(abs, [1]))
