@@ -5,16 +5,15 @@ On disk: safetensors with the tensors `features` and `labels`, and a header as i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
-from fusion.score_file import FORMAT, HEADER_KEY, check_sums, check_unique, read_header
+from fusion.table_file import check_unique, read_table_file, write_header
 from fusion.tensor_stream import write_tensor_in_parts
 from twostream.errors import InputError, some_of
 
@@ -57,20 +56,19 @@ def write_features_in_parts(
         parts: sound features (n, S, D), which together are those of `whole`.
         whole: of its `features` only shape and type count.
     """
-
-    def header(sums: dict[str, str]) -> dict[str, str]:
-        described = {
-            "format": FORMAT,
-            "names": whole.names,
-            "class_names": whole.class_names,
-            "kind": "features",
-            "about": whole.about,
-            "sha256": sums,
-        }
-        return {HEADER_KEY: json.dumps(described, sort_keys=True, ensure_ascii=False)}
-
     write_tensor_in_parts(
-        path, "features", parts, like=whole.features, labels=whole.labels, header=header
+        path,
+        "features",
+        parts,
+        like=whole.features,
+        labels=whole.labels,
+        header=partial(
+            write_header,
+            names=whole.names,
+            class_names=whole.class_names,
+            kind="features",
+            about=whole.about,
+        ),
     )
 
 
@@ -80,13 +78,7 @@ def read_features(path: Path) -> FeatureTable:
     Raises:
         InputError: not a feature file, damaged, or its content is not sound; the file is named.
     """
-    try:
-        with safe_open(path, framework="np") as file:
-            header = read_header(path, file.metadata())
-            tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
-    except (SafetensorError, TypeError) as error:  # TypeError: numbers that numpy does not know
-        raise InputError(f"{path}: not a safetensors file that can be read ({error})") from None
-    check_sums(path, tensors, header["sha256"], expected=("features", "labels"))
+    header, tensors = read_table_file(path, "features")
     table = FeatureTable(
         names=tuple(header["names"]),
         class_names=tuple(header["class_names"]),

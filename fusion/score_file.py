@@ -5,9 +5,6 @@ On disk: safetensors with the tensors `scores` and `labels`, and one JSON text i
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +13,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from fusion.table_file import check_unique, read_header, read_table_file, write_header
 from twostream.errors import InputError, some_of
 from twostream.files import atomic_path, sha256_bytes
 
-FORMAT = 1
-HEADER_KEY = "twostream"
 KINDS = ("logits", "logit_sum", "probs")
 UNKNOWN = -1
-_HEADER_TYPES = {"names": list, "class_names": list, "kind": str, "about": dict, "sha256": dict}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,20 +57,18 @@ def write_scores(path: Path, table: ScoreTable) -> None:
     }
     sums = {key: sha256_bytes(tensor.data) for key, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata={HEADER_KEY: header_text(table, sums)}))
+        temporary.write_bytes(save(tensors, metadata=score_header(sums, table)))
 
 
-def header_text(table: ScoreTable, sums: dict[str, str]) -> str:
-    """The JSON text in the header: all of `table` but its tensors, whose sha256 are `sums`."""
-    header = {
-        "format": FORMAT,
-        "names": table.names,
-        "class_names": table.class_names,
-        "kind": table.kind,
-        "about": table.about,
-        "sha256": sums,
-    }
-    return json.dumps(header, sort_keys=True, ensure_ascii=False, allow_nan=False)
+def score_header(sums: dict[str, str], table: ScoreTable) -> dict[str, str]:
+    """All of `table` but its tensors, whose sha256 are `sums`, as the file's metadata."""
+    return write_header(
+        sums,
+        names=table.names,
+        class_names=table.class_names,
+        kind=table.kind,
+        about=table.about,
+    )
 
 
 def read_scores(path: Path) -> ScoreTable:
@@ -84,16 +77,8 @@ def read_scores(path: Path) -> ScoreTable:
     Raises:
         InputError: not a score file, damaged, or its content is not sound; the file is named.
     """
-    try:
-        with safe_open(path, framework="np") as file:
-            header = read_header(path, file.metadata())
-            tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
-    except (SafetensorError, TypeError) as error:  # TypeError: numbers that numpy does not know
-        raise InputError(
-            f"{path}: not a safetensors file that can be read ({error}); score files of other "
-            "tools come in through `twostream scores import`"
-        ) from None
-    check_sums(path, tensors, header["sha256"], expected=("labels", "scores"))
+    advice = "; score files of other tools come in through `twostream scores import`"
+    header, tensors = read_table_file(path, "scores", advice=advice)
     table = ScoreTable(
         names=tuple(header["names"]),
         class_names=tuple(header["class_names"]),
@@ -143,48 +128,6 @@ def check_table(table: ScoreTable, *, where: str) -> None:
         )
 
 
-def read_header(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
-    """The JSON text in the metadata of a score or feature file, with its keys checked.
-
-    Raises:
-        InputError: there is none, or of another format; `path` is named.
-    """
-    try:
-        header = json.loads((metadata or {})[HEADER_KEY])
-    except (KeyError, json.JSONDecodeError):
-        raise InputError(f"{path}: a safetensors file, but not a score file of twostream") from None
-    if not isinstance(header, dict) or not all(
-        isinstance(header.get(key), kind) for key, kind in _HEADER_TYPES.items()
-    ):
-        raise InputError(f"{path}: not a score file; its header lacks {', '.join(_HEADER_TYPES)}")
-    if header.get("format") != FORMAT:
-        raise InputError(
-            f"{path}: score file format {header.get('format')!r}; this version of "
-            f"twostream reads format {FORMAT}"
-        )
-    return header
-
-
-def check_sums(
-    path: Path, tensors: dict[str, np.ndarray], sums: dict[str, str], *, expected: Collection[str]
-) -> None:
-    """Hold the tensors of `path` against the names that it must have, and their sha256.
-
-    Raises:
-        InputError: other tensors, or one that does not fit.
-    """
-    if set(tensors) != set(expected):
-        raise InputError(
-            f"{path}: holds {', '.join(tensors)}; expected here are {' and '.join(expected)}"
-        )
-    for key, tensor in tensors.items():
-        if sha256_bytes(np.ascontiguousarray(tensor).data) != sums.get(key):
-            raise InputError(
-                f"{path}: `{key}` does not fit its checksum; the file is damaged, "
-                "make or copy it again"
-            )
-
-
 def _check_shapes(table: ScoreTable, where: str) -> None:
     shape, dtype = table.scores.shape, table.scores.dtype
     if dtype not in (np.float32, np.float16) or len(shape) != 4 or 0 in shape:
@@ -202,14 +145,6 @@ def _check_shapes(table: ScoreTable, where: str) -> None:
             f"{where}: labels are {table.labels.dtype} {table.labels.shape}; they "
             f"must be int64 ({shape[0]},)"
         )
-
-
-def check_unique(items: tuple[str, ...], what: str) -> None:
-    """Refuse names that are doubled, empty or no texts; `what` starts the message."""
-    if not all(isinstance(item, str) and item for item in items):
-        raise InputError(f"{what} must be texts that are not empty")
-    if doubled := [item for item, count in Counter(items).items() if count > 1]:
-        raise InputError(f"{what} must differ; more than once: {some_of(doubled)}")
 
 
 def _check_kind(table: ScoreTable, where: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from fusion.score_file import HEADER_KEY, ScoreTable, check_table, header_text
+from fusion.score_file import ScoreTable, check_table, score_header
 from fusion.tensor_stream import write_tensor_in_parts
 from twostream.errors import InputError
 
@@ -32,7 +33,7 @@ def write_scores_in_parts(path: Path, parts: Iterable[ScoreTable], *, whole: Sco
         _checked(parts, whole, where=str(path)),
         like=whole.scores,
         labels=whole.labels,
-        header=lambda sums: {HEADER_KEY: header_text(whole, sums)},
+        header=partial(score_header, table=whole),
     )
 
 
