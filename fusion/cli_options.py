@@ -67,6 +67,19 @@ def single_strategy_options(command: Command) -> Command:
     return _strategy_options(command, axis_options)
 
 
+def several_strategies_options(command: Command) -> Command:
+    """Add which fusions are made side by side: `strategies` and `stream_weights`."""
+    for add in reversed((
+        click.option("--strategy", "strategies", type=PlugIn(STRATEGIES), multiple=True,
+                     default=("mean", "max", "geometric", "rank", "variance"), show_default=True,
+                     help="A fusion of the streams; may be repeated."),
+        click.option("--weights", "stream_weights", metavar="STREAM=W,...",
+                     help="For --strategy weighted."),
+    )):  # fmt: skip
+        command = add(command)
+    return command
+
+
 def _strategy_options(command: Command, views: Callable[[Command], Command]) -> Command:
     for add in reversed((
         click.option("--strategy", type=PlugIn(STRATEGIES), default="mean", show_default=True,

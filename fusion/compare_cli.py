@@ -10,12 +10,11 @@ from fusion.cli_options import (
     calibration_options,
     hold_out_options,
     input_options,
+    several_strategies_options,
     taken,
     view_options,
 )
-from fusion.strategies import STRATEGIES
 from twostream.console import json_option, print_json
-from twostream.plugins import PlugIn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,24 +24,11 @@ if TYPE_CHECKING:
     from fusion.step import Step
     from fusion.votes import Votes
 
-DEFAULT = ("mean", "max", "geometric", "rank", "variance")
-
 
 @click.command()
 @input_options
-@click.option(
-    "--strategy",
-    "strategies",
-    type=PlugIn(STRATEGIES),
-    multiple=True,
-    default=DEFAULT,
-    show_default=True,
-    help="A fusion to compare; may be repeated.",
-)
+@several_strategies_options
 @click.option("--alone", is_flag=True, help="Compare FILES as they are, with no fusion of them.")
-@click.option(
-    "--weights", "stream_weights", metavar="STREAM=W,...", help="For --strategy weighted."
-)
 @view_options
 @click.option(
     "--combine",

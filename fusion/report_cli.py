@@ -13,12 +13,11 @@ from fusion.cli_options import (
     calibration_options,
     hold_out_options,
     input_options,
+    several_strategies_options,
     taken,
     view_options,
 )
-from fusion.compare_cli import DEFAULT, fusions_to_compare
-from fusion.strategies import STRATEGIES
-from twostream.plugins import PlugIn
+from fusion.compare_cli import fusions_to_compare
 
 if TYPE_CHECKING:
     from fusion.hold_out import HoldOutOptions
@@ -30,18 +29,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @input_options
-@click.option(
-    "--strategy",
-    "strategies",
-    type=PlugIn(STRATEGIES),
-    multiple=True,
-    default=DEFAULT,
-    show_default=True,
-    help="A fusion to report; may be repeated.",
-)
-@click.option(
-    "--weights", "stream_weights", metavar="STREAM=W,...", help="For --strategy weighted."
-)
+@several_strategies_options
 @click.option(
     "--shown",
     help="The result that is looked at in detail, by its name in the report.  [default: the first "
