@@ -21,7 +21,7 @@ from twostream.console import (
     quiet_option,
 )
 from twostream.errors import InputError, some_of
-from twostream.plugins import PlugIn, load
+from twostream.plugins import PlugIn, load, read_options
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 # Keys of `codecs.CODECS`, whose module imports numpy.
@@ -40,21 +40,6 @@ class Bound(click.ParamType):
         if value == "auto":
             return value
         return click.FloatRange(min=0, min_open=True).convert(value, param, ctx)
-
-
-def read_option(text: str) -> tuple[str, int | float | bool | str]:
-    """Split `key=value`; the value becomes an int, a float, a bool or stays a string."""
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise click.BadParameter(f"{text!r} is not key=value", param_hint="--method-option")
-    if value.lower() in ("true", "false"):
-        return key, value.lower() == "true"
-    for number in (int, float):
-        try:
-            return key, number(value)
-        except ValueError:
-            continue
-    return key, value
 
 
 @click.command("extract-flow")
@@ -149,7 +134,7 @@ def extract_flow(
 
     run = _engine(engine, scheduler, jobs)
     workers = _workers(jobs, device)
-    chosen = with_device(method, dict(map(read_option, options)), device)
+    chosen = with_device(method, read_options(options, option="--method-option"), device)
     make_settings = partial(_settings, short_side=short_side, codec=codec)
     if plan:
         _plan(videos, store, _methods(method, chosen), make_settings, workers, as_json)

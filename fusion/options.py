@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from fusion.inputs import Input
 from fusion.step import Step
 from fusion.strategies import STRATEGIES, Strategy, weighted
 from twostream.errors import InputError
-from twostream.plugins import load
+from twostream.plugins import load, read_options, read_pairs
 
 AXES = ("epochs", "crops", "segments", "streams")  # in the order of fusion
 
@@ -58,7 +57,7 @@ def chosen_steps(
     """
     _check_effects(options)
     weights = _all_weights(options, keys, class_names)
-    given = {key: _json_or_text(value) for key, value in _pairs(options.strategy_option).items()}
+    given = read_options(options.strategy_option, option="--strategy-option")
     strategies = {axis: load(name, STRATEGIES) for axis, name in options.names().items()}
     _check_all_taken(given, options, strategies.values())
     steps = {}
@@ -148,7 +147,7 @@ def _check_effects(options: StepOptions) -> None:
 
 
 def _keyed_weights(text: str, keys: Sequence[str]) -> list[float]:
-    pairs = _pairs(text.split(","), option="--weights")
+    pairs = read_pairs(text.split(","), option="--weights")
     weights = {key: _number(value, "--weights") for key, value in pairs.items()}
     if set(weights) != set(keys):
         example = ",".join(f"{key}=1" for key in keys)
@@ -159,25 +158,8 @@ def _keyed_weights(text: str, keys: Sequence[str]) -> list[float]:
     return [weights[key] for key in keys]
 
 
-def _pairs(texts: Sequence[str], option: str = "--strategy-option") -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in texts:
-        key, equals, value = (part.strip() for part in text.partition("="))
-        if not equals or not key or key in pairs:
-            raise InputError(f"{option} {','.join(texts)!r}: expected key=value, each key once")
-        pairs[key] = value
-    return pairs
-
-
 def _number(text: str, option: str) -> float:
     try:
         return float(text)
     except ValueError:
         raise InputError(f"{option}: {text!r} is not a number") from None
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -34,21 +35,31 @@ class PlugIn(click.ParamType):
 
 
 def read_options(texts: Sequence[str], *, option: str) -> dict[str, Any]:
-    """Read the `key=value` texts of a command-line option: values are JSON, or else text.
+    """Read the `key=value` texts of a command-line option; see `read_pairs`, `read_value`."""
+    return {key: read_value(text) for key, text in read_pairs(texts, option=option).items()}
+
+
+def read_pairs(texts: Sequence[str], *, option: str) -> dict[str, str]:
+    """Split the `key=value` texts of a command-line option.
 
     Raises:
         InputError: a text of another form, or a key given twice.
     """
-    options: dict[str, Any] = {}
+    pairs: dict[str, str] = {}
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
-        if not equals or not key or key in options:
+        if not equals or not key or key in pairs:
             raise InputError(f"{option} {text!r}: expected key=value, each key once")
-        try:
-            options[key] = json.loads(value)
-        except json.JSONDecodeError:
-            options[key] = value
-    return options
+        pairs[key] = value
+    return pairs
+
+
+def read_value(text: str) -> Any:
+    """Turn text into the value that was meant: JSON, a number as `.5`, `True`, or else the text."""
+    for read in (json.loads, float):
+        with suppress(ValueError):
+            return read(text)
+    return {"true": True, "false": False}.get(text.lower(), text)
 
 
 def load(name: str, entries: Mapping[str, Any]) -> Any:

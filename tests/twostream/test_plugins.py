@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from twostream.errors import InputError
-from twostream.plugins import PlugIn, load
+from twostream.plugins import PlugIn, load, read_options
 
 ENTRIES = {"mean": min, "max": max}
 
@@ -36,6 +36,25 @@ def test_load_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_what_cannot_be_loaded(name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load(name, ENTRIES)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("5", 5), ("1.5", 1.5), (".5", 0.5), ("1e-3", 0.001), ("true", True), ("False", False),
+        ("[1, 2]", [1, 2]), ("null", None), ("fast", "fast"), ("a=b", "a=b"), ("", ""),
+    ],
+)  # fmt: skip
+def test_values_have_types(text: str, value: object) -> None:
+    options = read_options([f"key = {text}", "other=1"], option="--option")
+    assert options == {"key": value, "other": 1}
+    assert type(options["key"]) is type(value)
+
+
+@pytest.mark.parametrize("texts", [["key"], ["=1"], ["key=1", "key=2"]])
+def test_texts_that_are_no_options(texts: list[str]) -> None:
+    with pytest.raises(InputError, match="--option '.*': expected key=value, each key once"):
+        read_options(texts, option="--option")
 
 
 @click.command()

@@ -64,11 +64,4 @@ def read_stage(text: str) -> tuple[str, dict[str, Any]]:
 def _value(text: str) -> Any:
     if "," in text:
         return [_value(part) for part in text.split(",") if part]
-    if text in ("true", "false"):
-        return text == "true"
-    for number in (int, float):
-        try:
-            return number(text)
-        except ValueError:
-            continue
-    return text
+    return plugins.read_value(text)
