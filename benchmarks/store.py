@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from flow_extract.blobs import collecting
-from flow_extract.clips import map_in_order
+from flow_extract.clips import MAX_CHUNK, map_in_order
 from flow_extract.codecs import CODECS
 from flow_extract.methods import FLOW_METHODS
 from flow_extract.quantize import quantize
@@ -144,7 +144,10 @@ def encoding_share(clips: list[np.ndarray], rate: float) -> float:
 def store_writer(codec: str, *, threads: int = 1) -> Callable[[Path, str, np.ndarray], None]:
     """Writes, checks and syncs a store file; its frames are one byte each."""
     quality = None if CODECS[codec].lossless else 95
-    encode = partial(CODECS[codec].encode_flow, quality=quality)
+    encode_one = partial(CODECS[codec].encode_flow, quality=quality)
+
+    def encode(part: np.ndarray) -> list[bytes]:
+        return [encode_one(pair) for pair in part]
 
     def write(root: Path, name: str, pairs: np.ndarray) -> None:
         height, width = pairs.shape[1:3]
@@ -160,8 +163,10 @@ def store_writer(codec: str, *, threads: int = 1) -> Callable[[Path, str, np.nda
         with collecting(root) as rgb, collecting(root) as flow:
             for _ in range(len(pairs) + 1):
                 rgb.append(b"\0")
-            for blob in map_in_order(encode, pairs, threads=threads):
-                flow.append(blob)
+            parts = np.array_split(pairs, range(MAX_CHUNK, len(pairs), MAX_CHUNK))
+            for blobs in map_in_order(encode, parts, threads=threads):
+                for blob in blobs:
+                    flow.append(blob)
             write_entry(root, header, rgb=rgb, flow=flow)
 
     return write

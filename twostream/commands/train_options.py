@@ -264,6 +264,11 @@ regularisation_options = option_group(
         "--partial-bn", is_flag=True, help="Freeze every batch normalisation but the first."
     ),
     click.option(
+        "--freeze-backbone",
+        is_flag=True,
+        help="Learn the classifier alone, on what the starting weights see.",
+    ),
+    click.option(
         "--sync-bn",
         is_flag=True,
         help="Batch normalisation over the whole batch, not each process's share (torchrun).",

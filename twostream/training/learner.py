@@ -20,7 +20,7 @@ from twostream.training.distributed import num_ranks
 from twostream.training.loop import Batches, EpochStats, Progress, train_one_epoch
 from twostream.training.memory import in_parts_that_fit, remember
 from twostream.training.optimizer import OPTIMIZERS, parameter_groups
-from twostream.training.regularisation import add_dropout, freeze_batch_norm
+from twostream.training.regularisation import add_dropout, freeze_backbone, freeze_batch_norm
 from twostream.training.run_folder import AUTO, TrainOptions
 from twostream.training.schedule import Schedule
 from twostream.training.shared_batch_norm import share_batch_norms
@@ -63,8 +63,7 @@ class Learner:
             recompute_blocks(self.network.backbone)
         if options.dropout:
             add_dropout(self.network, options.dropout)
-        if options.partial_bn:
-            freeze_batch_norm(self.network)
+        self._freeze()
         self.average = AveragedWeights(self.network, decay=options.ema) if options.ema else None
         self.optimizer = OPTIMIZERS[options.optimizer](
             parameter_groups(self.network, weight_decay=options.weight_decay),
@@ -97,8 +96,7 @@ class Learner:
     ) -> EpochStats:
         """Learn from `batches`, the rest of an epoch; see `train_one_epoch`."""
         self.network.train()
-        if self.options.partial_bn:
-            freeze_batch_norm(self.network)
+        self._freeze()
         return train_one_epoch(
             self._step, batches, labels=labels, progress=progress, after_step=after_step
         )
@@ -128,6 +126,13 @@ class Learner:
         if self.average:
             self.average.updates = state["average"]["updates"]
             self.network.load_state_dict(state["average"]["network"])
+
+    def _freeze(self) -> None:
+        """Keep from learning what shall not; `network.train()` undoes a part of it."""
+        if self.options.partial_bn:
+            freeze_batch_norm(self.network)
+        if self.options.freeze_backbone:
+            freeze_backbone(self.network)
 
     def _step(self, clips: Tensor, target: Tensor) -> tuple[float, Tensor]:
         if num_ranks() > 1:

@@ -31,6 +31,10 @@ def check_options(options: TrainOptions) -> None:
             "--batch-size auto cut in parts. --recompute saves memory too, and cuts nothing",
         ),
         (
+            options.freeze_backbone and options.weights == "none" and ":" not in options.model,
+            "--freeze-backbone needs --weights: a network of random weights would stay random",
+        ),
+        (
             options.colour_jitter > 0 and options.modality.name != "rgb",
             "--colour-jitter is for --stream spatial and difference: flow has no colours",
         ),

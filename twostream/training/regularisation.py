@@ -32,3 +32,8 @@ def freeze_batch_norm(network: nn.Module) -> None:
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     for norm in norms[1:]:
         norm.eval().requires_grad_(False)
+
+
+def freeze_backbone(network: SegmentNetwork) -> None:
+    """Only the classifier, or the consensus, learns; the rest works as in evaluation."""
+    network.backbone.eval().requires_grad_(False)

@@ -78,6 +78,7 @@ class TrainOptions:
     label_smoothing: float
     dropout: float
     partial_bn: bool
+    freeze_backbone: bool
     sync_bn: bool
     rand_augment: float
     mixup: float

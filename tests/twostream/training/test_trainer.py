@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import Result
+from safetensors.torch import load_file
 
 from fusion.score_file import read_scores
 from twostream.files import sha256_file
@@ -170,9 +171,19 @@ def test_options_that_contradict_each_other(train: Run) -> None:
         ("--nesterov", "--optimizer", "adamw"): "--nesterov needs --optimizer sgd",
         ("--sync-bn", "--accumulate", "2"): "--sync-bn takes the statistics of the whole batch",
         ("--colour-jitter", "0.4"): "--colour-jitter is for --stream spatial",
+        ("--freeze-backbone", "--model", "resnet18"): "--freeze-backbone needs --weights",
     }
     for options, message in mistakes.items():
         assert message in train("--stream", "motion", *options, exit_code=2).output
+
+
+def test_a_frozen_backbone_stays_what_it_was(train: Run) -> None:
+    weights = {}
+    for epochs in ("1", "2"):
+        train("--stream", "motion", "--freeze-backbone", "--epochs", epochs)
+        weights[epochs] = load_file(folder_of("runs", "motion") / "last" / "weights.safetensors")
+    changed = {key for key, value in weights["1"].items() if not value.equal(weights["2"][key])}
+    assert changed == {"classifier.weight", "classifier.bias"}
 
 
 def test_a_batch_that_is_too_large_is_cut_in_parts(
