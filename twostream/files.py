@@ -8,6 +8,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from twostream.errors import InputError
 
 TEMPORARY_MARK = ".part-"
+SYNCS_AT_ONCE = 16
 
 
 @contextmanager
@@ -62,8 +64,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     new, old = _beside(path)
     new.mkdir(parents=True)
     yield new
-    for file in (*new.iterdir(), new):
-        _sync(file)
+    # At once: a journal then commits many small files together. os.sync() would be one call, but
+    # waits for whatever else this machine has to write, and tells of no error.
+    with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
+        for _ in pool.map(_sync, new.iterdir()):
+            pass  # raises what went wrong
+    _sync(new)
     if path.exists():
         path.rename(old)
     new.rename(path)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from twostream import files
 from twostream.errors import InputError
 from twostream.files import (
     atomic_folder,
@@ -55,6 +56,27 @@ def test_atomic_folder_replaces_all_files_together(tmp_path: Path) -> None:
         "a": "2",
         "b": "2",
     }
+
+
+def test_a_folder_gets_its_name_when_every_file_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file, then the folder of their names; and no name where one of them fails."""
+    sync, synced = files._sync, []
+
+    def noted_sync(path: Path) -> None:
+        sync(path)
+        synced.append((path.name, (tmp_path / "last").exists()))
+
+    monkeypatch.setattr(files, "_sync", noted_sync)
+    with atomic_folder(tmp_path / "last") as new:
+        for number in range(40):
+            (new / str(number)).write_text("content")
+    assert set(synced[:40]) == {(str(number), False) for number in range(40)}
+    assert synced[40:] == [("last.new", False), (tmp_path.name, True)]
+    with pytest.raises(FileNotFoundError), atomic_folder(tmp_path / "other") as new:
+        (new / "lost").symlink_to("nowhere")
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("crash_at", [1, 2, 3])
