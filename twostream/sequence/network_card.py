@@ -9,7 +9,7 @@ from typing import Any
 from twostream.errors import InputError
 from twostream.files import sha256_file
 from twostream.sequence.network import SequenceNetwork, build_network, without_weights
-from twostream.training.checkpoint import WEIGHTS, has_checkpoint, load_weights, read_card_values
+from twostream.training.checkpoint import WEIGHTS, has_checkpoint, load_weights, read_card_as
 from twostream.versions import tool_version
 
 
@@ -53,14 +53,7 @@ def load_sequence_network(folder: Path) -> tuple[SequenceCard, SequenceNetwork]:
     Raises:
         InputError: it is damaged, or not of `train-sequence`.
     """
-    values = read_card_values(folder)
-    try:
-        lists = {key: tuple(values[key]) for key in ("temporal", "vocabulary", "averaged")}
-        card = SequenceCard(**{**values, **lists})
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder / WEIGHTS}: not the weights of a `twostream train-sequence` run ({error})"
-        ) from error
+    card = read_card_as(SequenceCard, folder, command="train-sequence")
     network = build_network(
         stream=card.stream,
         backbone=without_weights(card.backbone),

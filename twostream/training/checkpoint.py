@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import json
 import pickle
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from twostream.errors import InputError
+from twostream.errors import InputError, some_of
 from twostream.files import atomic_folder, read_text, restore_folder, sha256_file, write_text
 from twostream.models import build_network
 from twostream.models.consensus import load_consensus
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 WEIGHTS, STATE, SUMS = "weights.safetensors", "state.pt", "SHA256SUMS"
+STATE_FORMAT = 1  # rises with what the trainers keep in the state
+
+Card = TypeVar("Card", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +83,14 @@ def save_checkpoint(
     """Replace the checkpoint in `folder` as a whole.
 
     Args:
-        card: what `read_card` or `read_card_values` will give back.
+        card: what `read_card` or `read_card_as` will give back.
         state: plain values, tensors, lists and dicts only, as `weights_only` loading allows.
     """
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     with atomic_folder(folder) as new:
         header = {"twostream": json.dumps(asdict(card), sort_keys=True)}
         safetensors.torch.save_file(tensors, new / WEIGHTS, metadata=header)
-        torch.save(state, new / STATE)
+        torch.save({"format": STATE_FORMAT, "state": state}, new / STATE)
         sums = [f"{sha256_file(new / name)}  {name}\n" for name in (WEIGHTS, STATE)]
         write_text(new / SUMS, "".join(sums))
 
@@ -99,32 +102,35 @@ def has_checkpoint(folder: Path) -> bool:
 
 
 def read_card(folder: Path) -> NetworkCard:
-    """The card of the network in `folder`."""
-    values = read_card_values(folder)
-    try:
-        lists = {key: tuple(values[key]) for key in ("class_names", "resize")}
-        return NetworkCard(**{**values, **lists})
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder / WEIGHTS}: not the weights of a `twostream train` run ({error})"
-        ) from error
+    """The card of the network that `twostream train` left in `folder`."""
+    return read_card_as(NetworkCard, folder, command="train")
 
 
-def read_card_values(folder: Path) -> dict[str, Any]:
-    """The card of the network in `folder`, as JSON values.
+def read_card_as(kind: type[Card], folder: Path, *, command: str) -> Card:
+    """The card of the network in `folder`, which `twostream COMMAND` has written.
 
     Raises:
-        InputError: there are no weights of a twostream run.
+        InputError: there are no weights of a twostream run, or those of another command or version.
     """
     path = folder / WEIGHTS
     try:
         with safe_open(path, framework="numpy") as weights:
             values: dict[str, Any] = json.loads((weights.metadata() or {})["twostream"])
-            return values
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise InputError(
             f"{path}: no weights of a twostream run can be read there ({error})"
         ) from error
+    needed = {one.name for one in fields(kind) if _has_no_default(one)}
+    lacking = sorted(needed - values.keys())
+    unknown = sorted(values.keys() - {one.name for one in fields(kind)})
+    if lacking or unknown:
+        parts = {"lacks": lacking, "has besides": unknown}
+        unlike = " and ".join(f"{word} {some_of(keys)}" for word, keys in parts.items() if keys)
+        raise InputError(
+            f"{path}: not the weights of a `twostream {command}` run of this version, for what it "
+            f"says of itself {unlike}. Use it with the version that made it, or train again"
+        )
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def network_of(card: NetworkCard) -> SegmentNetwork:
@@ -168,16 +174,26 @@ def load_state(folder: Path) -> dict[str, Any]:
     """The training state that belongs to the weights of `folder`; runs no code from the file.
 
     Raises:
-        InputError: damaged or not readable.
+        InputError: damaged, not readable, or of another version.
     """
     path = folder / STATE
     _check_sum(path)
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"{path}: cannot be read ({reason}); --restart begins anew") from error
+    if kept.get("format") != STATE_FORMAT:
+        raise InputError(
+            f"{path}: of another version of twostream, with which the run can go on; here give it "
+            "another --name, or --restart"
+        )
+    state: dict[str, Any] = kept["state"]
     return state
+
+
+def _has_no_default(one: Field[Any]) -> bool:
+    return one.default is MISSING and one.default_factory is MISSING
 
 
 def _check_sum(path: Path) -> None:

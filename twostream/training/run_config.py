@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twostream.errors import InputError
+from twostream.errors import InputError, some_of
 from twostream.files import read_text
 from twostream.project import write_toml
 
@@ -25,13 +25,19 @@ def check_same_run(folder: Path, options: DataclassInstance, *, free: Collection
         free: names of those that may be others.
 
     Raises:
-        InputError: they differ in what changes the result.
+        InputError: they differ in what changes the result, or the run is of another version.
     """
-    before = tomllib.loads(read_text(folder / NAME))
+    before, now = tomllib.loads(read_text(folder / NAME)), _settings(options)
+    bound = {key for key in before.keys() | now.keys() if key.replace("-", "_") not in free}
+    if strange := sorted(bound & (before.keys() ^ now.keys())):
+        raise InputError(
+            f"{folder} holds a run of another version of twostream, whose options differ in "
+            f"{some_of(strange)}; go on with that version, or give another --name, or --restart"
+        )
     changed = [
-        f"{key} was {before.get(key)!r}, now {value!r}"
-        for key, value in _settings(options).items()
-        if key.replace("-", "_") not in free and before.get(key) != value
+        f"{key} was {before[key]!r}, now {value!r}"
+        for key, value in now.items()
+        if key in bound and before[key] != value
     ]
     if changed:
         raise InputError(

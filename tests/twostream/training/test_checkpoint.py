@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import asdict, make_dataclass
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 from twostream.errors import InputError
 from twostream.files import sha256_file
+from twostream.training import checkpoint
 from twostream.training.checkpoint import (
     NetworkCard,
     has_checkpoint,
@@ -19,7 +21,7 @@ from twostream.training.checkpoint import (
 
 CARD = NetworkCard(
     model="resnet18", model_options={}, stream="motion", clip_length=10, frame_interval=1,
-    resize=(),    class_names=("a", "b"), num_segments=3, consensus="mean",
+    resize=(), class_names=("a", "b"), num_segments=3, consensus="mean",
     consensus_options={}, input_size=224, epoch=4, selected_on="val",
     flow={"method": "dis", "bound": 20.0},
 )  # fmt: skip
@@ -64,6 +66,21 @@ def test_other_weights_and_other_files_are_named(folder: Path) -> None:
     (folder / "weights.safetensors").write_bytes(b"no weights")
     with pytest.raises(InputError, match="no weights of a twostream run can be read there"):
         read_card(folder)
+
+
+def test_a_card_of_another_version_is_told(tmp_path: Path) -> None:
+    older = {key: value for key, value in asdict(CARD).items() if key != "resize"} | {"side": 256}
+    card = make_dataclass("OlderCard", older)(**older)
+    save_checkpoint(tmp_path / "last", nn.Linear(3, 2), card, STATE)
+    message = r"weights.safetensors: .* of this version, .* lacks resize and has besides side. Use"
+    with pytest.raises(InputError, match=message):
+        read_card(tmp_path / "last")
+
+
+def test_a_state_of_another_version_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "STATE_FORMAT", 2)
+    with pytest.raises(InputError, match=r"state.pt: of another version .* or --restart"):
+        load_state(folder)
 
 
 class Hostile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -160,6 +161,19 @@ def test_other_epochs_end_another_cosine(train: Run) -> None:
     train("--stream", "motion", "--schedule", "cosine", "--epochs", "1")
     again = train("--stream", "motion", "--schedule", "cosine", "--epochs", "2", exit_code=2)
     assert "holds a run with other options (epochs was 1, now 2)" in again.output
+
+
+def test_a_run_of_another_version_is_told(train: Run) -> None:
+    """An option that came later, and one that is gone; `--threads`, which is free, is no matter."""
+    train("--stream", "motion", "--epochs", "1")
+    config = folder_of("runs", "motion") / "config.toml"
+    text = config.read_text()
+    config.write_text(re.sub(r"threads = \d+\n", "", text))
+    train("--stream", "motion", "--epochs", "1")
+    config.write_text(text.replace("sync-bn", "together"))
+    again = train("--stream", "motion", "--epochs", "1", exit_code=2)
+    assert "a run of another version of twostream, whose options differ in" in again.output
+    assert "sync-bn, together; go on with that version" in again.output
 
 
 def test_options_that_contradict_each_other(train: Run) -> None:
