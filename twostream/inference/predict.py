@@ -19,6 +19,7 @@ from twostream.inference.prediction_result import result_row
 from twostream.inference.protocols import PROTOCOLS
 from twostream.inference.scoring import Bar
 from twostream.inference.streams import Extraction, load_streams
+from twostream.inference.trial import try_views
 from twostream.inference.video_inputs import VideoInputs
 from twostream.training.precision import find_precision
 
@@ -56,7 +57,8 @@ def predict_videos(
         The result as JSON values.
 
     Raises:
-        InputError: the runs do not fit each other, or an option does nothing.
+        InputError: the runs do not fit each other, a network cannot take the views of the protocol,
+            or an option does nothing.
     """
     streams = load_streams(
         options.runs,
@@ -65,6 +67,15 @@ def predict_videos(
         extraction=options.extraction,
         shared=options.cascade is None,
     )
+    for stream in streams.values():
+        try_views(
+            stream.network,
+            model=stream.card.model,
+            modality=stream.card.modality,
+            input_size=stream.card.input_size,
+            protocols=(options.protocol,),
+            device=torch.device(options.device),
+        )
     recipe = _recipe(options, next(iter(streams.values())).card.class_names)
     rows, failed = [], dict(inputs.refused)
     for name, video in bar(inputs.videos.items(), total=len(inputs.videos)):

@@ -18,6 +18,7 @@ from twostream.files import read_text
 from twostream.inference.compiled import compiled
 from twostream.inference.score_files import make_score_file
 from twostream.inference.scoring import Bar
+from twostream.inference.trial import try_views
 from twostream.training.checkpoint import NetworkCard, load_weights, network_of, read_card
 from twostream.training.data import part_training_videos
 from twostream.training.precision import find_precision
@@ -52,7 +53,8 @@ def score_run(
     The same again goes on where it was stopped.
 
     Raises:
-        InputError: the network knows other classes, or saw flow of other settings.
+        InputError: the network knows other classes, saw flow of other settings, or cannot take the
+            views of the protocol.
     """
     card = read_card(run / options.checkpoint)
     joined = _find_videos(run, card, options)
@@ -60,6 +62,14 @@ def score_run(
     load_weights(run / options.checkpoint, network)
     device = torch.device(options.device)
     network.place(device)
+    try_views(
+        network,
+        model=card.model,
+        modality=card.modality,
+        input_size=card.input_size,
+        protocols=(options.protocol,),
+        device=device,
+    )
     if options.compiled:
         note("the network is compiled for evaluation: the first batch takes a while")
         network = compiled(network)

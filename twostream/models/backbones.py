@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ def build_backbone(
     Raises:
         InputError: the weights do not fit.
     """
-    network: nn.Module = torchvision.models.get_model(name, weights=None)
+    network = _plain(torchvision.models.get_model(name, weights=None))
     head, feature_size = _drop_classifier(network)
     first, conv = first_convolution(network)
     given = state.get(f"{first}.weight")
@@ -42,6 +43,22 @@ def build_backbone(
     if conv.in_channels != in_channels:
         network.set_submodule(first, adapt_input_channels(conv, in_channels))
     return network, feature_size
+
+
+def _plain(network: nn.Module) -> nn.Module:
+    """The same network, with the same names, of layers that load any tensors that fit.
+
+    A MNASNet refuses those without a version number, which safetensors and plain dicts cannot hold.
+    """
+    if not isinstance(network, torchvision.models.MNASNet):
+        return network
+    layers = {
+        "layers": network.layers,
+        "pool": nn.AdaptiveAvgPool2d(1),
+        "flatten": nn.Flatten(),
+        "classifier": network.classifier,
+    }
+    return nn.Sequential(OrderedDict(layers))
 
 
 def _drop_classifier(network: nn.Module) -> tuple[str, int]:

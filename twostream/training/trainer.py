@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from twostream.data.stored import Joined
 from twostream.inference.scoring import Bar
+from twostream.inference.trial import try_views
 from twostream.training.alarms import exhausted, not_learning
 from twostream.training.checkpoint import (
     NetworkCard,
@@ -47,7 +48,8 @@ class Trainer:
         bar: draws progress. tell: is told, in a sentence, what the user should know.
 
     Raises:
-        InputError: the folder holds a run with other options, or its checkpoint is damaged.
+        InputError: the folder holds a run with other options, or its checkpoint is damaged; or the
+            network cannot take what it is going to see.
     """
 
     def __init__(
@@ -64,6 +66,15 @@ class Trainer:
             weights="none" if resumes else options.weights,
             tell=tell,
         )
+        if not resumes:
+            try_views(
+                self.learner.network,
+                model=options.model,
+                modality=options.modality,
+                input_size=options.input_size,
+                protocols=(options.val_protocol, options.protocol),
+                device=self.learner.device,
+            )
         self.val = sample(data.val, options.val_videos, split=options.split)
         self.run_id, self.restarts = secrets.token_hex(4), 0
         self.next_epoch, self.progress = 0, Progress()

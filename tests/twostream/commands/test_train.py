@@ -61,3 +61,30 @@ def test_networks_of_clips_train_score_and_are_scored_again(
     again = read_scores(Path("again.safetensors"))
     assert np.allclose(first.scores, again.scores, atol=1e-4)
     assert first.about["protocol_card"] == again.about["protocol_card"]
+
+
+# A small one of each family that is not trained above; `benchmarks/every_model.py` trains all.
+SMALL = {
+    "shufflenet_v2_x0_5": "spatial",
+    "mobilenet_v3_small": "motion",
+    "mnasnet0_5": "spatial",
+    "efficientnet_b0": "motion",
+    "regnet_y_400mf": "spatial",
+    "densenet121": "motion",
+    "i3d-resnet18": "spatial",
+}
+
+
+@pytest.mark.parametrize("model", SMALL)
+def test_networks_of_each_family_train_and_score(
+    twostream: Run, mini: MiniProject, model: str
+) -> None:
+    # Batch normalisation of few values in untrained networks makes enormous gradients.
+    small = ["--weights", "none", "--segments", "1", "--input-size", "64", "--batch-size", "4",
+             "--clip-norm", "1", "--epochs", "1", "--val-fraction", "0.3", "--protocol",
+             "efficient", "--val-protocol", "efficient", "--runs", "runs", "--device",
+             "cpu"]  # fmt: skip
+    twostream("train", "--stream", SMALL[model], "--model", model, *mini.arguments, *small)
+    (path,) = Path("runs/ucf101-split1").glob("*/scores/test.safetensors")
+    twostream("scores", "check", str(path))
+    assert np.isfinite(read_scores(path).scores).all()
