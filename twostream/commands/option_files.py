@@ -91,4 +91,5 @@ def _named(settings: dict[str, Any], command: click.Command, *, where: str) -> d
             f"{where}: `{command.name}` has no option {unknown[0]!r}; "
             f"allowed: {', '.join(sorted(names))}"
         )
-    return {names[key]: value for key, value in settings.items()}
+    # An empty text, in a run's config.toml, stands for an option that was not given.
+    return {names[key]: value for key, value in settings.items() if value != ""}

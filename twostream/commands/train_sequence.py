@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tomllib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from twostream.commands.option_files import take_defaults, take_stream
 from twostream.commands.option_types import Epochs
 from twostream.commands.options import compute_options, find_device, option_group
 from twostream.console import json_option, note, print_json, progress, quiet_option
@@ -24,21 +24,8 @@ if TYPE_CHECKING:
 PATHS = ("annotations", "videos", "runs", "vocabulary", "load")
 
 
-def _take_defaults(ctx: click.Context, path: Path) -> None:
-    config = tomllib.loads(path.read_text(encoding="utf-8"))
-    # An empty text stands for an option that was not given.
-    options = {key.replace("-", "_"): value for key, value in config.items() if value != ""}
-    ctx.default_map = {**(ctx.default_map or {}), **options}
-
-
-def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
-    if path is not None:
-        _take_defaults(ctx, path)
-
-
 def _read_recipe(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
-    if name is not None:
-        _take_defaults(ctx, RECIPES[name])
+    take_defaults(ctx, param, RECIPES[name] if name else None)
     return name
 
 
@@ -55,12 +42,14 @@ network_options = option_group(
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         is_eager=True,
         expose_value=False,
-        callback=_read_config,
+        callback=take_defaults,
         help="Take defaults from a TOML file, such as the config.toml of a run.",
     ),
     click.option(
         "--stream",
         type=click.Choice(["spatial", "motion"]),
+        is_eager=True,
+        callback=take_stream,
         default="spatial",
         show_default=True,
         help="RGB frames, or DIS flow from each frame to the next.",

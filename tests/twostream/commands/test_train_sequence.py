@@ -124,3 +124,11 @@ def test_wrong_use(twostream: Callable[..., Result]) -> None:
     assert "expected last:N or best:N" in done.output
     done = twostream("train-sequence", *SMALL, "--load-stages", "backbone", exit_code=2)
     assert "--load is needed" in done.output
+    Path("own.toml").write_text("learning-rate = 1\n")
+    done = twostream("train-sequence", *SMALL, "--config", "own.toml", exit_code=2)
+    assert "own.toml: `train-sequence` has no option 'learning-rate'" in done.output
+    Path("own.toml").write_text("[motion]\naverage = 'worst:2'\n")
+    done = twostream(
+        "train-sequence", *SMALL, "--stream", "motion", "--config", "own.toml", exit_code=2
+    )
+    assert "expected last:N or best:N" in done.output
