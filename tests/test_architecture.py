@@ -94,7 +94,7 @@ def test_no_file_name_that_says_nothing() -> None:
     "arguments",
     [[], ["--help"], ["init"], ["extract-flow"], ["check-flow"], ["show-flow"],
      ["convert-flow"], ["models"], ["train"], ["score"], ["predict"], ["fuse"], ["tune"],
-     ["compare"], ["report"], ["import-weights"], ["scores"],
+     ["compare"], ["report"], ["export"], ["import-weights"], ["scores"],
      ["scores", "show"], ["scores", "check"], ["scores", "import"], ["scores", "export"],
      ["scores", "pool"], ["logs"], ["logs", "import"],
      ["train-sequence"], ["recognize"], ["wer"], ["demo"], ["doctor"]],

@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "twostream.commands.train:train",
     "score": "twostream.commands.score:score",
     "predict": "twostream.commands.predict:predict",
+    "export": "twostream.commands.export:export",
     "import-weights": "twostream.commands.import_weights:import_weights",
     "fuse": "fusion.cli:fuse",
     "tune": "fusion.tune_cli:tune",

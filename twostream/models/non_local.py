@@ -51,9 +51,7 @@ class NonLocalBlock(nn.Module):
         if self.window is not None:
             affinity = self._limit(affinity, x.shape[2:])
         y = affinity.softmax(dim=-1) @ values.transpose(1, 2)
-        result: Tensor = x + self.norm(
-            self.out(y.transpose(1, 2).reshape(len(x), -1, *x.shape[2:]))
-        )
+        result: Tensor = x + self.norm(self.out(y.transpose(1, 2).unflatten(2, x.shape[2:])))
         return result
 
     def _pooled(self, x: Tensor) -> Tensor:

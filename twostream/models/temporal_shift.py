@@ -95,5 +95,5 @@ class FramesTogether(nn.Module):
     def forward(self, clips: Tensor) -> Tensor:
         """(N, C, T, H, W) -> features (N, D)."""
         frames = clips.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.network(frames).unflatten(0, (len(clips), -1)).mean(dim=1)
+        features: Tensor = self.network(frames).unflatten(0, (-1, clips.shape[2])).mean(dim=1)
         return features

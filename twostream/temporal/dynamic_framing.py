@@ -84,7 +84,7 @@ class SnippetTcn(nn.Module):
 
     def forward(self, features: Tensor, positions: Tensor, real: Tensor) -> Tensor:
         """As `SnippetGru.forward`: (N, T, D) and snippets (N, M, k) -> (N, M, D)."""
-        sequence = torch.arange(len(features), device=features.device)[:, None, None]
+        sequence = torch.arange(features.shape[0], device=features.device)[:, None, None]
         snippets = features[sequence, positions] * real[..., None].to(features.dtype)
         encoded: Tensor = self.tcn.encode(snippets.flatten(0, 1), real.flatten(0, 1))
         return encoded[:, -1].unflatten(0, positions.shape[:2])

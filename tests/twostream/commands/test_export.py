@@ -1,0 +1,119 @@
+"""A trained network leaves as a file; the example of the documents runs it on a video."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from flow_extract.store import entry_path
+from twostream.cli import cli
+from twostream.data.dataset import views_writer
+from twostream.data.records import VideoRecord
+from twostream.data.sampling import centre_of_segments
+from twostream.data.stored import StoredVideo
+from twostream.export import export_run
+from twostream.inference.protocols import Protocol, whole_frame
+from twostream.training.checkpoint import load_network
+
+from ..conftest import CLASSES, ROOT, MiniProject
+
+Command = Callable[..., Result]
+
+EXTRACTION = ["--method", "farneback", "--method-option", "winsize=9", "--bound", "6",
+              "--short-side", "64", "--codec", "raw"]  # fmt: skip
+TRAINING = ["--weights", "none", "--input-size", "32", "--batch-size", "4", "--epochs", "1",
+            "--device", "cpu", "--val-fraction", "0.3", "--protocol", "efficient"]  # fmt: skip
+VIDEO = f"{CLASSES[1]}/v_{CLASSES[1]}_g01_c01"
+
+
+@pytest.fixture(scope="module")
+def trained(mini: MiniProject, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store and the run of a motion network."""
+    folder = tmp_path_factory.mktemp("export")
+    store = ["--store", str(folder / "store")]
+    lists = ["--dataset", "ucf101", "--annotations", str(mini.root / "annotations")]
+    for arguments in (
+        ["extract-flow", "--videos", str(mini.root / "videos"), *store, *EXTRACTION],
+        ["train", "--stream", "motion", *lists, *store, *TRAINING, "--runs", str(folder)],
+    ):
+        done = CliRunner().invoke(cli, arguments)
+        assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(trained: Path) -> Path:
+    return trained / "ucf101-split1" / "motion-resnet18"
+
+
+def middle_of_the_video(store: Path, run: Path) -> np.ndarray:
+    """Its clip (1, 1, T, C, 32, 32), by the same functions as scoring."""
+    card, _ = load_network(run / "best")
+    video = StoredVideo(VideoRecord(VIDEO, 0, ""), entry_path(store, VIDEO), 23)
+    middle = Protocol("middle", 1, centre_of_segments, whole_frame, "")
+    out = np.empty((1, card.clip_length, 2, 32, 32), np.uint8)
+    views_writer([video], card.modality, middle)((0, 0), out)
+    return out[None]
+
+
+def test_the_example_of_the_documents(
+    twostream: Command, trained: Path, run: Path, mini: MiniProject,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    shown = twostream("export", run, "--out", "motion.onnx").stdout.splitlines()
+    size = Path("motion.onnx").stat().st_size
+    assert shown[0] == (
+        f"motion.onnx: {size / 1e6:,.1f} MB; clips uint8 (videos, segments, 10, 2, 32, 32) to "
+        "logits of 2 classes"
+    )
+    assert shown[1].startswith("equal to the network on 1x2x10x2x32x32 and 3x1x10x2x32x32: largest")
+    shutil.copy(mini.root / "videos" / f"{VIDEO}.avi", "clip.mp4")
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs/export.md").read_text(), re.DOTALL)
+    (code,) = [example for example in examples if "onnxruntime" in example]
+    scope: dict[str, Any] = {}
+    exec(code, scope)
+    expected = middle_of_the_video(trained / "store", run)
+    # OpenCV scales two planes at once and one by one, as we do, to values that round otherwise.
+    assert np.abs(scope["clips"].astype(int) - expected).max() <= 1
+    _, network = load_network(run / "best")
+    with torch.inference_mode():
+        logits = network.eval()(torch.from_numpy(scope["clips"])).mean(dim=1).numpy()
+    assert np.allclose(scope["logits"], logits, atol=1e-4)
+    assert capsys.readouterr().out.strip() == CLASSES[logits[0].argmax()]
+
+
+def test_the_other_example_and_the_result_for_programs(twostream: Command, run: Path) -> None:
+    arguments = ["export", run, "--out", "spatial.pt2", "--checkpoint", "last", "--json"]
+    result = json.loads(twostream(*arguments).stdout)
+    assert result["file"] == "spatial.pt2"
+    assert result["largest_difference"] <= 1e-4 * max(1, result["largest_logit"])
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs/export.md").read_text(), re.DOTALL)
+    (code,) = [example for example in examples if "torch.export" in example]
+    scope: dict[str, Any] = {}
+    exec(code, scope)
+    assert scope["card"] == result["metadata"]
+    assert scope["card"]["class_names"] == list(CLASSES)
+    clips = torch.full((2, 1, 10, 2, 32, 32), 128, dtype=torch.uint8)
+    assert scope["network"](clips).shape == (2, 1, 2)
+
+
+def test_wrong_use_and_a_file_that_differs(
+    twostream: Command, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = twostream("export", run, "--out", "x.pth", exit_code=2)
+    assert "x.pth: networks are exported to .onnx or .pt2 files" in wrong.output
+    none = twostream("export", run.parent, "--out", "x.pt2", exit_code=2)
+    assert "no weights of a twostream run can be read there" in none.output
+    monkeypatch.setattr(export_run, "TOLERANCE", -1.0)
+    unequal = twostream("export", run, "--out", "x.pt2", exit_code=1)
+    assert "x.pt2: the file gives other logits than the network, by up to" in unequal.output
+    assert not list(Path().iterdir())
