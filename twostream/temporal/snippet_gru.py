@@ -71,11 +71,20 @@ def shared_beginnings(rows: Tensor, *, below: int) -> tuple[list[tuple[Tensor, T
         this step, and which beginning of the step before it goes on from. And for each of the M
         rows, which of the beginnings of the last step is the whole of it.
     """
+    if torch.compiler.is_exporting():  # how much is shared depends on values, no size of a program
+        return _nothing_shared(rows)
     steps, own = [], rows.new_zeros(len(rows))
     for column in rows.T:
         kinds, own = torch.unique(own * below + column, return_inverse=True)
         steps.append((kinds % below, kinds // below))
     return steps, own
+
+
+def _nothing_shared(rows: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+    """The same walk with a beginning for every row."""
+    own = torch.arange(rows.shape[0], device=rows.device)
+    first, *others = rows.T
+    return [(first, torch.zeros_like(own)), *((column, own) for column in others)], own
 
 
 def _product(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
