@@ -116,7 +116,10 @@ class _Normalise(torch.autograd.Function):
         through = gradient - shift.view(shape) - normed * stretch.view(shape)
         factor = scale if weight is None else scale * weight
         to_inputs = (through * factor.view(shape)).to(inputs.dtype)
-        to_weight, to_bias = (None, None) if weight is None else (own[1], own[0])
+        to_weight, to_bias = (
+            own[kind] if needed else None
+            for kind, needed in zip((1, 0), context.needs_input_grad[1:3], strict=True)
+        )
         return to_inputs, to_weight, to_bias, None, None, None, None
 
 

@@ -20,7 +20,7 @@ CLIPS = torch.randint(
     256, (5, 2, 2, 2, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
 )
 TARGET = torch.tensor([0, 1, 2, 1, 0])
-VIDEOS = {"unequal": 5, "equal": 4, "frozen": 5, "recomputed": 5, "cumulative": 5}
+VIDEOS = {"unequal": 5, "equal": 4, "frozen": 5, "recomputed": 5, "cumulative": 5, "unbiased": 5}
 
 # Writes what a step gave to each rank: loss, scores, gradients and buffers, by name of the case.
 STEPS = """
@@ -81,6 +81,8 @@ def network(case: str, *, prepare: Callable[[nn.Module], None] = lambda net: Non
         assert recompute_blocks(net) == 2
     if case == "cumulative":
         net.norm.momentum = None
+    if case == "unbiased":
+        net.norm.bias = None
     net.train()
     if case == "frozen":
         freeze_batch_norm(net)
