@@ -186,11 +186,14 @@ def write_mp4(path: Path, pictures: Iterable[Image], *, fps: float) -> None:
 
 
 def _with_palette(picture: Image) -> Image:
-    """256 colours; this way of choosing them keeps the colour wheel whole."""
+    """256 colours; this way of choosing them keeps the colour wheel whole.
+
+    Not dithered: the grain would make the file half as large again.
+    """
     from PIL import Image
 
     palette = picture.quantize(256, method=Image.Quantize.FASTOCTREE)
-    return picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def _count_frames(path: Path) -> int:

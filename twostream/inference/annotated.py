@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
 SUFFIXES = (".png", *FILMS)
+GIF_FPS = 15  # at most: every frame of a GIF takes as much room as a picture
 PICTURE_HEIGHT, LEAST_WIDTH, WHEEL_SIZE = 240, 480, 44
 MARGIN, LINE, TEXT_SIZE = 12, 24, 15
 LABEL_WIDTH, PERCENT_WIDTH, ROW_HEIGHT, BAR_HEIGHT, THIN_HEIGHT = 170, 60, 36, 13, 4
@@ -51,7 +53,8 @@ def draw_prediction(path: Path, prediction: Prediction, *, title: str, top: int 
         write_png(path, draw(count // 2))
     else:
         fps = entry.header["fps"] or DEFAULT_FPS
-        FILMS[path.suffix.lower()](path, map(draw, range(count)), fps=fps)
+        step = ceil(fps / GIF_FPS) if path.suffix.lower() == ".gif" else 1
+        FILMS[path.suffix.lower()](path, map(draw, range(0, count, step)), fps=fps / step)
 
 
 def check_suffix(path: Path) -> None:
@@ -122,9 +125,9 @@ def _draw_row(pen: ImageDraw, y: int, name: str, probs: Sequence[float], width: 
     pen.text((right + 8, y - 2), f"{probs[0]:.1%}", "black")
     for number, (prob, color) in enumerate(zip(probs, COLORS, strict=False)):
         height = THIN_HEIGHT if number else BAR_HEIGHT
-        pen.rectangle((left, y, right, y + height - 1), fill=GREY)
+        pen.rectangle((left, y, right - 1, y + height - 1), fill=GREY)
         if (length := round(prob * (right - left))) > 0:
-            pen.rectangle((left, y, left + length, y + height - 1), fill=color)
+            pen.rectangle((left, y, left + length - 1, y + height - 1), fill=color)
         y += height + 1
 
 
