@@ -124,6 +124,12 @@ def _find_videos(run: Path, card: NetworkCard, options: ScoreOptions) -> Joined:
 def _held_out(run: Path, train: Joined, options: ScoreOptions) -> Joined:
     """Those training videos that the run has not learnt from, as it drew them."""
     config = tomllib.loads(read_text(run / "config.toml"))
+    lacking = {"select", "dataset", "split", "val-fraction"} - config.keys()
+    if lacking:
+        raise InputError(
+            f"{run / 'config.toml'}: it lacks {some_of(sorted(lacking))}, so what the run held out "
+            "is not known; --subset test needs none of it"
+        )
     if config["select"] != "val":
         raise InputError(f"{run} selected its epoch on the test videos and held none out: no `val`")
     if (config["dataset"], config["split"]) != (options.dataset, options.split):

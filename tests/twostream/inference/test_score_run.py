@@ -78,6 +78,16 @@ def test_a_run_that_selected_on_test_has_no_val(
     assert "selected its epoch on the test videos and held none out" in result.output
 
 
+def test_val_of_a_run_whose_options_are_not_known(
+    twostream: Command, mini: MiniProject, run: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    (other / "config.toml").write_text('select = "val"\ndataset = "ucf101"\n')
+    result = twostream("score", str(other), *mini.arguments, "--subset", "val", exit_code=2)
+    assert "it lacks split, val-fraction, so what the run held out is not known" in result.output
+
+
 def test_the_file_carries_the_card_of_its_protocol(
     twostream: Command, mini: MiniProject, run: Path
 ) -> None:
