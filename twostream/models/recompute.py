@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from types import MethodType
 from typing import Any
 
 from torch import nn
@@ -47,17 +49,19 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def _wrap(block: nn.Module) -> None:
-    forward = block.forward
+    # A method, not a closure: the running average of a network is a copy with blocks of its own.
+    block.forward = MethodType(_recomputed, block)
+
+
+def _recomputed(block: nn.Module, *inputs: Any) -> Any:
+    forward = partial(type(block).forward, block)
+    if not block.training:
+        return forward(*inputs)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), _statistics_untouched(block)
 
-    def recomputed(*inputs: Any) -> Any:
-        if not block.training:
-            return forward(*inputs)
-        return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts)
-
-    block.forward = recomputed
+    return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from twostream.models.small_volumes import compute_small_volumes_exactly
 from twostream.transforms.presets import Modality
 
 
@@ -41,6 +42,7 @@ class SegmentNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        compute_small_volumes_exactly(backbone)
         self.volumes = volumes
         self.differences = modality.differences
         self.feature_size = classifier.in_features

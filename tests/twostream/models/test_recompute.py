@@ -63,3 +63,16 @@ def test_activations_are_not_kept() -> None:
 def test_a_network_without_blocks_is_refused() -> None:
     with pytest.raises(InputError, match="--recompute needs a network made of blocks"):
         recompute_blocks(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2)))
+
+
+def test_a_copy_computes_with_its_own_blocks() -> None:
+    """The running average of the weights is a copy of the network."""
+    network = build("resnet18").eval()
+    recompute_blocks(network)
+    clips = torch.randint(0, 256, (1, 1, 1, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        before = network.features(clips)
+        average = copy.deepcopy(network)
+        for parameter in network.parameters():
+            parameter.zero_()
+        assert torch.equal(average.features(clips), before)
