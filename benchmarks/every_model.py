@@ -32,6 +32,7 @@ from fusion.score_file import read_scores
 from twostream.commands.models import chosen_models
 from twostream.data import toy
 from twostream.files import write_text
+from twostream.models import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "every_model.md"
@@ -56,13 +57,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.folder or Path(temporary)).resolve()
         rows = try_all(folder, options)
-    failed = [row for row in rows if row["outcome"].startswith("FAILED")]
-    left_out = [row for row in rows if row["outcome"].startswith("not run")]
-    print(f"{len(rows) - len(failed) - len(left_out)} passed, {len(failed)} failed, "
-          f"{len(left_out)} not run")  # fmt: skip
+    print(tally(rows))
     if options.record:
         write_text(RESULT, report(rows))
-    raise SystemExit(bool(failed))
+    raise SystemExit(any(row["outcome"].startswith("FAILED") for row in rows))
 
 
 def parse() -> argparse.Namespace:
@@ -218,20 +216,30 @@ def table_row(row: Row) -> str:
     )
 
 
+def tally(rows: list[Row]) -> str:
+    """How many runs passed, failed, and were left out."""
+    passed, failed, left_out = (
+        sum(row["outcome"].startswith(word) for row in rows)
+        for word in ("passed", "FAILED", "not run")
+    )
+    return f"{passed} passed, {failed} failed, {left_out} not run"
+
+
 def report(rows: list[Row]) -> str:
     """All rows as a page."""
-    passed = sum(row["outcome"] == "passed" for row in rows)
+    untried = [name for name in MODELS if name not in {row["model"] for row in rows}]
     return "\n".join(
         [
             "# Every network through `twostream train`\n",
             "Made by `benchmarks/every_model.py`: a few steps on twelve generated videos, in the",
             "network's usual snippets at 64 pixels (224 where it takes nothing else), then the",
             "scores of the best epoch, which are checked. Seconds and peak memory are those of the",
-            f"whole command on {os.cpu_count()} CPU cores. {passed} of {len(rows)} runs passed.\n",
+            f"whole command on {os.cpu_count()} CPU cores, whatever else ran there. {tally(rows)}.\n",
             "| network | stream | M parameters | seconds | memory, MB | outcome |",
             "|---|---|---|---|---|---|",
             *map(table_row, rows),
             "",
+            *([f"Not tried in this run: {', '.join(untried)}.", ""] if untried else []),
         ]
     )
 
