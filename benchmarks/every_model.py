@@ -234,7 +234,7 @@ def report(rows: list[Row]) -> str:
             "Made by `benchmarks/every_model.py`: a few steps on twelve generated videos, in the",
             "network's usual snippets at 64 pixels (224 where it takes nothing else), then the",
             "scores of the best epoch, which are checked. Seconds and peak memory are those of the",
-            f"whole command on {os.cpu_count()} CPU cores, whatever else ran there. {tally(rows)}.\n",
+            f"whole command on {os.cpu_count()} CPU cores, whatever else ran: {tally(rows)}.\n",
             "| network | stream | M parameters | seconds | memory, MB | outcome |",
             "|---|---|---|---|---|---|",
             *map(table_row, rows),
