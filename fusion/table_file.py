@@ -105,7 +105,8 @@ def _check_sums(
             f"{path}: holds {', '.join(tensors)}; expected here are {' and '.join(expected)}"
         )
     for key, tensor in tensors.items():
-        if sha256_bytes(np.ascontiguousarray(tensor).data) != sums.get(key):
+        stored = np.ascontiguousarray(tensor).reshape(-1).view(np.uint8)
+        if sha256_bytes(stored.data) != sums.get(key):
             raise InputError(
                 f"{path}: `{key}` does not fit its checksum; the file is damaged, "
                 "make or copy it again"
