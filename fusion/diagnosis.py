@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fusion.metrics import proportion
+from fusion.metrics import proportion, wilson_interval
 from fusion.votes import Votes
 from twostream.errors import some_of
 
@@ -80,14 +80,19 @@ def at_chance(scores: np.ndarray, labels: np.ndarray) -> str | None:
 
 
 def swapped_classes(votes: Votes, scores: np.ndarray) -> str | None:
-    """Classes that a stream mostly calls by each other's names, round a circle."""
+    """Classes that a stream mostly calls by each other's names, round a circle.
+
+    Mostly: in more than half of their videos, beyond the doubt of a 95 % interval.
+    """
     classes = len(votes.class_names)
     known = votes.labels >= 0
     pairs = votes.labels[known] * classes + scores[known].argmax(axis=1)
     confusion = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-    most = confusion.argmax(axis=1)
-    most = np.where(2 * confusion.max(axis=1) > confusion.sum(axis=1), most, -1)
-    moved = {int(c): int(most[c]) for c in range(classes) if most[c] not in (-1, c)}
+    moved = {
+        c: int(row.argmax())
+        for c, row in enumerate(confusion)
+        if row.any() and row.argmax() != c and wilson_interval(row.max(), row.sum())[0] > 0.5
+    }
     while loose := [c for c in moved if moved[c] not in moved or c not in moved.values()]:
         moved = {c: to for c, to in moved.items() if c not in loose}
     if not moved:

@@ -91,6 +91,15 @@ def test_classes_in_another_order(cast: Callable[..., Votes], order: list[int]) 
     assert swapped_classes(cast(absorbed), absorbed) is None
 
 
+def test_guessing_between_two_classes_is_no_other_order(cast: Callable[..., Votes]) -> None:
+    """A stream blind to what tells two classes apart calls 7 of 12 by the other's name, and 5."""
+    said = np.array([0] * 5 + [1] * 7 + [0] * 7 + [1] * 5)
+    guesses = np.eye(8)[said]
+    votes = cast(guesses, labels=np.repeat([0, 1], 12))
+    assert swapped_classes(votes, guesses) is None
+    assert swapped_classes(votes, np.eye(8)[1 - votes.labels]) is not None
+
+
 def test_labels_to_look_at(cast: Callable[..., Votes]) -> None:
     sure = NOISE + 6 * np.eye(8)[LABELS]
     assert suspicious_labels(cast(*sure)) is None
