@@ -87,6 +87,14 @@ compute_options = option_group(
     ),
 )
 
+snippets_at_once_option = click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Snippets that enter the network together.",
+)
+
 compile_option = click.option(
     "--compile",
     "compiled",

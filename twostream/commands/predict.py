@@ -11,7 +11,13 @@ import click
 
 from flow_extract.methods import FLOW_METHODS
 from fusion.cli_options import single_strategy_options, taken
-from twostream.commands.options import FOLDER, compute_options, find_device, option_group
+from twostream.commands.options import (
+    FOLDER,
+    compute_options,
+    find_device,
+    option_group,
+    snippets_at_once_option,
+)
 from twostream.console import json_option, print_json, progress, quiet_option
 from twostream.errors import InputError
 from twostream.inference.protocols import PROTOCOLS
@@ -79,13 +85,7 @@ output_options = option_group(
 @single_strategy_options
 @extraction_options
 @output_options
-@click.option(
-    "--batch-size",
-    type=click.IntRange(1),
-    default=64,
-    show_default=True,
-    help="Snippets that enter the network together.",
-)
+@snippets_at_once_option
 @compute_options
 @quiet_option
 @json_option

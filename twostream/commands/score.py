@@ -9,7 +9,13 @@ from typing import Any
 import click
 
 from twostream.commands.dump_options import features_option
-from twostream.commands.options import compile_option, compute_options, data_options, find_device
+from twostream.commands.options import (
+    compile_option,
+    compute_options,
+    data_options,
+    find_device,
+    snippets_at_once_option,
+)
 from twostream.console import json_option, note, print_json, progress, quiet_option
 from twostream.inference.protocols import PROTOCOLS
 from twostream.plugins import PlugIn
@@ -35,13 +41,7 @@ from twostream.plugins import PlugIn
 @click.option(
     "--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True
 )
-@click.option(
-    "--batch-size",
-    type=click.IntRange(1),
-    default=64,
-    show_default=True,
-    help="Snippets that enter the network together.",
-)
+@snippets_at_once_option
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
