@@ -66,12 +66,9 @@ def _jpeg_decode_rgb(blob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _jpeg_encode_flow(pair: np.ndarray, *, quality: int) -> bytes:
     """One grey picture, u left and v right: a pair is then read in one go, or not at all."""
-    import cv2
+    from flow_extract.flow_jpeg import encode_flow
 
-    height, width = pair.shape[:2]
-    picture = np.empty((height, 2 * width), np.uint8)
-    cv2.split(pair, [picture[:, :width], picture[:, width:]])
-    return _jpeg_encode(picture, quality)
+    return encode_flow(pair, quality)
 
 
 def _jpeg_decode_flow(blob: np.ndarray, size: tuple[int, int]) -> np.ndarray:

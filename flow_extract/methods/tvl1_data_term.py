@@ -14,12 +14,9 @@ before its first column and row, u repeats its last column. So no border needs a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
-import numba
 import numpy as np
+
+from flow_extract.compiled import compiled
 
 # Floats before the first column: a cache line of 64 bytes.
 LEFT = 16
@@ -27,28 +24,6 @@ LEFT = 16
 FLAT = np.float32(1.19e-7)
 ZERO = np.float32(0)
 ONE = np.float32(1)
-
-Function = Callable[..., Any]
-
-
-def compiled(signature: str) -> Callable[[Function], Function]:
-    """Compile a loop for these types when its module is imported, or load it from the disk.
-
-    So a process that has imported the module hands the loops, ready to run, to those it forks.
-    They run without Python's lock. LLVM makes vector code of a loop over slices of single rows, and
-    only if all its scalars are float32: one Python float would make it double precision.
-    """
-
-    # fastmath reorders sums; last bits differ between processors: test with a tolerance.
-    jit = partial(numba.njit, signature, nogil=True, fastmath=True, error_model="numpy")
-
-    def compile_or_load(function: Function) -> Function:
-        try:
-            return jit(cache=True)(function)
-        except RuntimeError:  # neither the package's folder nor the user's cache can be written
-            return jit()(function)
-
-    return compile_or_load
 
 
 def padded(*shape: int) -> np.ndarray:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from flow_extract.methods.tvl1_data_term import LEFT, ONE, ZERO, compiled, inside, linearise, padded
+from flow_extract.compiled import compiled
+from flow_extract.methods.tvl1_data_term import LEFT, ONE, ZERO, inside, linearise, padded
 from flow_extract.methods.tvl1_parameters import Parameters
 from flow_extract.methods.tvl1_pyramid import filter_median, warp, with_gradients
 
