@@ -25,6 +25,7 @@ class Codec(NamedTuple):
         encode_flow: quantised flow, uint8 (H, W, 2), and `quality=` -> bytes.
         decode_flow: bytes, as a uint8 array, and (H, W) -> uint8 (H, W, 2).
         lossless: exact, and `quality` has no meaning.
+        preload: modules that `encode_flow` imports, for `executor.run_jobs`.
 
     The decoders raise ValueError for bytes that are no whole picture of that size. What they return
     may be read-only, and a view whose channels lie apart.
@@ -35,6 +36,7 @@ class Codec(NamedTuple):
     encode_flow: Callable[..., bytes]
     decode_flow: Callable[[np.ndarray, tuple[int, int]], np.ndarray]
     lossless: bool
+    preload: tuple[str, ...] = ()
 
 
 def load_codec(name: str) -> Codec:
@@ -53,7 +55,13 @@ def load_codec(name: str) -> Codec:
 def _jpeg_encode_rgb(frame: np.ndarray, *, quality: int) -> bytes:
     import cv2
 
-    return _jpeg_encode(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)
+    height, width = frame.shape[:2]
+    _check_jpeg_size(height, width)
+    bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+    done, blob = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError(f"OpenCV cannot write a picture of {width} x {height} as JPEG")
+    return blob.tobytes()
 
 
 def _jpeg_decode_rgb(blob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -68,6 +76,8 @@ def _jpeg_encode_flow(pair: np.ndarray, *, quality: int) -> bytes:
     """One grey picture, u left and v right: a pair is then read in one go, or not at all."""
     from flow_extract.flow_jpeg import encode_flow
 
+    height, width = pair.shape[:2]
+    _check_jpeg_size(height, 2 * width)
     return encode_flow(pair, quality)
 
 
@@ -79,16 +89,9 @@ def _jpeg_decode_flow(blob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return picture.reshape(height, 2, width).swapaxes(1, 2)
 
 
-def _jpeg_encode(picture: np.ndarray, quality: int) -> bytes:
-    import cv2
-
-    height, width = picture.shape[:2]
+def _check_jpeg_size(height: int, width: int) -> None:
     if max(height, width) > 65_500:
         raise ValueError(f"a picture of {width} x {height} is too large for JPEG (65,500 a side)")
-    done, blob = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise ValueError(f"OpenCV cannot write a picture of {width} x {height} as JPEG")
-    return blob.tobytes()
 
 
 def _jpeg_decode(blob: np.ndarray, flags: int, size: tuple[int, int]) -> np.ndarray:
@@ -140,7 +143,12 @@ def _exact(encode: Callable[..., bytes], decode: Callable[..., np.ndarray]) -> C
 
 CODECS = {
     "jpeg": Codec(
-        _jpeg_encode_rgb, _jpeg_decode_rgb, _jpeg_encode_flow, _jpeg_decode_flow, lossless=False
+        encode_rgb=_jpeg_encode_rgb,
+        decode_rgb=_jpeg_decode_rgb,
+        encode_flow=_jpeg_encode_flow,
+        decode_flow=_jpeg_decode_flow,
+        lossless=False,
+        preload=("flow_extract.flow_jpeg",),
     ),
     "raw": _exact(_raw_encode, _raw_decode),
     "lz4": _exact(_lz4_encode, _lz4_decode),

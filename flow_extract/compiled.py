@@ -10,8 +10,8 @@ import numba
 
 Function = Callable[..., Any]
 
-# For a helper of such loops: it becomes part of each that calls it.
-inlined = numba.njit(forceinline=True)
+# For what only loops call: it is compiled as part of them.
+part = numba.njit(fastmath=True, error_model="numpy")
 
 
 def compiled(signature: str) -> Callable[[Function], Function]:

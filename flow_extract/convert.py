@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -73,12 +73,14 @@ def convert_to_store(
     Raises:
         OSError: the store cannot be written.
     """
-    load_codec(codec)
+    preload = load_codec(codec).preload
     store.mkdir(parents=True, exist_ok=True)
     remove_leftovers(store)
     write = partial(into_store, store=store.absolute(), codec=codec)
     try:
-        results = _convert(source, write, workers=workers, progress=progress, engine=engine)
+        results = _convert(
+            source, write, workers=workers, progress=progress, engine=engine, preload=preload
+        )
     finally:
         remove_leftovers(store)
     for result in results:
@@ -114,11 +116,12 @@ def _convert(
     workers: int,
     progress: Progress,
     engine: Engine,
+    preload: Sequence[str] = (),
 ) -> list[Result]:
     jobs = [Conversion(name, opened, write) for name, opened in source.items()]
-    preload = (*PRELOAD, "flow_extract.convert")
+    modules = (*PRELOAD, "flow_extract.convert", *preload)
     run = engine(
-        convert_video, jobs, workers=workers, timeout=TIMEOUT, preload=preload, conclude=conclude
+        convert_video, jobs, workers=workers, timeout=TIMEOUT, preload=modules, conclude=conclude
     )
     results = []
     with closing(run) as ended:

@@ -1,10 +1,10 @@
 """Quantised flow as one grey JPEG picture: libjpeg's bytes, in less than half of its time.
 
-Half of the blocks of a flow picture hold one value: what does not move. They need no transform;
-the others go through `jpeg_blocks` together. What a value becomes in the Huffman code is looked up
-at once, for every length of zeros before it. Header and tables are those that OpenCV's libjpeg
-writes for a picture of that size, so nothing of the format is repeated here but the order of its
-bits (ITU-T T.81, annex F.1.2).
+Nearly half of the blocks of a flow picture are of one value: what does not move. They need no
+transform; the others go through it many at a time. And what a coefficient becomes in the Huffman
+code, together with the zeros before it, is looked up at once. Header and tables are those that
+OpenCV writes for a picture of that size, so of the format only the coding of blocks is repeated
+here (ITU-T T.81, annex F.1.2).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from flow_extract.jpeg_loops import (
     COEFFICIENT_BITS,
     LARGEST_DIFFERENCE,
+    LENGTH_BITS,
     VALUES,
     ZIGZAG,
     encode_blocks,
@@ -33,11 +34,14 @@ class Tables(NamedTuple):
 
     Attributes:
         header: all that comes before the coded blocks.
-        divisors: of `jpeg_blocks.divisors_of`.
+        divisors: int32 (64, 3), of `_divisors`.
         first_of_even: int32 (256,): first coefficient of a block that is all of one value.
-        first_symbols: uint32 (4095,), by difference + LARGEST_DIFFERENCE.
+        first_symbols: uint32, by the difference to the first coefficient of the block before,
+            plus LARGEST_DIFFERENCE.
         symbols: uint32 (16 * VALUES,), by VALUES * zeros before it + value modulo VALUES. Value 0
             after 0 zeros ends a block, and after 15 of them stands for 16.
+
+    A symbol is the code with the bits of its value, and in the lowest LENGTH_BITS their number.
     """
 
     header: bytes
@@ -48,7 +52,11 @@ class Tables(NamedTuple):
 
 
 def encode_flow(pair: np.ndarray, quality: int) -> bytes:
-    """The picture of u, with v to its right, of quantised flow, uint8 (H, W, 2)."""
+    """The picture of u, with v to its right, of quantised flow, uint8 (H, W, 2).
+
+    Raises:
+        ValueError: it is too large for JPEG.
+    """
     height, width = pair.shape[:2]
     tables = tables_of(height, 2 * width, quality)
     words = side_by_side(np.ascontiguousarray(pair))
@@ -59,11 +67,7 @@ def encode_flow(pair: np.ndarray, quality: int) -> bytes:
 
 @lru_cache(maxsize=16)
 def tables_of(height: int, width: int, quality: int) -> Tables:
-    """Tables of grey pictures, out of the header that OpenCV writes.
-
-    Raises:
-        ValueError: JPEG has no pictures of that size.
-    """
+    """Tables of grey pictures, out of the header that OpenCV writes."""
     blank = np.zeros((height, width), np.uint8)
     done, data = cv2.imencode(".jpg", blank, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
@@ -72,10 +76,7 @@ def tables_of(height: int, width: int, quality: int) -> Tables:
     (quantisation,) = (body for marker, body in segments if marker == QUANTISATION)
     table = np.zeros(64, np.uint8)
     table[ZIGZAG] = np.frombuffer(quantisation[1:], np.uint8)
-    codes = {}
-    for marker, body in segments:
-        if marker == HUFFMAN:
-            codes[body[0] >> 4] = _codes(body)
+    codes = {body[0] >> 4: _codes(body) for marker, body in segments if marker == HUFFMAN}
     differences = np.arange(-LARGEST_DIFFERENCE, LARGEST_DIFFERENCE + 1)
     values = np.arange(VALUES)
     values[VALUES // 2 :] -= VALUES
@@ -90,7 +91,8 @@ def tables_of(height: int, width: int, quality: int) -> Tables:
 
 def _segments(picture: bytes) -> tuple[list[tuple[int, bytes]], int]:
     """Marker and body of each segment of the header, and where the header ends."""
-    segments, position = [], 2
+    segments: list[tuple[int, bytes]] = []
+    position = 2
     while not segments or segments[-1][0] != SCAN:
         end = position + 2 + int.from_bytes(picture[position + 2 : position + 4])
         segments.append((picture[position + 1], picture[position + 4 : end]))
@@ -114,7 +116,8 @@ def _symbols(codes: np.ndarray, values: np.ndarray) -> np.ndarray:
     sizes = np.array([int(value).bit_length() for value in np.abs(values)])
     code, length = codes[sizes].T
     bits = np.where(values < 0, values - 1, values) & ((1 << sizes) - 1)
-    return ((((code << sizes) | bits) << 6) | (length + sizes)).astype(np.uint32)
+    symbols = (code << sizes | bits) << LENGTH_BITS | (length + sizes)
+    return symbols.astype(np.uint32)
 
 
 def _divisors(table: np.ndarray) -> np.ndarray:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
-from numpy import int32, int64, uint32, uint64
+from numpy import int32, uint32, uint64
 
-from flow_extract.compiled import compiled, inlined
+from flow_extract.compiled import compiled, part
 
 LANES = 64
 ROW = 8 * LANES
@@ -34,12 +34,12 @@ DIAGONALS = sorted(
 )
 ZIGZAG = np.array([8 * v + u for v, u in DIAGONALS])
 PLACE_IN_ZIGZAG = np.argsort(ZIGZAG)
+LANE_OF_PLACE = (ZIGZAG * LANES).astype(np.uint64)
 # First coefficients differ by -2047 to 2047; the others are -1023 to 1023.
 LARGEST_DIFFERENCE = 2047
 VALUES = 2048
 # Words of 32 bits that a block may need: 20 bits, and 63 times 26.
 WORDS_OF_BLOCK = 52
-# A symbol is a uint32: a code with the bits of its value, and in the lowest 6 bits their number.
 LENGTH_BITS = 6
 BYTE = uint64(255)
 EIGHT_TIMES = uint64(0x0101010101010101)
@@ -85,12 +85,12 @@ def find_busy(words: np.ndarray) -> np.ndarray:
     return busy[:count]
 
 
-@inlined
+@part
 def _rounded(value: np.int32, bits: int) -> np.int32:
     return int32(int32(value + int32(1 << bits >> 1)) >> int32(bits))
 
 
-@inlined
+@part
 def _transform_eight(numbers: tuple[np.int32, ...], drop: int) -> tuple[np.int32, ...]:
     """The transform of length 8, with `drop` fraction bits fewer than what comes in."""
     x0, x1, x2, x3, x4, x5, x6, x7 = numbers
@@ -115,14 +115,14 @@ def _transform_eight(numbers: tuple[np.int32, ...], drop: int) -> tuple[np.int32
     )
 
 
-@inlined
+@part
 def _pixel(word: np.uint64, number: int) -> np.int32:
     """Pixel `number` of a word, around 0, with `KEPT_BITS` of fraction."""
     pixel = int32((word >> uint64(8 * number)) & BYTE)
     return int32(int32(pixel - int32(128)) << int32(KEPT_BITS))
 
 
-@inlined
+@part
 def _places(i: np.uint64, step: int) -> tuple[np.uint64, ...]:
     """Eight indices, `step` apart."""
     return (
@@ -131,19 +131,19 @@ def _places(i: np.uint64, step: int) -> tuple[np.uint64, ...]:
     )
 
 
-@inlined
+@part
 def _read(data: np.ndarray, places: tuple[np.uint64, ...]) -> tuple[np.int32, ...]:
     i0, i1, i2, i3, i4, i5, i6, i7 = places
     return data[i0], data[i1], data[i2], data[i3], data[i4], data[i5], data[i6], data[i7]
 
 
-@inlined
+@part
 def _write(data: np.ndarray, places: tuple[np.uint64, ...], numbers: tuple[np.int32, ...]) -> None:
     for place, number in zip(places, numbers):  # noqa: B905 (numba knows no `strict`)
         data[place] = number
 
 
-@compiled("void(u8[::1], i4[::1])")
+@part
 def _transform_rows(words: np.ndarray, out: np.ndarray) -> None:
     for lane in range(LANES):
         word = words[lane]
@@ -154,14 +154,14 @@ def _transform_rows(words: np.ndarray, out: np.ndarray) -> None:
         _write(out, _places(uint64(lane), LANES), _transform_eight(pixels, 0))
 
 
-@compiled("void(i4[::1])")
+@part
 def _transform_columns(data: np.ndarray) -> None:
     for lane in range(LANES):
         places = _places(uint64(lane), ROW)
         _write(data, places, _transform_eight(_read(data, places), KEPT_BITS))
 
 
-@compiled("void(i4[::1], i4[:,::1], i4[:,::1])")
+@part
 def _quantise(coefficients: np.ndarray, divisors: np.ndarray, nonzero: np.ndarray) -> None:
     """Divide and round as `divisors` says, in place, and mark what is not 0."""
     nonzero[:] = int32(0)
@@ -178,7 +178,7 @@ def _quantise(coefficients: np.ndarray, divisors: np.ndarray, nonzero: np.ndarra
             marks[i] = int32(marks[i] | (mark if size != int32(0) else int32(0)))
 
 
-@compiled("void(u8[:,::1], i8[::1], i4[:,::1], i4[::1], i4[:,::1])")
+@part
 def _transform(
     words: np.ndarray,
     blocks: np.ndarray,
@@ -217,50 +217,49 @@ def _lowest_bit(_: Any, number: types.Integer) -> tuple[Any, Any]:
     return types.uint64(types.uint64), generate
 
 
-@inlined
-def _put(
-    symbol: np.uint32, state: tuple[np.uint64, np.uint64, np.uint64], out: np.ndarray
-) -> tuple[np.uint64, np.uint64, np.uint64]:
-    """Append a symbol.
-
-    Args:
-        symbol: as in `Tables`.
-        state: bits, of which the lowest ones are not yet in `out`; how many these are, fewer than
-            32; and how many words `out` has.
-        out: uint32 words.
-    """
-    bits, pending, at = state
-    length = uint64(symbol) & uint64((1 << LENGTH_BITS) - 1)
-    bits = (bits << length) | (uint64(symbol) >> uint64(LENGTH_BITS))
-    pending += length
-    # Written even when no word is full: the next one overwrites it, and there is no branch.
-    out[at] = uint32(bits >> (pending & uint64(31)))
-    return bits, pending & uint64(31), at + (pending >> uint64(5))
-
-
-@inlined
-def _put_others(
+@part
+def _append(
+    symbols: np.ndarray,
     coefficients: np.ndarray,
     lane: np.uint64,
     nonzero: np.uint64,
-    symbols: np.ndarray,
-    state: tuple[np.uint64, np.uint64, np.uint64],
-    out: np.ndarray,
-) -> tuple[np.uint64, np.uint64, np.uint64]:
-    """Append all coefficients of a block but the first; `nonzero` has a bit for each in zigzag."""
-    after = uint64(1)
-    while nonzero != uint64(0):
-        place = _lowest_bit(nonzero)
-        nonzero &= nonzero - uint64(1)
+    row: np.ndarray,
+    count: np.uint64,
+) -> np.uint64:
+    """Append to `row` the symbols of a block but the first; return how many `row` then has."""
+    rest, after = nonzero, uint64(1)
+    while rest != uint64(0):
+        place: np.uint64 = _lowest_bit(rest)  # type: ignore[call-arg]
+        rest &= rest - uint64(1)
         zeros, after = place - after, place + uint64(1)
         while zeros > uint64(15):
-            state = _put(symbols[15 * VALUES], state, out)
-            zeros -= uint64(16)
-        value = uint64(coefficients[uint64(ZIGZAG[place]) * uint64(LANES) + lane])
-        state = _put(symbols[zeros * uint64(VALUES) + value % uint64(VALUES)], state, out)
-    if after != uint64(64):
-        state = _put(symbols[0], state, out)
-    return state
+            row[count] = symbols[15 * VALUES]
+            zeros, count = zeros - uint64(16), count + uint64(1)
+        value = uint64(coefficients[LANE_OF_PLACE[place] + lane]) % uint64(VALUES)
+        row[count] = symbols[zeros * uint64(VALUES) + value]
+        count += uint64(1)
+    row[count] = symbols[0]  # end of block, unless its last place is taken
+    return count + (~nonzero >> uint64(63))
+
+
+@part
+def _pack(row: np.ndarray, state: State, out: np.ndarray) -> State:
+    """Append symbols to the words `out`.
+
+    `state` is the last bits, of which the lowest ones are not yet in `out`; how many these are,
+    fewer than 32; and how many words `out` has.
+    """
+    bits, pending, at = state
+    for i in range(row.size):
+        symbol = uint64(row[i])
+        length = symbol & uint64((1 << LENGTH_BITS) - 1)
+        bits = (bits << length) | (symbol >> uint64(LENGTH_BITS))
+        pending += length
+        # Written even when no word is full: the next one overwrites it, and there is no branch.
+        out[at] = uint32(bits >> (pending & uint64(31)))
+        at += pending >> uint64(5)
+        pending &= uint64(31)
+    return bits, pending, at
 
 
 @compiled("Tuple((u4[::1], i8))(u8[:,::1], i8[::1], i4[:,::1], i4[::1], u4[::1], u4[::1])")
@@ -285,25 +284,30 @@ def encode_blocks(
     flat, (rows, across) = words.reshape(-1), words.shape
     out = np.empty(words.size // 8 * WORDS_OF_BLOCK + 1, np.uint32)
     coefficients, nonzero = np.empty(64 * LANES, np.int32), np.empty((2, LANES), np.int32)
+    row = np.empty(64 * across + 1, np.uint32)
     state, last, done = (uint64(0), uint64(0), uint64(0)), int32(0), 0
     for top in range(0, rows * across, 8 * across):
+        count = uint64(0)
         for block in range(top, top + across):
             if done == busy.size or busy[done] != block:
                 first = first_of_even[flat[block] & BYTE]
-                state = _put(first_symbols[uint64(first - last + LARGEST_DIFFERENCE)], state, out)
-                state = _put(symbols[0], state, out)
+                row[count] = first_symbols[uint64(first - last + LARGEST_DIFFERENCE)]
+                row[count + uint64(1)] = symbols[0]
+                count += uint64(2)
             else:
                 lane = uint64(done % LANES)
                 if lane == uint64(0):
                     blocks = busy[done : done + LANES]
                     _transform(words, blocks, divisors, coefficients, nonzero)
                 first = coefficients[lane]
-                state = _put(first_symbols[uint64(first - last + LARGEST_DIFFERENCE)], state, out)
-                marks = uint64(uint32(nonzero[0, lane])) | uint64(uint32(nonzero[1, lane])) << uint64(32)
-                state = _put_others(coefficients, lane, marks & ~uint64(1), symbols, state, out)
+                row[count] = first_symbols[uint64(first - last + LARGEST_DIFFERENCE)]
+                others = uint64(uint32(nonzero[0, lane])) & ~uint64(1)
+                others |= uint64(uint32(nonzero[1, lane])) << uint64(32)
+                count = _append(symbols, coefficients, lane, others, row, count + uint64(1))
                 done += 1
             last = first
+        state = _pack(row[:count], state, out)
     bits, pending, at = state
     unused = uint64(32) - pending
     out[at] = uint32((bits << unused) | ((uint64(1) << unused) - uint64(1)))
-    return out[: at + uint64(1)], int64(uint64(32) * at + pending)
+    return out[: at + uint64(1)], int(uint64(32) * at + pending)
