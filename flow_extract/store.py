@@ -116,7 +116,7 @@ class StoreEntry:
                 f"{self.path}: {key} {start}..{start + count - 1} are asked for; "
                 f"it has 0..{len(offsets) - 2}"
             )
-        bounds = offsets[start : start + count + 1]
+        bounds = offsets[start : start + count + 1].tolist()
         data = np.frombuffer(self._file.read(key, bounds[0], bounds[-1]), np.uint8)
         return [data[a - bounds[0] : b - bounds[0]] for a, b in pairwise(bounds)]
 
@@ -130,7 +130,7 @@ class StoreEntry:
                 place[..., channel] = picture[..., channel]
         return read
 
-    def _checked_offsets(self, key: str) -> list[int]:
+    def _checked_offsets(self, key: str) -> np.ndarray:
         """Where each picture begins, and the end of the last one."""
         size = self._file.sizes[f"{key}_offsets"]
         offsets = np.frombuffer(self._file.read(f"{key}_offsets", 0, size), "<u8")
@@ -141,7 +141,7 @@ class StoreEntry:
             and (offsets[1:] > offsets[:-1]).all()
         ):
             raise broken(self.path, f"its {key}_offsets do not fit its {key}")
-        return offsets.tolist()
+        return offsets
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from twostream.errors import InputError
 
-FORMAT = "twostream-store-1"
+FORMAT = "twostream-store-2"
 # What a header must have, and what these must have in them.
 PARTS: dict[str, set[str]] = {
     **dict.fromkeys(("name", "status", "reason", "codec", "settings_hash", "source"), set()),

@@ -55,6 +55,13 @@ def test_flow_comes_back_with_u_and_v_in_place(codec, size):
     assert np.abs(decoded.astype(int) - pair).mean() < 1
 
 
+def test_channels_come_apart_as_batches_want_them(codec):
+    """So that loading copies rows, and need not sort channels; RGB of JPEG alone is interleaved."""
+    flow = flow_and_back(codec, np.zeros((48, 64, 2), np.uint8))
+    frame = rgb_and_back(codec, np.zeros((48, 64, 3), np.uint8))
+    assert (flow.strides[1], frame.strides[1]) == (1, 1 if codec.lossless else 3)
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_frame_comes_back_with_its_colours(codec, size):
     texture = smooth_texture(size, rng=np.random.default_rng(0), cutoff=0.03)

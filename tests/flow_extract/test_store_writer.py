@@ -59,7 +59,7 @@ def test_bytes_are_those_of_the_safetensors_library(collected, frames):
 def test_counts_and_digests_are_filled_in(collected):
     header = StoreEntry(collected(3, 2)).header
     assert header["counts"] == {"promised": None, "frames": 3, "flows": 2}
-    assert header["format"] == "twostream-store-1"
+    assert header["format"] == "twostream-store-2"
     assert sorted(header["sha256"]) == ["flow", "flow_offsets", "rgb", "rgb_offsets"]
 
 

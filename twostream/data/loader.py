@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,6 +85,8 @@ def _buffers(
     """Memory for the batch in use and those ahead of it, written again and again."""
     largest = max(map(len, batches), default=0)
     return [
-        torch.empty((largest, *shape), dtype=torch.uint8, pin_memory=pinned)
+        torch.empty((largest, *shape), dtype=torch.uint8, pin_memory=True)
+        if pinned
+        else torch.from_numpy(np.empty((largest, *shape), np.uint8))  # in huge pages
         for _ in range(min(BATCHES_AHEAD + 1, len(batches)))
     ]

@@ -100,7 +100,7 @@ def _copy_planes(part: Clip, out: Clip) -> None:
     import cv2
 
     if part.strides[1] == 1:
-        out[...] = np.moveaxis(part, -1, 0)
+        out[...] = part.transpose(2, 0, 1)
     else:
         cv2.split(np.ascontiguousarray(part), list(out))
 
