@@ -2,7 +2,8 @@
 
 Flow of real clips is written and read in both ways, in turns, on one core, with the same quality.
 The tree is written with PIL and with OpenCV, as the usual scripts do, and once more with each file
-synced, as the store is. A row of its own shows the store encoding in two threads. From a clone:
+synced, as the store is. The store is written with the compiled loops that it takes for many videos.
+A row of its own shows it encoding in two threads. From a clone:
 `PYTHONPATH=. python benchmarks/store.py [FOLDER]`, where FOLDER is on the disk to be measured.
 Writes `benchmarks/results/store.md`, and fails where a figure is missed.
 """
@@ -23,6 +24,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+import flow_extract.flow_jpeg  # noqa: F401 (the codec takes it once it is there)
 from flow_extract.blobs import collecting
 from flow_extract.clips import MAX_CHUNK, map_in_order
 from flow_extract.codecs import CODECS

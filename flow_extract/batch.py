@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flow_extract.codecs import CODECS
+from flow_extract.codecs import preload_for
 from flow_extract.executor import PRELOAD, available_cores, run_jobs
 from flow_extract.extract import Job, Result
 from flow_extract.find_videos import FoundVideos, find_videos
@@ -107,7 +107,7 @@ def extract_folder(
     workers = max(1, min(workers, len(jobs)))
     threads = max(1, available_cores() // workers)
     jobs = [replace(job, threads=threads) for job in jobs]
-    preload = _preload(settings)
+    preload = [*_modules(), *preload_for(settings["codec"], videos=len(jobs))]
     run = partial(engine, workers=workers, timeout=timeout, preload=preload, conclude=conclude)
     try:
         with closing(_results(jobs, run)) as results:
@@ -176,8 +176,7 @@ def _results(jobs: list[Job], run: Callable[..., Any]) -> Generator[Result, None
             time.sleep(BUSY_SECONDS)
 
 
-def _preload(settings: dict[str, Any]) -> list[str]:
-    """What jobs import; of the method, as far as its trial has shown it in this process."""
+def _modules() -> list[str]:
+    """What jobs import: as far as the trial of the method has shown it, in this process."""
     heavy = [name for name in ("numba", "torch", "twostream.vision") if name in sys.modules]
-    method = [name for name in sys.modules if name.startswith("flow_extract.methods.")]
-    return [*PRELOAD, *CODECS[settings["codec"]].preload, *heavy, *method]
+    return [*PRELOAD, *heavy, *(m for m in sys.modules if m.startswith("flow_extract.methods."))]

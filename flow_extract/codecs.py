@@ -7,6 +7,7 @@ still, and read at the speed of the disk.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,6 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from twostream.errors import InputError
+
+FLOW_JPEG = "flow_extract.flow_jpeg"
+# From so many videos on, what a codec preloads saves more time than it takes.
+MANY_VIDEOS = 100
 
 
 class Codec(NamedTuple):
@@ -25,7 +30,8 @@ class Codec(NamedTuple):
         encode_flow: quantised flow, uint8 (H, W, 2), and `quality=` -> bytes.
         decode_flow: bytes, as a uint8 array, and (H, W) -> uint8 (H, W, 2).
         lossless: exact, and `quality` has no meaning.
-        preload: modules that `encode_flow` imports, for `executor.run_jobs`.
+        preload: modules that make `encode_flow` faster once they are imported: half a second, and
+            seconds of compiling where it is the first time.
 
     The decoders raise ValueError for bytes that are no whole picture of that size. What they return
     may be read-only, and a view whose channels lie apart.
@@ -52,16 +58,15 @@ def load_codec(name: str) -> Codec:
     return CODECS[name]
 
 
+def preload_for(codec: str, *, videos: int) -> tuple[str, ...]:
+    """Modules to import before so many videos are written, for `executor.run_jobs`."""
+    return CODECS[codec].preload if videos >= MANY_VIDEOS else ()
+
+
 def _jpeg_encode_rgb(frame: np.ndarray, *, quality: int) -> bytes:
     import cv2
 
-    height, width = frame.shape[:2]
-    _check_jpeg_size(height, width)
-    bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-    done, blob = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise ValueError(f"OpenCV cannot write a picture of {width} x {height} as JPEG")
-    return blob.tobytes()
+    return encode_jpeg(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)
 
 
 def _jpeg_decode_rgb(blob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -74,11 +79,15 @@ def _jpeg_decode_rgb(blob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _jpeg_encode_flow(pair: np.ndarray, *, quality: int) -> bytes:
     """One grey picture, u left and v right: a pair is then read in one go, or not at all."""
-    from flow_extract.flow_jpeg import encode_flow
+    import cv2
 
+    loops = sys.modules.get(FLOW_JPEG)  # the same bytes, sooner
+    if loops:
+        return loops.encode_flow(pair, quality)
     height, width = pair.shape[:2]
-    _check_jpeg_size(height, 2 * width)
-    return encode_flow(pair, quality)
+    picture = np.empty((height, 2 * width), np.uint8)
+    cv2.split(pair, [picture[:, :width], picture[:, width:]])
+    return encode_jpeg(picture, quality)
 
 
 def _jpeg_decode_flow(blob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -89,9 +98,21 @@ def _jpeg_decode_flow(blob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return picture.reshape(height, 2, width).swapaxes(1, 2)
 
 
-def _check_jpeg_size(height: int, width: int) -> None:
+def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
+    """A picture, grey (H, W) or BGR (H, W, 3), as OpenCV writes it.
+
+    Raises:
+        ValueError: JPEG has no pictures of that size.
+    """
+    import cv2
+
+    height, width = picture.shape[:2]
     if max(height, width) > 65_500:
         raise ValueError(f"a picture of {width} x {height} is too large for JPEG (65,500 a side)")
+    done, blob = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError(f"OpenCV cannot write a picture of {width} x {height} as JPEG")
+    return blob.tobytes()
 
 
 def _jpeg_decode(blob: np.ndarray, flags: int, size: tuple[int, int]) -> np.ndarray:
@@ -154,7 +175,7 @@ CODECS = {
         encode_flow=_jpeg_encode_flow,
         decode_flow=_jpeg_decode_flow,
         lossless=False,
-        preload=("flow_extract.flow_jpeg",),
+        preload=(FLOW_JPEG,),
     ),
     "raw": _exact(_raw_encode, _raw_decode),
     "lz4": _exact(_lz4_encode, _lz4_decode),

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flow_extract.codecs import load_codec
+from flow_extract.codecs import load_codec, preload_for
 from flow_extract.convert_video import Conversion, conclude, convert_video, into_store
 from flow_extract.executor import PRELOAD, run_jobs
 from flow_extract.extract import Result
@@ -73,7 +73,8 @@ def convert_to_store(
     Raises:
         OSError: the store cannot be written.
     """
-    preload = load_codec(codec).preload
+    load_codec(codec)
+    preload = preload_for(codec, videos=len(source))
     store.mkdir(parents=True, exist_ok=True)
     remove_leftovers(store)
     write = partial(into_store, store=store.absolute(), codec=codec)

@@ -12,9 +12,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
+from flow_extract.codecs import encode_jpeg
 from flow_extract.jpeg_loops import (
     COEFFICIENT_BITS,
     LARGEST_DIFFERENCE,
@@ -67,12 +67,13 @@ def encode_flow(pair: np.ndarray, quality: int) -> bytes:
 
 @lru_cache(maxsize=16)
 def tables_of(height: int, width: int, quality: int) -> Tables:
-    """Tables of grey pictures, out of the header that OpenCV writes."""
-    blank = np.zeros((height, width), np.uint8)
-    done, data = cv2.imencode(".jpg", blank, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise ValueError(f"OpenCV cannot write a picture of {width} x {height} as JPEG")
-    segments, length = _segments(data.tobytes())
+    """Tables of grey pictures, out of the header that OpenCV writes.
+
+    Raises:
+        ValueError: JPEG has no pictures of that size.
+    """
+    picture = encode_jpeg(np.zeros((height, width), np.uint8), quality)
+    segments, length = _segments(picture)
     (quantisation,) = (body for marker, body in segments if marker == QUANTISATION)
     table = np.zeros(64, np.uint8)
     table[ZIGZAG] = np.frombuffer(quantisation[1:], np.uint8)
@@ -81,7 +82,7 @@ def tables_of(height: int, width: int, quality: int) -> Tables:
     values = np.arange(VALUES)
     values[VALUES // 2 :] -= VALUES
     return Tables(
-        header=data.tobytes()[:length],
+        header=picture[:length],
         divisors=_divisors(table),
         first_of_even=_rounded(8 * np.arange(-128, 128), int(table[0])),
         first_symbols=_symbols(codes[0], differences),

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flow_extract.check import Check, Finding, common_settings
-from flow_extract.codecs import CODECS
-from flow_extract.executor import PRELOAD, run_jobs
+from flow_extract.executor import run_jobs
 from flow_extract.extract import Job, Result
 from flow_extract.find_videos import find_videos
 from flow_extract.manifest import rebuild_manifest
@@ -68,10 +67,7 @@ def repair_store(
             for name in names
             if name not in found
         ]
-        preload = (*PRELOAD, *CODECS[settings["codec"]].preload)
-        run = run_jobs(
-            take_on, jobs, workers=workers, timeout=timeout, preload=preload, conclude=conclude
-        )
+        run = run_jobs(take_on, jobs, workers=workers, timeout=timeout, conclude=conclude)
         with closing(run) as ended:
             results += [_stored(result) for _, result in progress(ended, total=len(jobs))]
     remove_leftovers(store)

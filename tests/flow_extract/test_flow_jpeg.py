@@ -1,5 +1,6 @@
 """Flow coded by our own loops: the bytes that OpenCV's libjpeg writes, whatever the picture."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flow_extract.codecs import CODECS
+from flow_extract.codecs import CODECS, MANY_VIDEOS, preload_for
 from flow_extract.flow_jpeg import encode_flow, tables_of
 from flow_extract.jpeg_loops import COEFFICIENT_BITS, find_busy, side_by_side
 from flow_extract.methods import FLOW_METHODS
@@ -107,4 +108,20 @@ def test_division_is_exact(quality):
 
 def test_a_picture_too_large_for_jpeg():
     with pytest.raises(ValueError, match="65538 x 8 is too large for JPEG"):
-        CODECS["jpeg"].encode_flow(np.zeros((8, 32_769, 2), np.uint8), quality=95)
+        encode_flow(np.zeros((8, 32_769, 2), np.uint8), 95)
+
+
+def test_the_codec_takes_the_loops_where_they_are_loaded(monkeypatch):
+    pair = smooth(np.random.default_rng(0), (64, 80, 2))
+    encode = CODECS["jpeg"].encode_flow
+    with_loops = encode(pair, quality=95)
+    monkeypatch.setattr("flow_extract.flow_jpeg.encode_flow", lambda pair, quality: b"loops")
+    assert encode(pair, quality=95) == b"loops"
+    monkeypatch.delitem(sys.modules, "flow_extract.flow_jpeg")
+    assert encode(pair, quality=95) == with_loops
+
+
+def test_only_many_videos_are_worth_loading_them():
+    assert preload_for("jpeg", videos=MANY_VIDEOS) == ("flow_extract.flow_jpeg",)
+    assert preload_for("jpeg", videos=MANY_VIDEOS - 1) == ()
+    assert preload_for("raw", videos=MANY_VIDEOS) == ()
