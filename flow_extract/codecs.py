@@ -18,7 +18,7 @@ from twostream.errors import InputError
 
 FLOW_JPEG = "flow_extract.flow_jpeg"
 # From so many videos on, what a codec preloads saves more time than it takes.
-MANY_VIDEOS = 100
+MANY_VIDEOS = 1000
 
 
 class Codec(NamedTuple):

@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flow_extract.batch import extract_folder
 from flow_extract.codecs import CODECS, MANY_VIDEOS, preload_for
+from flow_extract.executor import run_jobs
 from flow_extract.flow_jpeg import encode_flow, tables_of
 from flow_extract.jpeg_loops import COEFFICIENT_BITS, find_busy, side_by_side
 from flow_extract.methods import FLOW_METHODS
 from flow_extract.quantize import quantize
+from flow_extract.settings import extraction_settings
 from flow_extract.video import read_frames
 
 
@@ -125,3 +128,26 @@ def test_only_many_videos_are_worth_loading_them():
     assert preload_for("jpeg", videos=MANY_VIDEOS) == ("flow_extract.flow_jpeg",)
     assert preload_for("jpeg", videos=MANY_VIDEOS - 1) == ()
     assert preload_for("raw", videos=MANY_VIDEOS) == ()
+
+
+@pytest.mark.parametrize(("many", "loaded"), [(1, True), (2, False)])
+def test_extraction_loads_them_for_many(many, loaded, make_video, tmp_path, monkeypatch):
+    monkeypatch.setattr("flow_extract.codecs.MANY_VIDEOS", many)
+    (tmp_path / "videos").mkdir()
+    make_video(tmp_path / "videos" / "v.avi")
+    asked: list[str] = []
+
+    def engine(function, jobs, *, preload, **options):
+        asked.extend(preload)
+        yield from run_jobs(function, jobs, preload=preload, **options)
+
+    report = extract_folder(
+        tmp_path / "videos",
+        tmp_path / "store",
+        settings=extraction_settings("dis", {}, bound=20.0, short_side=None),
+        workers=1,
+        timeout=60,
+        progress=lambda items, total: items,
+        engine=engine,
+    )
+    assert (len(report.done), "flow_extract.flow_jpeg" in asked) == (1, loaded)
