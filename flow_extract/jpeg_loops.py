@@ -80,7 +80,7 @@ def find_busy(words: np.ndarray) -> np.ndarray:
             upper = (y0[i] ^ one) | (y1[i] ^ one) | (y2[i] ^ one) | (y3[i] ^ one)
             differs[i] = upper | (y4[i] ^ one) | (y5[i] ^ one) | (y6[i] ^ one) | (y7[i] ^ one)
         for i in range(across):
-            busy[count] = top * across + i
+            busy[count] = top * across + i  # overwritten by the next, unless it counts
             count += differs[i] != uint64(0)
     return busy[:count]
 
