@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,9 +20,6 @@ from twostream.versions import library_version, tool_version
 
 FORMATS = {".onnx": onnx_file, ".pt2": torch_file}
 TOLERANCE = 1e-4  # of the largest logit, or of 1 where all are smaller
-# A deep network that has hardly been trained rounds worse than that: then a file may be so many
-# times as far from the network as that is from itself in double precision.
-ROUNDING = 4
 # Videos and segments. Those that are checked differ in both from those that are followed, so that
 # a size that was taken for a constant is found out.
 FOLLOWED, CHECKED = (2, 3), ((1, 2), (3, 1))
@@ -126,19 +122,7 @@ def write_checked(
                 f"network {card.model} with consensus {card.consensus} cannot be exported to "
                 f"{path.suffix}: {_reason(error)}"
             ) from error
-        largest = max(logits.abs().max().item() for logits in expected)
-        difference = _largest_difference(expected, found)
-        allowed = TOLERANCE * max(1.0, largest)
-        if difference > allowed:
-            with torch.inference_mode():
-                exact = copy.deepcopy(network).double()
-                allowed = ROUNDING * _largest_difference(expected, [exact(c) for c in samples])
-        if not difference <= allowed:  # so that NaN is refused too
-            raise UnequalError(
-                f"{path}: the file gives other logits than the network, by up to {difference:.1e} "
-                f"where the largest is {largest:.3g}; it is not kept"
-            )
-        return largest, difference
+        return _compared(expected, found, path)
 
 
 def follow(network: nn.Module, clips: Tensor) -> ExportedProgram:
@@ -156,9 +140,19 @@ def _noise(shape: Sequence[int]) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
 
 
-def _largest_difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
+def _compared(
+    expected: Sequence[Tensor], found: Sequence[Tensor], path: Path
+) -> tuple[float, float]:
+    largest = max(logits.abs().max().item() for logits in expected)
     pairs = zip(expected, found, strict=True)
-    return torch.stack([(other - logits).abs().max() for logits, other in pairs]).max().item()
+    differences = torch.stack([(other - logits).abs().max() for logits, other in pairs])
+    difference = differences.max().item()
+    if not difference <= TOLERANCE * max(1.0, largest):  # so that NaN is refused too
+        raise UnequalError(
+            f"{path}: the file gives other logits than the network, by up to {difference:.1e} "
+            f"where the largest is {largest:.3g}; it is not kept"
+        )
+    return largest, difference
 
 
 def _reason(error: BaseException) -> str:

@@ -114,7 +114,6 @@ def test_wrong_use_and_a_file_that_differs(
     none = twostream("export", run.parent, "--out", "x.pt2", exit_code=2)
     assert "no weights of a twostream run can be read there" in none.output
     monkeypatch.setattr(export_run, "TOLERANCE", -1.0)
-    monkeypatch.setattr(export_run, "ROUNDING", -1)
     unequal = twostream("export", run, "--out", "x.pt2", exit_code=1)
     assert "x.pt2: the file gives other logits than the network, by up to" in unequal.output
     assert not list(Path().iterdir())
