@@ -1,5 +1,6 @@
 """Flow coded by our own loops: the bytes that OpenCV's libjpeg writes, whatever the picture."""
 
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -128,6 +129,21 @@ def test_only_many_videos_are_worth_loading_them():
     assert preload_for("jpeg", videos=MANY_VIDEOS) == ("flow_extract.flow_jpeg",)
     assert preload_for("jpeg", videos=MANY_VIDEOS - 1) == ()
     assert preload_for("raw", videos=MANY_VIDEOS) == ()
+
+
+@pytest.mark.parametrize("preload", [(), ("flow_extract.flow_jpeg",)])
+def test_jobs_find_them_loaded(preload):
+    """Equal bytes do not tell; in a process of its own, as a fork server runs already in this."""
+    script = (
+        "from flow_extract.executor import run_jobs\n"
+        "loaded = \"'flow_extract.flow_jpeg' in __import__('sys').modules\"\n"
+        f"run = run_jobs(eval, [loaded], workers=1, timeout=60, preload={preload!r})\n"
+        "print([outcome.value for _, outcome in run])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == f"[{bool(preload)}]"
 
 
 @pytest.mark.parametrize(("many", "loaded"), [(1, True), (2, False)])
