@@ -274,8 +274,8 @@ def table(
         f"{lengths[-1]} pairs of {width} x {height},",
         f"one core, median of {TURNS} turns. In brackets: times as fast as the tree; for the disk, "
         "the share of it.",
-        "The store codes JPEG with the compiled loops that `extract-flow` loads for 1,000 videos and "
-        "more; with OpenCV, as below that, writing is slower.",
+        "The store codes JPEG with the compiled loops that `extract-flow` loads for 1,000 videos "
+        "and more; with OpenCV, as below that, writing is slower.",
         "A store file is synced and checked before it gets its name. How long a file system takes "
         "to make the tree's",
         "many files varies most: the ratio of writing is given with its span over the turns, and "
