@@ -36,16 +36,14 @@ COMMANDS = {
         "export": "fusion.exchange_cli:export",
         "pool": "fusion.exchange_cli:pool",
     },
-    "logs": {"import": "twostream.commands.import_log:import_log"},
     "train-sequence": "twostream.commands.train_sequence:train_sequence",
     "recognize": "twostream.commands.recognize:recognize",
     "wer": "twostream.commands.wer:wer",
     "demo": "twostream.commands.demo:demo",
     "doctor": "twostream.commands.doctor:doctor",
 }
-WITHOUT_PROJECT = ("init", "models", "logs", "wer", "demo")
+WITHOUT_PROJECT = ("init", "models", "wer", "demo")
 GROUP_HELP = {
-    "logs": "Bring in training logs of other tools.",
     "scores": "Look into score files, check them, and exchange them with other tools.",
 }
 

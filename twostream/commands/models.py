@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
+import textwrap
 from typing import Any
 
 import click
 
 from twostream.console import json_option, print_json, progress, quiet_option
-from twostream.errors import InputError
-from twostream.models import MODELS
+from twostream.models import MODELS, default_clip, list_models
 
 
 @click.command()
@@ -19,57 +18,78 @@ from twostream.models import MODELS
     type=click.Choice(["spatial", "motion", "difference"]),
     default="spatial",
     show_default=True,
-    help="What the networks look at.",
+    help="Input of the networks: RGB frames, optical flow, or differences of RGB frames.",
 )
 @click.option(
     "--classes",
     type=click.IntRange(1),
     default=400,
     show_default=True,
-    help="Of the classifier.",
+    help="For figures: outputs of the classifier.",
 )
 @click.option(
     "--input-size",
     type=click.IntRange(32),
     default=224,
     show_default=True,
-    help="Side of the input, pixels.",
+    help="For figures: side of the input in pixels.",
 )
 @quiet_option
 @json_option
 def models(
     names: tuple[str, ...], stream: str, classes: int, input_size: int, quiet: bool, as_json: bool
 ) -> None:
-    """List the networks of `train --model`: snippet, parameters, multiply-adds of one view.
+    """List the networks of `train --model`; for NAMES also their parameters and multiply-adds.
 
-    NAMES are parts of names, or your own module:function; without them all are listed.
+    NAMES are patterns such as "tsm*", parts of names such as i3d, or your own module:function.
 
     \b
-    twostream models i3d tsm
+    twostream models
+    twostream models i3d "tsm*" --stream motion
     """
-    chosen = chosen_models(names)
-    bar = partial(progress, label="models", unit="network", quiet=quiet)
-    size = partial(_row, stream=stream, num_classes=classes, side=input_size)
-    rows = [size(name) for name in bar(chosen, total=len(chosen))]
+    if not names:
+        rows = [_row(name, stream) for name in MODELS]
+    else:
+        from twostream.models.size import network_size
+
+        own = [name for name in names if ":" in name]
+        patterns = [name for name in names if ":" not in name]
+        selected = own + (list_models(*patterns) if patterns else [])
+        rows = [
+            _row(name, stream)
+            | network_size(name, stream=stream, num_classes=classes, side=input_size)._asdict()
+            for name in progress(
+                selected, total=len(selected), label="models", unit="network", quiet=quiet
+            )
+        ]
     if as_json:
         print_json({"stream": stream, "classes": classes, "input_size": input_size, "models": rows})
     else:
-        click.echo("\n".join(table_lines(rows)))
+        click.echo("\n".join(table_lines(rows) if names else family_lines(rows, stream)))
 
 
-def chosen_models(names: tuple[str, ...]) -> list[str]:
-    """The networks of MODELS that contain one of `names`, and those of `module:function`.
-
-    Raises:
-        InputError: a name that is part of none.
-    """
-    for name in names:
-        if ":" not in name and not any(name in model for model in MODELS):
-            raise InputError(
-                f"no network is called {name!r}, or like it; `twostream models` lists all"
-            )
-    own = [name for name in names if ":" in name]
-    return own + [model for model in MODELS if not names or any(name in model for name in names)]
+def family_lines(rows: list[dict[str, Any]], stream: str) -> list[str]:
+    """A paragraph a family: what it is, its snippet of that stream, and the networks in it."""
+    unit = "flow pairs" if stream == "motion" else "RGB frames"
+    families: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        many = f"{row['frames']} {unit if row['frames'] > 1 else unit[:-1]}"
+        spacing = {0: " spread over the video", 1: ""}.get(row["step"], f", {row['step']} apart")
+        families.setdefault((row["family"], many + spacing), []).append(row["model"])
+    lines = []
+    for (family, snippet), names in families.items():
+        lines.append(f"{family}: {snippet}")
+        lines += textwrap.wrap(
+            " ".join(names),
+            width=100,
+            initial_indent="    ",
+            subsequent_indent="    ",
+            break_on_hyphens=False,
+        )
+    return [
+        *lines,
+        f'{len(rows)} networks; figures of some of them: twostream models i3d "tsm*"',
+    ]
 
 
 def table_lines(rows: list[dict[str, Any]]) -> list[str]:
@@ -78,18 +98,20 @@ def table_lines(rows: list[dict[str, Any]]) -> list[str]:
     lines = [f"{'':{width}}  {'snippet':>9}  {'parameters':>11}  {'multiply-adds':>13}"]
     for row in rows:
         parameters, multiply_adds = row["parameters"] / 1e6, row["multiply_adds"] / 1e9
+        frames, step = row["frames"], row["step"]
+        snippet = f"{frames} spread" if step == 0 else f"{frames} x {step}"
         lines.append(
-            f"{row['model']:{width}}  {_snippet(row):>9}  {parameters:>9.2f} M  "
-            f"{multiply_adds:>11.2f} G"
+            f"{row['model']:{width}}  {snippet:>9}  {parameters:>9.2f} M  {multiply_adds:>11.2f} G"
         )
     return lines
 
 
-def _snippet(row: dict[str, Any]) -> str:
-    return f"{row['frames']} spread" if row["step"] == 0 else f"{row['frames']} x {row['step']}"
-
-
-def _row(model: str, **options: Any) -> dict[str, Any]:
-    from twostream.models.size import network_size
-
-    return {"model": model, **network_size(model, **options)._asdict()}
+def _row(model: str, stream: str) -> dict[str, Any]:
+    clip = default_clip(model, stream)
+    family = getattr(MODELS.get(model), "family", "your own")
+    return {
+        "model": model,
+        "family": family,
+        "frames": clip["clip_length"],
+        "step": clip["frame_interval"],
+    }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -12,123 +14,157 @@ from twostream.models.consensus import Consensus, Learned
 from twostream.transforms.presets import MODALITIES
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from twostream.models.segment_network import SegmentNetwork
     from twostream.transforms.presets import Modality
 
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+MASK = 1.5 / 7  # half a window's side, relative to the map's: LeReNet's
 
-def _network(build_backbone: Callable[..., Any], name: str, **fixed: Any) -> Callable[..., Any]:
-    """An entry of MODELS: a backbone on the network `name` of torchvision, and a classifier."""
 
-    def build(
-        *, modality: Modality, num_classes: int, weights: str = "none", **options: Any
-    ) -> nn.Module:
+@dataclass(frozen=True)
+class Architecture:
+    """An entry of MODELS; called, it builds the network.
+
+    Attributes:
+        family: what it is called in lists.
+        base: the network of torchvision it is made of, whose weights it can start from.
+        clip: frames of a snippet, and the step between them; a step of 0 spreads them over the
+            whole video. The network sees them one after another in time. None: it looks at
+            pictures; the frames of a snippet (1 RGB frame, 10 flow pairs) are stacked as channels.
+        conversion: what makes a picture network one of clips: `tsm`, `i3d`, or nothing.
+        options: of the conversion.
+    """
+
+    family: str
+    base: str
+    clip: tuple[int, int] | None = None
+    conversion: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(
+        self, *, modality: Modality, num_classes: int, weights: str = "none", **options: Any
+    ) -> SegmentNetwork:
+        """Build the network for snippets of `modality`; see `build_network`."""
         from torch import nn
 
+        from twostream.models.backbones import build_backbone
+        from twostream.models.clip_backbones import build_i3d, build_tsm
         from twostream.models.initial_weights import PRETRAINED, initial_weights
         from twostream.models.segment_network import SegmentNetwork
 
-        state = dict(initial_weights(weights, model=name))
+        state = dict(initial_weights(weights, model=self.base))
         normalisation = {key: state.pop(key) for key in [*state] if key in ("mean", "std")}
-        backbone, feature_size = build_backbone(
-            name,
-            modality=modality,
-            state=state,
-            source=f"the weights {weights} of {name}" if weights in PRETRAINED else weights,
-            **fixed,
+        options = {
+            "in_channels": modality.channels * (1 if self.clip else modality.network_length),
+            "state": state,
+            "source": f"the weights {weights} of {self.base}" if weights in PRETRAINED else weights,
+            **self.options,
             **options,
-        )
-        classifier = nn.Linear(feature_size, num_classes)
-        volumes = build_backbone is not _of_images
-        network = SegmentNetwork(backbone, classifier, modality, volumes=volumes)
+        }
+        if self.conversion:
+            convert = {"tsm": build_tsm, "i3d": build_i3d}[self.conversion]
+            backbone, size = convert(self.base, num_frames=modality.network_length, **options)
+        else:
+            backbone, size = build_backbone(self.base, **options)
+        classifier = nn.Linear(size, num_classes)
+        network = SegmentNetwork(backbone, classifier, modality, volumes=self.clip is not None)
         network.take_normalisation(normalisation)
         return network
 
-    return build
 
-
-def _of_images(name: str, *, modality: Modality, **given: Any) -> tuple[nn.Module, int]:
-    """2D networks: the frames of a snippet are stacked as channels."""
-    from twostream.models.backbones import build_backbone
-
-    return build_backbone(name, in_channels=modality.channels * modality.network_length, **given)
-
-
-def _of_clips(name: str, *, modality: Modality, **given: Any) -> tuple[nn.Module, int]:
-    """Networks of clips: the frames of a snippet follow one another in time."""
-    from twostream.models.backbones import build_backbone
-
-    return build_backbone(name, in_channels=modality.channels, **given)
-
-
-def _tsm(name: str, *, modality: Modality, **given: Any) -> tuple[nn.Module, int]:
-    from twostream.models.clip_backbones import build_tsm
-
-    frames = modality.network_length
-    return build_tsm(name, in_channels=modality.channels, num_frames=frames, **given)
-
-
-def _i3d(name: str, *, modality: Modality, **given: Any) -> tuple[nn.Module, int]:
-    from twostream.models.clip_backbones import build_i3d
-
-    frames = modality.network_length
-    return build_i3d(name, in_channels=modality.channels, num_frames=frames, **given)
-
-
-MASK = 1.5 / 7  # half a window's side, relative to the map's: LeReNet's
-
-RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 # All networks of torchvision that classify pictures, but for the three that have no linear
 # classifier, or more than one output. Its documentation says where each comes from.
-IMAGE_NETWORKS = (
-    *RESNETS,
-    *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
-    *("wide_resnet50_2", "wide_resnet101_2", "alexnet", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn"),
-    *("vgg16", "vgg16_bn", "vgg19", "vgg19_bn"),
-    *("densenet121", "densenet161", "densenet169", "densenet201"),
-    *("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"),
-    *("mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3"),
-    *(f"shufflenet_v2_x{size}" for size in ("0_5", "1_0", "1_5", "2_0")),
-    *(f"efficientnet_{size}" for size in ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7")),
-    *("efficientnet_v2_s", "efficientnet_v2_m", "efficientnet_v2_l"),
-    *(f"regnet_x_{size}" for size in ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf")),
-    *(f"regnet_y_{size}" for size in ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf")),
-    "regnet_y_128gf",
-    *("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"),
-    *("vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14", "maxvit_t"),
-    *("swin_t", "swin_s", "swin_b", "swin_v2_t", "swin_v2_s", "swin_v2_b"),
-)
-VIDEO_NETWORKS = (
-    *("r3d_18", "mc3_18", "r2plus1d_18", "s3d", "mvit_v1_b", "mvit_v2_s"),
-    *("swin3d_t", "swin3d_s", "swin3d_b"),
-)
+IMAGE_FAMILIES = {
+    "ResNet": RESNETS,
+    "ResNeXt": ("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
+    "Wide ResNet": ("wide_resnet50_2", "wide_resnet101_2"),
+    "AlexNet": ("alexnet",),
+    "VGG": tuple(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
+    "DenseNet": ("densenet121", "densenet161", "densenet169", "densenet201"),
+    "MobileNet": ("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"),
+    "MNASNet": ("mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3"),
+    "ShuffleNet V2": tuple(f"shufflenet_v2_x{width}" for width in ("0_5", "1_0", "1_5", "2_0")),
+    "EfficientNet": (
+        *(f"efficientnet_b{size}" for size in range(8)),
+        *("efficientnet_v2_s", "efficientnet_v2_m", "efficientnet_v2_l"),
+    ),
+    "RegNet": (
+        *(
+            f"regnet_{kind}_{size}"
+            for kind in "xy"
+            for size in ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf")
+        ),
+        "regnet_y_128gf",
+    ),
+    "ConvNeXt": ("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"),
+    "Vision Transformer": ("vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14"),
+    "MaxViT": ("maxvit_t",),
+    "Swin Transformer": ("swin_t", "swin_s", "swin_b", "swin_v2_t", "swin_v2_s", "swin_v2_b"),
+}
+# The same of videos, with the snippet that each was published with.
+VIDEO_FAMILIES: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
+    "3D ResNet": ((16, 2), ("r3d_18", "mc3_18")),
+    "R(2+1)D": ((16, 2), ("r2plus1d_18",)),
+    "S3D": ((16, 2), ("s3d",)),
+    "MViT": ((16, 2), ("mvit_v1_b", "mvit_v2_s")),
+    "Video Swin Transformer": ((32, 2), ("swin3d_t", "swin3d_s", "swin3d_b")),
+}
+NON_LOCAL = {"non_local": True}
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
-    **{name: _network(_of_images, name) for name in IMAGE_NETWORKS},
-    **{f"tsm-{name}": _network(_tsm, name) for name in (*RESNETS, "mobilenet_v2")},
-    **{f"i3d-{name}": _network(_i3d, name) for name in RESNETS},
-    **{f"nonlocal-i3d-{name}": _network(_i3d, name, non_local=True) for name in RESNETS},
+MODELS: dict[str, Callable[..., SegmentNetwork]] = {
     **{
-        f"mask-nonlocal-i3d-{name}": _network(_i3d, name, non_local=True, window=MASK)
+        name: Architecture(family, name)
+        for family, names in IMAGE_FAMILIES.items()
+        for name in names
+    },
+    **{
+        f"tsm-{name}": Architecture("TSM (temporal shift)", name, (8, 0), "tsm")
+        for name in (*RESNETS, "mobilenet_v2")
+    },
+    **{f"i3d-{name}": Architecture("I3D", name, (32, 2), "i3d") for name in RESNETS},
+    **{
+        f"nonlocal-i3d-{name}": Architecture("Non-local I3D", name, (32, 2), "i3d", NON_LOCAL)
         for name in RESNETS
     },
-    **{name: _network(_of_clips, name) for name in VIDEO_NETWORKS},
+    **{
+        f"mask-nonlocal-i3d-{name}": Architecture(
+            "Masked non-local I3D", name, (32, 2), "i3d", {**NON_LOCAL, "window": MASK}
+        )
+        for name in RESNETS
+    },
+    **{
+        name: Architecture(family, name, clip)
+        for family, (clip, names) in VIDEO_FAMILIES.items()
+        for name in names
+    },
 }
 
-# Frames of a snippet, and the step between them; a step of 0 spreads them over the whole video.
-# Networks that are not named look at 1 RGB frame, or at a stack of 10 flow pairs.
-CLIPS: dict[str, tuple[int, int]] = {
-    **dict.fromkeys((name for name in MODELS if name.startswith("tsm-")), (8, 0)),
-    **dict.fromkeys((name for name in MODELS if "i3d-" in name), (32, 2)),
-    **dict.fromkeys(VIDEO_NETWORKS, (16, 2)),
-    **dict.fromkeys((name for name in VIDEO_NETWORKS if name.startswith("swin3d")), (32, 2)),
-}
+
+def list_models(*patterns: str) -> list[str]:
+    """Names of MODELS that match a pattern such as `tsm*`, or contain a plain text such as `i3d`.
+
+    Without patterns: all of them.
+
+    Raises:
+        InputError: a pattern that matches none.
+    """
+
+    def matches(name: str, pattern: str) -> bool:
+        wild = any(character in pattern for character in "*?[")
+        return fnmatchcase(name, pattern) if wild else pattern in name
+
+    for pattern in patterns:
+        if not any(matches(name, pattern) for name in MODELS):
+            raise InputError(
+                f"no network matches {pattern!r}; `twostream models` lists all {len(MODELS)}"
+            )
+    return [name for name in MODELS if not patterns or any(matches(name, p) for p in patterns)]
 
 
 def default_clip(model: str, stream: str) -> dict[str, int]:
     """Frames of a snippet and the step between them, where the user names none."""
-    length, interval = CLIPS.get(model, (MODALITIES[stream].snippet_length, 1))
+    clip = getattr(MODELS.get(model), "clip", None)
+    length, interval = clip or (MODALITIES[stream].snippet_length, 1)
     return {"clip_length": length, "frame_interval": interval}
 
 

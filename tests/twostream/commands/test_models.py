@@ -1,29 +1,48 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 
-import pytest
 from click.testing import Result
 
-from twostream.commands.models import chosen_models
-from twostream.errors import InputError
 from twostream.models import MODELS
 
 
-def test_names_choose() -> None:
-    assert chosen_models(()) == list(MODELS)
-    assert chosen_models(("tsm-resnet1",)) == ["tsm-resnet18", "tsm-resnet101", "tsm-resnet152"]
-    assert chosen_models(("own:tiny", "s3d")) == ["own:tiny", "s3d"]
-    with pytest.raises(InputError, match="no network is called 'resnet51'"):
-        chosen_models(("s3d", "resnet51"))
+def test_the_list_loads_no_torch_and_holds_every_network_once() -> None:
+    code = (
+        "import sys; sys.argv = ['twostream', 'models', '--stream', 'motion']\n"
+        "from twostream.cli import main\n"
+        "try: main()\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "False"
+    assert lines[:2] == [
+        "ResNet: 10 flow pairs", "    resnet18 resnet34 resnet50 resnet101 resnet152",
+    ]  # fmt: skip
+    names = [name for line in lines if line.startswith("    ") for name in line.split()]
+    assert names == list(MODELS)
+    assert "TSM (temporal shift): 8 flow pairs spread over the video" in lines
 
 
-def test_table_and_json(twostream: Callable[..., Result]) -> None:
+def test_figures_of_named_networks(twostream: Callable[..., Result]) -> None:
     lines = twostream("models", "i3d-resnet18", "tsm-resnet18").output.splitlines()
     assert lines[0].split() == ["snippet", "parameters", "multiply-adds"]
     assert lines[1].split() == ["tsm-resnet18", "8", "spread", "11.38", "M", "14.51", "G"]
     assert lines[2].split() == ["i3d-resnet18", "32", "x", "2", "17.02", "M", "23.62", "G"]
-    shown = json.loads(twostream("models", "mobilenet_v3_s", "--stream", "motion", "--json").stdout)
+    shown = json.loads(
+        twostream("models", "mobilenet_v3_s*", "--stream", "motion", "--json").stdout
+    )
     (row,) = shown["models"]
-    assert (row["model"], row["frames"], row["step"]) == ("mobilenet_v3_small", 10, 1)
+    assert (row["model"], row["family"], row["frames"]) == ("mobilenet_v3_small", "MobileNet", 10)
+    assert row["parameters"] > 1e6
+    assert "'resnet51'" in twostream("models", "s3d", "resnet51", exit_code=2).output
+
+
+def test_all_for_a_program(twostream: Callable[..., Result]) -> None:
+    shown = json.loads(twostream("models", "--json").stdout)
+    assert [row["model"] for row in shown["models"]] == list(MODELS)
+    assert all("parameters" not in row for row in shown["models"])

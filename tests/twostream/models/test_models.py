@@ -9,12 +9,12 @@ import torch
 
 from twostream.errors import InputError
 from twostream.models import (
-    CLIPS,
-    IMAGE_NETWORKS,
+    IMAGE_FAMILIES,
     MODELS,
-    VIDEO_NETWORKS,
+    VIDEO_FAMILIES,
     build_network,
     default_clip,
+    list_models,
 )
 from twostream.models.consensus import mean
 from twostream.models.input_channels import adapt_input_channels, first_convolution
@@ -99,17 +99,25 @@ def test_all_others_can_be_built() -> None:
         with torch.device("meta"):
             network = MODELS[name](modality=modality, num_classes=7)
         assert network.classifier.in_features == network.feature_size
-        steps = 1 if name in CLIPS else modality.network_length
+        steps = 1 if MODELS[name].clip else modality.network_length
         assert first_convolution(network)[1].in_channels == modality.channels * steps
 
 
 def test_all_of_torchvision_is_there() -> None:
     pictures = set(torchvision.models.list_models(module=torchvision.models))
     excluded = {"googlenet", "inception_v3", "squeezenet1_0", "squeezenet1_1"}
-    assert set(IMAGE_NETWORKS) == pictures - excluded
-    assert set(VIDEO_NETWORKS) == set(
-        torchvision.models.list_models(module=torchvision.models.video)
-    )
+    listed = [name for names in IMAGE_FAMILIES.values() for name in names]
+    assert sorted(listed) == sorted(pictures - excluded)
+    videos = torchvision.models.list_models(module=torchvision.models.video)
+    assert sorted(name for _, names in VIDEO_FAMILIES.values() for name in names) == sorted(videos)
+
+
+def test_lists_by_patterns() -> None:
+    assert list_models() == list(MODELS)
+    assert list_models("tsm-resnet1*") == ["tsm-resnet18", "tsm-resnet101", "tsm-resnet152"]
+    assert list_models("s3d", "r3d*") == ["r3d_18", "s3d"]  # a part of a name, and a pattern
+    with pytest.raises(InputError, match=r"'resnet51'.*`twostream models`"):
+        list_models("s3d", "resnet51")
 
 
 @pytest.mark.parametrize(
