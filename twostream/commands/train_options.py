@@ -271,7 +271,7 @@ regularisation_options = option_group(
     click.option(
         "--sync-bn",
         is_flag=True,
-        help="Batch normalisation over the whole batch, not each process's share (torchrun).",
+        help="Batch normalisation over the whole batch, not each process's share (torchrun, GPUs).",
     ),
     click.option(
         "--ema",

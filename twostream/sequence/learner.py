@@ -16,7 +16,7 @@ from twostream.sequence.batches import Batch, derive_seed
 from twostream.sequence.ctc import ctc_losses
 from twostream.sequence.network import build_network, without_weights
 from twostream.sequence.run_folder import SequenceOptions
-from twostream.training.averaging import AveragedWeights
+from twostream.training.averaging import average_weights
 from twostream.training.loop import NotFiniteError
 from twostream.training.precision import autocast
 
@@ -60,12 +60,12 @@ class SequenceLearner:
         groups = parts.parameter_groups(self.network, lr=options.lr, part_lr=rates)
         self.optimizer = Adam(groups, weight_decay=options.weight_decay)
         self.full_rates = [group["lr"] for group in groups]
-        self.average = AveragedWeights(self.network, decay=options.ema) if options.ema else None
+        self.average = average_weights(self.network, decay=options.ema) if options.ema else None
 
     @property
     def scored(self) -> nn.Module:
         """The network that is validated, scored and kept: the average, where there is one."""
-        return self.average.network if self.average else self.network
+        return self.average.module if self.average else self.network
 
     def train_epoch(
         self, batches: Iterable[Batch], *, epoch: int, targets: Sequence[Sequence[int]]
@@ -95,7 +95,7 @@ class SequenceLearner:
         """All but the weights that `scored` holds: for a checkpoint's `state.pt`."""
         state: dict[str, Any] = {"optimizer": self.optimizer.state_dict()}
         if self.average:
-            state["updates"] = self.average.updates
+            state["averaged"] = int(self.average.n_averaged)
             state["network"] = dict(self.network.state_dict())
         return state
 
@@ -103,7 +103,7 @@ class SequenceLearner:
         """Take up what `state` returned; the weights of `scored` are loaded already."""
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average:
-            self.average.updates = state["updates"]
+            self.average.n_averaged.fill_(state["averaged"])
             self.network.load_state_dict(state["network"])
 
     def _step(
@@ -120,5 +120,5 @@ class SequenceLearner:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip_norm)
             self.optimizer.step()
             if self.average:
-                self.average.update(self.network)
+                self.average.update_parameters(self.network)
         return losses.detach(), short

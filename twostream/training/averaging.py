@@ -1,36 +1,30 @@
-"""The running average of the weights, which is scored in their place."""
+"""Exponential moving average (EMA) of a network's weights, which is scored in their place."""
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Sequence
 
-import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
-class AveragedWeights:
+def average_weights(network: nn.Module, *, decay: float) -> AveragedModel:
     """An exponential moving average of a network's weights and batch statistics.
 
-    After update n (from 1) the average is d * average + (1 - d) * weights with
-    d = min(decay, (1 + n) / (10 + n)): it forgets the start quickly.
-
-    Attributes:
-        network: a network of its own that holds the average.
-        updates: n.
+    `update_parameters(network)` moves it, `module` is the network that holds it. At update n (from
+    1) the average becomes d * average + (1 - d) * weights with d = min(decay, (1 + n) / (10 + n)):
+    it forgets the start quickly. Counters are copied.
     """
 
-    def __init__(self, network: nn.Module, *, decay: float) -> None:
-        self.network = copy.deepcopy(network).requires_grad_(False)
-        self.decay, self.updates = decay, 0
+    def move(averages: Sequence[Tensor], weights: Sequence[Tensor], n: Tensor) -> None:
+        # torch hands over tensors of one dtype at a time.
+        if averages[0].is_floating_point():
+            warmed_up = min(decay, (1 + int(n)) / (10 + int(n)))
+            get_ema_multi_avg_fn(warmed_up)(averages, weights, n)
+        else:
+            for average, weight in zip(averages, weights, strict=True):
+                average.copy_(weight)
 
-    @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
-        """Move the average towards the weights of `network`."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        current = network.state_dict()
-        for name, average in self.network.state_dict().items():
-            if average.is_floating_point():
-                average.lerp_(current[name], 1 - decay)
-            else:
-                average.copy_(current[name])
+    average = AveragedModel(network, multi_avg_fn=move, use_buffers=True)
+    average.n_averaged.fill_(1)  # the weights at the start count: torch would drop them
+    return average.requires_grad_(False)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 WEIGHTS, STATE, SUMS = "weights.safetensors", "state.pt", "SHA256SUMS"
-STATE_FORMAT = 1  # rises with what the trainers keep in the state
+STATE_FORMAT = 2  # rises with what the trainers keep in the state
 
 Card = TypeVar("Card", bound="DataclassInstance")
 

@@ -14,6 +14,9 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 
 from twostream.errors import InputError
 
@@ -97,6 +100,63 @@ def merged_shares(own: list[Item]) -> list[Item]:
     dist.all_gather_object(shares, own)
     count = sum(map(len, shares))
     return [shares[number % num_ranks()][number // num_ranks()] for number in range(count)]
+
+
+def data_parallel(
+    network: nn.Module, rehearse: Callable[[nn.Module], None]
+) -> DistributedDataParallel:
+    """Wrap a network so that its gradients become the mean over all processes.
+
+    Buffers stay each process's own: see `sum_over_processes`.
+
+    Args:
+        rehearse: takes the network, or the wrapped one, through a forward and a backward pass like
+            those of training. It may be of few videos.
+    """
+    rehearse(network)
+    unused = any(p.grad is None for p in network.parameters() if p.requires_grad)
+    wrapped = DistributedDataParallel(
+        network, broadcast_buffers=False, find_unused_parameters=unused
+    )
+    # After a first pass torch orders its messages anew. Once that is behind us, a resumed run adds
+    # up gradients in the order of an undisturbed one, and so ends with the same bits.
+    rehearse(wrapped)
+    network.zero_grad(set_to_none=True)
+    return wrapped
+
+
+@torch.no_grad()
+def sum_over_processes(
+    network: nn.Module, loss: float, scores: Tensor, *, num_videos: int
+) -> tuple[float, Tensor]:
+    """Put together what each process knows of a batch after a step on its share.
+
+    The running statistics of batch normalisation become the mean over the shares, weighted by
+    their videos (SyncBatchNorm's are equal already). So the networks of all processes stay equal
+    to the last bit, and one of them is a checkpoint of all.
+
+    Args:
+        loss: sum over the share. scores: (n, classes) of the share. num_videos: N, of the batch.
+
+    Returns:
+        Sum of the losses and scores (N, classes) of the whole batch.
+    """
+    device = next(network.parameters()).device
+    total = torch.tensor(loss, dtype=torch.float64, device=device)
+    every = torch.zeros(num_videos, scores.shape[1], device=device)
+    every[rank() :: num_ranks()] = scores.to(device)
+    summed = [every]
+    for module in network.modules():
+        shared = isinstance(module, nn.SyncBatchNorm)
+        if isinstance(module, _BatchNorm) and module.training and not shared:
+            statistics = (module.running_mean, module.running_var)
+            summed += [s.mul_(len(scores) / num_videos) for s in statistics if s is not None]
+    flat = torch.cat([tensor.reshape(-1) for tensor in summed])
+    dist.all_reduce(total)
+    dist.all_reduce(flat)
+    for tensor, values in zip(summed, flat.split([t.numel() for t in summed]), strict=True):
+        tensor.copy_(values.view(tensor.shape))
+    return total.item(), every.cpu()
 
 
 def _choose_device(device: str) -> None:

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
+from twostream.data.dataset import sample_shape
 from twostream.inference.compiled import compiled
 from twostream.models import build_network
 from twostream.models.consensus import load_consensus, reduction
 from twostream.models.recompute import recompute_blocks
 from twostream.models.segment_network import SegmentNetwork
-from twostream.training.averaging import AveragedWeights
-from twostream.training.distributed import num_ranks
+from twostream.training.averaging import average_weights
+from twostream.training.distributed import (
+    data_parallel,
+    num_ranks,
+    rank,
+    sum_over_processes,
+)
 from twostream.training.loop import Batches, EpochStats, Progress, train_one_epoch
 from twostream.training.memory import in_parts_that_fit, remember
 from twostream.training.optimizer import OPTIMIZERS, parameter_groups
+from twostream.training.precision import autocast
 from twostream.training.regularisation import add_dropout, freeze_backbone, freeze_batch_norm
 from twostream.training.run_folder import AUTO, TrainOptions
 from twostream.training.schedule import Schedule
-from twostream.training.shared_batch_norm import share_batch_norms
-from twostream.training.shared_gradient import share_gradient
-from twostream.training.step import accumulate_gradient
+from twostream.training.step import NotFiniteError, accumulate_gradient
 from twostream.transforms.mixing import mix_batch
 
 
@@ -37,6 +45,7 @@ class Learner:
         tell: is told, in a sentence, what was changed for want of memory.
 
     Attributes:
+        trained: the network that learns, joined with those of other processes where there are any.
         evaluated: `scored`, compiled where that is wanted; the two share their weights.
     """
 
@@ -58,13 +67,13 @@ class Learner:
         )
         self.network.place(self.device)
         if options.sync_bn and num_ranks() > 1:
-            share_batch_norms(self.network)
+            self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
         if options.recompute:
             recompute_blocks(self.network.backbone)
         if options.dropout:
             add_dropout(self.network, options.dropout)
         self._freeze()
-        self.average = AveragedWeights(self.network, decay=options.ema) if options.ema else None
+        self.average = average_weights(self.network, decay=options.ema) if options.ema else None
         self.optimizer = OPTIMIZERS[options.optimizer](
             parameter_groups(self.network, weight_decay=options.weight_decay),
             lr=options.lr,
@@ -78,13 +87,15 @@ class Learner:
             warmup=options.warmup,
             milestones=options.milestones,
         )
+        self.trained: nn.Module = self.network
+        self.rehearsals, self.largest = 0, 0
         self.evaluated = compiled(self.scored) if options.compiled else self.scored
         self.parts = 1 if options.accumulate == AUTO else int(options.accumulate)
 
     @property
     def scored(self) -> SegmentNetwork:
         """The network that is validated, scored and kept: the average, where there is one."""
-        return self.average.network if self.average else self.network  # type: ignore[return-value]
+        return self.average.module if self.average else self.network  # type: ignore[return-value]
 
     def train(
         self,
@@ -97,6 +108,8 @@ class Learner:
         """Learn from `batches`, the rest of an epoch; see `train_one_epoch`."""
         self.network.train()
         self._freeze()
+        if num_ranks() > 1 and self.trained is self.network:
+            self._wrap()
         return train_one_epoch(
             self._step, batches, labels=labels, progress=progress, after_step=after_step
         )
@@ -105,7 +118,7 @@ class Learner:
         """All but the weights that `scored` holds: for a checkpoint's `state.pt`."""
         average = (
             {
-                "updates": self.average.updates,
+                "averaged": int(self.average.n_averaged),
                 "network": dict(self.network.state_dict()),
             }
             if self.average
@@ -124,7 +137,7 @@ class Learner:
         self.schedule.load_state_dict(state["schedule"])
         self.parts = state["parts"]
         if self.average:
-            self.average.updates = state["average"]["updates"]
+            self.average.n_averaged.fill_(state["average"]["averaged"])
             self.network.load_state_dict(state["average"]["network"])
 
     def _freeze(self) -> None:
@@ -135,15 +148,14 @@ class Learner:
             freeze_backbone(self.network)
 
     def _step(self, clips: Tensor, target: Tensor) -> tuple[float, Tensor]:
-        if num_ranks() > 1:
-            loss, scores = share_gradient(self._gradient, self.network, clips, target)
-        else:
-            loss, scores = self._gradient(clips, target)
+        loss, scores = self._gradient(clips, target)
+        if not math.isfinite(loss):
+            raise NotFiniteError(f"the loss is {loss}")
         if self.options.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip_norm)
         self.optimizer.step()
         if self.average:
-            self.average.update(self.network)
+            self.average.update_parameters(self.network)
         return loss, scores
 
     def _mixed(self, clips: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,30 +175,81 @@ class Learner:
             rng=np.random.default_rng(torch.initial_seed()),
         )
 
-    def _gradient(self, clips: Tensor, target: Tensor, whole: int = 0) -> tuple[float, Tensor]:
-        clips, target = self._mixed(clips, target)
+    def _gradient(self, clips: Tensor, target: Tensor) -> tuple[float, Tensor]:
+        """Set the gradient of the whole batch's mean loss, the same in every process.
+
+        A share counts by its number of videos, so shares may differ in size.
+
+        Args:
+            clips: of this process's share. target: labels (N,) of the whole batch.
+
+        Returns:
+            Sum of the losses and scores (N, classes) of the whole batch.
+        """
+        clips, mixed = self._mixed(clips, target[rank() :: num_ranks()])
 
         def attempt(parts: int) -> tuple[float, Tensor]:
             return accumulate_gradient(
-                self.network,
+                self.trained,
                 clips,
-                target,
+                mixed,
                 consensus=self.reduce,
                 device=self.device,
                 precision=self.options.precision,
                 parts=parts,
-                whole=whole,
+                divisor=len(target) / num_ranks(),
                 label_smoothing=self.options.label_smoothing,
             )
 
+        loss, scores = self._in_parts_that_fit(attempt, num_videos=len(clips))
+        if num_ranks() > 1:
+            return sum_over_processes(self.network, loss, scores, num_videos=len(target))
+        return loss, scores
+
+    def _in_parts_that_fit(
+        self, attempt: Callable[[int], tuple[float, Tensor]], *, num_videos: int
+    ) -> tuple[float, Tensor]:
+        """Make the attempt in as many parts as `--accumulate` says, or as memory asks for."""
         if self.options.accumulate != AUTO:
             return attempt(self.parts)
         undo = remember(self.network, self.device)
-        found, parts = in_parts_that_fit(attempt, parts=self.parts, most=len(target), undo=undo)
+        tried = partial(in_parts_that_fit, attempt, parts=self.parts, most=num_videos, undo=undo)
+        if not isinstance(self.trained, DistributedDataParallel):
+            result, parts = tried()
+            self._take_parts(parts)
+            return result
+        # An attempt that has begun to send gradients cannot be made again: others wait for the
+        # rest. So it is rehearsed, in the first step, in the second, when the optimiser has taken
+        # its memory, and whenever there are more videos than before.
+        if self.rehearsals < 2 or num_videos > self.largest:
+            with self.trained.no_sync():
+                self._take_parts(tried()[1])
+            undo()
+            self.rehearsals, self.largest = self.rehearsals + 1, max(num_videos, self.largest)
+        return attempt(self.parts)
+
+    def _take_parts(self, parts: int) -> None:
         if parts != self.parts:
             self.tell(
                 f"Memory was short: a batch now goes through the network in {parts} parts, as with "
                 f"--accumulate {parts}; batch size and learning rate stay as they were."
             )
         self.parts = parts
-        return found
+
+    def _wrap(self) -> None:
+        """Join the network with those of the other processes."""
+        segments = 1 if self.options.train_segment else self.options.num_segments
+        shape = sample_shape(
+            self.options.modality, num_segments=segments, size=self.options.input_size
+        )
+        # Two snippets at least: batch normalisation refuses a single value.
+        clips = torch.zeros(max(1, 3 - segments), *shape, dtype=torch.uint8, device=self.device)
+
+        def rehearse(network: nn.Module) -> None:
+            with autocast(self.device, self.options.precision):
+                segments = network(clips)
+            self.reduce(segments.float()).sum().backward()
+
+        undo = remember(self.network, self.device)
+        self.trained = data_parallel(self.network, rehearse)
+        undo()

@@ -26,6 +26,11 @@ def check_options(options: TrainOptions) -> None:
             "--nesterov needs --optimizer sgd and a --momentum above 0: it is a form of that",
         ),
         (
+            options.sync_bn and not options.device.startswith("cuda"),
+            f"--sync-bn needs GPUs, but --device is {options.device}: torch.nn.SyncBatchNorm does "
+            "not work there. Leave it out",
+        ),
+        (
             options.sync_bn and options.accumulate != 1,
             "--sync-bn takes the statistics of the whole batch, which --accumulate and "
             "--batch-size auto cut in parts. --recompute saves memory too, and cuts nothing",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 from twostream.training.precision import autocast
 
@@ -25,11 +26,12 @@ def accumulate_gradient(
     device: torch.device,
     precision: str,
     parts: int = 1,
-    whole: int = 0,
+    divisor: float | None = None,
     label_smoothing: float = 0.0,
 ) -> tuple[float, Tensor]:
     """Set the gradient of the batch's mean cross-entropy; return the loss sum and (N, classes).
 
+    A loss that is not finite is returned too: other processes wait for our gradient.
     The gradient is that of the whole batch whatever the number of parts, but batch normalisation
     sees one part at a time.
 
@@ -37,27 +39,26 @@ def accumulate_gradient(
         clips: uint8 (N, S, T, C, H, W). target: labels (N,), or shares of classes (N, classes).
         precision: `fp32` or `bf16`, of the network alone: consensus and loss are float32.
         parts: how many the batch is cut in; a part goes through the network at once.
-        whole: size of the batch that these N videos are a share of: the gradient is then their
-            part of the whole mean's.
+        divisor: the gradient is that of the losses' sum divided by this; without, by N. Where
+            `network` is a DistributedDataParallel, which takes the mean of the gradients of P
+            processes, a P-th of the size of their common batch gives the gradient of its mean loss.
         label_smoothing: this much of the target is spread evenly over the classes (Szegedy et al.,
             CVPR 2016, section 7).
-
-    Raises:
-        NotFiniteError: the loss is not finite; the weights have not been touched.
     """
     network.zero_grad(set_to_none=True)
     total, outputs = 0.0, []
-    for part, part_target in zip(clips.chunk(parts), target.chunk(parts), strict=True):
-        with autocast(device, precision):
-            segments = network(part.to(device, non_blocking=True))
-        logits = consensus(segments.float())
-        loss = F.cross_entropy(
-            logits, part_target.to(device), reduction="sum", label_smoothing=label_smoothing
-        )
-        (loss / (whole or len(target))).backward()
+    pieces = list(zip(clips.chunk(parts), target.chunk(parts), strict=True))
+    for number, (part, part_target) in enumerate(pieces, 1):
+        # Processes exchange their gradients once, while the last part's are computed.
+        holds_back = isinstance(network, DistributedDataParallel) and number < len(pieces)
+        with network.no_sync() if holds_back else nullcontext():
+            with autocast(device, precision):
+                segments = network(part.to(device, non_blocking=True))
+            logits = consensus(segments.float())
+            loss = F.cross_entropy(
+                logits, part_target.to(device), reduction="sum", label_smoothing=label_smoothing
+            )
+            (loss / (divisor or len(target))).backward()
         total += loss.item()  # waits for the device: the times of a step are true after it
         outputs.append(logits.detach().cpu())
-    # Only here: other processes may wait for ours in the backward pass (see shared_batch_norm).
-    if not math.isfinite(total):
-        raise NotFiniteError(f"the loss is {total}")
     return total, torch.cat(outputs)

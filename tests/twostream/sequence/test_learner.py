@@ -59,8 +59,8 @@ def test_the_average_follows_the_weights() -> None:
     one = learner(ema=0.9)
     one.train_epoch([batch()] * 3, epoch=0, targets=TARGETS)
     assert one.average is not None
-    assert one.average.updates == 3
-    assert one.scored is one.average.network
+    assert one.average.n_averaged == 1 + 3
+    assert one.scored is one.average.module
     ours, theirs = one.scored.state_dict(), one.network.state_dict()
     assert not torch.equal(ours["classifier.weight"], theirs["classifier.weight"])
     again = learner(ema=0.9)

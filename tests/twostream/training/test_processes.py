@@ -56,6 +56,25 @@ learner.mix_batch = noted_mix
 main()
 """
 
+SHORT_OF_MEMORY = """
+import os
+import torch
+from twostream.cli import main
+from twostream.training import learner
+
+rank, gradient = os.environ["RANK"], learner.accumulate_gradient
+
+def narrow(network, clips, target, *, parts, **options):
+    with open(f"tried-by-{rank}", "a") as tried:
+        tried.write(f"{parts}\\n")
+    if rank == "1" and len(clips) > parts:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    return gradient(network, clips, target, parts=parts, **options)
+
+learner.accumulate_gradient = narrow
+main()
+"""
+
 
 def test_two_processes_at_one_run(
     torchrun: TorchRun, mini: MiniProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -93,19 +112,23 @@ def test_two_processes_at_one_run(
     assert log_of(folder_of("killed", "spatial")) == log_of(run)
 
 
-def test_shared_batch_statistics_make_the_run_of_one_process(
+def test_memory_that_is_short_in_one_of_the_processes(
     torchrun: TorchRun, twostream: Run, mini: MiniProject, tmp_path: Path
 ) -> None:
-    """`--sync-bn` is told to have no effect on one process, and gives two its result."""
+    """Rank 1 has room for one video at once: its shares of two go in two parts; nobody waits."""
     (tmp_path / "network_of_trainer_tests.py").write_text(NETWORK)
-    options = [*QUICK, "--stream", "motion", "--batch-size", "4", "--epochs", "1"]
-    command = ["train", *mini.arguments, *options, "--threads", "1", "--sync-bn", "--runs"]
-    assert "--sync-bn has no effect" in twostream(*command, "one").output
-    done = torchrun("from twostream.cli import main\nmain()", *command, "two")
+    options = [*QUICK, "--model", "network_of_trainer_tests:plain", "--stream", "motion"]
+    command = ["train", *mini.arguments, *options, "--batch-size", "4", "--threads", "1", "--runs"]
+    twostream(*command, "one")
+    done = torchrun(SHORT_OF_MEMORY, *command, "two", "--accumulate", "auto")
     assert done.returncode == 0, done.stderr
-    assert "no effect" not in done.stderr
+    tried = [Path(f"tried-by-{rank}").read_text().split() for rank in (0, 1)]
+    assert tried == [["1"] * 6, ["1", "2", "2", "2", "2", "2", "2"]], "two steps are rehearsed"
     one, two = (
-        load_file(folder_of(runs, "motion") / "last" / "weights.safetensors")
+        load_file(
+            Path(runs, "ucf101-split1/motion-network_of_trainer_tests.plain/last")
+            / "weights.safetensors"
+        )
         for runs in ("one", "two")
     )
     torch.testing.assert_close(two, one, rtol=0, atol=1e-5)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from twostream.models.consensus import CONSENSUS
-from twostream.training.step import NotFiniteError, accumulate_gradient
+from twostream.training.step import accumulate_gradient
 
 from .tiny_network import LABELS, Brightness, batches
 
@@ -61,10 +61,7 @@ def test_bf16_is_close_and_the_weights_stay_float32() -> None:
     assert torch.allclose(network.weight.grad, by_hand()[2], atol=0.02)
 
 
-def test_a_loss_that_is_not_finite_leaves_the_weights() -> None:
+def test_a_loss_that_is_not_finite_is_returned() -> None:
     network = Brightness()
     network.weight.data[0] = float("nan")
-    before = network.weight.detach().clone()
-    with pytest.raises(NotFiniteError, match="the loss is nan"):
-        gradient(network)
-    assert torch.equal(network.weight.nan_to_num(), before.nan_to_num())
+    assert not torch.isfinite(torch.tensor(gradient(network)[0]))

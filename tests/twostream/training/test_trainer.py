@@ -183,7 +183,7 @@ def test_options_that_contradict_each_other(train: Run) -> None:
         ("--train-segment", "4"): "--train-segment 4: there are --segments 3",
         ("--warmup", "2"): "--warmup 2 must be less than --epochs 2",
         ("--nesterov", "--optimizer", "adamw"): "--nesterov needs --optimizer sgd",
-        ("--sync-bn", "--accumulate", "2"): "--sync-bn takes the statistics of the whole batch",
+        ("--sync-bn",): "--sync-bn needs GPUs, but --device is cpu",
         ("--colour-jitter", "0.4"): "--colour-jitter is for --stream spatial",
         ("--freeze-backbone", "--model", "resnet18"): "--freeze-backbone needs --weights",
     }
