@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ import click
 from fusion.cli_options import (
     SCORE_FILE,
     calibration_options,
-    engine_options,
     hold_out_options,
     input_options,
     learning_options,
@@ -22,6 +20,9 @@ from twostream.console import json_option, note, print_json
 
 if TYPE_CHECKING:
     from fusion.score_file import ScoreTable
+
+# Score files of more bytes than this are not held in memory: they are fused a few videos at a time.
+LARGE_BYTES = 2**30
 
 
 @click.command()
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the fused scores to this score file.",
 )
-@engine_options
 @json_option
 def fuse(out: Path | None, as_json: bool, **choices: Any) -> None:
     """Fuse score files: segments first, then streams; show what each input and the fusion reach.
@@ -44,10 +44,13 @@ def fuse(out: Path | None, as_json: bool, **choices: Any) -> None:
     the one motion run are taken. A stream is named as in its file's header, or by its file when two
     are alike.
     """
+    from fusion.inputs import InputOptions, input_paths
     from fusion.result import result_lines
 
-    in_memory = choices["engine"] == "memory"
-    result = (_fused_in_memory if in_memory else _fused_in_shards)(choices, out)
+    paths = input_paths(taken(choices, InputOptions))
+    whole = choices["epochs"] or {choices["calibrate"], choices["learn"]} != {"none"}
+    large = sum(path.stat().st_size for path in paths) > LARGE_BYTES
+    result = (_fused_from_disk if large and not whole else _fused_in_memory)(choices, out)
     if out:
         note(f"{out} written")
     print_json(result) if as_json else click.echo("\n".join(result_lines(result)))
@@ -78,15 +81,12 @@ def _fused_in_memory(choices: dict[str, Any], out: Path | None) -> dict[str, Any
     return fusion_result(fusion, files=files, calibrated=calibrated)
 
 
-def _fused_in_shards(choices: dict[str, Any], out: Path | None) -> dict[str, Any]:
+def _fused_from_disk(choices: dict[str, Any], out: Path | None) -> dict[str, Any]:
     from fusion.inputs import InputOptions, read_inputs
     from fusion.mapped_scores import MappedScores, map_scores
     from fusion.options import StepOptions, input_steps
-    from fusion.shard_engines import on_dask, one_by_one
     from fusion.shards import fuse_in_shards
 
-    if choices["epochs"] or {choices["calibrate"], choices["learn"]} != {"none"}:
-        raise click.UsageError("--epochs, --calibrate and --learn need --engine memory")
     mapped: dict[Path, MappedScores] = {}
 
     def head(path: Path) -> ScoreTable:
@@ -95,11 +95,8 @@ def _fused_in_shards(choices: dict[str, Any], out: Path | None) -> dict[str, Any
     inputs = read_inputs(taken(choices, InputOptions), read=head)
     steps = input_steps(taken(choices, StepOptions), inputs)
     steps.pop("epochs")
-    workers, scheduler = choices["workers"] or os.cpu_count() or 1, choices["scheduler"]
-    dask = choices["engine"] == "dask"
     return fuse_in_shards(
         {key: mapped[next(iter(one.tables))] for key, one in inputs.items()},
-        engine=on_dask(workers=workers, scheduler=scheduler) if dask else one_by_one,
         files={key: one.files for key, one in inputs.items()},
         steps=steps,
         combine=choices["combine"],

@@ -152,19 +152,3 @@ def taken(choices: dict[str, Any], kind: type) -> Any:
     return kind(
         **{field.name: choices[field.name] for field in fields(kind) if field.name in choices}
     )
-
-
-def engine_options(command: Command) -> Command:
-    """Add where the work is done, and in which portions."""
-    for add in reversed((
-        click.option("--engine", type=click.Choice(["memory", "shards", "dask"]),
-                     default="memory", show_default=True,
-                     help="memory: whole files at one time. shards: from disk, some hundred videos "
-                     "at a time, with the same result. dask: shards on several processes."),
-        click.option("--workers", type=click.IntRange(1),
-                     help="Processes of --engine dask.  [default: one a CPU core]"),
-        click.option("--scheduler", metavar="ADDRESS",
-                     help="Running Dask cluster, as tcp://node:8786."),
-    )):  # fmt: skip
-        command = add(command)
-    return command

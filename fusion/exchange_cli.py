@@ -1,4 +1,4 @@
-"""`twostream scores export`, `check` and `pool`."""
+"""`twostream scores export` and `check`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import click
 from twostream.console import json_option, print_json
 
 SCORE_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-POOLS = ("mean", "max", "variance")
 EXPORT_FORMATS = ("csv", "top", "npz", "npy", "gluoncv")
 
 
@@ -61,26 +60,3 @@ def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
     joined = result["together"] is None or result["together"]["join"]
     if not joined or not all(file["sound"] for file in result["files"]):
         ctx.exit(1)
-
-
-@click.command()
-@click.argument("file", type=SCORE_FILE)
-@click.option(
-    "--how",
-    type=click.Choice(POOLS),
-    default="mean",
-    show_default=True,
-    help="variance: the sum of variance times scores, as `fuse --variance legacy`.",
-)
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-def pool(file: Path, how: str, out: Path) -> None:
-    """Pool the segments and crops of each video of the score FILE into one.
-
-    FILE may be larger than the memory. Fusing the pooled files gives the same as fusing the large
-    ones with `--segments` alike, in a fraction of the time.
-    """
-    from fusion.mapped_scores import map_scores
-    from fusion.pooling import pool_file
-
-    table = pool_file(out, map_scores(file), how)
-    click.echo(f"{out}: {len(table.names):,} videos, 1 segment, {len(table.class_names)} classes")

@@ -57,6 +57,16 @@ def read_inputs(
     return dict(zip(_keys(paths, inputs), inputs, strict=True))
 
 
+def input_paths(options: InputOptions) -> list[Path]:
+    """The score files that `read_inputs` would read.
+
+    Raises:
+        InputError: a file that is not there.
+    """
+    paths = options.files or _find_runs(options)
+    return [file for path in paths for file in _files(path, options)]
+
+
 def input_tables(inputs: Mapping[str, Input], over_epochs: Step) -> dict[str, ScoreTable]:
     """One table an input; where it has several epochs, they are fused."""
     return {

@@ -5,20 +5,25 @@ On disk: safetensors with the tensors `scores` and `labels`, and one JSON text i
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from fusion.table_file import check_unique, read_header, read_table_file, write_header
 from twostream.errors import InputError, some_of
-from twostream.files import atomic_path, sha256_bytes
+from twostream_base.tensor_file import FileType, TensorFile, write_tensor_file
 
 KINDS = ("logits", "logit_sum", "probs")
 UNKNOWN = -1
+SCORE_FILE = FileType(
+    "score file",
+    key="twostream",
+    format=1,
+    required={"names": list, "class_names": list, "kind": str, "about": dict, "sha256": dict},
+    cure="copy it again or score again; files of other tools come in by `twostream scores import`",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,24 +56,18 @@ def write_scores(path: Path, table: ScoreTable) -> None:
         InputError: the table is not sound (see `check_table`).
     """
     check_table(table, where=str(path))
-    tensors = {
-        "scores": np.ascontiguousarray(table.scores),
-        "labels": np.ascontiguousarray(table.labels),
+    tensors = {"scores": table.scores, "labels": table.labels}
+    write_tensor_file(path, SCORE_FILE, score_header(table), tensors)
+
+
+def score_header(table: ScoreTable) -> dict[str, Any]:
+    """All of `table` but its arrays, as the header of its file."""
+    return {
+        "names": table.names,
+        "class_names": table.class_names,
+        "kind": table.kind,
+        "about": table.about,
     }
-    sums = {key: sha256_bytes(tensor.data) for key, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata=score_header(sums, table)))
-
-
-def score_header(sums: dict[str, str], table: ScoreTable) -> dict[str, str]:
-    """All of `table` but its tensors, whose sha256 are `sums`, as the file's metadata."""
-    return write_header(
-        sums,
-        names=table.names,
-        class_names=table.class_names,
-        kind=table.kind,
-        about=table.about,
-    )
 
 
 def read_scores(path: Path) -> ScoreTable:
@@ -77,35 +76,34 @@ def read_scores(path: Path) -> ScoreTable:
     Raises:
         InputError: not a score file, damaged, or its content is not sound; the file is named.
     """
-    advice = "; score files of other tools come in through `twostream scores import`"
-    header, tensors = read_table_file(path, "scores", advice=advice)
-    table = ScoreTable(
-        names=tuple(header["names"]),
-        class_names=tuple(header["class_names"]),
-        scores=tensors["scores"],
-        labels=tensors["labels"],
-        kind=header["kind"],
-        about=header["about"],
-    )
+    with TensorFile(path, SCORE_FILE) as file:
+        if sorted(file.tensors) != ["labels", "scores"]:
+            held = ", ".join(sorted(file.tensors)) or "nothing"
+            raise file.error(f"it holds {held}, not labels and scores alone")
+        table = ScoreTable(
+            names=tuple(file.header["names"]),
+            class_names=tuple(file.header["class_names"]),
+            scores=file.read("scores"),
+            labels=file.read("labels"),
+            kind=file.header["kind"],
+            about=file.header["about"],
+        )
     check_table(table, where=str(path))
     return table
 
 
-def read_head(path: Path, *, tensor: str = "scores") -> dict[str, Any]:
+def read_head(path: Path) -> dict[str, Any]:
     """What a score file says of itself: `names`, `class_names`, `kind`, `about` and `shape`.
 
-    The scores are not read: that is quick, and finds no damage in them. With the `tensor`
-    "features" the same of a feature file.
+    The scores are not read: that is quick, and finds no damage in them.
 
     Raises:
-        InputError: not such a file, or cut short.
+        InputError: not such a file, or truncated.
     """
-    try:
-        with safe_open(path, framework="np") as file:
-            header = read_header(path, file.metadata())
-            return {**header, "shape": tuple(file.get_slice(tensor).get_shape())}
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a safetensors file that can be read ({error})") from None
+    with TensorFile(path, SCORE_FILE) as file:
+        if "scores" not in file.tensors:
+            raise file.error("it holds no `scores`")
+        return {**file.header, "shape": file.tensors["scores"].shape}
 
 
 def check_table(table: ScoreTable, *, where: str) -> None:
@@ -115,8 +113,11 @@ def check_table(table: ScoreTable, *, where: str) -> None:
         InputError: the first rule that is broken, and by what.
     """
     _check_shapes(table, where)
-    check_unique(table.names, f"{where}: video names")
-    check_unique(table.class_names, f"{where}: class names")
+    for items, what in ((table.names, "video names"), (table.class_names, "class names")):
+        if not all(isinstance(item, str) and item for item in items):
+            raise InputError(f"{where}: {what} must be texts that are not empty")
+        if doubled := [item for item, count in Counter(items).items() if count > 1]:
+            raise InputError(f"{where}: {what} must differ; more than once: {some_of(doubled)}")
     _check_kind(table, where)
     last = len(table.class_names) - 1
     if outside := _videos(table, (table.labels < UNKNOWN) | (table.labels > last)):

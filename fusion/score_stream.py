@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from fusion.score_file import ScoreTable, check_table, score_header
-from fusion.tensor_stream import write_tensor_in_parts
+from fusion.score_file import SCORE_FILE, ScoreTable, check_table, score_header
 from twostream.errors import InputError
+from twostream_base.tensor_file import Streamed, write_tensor_file
 
 
 def write_scores_in_parts(path: Path, parts: Iterable[ScoreTable], *, whole: ScoreTable) -> None:
@@ -27,14 +26,11 @@ def write_scores_in_parts(path: Path, parts: Iterable[ScoreTable], *, whole: Sco
     Raises:
         InputError: a part is not sound, or the parts are not the videos of `whole` in order.
     """
-    write_tensor_in_parts(
-        path,
-        "scores",
-        _checked(parts, whole, where=str(path)),
-        like=whole.scores,
-        labels=whole.labels,
-        header=partial(score_header, table=whole),
+    scores = Streamed(
+        whole.scores.dtype.name, whole.scores.shape, _checked(parts, whole, where=str(path))
     )
+    tensors = {"scores": scores, "labels": whole.labels}
+    write_tensor_file(path, SCORE_FILE, score_header(whole), tensors)
 
 
 def _checked(parts: Iterable[ScoreTable], whole: ScoreTable, *, where: str) -> Iterator[np.ndarray]:

@@ -1,10 +1,10 @@
-"""Fusion of score files larger than the memory: some hundred videos at a time, here or on Dask."""
+"""Fusion of score files larger than the memory: some hundred videos at a time."""
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,13 +13,14 @@ import numpy as np
 
 from fusion.fuse import fuse
 from fusion.join import JoinPlan, plan_join
-from fusion.mapped_scores import MappedScores, ScoreBlock
+from fusion.mapped_scores import MappedScores
 from fusion.metrics import rank_summary, true_ranks
 from fusion.result import described
 from fusion.score_file import ScoreTable, check_table
 from fusion.score_stream import write_scores_in_parts
 from fusion.step import Step
 from fusion.votes import shared_facts
+from twostream_base.tensor_file import TensorFile
 
 # Scores of one shard and stream in memory; a few such arrays in float64 exist at one time.
 SHARD_BYTES = 2 * 2**20
@@ -27,15 +28,13 @@ FUSED = "the fused scores"
 _NEEDED = ("summed_over",)
 _TIMES = re.compile(r"(\d+) times")
 
-Engine = Callable[[Callable[["Shard"], "FusedShard"], Iterable["Shard"]], Iterator["FusedShard"]]
-
 
 @dataclass(frozen=True, eq=False)
 class Shard:
     """Some videos of all streams, still on disk, and how they are fused."""
 
     heads: Mapping[str, ScoreTable]
-    blocks: Mapping[str, ScoreBlock]
+    files: Mapping[str, TensorFile]
     rows: Mapping[str, list[int]]
     columns: Mapping[str, list[int]]
     steps: Mapping[str, Step]
@@ -53,7 +52,6 @@ class FusedShard(NamedTuple):
 def fuse_in_shards(
     mapped: Mapping[str, MappedScores],
     *,
-    engine: Engine,
     files: Mapping[str, str],
     steps: Mapping[str, Step],
     combine: str | None = None,
@@ -64,7 +62,6 @@ def fuse_in_shards(
 
     Args:
         mapped: the streams, by key.
-        engine: runs a function over shards, and gives what it returns in their order.
         files: for each key the file, for the reader.
         steps: crops, segments and streams.
         combine: as for `fuse`.
@@ -84,7 +81,7 @@ def fuse_in_shards(
     whole = _whole(one_video.table, plan, mapped)
     ranks: dict[str, list[np.ndarray]] = {key: [] for key in (*mapped, FUSED)}
     odd: list[str] = []
-    tables = _tallied(engine(fuse_shard, shards), ranks, odd)
+    tables = _tallied(map(fuse_shard, shards), ranks, odd)
     if out:
         write_scores_in_parts(out, tables, whole=whole)
     else:
@@ -101,11 +98,14 @@ def fuse_in_shards(
 def fuse_shard(shard: Shard) -> FusedShard:
     """Read and fuse the videos of a shard."""
     tables = {
-        key: replace(head, scores=shard.blocks[key].read(shard.rows[key])[..., shard.columns[key]])
+        key: replace(
+            head,
+            scores=shard.files[key].read_rows("scores", shard.rows[key])[..., shard.columns[key]],
+        )
         for key, head in shard.heads.items()
     }
     for key, table in tables.items():
-        check_table(table, where=str(shard.blocks[key].path))
+        check_table(table, where=str(shard.files[key].path))
     fusion = fuse(tables, **shard.steps, combine=shard.combine)
     scores = fusion.votes.scores | {FUSED: fusion.table.scores[:, 0, 0]}
     ranks = {key: true_ranks(own, fusion.table.labels) for key, own in scores.items()}
@@ -133,7 +133,7 @@ def _shard(
             )
             for key, one in mapped.items()
         },
-        blocks={key: one.block for key, one in mapped.items()},
+        files={key: one.file for key, one in mapped.items()},
         rows={key: plan.rows[key][part] for key in mapped},
         columns=plan.columns,
         steps=steps,
@@ -168,7 +168,7 @@ def _tallied(
 
 
 def _video_bytes(one: MappedScores) -> int:
-    return int(np.prod(one.block.shape[1:])) * np.dtype(one.block.dtype).itemsize
+    return one.head.scores[:1].nbytes
 
 
 def _merged(warnings: Iterable[str]) -> list[str]:

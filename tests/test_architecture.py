@@ -80,7 +80,6 @@ def test_no_file_name_that_says_nothing() -> None:
      ["convert-flow"], ["models"], ["train"], ["score"], ["predict"], ["fuse"], ["tune"],
      ["compare"], ["report"], ["export"], ["import-weights"], ["scores"],
      ["scores", "show"], ["scores", "check"], ["scores", "import"], ["scores", "export"],
-     ["scores", "pool"],
      ["train-sequence"], ["recognize"], ["wer"], ["demo"], ["doctor"]],
     ids=" ".join,
 )  # fmt: skip

@@ -34,7 +34,6 @@ COMMANDS = {
         "check": "fusion.exchange_cli:check",
         "import": "twostream.commands.import_scores:import_scores",
         "export": "fusion.exchange_cli:export",
-        "pool": "fusion.exchange_cli:pool",
     },
     "train-sequence": "twostream.commands.train_sequence:train_sequence",
     "recognize": "twostream.commands.recognize:recognize",

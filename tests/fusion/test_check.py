@@ -73,8 +73,8 @@ def test_a_flipped_bit_and_a_cut_file_are_broken(sound: Path, tmp_path: Path) ->
     assert result.exit_code == 1
     files = json.loads(result.output)["files"]
     assert [file["sound"] for file in files] == [True, False, False]
-    assert "does not fit its checksum" in files[1]["error"]
-    assert "cut: not a safetensors file" in files[2]["error"]
+    assert "does not match its checksum" in files[1]["error"]
+    assert "cut: not a valid score file (truncated" in files[2]["error"]
 
 
 def test_files_that_do_and_do_not_join(sound: Path, make_table: Make, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_every_mistake_is_one_line_and_exit_code_2(
     broken.write_bytes(b"\x80\x04cos\nsystem\n")
     for arguments, message in [
         ([spatial, other], "the videos do not join (spatial 2 videos, other 1 videos)"),
-        ([spatial, broken], "broken.safetensors: not a safetensors file that can be read"),
+        ([spatial, broken], "broken.safetensors: not a valid score file"),
         ([spatial, spatial], "a file is given twice"),
         (["--strategy", "weighted"], "the strategy `weighted` needs --weights"),
         (["--strategy", "mode"], "'mode' is not one of mean, max, median, topk, weighted"),

@@ -33,26 +33,12 @@ def test_the_head_is_the_file_without_its_scores(path: Path) -> None:
 
 
 def test_rows_in_any_order(path: Path) -> None:
-    block, scores = map_scores(path).block, read_scores(path).scores
-    np.testing.assert_array_equal(block.read([5, 0, 5]), scores[[5, 0, 5]])
-    np.testing.assert_array_equal(block.read(slice(2, 4)), scores[2:4])
-
-
-@pytest.mark.parametrize("videos", [1, 2, 3, 7, 100])
-def test_parts_are_all_videos_in_order(path: Path, videos: int) -> None:
-    parts = [part.copy() for part in map_scores(path).block.parts(videos)]
-    np.testing.assert_array_equal(np.concatenate(parts), read_scores(path).scores)
-    assert {len(part) for part in parts[:-1]} <= {videos}
-
-
-def test_a_file_that_became_shorter(path: Path) -> None:
-    block = map_scores(path).block
-    path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(OSError, match="a.safetensors became shorter while it was read"):
-        list(block.parts(3))
+    file, scores = map_scores(path).file, read_scores(path).scores
+    np.testing.assert_array_equal(file.read_rows("scores", [5, 0, 5]), scores[[5, 0, 5]])
+    np.testing.assert_array_equal(file.read_rows("scores", slice(2, 4)), scores[2:4])
 
 
 def test_other_files(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="a: not a safetensors file"):
+    with pytest.raises(InputError, match=r"a: not a valid score file .*7 bytes"):
         map_scores(tmp_path / "a")

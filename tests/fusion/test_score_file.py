@@ -121,10 +121,10 @@ def test_damage_is_found(make_table: Make, tmp_path: Path) -> None:
     write_scores(path, make_table(SCORES))
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(InputError, match=r"a.safetensors: `(labels|scores)` does not fit"):
+    with pytest.raises(InputError, match=r"a.safetensors: .*`(labels|scores)`.* checksum"):
         read_scores(path)
     path.write_bytes(whole[:-4])
-    with pytest.raises(InputError, match="not a safetensors file that can be read"):
+    with pytest.raises(InputError, match=r"a(.safetensors)?: .*truncated"):
         read_scores(path)
 
 
@@ -134,10 +134,10 @@ def test_other_files_are_told_apart(make_table: Make, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="twostream scores import"):
         read_scores(path)
     path.write_bytes(save({"weight": np.zeros(3)}))
-    with pytest.raises(InputError, match="but not a score file"):
+    with pytest.raises(InputError, match="a.safetensors: not a valid score file"):
         read_scores(path)
     write_raw(path, {"codec": "jpeg"}, rgb=np.zeros(3))
-    with pytest.raises(InputError, match="its header lacks"):
+    with pytest.raises(InputError, match=r"a.safetensors: .*format None"):
         read_scores(path)
 
 
@@ -148,7 +148,7 @@ def test_other_contents_are_named(make_table: Make, tmp_path: Path) -> None:
     header = header_of(path.read_bytes())
     tensors = {"scores": table.scores, "labels": table.labels}
     write_raw(path, header | {"format": 9}, **tensors)
-    with pytest.raises(InputError, match="format 9; this version of twostream reads format 1"):
+    with pytest.raises(InputError, match="format 9; this version reads 1"):
         read_scores(path)
     write_raw(path, header, **tensors, extra=np.zeros(3))
     with pytest.raises(InputError, match="holds extra, labels, scores"):
@@ -167,9 +167,7 @@ def test_numbers_that_numpy_does_not_know(make_table: Make, tmp_path: Path) -> N
     table = replace(make_table(SCORES), scores=SCORES.astype(np.float16))
     write_scores(path, table)
     path.write_bytes(path.read_bytes().replace(b'"F16"', b'"BF16"').replace(b"}} ", b"}}"))
-    # Numpy knows bfloat16 once ml_dtypes, which ONNX brings along, has been imported.
-    unknown = "not a safetensors file that can be read|scores are bfloat16"
-    with pytest.raises(InputError, match=unknown):
+    with pytest.raises(InputError, match="`scores` is BF16"):
         read_scores(path)
 
 
@@ -184,5 +182,5 @@ def test_the_head_is_read_without_the_scores(make_table: Make, tmp_path: Path) -
         {"split": 1},
     )
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(InputError, match="not a safetensors file that can be read"):
+    with pytest.raises(InputError, match=r"a(.safetensors)?: .*truncated"):
         read_head(path)

@@ -13,7 +13,6 @@ from fusion.fuse import fuse
 from fusion.mapped_scores import map_scores
 from fusion.result import fusion_result
 from fusion.score_file import ScoreTable, read_scores, write_scores
-from fusion.shard_engines import on_dask, one_by_one
 from fusion.shards import fuse_in_shards
 from fusion.step import Step
 from fusion.strategies import STRATEGIES
@@ -22,7 +21,6 @@ from twostream.errors import InputError
 
 Make = Callable[..., ScoreTable]
 VIDEOS, CLASSES = 53, 6
-ENGINES = {"here": one_by_one, "dask": on_dask(workers=2)}
 
 
 @pytest.fixture
@@ -52,20 +50,19 @@ def step(name: str, **options: object) -> Step:
     return Step(name, STRATEGIES[name], options)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_shards_give_the_same_bits(tmp_path: Path, files: dict[str, Path], engine: str) -> None:
+def test_shards_give_the_same_bits(tmp_path: Path, files: dict[str, Path]) -> None:
     choices = [
         ({"segments": step("mean"), "streams": step("weighted", weights=[2, 1])}, None),
         ({"segments": step("variance"), "streams": step("max")}, "probs"),
         ({"crops": step("max"), "segments": step("entropy"), "streams": step("rank")}, None),
     ]
     named = {key: str(path) for key, path in files.items()}
-    for steps, combine in choices[: 1 if engine == "dask" else None]:
+    for steps, combine in choices:
         whole = fuse(
             {key: read_scores(path) for key, path in files.items()}, **steps, combine=combine
         )
         result = fuse_in_shards(
-            {key: map_scores(path) for key, path in files.items()}, engine=ENGINES[engine],
+            {key: map_scores(path) for key, path in files.items()},
             files=named, steps=steps, combine=combine, out=tmp_path / "out", videos=10,
         )  # fmt: skip
         assert result["warnings"] == whole.warnings + [
@@ -84,7 +81,7 @@ def test_shards_give_the_same_bits(tmp_path: Path, files: dict[str, Path], engin
 
 
 def test_a_missing_video_and_a_nan_are_named(files: dict[str, Path], make_table: Make) -> None:
-    run = partial(fuse_in_shards, engine=one_by_one, files={}, steps={}, videos=10)
+    run = partial(fuse_in_shards, files={}, steps={}, videos=10)
     mapped = {key: map_scores(path) for key, path in files.items()}
     write_scores(files["motion"], make_table(np.zeros((2, 6)), class_names=list("abcdef")))
     with pytest.raises(InputError, match="the videos do not join"):
@@ -100,14 +97,20 @@ def fuse_command(*arguments: object) -> Result:
     return CliRunner().invoke(cli, ["fuse", *map(str, arguments)])
 
 
-def test_the_command(tmp_path: Path, files: dict[str, Path]) -> None:
-    paths = list(files.values())
-    memory, shards = (
-        fuse_command(*paths, "--engine", engine, "--out", tmp_path / engine, "--json")
-        for engine in ("memory", "shards")
+def test_the_command_takes_large_files_from_disk(
+    tmp_path: Path, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, wholes = list(files.values()), []
+    fuse_whole = fuse_command(*paths, "--out", tmp_path / "memory", "--json")
+    monkeypatch.setattr("fusion.cli.LARGE_BYTES", 1000)
+    monkeypatch.setattr("fusion.cli._fused_in_memory", lambda choices, out: wholes.append(choices))
+    from_disk = fuse_command(*paths, "--out", tmp_path / "disk", "--json")
+    assert from_disk.exit_code == 0, from_disk.output
+    one, other = (json.loads(result.stdout) for result in (from_disk, fuse_whole))
+    assert (one["fused"], one["inputs"]) == (other["fused"], other["inputs"])
+    np.testing.assert_array_equal(
+        read_scores(tmp_path / "disk").scores, read_scores(tmp_path / "memory").scores
     )
-    assert shards.exit_code == 0, shards.output
-    one, other = (json.loads(result.stdout) for result in (shards, memory))
-    assert one["fused"] == other["fused"]
-    assert one["inputs"] == other["inputs"]
-    assert fuse_command(*paths, "--engine", "shards", "--calibrate", "crossfit").exit_code == 2
+    assert not wholes
+    fuse_command(*paths, "--calibrate", "crossfit")  # needs them whole
+    assert len(wholes) == 1

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from twostream.commands.dump_options import features_option
 from twostream.commands.options import (
     compile_option,
     compute_options,
@@ -47,7 +46,6 @@ from twostream.plugins import PlugIn
     type=click.Path(dir_okay=False, path_type=Path),
     help="Score file.  [default: RUN/scores/SUBSET-PROTOCOL.safetensors]",
 )
-@features_option
 @compute_options
 @compile_option
 @quiet_option
@@ -66,23 +64,16 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
         bar = partial(progress, quiet=quiet or rank() > 0)
         made = score_run(run, path, ScoreOptions(**options), bar=bar, note=note)
         if rank() == 0:
-            _show(path, made=made, features=options["dump_features"], as_json=as_json)
+            _show(path, made=made, as_json=as_json)
 
 
-def _show(path: Path, *, made: bool, features: bool, as_json: bool) -> None:
+def _show(path: Path, *, made: bool, as_json: bool) -> None:
     from fusion.score_file import read_head
-    from twostream.inference.score_parts import features_file
 
     shape = read_head(path)["shape"]
     counts = dict(zip(("videos", "snippets", "crops", "classes"), shape, strict=True))
-    found = {"file": str(path), **counts}
-    lines = [f"{path}: {', '.join(f'{count:,} {what}' for what, count in counts.items())}"]
-    if features:
-        file = features_file(path)
-        found["features"] = str(file)
-        width = read_head(file, tensor="features")["shape"][-1]
-        lines.append(f"{file}: {width:,} features of each snippet")
     if as_json:
-        print_json(found)
-    else:
-        click.echo("\n".join(line + ("" if made else "; done already") for line in lines))
+        print_json({"file": str(path), **counts})
+        return
+    listed = ", ".join(f"{count:,} {what}" for what, count in counts.items())
+    click.echo(f"{path}: {listed}" + ("" if made else "; done already"))

@@ -144,7 +144,7 @@ def _scored(
     length = counts["flows" if modality.name == "flow" else "frames"]
     if length < 1:
         raise VideoError("has 1 frame, so no flow")
-    (scored,) = score_batches(
+    (logits,) = score_batches(
         stream.network,
         [StoredVideo(VideoRecord(NAME, UNKNOWN, NAME), entry, length)],
         [[0]],
@@ -160,7 +160,7 @@ def _scored(
     seconds["networks"] += time.perf_counter() - began
     about = {"stream": key, "protocol": recipe.protocol.name}
     labels = np.array([UNKNOWN])
-    return ScoreTable((NAME,), stream.card.class_names, scored.logits, labels, "logits", about)
+    return ScoreTable((NAME,), stream.card.class_names, logits, labels, "logits", about)
 
 
 def _fused(tables: Mapping[str, ScoreTable], recipe: Recipe) -> Fusion:

@@ -31,7 +31,6 @@ def make_score_file(
     card: NetworkCard,
     checkpoint: Path,
     facts: dict[str, Any],
-    features: bool = False,
     snippets_at_once: int,
     threads: int,
     device: torch.device,
@@ -43,7 +42,6 @@ def make_score_file(
 
     Args:
         card, checkpoint, facts: as in `about_scores`.
-        features: keep the features of the segments too, in `features_file(path)`.
         note: is told about parts that an earlier try has left.
 
     Returns:
@@ -54,7 +52,7 @@ def make_score_file(
         joined, card=card, checkpoint=checkpoint, facts={**facts, "precision": precision}
     )
     whole = _without_scores(joined, card=card, about=about)
-    if decided_by_first(lambda: is_scored(path, whole, features=features)):
+    if decided_by_first(lambda: is_scored(path, whole)):
         return False
     score = partial(
         score_batches,
@@ -76,7 +74,6 @@ def make_score_file(
         batches,
         views=protocol.num_snippets * protocol.num_crops,
         snippets_at_once=snippets_at_once,
-        features=features,
         score=score,
         note=note,
     )

@@ -1,8 +1,7 @@
 """A score file made part by part: killed at any moment it goes on, and several processes share it.
 
-Parts are score files of a few videos, in a folder beside the file to be; where features are kept, a
-feature file comes with each. Each says what it is part of; one of anything else (another
-checkpoint, protocol, list or batch size) is dropped.
+Parts are score files of a few videos, in a folder beside the file to be. Each says what it is part
+of; one of anything else (another checkpoint, protocol, list or batch size) is dropped.
 """
 
 from __future__ import annotations
@@ -14,35 +13,27 @@ from dataclasses import replace
 from itertools import compress, islice
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fusion.score_file import ScoreTable, read_head
 from twostream.files import atomic_path
-from twostream.inference.part_files import Batches, Part, join_features, join_scores
-from twostream.inference.scoring import Scored
+from twostream.inference.part_files import Batches, Part, join_scores
 from twostream.training.distributed import decided_by_first, rank, share_of, wait_for_all
 
 # A part takes a GPU a second or two and a CPU one or two minutes: what a kill can cost.
 VIEWS_PER_PART = 4096
 
 
-def features_file(path: Path) -> Path:
-    """The feature file that belongs to a score file."""
-    return path.with_name(f"{path.stem}-features.safetensors")
-
-
-def is_scored(path: Path, whole: ScoreTable, *, features: bool = False) -> bool:
-    """Whether the score file `path` is there and says what `whole` says; its features too.
+def is_scored(path: Path, whole: ScoreTable) -> bool:
+    """Whether the score file `path` is there and says what `whole` says.
 
     Raises:
         InputError: there is a file that is no score file; it is not for us to replace.
     """
-    wanted = {"scores": path} | ({"features": features_file(path)} if features else {})
-    return all(_says(file, whole, tensor) for tensor, file in wanted.items())
-
-
-def _says(path: Path, whole: ScoreTable, tensor: str) -> bool:
     if not path.exists():
         return False
-    head = read_head(path, tensor=tensor)
+    head = read_head(path)
     return (head["about"], tuple(head["names"])) == (whole.about, whole.names)
 
 
@@ -53,8 +44,7 @@ def score_in_parts(
     *,
     views: int,
     snippets_at_once: int,
-    features: bool = False,
-    score: Callable[[Batches], Generator[Scored]],
+    score: Callable[[Batches], Generator[NDArray[np.float32]]],
     note: Callable[[str], None],
 ) -> None:
     """Write the score file `path`; parts that an earlier try has left are used.
@@ -67,19 +57,11 @@ def score_in_parts(
         views: of each video.
         snippets_at_once: how many views of a batch enter the network together. Logits depend on it
             in their last bits, so parts made with another number are dropped.
-        features: write `features_file(path)` too.
-        score: some of the batches -> what the network says of each.
+        score: some of the batches -> the logits of each.
         note: is told about parts found and dropped.
     """
     folder = path.with_name(f"{path.stem}.parts")
-    parts = _plan(
-        folder,
-        whole,
-        batches,
-        views=views,
-        snippets_at_once=snippets_at_once,
-        features=features,
-    )
+    parts = _plan(folder, whole, batches, views=views, snippets_at_once=snippets_at_once)
     pending = decided_by_first(lambda: _find_pending(folder, parts, note))
     own = [parts[index] for index in share_of(pending)]
     with closing(score([batch for part in own for batch in part.batches])) as scored:
@@ -88,18 +70,11 @@ def score_in_parts(
     wait_for_all()
     if rank() == 0:
         # Within the folder of the parts first: a kill leaves nothing elsewhere.
-        if features:
-            join_features(folder / "features", parts, whole)
-            _move(folder / "features", features_file(path))
         join_scores(folder / "scores", parts, whole)
-        _move(folder / "scores", path)
+        with atomic_path(path) as temporary:
+            (folder / "scores").rename(temporary)
         shutil.rmtree(folder)
     wait_for_all()
-
-
-def _move(file: Path, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        file.rename(temporary)
 
 
 def _plan(
@@ -109,7 +84,6 @@ def _plan(
     *,
     views: int,
     snippets_at_once: int,
-    features: bool,
 ) -> list[Part]:
     batches_per_part = max(1, VIEWS_PER_PART // (len(batches[0]) * views))
     groups = [
@@ -126,14 +100,14 @@ def _plan(
             labels=whole.labels[videos],
             about=whole.about | about,
         )
-        parts.append(Part(folder / f"{number:06d}.safetensors", group, empty, features))
+        parts.append(Part(folder / f"{number:06d}.safetensors", group, empty))
     return parts
 
 
 def _find_pending(folder: Path, parts: list[Part], note: Callable[[str], None]) -> list[int]:
     """Numbers of the parts still to be made; what is no part of this score file is removed."""
     done = [part.is_done() for part in parts]
-    kept = {file for part in compress(parts, done) for file in part.files()}
+    kept = {part.path for part in compress(parts, done)}
     others = [path for path in folder.glob("*") if path not in kept]
     for path in others:
         path.unlink()

@@ -37,7 +37,6 @@ class ScoreOptions:
     subset: str
     protocol: str
     checkpoint: str
-    dump_features: bool
     batch_size: int
     threads: int
     device: str
@@ -85,7 +84,6 @@ def score_run(
             "subset": options.subset,
             "protocol": options.protocol,
         },
-        features=options.dump_features,
         snippets_at_once=options.batch_size,
         threads=options.threads,
         device=device,

@@ -1,10 +1,10 @@
-"""Logits of every view of every video, and the features that they come from."""
+"""Logits of every view of every video."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +20,6 @@ from twostream.training.loop import predict
 from twostream.transforms.presets import Modality
 
 Bar = Callable[..., Iterator[Any]]  # twostream.console.progress, or anything like it
-
-
-class Scored(NamedTuple):
-    """What a network says of a batch of videos."""
-
-    logits: NDArray[np.float32]  # (N, S, R, classes)
-    features: NDArray[np.float32]  # (N, S, D), the mean over the crops
 
 
 def video_batches(count: int, protocol: Protocol, *, snippets_at_once: int) -> list[list[int]]:
@@ -52,8 +45,8 @@ def score_batches(
     device: torch.device,
     precision: str,
     bar: Bar,
-) -> Generator[Scored]:
-    """Yield what the network says of each batch of indices into `videos`."""
+) -> Generator[NDArray[np.float32]]:
+    """Yield the logits (N, S, R, classes) of each batch of indices into `videos`."""
     portions = [_portions(batch, protocol, snippets_at_once=snippets_at_once) for batch in batches]
     loaded = load_batches(
         views_writer(videos, modality, protocol),
@@ -66,14 +59,14 @@ def score_batches(
     parts: Iterable[Any] = (
         (islice(clips, len(own)), batch) for own, batch in zip(portions, batches, strict=True)
     )
-    for _, logits, features in predict(
+    for _, logits in predict(
         network,
         bar(parts, total=len(batches), label=f"scoring, {protocol.name}", unit="batch"),
         crops=protocol.num_crops,
         device=device,
         precision=precision,
     ):
-        yield Scored(logits, features.mean(axis=2))
+        yield logits
 
 
 def _portions(
@@ -112,4 +105,4 @@ def score_videos(
         snippets_at_once=snippets_at_once,
         **options,
     )
-    return np.concatenate(merged_shares([scored.logits for scored in own]))
+    return np.concatenate(merged_shares(list(own)))

@@ -13,15 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from twostream.errors import InputError
-from twostream.files import atomic_path, sha256_bytes
 from twostream.sequence.records import SequenceRecord
+from twostream_base.tensor_file import FileType, TensorFile, write_tensor_file
 
-FORMAT = 1
-HEADER_KEY = "twostream-sequences"
+SEQUENCE_FILE = FileType(
+    "file of sequence scores",
+    key="twostream-sequences",
+    format=1,
+    required={
+        "names": list, "vocabulary": list, "references": list, "about": dict, "sha256": dict
+    },
+    cure="copy it again; `twostream train-sequence` writes them to RUN/scores/",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,16 +82,12 @@ def write_sequence_scores(path: Path, scores: SequenceScores) -> None:
         "lengths": np.array([len(rows) for rows in scores.log_probs], dtype=np.int64),
     }
     header = {
-        "format": FORMAT,
         "names": scores.names,
         "vocabulary": scores.vocabulary,
         "references": scores.references,
         "about": scores.about,
-        "sha256": {key: sha256_bytes(tensor.data) for key, tensor in tensors.items()},
     }
-    text = json.dumps(header, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata={HEADER_KEY: text}))
+    write_tensor_file(path, SEQUENCE_FILE, header, tensors)
 
 
 def read_sequence_scores(path: Path) -> SequenceScores:
@@ -96,24 +96,13 @@ def read_sequence_scores(path: Path) -> SequenceScores:
     Raises:
         InputError: not a sequence score file, of another format, or damaged; the file is named.
     """
-    try:
-        with safe_open(path, framework="np") as file:
-            header = json.loads((file.metadata() or {})[HEADER_KEY])
-            tensors = {key: file.get_tensor(key) for key in ("lengths", "log_probs")}
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"{path}: not a file of sequence scores ({error}); `twostream train-sequence` writes "
-            "them to RUN/scores/"
-        ) from None
-    if header.get("format") != FORMAT:
-        raise InputError(f"{path}: format {header.get('format')!r}; this version reads {FORMAT}")
-    if {key: sha256_bytes(tensor.data) for key, tensor in tensors.items()} != header["sha256"]:
-        raise InputError(f"{path}: does not fit its checksums; the file is damaged, copy it again")
-    ends = np.cumsum(tensors["lengths"])
+    with TensorFile(path, SEQUENCE_FILE) as file:
+        header, lengths, log_probs = file.header, file.read("lengths"), file.read("log_probs")
+    ends = np.cumsum(lengths)
     return SequenceScores(
         names=tuple(header["names"]),
         vocabulary=tuple(header["vocabulary"]),
-        log_probs=np.split(tensors["log_probs"], ends[:-1]) if len(ends) else [],
+        log_probs=np.split(log_probs, ends[:-1]) if len(ends) else [],
         references=header["references"],
         about=header["about"],
     )

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from twostream.errors import InputError, some_of
@@ -22,11 +21,17 @@ from twostream.models import build_network
 from twostream.models.consensus import load_consensus
 from twostream.models.segment_network import SegmentNetwork
 from twostream.transforms.presets import Modality, modality_of
+from twostream_base.tensor_file import FileType, TensorFile
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 WEIGHTS, STATE, SUMS = "weights.safetensors", "state.pt", "SHA256SUMS"
+WEIGHTS_FILE = FileType(
+    "weights file of a twostream run",
+    key="twostream",
+    cure="give the folder of a run, or train again",
+)
 STATE_FORMAT = 2  # rises with what the trainers keep in the state
 
 Card = TypeVar("Card", bound="DataclassInstance")
@@ -88,7 +93,7 @@ def save_checkpoint(
     """
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     with atomic_folder(folder) as new:
-        header = {"twostream": json.dumps(asdict(card), sort_keys=True)}
+        header = {WEIGHTS_FILE.key: json.dumps(asdict(card), sort_keys=True)}
         safetensors.torch.save_file(tensors, new / WEIGHTS, metadata=header)
         torch.save({"format": STATE_FORMAT, "state": state}, new / STATE)
         sums = [f"{sha256_file(new / name)}  {name}\n" for name in (WEIGHTS, STATE)]
@@ -113,13 +118,8 @@ def read_card_as(kind: type[Card], folder: Path, *, command: str) -> Card:
         InputError: there are no weights of a twostream run, or those of another command or version.
     """
     path = folder / WEIGHTS
-    try:
-        with safe_open(path, framework="numpy") as weights:
-            values: dict[str, Any] = json.loads((weights.metadata() or {})["twostream"])
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"{path}: no weights of a twostream run can be read there ({error})"
-        ) from error
+    with TensorFile(path, WEIGHTS_FILE) as weights:
+        values = weights.header
     needed = {one.name for one in fields(kind) if _has_no_default(one)}
     lacking = sorted(needed - values.keys())
     unknown = sorted(values.keys() - {one.name for one in fields(kind)})

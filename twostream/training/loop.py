@@ -119,8 +119,8 @@ def predict(
     crops: int = 1,
     device: torch.device,
     precision: str,
-) -> Iterator[tuple[Sequence[int], NDArray[np.float32], NDArray[np.float32]]]:
-    """Yield video indices, logits (N, S, R, classes) and features (N, S, R, D) of each batch.
+) -> Iterator[tuple[Sequence[int], NDArray[np.float32]]]:
+    """Yield video indices and logits (N, S, R, classes) of each batch.
 
     A learned consensus sees the segments of a video together, each crop by itself; it may give
     another number of segments S.
@@ -140,7 +140,7 @@ def predict(
             views = features.reshape(len(indices), -1, crops, features.shape[-1])
             segments = views.transpose(1, 2).flatten(0, 1)  # (N*R, S, D)
             logits = network.classifier(segments).unflatten(0, (-1, crops)).transpose(1, 2)
-        yield indices, logits.float().cpu().numpy(), views.float().cpu().numpy()
+        yield indices, logits.float().cpu().numpy()
 
 
 def evaluate(

@@ -23,7 +23,6 @@ FREE_ON_RESUME = (
     "save_every",
     "tensorboard",
     "dump_scores",
-    "dump_features",
 )
 
 
@@ -94,7 +93,6 @@ class TrainOptions:
     val_loss: str
     protocol: str
     dump_scores: str
-    dump_features: bool
     # the machine
     threads: int
     device: str

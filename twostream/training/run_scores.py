@@ -65,7 +65,7 @@ def write_run_scores(
     """
     wait_for_all()  # rank 0 may still be writing the best weights
     score = partial(_score_checkpoint, options, network, data, bar=bar, note=note)
-    made = score(options.folder / "best", _score_files(options), features=options.dump_features)
+    made = score(options.folder / "best", _score_files(options))
     lacking = []
     for epoch in dumped_epochs(options.dump_scores, num_epochs):
         kept, files = kept_folder(options.folder, epoch), _score_files(options, epoch)
@@ -104,7 +104,6 @@ def _score_checkpoint(
     checkpoint: Path,
     files: Mapping[str, Path],
     *,
-    features: bool = False,
     bar: Bar,
     note: Callable[[str], None],
 ) -> bool:
@@ -123,7 +122,6 @@ def _score_checkpoint(
                 "subset": subset,
                 "protocol": options.protocol,
             },
-            features=features,
             snippets_at_once=options.batch_size * options.num_segments,
             threads=options.threads,
             device=torch.device(options.device),

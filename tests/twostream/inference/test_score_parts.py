@@ -8,21 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fusion.feature_file import read_features
 from fusion.score_file import ScoreTable, read_scores
 from twostream.errors import InputError
 from twostream.inference import score_parts
 from twostream.inference.part_files import Batches
-from twostream.inference.score_parts import features_file, is_scored, score_in_parts
-from twostream.inference.scoring import Scored
+from twostream.inference.score_parts import is_scored, score_in_parts
 
 BATCHES = [[0, 1], [2, 3], [4, 5], [6]]  # of 4 views: with 8 views a part, two parts
-
-
-def scored(videos: Any) -> Scored:
-    """Features are the logits of three segments, as the first of which zeros are put."""
-    found = logits(videos)
-    return Scored(found, np.pad(found[:, :, 0], ((0, 0), (1, 0), (0, 0))))
 
 
 def logits(videos: Any) -> NDArray[np.float32]:
@@ -37,12 +29,12 @@ class Scoring:
         self.done: list[list[int]] = []
         self.dies_at = dies_at
 
-    def __call__(self, batches: Batches) -> Generator[Scored]:
+    def __call__(self, batches: Batches) -> Generator[NDArray[np.float32]]:
         for batch in batches:
             if len(self.done) == self.dies_at:
                 raise KeyboardInterrupt
             self.done.append(list(batch))
-            yield scored(batch)
+            yield logits(batch)
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +53,7 @@ def whole(**about: Any) -> ScoreTable:
     )
 
 
-def run(
-    path: Path, scoring: Scoring, *, at_once: int = 4, features: bool = False, **about: Any
-) -> list[str]:
+def run(path: Path, scoring: Scoring, *, at_once: int = 4, **about: Any) -> list[str]:
     notes: list[str] = []
     score_in_parts(
         path,
@@ -71,7 +61,6 @@ def run(
         BATCHES,
         views=2,
         snippets_at_once=at_once,
-        features=features,
         score=scoring,
         note=notes.append,
     )
@@ -143,56 +132,6 @@ def test_a_damaged_part_is_made_again(tmp_path: Path) -> None:
     assert scoring.done == BATCHES
 
 
-@pytest.mark.parametrize("dies_at", [2, 3])
-def test_features_go_on_too(tmp_path: Path, dies_at: int) -> None:
-    run(tmp_path / "undisturbed", Scoring(), features=True)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "a", Scoring(dies_at=dies_at), features=True)
-    scoring = Scoring()
-    notes = run(tmp_path / "a", scoring, features=True)
-    assert notes == [f"{tmp_path / 'a.parts'}: 1 of 2 parts are done already"]
-    assert scoring.done == BATCHES[2:]
-    file = features_file(tmp_path / "a")
-    assert file.read_bytes() == features_file(tmp_path / "undisturbed").read_bytes()
-    table = read_features(file)
-    np.testing.assert_array_equal(table.features, scored(range(7)).features.astype("f2"))
-    assert (table.names, table.about) == (whole().names, {"checkpoint": "one"})
-    assert sorted(tmp_path.glob("a*")) == [tmp_path / "a", file]
-
-
-def test_parts_without_features_are_no_help_to_those_with(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "a", Scoring(dies_at=3))
-    scoring = Scoring()
-    assert "1 parts dropped" in run(tmp_path / "a", scoring, features=True)[0]
-    assert scoring.done == BATCHES
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "b", Scoring(dies_at=3), features=True)
-    assert run(tmp_path / "b", Scoring()) == [
-        f"{tmp_path / 'b.parts'}: 1 of 2 parts are done already"
-    ]
-    assert is_scored(tmp_path / "b", whole())
-    assert not is_scored(tmp_path / "b", whole(), features=True)
-
-
-def test_features_beyond_float16_name_the_video(tmp_path: Path) -> None:
-    def loud(batches: Batches) -> Generator[Scored]:
-        for batch in batches:
-            yield Scored(logits(batch), np.full((len(batch), 1, 2), 7e4, "f4"))
-
-    with pytest.raises(InputError, match=r"beyond float16 \(65,504\), for v0, v1, v2, v3"):
-        score_in_parts(
-            tmp_path / "a",
-            whole(),
-            BATCHES,
-            views=2,
-            snippets_at_once=4,
-            features=True,
-            score=loud,
-            note=print,
-        )
-
-
 def test_what_is_there_already(tmp_path: Path) -> None:
     path = tmp_path / "a"
     assert not is_scored(path, whole())
@@ -200,15 +139,14 @@ def test_what_is_there_already(tmp_path: Path) -> None:
     assert is_scored(path, whole())
     assert not is_scored(path, whole(protocol="clips19"))
     path.write_text("a letter")
-    with pytest.raises(InputError, match="a: not a safetensors file"):
+    with pytest.raises(InputError, match=r"a: not a valid score file .*8 bytes"):
         is_scored(path, whole())
 
 
 def test_scores_that_are_not_finite_name_the_video(tmp_path: Path) -> None:
-    def broken(batches: Batches) -> Generator[Scored]:
+    def broken(batches: Batches) -> Generator[NDArray[np.float32]]:
         for batch in batches:
-            broken = np.where(np.array(batch)[:, None, None, None] == 5, np.nan, logits(batch))
-            yield scored(batch)._replace(logits=broken)
+            yield np.where(np.array(batch)[:, None, None, None] == 5, np.nan, logits(batch))
 
     with pytest.raises(InputError, match="NaN or infinite, for v5"):
         score_in_parts(

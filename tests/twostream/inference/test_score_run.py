@@ -12,9 +12,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from safetensors.numpy import load_file
 
-from fusion.feature_file import read_features
 from fusion.score_file import read_scores
 from twostream.cli import cli
 
@@ -102,21 +100,6 @@ def test_the_file_carries_the_card_of_its_protocol(
         "crops": 3, "views": "three_crop", "scale": 256 / 224, "side": 37,
     }  # fmt: skip
     assert "three crops of 256: 6 views" in twostream("scores", "show", "s").output
-
-
-def test_features_are_what_the_classifier_sees(
-    twostream: Command, mini: MiniProject, run: Path
-) -> None:
-    """The mean of linear logits over the crops is the logits of the mean features."""
-    options = [*SMALL_PARTS, "--protocol", "twice3", "--out", "s"]
-    done = twostream("score", str(run), *mini.arguments, *options, "--dump-features")
-    assert "s-features.safetensors: 512 features of each snippet" in done.output
-    scores, table = read_scores(Path("s")), read_features(Path("s-features.safetensors"))
-    assert (table.names, table.about) == (scores.names, scores.about)
-    assert (table.features.shape, table.labels.tolist()) == ((4, 2, 512), scores.labels.tolist())
-    weights = load_file(run / "best" / "weights.safetensors")
-    logits = table.features @ weights["classifier.weight"].T + weights["classifier.bias"]
-    np.testing.assert_allclose(logits, scores.scores.mean(axis=2), atol=5e-3)
 
 
 def test_two_processes_give_the_bytes_of_one(

@@ -40,8 +40,8 @@ def test_damage_is_found(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(InputError, match="does not fit its checksums"):
+    with pytest.raises(InputError, match=r"s.safetensors: .*`log_probs`.* checksum"):
         read_sequence_scores(path)
     path.write_bytes(b"nothing")
-    with pytest.raises(InputError, match="not a file of sequence scores"):
+    with pytest.raises(InputError, match=r"s.safetensors: .*train-sequence"):
         read_sequence_scores(path)

@@ -54,11 +54,10 @@ def test_prediction_does_not_depend_on_how_many_enter_together(at_once: int) -> 
             yield reused(clips.flatten(0, 1).split(at_once)), indices
 
     predicted = list(predict(network, portions(), device=CPU, precision="fp32"))
-    assert [list(indices) for indices, _, _ in predicted] == [[2, 0], [1]]
+    assert [list(indices) for indices, _ in predicted] == [[2, 0], [1]]
     assert network.largest_batch == min(at_once, 4)
-    for (clips, _), (_, logits, features) in zip(batches(), predicted, strict=True):
+    for (clips, _), (_, logits) in zip(batches(), predicted, strict=True):
         assert np.allclose(logits[:, :, 0], network(clips).detach().numpy())
-        assert np.allclose(features[:, :, 0], network.features(clips))
 
 
 def reused(clips: Sequence[Tensor]) -> Iterator[Tensor]:
@@ -77,10 +76,10 @@ def test_a_learned_consensus_sees_the_segments_of_each_crop_together() -> None:
 
     clips = torch.arange(1, 13, dtype=torch.uint8).reshape(2, 2, 3, 1, 1, 1, 1) * 20
     network = Share()
-    (((_, logits, features)),) = predict(
+    (((_, logits)),) = predict(
         network, [(clips.flatten(0, 2).split(5), [0, 1])], crops=3, device=CPU, precision="fp32"
     )  # fmt: skip
-    assert (logits.shape, features.shape) == ((2, 2, 3, 6), (2, 2, 3, 1))
+    assert logits.shape == (2, 2, 3, 6)
     for crop in range(3):
         expected = network(clips[:, :, crop]).detach()
         assert np.allclose(logits[:, :, crop], expected)

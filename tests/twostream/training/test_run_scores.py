@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from fusion.feature_file import read_features
 from fusion.score_file import read_scores
 from twostream.training import run_scores
 
@@ -91,19 +90,6 @@ def test_one_file_an_epoch_where_test_videos_select(train: Run, twostream: Run) 
     more = train("runs", "--dump-scores", "all", "--epochs", "2", "--select", "test")
     assert "no scores of" not in more.output
     assert sorted(scores_of(run)) == ["epoch-000", "epoch-001", "test"]
-
-
-def test_features_of_a_run_that_had_ended_without(train: Run) -> None:
-    train("runs", "--epochs", "1")
-    scores = folder_of("runs", "motion") / "scores"
-    before = (scores / "test.safetensors").read_bytes()
-    assert "nothing to do" not in train("runs", "--epochs", "1", "--dump-features").output
-    assert (scores / "test.safetensors").read_bytes() == before
-    for subset in ("val", "test"):
-        table = read_features(scores / f"{subset}-features.safetensors")
-        assert table.features.shape == (4, 3, 8)
-        assert table.about["subset"] == subset
-    assert "nothing to do" in train("runs", "--epochs", "1", "--dump-features").output
 
 
 def test_epochs_that_were_not_kept_are_named(train: Run) -> None:
