@@ -1,0 +1,64 @@
+"""The networks that the steps train and score, and the training step itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.gpu.target import Target
+from twostream.models import build_network, default_clip
+from twostream.models.consensus import mean
+from twostream.models.segment_network import SegmentNetwork
+from twostream.training.step import accumulate_gradient
+from twostream.transforms.presets import Modality, modality_of
+
+NUM_CLASSES = 101
+
+
+def build(model: str, stream: str, target: Target) -> tuple[SegmentNetwork, Modality]:
+    """A network of random weights on the device, and what it takes in."""
+    modality = modality_of(stream, **default_clip(model, stream))
+    network = build_network(model, consensus=mean, modality=modality, num_classes=NUM_CLASSES)
+    network.place(target.device)
+    return network, modality
+
+
+def random_clips(
+    num_videos: int,
+    num_segments: int,
+    modality: Modality,
+    *,
+    size: int,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Noise, uint8 (N, S, T, C, size, size)."""
+    shape = (num_videos, num_segments, modality.snippet_length, modality.channels, size, size)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+
+
+def set_gradient(
+    network: nn.Module, clips: Tensor, labels: Tensor, *, target: Target, precision: str
+) -> float:
+    """Forward and backward pass of a batch by the product's own function: the mean loss."""
+    loss, _ = accumulate_gradient(
+        network, clips, labels, consensus=mean, device=target.device, precision=precision
+    )
+    return loss / len(labels)
+
+
+def training_step(
+    network: nn.Module, target: Target, *, precision: str = "bf16"
+) -> Callable[[Tensor], Any]:
+    """What trains `network` on a batch of clips, all of class 0."""
+    network.train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
+
+    def step(clips: Tensor) -> None:
+        labels = torch.zeros(len(clips), dtype=torch.int64)
+        set_gradient(network, clips, labels, target=target, precision=precision)
+        optimizer.step()
+
+    return step
