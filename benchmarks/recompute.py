@@ -25,8 +25,8 @@ def step(name: str, saves: bool) -> dict[str, float]:
     import torch
 
     from twostream.models import build_network
+    from twostream.models.activation_checkpointing import checkpoint_activations
     from twostream.models.consensus import mean
-    from twostream.models.recompute import recompute_blocks
     from twostream.transforms.presets import modality_of
 
     torch.manual_seed(0)
@@ -37,7 +37,7 @@ def step(name: str, saves: bool) -> dict[str, float]:
         num_classes=400,
     )
     if saves:
-        recompute_blocks(network.backbone)
+        checkpoint_activations(network.backbone)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     clips = torch.randint(0, 256, (2, 1, 32, 3, 224, 224), dtype=torch.uint8)
     start = time.perf_counter()

@@ -60,7 +60,7 @@ def score_run(
     network = network_of(card)
     load_weights(run / options.checkpoint, network)
     device = torch.device(options.device)
-    network.place(device)
+    network.to_device(device)
     try_views(
         network,
         model=card.model,

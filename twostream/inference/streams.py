@@ -67,7 +67,7 @@ def load_streams(
         card, network = load_network(run / checkpoint)
         if card.stream != wanted:
             raise InputError(f"{run} is a {card.stream} network; give it as --{card.stream}")
-        network.place(device)
+        network.to_device(device)
         streams[wanted] = Stream(card, network, settings_of(card, run, extraction))
     return _sharing(streams) if shared else streams
 

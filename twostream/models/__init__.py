@@ -47,8 +47,7 @@ class Architecture:
         """Build the network for snippets of `modality`; see `build_network`."""
         from torch import nn
 
-        from twostream.models.backbones import build_backbone
-        from twostream.models.clip_backbones import build_i3d, build_tsm
+        from twostream.models.backbones import build_backbone, build_i3d, build_tsm
         from twostream.models.initial_weights import PRETRAINED, initial_weights
         from twostream.models.segment_network import SegmentNetwork
 
@@ -67,7 +66,7 @@ class Architecture:
         else:
             backbone, size = build_backbone(self.base, **options)
         classifier = nn.Linear(size, num_classes)
-        network = SegmentNetwork(backbone, classifier, modality, volumes=self.clip is not None)
+        network = SegmentNetwork(backbone, classifier, modality, is_3d=self.clip is not None)
         network.take_normalisation(normalisation)
         return network
 
@@ -195,10 +194,10 @@ def build_network(
         if "unexpected keyword argument" not in str(error):
             raise
         raise InputError(f"network {model} cannot take {dict(options)}: {error}") from error
-    lacking = [part for part in ("features", "classifier") if not hasattr(network, part)]
-    if lacking:
+    missing = [part for part in ("features", "classifier") if not hasattr(network, part)]
+    if missing:
         raise InputError(
-            f"network {model} has no `{lacking[0]}`: it must give `features` (N, S, D) of clips, "
+            f"network {model} has no `{missing[0]}`: it must give `features` (N, S, D) of clips, "
             "and its `classifier` makes logits (N, S, classes) of them; see SegmentNetwork"
         )
     if isinstance(consensus, Learned):

@@ -1,20 +1,30 @@
-"""Backbones from torchvision: features instead of a classifier, and any number of inputs."""
+"""Backbones from torchvision: features instead of a classifier, for pictures or for clips.
+
+A backbone of pictures maps (N, C, H, W) to features (N, D), one of clips (N, C, T, H, W). Any
+number of input channels is possible.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nn
 
+from twostream.models.i3d import I3D
 from twostream.models.initial_weights import fit
-from twostream.models.input_channels import adapt_input_channels, first_convolution
+from twostream.models.non_local import insert_blocks
+from twostream.models.temporal_shift import FrameAverage, shift_mobilenet, shift_resnet
 from twostream.vision import torchvision
+
+Conv = nn.Conv2d | nn.Conv3d
+Backbone = tuple[nn.Module, int]  # and the size D of its features
 
 
 def build_backbone(
     name: str, *, in_channels: int, state: Mapping[str, Tensor], source: str
-) -> tuple[nn.Module, int]:
+) -> Backbone:
     """Build a network of torchvision by its name there, for `in_channels` inputs.
 
     Args:
@@ -29,11 +39,30 @@ def build_backbone(
     Raises:
         InputError: the weights do not fit.
     """
-    network = _plain(torchvision.models.get_model(name, weights=None))
-    head, feature_size = _drop_classifier(network)
+    network: nn.Module = torchvision.models.get_model(name, weights=None)
+    if isinstance(network, torchvision.models.MNASNet):
+        # As a class of its own it refuses weights without a version number, which safetensors and
+        # plain dicts cannot hold. The same layers under the same names take them.
+        network = nn.Sequential(
+            OrderedDict(
+                layers=network.layers,
+                pool=nn.AdaptiveAvgPool2d(1),
+                flatten=nn.Flatten(),
+                classifier=network.classifier,
+            )
+        )
+    # The classifier is the last linear layer; what it would see are the features.
+    head, layer = [
+        (name, layer)
+        for name, layer in network.named_modules()
+        if isinstance(layer, nn.Linear | nn.Conv3d)
+    ][-1]
+    network.set_submodule(head, nn.Identity())
+    feature_size = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+
     first, conv = first_convolution(network)
-    given = state.get(f"{first}.weight")
-    if given is not None and given.shape[1] == in_channels != conv.in_channels:
+    stored = state.get(f"{first}.weight")
+    if stored is not None and stored.shape[1] == in_channels != conv.in_channels:
         network.set_submodule(first, adapt_input_channels(conv, in_channels))
     if state:
         # The classes of its classifier are another data set's.
@@ -45,29 +74,101 @@ def build_backbone(
     return network, feature_size
 
 
-def _plain(network: nn.Module) -> nn.Module:
-    """The same network, with the same names, of layers that load any tensors that fit.
+def build_tsm(
+    name: str,
+    *,
+    in_channels: int,
+    num_frames: int,
+    state: Mapping[str, Tensor],
+    source: str,
+    place: str = "residual",
+) -> Backbone:
+    """A ResNet or `mobilenet_v2` with temporal shifts.
 
-    A MNASNet refuses those without a version number, which safetensors and plain dicts cannot hold.
+    Args:
+        place: `residual` or `in-place`, see `shift_resnet`; a MobileNet has the former alone.
     """
-    if not isinstance(network, torchvision.models.MNASNet):
-        return network
-    layers = {
-        "layers": network.layers,
-        "pool": nn.AdaptiveAvgPool2d(1),
-        "flatten": nn.Flatten(),
-        "classifier": network.classifier,
-    }
-    return nn.Sequential(OrderedDict(layers))
+
+    def shifted(network: nn.Module) -> nn.Module:
+        if name == "mobilenet_v2":
+            shift_mobilenet(network, num_frames=num_frames)
+        else:
+            shift_resnet(network, num_frames=num_frames, place=place)
+        return FrameAverage(network)
+
+    return _converted(name, shifted, in_channels=in_channels, state=state, source=source)
 
 
-def _drop_classifier(network: nn.Module) -> tuple[str, int]:
-    """Let the network give what its classifier would see; return that layer's name and inputs."""
-    name, layer = [
-        (name, layer)
-        for name, layer in network.named_modules()
-        if isinstance(layer, nn.Linear | nn.Conv3d)
-    ][-1]
-    network.set_submodule(name, nn.Identity())
-    size = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
-    return name, size
+def build_i3d(
+    name: str,
+    *,
+    in_channels: int,
+    num_frames: int,
+    state: Mapping[str, Tensor],
+    source: str,
+    last_stride: int = 2,
+    non_local: bool = False,
+    window: float | None = None,
+    symmetric: bool = False,
+) -> Backbone:
+    """An inflated ResNet, with non-local blocks in res3 and res4 if wanted.
+
+    Args:
+        last_stride: see `I3D`.
+        window, symmetric: of the non-local blocks, see `NonLocalBlock`.
+    """
+
+    def inflated(network: nn.Module) -> nn.Module:
+        i3d = I3D(network, num_frames=num_frames, last_stride=last_stride)
+        for stage in (i3d.layer2, i3d.layer3) if non_local else ():
+            insert_blocks(stage, window=window, symmetric=symmetric)
+        return i3d
+
+    return _converted(name, inflated, in_channels=in_channels, state=state, source=source)
+
+
+def _converted(
+    name: str,
+    convert: Callable[[nn.Module], nn.Module],
+    *,
+    in_channels: int,
+    state: Mapping[str, Tensor],
+    source: str,
+) -> Backbone:
+    """Build the 2D network, load its weights, convert it; or load weights of a converted one."""
+    network, size = build_backbone(name, in_channels=in_channels, state={}, source=source)
+    first, conv = first_convolution(network)
+    stored = state.get(f"{first}.weight")
+    if stored is not None and stored.dim() == conv.weight.dim():
+        network, size = build_backbone(name, in_channels=in_channels, state=state, source=source)
+        return convert(network), size
+    converted = convert(network)
+    if state:
+        fit(converted, state, source=source)
+    return converted, size
+
+
+def adapt_input_channels(conv: Conv, in_channels: int) -> Conv:
+    """Return a copy of `conv` for `in_channels` inputs, each filter the mean over RGB, repeated.
+
+    Cross-modality initialisation: Wang et al., "Temporal Segment Networks", ECCV 2016, section 3.2.
+    Averaging keeps what ImageNet taught about edges and textures, which flow fields share.
+    """
+    adapted = type(conv)(
+        in_channels,
+        conv.out_channels,
+        kernel_size=conv.kernel_size,  # type: ignore[arg-type]
+        stride=conv.stride,  # type: ignore[arg-type]
+        padding=conv.padding,  # type: ignore[arg-type]
+        bias=conv.bias is not None,
+    )
+    with torch.no_grad():
+        adapted.weight.copy_(conv.weight.mean(dim=1, keepdim=True).expand_as(adapted.weight))
+        if conv.bias is not None and adapted.bias is not None:
+            adapted.bias.copy_(conv.bias)
+    return adapted
+
+
+def first_convolution(network: nn.Module) -> tuple[str, Conv]:
+    """Name and layer of the convolution that sees the input: the first that a network has."""
+    return next((name, layer) for name, layer in network.named_modules() if isinstance(layer, Conv))

@@ -5,9 +5,8 @@ The ResNet form of Wang et al., "Non-local Neural Networks", CVPR 2018, table 1 
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
-
-from twostream.models.inflation import inflate_conv, inflate_layers
 
 # Which blocks of a stage look at three frames: every one of res2, every second of the others.
 FIRST_DEEP = (0, 0, 0, 1)
@@ -40,7 +39,9 @@ class I3D(nn.Module):
         )
         self.pool2 = nn.MaxPool3d((2, 1, 1))
         if last_stride == 1:
-            _remove_stride(self.layer4)
+            for layer in self.layer4.modules():
+                if isinstance(layer, nn.Conv3d):
+                    layer.stride = (1, 1, 1)
 
     def forward(self, clips: Tensor) -> Tensor:
         """(N, C, T, H, W) -> features (N, D), averaged over time and space."""
@@ -51,28 +52,63 @@ class I3D(nn.Module):
 
 
 def _deepen(stage: nn.Module, *, first: int, step: int) -> nn.Sequential:
-    """Give the first convolution of some blocks three frames: `first`, `first + step` ..."""
+    """Spread the first convolution of blocks `first`, `first + step` ... over three frames."""
     assert isinstance(stage, nn.Sequential)
     for block in list(stage)[first::step]:
-        block.conv1 = _three_frames(block.conv1)  # type: ignore[arg-type]
+        conv = block.conv1
+        assert isinstance(conv, nn.Conv3d)
+        deep = nn.Conv3d(
+            conv.in_channels,
+            conv.out_channels,
+            kernel_size=(3, *conv.kernel_size[1:]),  # type: ignore[arg-type]
+            stride=conv.stride,  # type: ignore[arg-type]
+            padding=(1, *conv.padding[1:]),
+            bias=False,
+        )
+        deep.weight.data.copy_(conv.weight.data.expand_as(deep.weight) / 3)
+        block.conv1 = deep
     return stage
 
 
-def _three_frames(conv: nn.Conv3d) -> nn.Conv3d:
-    """The same convolution of depth 3: its weights spread over three frames."""
-    deep = nn.Conv3d(
+def inflate_conv(conv: nn.Conv2d, *, depth: int = 1, stride: int = 1) -> nn.Conv3d:
+    """Return `conv` with kernels `depth` frames deep, whose sum over time is the 2D kernel.
+
+    Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017, section 2.4.1. On a still
+    clip, away from its ends where zeros are padded, the response is that of the 2D network.
+
+    Args:
+        depth: odd. stride: in time.
+    """
+    inflated = nn.Conv3d(
         conv.in_channels,
         conv.out_channels,
-        kernel_size=(3, *conv.kernel_size[1:]),  # type: ignore[arg-type]
-        stride=conv.stride,  # type: ignore[arg-type]
-        padding=(1, *conv.padding[1:]),
-        bias=False,
+        kernel_size=(depth, *conv.kernel_size),  # type: ignore[arg-type]
+        stride=(stride, *conv.stride),  # type: ignore[arg-type]
+        padding=(depth // 2, *conv.padding),
+        dilation=(1, *conv.dilation),  # type: ignore[arg-type]
+        groups=conv.groups,
+        bias=conv.bias is not None,
     )
-    deep.weight.data.copy_(conv.weight.data.expand_as(deep.weight) / 3)
-    return deep
+    with torch.no_grad():
+        inflated.weight.copy_(conv.weight.unsqueeze(2).expand_as(inflated.weight) / depth)
+        if conv.bias is not None and inflated.bias is not None:
+            inflated.bias.copy_(conv.bias)
+    return inflated
 
 
-def _remove_stride(stage: nn.Sequential) -> None:
-    for layer in stage.modules():
-        if isinstance(layer, nn.Conv3d):
-            layer.stride = (1, 1, 1)
+def inflate_norm(norm: nn.BatchNorm2d) -> nn.BatchNorm3d:
+    """Return the same normalisation for (N, C, T, H, W)."""
+    inflated = nn.BatchNorm3d(norm.num_features, eps=norm.eps, momentum=norm.momentum)
+    inflated.load_state_dict(norm.state_dict())
+    return inflated
+
+
+def inflate_layers(module: nn.Module) -> None:
+    """Replace all convolutions, normalisations and poolings inside by 3D ones of depth 1."""
+    for name, layer in module.named_children():
+        if isinstance(layer, nn.Conv2d):
+            setattr(module, name, inflate_conv(layer))
+        elif isinstance(layer, nn.BatchNorm2d):
+            setattr(module, name, inflate_norm(layer))
+        else:
+            inflate_layers(layer)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MethodType
 
 import torch
 from torch import Tensor, nn
 
-from twostream.models.small_volumes import compute_small_volumes_exactly
 from twostream.transforms.presets import Modality
 
 
@@ -19,11 +19,11 @@ class SegmentNetwork(nn.Module):
 
     Args:
         backbone: maps snippets to features (N, D). They come as (N, T*C, H, W), their T frames
-            stacked as channels, for flow in the order u1 v1 u2 v2 ...; or, with `volumes`, as
+            stacked as channels, for flow in the order u1 v1 u2 v2 ...; or, with `is_3d`, as
             (N, C, T, H, W).
         classifier: (N, S, D) -> (N, S, classes). A consensus that learns takes its place.
         modality: gives mean and std of the stored values.
-        volumes: which of the two the backbone takes.
+        is_3d: which of the two the backbone takes.
 
     Attributes:
         feature_size: D.
@@ -38,12 +38,12 @@ class SegmentNetwork(nn.Module):
         classifier: nn.Linear,
         modality: Modality,
         *,
-        volumes: bool = False,
+        is_3d: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        compute_small_volumes_exactly(backbone)
-        self.volumes = volumes
+        disable_bf16_for_small_conv3d(backbone)
+        self.is_3d = is_3d
         self.differences = modality.differences
         self.feature_size = classifier.in_features
         self.classifier: nn.Module = classifier
@@ -51,27 +51,27 @@ class SegmentNetwork(nn.Module):
             stacked = torch.tensor(values).repeat(modality.network_length)
             self.register_buffer(name, stacked[:, None, None])
 
-    def place(self, device: torch.device) -> None:
+    def to_device(self, device: torch.device) -> None:
         """Move to a device, 2D layers in the memory order that they are fastest in."""
         self.to(device)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def take_normalisation(self, given: Mapping[str, Tensor]) -> None:
+    def take_normalisation(self, values: Mapping[str, Tensor]) -> None:
         """Take mean and std (T*C, 1, 1) along with weights that were trained with them.
 
         Weights of another stream bring theirs for other channels: then nothing is taken.
         """
-        if given and given["mean"].shape == self.mean.shape:
-            self.mean.copy_(given["mean"])
-            self.std.copy_(given["std"])
+        if values and values["mean"].shape == self.mean.shape:
+            self.mean.copy_(values["mean"])
+            self.std.copy_(values["std"])
 
     def features(self, clips: Tensor) -> Tensor:
         """(N, S, T, C, H, W) uint8 -> what the classifier sees of each segment, (N, S, D)."""
         n, s, t, c, h, w = clips.shape
         normalised = self._normalised(clips.reshape(n * s, t * c, h, w), channels=c)
-        if self.volumes:
+        if self.is_3d:
             normalised = normalised.unflatten(1, (-1, c)).transpose(1, 2).contiguous()
         features: Tensor = self.backbone(normalised)
         return features.reshape(n, s, -1)
@@ -94,3 +94,30 @@ class SegmentNetwork(nn.Module):
             values = values[:, channels:] - values[:, :-channels]
         values = values.sub_(self.mean).div_(self.std)
         return values.to(torch.get_autocast_dtype(device)) if half else values
+
+
+def disable_bf16_for_small_conv3d(network: nn.Module) -> None:
+    """Let 3D convolutions compute small volumes in float32 under bfloat16 autocast on a CPU.
+
+    oneDNN, as torch 2.13 has it, gets these wrong in bfloat16: weights' gradients are whatever was
+    in memory where a clip is hardly longer than the kernel, and it writes beyond its memory where
+    an output is one pixel wide (https://github.com/pytorch/pytorch/issues/169688). Nothing is
+    raised: the loss alone may tell.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv3d):
+            # A method, not a closure: a copy of the network then has one of its own.
+            layer.forward = MethodType(_conv3d_forward, layer)  # type: ignore[method-assign]
+
+
+def is_small(layer: nn.Conv3d, x: Tensor) -> bool:
+    """Whether some axis of `x` (N, C, T, H, W) is no longer than the layer's kernel or stride."""
+    reaches = zip(x.shape[2:], layer.kernel_size, layer.stride, strict=True)
+    return any(size <= reach for size, *both in reaches if (reach := max(both)) > 1)
+
+
+def _conv3d_forward(layer: nn.Conv3d, x: Tensor) -> Tensor:
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and is_small(layer, x):
+        with torch.autocast("cpu", enabled=False):
+            return layer._conv_forward(x.float(), layer.weight, layer.bias)
+    return layer._conv_forward(x, layer.weight, layer.bias)

@@ -81,8 +81,8 @@ def shift_mobilenet(network: nn.Module, *, num_frames: int) -> None:
             block.conv[0] = TemporalShift(block.conv[0], num_frames)  # type: ignore
 
 
-class FramesTogether(nn.Module):
-    """A 2D backbone over the frames of clips; what it finds in them is averaged.
+class FrameAverage(nn.Module):
+    """The mean over the frames of a clip of what a 2D backbone gives for each.
 
     Args:
         network: (N*T, C, H, W) -> features (N*T, D).

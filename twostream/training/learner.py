@@ -16,8 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 from twostream.data.dataset import sample_shape
 from twostream.inference.compiled import compiled
 from twostream.models import build_network
+from twostream.models.activation_checkpointing import checkpoint_activations
 from twostream.models.consensus import load_consensus, reduction
-from twostream.models.recompute import recompute_blocks
 from twostream.models.segment_network import SegmentNetwork
 from twostream.training.averaging import average_weights
 from twostream.training.distributed import (
@@ -65,11 +65,11 @@ class Learner:
             weights=weights,
             options=options.model_options,
         )
-        self.network.place(self.device)
+        self.network.to_device(self.device)
         if options.sync_bn and num_ranks() > 1:
             self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
         if options.recompute:
-            recompute_blocks(self.network.backbone)
+            checkpoint_activations(self.network.backbone)
         if options.dropout:
             add_dropout(self.network, options.dropout)
         self._freeze()

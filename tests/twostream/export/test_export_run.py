@@ -18,10 +18,10 @@ from twostream.export.export_run import UnequalError, check_suffix, export_run
 from twostream.files import sha256_file
 from twostream.models import build_network
 from twostream.models.consensus import load_consensus
-from twostream.models.inflation import inflate_conv
+from twostream.models.i3d import inflate_conv
 from twostream.models.non_local import NonLocalBlock
 from twostream.models.segment_network import SegmentNetwork
-from twostream.models.temporal_shift import FramesTogether, TemporalShift
+from twostream.models.temporal_shift import FrameAverage, TemporalShift
 from twostream.training.checkpoint import NetworkCard, load_network, save_checkpoint
 from twostream.transforms.presets import Modality
 
@@ -53,7 +53,7 @@ class OverTime(nn.Module):
     def __init__(self, channels: int, frames: int) -> None:
         super().__init__()
         shifted = TemporalShift(nn.Conv2d(channels, 8, 3, stride=2), frames)
-        self.shifted = FramesTogether(nn.Sequential(shifted, nn.AdaptiveAvgPool2d(1)))
+        self.shifted = FrameAverage(nn.Sequential(shifted, nn.AdaptiveAvgPool2d(1)))
         self.inflated = inflate_conv(nn.Conv2d(channels, 8, 3, stride=2), depth=3, stride=1)
         self.non_local = NonLocalBlock(8, window=0.3)
         nn.init.ones_(self.non_local.norm.weight)
@@ -75,7 +75,7 @@ def choosy(*, modality: Modality, num_classes: int, weights: str) -> SegmentNetw
 
 def over_time(*, modality: Modality, num_classes: int, weights: str) -> SegmentNetwork:
     backbone = OverTime(modality.channels, modality.network_length)
-    return SegmentNetwork(backbone, nn.Linear(8, num_classes), modality, volumes=True)
+    return SegmentNetwork(backbone, nn.Linear(8, num_classes), modality, is_3d=True)
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,8 @@ from twostream.models import (
     default_clip,
     list_models,
 )
+from twostream.models.backbones import adapt_input_channels, first_convolution
 from twostream.models.consensus import mean
-from twostream.models.input_channels import adapt_input_channels, first_convolution
 from twostream.models.segment_network import SegmentNetwork
 from twostream.transforms.presets import MODALITIES, Modality, modality_of
 from twostream.vision import torchvision

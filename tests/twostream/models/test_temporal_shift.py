@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from twostream.models.temporal_shift import (
-    FramesTogether,
+    FrameAverage,
     TemporalShift,
     shift_in_time,
     shift_mobilenet,
@@ -74,5 +74,5 @@ def test_mobilenet_is_shifted_where_it_has_skip_connections():
 
 def test_frames_of_a_clip_are_looked_at_together():
     clips = torch.arange(24.0).reshape(2, 1, 3, 2, 2)
-    together = FramesTogether(nn.Flatten())(clips)
+    together = FrameAverage(nn.Flatten())(clips)
     assert together.tolist() == [[4, 5, 6, 7], [16, 17, 18, 19]]

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from twostream.models.activation_checkpointing import checkpoint_activations
 from twostream.models.attention import AttentionClassifier
-from twostream.models.recompute import recompute_blocks
 from twostream.training.step import accumulate_gradient
 
 TorchRun = Callable[..., subprocess.CompletedProcess[str]]
@@ -70,7 +70,7 @@ def network(case: str) -> nn.Module:
     torch.manual_seed(0)
     net = Network(case)
     if case == "recomputed":
-        assert recompute_blocks(net) == 1
+        assert checkpoint_activations(net) == 1
     return net
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from twostream.errors import InputError
 from twostream.models import MODELS
-from twostream.models.recompute import recompute_blocks
+from twostream.models.activation_checkpointing import checkpoint_activations
 from twostream.transforms.presets import modality_of
 
 
@@ -21,7 +21,7 @@ def build(name: str) -> nn.Module:
 def test_gradients_and_statistics_are_the_same(name: str, blocks: int) -> None:
     plain = build(name)
     saving = copy.deepcopy(plain)
-    assert recompute_blocks(saving) == blocks
+    assert checkpoint_activations(saving) == blocks
     length = plain.mean.shape[0] // 3
     clips = torch.randint(0, 256, (2, 1, length, 3, 32, 32), dtype=torch.uint8)
     for network in (plain, saving):
@@ -45,7 +45,7 @@ def test_activations_are_not_kept() -> None:
     for saves in (False, True):
         network = build("resnet18")
         if saves:
-            recompute_blocks(network)
+            checkpoint_activations(network)
         count = 0
 
         def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -62,13 +62,13 @@ def test_activations_are_not_kept() -> None:
 
 def test_a_network_without_blocks_is_refused() -> None:
     with pytest.raises(InputError, match="--recompute needs a network made of blocks"):
-        recompute_blocks(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2)))
+        checkpoint_activations(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2)))
 
 
 def test_a_copy_computes_with_its_own_blocks() -> None:
     """The running average of the weights is a copy of the network."""
     network = build("resnet18").eval()
-    recompute_blocks(network)
+    checkpoint_activations(network)
     clips = torch.randint(0, 256, (1, 1, 1, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
         before = network.features(clips)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from twostream.models import MODELS
-from twostream.models.small_volumes import compute_small_volumes_exactly, is_small
+from twostream.models.segment_network import disable_bf16_for_small_conv3d, is_small
 from twostream.transforms.presets import modality_of
 
 
@@ -41,7 +41,7 @@ def test_gradients_in_bfloat16_are_those_of_float32(
     """On CPUs that compute in bfloat16, these were whatever was in memory."""
     torch.manual_seed(0)
     layer = nn.Conv3d(64, 64, kernel, padding=tuple(k // 2 for k in kernel))
-    compute_small_volumes_exactly(layer)
+    disable_bf16_for_small_conv3d(layer)
     x = torch.randn(4, 64, *size)
     gradients = []
     for half in (False, True):
@@ -54,7 +54,7 @@ def test_gradients_in_bfloat16_are_those_of_float32(
 
 def test_large_ones_stay_in_bfloat16_and_a_copy_has_its_own_weights() -> None:
     layer = nn.Conv3d(2, 2, 3)
-    compute_small_volumes_exactly(layer)
+    disable_bf16_for_small_conv3d(layer)
     x = torch.randn(1, 2, 8, 8, 8)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(x).dtype == torch.bfloat16

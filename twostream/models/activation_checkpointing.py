@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from twostream.errors import InputError
 
 
-def recompute_blocks(network: nn.Module) -> int:
+def checkpoint_activations(network: nn.Module) -> int:
     """Keep of each block's forward pass only its input, and repeat it for the gradient.
 
     Weights, gradients, batch statistics and random numbers stay what they were. Evaluation does
@@ -34,7 +34,8 @@ def recompute_blocks(network: nn.Module) -> int:
     if not blocks:
         raise InputError("--recompute needs a network made of blocks, such as a ResNet")
     for block in blocks:
-        _wrap(block)
+        # A method, not a closure: the running average of a network is a copy with its own blocks.
+        block.forward = MethodType(_checkpointed_forward, block)
     return len(blocks)
 
 
@@ -48,12 +49,7 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
             yield from _blocks(child)
 
 
-def _wrap(block: nn.Module) -> None:
-    # A method, not a closure: the running average of a network is a copy with blocks of its own.
-    block.forward = MethodType(_recomputed, block)
-
-
-def _recomputed(block: nn.Module, *inputs: Any) -> Any:
+def _checkpointed_forward(block: nn.Module, *inputs: Any) -> Any:
     forward = partial(type(block).forward, block)
     if not block.training:
         return forward(*inputs)
