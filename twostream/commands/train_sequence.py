@@ -156,11 +156,11 @@ def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) ->
 
     The same command again goes on where it stopped, and does nothing once all is done.
     """
-    from twostream.sequence.data import gather_sequences
+    from twostream.sequence.data import read_sequence_data
     from twostream.sequence.trainer import SequenceTrainer
 
     resolved = _resolve(options)
-    data = gather_sequences(resolved)
+    data = read_sequence_data(resolved)
     if restart and resolved.folder.exists():
         shutil.rmtree(resolved.folder)
     trainer = SequenceTrainer(resolved, data, bar=partial(progress, quiet=quiet), tell=note)

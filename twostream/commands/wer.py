@@ -47,14 +47,14 @@ def wer(
 
     Files are text (a sentence a line), csv (PHOENIX-2014, 2014T, or name,glosses), stm or ctm.
     """
-    from twostream.sequence.wer_report import align_files, compare, wer_result
+    from twostream.sequence.wer_report import align_files, compare_systems, wer_result
 
     rules = load(normalise, NORMALISERS)
     aligned = align_files(reference, hypothesis, normalise=rules)
-    result = wer_result(aligned, most=confusions, sentences=alignments)
+    result = wer_result(aligned, num_confusions=confusions, sentences=alignments)
     if against:
         other = align_files(reference, against, normalise=rules)
-        result["against"] = compare(aligned, other, most=confusions)
+        result["against"] = compare_systems(aligned, other, num_confusions=confusions)
     _show(result, as_json)
 
 

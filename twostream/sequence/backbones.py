@@ -1,4 +1,4 @@
-"""Networks of single frames, for sequences: uint8-valued floats (N, C, H, W) -> features (N, D)."""
+"""Backbones of single frames: uint8-valued floats (N, C, H, W) -> features (N, D)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class PlainCnn(nn.Module):
     """The notes' plain CNN: a convolution, then four blocks that double the channels.
 
     Cheng et al., "Fully Convolutional Networks for Continuous Sign Language Recognition", ECCV
-    2020: 3 x 3 convolutions with batch norm and ReLU, halved five times, averaged in the end.
+    2020: 3 x 3 convolutions with batch norm and ReLU, five poolings by 2, then a global average.
 
     Args:
         width: channels of the first layer; the features are 16 times as many (512).
@@ -22,10 +22,16 @@ class PlainCnn(nn.Module):
 
     def __init__(self, in_channels: int, *, width: int = 32) -> None:
         super().__init__()
+
+        def convolution(inputs: int, outputs: int) -> list[nn.Module]:
+            conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+            return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
+
         widths = [width * 2**block for block in range(5)]
-        layers: list[nn.Module] = [*_convolution(in_channels, width), nn.MaxPool2d(2)]
-        for before, after in zip(widths, widths[1:], strict=False):
-            layers += [*_convolution(before, after), nn.MaxPool2d(2), *_convolution(after, after)]
+        layers: list[nn.Module] = [*convolution(in_channels, width), nn.MaxPool2d(2)]
+        for inputs, outputs in zip(widths, widths[1:], strict=False):
+            layers += [*convolution(inputs, outputs), nn.MaxPool2d(2)]
+            layers += convolution(outputs, outputs)
         self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.out_features = widths[-1]
         for module in self.modules():
@@ -53,10 +59,6 @@ class ResNet18(nn.Module):
         """(N, C, H, W) -> (N, 512)."""
         features: Tensor = self.network(frames)
         return features
-
-
-def _convolution(before: int, after: int) -> list[nn.Module]:
-    return [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
 
 
 FRAME_BACKBONES: dict[str, Callable[..., nn.Module]] = {"plain": PlainCnn, "resnet18": ResNet18}

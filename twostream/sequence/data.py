@@ -1,4 +1,4 @@
-"""The videos of a sequence run, its vocabulary, and how batches of them are loaded."""
+"""The data of a sequence run: its lists and vocabulary, and the batches of an epoch."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from twostream import plugins
-from twostream.sequence.batches import Batch, load_sequences, testing_clip, training_clip
+from twostream.sequence.batches import Batch, eval_clip, load_sequences, train_clip
 from twostream.sequence.lists import SEQUENCE_DATASETS, check_lists
 from twostream.sequence.records import SequenceLists, SequenceRecord
 from twostream.sequence.run_folder import SequenceOptions
-from twostream.sequence.vocabulary import find_vocabulary, labels_of
+from twostream.sequence.vocabulary import build_vocabulary, glosses_to_labels
 from twostream.transforms.clips import Clip
 
 
 @dataclass(frozen=True)
 class SequenceData:
-    """What a run learns from, and how it is measured.
+    """The videos and the vocabulary of a run.
 
     Attributes:
         lists: subset -> records. missing: names of listed videos without frames.
@@ -33,30 +33,30 @@ class SequenceData:
     targets: list[list[int]]
 
 
-def gather_sequences(options: SequenceOptions) -> SequenceData:
+def read_sequence_data(options: SequenceOptions) -> SequenceData:
     """Read the lists and find the vocabulary.
 
     Raises:
-        InputError: lists, frames or vocabulary are not as they must be.
+        InputError: lists, frames or vocabulary are missing or do not fit.
     """
     read = plugins.load(options.dataset, SEQUENCE_DATASETS)
     lists, missing = check_lists(
         read(Path(options.annotations), Path(options.videos)), allow_missing=options.allow_missing
     )
     file = Path(options.vocabulary) if options.vocabulary else None
-    vocabulary = find_vocabulary(lists["train"], file)
-    targets = [labels_of(record.glosses, vocabulary) for record in lists["train"]]
+    vocabulary = build_vocabulary(lists["train"], file)
+    targets = [glosses_to_labels(record.glosses, vocabulary) for record in lists["train"]]
     return SequenceData(lists, missing, vocabulary, targets)
 
 
-def training_batches(
+def train_batches(
     records: Sequence[SequenceRecord], options: SequenceOptions, *, epoch: int
 ) -> tuple[Iterator[Batch], int]:
-    """One epoch in an order of its own, and how many batches it has; see `training_clip`."""
+    """The batches of an epoch, shuffled by (seed, epoch), and their number; see `train_clip`."""
 
     def load(index: int) -> Clip:
         rng = np.random.default_rng((options.seed, epoch, index))
-        return training_clip(
+        return train_clip(
             records[index],
             stream=options.stream,
             side=options.frame_size,
@@ -65,11 +65,11 @@ def training_batches(
         )
 
     order = np.random.default_rng((options.seed, epoch)).permutation(len(records)).tolist()
-    batches = _cut(order, options.batch_size)
+    batches = _split(order, options.batch_size)
     return load_sequences(load, batches, threads=options.threads), len(batches)
 
 
-def testing_batches(
+def eval_batches(
     records: Sequence[SequenceRecord],
     *,
     stream: str,
@@ -78,14 +78,14 @@ def testing_batches(
     batch_size: int,
     threads: int,
 ) -> tuple[Iterator[Batch], int]:
-    """All videos in their order, and how many batches they make; see `testing_clip`."""
+    """All videos in order, in batches, and the number of batches; see `eval_clip`."""
 
     def load(index: int) -> Clip:
-        return testing_clip(records[index], stream=stream, side=side, size=size)
+        return eval_clip(records[index], stream=stream, side=side, size=size)
 
-    batches = _cut(list(range(len(records))), batch_size)
+    batches = _split(list(range(len(records))), batch_size)
     return load_sequences(load, batches, threads=threads), len(batches)
 
 
-def _cut(order: list[int], size: int) -> list[list[int]]:
+def _split(order: list[int], size: int) -> list[list[int]]:
     return [order[start : start + size] for start in range(0, len(order), size)]

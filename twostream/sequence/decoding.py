@@ -1,6 +1,6 @@
-"""From log-probabilities of each time step to the most probable label sequences (CTC).
+"""CTC decoding: from log-probabilities of each time step to the most probable label sequences.
 
-Graves et al., "Connectionist Temporal Classification", ICML 2006. Everywhere here `log_probs` is
+Graves et al., "Connectionist Temporal Classification", ICML 2006. Throughout, `log_probs` is
 float (T, classes), natural logarithm, class 0 the blank; labels count from 1.
 """
 
@@ -16,7 +16,6 @@ from twostream.sequence.language_model import LanguageModel
 
 BLANK = 0
 Labels = tuple[int, ...]
-Ends = tuple[float, float]  # log-probability of a prefix, ending in a blank and in its last label
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class Hypothesis:
     """One decoded sequence.
 
     Attributes:
-        score: log-probability of the labels, plus what a language model adds.
+        score: log-probability of the labels, plus the terms of a language model.
     """
 
     labels: Labels
@@ -32,26 +31,26 @@ class Hypothesis:
 
 
 def greedy(log_probs: np.ndarray) -> Labels:
-    """The best class of each step, repeats merged, blanks dropped: section 3.2, best path."""
+    """Best-path decoding (section 3.2): the best class of each step, merged, without blanks."""
     best = log_probs.argmax(axis=1)
     changed = np.concatenate([[True], best[1:] != best[:-1]])
     return tuple(int(label) for label in best[changed] if label != BLANK)
 
 
 def log_probability(log_probs: np.ndarray, labels: Sequence[int]) -> float:
-    """Log of the summed probability of all paths that give `labels`: section 4.1, forward."""
+    """Log of the summed probability of all paths of `labels`: the forward pass of section 4.1."""
     states = np.full(2 * len(labels) + 1, BLANK)
     states[1::2] = labels
     # From the state before the last, over a blank, unless that would merge two equal labels.
     skips = np.zeros(len(states), dtype=bool)
     skips[2:] = (states[2:] != BLANK) & (states[2:] != states[:-2])
     alpha = np.full(len(states), -inf)
-    alpha[0] = 0.0  # before the first step: as if a blank had been
-    for step, emitted in enumerate(log_probs):
+    alpha[0] = 0.0  # before the first step: as after a blank
+    for step, emission in enumerate(log_probs):
         moved = np.concatenate([[-inf], alpha[:-1]])
-        jumped = np.where(skips, np.concatenate([[-inf, -inf], alpha])[: len(alpha)], -inf)
-        reached = np.logaddexp(alpha, moved)
-        alpha = (reached if step == 0 else np.logaddexp(reached, jumped)) + emitted[states]
+        skipped = np.where(skips, np.concatenate([[-inf, -inf], alpha])[: len(alpha)], -inf)
+        total = np.logaddexp(alpha, moved)
+        alpha = (total if step == 0 else np.logaddexp(total, skipped)) + emission[states]
     return float(np.logaddexp.reduce(alpha[-2:]))
 
 
@@ -66,26 +65,28 @@ def beam_search(
 ) -> list[Hypothesis]:
     """Prefix beam search (Hannun et al., "First-Pass Large Vocabulary ...", 2014, algorithm 1).
 
-    Every hypothesis that is left in the end, and the greedy one, is scored exactly over all paths:
-    the first is never less probable than the greedy one.
+    The hypotheses that remain, and the greedy one, are scored exactly over all paths: the first is
+    never less probable than the greedy one.
 
     Args:
-        beam: prefixes kept at each step. classes: of each step, only its most probable ones extend.
-        language, weight, bonus: a hypothesis' score is its log-probability plus `weight` times the
-            language model's, plus `bonus` a label.
+        beam: prefixes kept at each step. classes: only that many of the most probable classes of a
+            step extend a prefix.
+        language, weight, bonus: the score of a hypothesis is its log-probability plus `weight`
+            times that of the language model, plus `bonus` for each label.
 
     Returns:
         Up to `beam` hypotheses (and the greedy one), best first; labels differ.
     """
-    prefixes: dict[Labels, Ends] = {(): (0.0, -inf)}
 
     def prior(labels: Labels, *, ended: bool) -> float:
         if language is None:
             return bonus * len(labels)
         return weight * language.score(labels, ended=ended) + bonus * len(labels)
 
-    for emitted in log_probs:
-        extended = _extend(prefixes, emitted, classes)
+    # Log-probability of a prefix, ending in a blank and in its last label.
+    prefixes: dict[Labels, tuple[float, float]] = {(): (0.0, -inf)}
+    for emission in log_probs:
+        extended = _extend(prefixes, emission, classes)
         ranked = sorted(
             extended, key=lambda p: _log_add(*extended[p]) + prior(p, ended=False), reverse=True
         )
@@ -94,12 +95,14 @@ def beam_search(
         Hypothesis(labels, log_probability(log_probs, labels) + prior(labels, ended=True))
         for labels in {*prefixes, greedy(log_probs)}
     ]
-    return sorted(hypotheses, key=lambda found: (-found.score, found.labels))
+    return sorted(hypotheses, key=lambda hypothesis: (-hypothesis.score, hypothesis.labels))
 
 
-def _extend(prefixes: dict[Labels, Ends], emitted: np.ndarray, classes: int) -> dict[Labels, Ends]:
+def _extend(
+    prefixes: dict[Labels, tuple[float, float]], emission: np.ndarray, classes: int
+) -> dict[Labels, tuple[float, float]]:
     """All prefixes one step later."""
-    extended: dict[Labels, Ends] = {}
+    extended: dict[Labels, tuple[float, float]] = {}
 
     def add(prefix: Labels, *, blank: float = -inf, label: float = -inf) -> None:
         if blank == label == -inf:
@@ -107,16 +110,16 @@ def _extend(prefixes: dict[Labels, Ends], emitted: np.ndarray, classes: int) -> 
         before = extended.get(prefix, (-inf, -inf))
         extended[prefix] = (_log_add(before[0], blank), _log_add(before[1], label))
 
-    likely = np.argsort(-emitted, kind="stable")[:classes].tolist()
-    values = emitted.tolist()
+    likely = np.argsort(-emission, kind="stable")[:classes].tolist()
+    values = emission.tolist()
     for prefix, (in_blank, in_label) in prefixes.items():
-        whole = _log_add(in_blank, in_label)
-        add(prefix, blank=whole + values[BLANK])
+        either = _log_add(in_blank, in_label)
+        add(prefix, blank=either + values[BLANK])
         if prefix:
             add(prefix, label=in_label + values[prefix[-1]])
         for label in likely:
             if label != BLANK:
-                before = in_blank if prefix[-1:] == (label,) else whole
+                before = in_blank if prefix[-1:] == (label,) else either
                 add((*prefix, label), label=before + values[label])
     return extended
 

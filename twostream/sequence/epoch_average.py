@@ -1,4 +1,4 @@
-"""The mean of several epochs' weights, which is often better than each."""
+"""Checkpoint averaging: the mean of the weights of several epochs."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def read_average(text: str) -> tuple[str, int]:
     return which, int(count)
 
 
-def chosen_epochs(rows: Sequence[Mapping[str, Any]], average: str) -> list[int]:
-    """The epochs that an average takes, of those that the log has."""
+def epochs_to_average(rows: Sequence[Mapping[str, Any]], average: str) -> list[int]:
+    """The epochs of the log that `--average` asks for."""
     which, count = read_average(average)
     if which == "best":
         return sorted(best_epochs(rows, count))
@@ -38,22 +38,22 @@ def chosen_epochs(rows: Sequence[Mapping[str, Any]], average: str) -> list[int]:
 
 
 def keep_epoch(folder: Path, network: nn.Module, epoch: int, *, wanted: Sequence[int]) -> None:
-    """Write the weights of `epoch` to `folder`, and remove those of epochs not wanted any more."""
+    """Write the weights of `epoch` to `folder` if it is wanted, and remove those that are not."""
     if epoch in wanted:
         tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-        with atomic_path(_file(folder, epoch)) as temporary:
+        with atomic_path(epoch_file(folder, epoch)) as temporary:
             safetensors.torch.save_file(tensors, temporary)
-    keep = {_file(folder, number) for number in wanted}
+    keep = {epoch_file(folder, number) for number in wanted}
     for path in folder.glob("epoch-*.safetensors"):
         if path not in keep:
             path.unlink()
 
 
-def load_mean(folder: Path, network: nn.Module, epochs: Sequence[int]) -> None:
+def load_average(folder: Path, network: nn.Module, epochs: Sequence[int]) -> None:
     """Load the mean of the epochs' weights and batch statistics; counters are the last one's."""
     total: dict[str, Tensor] = {}
     for epoch in epochs:
-        for name, tensor in safetensors.torch.load_file(_file(folder, epoch)).items():
+        for name, tensor in safetensors.torch.load_file(epoch_file(folder, epoch)).items():
             if not tensor.is_floating_point():
                 total[name] = tensor
             else:
@@ -62,5 +62,6 @@ def load_mean(folder: Path, network: nn.Module, epochs: Sequence[int]) -> None:
     network.load_state_dict(total)
 
 
-def _file(folder: Path, epoch: int) -> Path:
+def epoch_file(folder: Path, epoch: int) -> Path:
+    """Where the weights of an epoch are kept."""
     return folder / f"epoch-{epoch:03d}.safetensors"

@@ -1,9 +1,8 @@
-"""The frames of a sequence as a network sees them: read, jittered in time, cropped."""
+"""The frames of a sequence: read, augmented by temporal jitter, cropped."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -25,60 +24,62 @@ def read_clip(record: SequenceRecord, *, side: int, stream: str) -> Clip:
     Raises:
         InputError: a picture or the video cannot be read; the file is named.
     """
-    frames = np.stack([resize(frame, (side, side)) for frame in _read(record)])
+    pictures = _read_pictures(record) if record.frames.is_dir() else _read_video(record)
+    frames = np.stack([resize(picture, (side, side)) for picture in pictures])
     if stream == "spatial":
         return frames
     if len(frames) < 2:
-        raise InputError(f"{record.frames}: one frame has no flow; take {record.name} out")
+        raise InputError(f"{record.frames}: one frame has no flow; leave {record.name} out")
     flow = quantize(make_dis()(frames))
     return np.concatenate([flow, flow[-1:]])
 
 
-def jitter(
-    frames: int,
-    *,
-    rng: np.random.Generator,
-    repeat: float = 0.2,
-    drop: float = 0.2,
-    most: int = 300,
-) -> list[int]:
-    """Positions of a sequence played unevenly: some frames twice, then some left out.
+def _read_pictures(record: SequenceRecord) -> list[Clip]:
+    import cv2
 
-    A fraction `repeat` of the frames is doubled, a fraction `drop` of the result is left out, and
-    at most `most` are kept, all at random and in order; of a few frames at least one is kept.
-    """
-    doubled = rng.choice(frames, size=int(repeat * frames), replace=False)
-    places = np.sort(np.concatenate([np.arange(frames), doubled]))
-    keep = min(max(len(places) - int(drop * len(places)), 1), most)
-    return sorted(rng.choice(places, size=keep, replace=False).tolist())
+    pictures = []
+    for path in list_frames(record):
+        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise InputError(f"{path}: not a picture that can be read; copy it again")
+        pictures.append(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
+    return pictures
 
 
-def even(frames: int, *, most: int = 300) -> list[int]:
-    """All positions, or `most` of them, evenly spaced, where there are more."""
-    if frames <= most:
-        return list(range(frames))
-    return [position * (frames - 1) // (most - 1) for position in range(most)]
-
-
-def crop(clip: Clip, positions: Sequence[int], *, size: int, top: int, left: int) -> Clip:
-    """The same `size` x `size` part of the chosen frames: uint8 (len(positions), C, size, size)."""
-    part = clip[list(positions), top : top + size, left : left + size]
-    return np.ascontiguousarray(part.transpose(0, 3, 1, 2))
-
-
-def _read(record: SequenceRecord) -> list[Clip]:
-    if record.frames.is_dir():
-        return [_read_picture(path) for path in list_frames(record)]
+def _read_video(record: SequenceRecord) -> list[Clip]:
     try:
         return list(read_frames(record.frames))
     except VideoError as error:
         raise InputError(f"{record.frames}: {error}") from error
 
 
-def _read_picture(path: Path) -> Clip:
-    import cv2
+def temporal_jitter(
+    frames: int,
+    *,
+    rng: np.random.Generator,
+    repeat: float = 0.2,
+    drop: float = 0.2,
+    max_frames: int = 300,
+) -> list[int]:
+    """Positions of a sequence played unevenly: some frames twice, then some left out.
 
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise InputError(f"{path}: not a picture that can be read; copy it again")
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+    A fraction `repeat` of the frames is doubled, a fraction `drop` of the result is dropped, and
+    at most `max_frames` remain, all at random and in order; at least one frame remains.
+    """
+    doubled = rng.choice(frames, size=int(repeat * frames), replace=False)
+    positions = np.sort(np.concatenate([np.arange(frames), doubled]))
+    size = min(max(len(positions) - int(drop * len(positions)), 1), max_frames)
+    return sorted(rng.choice(positions, size=size, replace=False).tolist())
+
+
+def evenly_spaced(frames: int, *, max_frames: int = 300) -> list[int]:
+    """All positions, or `max_frames` evenly spaced ones where there are more."""
+    if frames <= max_frames:
+        return list(range(frames))
+    return [position * (frames - 1) // (max_frames - 1) for position in range(max_frames)]
+
+
+def crop(clip: Clip, positions: Sequence[int], *, size: int, top: int, left: int) -> Clip:
+    """The same `size` x `size` crop of frames: uint8 (len(positions), C, size, size)."""
+    part = clip[list(positions), top : top + size, left : left + size]
+    return np.ascontiguousarray(part.transpose(0, 3, 1, 2))

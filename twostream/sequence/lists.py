@@ -19,88 +19,39 @@ def phoenix2014(annotations: Path, videos: Path) -> SequenceLists:
     """RWTH-PHOENIX-Weather 2014: `train.corpus.csv`, `dev.corpus.csv` (val), `test.corpus.csv`.
 
     `videos` is the folder above `train/`, `dev/` and `test/`, such as
-    `features/fullFrame-210x260px`; a video's pictures lie in `dev/<folder>`.
+    `features/fullFrame-210x260px`; the pictures of a video are in `dev/<folder>`.
     """
     return _read_lists(annotations, videos, file="{}.corpus.csv", val="dev", below_subset=True)
 
 
 def phoenix2014t(annotations: Path, videos: Path) -> SequenceLists:
-    """RWTH-PHOENIX-Weather 2014T: `PHOENIX-2014-T.train.corpus.csv` and so on, likewise."""
+    """RWTH-PHOENIX-Weather 2014T: as 2014, from `PHOENIX-2014-T.train.corpus.csv` and so on."""
     file = "PHOENIX-2014-T.{}.corpus.csv"
     return _read_lists(annotations, videos, file=file, val="dev", below_subset=True)
 
 
-def own_csv(annotations: Path, videos: Path) -> SequenceLists:
-    """`train.csv`, `val.csv` and, if there, `test.csv`: columns `name,glosses` and maybe `frames`.
+def csv_lists(annotations: Path, videos: Path) -> SequenceLists:
+    """`train.csv`, `val.csv` and optionally `test.csv`: columns `name,glosses` and `frames`.
 
-    `frames` is a folder of pictures or a video file below `videos`; without it, it is the name.
+    `frames` is a folder of pictures or a video file below `videos`; it defaults to the name.
     """
     return _read_lists(annotations, videos, file="{}.csv", val="val", below_subset=False)
 
 
 def toy(annotations: Path, videos: Path) -> SequenceLists:
-    """Generated gestures: what is missing is written first (see `twostream.sequence.toy`)."""
+    """Generated gestures: missing videos are written first (see `twostream.sequence.toy`)."""
     from twostream.sequence.toy import generate_sequences
 
     generate_sequences(annotations, videos)
-    return own_csv(annotations, videos)
+    return csv_lists(annotations, videos)
 
 
 SEQUENCE_DATASETS: dict[str, Callable[[Path, Path], SequenceLists]] = {
     "phoenix2014": phoenix2014,
     "phoenix2014t": phoenix2014t,
-    "csv": own_csv,
+    "csv": csv_lists,
     "toy": toy,
 }
-
-
-def check_lists(lists: SequenceLists, *, allow_missing: bool) -> tuple[SequenceLists, list[str]]:
-    """Leave out records whose frames are not there; also return their names.
-
-    Raises:
-        InputError: frames are missing and that is not allowed, a name stands in two lists, or no
-            training or validation video is left.
-    """
-    every = [record for records in lists.values() for record in records]
-    present, missing = with_frames(every, allow_missing=allow_missing)
-    check_once(present)
-    gone = set(missing)
-    left = {
-        subset: tuple(record for record in records if record.name not in gone)
-        for subset, records in lists.items()
-    }
-    if not (left["train"] and left["val"]):
-        raise InputError("no training or no validation video is left")
-    return left, missing
-
-
-def with_frames(
-    records: Sequence[SequenceRecord], *, allow_missing: bool
-) -> tuple[tuple[SequenceRecord, ...], list[str]]:
-    """Those records whose frames are there, and the names of the others.
-
-    Raises:
-        InputError: frames are missing and that is not allowed.
-    """
-    missing = [record.name for record in records if not record.frames.exists()]
-    if missing and not allow_missing:
-        raise InputError(
-            f"{len(missing)} listed videos have no frames: {some_of(missing)}; fetch them, correct "
-            "--videos, or go on without them by --allow-missing"
-        )
-    gone = set(missing)
-    return tuple(record for record in records if record.name not in gone), missing
-
-
-def check_once(records: Sequence[SequenceRecord]) -> None:
-    """Refuse two videos of one name.
-
-    Raises:
-        InputError: there are such; they are named.
-    """
-    counts = Counter(record.name for record in records)
-    if doubled := sorted(name for name, count in counts.items() if count > 1):
-        raise InputError(f"listed more than once: {some_of(doubled)}; take all but one out")
 
 
 def _read_lists(
@@ -108,11 +59,10 @@ def _read_lists(
 ) -> SequenceLists:
     lists: SequenceLists = {}
     for subset in SUBSETS:
-        own_word = val if subset == "val" else subset
-        path = annotations / file.format(own_word)
+        subset_name = val if subset == "val" else subset
+        path = annotations / file.format(subset_name)
         if path.is_file():
-            root = videos / own_word if below_subset else videos
-            lists[subset] = read_list(path, root)
+            lists[subset] = read_list(path, videos / subset_name if below_subset else videos)
         elif subset != "test":
             raise InputError(f"{path}: no such file; --annotations is the folder of the lists")
         else:
@@ -121,10 +71,10 @@ def _read_lists(
 
 
 def read_list(path: Path, root: Path, *, labelled: bool = True) -> tuple[SequenceRecord, ...]:
-    """Read one list; its frames lie below `root`.
+    """Read one list, whose frames are below `root`.
 
     Args:
-        labelled: every video must have its glosses; else they may lack, or the whole column.
+        labelled: every video must have its glosses; else they, or the whole column, may be missing.
 
     Raises:
         InputError: not such a list, a name that leads out of `root`, or glosses are missing.
@@ -132,19 +82,65 @@ def read_list(path: Path, root: Path, *, labelled: bool = True) -> tuple[Sequenc
     records = []
     for row in read_rows(path):
         name = column(row, NAME_COLUMNS, path=path)
-        told = labelled or any(key in row for key in GLOSS_COLUMNS)
-        glosses = tuple(column(row, GLOSS_COLUMNS, path=path).split()) if told else ()
+        has_glosses = labelled or any(key in row for key in GLOSS_COLUMNS)
+        glosses = tuple(column(row, GLOSS_COLUMNS, path=path).split()) if has_glosses else ()
         if labelled and not glosses:
-            raise InputError(f"{path}: {name} has no glosses; take it out of the list")
-        place = next((row[key] for key in FRAMES_COLUMNS if row.get(key)), name)
-        records.append(SequenceRecord(name, _frames(root, place, name), glosses))
+            raise InputError(f"{path}: {name} has no glosses; remove it from the list")
+        frames = next((row[key] for key in FRAMES_COLUMNS if row.get(key)), name)
+        folder, by_name = path_inside(root, frames.removesuffix("/*.png")), path_inside(root, name)
+        # 2014T lists one level (`<name>/1/*.png`) that its folders do not have.
+        exists_by_name = by_name.exists() and not folder.exists()
+        records.append(SequenceRecord(name, by_name if exists_by_name else folder, glosses))
     return tuple(records)
 
 
-def _frames(root: Path, place: str, name: str) -> Path:
-    """Folder of the pictures; 2014T names one more level (`<name>/1/*.png`) than it has."""
-    folder, by_name = path_inside(root, place.removesuffix("/*.png")), path_inside(root, name)
-    return by_name if by_name.exists() and not folder.exists() else folder
+def check_lists(lists: SequenceLists, *, allow_missing: bool) -> tuple[SequenceLists, list[str]]:
+    """Drop records whose frames are missing; also return their names.
+
+    Raises:
+        InputError: frames are missing and that is not allowed, a name is in two lists, or no
+            training or validation video is left.
+    """
+    all_records = [record for records in lists.values() for record in records]
+    present, missing = split_missing(all_records, allow_missing=allow_missing)
+    check_unique_names(present)
+    dropped = set(missing)
+    remaining = {
+        subset: tuple(record for record in records if record.name not in dropped)
+        for subset, records in lists.items()
+    }
+    if not (remaining["train"] and remaining["val"]):
+        raise InputError("no training or no validation video is left")
+    return remaining, missing
+
+
+def split_missing(
+    records: Sequence[SequenceRecord], *, allow_missing: bool
+) -> tuple[tuple[SequenceRecord, ...], list[str]]:
+    """The records whose frames exist, and the names of the others.
+
+    Raises:
+        InputError: frames are missing and that is not allowed.
+    """
+    missing = [record.name for record in records if not record.frames.exists()]
+    if missing and not allow_missing:
+        raise InputError(
+            f"{len(missing)} listed videos have no frames: {some_of(missing)}; add them, correct "
+            "--videos, or leave them out with --allow-missing"
+        )
+    dropped = set(missing)
+    return tuple(record for record in records if record.name not in dropped), missing
+
+
+def check_unique_names(records: Sequence[SequenceRecord]) -> None:
+    """Refuse two videos of one name.
+
+    Raises:
+        InputError: some names are not unique; they are listed.
+    """
+    counts = Counter(record.name for record in records)
+    if duplicates := sorted(name for name, count in counts.items() if count > 1):
+        raise InputError(f"listed more than once: {some_of(duplicates)}; keep one of each")
 
 
 def list_frames(record: SequenceRecord) -> Sequence[Path]:
@@ -153,7 +149,7 @@ def list_frames(record: SequenceRecord) -> Sequence[Path]:
     Raises:
         InputError: there is none.
     """
-    found = sorted(path for pattern in PICTURES for path in record.frames.glob(pattern))
-    if not found:
+    paths = sorted(path for pattern in PICTURES for path in record.frames.glob(pattern))
+    if not paths:
         raise InputError(f"{record.frames}: no picture ({', '.join(PICTURES)}) for {record.name}")
-    return found
+    return paths

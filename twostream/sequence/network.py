@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from twostream import plugins
 from twostream.sequence.backbones import FRAME_BACKBONES
-from twostream.temporal.padding import true_frames
+from twostream.temporal.padding import valid_mask
 from twostream.temporal.stages import build_stages, read_stage
 from twostream.transforms.presets import MODALITIES, Modality
 
 
 class SequenceNetwork(nn.Module):
-    """Clips of unlike length in, log-probabilities of blank and glosses for each time step out.
+    """Padded clips in, log-probabilities of the blank and all glosses for each time step out.
 
-    Frames behind a clip's end never enter the backbone, so padding changes no batch statistic.
+    Padding frames never enter the backbone, so they change no batch statistic.
 
     Args:
         backbone: (N, C, H, W) -> (N, D), with `out_features` D.
@@ -40,11 +40,11 @@ class SequenceNetwork(nn.Module):
 
     def forward(self, clips: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Uint8 (N, T, C, H, W) and int64 (N,) -> float32 (N, T', classes) and int64 (N,)."""
-        true = true_frames(lengths, clips.shape[1])
-        frames = (clips[true].to(self.mean.dtype) - self.mean) / self.std
-        seen = self.backbone(frames.contiguous(memory_format=torch.channels_last))
-        features = seen.new_zeros(*true.shape, seen.shape[1])
-        features = features.masked_scatter(true[:, :, None], seen)
+        valid = valid_mask(lengths, clips.shape[1])
+        frames = (clips[valid].to(self.mean.dtype) - self.mean) / self.std
+        frame_features = self.backbone(frames.contiguous(memory_format=torch.channels_last))
+        features = frame_features.new_zeros(*valid.shape, frame_features.shape[1])
+        features = features.masked_scatter(valid[:, :, None], frame_features)
         features, lengths = self.temporal(features, lengths)
         logits = self.classifier(features).float()
         return logits.log_softmax(dim=2), lengths
@@ -60,11 +60,11 @@ def build_network(
     """
     modality = MODALITIES[stream]
     name, options = read_stage(backbone)
-    frames_network = plugins.load(name, FRAME_BACKBONES)(modality.channels, **options)
-    stages = build_stages(temporal, in_features=frames_network.out_features)
-    return SequenceNetwork(frames_network, stages, classes=classes, modality=modality)
+    frame_network = plugins.load(name, FRAME_BACKBONES)(modality.channels, **options)
+    stages = build_stages(temporal, in_features=frame_network.out_features)
+    return SequenceNetwork(frame_network, stages, classes=classes, modality=modality)
 
 
 def without_weights(backbone: str) -> str:
-    """`backbone` less the weights that it would start from: a checkpoint's follow."""
+    """`backbone` without its `weights=` option, for a network whose weights are loaded next."""
     return " ".join(word for word in backbone.split() if not word.startswith("weights="))

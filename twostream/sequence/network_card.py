@@ -1,4 +1,4 @@
-"""What a sequence checkpoint says of itself, and the network that it holds."""
+"""Checkpoints of sequence networks: the specification in them, and the network built from it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from twostream.versions import tool_version
 
 
 @dataclass(frozen=True, slots=True)
-class SequenceCard:
-    """All that is needed to build a sequence network again; kept with its weights.
+class SequenceNetworkSpec:
+    """Everything that is needed to rebuild a sequence network; stored with its weights.
 
     Attributes:
         backbone, temporal: as `build_network` takes them.
         vocabulary: gloss g is class g + 1.
         frame_size, input_size: sides of the frames and of their crop, pixels.
-        epoch: from 0, of the lowest validation error rate, or the last.
+        epoch: from 0; the epoch of the lowest validation error rate, or the last.
         averaged: epochs whose mean the weights are; empty otherwise.
     """
 
@@ -44,28 +44,28 @@ def best_checkpoint(run: Path) -> Path:
     for folder in (run / "average", run / "best"):
         if has_checkpoint(folder):
             return folder
-    raise InputError(f"{run}: no trained network in it; give a folder that train-sequence made")
+    raise InputError(f"{run}: no trained network in it; give a run folder of train-sequence")
 
 
-def load_sequence_network(folder: Path) -> tuple[SequenceCard, SequenceNetwork]:
-    """The card of the network in a checkpoint, and the network itself.
+def load_sequence_network(folder: Path) -> tuple[SequenceNetworkSpec, SequenceNetwork]:
+    """The network in a checkpoint folder, and its specification.
 
     Raises:
         InputError: it is damaged, or not of `train-sequence`.
     """
-    card = read_card_as(SequenceCard, folder, command="train-sequence")
+    spec = read_card_as(SequenceNetworkSpec, folder, command="train-sequence")
     network = build_network(
-        stream=card.stream,
-        backbone=without_weights(card.backbone),
-        temporal=card.temporal,
-        classes=len(card.vocabulary) + 1,
+        stream=spec.stream,
+        backbone=without_weights(spec.backbone),
+        temporal=spec.temporal,
+        classes=len(spec.vocabulary) + 1,
     )
     load_weights(folder, network)
-    return card, network
+    return spec, network
 
 
-def about_scores(card: SequenceCard, *, checkpoint: Path, **known: Any) -> dict[str, Any]:
-    """What a score file says beside names and glosses: the network, its weights, and `known`."""
-    about = {key: value for key, value in asdict(card).items() if key != "vocabulary"}
+def score_metadata(spec: SequenceNetworkSpec, *, checkpoint: Path, **facts: Any) -> dict[str, Any]:
+    """The metadata of a score file: the network, its weights, the version, and `facts`."""
+    metadata = {key: value for key, value in asdict(spec).items() if key != "vocabulary"}
     weights = {"checkpoint": sha256_file(checkpoint / WEIGHTS), "version": tool_version()}
-    return about | known | weights
+    return metadata | facts | weights

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from torch import Tensor, nn
+from torch import nn
 
 from twostream.errors import InputError
 from twostream.sequence.network import SequenceNetwork
 from twostream.training.checkpoint import WEIGHTS
 
 
-def parts_of(network: SequenceNetwork) -> dict[str, nn.Module]:
-    """All parts that may be named, the larger ones before those that they hold."""
+def named_parts(network: SequenceNetwork) -> dict[str, nn.Module]:
+    """All parts with a name; the larger ones come before those that they contain."""
     stages: Sequence[nn.Module] = list(network.temporal.stages)  # type: ignore[arg-type]
     return {
         "backbone": network.backbone,
@@ -31,7 +31,7 @@ def find_part(network: SequenceNetwork, name: str) -> nn.Module:
     Raises:
         InputError: there is none.
     """
-    parts = parts_of(network)
+    parts = named_parts(network)
     if name not in parts:
         raise InputError(f"the network has no part {name!r}; it has {', '.join(parts)}")
     return parts[name]
@@ -41,24 +41,34 @@ def load_parts(network: SequenceNetwork, source: Path, parts: Sequence[str]) -> 
     """Load parts from a run folder, a checkpoint folder, or a file of weights.
 
     Args:
-        parts: `backbone`, or `temporal.2=temporal.1`: ours = theirs.
+        parts: `backbone`, or `temporal.2=temporal.1`: the part here = the part in `source`.
 
     Raises:
         InputError: no such file or part, or the weights do not fit.
     """
-    path = next(
-        (p for p in (source / "best" / WEIGHTS, source / WEIGHTS, source) if p.is_file()), None
-    )
+    candidates = (source / "best" / WEIGHTS, source / WEIGHTS, source)
+    path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         raise InputError(f"{source}: neither a run folder nor a file of weights")
-    given = safetensors.torch.load_file(path)
-    for part in parts:
-        ours, _, theirs = part.partition("=")
-        _load(find_part(network, ours), given, theirs or ours, path)
+    weights = safetensors.torch.load_file(path)
+    for text in parts:
+        name, _, other_name = text.partition("=")
+        part, other_name = find_part(network, name), other_name or name
+        prefix = other_name.replace("temporal.", "temporal.stages.") + "."
+        tensors = {
+            key.removeprefix(prefix): tensor
+            for key, tensor in weights.items()
+            if key.startswith(prefix)
+        }
+        try:
+            part.load_state_dict(tensors)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise InputError(f"{path}: its {other_name} does not fit: {reason}") from error
 
 
 def freeze(network: SequenceNetwork, parts: Sequence[str]) -> None:
-    """Stop parts from learning, their batch statistics too; call it after each `train()`."""
+    """Freeze parts, their batch statistics too; call it after each `train()`."""
     for name in parts:
         find_part(network, name).requires_grad_(False).eval()
 
@@ -66,9 +76,9 @@ def freeze(network: SequenceNetwork, parts: Sequence[str]) -> None:
 def parameter_groups(
     network: SequenceNetwork, *, lr: float, part_lr: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """Groups for an optimiser, those with learning rates of their own apart.
+    """Parameter groups for an optimiser, one for each learning rate.
 
-    A part inside another one (`temporal.0` in `temporal`) goes by its own rate.
+    A part inside another one (`temporal.0` in `temporal`) keeps its own rate.
     """
     rates = {id(parameter): lr for parameter in network.parameters()}
     for name in sorted(part_lr):  # the larger part comes first
@@ -99,17 +109,3 @@ def read_rates(texts: Sequence[str]) -> dict[str, float]:
         if rates[part] <= 0:
             raise InputError(f"{text!r}: expected a part and its learning rate, as backbone=1e-5")
     return rates
-
-
-def _load(part: nn.Module, given: Mapping[str, Tensor], name: str, path: Path) -> None:
-    stage = name.replace("temporal.", "temporal.stages.")
-    tensors = {
-        key.removeprefix(f"{stage}."): tensor
-        for key, tensor in given.items()
-        if key.startswith(f"{stage}.")
-    }
-    try:
-        part.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{path}: its {name} does not fit: {reason}") from error

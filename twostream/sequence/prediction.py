@@ -1,4 +1,4 @@
-"""Log-probabilities of a list of videos."""
+"""Inference: log-probabilities of a list of videos."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from twostream.training.precision import autocast
 def predict(
     network: nn.Module, batches: Iterable[Batch], *, device: torch.device, precision: str
 ) -> dict[int, np.ndarray]:
-    """Log-probabilities of every video: index -> float32 (T', classes), T' its true time steps."""
+    """Log-probabilities of every video: index -> float32 (T', classes), without padding."""
     network.eval()
-    found: dict[int, np.ndarray] = {}
+    predictions: dict[int, np.ndarray] = {}
     for clips, lengths, indices in batches:
         with torch.inference_mode(), autocast(device, precision):
             log_probs, steps = network(clips.to(device), lengths.to(device))
         for index, rows, count in zip(
             indices, log_probs.cpu().numpy(), steps.tolist(), strict=True
         ):
-            found[index] = rows[:count]
-    return found
+            predictions[index] = rows[:count]
+    return predictions

@@ -1,4 +1,4 @@
-"""From sequence score files to glosses: streams fused at each time step, then decoded."""
+"""From sequence scores to glosses: streams fused at each time step, then decoded."""
 
 from __future__ import annotations
 
@@ -24,49 +24,47 @@ def fuse_steps(
         combine: `logits`, the log-probabilities, or `probs`. They are normalised again afterwards.
 
     Raises:
-        InputError: other videos, glosses, or time steps in one of the streams.
+        InputError: the streams differ in videos, vocabulary or time steps.
     """
+    check_same_videos(streams)
     tables = list(streams.values())
-    check_joinable(streams)
-    first = tables[0]
-    rows = [dict(zip(table.names, table.log_probs, strict=True)) for table in tables]
+    by_name = [dict(zip(table.names, table.log_probs, strict=True)) for table in tables]
     fused = {}
-    for name in first.names:
-        voters = np.stack([row[name] for row in rows], axis=-2).astype(np.float64)
-        given = softmax(voters) if combine == "probs" else voters
-        made = reduced(given, step, kind=combine)
-        fused[name] = as_log_probs(made.scores, made.kind)
+    for name in tables[0].names:
+        scores = np.stack([rows[name] for rows in by_name], axis=-2).astype(np.float64)
+        result = reduced(softmax(scores) if combine == "probs" else scores, step, kind=combine)
+        fused[name] = as_log_probs(result.scores, result.kind)
     return fused
 
 
-def check_joinable(streams: Mapping[str, SequenceScores]) -> None:
-    """Hold the streams against the first one.
+def check_same_videos(streams: Mapping[str, SequenceScores]) -> None:
+    """Compare every stream with the first one.
 
     Raises:
-        InputError: other videos, glosses, or time steps, and of which stream and video.
+        InputError: other videos, vocabulary, or time steps; streams and videos are named.
     """
     (base, first), *others = streams.items()
     steps = {name: len(rows) for name, rows in zip(first.names, first.log_probs, strict=True)}
     for key, table in others:
         if set(table.names) != set(first.names):
-            differing = sorted(set(table.names) ^ set(first.names))
-            raise InputError(f"{base} and {key} score different videos: {some_of(differing)}")
+            different = sorted(set(table.names) ^ set(first.names))
+            raise InputError(f"{base} and {key} score different videos: {some_of(different)}")
         if table.vocabulary != first.vocabulary:
             raise InputError(f"{base} and {key} were trained with different vocabularies")
-        unlike = [
+        unequal = [
             f"{name} ({steps[name]} and {len(rows)})"
             for name, rows in zip(table.names, table.log_probs, strict=True)
             if len(rows) != steps[name]
         ]
-        if unlike:
+        if unequal:
             raise InputError(
-                f"{base} and {key} have different time steps: {some_of(unlike, limit=3)}; train "
+                f"{base} and {key} have different time steps: {some_of(unequal, limit=3)}; train "
                 "both with temporal modules that keep the same number"
             )
 
 
-def decode_greedily(log_probs: np.ndarray) -> list[Hypothesis]:
-    """The best path, as the one hypothesis."""
+def greedy_decoder(log_probs: np.ndarray) -> list[Hypothesis]:
+    """The best path, as the only hypothesis."""
     labels = greedy(log_probs)
     return [Hypothesis(labels, log_probability(log_probs, labels))]
 
@@ -81,17 +79,17 @@ def decode_all(
     }
 
 
-def written_ctm(sentences: Mapping[str, Sequence[str]]) -> str:
-    """NIST's ctm, the place in the sentence as time: CTC does not say when a gloss was signed."""
+def format_ctm(sentences: Mapping[str, Sequence[str]]) -> str:
+    """NIST's ctm, with the position in the sentence as time: CTC gives no times."""
     lines = [
-        f"{name} 1 {place:.2f} 1.00 {gloss}"
+        f"{name} 1 {position:.2f} 1.00 {gloss}"
         for name, glosses in sentences.items()
-        for place, gloss in enumerate(glosses or ["[EMPTY]"])
+        for position, gloss in enumerate(glosses or ["[EMPTY]"])
     ]
     return "\n".join([*lines, ""])
 
 
-def written_csv(sentences: Mapping[str, Sequence[str]]) -> str:
+def format_csv(sentences: Mapping[str, Sequence[str]]) -> str:
     """`name|glosses`, as `twostream wer` reads it."""
     rows = [f"{name}|{' '.join(glosses)}" for name, glosses in sentences.items()]
     return "\n".join(["name|glosses", *rows, ""])

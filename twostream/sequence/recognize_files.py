@@ -1,4 +1,4 @@
-"""What `twostream recognize` does: files in, glosses and their word error rate out."""
+"""`twostream recognize`: score files in, glosses and their word error rate out."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from twostream.sequence.normalisers import NORMALISERS, Normaliser
 from twostream.sequence.recognition import (
     Decoder,
     decode_all,
-    decode_greedily,
+    format_csv,
+    format_ctm,
     fuse_steps,
-    written_csv,
-    written_ctm,
+    greedy_decoder,
 )
 from twostream.sequence.score_file import SequenceScores
 from twostream.sequence.transcripts import read_transcripts
-from twostream.sequence.vocabulary import glosses_of, labels_of
+from twostream.sequence.vocabulary import glosses_to_labels, labels_to_glosses
 from twostream.sequence.wer_report import rate_lines, wer_result
 from twostream.sequence.word_error_rate import align
 
 Sentences = dict[str, list[str]]
-WRITERS = {".csv": written_csv, ".ctm": written_ctm}
+WRITERS = {".csv": format_csv, ".ctm": format_ctm}
 
 
 def recognise(
@@ -45,55 +45,61 @@ def recognise(
     strategy_option: Sequence[str],
     **decoding: Any,
 ) -> tuple[dict[str, Any], Sentences]:
-    """Decode the scores of each file or run by itself, and all of them fused.
+    """Decode the scores of each file or run alone, and of all of them fused.
 
     Args:
         files: what the tables were read from, or made by.
-        combine: see `fuse_steps`. decoding: see `find_decoder`.
+        combine: see `fuse_steps`. decoding: see `make_decoder`.
         strategy, weights, strategy_option: as `twostream fuse` takes them.
         n_best: hypotheses of each video in the result.
 
     Returns:
-        The result as JSON values, and the glosses that were recognised in the end. Error rates are
-        those of the videos whose glosses are known.
+        The result as JSON values, and the recognised glosses of each video. Error rates are over
+        the videos whose glosses are known.
 
     Raises:
         InputError: files that do not belong together, or options that have no effect.
     """
     streams = name_streams(files, tables)
     first = next(iter(streams.values()))
-    decoder = find_decoder(first.vocabulary, **decoding)
-    chosen = StepOptions(strategy=strategy, weights=weights, strategy_option=strategy_option)
-    step = chosen_steps(chosen, keys=list(streams), class_names=first.vocabulary)["streams"]
-    fused = decode_all(fuse_steps(streams, step, combine=combine), decoder)
-    rules = load(normalise, NORMALISERS)
-    inputs = [
-        {"stream": key, "file": str(file)}
-        | _rate(table, decode_all(fuse_steps({key: table}, MEAN, combine="logits"), decoder), rules)
-        for file, (key, table) in zip(files, streams.items(), strict=True)
-        if len(files) > 1
-    ]
+    decoder = make_decoder(first.vocabulary, **decoding)
+    options = StepOptions(strategy=strategy, weights=weights, strategy_option=strategy_option)
+    step = chosen_steps(options, keys=list(streams), class_names=first.vocabulary)["streams"]
+    hypotheses = decode_all(fuse_steps(streams, step, combine=combine), decoder)
+    sentences = _best_sentences(hypotheses, first.vocabulary)
+    normaliser = load(normalise, NORMALISERS)
+    inputs = []
+    for file, (key, table) in zip(files, streams.items(), strict=True):
+        if len(files) > 1:
+            alone = decode_all(fuse_steps({key: table}, MEAN, combine="logits"), decoder)
+            rates = _error_rates(table, _best_sentences(alone, table.vocabulary), normaliser)
+            inputs.append({"stream": key, "file": str(file)} | rates)
     result = {
         "strategy": step.name,
         "inputs": inputs,
-        "recognised": _rate(first, fused, rules),
+        "recognised": _error_rates(first, sentences, normaliser),
         "hypotheses": {
             name: [
-                {"glosses": glosses_of(one.labels, first.vocabulary), "score": one.score}
-                for one in found[:n_best]
+                {"glosses": labels_to_glosses(h.labels, first.vocabulary), "score": h.score}
+                for h in ranked[:n_best]
             ]
-            for name, found in fused.items()
+            for name, ranked in hypotheses.items()
         },
     }
-    return result, _sentences(fused, first.vocabulary)
+    return result, sentences
 
 
 def name_streams(
     files: Sequence[Path], tables: Sequence[SequenceScores]
 ) -> dict[str, SequenceScores]:
-    """A stream is named as its header says, or by its file where two are alike."""
+    """The tables by the stream in their headers, or by file where two have the same stream.
+
+    Raises:
+        InputError: a file is given twice.
+    """
     names = [
-        str(table.about.get("stream", path.stem)) for path, table in zip(files, tables, strict=True)
+        str(table.metadata.get("stream", path.stem))
+        for path, table in zip(files, tables, strict=True)
     ]
     if len(set(names)) < len(names):
         names = [str(path) for path in files]
@@ -102,7 +108,7 @@ def name_streams(
     return dict(zip(names, tables, strict=True))
 
 
-def find_decoder(
+def make_decoder(
     vocabulary: Sequence[str],
     *,
     beam: int,
@@ -110,7 +116,7 @@ def find_decoder(
     language_weight: float = 0.5,
     bonus: float = 0.0,
 ) -> Decoder:
-    """Greedy decoding for a beam of 0, else beam search; sentences of `language` make a bigram.
+    """Greedy decoding for a beam of 0, else beam search, with a bigram model of `language`.
 
     Raises:
         InputError: greedy decoding with a language model or a bonus.
@@ -118,12 +124,12 @@ def find_decoder(
     if not beam:
         if language or bonus:
             raise InputError("--beam 0 decodes greedily, without --language and --bonus")
-        return decode_greedily
+        return greedy_decoder
     model = None
     if language:
         sentences = read_transcripts(language).values()
-        known = [labels_of(glosses, vocabulary) for glosses in sentences]
-        model = LanguageModel(known, labels=len(vocabulary))
+        labels = [glosses_to_labels(glosses, vocabulary) for glosses in sentences]
+        model = LanguageModel(labels, labels=len(vocabulary))
     return partial(beam_search, beam=beam, language=model, weight=language_weight, bonus=bonus)
 
 
@@ -139,12 +145,12 @@ def write_sentences(path: Path, sentences: Sentences) -> None:
 
 
 def result_lines(result: Mapping[str, Any]) -> list[str]:
-    """The word error rates as text: of each file, if there are several, and of all together.
+    """The word error rates as text: of each file, if there are several, and of all fused.
 
-    Where nothing is known to compare with, the recognised glosses, a line for each video.
+    Without any reference these are the recognised glosses, a line for each video.
     """
     if "words" not in result["recognised"]:
-        best = {name: found[0]["glosses"] for name, found in result["hypotheses"].items()}
+        best = {name: ranked[0]["glosses"] for name, ranked in result["hypotheses"].items()}
         return [f"{name}: {' '.join(glosses)}" for name, glosses in best.items()]
     lines = []
     for row in result["inputs"]:
@@ -157,15 +163,21 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _rate(
-    table: SequenceScores, found: Mapping[str, list[Hypothesis]], rules: Normaliser
+def _error_rates(
+    table: SequenceScores, sentences: Sentences, normalise: Normaliser
 ) -> dict[str, Any]:
-    sentences = _sentences(found, table.vocabulary)
-    known = {n: words for n, words in zip(table.names, table.references, strict=True) if words}
-    aligned = {name: align(rules(words), rules(sentences[name])) for name, words in known.items()}
-    rate = wer_result(aligned, most=0) if aligned else {}
-    return rate | {"without_reference": len(table.names) - len(known)}
+    alignments = {
+        name: align(normalise(reference), normalise(sentences[name]))
+        for name, reference in zip(table.names, table.references, strict=True)
+        if reference
+    }
+    rates = wer_result(alignments, num_confusions=0) if alignments else {}
+    return rates | {"without_reference": len(table.names) - len(alignments)}
 
 
-def _sentences(found: Mapping[str, list[Hypothesis]], vocabulary: Sequence[str]) -> Sentences:
-    return {name: glosses_of(best[0].labels, vocabulary) for name, best in found.items()}
+def _best_sentences(
+    hypotheses: Mapping[str, list[Hypothesis]], vocabulary: Sequence[str]
+) -> Sentences:
+    return {
+        name: labels_to_glosses(ranked[0].labels, vocabulary) for name, ranked in hypotheses.items()
+    }

@@ -1,45 +1,41 @@
-"""What `twostream recognize` is given: sequence score files, or runs and videos for them."""
+"""The inputs of `twostream recognize`: sequence score files, or runs that score new videos."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
 
 from twostream.errors import InputError, some_of
-from twostream.sequence.data import testing_batches
-from twostream.sequence.lists import with_frames
+from twostream.sequence.data import eval_batches
+from twostream.sequence.lists import split_missing
 from twostream.sequence.network_card import (
-    SequenceCard,
-    about_scores,
     best_checkpoint,
     load_sequence_network,
+    score_metadata,
 )
-from twostream.sequence.new_videos import check_glosses, find_records
+from twostream.sequence.new_videos import check_glosses, find_new_videos
 from twostream.sequence.prediction import predict
 from twostream.sequence.records import SequenceRecord
 from twostream.sequence.score_file import (
     SequenceScores,
-    holds_scores,
+    is_up_to_date,
+    make_scores,
     read_sequence_scores,
-    scores_of,
     write_sequence_scores,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class NewVideos:
-    """Videos for the runs, and what they are scored with.
+    """Videos for the runs, and how they are scored.
 
     Attributes:
         videos: folder of video files or folders of pictures. listed: a list of some of them.
-        scores: folder in which the score files are kept, if they are.
+        scores: folder in which score files are kept; None keeps none.
     """
 
     videos: Path | None
@@ -57,16 +53,27 @@ def read_inputs(
     """Read the score files among `paths`, and score the videos with the runs among them.
 
     Args:
-        paths: a run at least. bar: passes batches through a progress bar. tell: is told what a user
-            should know.
+        paths: a run at least. bar: wraps batches in a progress bar. tell: gets messages for the
+            user.
 
     Raises:
         InputError: no videos for a run, or two runs for one score file.
     """
     runs = [path for path in paths if path.is_dir()]
     if len({run.resolve().name for run in runs}) < len(runs) and new.scores:
-        raise InputError("two runs have one name, under which --scores would keep both")
-    records, missing = _records(runs[0], new)
+        raise InputError(
+            "two runs have one name, so --scores would write the same file twice; rename one"
+        )
+    if new.videos is None:
+        raise InputError(
+            f"{runs[0]} is a run: give the videos to recognise by --videos FOLDER, or the score "
+            "files of its own lists, in its folder scores/"
+        )
+    records, missing = split_missing(
+        find_new_videos(new.videos, new.listed), allow_missing=new.allow_missing
+    )
+    if not records:
+        raise InputError(f"{new.listed}: no listed video has frames below {new.videos}")
     if missing:
         tell(f"{len(missing)} listed videos have no frames: {some_of(missing)}")
     return [
@@ -75,20 +82,6 @@ def read_inputs(
         else read_sequence_scores(path)
         for path in paths
     ]
-
-
-def _records(run: Path, new: NewVideos) -> tuple[tuple[SequenceRecord, ...], list[str]]:
-    if new.videos is None:
-        raise InputError(
-            f"{run} is a run: give the videos that it shall recognise by --videos FOLDER, or the "
-            "score files that it made of its own lists, in its folder scores/"
-        )
-    records, missing = with_frames(
-        find_records(new.videos, new.listed), allow_missing=new.allow_missing
-    )
-    if not records:
-        raise InputError(f"{new.listed}: no listed video has frames below {new.videos}")
-    return records, missing
 
 
 def _score(
@@ -101,46 +94,38 @@ def _score(
     tell: Callable[[str], None],
 ) -> SequenceScores:
     folder = best_checkpoint(run)
-    card, network = load_sequence_network(folder)
-    if unknown := check_glosses(records, card.vocabulary, run=run):
+    spec, network = load_sequence_network(folder)
+    if unknown := check_glosses(records, spec.vocabulary, run=run):
         tell(f"{run} was not trained on {len(unknown)} glosses, all errors: {some_of(unknown)}")
-    about = about_scores(
-        card,
+    metadata = score_metadata(
+        spec,
         checkpoint=folder,
         videos=str(new.videos),
         list=str(new.listed or ""),
         missing=missing,
         precision=new.precision,
     )
-    kept = new.scores / f"{run.resolve().name}.safetensors" if new.scores else None
-    if kept and holds_scores(kept, records, about):
-        tell(f"{kept} is left as it is: the same videos by the same network")
-        return read_sequence_scores(kept)
-    found = _predict(network, card, records, new, bar=partial(bar, label=f"scoring, {run.name}"))
-    scores = scores_of(records, found, vocabulary=card.vocabulary, about=about)
-    if kept:
-        write_sequence_scores(kept, scores)
-        tell(f"{kept} written")
-    return scores
-
-
-def _predict(
-    network: nn.Module,
-    card: SequenceCard,
-    records: Sequence[SequenceRecord],
-    new: NewVideos,
-    *,
-    bar: Callable[..., Any],
-) -> dict[int, np.ndarray]:
-    # One by one: a video of some hundred frames is a batch by itself.
-    batches, count = testing_batches(
+    file = new.scores / f"{run.resolve().name}.safetensors" if new.scores else None
+    if file and is_up_to_date(file, records, metadata):
+        tell(f"{file} is up to date: the same videos and network")
+        return read_sequence_scores(file)
+    batches, count = eval_batches(
         records,
-        stream=card.stream,
-        side=card.frame_size,
-        size=card.input_size,
-        batch_size=1,
+        stream=spec.stream,
+        side=spec.frame_size,
+        size=spec.input_size,
+        batch_size=1,  # a video of some hundred frames is a batch in itself
         threads=new.threads,
     )
     device = torch.device(new.device)
-    shown = bar(batches, total=count, unit="video")
-    return predict(network.to(device), shown, device=device, precision=new.precision)
+    log_probs = predict(
+        network.to(device),
+        bar(batches, total=count, label=f"scoring, {run.name}", unit="video"),
+        device=device,
+        precision=new.precision,
+    )
+    scores = make_scores(records, log_probs, vocabulary=spec.vocabulary, metadata=metadata)
+    if file:
+        write_sequence_scores(file, scores)
+        tell(f"{file} written")
+    return scores

@@ -1,4 +1,4 @@
-"""What the lists of a sequence data set say: videos and the glosses that are signed in them."""
+"""The records of a sequence data set: a video and the glosses that are signed in it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class SequenceRecord:
     Attributes:
         name: the key in score files and transcripts.
         frames: a folder of pictures, one a frame in the order of their names, or a video file.
-        glosses: in the order in which they are signed; empty where nobody has told.
+        glosses: in the order in which they are signed; empty where they are not known.
     """
 
     name: str

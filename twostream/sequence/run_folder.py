@@ -1,11 +1,11 @@
-"""The options of a sequence run, and the folder that belongs to them alone."""
+"""The options of a sequence run, and the run folder that they determine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-# What may differ when a run is taken up again: it does not change what has been learnt.
+# Options that may change when a run is resumed: they do not affect what was learned so far.
 FREE_ON_RESUME = ("epochs", "annotations", "videos", "runs", "threads", "device")
 
 

@@ -30,29 +30,29 @@ SEQUENCE_FILE = FileType(
 
 @dataclass(frozen=True, eq=False)
 class SequenceScores:
-    """What one stream says of videos.
+    """The scores of one stream for some videos.
 
     Attributes:
         names: V video names, each once.
         vocabulary: glosses; class 0 is the blank, gloss g is class g + 1.
         log_probs: for each video float32 (time steps, 1 + glosses), natural logarithm.
-        references: for each video the glosses that were signed; empty where nobody has told.
-        about: what else is known, as JSON values: stream, data set, subset, network, epoch, ...
+        references: for each video the glosses that were signed; empty where they are not known.
+        metadata: JSON values: stream, data set, subset, network, epoch, ...
     """
 
     names: tuple[str, ...]
     vocabulary: tuple[str, ...]
     log_probs: list[np.ndarray]
     references: list[list[str]]
-    about: dict[str, Any]
+    metadata: dict[str, Any]
 
 
-def scores_of(
+def make_scores(
     records: Sequence[SequenceRecord],
     log_probs: Mapping[int, np.ndarray],
     *,
     vocabulary: tuple[str, ...],
-    about: dict[str, Any],
+    metadata: dict[str, Any],
 ) -> SequenceScores:
     """Scores of `records`, whose log-probabilities come by their index."""
     return SequenceScores(
@@ -60,18 +60,18 @@ def scores_of(
         vocabulary=vocabulary,
         log_probs=[log_probs[index] for index in range(len(records))],
         references=[list(record.glosses) for record in records],
-        about=about,
+        metadata=metadata,
     )
 
 
-def holds_scores(path: Path, records: Sequence[SequenceRecord], about: dict[str, Any]) -> bool:
-    """Whether `path` has the scores of these very records, and says `about` of itself."""
+def is_up_to_date(path: Path, records: Sequence[SequenceRecord], metadata: dict[str, Any]) -> bool:
+    """Whether `path` has the scores of just these records, with this metadata."""
     if not path.is_file():
         return False
-    held = read_sequence_scores(path)
-    wanted = [(record.name, list(record.glosses)) for record in records]
-    same = list(zip(held.names, held.references, strict=True)) == wanted
-    return same and held.about == json.loads(json.dumps(about))
+    scores = read_sequence_scores(path)
+    sentences = [(record.name, list(record.glosses)) for record in records]
+    same_sentences = list(zip(scores.names, scores.references, strict=True)) == sentences
+    return same_sentences and scores.metadata == json.loads(json.dumps(metadata))
 
 
 def write_sequence_scores(path: Path, scores: SequenceScores) -> None:
@@ -85,13 +85,13 @@ def write_sequence_scores(path: Path, scores: SequenceScores) -> None:
         "names": scores.names,
         "vocabulary": scores.vocabulary,
         "references": scores.references,
-        "about": scores.about,
+        "about": scores.metadata,
     }
     write_tensor_file(path, SEQUENCE_FILE, header, tensors)
 
 
 def read_sequence_scores(path: Path) -> SequenceScores:
-    """Read a score file and verify all of it.
+    """Read a score file and verify its checksums.
 
     Raises:
         InputError: not a sequence score file, of another format, or damaged; the file is named.
@@ -104,5 +104,5 @@ def read_sequence_scores(path: Path) -> SequenceScores:
         vocabulary=tuple(header["vocabulary"]),
         log_probs=np.split(log_probs, ends[:-1]) if len(ends) else [],
         references=header["references"],
-        about=header["about"],
+        metadata=header["about"],
     )

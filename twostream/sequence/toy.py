@@ -1,8 +1,8 @@
-"""Toy sequences: a disc that makes two to five gestures, one right after the other.
+"""Toy sequences: a disc that makes two to five gestures, one directly after the other.
 
-Six gestures, four by the way it goes and two by its size. Where one ends and the next begins is
-not marked, gestures last 6 to 14 frames and start anywhere near their place, and another disc of
-the same size, which means nothing, drifts over a background that is new in each video.
+Six gestures: four directions of motion, growing and shrinking. Their boundaries are not marked,
+they last 6 to 14 frames, their positions vary, and a second disc of the same size drifts over a
+background that is new in each video, as a distractor.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from twostream.files import write_text
 GESTURES = ("DOWN", "GROW", "LEFT", "RIGHT", "SHRINK", "UP")
 COUNTS = {"train": 160, "val": 40, "test": 80}
 SIDE = 36
-WAYS = {"LEFT": (-1, 0), "RIGHT": (1, 0), "UP": (0, -1), "DOWN": (0, 1)}
+DIRECTIONS = {"LEFT": (-1, 0), "RIGHT": (1, 0), "UP": (0, -1), "DOWN": (0, 1)}
 
 
 def generate_sequences(annotations: Path, videos: Path) -> None:
-    """Write 280 videos of 36 x 36 and their lists; videos that are there already are kept.
+    """Write 280 videos of 36 x 36 and their lists; existing videos are kept.
 
-    The same code gives the same videos.
+    The videos are the same in every call.
     """
     for number, (subset, count) in enumerate(COUNTS.items()):
         rows = ["name,glosses,frames"]
@@ -35,37 +35,40 @@ def generate_sequences(annotations: Path, videos: Path) -> None:
             rows.append(f"{name},{' '.join(glosses)},{name}.avi")
             path = videos / f"{name}.avi"
             if not path.exists():
-                write_video(path, film(glosses, rng=rng))
+                write_video(path, render_video(glosses, rng=rng))
         write_text(annotations / f"{subset}.csv", "\n".join([*rows, ""]))
 
 
-def film(glosses: list[str], *, rng: np.random.Generator) -> np.ndarray:
-    """Film the gestures: uint8 (T, 36, 36, 3) RGB, T from 6 to 14 for each."""
+def render_video(glosses: list[str], *, rng: np.random.Generator) -> np.ndarray:
+    """Render the gestures: uint8 (T, 36, 36, 3) RGB, T from 6 to 14 for each."""
     background = 80 + 25 * smooth_texture((SIDE, SIDE), rng=rng)
-    colour, other = rng.uniform(150, 250, size=3), rng.uniform(90, 150, size=3)
-    place, drift = rng.uniform(8, SIDE - 8, size=2), rng.normal(0, 0.5, size=2)
+    colour, distractor = rng.uniform(150, 250, size=3), rng.uniform(90, 150, size=3)
+    position, drift = rng.uniform(8, SIDE - 8, size=2), rng.normal(0, 0.5, size=2)
     frames = []
     for gesture in glosses:
         right, down = rng.normal(0, 2, size=2)
-        for moment in np.linspace(-1, 1, rng.integers(6, 15)):
-            place = place + drift
-            x, y, radius = _disc(gesture, moment)
-            behind = _draw(background[..., None], other, place[0] % SIDE, place[1] % SIDE, 5)
-            frames.append(_draw(behind, colour, x + right, y + down, radius))
+        for time in np.linspace(-1, 1, rng.integers(6, 15)):
+            position = position + drift
+            x, y, radius = _disc_at(gesture, time)
+            x0, y0 = position % SIDE
+            scene = _draw_disc(background[..., None], distractor, x0, y0, 5)
+            frames.append(_draw_disc(scene, colour, x + right, y + down, radius))
     noisy = np.array(frames) + rng.normal(0, 12, size=(len(frames), SIDE, SIDE, 3))
     return np.rint(np.clip(noisy, 0, 255)).astype(np.uint8)
 
 
-def _disc(gesture: str, moment: float) -> tuple[float, float, float]:
-    """Centre and radius in pixels, `moment` running from -1 to 1."""
-    middle = (SIDE - 1) / 2
-    if gesture in WAYS:
-        right, down = WAYS[gesture]
-        return middle + 9 * right * moment, middle + 9 * down * moment, 5.0
-    return middle, middle, 6 + (3 if gesture == "GROW" else -3) * moment
+def _disc_at(gesture: str, time: float) -> tuple[float, float, float]:
+    """Centre and radius in pixels, `time` running from -1 to 1."""
+    centre = (SIDE - 1) / 2
+    if gesture in DIRECTIONS:
+        right, down = DIRECTIONS[gesture]
+        return centre + 9 * right * time, centre + 9 * down * time, 5.0
+    return centre, centre, 6 + (3 if gesture == "GROW" else -3) * time
 
 
-def _draw(picture: np.ndarray, colour: np.ndarray, x: float, y: float, radius: float) -> np.ndarray:
+def _draw_disc(
+    picture: np.ndarray, colour: np.ndarray, x: float, y: float, radius: float
+) -> np.ndarray:
     rows, columns = np.mgrid[:SIDE, :SIDE]
     inside = np.clip(radius + 0.5 - np.hypot(columns - x, rows - y), 0, 1)[..., None]
     return picture * (1 - inside) + colour * inside

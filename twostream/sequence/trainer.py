@@ -1,4 +1,4 @@
-"""A sequence run: epochs, checkpoints and log, and at its end the score files."""
+"""A training run of a sequence network: epochs, checkpoints, log, and finally score files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 
 from twostream.errors import some_of
 from twostream.files import write_text
-from twostream.sequence.data import SequenceData, testing_batches, training_batches
-from twostream.sequence.epoch_average import chosen_epochs, keep_epoch, load_mean
+from twostream.sequence.data import SequenceData, eval_batches, train_batches
+from twostream.sequence.epoch_average import epochs_to_average, keep_epoch, load_average
 from twostream.sequence.learner import SequenceLearner
-from twostream.sequence.network_card import SequenceCard, about_scores
+from twostream.sequence.network_card import SequenceNetworkSpec, score_metadata
 from twostream.sequence.prediction import predict
 from twostream.sequence.run_folder import FREE_ON_RESUME, SequenceOptions
-from twostream.sequence.score_file import holds_scores, scores_of, write_sequence_scores
+from twostream.sequence.score_file import is_up_to_date, make_scores, write_sequence_scores
 from twostream.sequence.validation import best_epochs, validation_row
 from twostream.training.checkpoint import (
     has_checkpoint,
@@ -32,13 +32,13 @@ from twostream.training.run_config import check_same_run, write_config
 
 
 class SequenceTrainer:
-    """Trains one network in one run folder, from the start or from where another try stopped.
+    """Trains a network in its run folder, from the start or from the last checkpoint.
 
     All random numbers derive from (seed, epoch, video): on a CPU a resumed run ends with the very
     weights of an undisturbed one.
 
     Args:
-        bar: passes batches through a progress bar. tell: is told what a user should know.
+        bar: wraps batches in a progress bar. tell: gets messages for the user.
 
     Raises:
         InputError: the folder holds a run with other options, or its checkpoint is damaged.
@@ -81,14 +81,14 @@ class SequenceTrainer:
         """Score the validation and test videos with the best epoch, or with the average.
 
         Returns:
-            The files written; those that were there already, of these weights, are not.
+            The files written; files of these weights that exist already are left alone.
         """
-        network, folder = self.learner.scored, self.folder / "best"
-        epochs = tuple(chosen_epochs(self.rows, self.options.average))
+        network, folder = self.learner.eval_network, self.folder / "best"
+        epochs = tuple(epochs_to_average(self.rows, self.options.average))
         if epochs:
-            load_mean(self.folder / "epochs", network, epochs)
+            load_average(self.folder / "epochs", network, epochs)
             folder = self.folder / "average"
-            save_checkpoint(folder, network, self._card(epochs[-1], averaged=epochs), {})
+            save_checkpoint(folder, network, self._spec(epochs[-1], averaged=epochs), {})
         else:
             load_weights(folder, network)
         written = []
@@ -97,34 +97,34 @@ class SequenceTrainer:
                 self.folder / "scores" / f"{subset}.safetensors",
                 self.data.lists[subset],
             )
-            about = self._about(epochs, checkpoint=folder, subset=subset)
-            if records and not holds_scores(path, records, about):
-                found = self._predict(records)
-                scores = scores_of(records, found, vocabulary=self.data.vocabulary, about=about)
+            metadata = self._metadata(epochs, checkpoint=folder, subset=subset)
+            if records and not is_up_to_date(path, records, metadata):
+                log_probs, vocabulary = self._predict(records), self.data.vocabulary
+                scores = make_scores(records, log_probs, vocabulary=vocabulary, metadata=metadata)
                 write_sequence_scores(path, scores)
                 written.append(path)
         return written
 
     def _train(self, epoch: int) -> dict[str, Any]:
-        batches, count = training_batches(self.data.lists["train"], self.options, epoch=epoch)
-        shown = self.bar(batches, total=count, label=f"epoch {epoch}, training", unit="batch")
+        batches, count = train_batches(self.data.lists["train"], self.options, epoch=epoch)
+        batches = self.bar(batches, total=count, label=f"epoch {epoch}, training", unit="batch")
         try:
-            sums = self.learner.train_epoch(shown, epoch=epoch, targets=self.data.targets)
+            totals = self.learner.train_epoch(batches, epoch=epoch, targets=self.data.targets)
         except NotFiniteError as error:
             raise NotFiniteError(
                 f"epoch {epoch}: {error}; try a lower --lr with another --name"
             ) from error
-        if sums.short:
-            names = [self.data.lists["train"][index].name for index in sums.short]
+        if totals.too_short:
+            names = [self.data.lists["train"][index].name for index in totals.too_short]
             self.tell(
                 f"epoch {epoch}: {len(names)} videos have fewer time steps than their glosses need "
-                f"and taught nothing: {some_of(names)}"
+                f"and were skipped: {some_of(names)}"
             )
         return {
             "lr": max(group["lr"] for group in self.learner.optimizer.param_groups),
-            "loss": sums.loss / max(sums.sequences, 1),
-            "sequences": sums.sequences,
-            "short": len(sums.short),
+            "loss": totals.loss / max(totals.sequences, 1),
+            "sequences": totals.sequences,
+            "short": len(totals.too_short),
         }
 
     def _validate(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class SequenceTrainer:
         return validation_row(self._predict(records), records, self.data.vocabulary)
 
     def _predict(self, records: Sequence[Any]) -> dict[int, np.ndarray]:
-        batches, count = testing_batches(
+        batches, count = eval_batches(
             records,
             stream=self.options.stream,
             side=self.options.frame_size,
@@ -141,28 +141,28 @@ class SequenceTrainer:
             threads=self.options.threads,
         )
         return predict(
-            self.learner.scored,
+            self.learner.eval_network,
             self.bar(batches, total=count, label="scoring", unit="batch"),
             device=self.learner.device,
             precision=self.options.precision,
         )
 
     def _save_epoch(self, epoch: int) -> None:
-        """Keep this epoch as `last`, as `best` too if it is, and write the log."""
-        # `last` comes last: if we are killed before, the epoch is done again, with the same result.
-        network, card = self.learner.scored, self._card(epoch)
+        """Save this epoch as `last`, also as `best` if it is, and write the log."""
+        # `last` comes last: after a kill the epoch is repeated, with the same result.
+        network, spec = self.learner.eval_network, self._spec(epoch)
         state = {"rows": self.rows, **self.learner.state()}
-        wanted = chosen_epochs(self.rows, self.options.average)
+        wanted = epochs_to_average(self.rows, self.options.average)
         keep_epoch(self.folder / "epochs", network, epoch, wanted=wanted)
         if best_epochs(self.rows, 1) == [epoch]:
-            save_checkpoint(self.folder / "best", network, card, state)
-        save_checkpoint(self.folder / "last", network, card, state)
+            save_checkpoint(self.folder / "best", network, spec, state)
+        save_checkpoint(self.folder / "last", network, spec, state)
         self._write_log()
 
     def _resume(self) -> None:
         last = self.folder / "last"
         state = load_state(last)
-        load_weights(last, self.learner.scored)
+        load_weights(last, self.learner.eval_network)
         self.learner.restore(state)
         self.rows = state["rows"]
         self._write_log()
@@ -174,8 +174,8 @@ class SequenceTrainer:
         writer.writerows(self.rows)
         write_text(self.folder / "log.csv", text.getvalue())
 
-    def _card(self, epoch: int, *, averaged: tuple[int, ...] = ()) -> SequenceCard:
-        return SequenceCard(
+    def _spec(self, epoch: int, *, averaged: tuple[int, ...] = ()) -> SequenceNetworkSpec:
+        return SequenceNetworkSpec(
             stream=self.options.stream,
             backbone=self.options.backbone,
             temporal=self.options.temporal,
@@ -186,10 +186,12 @@ class SequenceTrainer:
             averaged=averaged,
         )
 
-    def _about(self, averaged: tuple[int, ...], *, checkpoint: Path, subset: str) -> dict[str, Any]:
+    def _metadata(
+        self, averaged: tuple[int, ...], *, checkpoint: Path, subset: str
+    ) -> dict[str, Any]:
         (best,) = best_epochs(self.rows, 1)
-        return about_scores(
-            self._card(best, averaged=averaged),
+        return score_metadata(
+            self._spec(best, averaged=averaged),
             checkpoint=checkpoint,
             dataset=self.options.dataset,
             subset=subset,

@@ -1,4 +1,4 @@
-"""Sentences of glosses in the files of the field: text lines, csv, stm, ctm."""
+"""Transcripts, sentences of glosses, in the field's file formats: text lines, csv, stm, ctm."""
 
 from __future__ import annotations
 
@@ -70,46 +70,43 @@ def column(row: dict[str, str], names: Sequence[str], *, path: Path) -> str:
     raise InputError(f"{path}: the heading has none of {', '.join(names)}; it has {', '.join(row)}")
 
 
-def _read_lines(path: Path) -> Transcripts:
+def _read_text(path: Path) -> Transcripts:
     lines = read_text(path).splitlines()
     return {f"line {number}": line.split() for number, line in enumerate(lines, start=1)}
 
 
 def _read_csv(path: Path) -> Transcripts:
-    rows = read_rows(path)
-    return _each_once(
-        [
-            (column(row, NAME_COLUMNS, path=path), column(row, GLOSS_COLUMNS, path=path).split())
-            for row in rows
-        ],
-        path=path,
-    )
+    sentences = [
+        (column(row, NAME_COLUMNS, path=path), column(row, GLOSS_COLUMNS, path=path).split())
+        for row in read_rows(path)
+    ]
+    return _unique(sentences, path=path)
 
 
 def _read_stm(path: Path) -> Transcripts:
     """`name channel speaker start end [<labels>] gloss gloss ...`."""
     sentences = []
-    for words in _fields(path, at_least=5):
+    for words in _read_fields(path, at_least=5):
         glosses = words[6:] if len(words) > 5 and words[5].startswith("<") else words[5:]
         sentences.append((words[0], glosses))
-    return _each_once(sentences, path=path)
+    return _unique(sentences, path=path)
 
 
 def _read_ctm(path: Path) -> Transcripts:
     """`name channel start duration gloss [confidence]`; `[EMPTY]` stands for no gloss."""
     timed: dict[str, list[tuple[float, str]]] = defaultdict(list)
-    for words in _fields(path, at_least=5):
+    for words in _read_fields(path, at_least=5):
         try:
             timed[words[0]].append((float(words[2]), words[4]))
         except ValueError:
             raise InputError(f"{path}: {' '.join(words)!r}: the third column is a time") from None
     return {
-        name: [gloss for _, gloss in sorted(spoken, key=lambda at: at[0]) if gloss != "[EMPTY]"]
-        for name, spoken in timed.items()
+        name: [gloss for _, gloss in sorted(glosses, key=lambda g: g[0]) if gloss != "[EMPTY]"]
+        for name, glosses in timed.items()
     }
 
 
-def _fields(path: Path, *, at_least: int) -> list[list[str]]:
+def _read_fields(path: Path, *, at_least: int) -> list[list[str]]:
     rows = [line.split() for line in read_text(path).splitlines() if not line.startswith(";;")]
     rows = [row for row in rows if row]
     if short := [" ".join(row) for row in rows if len(row) < at_least]:
@@ -117,17 +114,17 @@ def _fields(path: Path, *, at_least: int) -> list[list[str]]:
     return rows
 
 
-def _each_once(sentences: Sequence[tuple[str, list[str]]], *, path: Path) -> Transcripts:
+def _unique(sentences: Sequence[tuple[str, list[str]]], *, path: Path) -> Transcripts:
     transcripts = dict(sentences)
     if len(transcripts) < len(sentences):
         names = [name for name, _ in sentences]
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        raise InputError(f"{path}: more than once: {some_of(doubled)}")
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        raise InputError(f"{path}: more than once: {some_of(duplicates)}")
     return transcripts
 
 
 READERS: dict[str, Callable[[Path], Transcripts]] = {
-    ".txt": _read_lines,
+    ".txt": _read_text,
     ".csv": _read_csv,
     ".stm": _read_stm,
     ".ctm": _read_ctm,

@@ -1,4 +1,4 @@
-"""How good a sequence network is: word error rate and loss of a list of videos."""
+"""Validation of a sequence network: word error rate and loss over a list of videos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from twostream.sequence.decoding import greedy, log_probability
 from twostream.sequence.records import SequenceRecord
-from twostream.sequence.vocabulary import glosses_of, labels_of
+from twostream.sequence.vocabulary import glosses_to_labels, labels_to_glosses
 from twostream.sequence.word_error_rate import align, corpus_rate, count_errors, sum_errors
 
 
@@ -20,16 +20,16 @@ def validation_row(
 ) -> dict[str, Any]:
     """Word error rate of greedy decoding, S, D, I, and the mean CTC loss, as a row of the log.
 
-    Videos that have too few time steps for their glosses have no finite loss; the loss is the
-    mean of the others.
+    Videos with too few time steps for their glosses have an infinite loss; the mean is over the
+    others.
     """
     sentences, losses = [], []
     for index, record in enumerate(records):
         rows = log_probs[index]
-        found = glosses_of(greedy(rows), vocabulary) if len(rows) else []
-        sentences.append(count_errors(align(record.glosses, found)))
+        glosses = labels_to_glosses(greedy(rows), vocabulary) if len(rows) else []
+        sentences.append(count_errors(align(record.glosses, glosses)))
         if len(rows):
-            losses.append(-log_probability(rows, labels_of(record.glosses, vocabulary)))
+            losses.append(-log_probability(rows, glosses_to_labels(record.glosses, vocabulary)))
     errors = sum_errors(sentences)
     finite = [loss for loss in losses if np.isfinite(loss)]
     return {
@@ -44,6 +44,6 @@ def validation_row(
 
 
 def best_epochs(rows: Sequence[Mapping[str, Any]], count: int) -> list[int]:
-    """The `count` epochs with the fewest errors, the lower loss first among equals."""
+    """The `count` epochs with the fewest errors; ties go to the lower loss."""
     ranked = sorted(rows, key=lambda row: (row["errors"], row["val_loss"], row["epoch"]))
     return [int(row["epoch"]) for row in ranked[:count]]

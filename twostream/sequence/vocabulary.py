@@ -1,4 +1,4 @@
-"""Glosses as numbers: class 0 is CTC's blank, the glosses follow."""
+"""Vocabulary: glosses as class numbers. Class 0 is the CTC blank, the glosses follow."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ def read_vocabulary(path: Path) -> tuple[str, ...]:
     """
     lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
     glosses = [line[0] for line in lines if " ".join(line) != HEADING]
-    doubled = sorted({gloss for gloss in glosses if glosses.count(gloss) > 1})
-    if not glosses or doubled:
-        raise InputError(f"{path}: not a vocabulary, a gloss a line; twice: {some_of(doubled)}")
+    duplicates = sorted({gloss for gloss in glosses if glosses.count(gloss) > 1})
+    if not glosses or duplicates:
+        raise InputError(f"{path}: not a vocabulary, a gloss a line; twice: {some_of(duplicates)}")
     return tuple(glosses)
 
 
-def find_vocabulary(train: Sequence[SequenceRecord], path: Path | None) -> tuple[str, ...]:
+def build_vocabulary(train: Sequence[SequenceRecord], path: Path | None) -> tuple[str, ...]:
     """The glosses of the training list, sorted, or those of a file.
 
     Raises:
         InputError: the training list has a gloss that the file lacks.
     """
-    seen = sorted({gloss for record in train for gloss in record.glosses})
+    glosses = sorted({gloss for record in train for gloss in record.glosses})
     if path is None:
-        return tuple(seen)
+        return tuple(glosses)
     vocabulary = read_vocabulary(path)
-    if lacking := sorted(set(seen) - set(vocabulary)):
-        raise InputError(f"{path} lacks glosses of the training list: {some_of(lacking)}")
+    if missing := sorted(set(glosses) - set(vocabulary)):
+        raise InputError(f"{path} lacks glosses of the training list: {some_of(missing)}")
     return vocabulary
 
 
-def labels_of(glosses: Sequence[str], vocabulary: Sequence[str]) -> list[int]:
-    """The labels, from 1, of those glosses that the vocabulary has."""
+def glosses_to_labels(glosses: Sequence[str], vocabulary: Sequence[str]) -> list[int]:
+    """The labels, from 1, of those glosses that are in the vocabulary."""
     numbers = {gloss: number for number, gloss in enumerate(vocabulary, start=1)}
     return [numbers[gloss] for gloss in glosses if gloss in numbers]
 
 
-def glosses_of(labels: Sequence[int], vocabulary: Sequence[str]) -> list[str]:
-    """The other way: labels from 1 to glosses."""
+def labels_to_glosses(labels: Sequence[int], vocabulary: Sequence[str]) -> list[str]:
+    """Labels from 1 to glosses."""
     return [vocabulary[label - 1] for label in labels]
 
 
 def unknown_glosses(records: Sequence[SequenceRecord], vocabulary: Sequence[str]) -> list[str]:
-    """Glosses that no network with this vocabulary can recognise; each is an error in the rate."""
+    """Glosses outside the vocabulary, sorted; each counts as an error in the rate."""
     known = set(vocabulary)
     return sorted({g for record in records for g in record.glosses if g not in known})

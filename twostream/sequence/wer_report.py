@@ -1,4 +1,4 @@
-"""Word error rate of a file of sentences, for programs and for people."""
+"""Word error rate reports: two files of sentences aligned, as JSON values and as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from twostream.errors import InputError, some_of
 from twostream.sequence.normalisers import Normaliser
-from twostream.sequence.transcripts import Transcripts, read_transcripts
+from twostream.sequence.transcripts import read_transcripts
 from twostream.sequence.wer_statistics import bootstrap_interval, difference_interval, paired_test
 from twostream.sequence.word_error_rate import (
     Errors,
@@ -30,55 +30,67 @@ Alignments = dict[str, list[Pair]]
 def align_files(reference: Path, hypothesis: Path, *, normalise: Normaliser) -> Alignments:
     """Align the sentences of two files, joined by name (text files: by line), both normalised.
 
-    A ctm has no line for a sentence without a gloss: what it lacks is empty.
+    A ctm has no line for a sentence without a gloss: sentences that it lacks are empty.
 
     Raises:
         InputError: a sentence of one file is missing in the other, or no reference has a gloss.
     """
-    wanted, given = read_transcripts(reference), read_transcripts(hypothesis)
+    expected, actual = read_transcripts(reference), read_transcripts(hypothesis)
     if hypothesis.suffix == ".ctm":
-        given = {name: [] for name in wanted} | given
-    _check_same_names(wanted, given, reference, hypothesis)
+        actual = {name: [] for name in expected} | actual
+    missing = [name for name in expected if name not in actual]
+    extra = [name for name in actual if name not in expected]
+    if missing or extra:
+        raise InputError(
+            f"{hypothesis} lacks {len(missing)} sentences of {reference} "
+            f"({some_of(missing, limit=3)}) and has {len(extra)} others "
+            f"({some_of(extra, limit=3)}); names, or the number of text lines, must be the same"
+        )
     alignments = {
-        name: align(normalise(glosses), normalise(given[name])) for name, glosses in wanted.items()
+        name: align(normalise(glosses), normalise(actual[name]))
+        for name, glosses in expected.items()
     }
     if not any(word for pairs in alignments.values() for word, _ in pairs):
         raise InputError(f"{reference}: no sentence has a gloss, so there is no rate")
     return alignments
 
 
-def wer_result(alignments: Alignments, *, most: int, sentences: bool = False) -> dict[str, Any]:
-    """Rates, S, D, I, 95 % interval and the `most` frequent confusions, as JSON values.
+def wer_result(
+    alignments: Alignments, *, num_confusions: int, sentences: bool = False
+) -> dict[str, Any]:
+    """Rates, S, D, I, 95 % interval and the most frequent confusions, as JSON values.
 
     Args:
         sentences: the alignment of each sentence too, as pairs of reference and hypothesis.
     """
-    counted = _errors(alignments)
-    errors = sum_errors(counted)
-    found = confusions(list(alignments.values())).most_common(most)
+    counts = _count_errors(alignments)
+    errors = sum_errors(counts)
+    frequent = confusions(list(alignments.values())).most_common(num_confusions)
     result: dict[str, Any] = {
-        "sentences": len(counted),
-        "empty_references": sum(not sentence.words for sentence in counted),
+        "sentences": len(counts),
+        "empty_references": sum(not sentence.words for sentence in counts),
         "words": errors.words,
         "errors": errors.total,
         "substitutions": errors.substitutions,
         "deletions": errors.deletions,
         "insertions": errors.insertions,
-        "corpus_rate": corpus_rate(counted),
-        "interval": bootstrap_interval(counted, rng=np.random.default_rng(SEED)),
-        "sentence_mean": sentence_mean(counted),
+        "corpus_rate": corpus_rate(counts),
+        "interval": bootstrap_interval(counts, rng=np.random.default_rng(SEED)),
+        "sentence_mean": sentence_mean(counts),
         "confusions": [
             {"reference": word, "hypothesis": other, "count": count}
-            for (word, other), count in found
+            for (word, other), count in frequent
         ],
     }
     return result | ({"alignments": alignments} if sentences else {})
 
 
-def compare(first: Alignments, second: Alignments, *, most: int) -> dict[str, Any]:
-    """The second system's result, and what it has over the first: difference, interval, p."""
-    before, after = _errors(first), _errors(second)
-    return wer_result(second, most=most) | {
+def compare_systems(
+    first: Alignments, second: Alignments, *, num_confusions: int
+) -> dict[str, Any]:
+    """The second system's result and its difference to the first: points, interval, p."""
+    before, after = _count_errors(first), _count_errors(second)
+    return wer_result(second, num_confusions=num_confusions) | {
         "difference": corpus_rate(after) - corpus_rate(before),
         "difference_interval": difference_interval(before, after, rng=np.random.default_rng(SEED)),
         "p": paired_test(before, after, rng=np.random.default_rng(SEED)),
@@ -86,7 +98,7 @@ def compare(first: Alignments, second: Alignments, *, most: int) -> dict[str, An
 
 
 def wer_lines(result: Mapping[str, Any]) -> list[str]:
-    """A result of `wer_result` as text; rates in percent of the reference's words."""
+    """A result of `wer_result` as text; rates in percent of the reference words."""
     lines = rate_lines(result) + [
         f"{item['count']:6}  {item['reference'] or '(inserted)'} -> "
         f"{item['hypothesis'] or '(deleted)'}"
@@ -105,17 +117,6 @@ def wer_lines(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def alignment_lines(name: str, pairs: Sequence[Pair]) -> list[str]:
-    """One sentence, reference above hypothesis; `*` stands for no word, S, D or I below each."""
-    cells = [(word or "*", other or "*", _mark(word, other)) for word, other in pairs]
-    widths = [max(map(len, cell)) for cell in cells]
-    rows = [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in zip(*cells, strict=True)
-    ]
-    return [name, *(f"  {row}" for row in rows if row)]
-
-
 def rate_lines(result: Mapping[str, Any]) -> list[str]:
     """The rates of a result, without confusions, as text."""
     words = result["words"]
@@ -132,24 +133,19 @@ def rate_lines(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _mark(word: str | None, other: str | None) -> str:
-    if word == other:
-        return ""
-    return "I" if word is None else "D" if other is None else "S"
+def alignment_lines(name: str, pairs: Sequence[Pair]) -> list[str]:
+    """One sentence, reference above hypothesis; `*` stands for no word, S, D or I below each."""
+    cells = []
+    for word, other in pairs:
+        error = "" if word == other else "I" if word is None else "D" if other is None else "S"
+        cells.append((word or "*", other or "*", error))
+    widths = [max(map(len, cell)) for cell in cells]
+    rows = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*cells, strict=True)
+    ]
+    return [name, *(f"  {row}" for row in rows if row)]
 
 
-def _errors(alignments: Alignments) -> list[Errors]:
+def _count_errors(alignments: Alignments) -> list[Errors]:
     return [count_errors(pairs) for pairs in alignments.values()]
-
-
-def _check_same_names(
-    wanted: Transcripts, given: Transcripts, reference: Path, hypothesis: Path
-) -> None:
-    missing = [name for name in wanted if name not in given]
-    extra = [name for name in given if name not in wanted]
-    if missing or extra:
-        raise InputError(
-            f"{hypothesis} lacks {len(missing)} sentences of {reference} "
-            f"({some_of(missing, limit=3)}) and has {len(extra)} others "
-            f"({some_of(extra, limit=3)}); names, or the number of text lines, must be the same"
-        )

@@ -1,4 +1,4 @@
-"""Word error rate: the fewest substitutions, deletions and insertions that explain a hypothesis."""
+"""Word error rate (WER): the fewest substitutions, deletions and insertions, and their sums."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 Pair = tuple[str | None, str | None]
 
-# One error counts this much and one gap 1 on top: fewest errors first, then fewest gaps.
+# An error costs this much and a gap 1 on top: fewest errors first, then fewest gaps.
 ERROR = 1 << 20
+GAP = ERROR + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +37,34 @@ class Errors:
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Pair]:
     """Pair the words: `(word, None)` is a deletion, `(None, word)` an insertion.
 
-    The alignment has the fewest errors, and of such ones the fewest deletions and insertions.
+    The alignment has the fewest errors, and among these the fewest deletions and insertions.
     """
-    cost = _costs(reference, hypothesis)
+    cost = [[GAP * h for h in range(len(hypothesis) + 1)]]  # of each pair of prefixes
+    for word in reference:
+        above, row = cost[-1], [cost[-1][0] + GAP]
+        for h, other in enumerate(hypothesis):
+            unequal = 0 if word == other else ERROR
+            row.append(min(above[h] + unequal, above[h + 1] + GAP, row[h] + GAP))
+        cost.append(row)
+
     pairs: list[Pair] = []
     r, h = len(reference), len(hypothesis)
     while r or h:
-        if (
-            r
-            and h
-            and cost[r][h] == cost[r - 1][h - 1] + ERROR * (reference[r - 1] != hypothesis[h - 1])
-        ):
+        word, other = reference[r - 1] if r else None, hypothesis[h - 1] if h else None
+        if r and h and cost[r][h] == cost[r - 1][h - 1] + ERROR * (word != other):
+            pairs.append((word, other))
             r, h = r - 1, h - 1
-            pairs.append((reference[r], hypothesis[h]))
-        elif r and cost[r][h] == cost[r - 1][h] + ERROR + 1:
+        elif r and cost[r][h] == cost[r - 1][h] + GAP:
+            pairs.append((word, None))
             r -= 1
-            pairs.append((reference[r], None))
         else:
+            pairs.append((None, other))
             h -= 1
-            pairs.append((None, hypothesis[h]))
     return pairs[::-1]
 
 
 def count_errors(pairs: Sequence[Pair]) -> Errors:
-    """S, D, I and the words of the reference, of an alignment."""
+    """S, D, I and the number of reference words of an alignment."""
     return Errors(
         substitutions=sum(None not in pair and pair[0] != pair[1] for pair in pairs),
         deletions=sum(hypothesis is None for _, hypothesis in pairs),
@@ -79,13 +84,13 @@ def sum_errors(sentences: Sequence[Errors]) -> Errors:
 
 
 def corpus_rate(sentences: Sequence[Errors]) -> float:
-    """All errors over all words of the references, the usual word error rate; can exceed 1."""
+    """All errors over all reference words, the usual word error rate; can exceed 1."""
     errors = sum_errors(sentences)
     return errors.total / errors.words
 
 
 def sentence_mean(sentences: Sequence[Errors]) -> float:
-    """Mean of the sentences' own rates, where a short sentence weighs as much as a long one.
+    """Mean of the rates of the sentences, in which short and long ones weigh the same.
 
     Sentences whose reference is empty have no rate and are left out.
     """
@@ -94,20 +99,5 @@ def sentence_mean(sentences: Sequence[Errors]) -> float:
 
 
 def confusions(alignments: Sequence[Sequence[Pair]]) -> Counter[Pair]:
-    """How often each word was taken for another, was missed (`None` after it), or was made up."""
+    """How often each word was replaced by another, deleted (`word, None`) or inserted."""
     return Counter(pair for pairs in alignments for pair in pairs if pair[0] != pair[1])
-
-
-def _unlike(word: str, other: str) -> int:
-    return 0 if word == other else ERROR
-
-
-def _costs(reference: Sequence[str], hypothesis: Sequence[str]) -> list[list[int]]:
-    gap = ERROR + 1
-    cost = [[gap * h for h in range(len(hypothesis) + 1)]]
-    for word in reference:
-        above, row = cost[-1], [cost[-1][0] + gap]
-        for h, other in enumerate(hypothesis):
-            row.append(min(above[h] + _unlike(word, other), above[h + 1] + gap, row[h] + gap))
-        cost.append(row)
-    return cost

@@ -1,8 +1,8 @@
-"""Temporal modules by name: what a network does with per-frame features. Imports no torch.
+"""Temporal modules by name, which turn per-frame features into new ones. Imports no torch.
 
 A builder is `(in_features, **options) -> nn.Module`; the module maps features (N, T, D) and their
-true lengths int64 (N,) to new features (N, T', D') and new lengths, and says D' as `out_features`.
-Frames beyond a length are zero, going in and coming out, and have no influence on the others.
+lengths int64 (N,) to new features (N, T', D') and new lengths, and has D' as `out_features`.
+Frames beyond a length are zero in input and output, and never influence the others.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 def _late(file: str, name: str) -> Callable[..., nn.Module]:
     def build(in_features: int, **options: Any) -> nn.Module:
-        module: nn.Module = getattr(importlib.import_module(f"{__name__}.{file}"), name)(
-            in_features, **options
-        )
-        return module
+        module = importlib.import_module(f"{__name__}.{file}")
+        network: nn.Module = getattr(module, name)(in_features, **options)
+        return network
 
     return build
 

@@ -1,4 +1,4 @@
-"""A temporal module over the segments of a video: a consensus that learns."""
+"""Learned consensus: a temporal module over the segments of a video, then a classifier."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twostream.temporal import TEMPORAL
 
 
 class TemporalClassifier(nn.Module):
-    """A temporal module, then a linear classifier of each feature it leaves.
+    """A temporal module, then a linear classifier of each of its output frames.
 
     Args:
         name: of TEMPORAL; a module that keeps all segments.

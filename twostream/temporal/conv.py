@@ -1,4 +1,4 @@
-"""Convolutions over time with max-pooling: full_conv's encoder, T -> T/4."""
+"""Temporal convolutions with max-pooling: the encoder of `full_conv`, T -> T/4."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twostream.errors import InputError
-from twostream.temporal.padding import true_frames, zero_padding
+from twostream.temporal.padding import valid_mask, zero_padding
 
 
 class Conv(nn.Module):
-    """Layers of conv1d, batch norm, ReLU, the first `pools` of them halved by max-pooling.
+    """Layers of 1D convolution, batch norm and ReLU; the first `pools` end in max-pooling by 2.
 
     The defaults are the encoder of Cheng et al., "Fully Convolutional Networks for Continuous Sign
-    Language Recognition", ECCV 2020, section 3.2. Batch norm sees true frames alone, and pooling
-    drops an odd last frame, so that a sequence is the same with any padding behind it.
+    Language Recognition", ECCV 2020, section 3.2. Batch norm uses valid frames only, and pooling
+    drops an odd last frame, so that the output of a sequence does not depend on its padding.
 
     Args:
         widths, kernels: channels and odd kernel size of each layer.
@@ -42,8 +42,8 @@ class Conv(nn.Module):
             )
         inputs = (in_features, *widths[:-1])
         self.convs = nn.ModuleList(
-            nn.Conv1d(before, after, kernel, padding=kernel // 2)
-            for before, after, kernel in zip(inputs, widths, kernels, strict=True)
+            nn.Conv1d(channels, width, kernel, padding=kernel // 2)
+            for channels, width, kernel in zip(inputs, widths, kernels, strict=True)
         )
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in widths)
         self.pools, self.out_features = pools, widths[-1]
@@ -52,25 +52,23 @@ class Conv(nn.Module):
         """(N, T, D) -> (N, T // 2**pools, widths[-1]); lengths are halved, rounding down."""
         for layer, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             features = conv(features.transpose(1, 2)).transpose(1, 2)
-            features = F.relu(_norm_true_frames(features, lengths, norm))
+            features = F.relu(masked_batch_norm(features, lengths, norm))
             if layer < self.pools:
-                features, lengths = _halve(features, lengths)
+                # A single frame leaves nothing: a length of 0.
+                pairs = F.pad(features, (0, 0, 0, 1)) if features.shape[1] < 2 else features
+                lengths = lengths // 2
+                pooled = F.max_pool1d(pairs.transpose(1, 2), 2).transpose(1, 2)
+                features = zero_padding(pooled, lengths)
         return features, lengths
 
 
-def _norm_true_frames(features: Tensor, lengths: Tensor, norm: nn.Module) -> Tensor:
-    true = true_frames(lengths, features.shape[1])
-    rows = features[true]
-    if len(rows) < 2:  # of which training statistics cannot be taken
+def masked_batch_norm(features: Tensor, lengths: Tensor, norm: nn.Module) -> Tensor:
+    """Batch norm over the valid frames of (N, T, D); the padding becomes zero."""
+    valid = valid_mask(lengths, features.shape[1])
+    rows = features[valid]
+    if len(rows) < 2:  # too few for training statistics
         normed = F.batch_norm(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias)  # type: ignore[arg-type]
     else:
         normed = norm(rows)
     out = torch.zeros(features.shape, dtype=normed.dtype, device=features.device)
-    return out.masked_scatter(true[:, :, None], normed)
-
-
-def _halve(features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """The larger of each two frames; of a single frame nothing is left, a length of 0."""
-    pairs = F.pad(features, (0, 0, 0, 1)) if features.shape[1] < 2 else features
-    halved = F.max_pool1d(pairs.transpose(1, 2), 2).transpose(1, 2)
-    return zero_padding(halved, lengths // 2), lengths // 2
+    return out.masked_scatter(valid[:, :, None], normed)

@@ -1,4 +1,4 @@
-"""Dynamic framing: each frame gathers the similar frames around it into a snippet of its own."""
+"""Dynamic framing: each frame is encoded with the similar frames around it, as a snippet."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from twostream.errors import InputError
 from twostream.temporal.fewer_frames import sample_frames
-from twostream.temporal.frame_choice import choose_frames, first_of_each_choice
-from twostream.temporal.padding import kept_positions, take_frames, zero_padding
+from twostream.temporal.frame_choice import first_of_equal_sets, select_similar_frames
+from twostream.temporal.padding import gather_frames, mask_to_positions, zero_padding
 from twostream.temporal.snippet_gru import SnippetGru
 from twostream.temporal.tcn import Tcn
 
@@ -17,16 +17,16 @@ KEEP = ("all", "sampled", "distinct")
 
 
 class DynamicFraming(nn.Module):
-    """Replaces each frame by an encoding of the k frames around it that are most like it.
+    """Replaces each frame by an encoding of the k most similar frames around it.
 
-    The frames are chosen by `choose_frames`, without gradient, and put in temporal order; what
-    encodes them learns.
+    The frames are selected by `select_similar_frames`, without gradient, and put in temporal
+    order; the encoder learns.
 
     Args:
-        encoder: `gru`, its last state, or `tcn`, two blocks of kernel 3, the last frame of it.
+        encoder: `gru`, its last state, or `tcn`, the last frame of two blocks of kernel 3.
         residual: add the frame itself to its encoding.
         keep: `all` frames; a quarter of them, `sampled` as by random_sampling; or `distinct`, only
-            the first frame of each chosen set, as by dedup. Others are not even encoded.
+            the first frame of equal sets, as by dedup. Other frames are not even encoded.
 
     Raises:
         InputError: an unknown encoder or keep, or k below 1.
@@ -58,33 +58,33 @@ class DynamicFraming(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(N, T, D) -> (N, T', D); T' is T unless `keep` drops frames."""
-        positions, real = choose_frames(features, lengths, k=self.k)
+        positions, valid = select_similar_frames(features, lengths, k=self.k)
         centres = features
         if self.keep != "all":
-            kept, lengths = kept_positions(self._kept(positions, real, lengths))
-            positions, real = take_frames(positions, kept), take_frames(real, kept)
-            centres = take_frames(features, kept)
-        encoded = self.encoder(features, positions, real)
+            if self.keep == "distinct":
+                keep = first_of_equal_sets(positions, valid, lengths)
+            else:
+                frames = positions.shape[1]
+                keep = sample_frames(lengths, frames, part=4, at_random=self.training)
+            remaining, lengths = mask_to_positions(keep)
+            positions, valid = gather_frames(positions, remaining), gather_frames(valid, remaining)
+            centres = gather_frames(features, remaining)
+        encoded = self.encoder(features, positions, valid)
         if self.residual:
             encoded = encoded + centres
         return zero_padding(encoded, lengths), lengths
 
-    def _kept(self, positions: Tensor, real: Tensor, lengths: Tensor) -> Tensor:
-        if self.keep == "distinct":
-            return first_of_each_choice(positions, real, lengths)
-        return sample_frames(lengths, positions.shape[1], part=4, at_random=self.training)
-
 
 class SnippetTcn(nn.Module):
-    """A TCN over each of many short lists of frames; what it says at the last one."""
+    """A TCN over each of many short lists of frames; its output at the last frame."""
 
     def __init__(self, features: int, *, dropout: float) -> None:
         super().__init__()
         self.tcn = Tcn(features, width=features, blocks=2, dropout=dropout)
 
-    def forward(self, features: Tensor, positions: Tensor, real: Tensor) -> Tensor:
+    def forward(self, features: Tensor, positions: Tensor, valid: Tensor) -> Tensor:
         """As `SnippetGru.forward`: (N, T, D) and snippets (N, M, k) -> (N, M, D)."""
         sequence = torch.arange(features.shape[0], device=features.device)[:, None, None]
-        snippets = features[sequence, positions] * real[..., None].to(features.dtype)
-        encoded: Tensor = self.tcn.encode(snippets.flatten(0, 1), real.flatten(0, 1))
+        snippets = features[sequence, positions] * valid[..., None].to(features.dtype)
+        encoded: Tensor = self.tcn.encode(snippets.flatten(0, 1), valid.flatten(0, 1))
         return encoded[:, -1].unflatten(0, positions.shape[:2])

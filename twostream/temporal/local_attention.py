@@ -1,4 +1,4 @@
-"""Self-attention inside a narrow band around each frame."""
+"""Local self-attention: each frame attends to a narrow band around it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from twostream.errors import InputError
-from twostream.temporal.padding import true_frames, zero_padding
+from twostream.temporal.padding import valid_mask, zero_padding
 
 
 class LocalAttention(nn.Module):
@@ -55,19 +55,22 @@ class LocalAttention(nn.Module):
             for layer in (self.query, self.key, self.value)
         )
         scores = query @ key.transpose(2, 3) / sqrt(query.shape[3])
-        weights = self.dropout(self._allowed(scores, lengths).softmax(dim=3))
-        mixed = self.out((weights @ value).transpose(1, 2).flatten(2))
-        return zero_padding(self.norm(features + self.dropout(mixed)), lengths), lengths
+        weights = self.dropout(self.mask_scores(scores, lengths).softmax(dim=3))
+        attended = self.out((weights @ value).transpose(1, 2).flatten(2))
+        return zero_padding(self.norm(features + self.dropout(attended)), lengths), lengths
 
-    def _allowed(self, scores: Tensor, lengths: Tensor) -> Tensor:
-        """Scores (N, heads, T, T), minus infinity outside the band; rows of padding stay whole."""
+    def mask_scores(self, scores: Tensor, lengths: Tensor) -> Tensor:
+        """Scores (N, heads, T, T), minus infinity outside the band.
+
+        Rows of padding keep all scores: a softmax over nothing would be NaN.
+        """
         frames = scores.shape[3]
-        place = torch.arange(frames, device=scores.device)
-        near = (place[:, None] - place).abs() * 2 < self.window
-        true = true_frames(lengths, frames)
-        allowed = (near & true[:, None, :]) | ~true[:, :, None]
+        index = torch.arange(frames, device=scores.device)
+        in_band = (index[:, None] - index).abs() * 2 < self.window
+        valid = valid_mask(lengths, frames)
+        allowed = (in_band & valid[:, None, :]) | ~valid[:, :, None]
         scores = scores.masked_fill(~allowed[:, None], -inf)
         if 0 < self.top < frames:
-            least = scores.topk(self.top, dim=3).values[..., -1:]
-            scores = scores.masked_fill(scores < least, -inf)
+            lowest = scores.topk(self.top, dim=3).values[..., -1:]
+            scores = scores.masked_fill(scores < lowest, -inf)
         return scores

@@ -1,4 +1,4 @@
-"""Sequences of unlike length in one tensor: which frames are true, and keeping some of them."""
+"""Padded batches of sequences: valid-frame masks, zeroed padding, and gathering of frames."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import torch
 from torch import Tensor
 
 
-def true_frames(lengths: Tensor, frames: int) -> Tensor:
-    """Bool (N, frames): whether a frame lies within its sequence, given `lengths` int64 (N,)."""
+def valid_mask(lengths: Tensor, frames: int) -> Tensor:
+    """Which frames lie within their sequence: int64 (N,) -> bool (N, frames)."""
     return torch.arange(frames, device=lengths.device) < lengths[:, None]
 
 
 def zero_padding(features: Tensor, lengths: Tensor) -> Tensor:
     """Set the frames of (N, T, D) beyond each length to zero."""
-    return features * true_frames(lengths, features.shape[1])[:, :, None].to(features.dtype)
+    return features * valid_mask(lengths, features.shape[1])[:, :, None].to(features.dtype)
 
 
-def kept_positions(keep: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn a choice of frames, bool (N, T), into their positions in temporal order.
+def mask_to_positions(keep: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn a mask of frames, bool (N, T), into their positions in temporal order.
 
     Returns:
-        int64 (N, M), M the largest count of kept frames, at least 1, filled up with 0; and the
-        counts (N,).
+        int64 (N, M), padded with 0, M the largest number of selected frames, at least 1; and the
+        number of selected frames (N,).
     """
     frames = keep.shape[1]
     order = torch.arange(frames, device=keep.device).expand_as(keep)
     counts = keep.sum(dim=1)
-    most = max(int(counts.max()), 1)
-    positions = order.masked_fill(~keep, frames).sort(dim=1).values[:, :most]
+    longest = max(int(counts.max()), 1)
+    positions = order.masked_fill(~keep, frames).sort(dim=1).values[:, :longest]
     return positions.masked_fill(positions == frames, 0), counts
 
 
-def take_frames(values: Tensor, positions: Tensor) -> Tensor:
+def gather_frames(values: Tensor, positions: Tensor) -> Tensor:
     """`values[n, positions[n, m]]`: (N, T, D) and int64 (N, M) -> (N, M, D)."""
     return values.gather(1, positions[:, :, None].expand(-1, -1, values.shape[2]))

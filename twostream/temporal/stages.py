@@ -1,4 +1,4 @@
-"""Temporal modules one after another, from texts such as `dynamic_framing k=12 keep=sampled`."""
+"""Chains of temporal modules, built from texts such as `dynamic_framing k=12 keep=sampled`."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def read_stage(text: str) -> tuple[str, dict[str, Any]]:
             f"temporal module {text!r}: expected a name and options as key=value, such as "
             "'dynamic_framing k=12 residual=false'"
         )
-    return name, {key: _value(value) for key, _, value in pairs}
+    return name, {key: _read_value(value) for key, _, value in pairs}
 
 
-def _value(text: str) -> Any:
+def _read_value(text: str) -> Any:
     if "," in text:
-        return [_value(part) for part in text.split(",") if part]
+        return [_read_value(part) for part in text.split(",") if part]
     return plugins.read_value(text)

@@ -1,4 +1,4 @@
-"""Temporal convolutional network: dilated causal convolutions with a residual path."""
+"""Temporal convolutional network (TCN): dilated causal convolutions with a residual path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from twostream.temporal.padding import true_frames
+from twostream.temporal.padding import valid_mask
 
 
 class Tcn(nn.Module):
@@ -30,19 +30,19 @@ class Tcn(nn.Module):
         super().__init__()
         inputs = [in_features] + [width] * (blocks - 1)
         self.blocks = nn.ModuleList(
-            CausalBlock(before, width, kernel=kernel, dilation=2**b, dropout=dropout)
-            for b, before in enumerate(inputs)
+            CausalBlock(channels, width, kernel=kernel, dilation=2**b, dropout=dropout)
+            for b, channels in enumerate(inputs)
         )
         self.out_features = width
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, T, D) -> (N, T, width); no frame sees a later one."""
-        true = true_frames(lengths, features.shape[1])
-        return self.encode(features, true), lengths
+        """(N, T, D) -> (N, T, width); no frame depends on a later one."""
+        valid = valid_mask(lengths, features.shape[1])
+        return self.encode(features, valid), lengths
 
-    def encode(self, features: Tensor, true: Tensor) -> Tensor:
-        """The same, with true frames as bool (N, T): they may stand at the end of the sequence."""
-        channels, mask = features.transpose(1, 2), true[:, None, :]
+    def encode(self, features: Tensor, valid: Tensor) -> Tensor:
+        """The same with a mask, bool (N, T), whose valid frames may stand at the end."""
+        channels, mask = features.transpose(1, 2), valid[:, None, :]
         for block in self.blocks:
             channels = block(channels, mask)
         return channels.transpose(1, 2)
@@ -56,17 +56,17 @@ class CausalBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
-            weight_norm(nn.Conv1d(before, width, kernel, dilation=dilation))
-            for before in (in_features, width)
+            weight_norm(nn.Conv1d(channels, width, kernel, dilation=dilation))
+            for channels in (in_features, width)
         )
         self.residual = nn.Conv1d(in_features, width, 1) if in_features != width else nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        self.before = (kernel - 1) * dilation
+        self.left_padding = (kernel - 1) * dilation
 
-    def forward(self, features: Tensor, true: Tensor) -> Tensor:
-        """`true` is bool (N, 1, T); what comes out for other frames is zero."""
+    def forward(self, features: Tensor, valid: Tensor) -> Tensor:
+        """`valid` is bool (N, 1, T); the output at other frames is zero."""
         out = features
         for conv in self.convs:
-            out = self.dropout(F.relu(conv(F.pad(out, (self.before, 0)))))
-            out = torch.where(true, out, 0)  # a bias must not leak in from the padding
-        return torch.where(true, F.relu(out + self.residual(features)), 0)
+            out = self.dropout(F.relu(conv(F.pad(out, (self.left_padding, 0)))))
+            out = torch.where(valid, out, 0)  # a bias must not leak in from the padding
+        return torch.where(valid, F.relu(out + self.residual(features)), 0)

@@ -10,7 +10,7 @@ def clip(frames: int, value: int) -> np.ndarray:
     return np.full((frames, 1, 2, 2), value, np.uint8)
 
 
-def test_padding_stands_behind() -> None:
+def test_padding_is_at_the_end() -> None:
     clips, lengths = pad([clip(1, 5), clip(3, 6)])
     assert clips[:, :, 0, 0, 0].tolist() == [[5, 0, 0], [6, 6, 6]]
     assert lengths.tolist() == [1, 3]
@@ -18,9 +18,9 @@ def test_padding_stands_behind() -> None:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_batches_come_in_order(threads: int) -> None:
-    cut = [[3, 1], [2], [4, 0], [5]]
-    loaded = list(load_sequences(lambda i: clip(i + 1, i), cut, threads=threads))
-    assert [indices for _, _, indices in loaded] == cut
+    batches = [[3, 1], [2], [4, 0], [5]]
+    loaded = list(load_sequences(lambda i: clip(i + 1, i), batches, threads=threads))
+    assert [indices for _, _, indices in loaded] == batches
     for clips, lengths, indices in loaded:
         assert lengths.tolist() == [index + 1 for index in indices]
         assert clips[:, 0, 0, 0, 0].tolist() == indices

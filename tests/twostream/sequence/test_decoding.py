@@ -25,11 +25,11 @@ def merge(path: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def exhaustive(log_probs: np.ndarray) -> dict[tuple[int, ...], float]:
-    """Probability of every label sequence: the sum over all paths, one by one."""
-    found: dict[tuple[int, ...], float] = defaultdict(float)
+    """Probability of every label sequence: the sum over all paths."""
+    probabilities: dict[tuple[int, ...], float] = defaultdict(float)
     for path in product(range(log_probs.shape[1]), repeat=len(log_probs)):
-        found[merge(path)] += exp(sum(log_probs[step, c] for step, c in enumerate(path)))
-    return found
+        probabilities[merge(path)] += exp(sum(log_probs[step, c] for step, c in enumerate(path)))
+    return probabilities
 
 
 CASES = {"steps": st.integers(1, 5), "classes": st.integers(2, 4), "seed": st.integers(0, 10**6)}
@@ -39,12 +39,13 @@ CASES = {"steps": st.integers(1, 5), "classes": st.integers(2, 4), "seed": st.in
 @given(**CASES)
 def test_beam_search_is_exhaustive_search(steps: int, classes: int, seed: int) -> None:
     log_probs = random_log_probs(steps, classes, seed=seed)
-    found = beam_search(log_probs, beam=10_000)
+    hypotheses = beam_search(log_probs, beam=10_000)
     expected = exhaustive(log_probs)
-    assert {hypothesis.labels for hypothesis in found} == set(expected)
-    for hypothesis in found:
+    assert {hypothesis.labels for hypothesis in hypotheses} == set(expected)
+    for hypothesis in hypotheses:
         assert hypothesis.score == pytest.approx(log(expected[hypothesis.labels]), abs=1e-9)
-    assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
+    scores = [hypothesis.score for hypothesis in hypotheses]
+    assert scores == sorted(scores, reverse=True)
 
 
 @settings(max_examples=20)

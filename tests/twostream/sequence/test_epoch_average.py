@@ -7,7 +7,12 @@ import torch
 from torch import nn
 
 from twostream.errors import InputError
-from twostream.sequence.epoch_average import chosen_epochs, keep_epoch, load_mean, read_average
+from twostream.sequence.epoch_average import (
+    epochs_to_average,
+    keep_epoch,
+    load_average,
+    read_average,
+)
 
 ROWS = [{"epoch": e, "errors": errors, "val_loss": 0.0} for e, errors in enumerate((9, 3, 7, 3, 5))]
 
@@ -16,13 +21,13 @@ ROWS = [{"epoch": e, "errors": errors, "val_loss": 0.0} for e, errors in enumera
     ("average", "epochs"),
     [("", []), ("last:2", [3, 4]), ("last:9", [0, 1, 2, 3, 4]), ("best:3", [1, 3, 4])],
 )
-def test_chosen_epochs(average: str, epochs: list[int]) -> None:
-    assert chosen_epochs(ROWS, average) == epochs
+def test_epochs_to_average(average: str, epochs: list[int]) -> None:
+    assert epochs_to_average(ROWS, average) == epochs
 
 
 @pytest.mark.parametrize("text", ["first:2", "last", "best:0", "last:x"])
 def test_wrong_average(text: str) -> None:
-    with pytest.raises(InputError, match="expected last:N or best:N"):
+    with pytest.raises(InputError, match=f"--average.*{text}.*last:N or best:N"):
         read_average(text)
 
 
@@ -37,7 +42,7 @@ def test_mean_of_kept_epochs(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "epoch-001.safetensors", "epoch-002.safetensors",
     ]  # fmt: skip
-    load_mean(tmp_path, network, [1, 2])
+    load_average(tmp_path, network, [1, 2])
     for name in ("weight", "running_mean", "running_var"):
         mean = (states[1][name] + states[2][name]) / 2
         assert torch.allclose(network.state_dict()[name], mean)

@@ -16,7 +16,7 @@ def test_probabilities_sum_to_one() -> None:
 
 
 def test_values() -> None:
-    """Of 8 + 5 single counts, 1 has 3 + 1; after 1 came 2, 3 and the end: three kinds in three."""
+    """Of 8 + 5 unigram counts, 1 has 3 + 1; after 1 came 2, 3 and the end: three types in three."""
     language = LanguageModel(SENTENCES, labels=4)
     probs = np.exp(language.log_probs)
     assert probs[0, 1] == pytest.approx((3 + 1 * 4 / 13) / (3 + 1))

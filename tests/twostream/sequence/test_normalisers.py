@@ -48,9 +48,9 @@ def test_phoenix2014t(before: str, after: str) -> None:
 
 
 def test_official_references_are_clean(shared_data: Path) -> None:
-    """The ground truth of the official evaluation is the annotation, and its rules leave it alone.
+    """The ground truth of the official evaluation is the annotation, which its rules do not change.
 
-    All but one sentence, in which a gloss is really signed twice.
+    Except for one sentence, in which a gloss is signed twice.
     """
     folder = shared_data / "wer-phoenix14"
     references = read_transcripts(folder / "phoenix2014-groundtruth-dev.stm")
@@ -58,7 +58,7 @@ def test_official_references_are_clean(shared_data: Path) -> None:
     changed = [glosses for glosses in references.values() if phoenix2014(glosses) != glosses]
     assert (len(references), len(changed)) == (540, 1)
     (glosses,) = changed
-    assert any(one == two for one, two in pairwise(glosses))
+    assert any(gloss == following for gloss, following in pairwise(glosses))
 
 
 def test_names() -> None:

@@ -62,12 +62,12 @@ def test_network(name: str) -> None:
 
 def test_framings() -> None:
     framing = {name: build(name).temporal.stages[0] for name in EXPECTED if "_v" in name}
-    chosen = {
+    settings = {
         name: (stage.k, stage.residual, stage.keep)
         for name, stage in framing.items()
         if hasattr(stage, "keep")
     }
-    assert chosen == {
+    assert settings == {
         "full_model_v5": (12, True, "all"),
         "full_model_v5_load_backbone": (12, True, "all"),
         "full_model_v5_no_residual": (12, False, "all"),
@@ -80,10 +80,10 @@ def test_framings() -> None:
     assert "backbone=1e-5" in read("full_conv_v3")["stage-lr"]
 
 
-def test_v3_begins_from_the_baseline(tmp_path: Path) -> None:
+def test_v3_loads_the_baseline(tmp_path: Path) -> None:
     """Its list of parts fits the weights of a full_conv run."""
     baseline, v3 = build("full_conv"), build("full_conv_v3")
     safetensors.torch.save_file(baseline.state_dict(), tmp_path / "weights.safetensors")
     load_parts(v3, tmp_path, read("full_conv_v3")["load-stages"])
-    ours, theirs = v3.temporal.stages[2].convs[0], baseline.temporal.stages[1].convs[0]
-    assert torch.equal(ours.weight, theirs.weight)
+    loaded, original = v3.temporal.stages[2].convs[0], baseline.temporal.stages[1].convs[0]
+    assert torch.equal(loaded.weight, original.weight)

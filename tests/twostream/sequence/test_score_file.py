@@ -17,7 +17,7 @@ SCORES = SequenceScores(
     vocabulary=("A", "B"),
     log_probs=[np.full((n, 3), -float(n), np.float32) for n in (2, 0, 3)],
     references=[["A"], [], ["B", "A"]],
-    about={"stream": "spatial"},
+    metadata={"stream": "spatial"},
 )
 
 
@@ -27,7 +27,7 @@ def test_there_and_back(tmp_path: Path) -> None:
     first = path.read_bytes()
     read = read_sequence_scores(path)
     assert (read.names, read.vocabulary) == (SCORES.names, SCORES.vocabulary)
-    assert (read.references, read.about) == (SCORES.references, SCORES.about)
+    assert (read.references, read.metadata) == (SCORES.references, SCORES.metadata)
     for ours, theirs in zip(read.log_probs, SCORES.log_probs, strict=True):
         assert np.array_equal(ours, theirs)
     write_sequence_scores(path, read)

@@ -9,9 +9,9 @@ from twostream.sequence import toy
 from twostream.sequence.lists import toy as read_toy
 
 
-def test_film() -> None:
-    """The brighter disc goes from right to left, then grows where it is."""
-    frames = toy.film(["LEFT", "GROW"], rng=np.random.default_rng(0))
+def test_render_video() -> None:
+    """The brighter disc moves from right to left, then grows in place."""
+    frames = toy.render_video(["LEFT", "GROW"], rng=np.random.default_rng(0))
     assert 12 <= len(frames) <= 28
     assert frames.shape[1:] == (36, 36, 3)
     bright = frames.mean(axis=3) > 160

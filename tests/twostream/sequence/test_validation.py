@@ -10,7 +10,7 @@ from twostream.sequence.validation import best_epochs, validation_row
 
 
 def test_row() -> None:
-    """Video a is recognised, b is read as A for B, c has no time step, d too few for its loss."""
+    """Video a is recognised, b gives A for B, c has no time step, d too few for a finite loss."""
     sure = np.log(np.full((3, 3), 0.1) + np.diag([0.7] * 3)[[1, 0, 2]])
     log_probs = {0: sure, 1: sure[:1], 2: sure[:0], 3: sure[:1]}
     glosses = [("A", "B"), ("B",), ("A",), ("A", "A")]

@@ -7,9 +7,9 @@ import pytest
 from twostream.errors import InputError
 from twostream.sequence.records import SequenceRecord
 from twostream.sequence.vocabulary import (
-    find_vocabulary,
-    glosses_of,
-    labels_of,
+    build_vocabulary,
+    glosses_to_labels,
+    labels_to_glosses,
     read_vocabulary,
     unknown_glosses,
 )
@@ -18,22 +18,22 @@ RECORDS = [SequenceRecord("a", Path(), ("B", "A", "B")), SequenceRecord("b", Pat
 
 
 def test_labels_begin_after_the_blank() -> None:
-    vocabulary = find_vocabulary(RECORDS, None)
+    vocabulary = build_vocabulary(RECORDS, None)
     assert vocabulary == ("A", "B", "C")
-    assert labels_of(("B", "X", "A"), vocabulary) == [2, 1]
-    assert glosses_of([2, 1], vocabulary) == ["B", "A"]
+    assert glosses_to_labels(("B", "X", "A"), vocabulary) == [2, 1]
+    assert labels_to_glosses([2, 1], vocabulary) == ["B", "A"]
     assert unknown_glosses([SequenceRecord("c", Path(), ("A", "X"))], vocabulary) == ["X"]
 
 
 def test_file(tmp_path: Path) -> None:
     path = tmp_path / "classes.txt"
     path.write_text("signstate classlabel\nC 0\nB 1\nA 2\n")
-    assert find_vocabulary(RECORDS, path) == ("C", "B", "A")
+    assert build_vocabulary(RECORDS, path) == ("C", "B", "A")
     path.write_text("A\nB\n")
-    with pytest.raises(InputError, match="lacks glosses of the training list: C"):
-        find_vocabulary(RECORDS, path)
+    with pytest.raises(InputError, match="classes.txt .*: C$"):
+        build_vocabulary(RECORDS, path)
     path.write_text("A\nA\n")
-    with pytest.raises(InputError, match="twice: A"):
+    with pytest.raises(InputError, match="classes.txt: .*: A$"):
         read_vocabulary(path)
 
 

@@ -14,7 +14,7 @@ def sentences(errors: list[int], words: int = 10) -> list[Errors]:
 
 
 def test_interval_is_that_of_a_mean() -> None:
-    """Sentences of one length: the corpus rate is a mean, whose interval one can calculate."""
+    """Sentences of one length: the corpus rate is a mean, whose interval is known."""
     rng = np.random.default_rng(0)
     errors = rng.integers(0, 9, size=400)
     low, high = bootstrap_interval(sentences(errors.tolist()), rng=rng, draws=4000)
@@ -32,9 +32,9 @@ def test_a_constant_difference_is_certain() -> None:
 
 def test_p_is_that_of_all_sign_changes() -> None:
     first, second = [3, 1, 4, 1, 5, 9, 2], [2, 1, 2, 1, 3, 6, 3]
-    more = np.array(second) - first
-    sums = [abs((more * signs).sum()) for signs in itertools.product((1, -1), repeat=7)]
-    exact = np.mean([total >= abs(more.sum()) for total in sums])
+    difference = np.array(second) - first
+    sums = [abs((difference * signs).sum()) for signs in itertools.product((1, -1), repeat=7)]
+    exact = np.mean([total >= abs(difference.sum()) for total in sums])
     rng = np.random.default_rng(0)
     p = paired_test(sentences(first), sentences(second), rng=rng, draws=20_000)
     assert p == pytest.approx(exact, abs=0.01)

@@ -26,9 +26,9 @@ def test_segments_are_seen_in_order() -> None:
 
 
 def test_wrong_options() -> None:
-    with pytest.raises(InputError, match="consensus local_attention cannot take {'k': 2}"):
+    with pytest.raises(InputError, match="local_attention.*{'k': 2}"):
         TemporalClassifier("local_attention", feature_size=8, num_classes=3, k=2)
-    with pytest.raises(InputError, match="3 heads must divide 8 features"):
+    with pytest.raises(InputError, match="3 heads.*8 features"):
         TemporalClassifier("local_attention", feature_size=8, num_classes=3, heads=3)
 
 

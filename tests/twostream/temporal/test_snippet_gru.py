@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from twostream.temporal.snippet_gru import SnippetGru, shared_beginnings
+from twostream.temporal.snippet_gru import SnippetGru, prefix_tree
 
 
 def test_against_torchs_gru_snippet_by_snippet() -> None:
@@ -13,16 +13,16 @@ def test_against_torchs_gru_snippet_by_snippet() -> None:
     theirs.weight_hh_l0.data, theirs.bias_hh_l0.data = ours.recur.weight, ours.recur.bias
     features = torch.randn(2, 9, 5)
     positions = torch.randint(0, 9, (2, 4, 3)).sort(dim=2).values
-    real = torch.ones(2, 4, 3, dtype=torch.bool)
-    real[1, 2, :2] = False
-    real[0, 0, :1] = False
+    valid = torch.ones(2, 4, 3, dtype=torch.bool)
+    valid[1, 2, :2] = False
+    valid[0, 0, :1] = False
     features.requires_grad_()
-    encoded = ours(features, positions, real)
+    encoded = ours(features, positions, valid)
     (gradient,) = torch.autograd.grad(encoded.square().sum(), features)
     total = torch.zeros(())
     for n in range(2):
         for m in range(4):
-            snippet = features[n, positions[n, m][real[n, m]]]
+            snippet = features[n, positions[n, m][valid[n, m]]]
             _, last = theirs(snippet[None])
             assert torch.allclose(encoded[n, m], last[0, 0], atol=1e-6)
             total = total + last.square().sum()
@@ -30,12 +30,12 @@ def test_against_torchs_gru_snippet_by_snippet() -> None:
     assert torch.allclose(gradient, expected, atol=1e-6)
 
 
-def test_lists_that_begin_alike_are_one_for_as_long_as_they_do() -> None:
+def test_prefix_tree() -> None:
     rows = torch.tensor([[5, 6, 8], [5, 7, 8], [5, 6, 9], [4, 6, 8], [5, 6, 8]])
-    steps, own = shared_beginnings(rows, below=10)
-    assert [[part.tolist() for part in step] for step in steps] == [
+    levels, leaves = prefix_tree(rows, num_values=10)
+    assert [[part.tolist() for part in level] for level in levels] == [
         [[4, 5], [0, 0]],
         [[6, 6, 7], [0, 1, 1]],
         [[8, 8, 9, 8], [0, 1, 1, 2]],
     ]
-    assert own.tolist() == [1, 3, 2, 0, 1]
+    assert leaves.tolist() == [1, 3, 2, 0, 1]
