@@ -13,12 +13,14 @@ import click
 
 from flow_extract.methods import FLOW_METHODS
 from twostream.console import (
+    Command,
     ProjectOption,
     json_option,
     note,
     print_json,
     progress,
     quiet_option,
+    section,
 )
 from twostream.errors import InputError, some_of
 from twostream.plugins import PlugIn, load, read_options
@@ -42,66 +44,98 @@ class Bound(click.ParamType):
         return click.FloatRange(min=0, min_open=True).convert(value, param, ctx)
 
 
-@click.command("extract-flow")
-@click.option("--videos", cls=ProjectOption, required=True, type=FOLDER, help="Folder of videos.")
-@click.option("--store", cls=ProjectOption, required=True, type=FOLDER, help="Where results go.")
-@click.option(
-    "--method",
-    type=PlugIn(FLOW_METHODS),
-    default="dis",
-    show_default=True,
-    help="Optical flow method.",
+@click.command(
+    "extract-flow",
+    cls=Command,
+    common=(
+        "--videos", "--store", "--method", "--short-side", "--bound", "--jobs", "--plan",
+        "--retry-failed",
+    ),
+    example="twostream extract-flow --plan\n"
+    "twostream extract-flow --videos UCF-101 --store store --method tvl1 --short-side 240",
+)  # fmt: skip
+@section(
+    "Input and output",
+    click.option(
+        "--videos", cls=ProjectOption, required=True, type=FOLDER, help="Folder of videos."
+    ),
+    click.option(
+        "--store", cls=ProjectOption, required=True, type=FOLDER, help="Folder for the results."
+    ),
+    click.option(
+        "--short-side",
+        type=click.IntRange(min=1),
+        help="Resize the short side of frames to this, pixels.  [default: no resizing]",
+    ),
+    click.option(
+        "--codec",
+        type=click.Choice(CODEC_NAMES),
+        default="jpeg",
+        show_default=True,
+        help="Encoding of frames and flow: jpeg is small; raw and lz4 are lossless.",
+    ),
+    click.option("--retry-failed", is_flag=True, help="Try again the videos that failed before."),
+    click.option("--deep", is_flag=True, help="Detect changed videos by their sha256 as well."),
+    click.option(
+        "--plan", is_flag=True, help="Only estimate time and disk space, for each method."
+    ),
 )
-@click.option(
-    "--method-option",
-    "options",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An option of the method, such as preset=fast. Repeatable.",
+@section(
+    "Optical flow",
+    click.option(
+        "--method",
+        type=PlugIn(FLOW_METHODS),
+        default="dis",
+        show_default=True,
+        help="Optical flow method.",
+    ),
+    click.option(
+        "--method-option",
+        "options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Option of the method, such as preset=fast; repeatable.",
+    ),
+    click.option(
+        "--device",
+        metavar="NAME",
+        help="Where flow is computed: cpu, cuda, cuda:1; for methods that have a choice.",
+    ),
+    click.option(
+        "--bound",
+        type=Bound(),
+        default=20.0,
+        show_default=True,
+        help="Clip flow to +- this many pixels per frame; auto measures a few videos first.",
+    ),
 )
-@click.option(
-    "--device", metavar="NAME", help="Where the method computes: cpu, cuda, cuda:1; if it can."
+@section(
+    "Speed",
+    click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        help="Videos processed at once.  [default: one per core]",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=600.0,
+        show_default=True,
+        help="Seconds after which a video counts as failed.",
+    ),
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "dask"]),
+        default="local",
+        show_default=True,
+        help="Run jobs on this machine, or on a Dask cluster.",
+    ),
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Address of a running Dask cluster, such as tcp://node:8786.",
+    ),
 )
-@click.option(
-    "--bound",
-    type=Bound(),
-    default=20.0,
-    show_default=True,
-    help="Flow is clipped to this many pixels per frame; auto: measured on a few videos.",
-)
-@click.option(
-    "--short-side",
-    type=click.IntRange(min=1),
-    help="Resize to this many pixels.  [default: native size]",
-)
-@click.option(
-    "--codec",
-    type=click.Choice(CODEC_NAMES),
-    default="jpeg",
-    show_default=True,
-    help="How pictures are stored: jpeg is small; raw and lz4 are exact.",
-)
-@click.option(
-    "--jobs", type=click.IntRange(min=1), help="Videos at one time.  [default: one per core]"
-)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=600.0,
-    show_default=True,
-    help="Seconds allowed to one video.",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["local", "dask"]),
-    default="local",
-    show_default=True,
-    help="What runs the jobs.",
-)
-@click.option("--scheduler", metavar="ADDRESS", help="Running Dask cluster, as tcp://node:8786.")
-@click.option("--retry-failed", is_flag=True, help="Try videos again that failed before.")
-@click.option("--deep", is_flag=True, help="Find changed videos by their sha256 too.")
-@click.option("--plan", is_flag=True, help="Only say what it would cost, for each method.")
 @json_option
 @quiet_option
 def extract_flow(
@@ -123,12 +157,12 @@ def extract_flow(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Decode videos once: RGB frames and optical flow into a store, one file per video.
+    """Decode videos and store RGB frames and optical flow, one file per video.
 
-    Running it again does only what is missing: new videos, changed ones, and all of them under
-    other settings. Several runs on one store share the work. A video that failed is listed again
-    but not tried again, unless it has changed or --retry-failed is given. Exit code 1: some videos
-    failed; they are listed.
+    Re-run the same command to process what is missing: new videos, changed ones, or all of them
+    under other settings. Several runs on one store share the work. Videos that failed are listed
+    again but tried again only when they have changed, or with --retry-failed. Exit code 1: some
+    videos failed; they are listed.
     """
     from flow_extract.batch import extract_folder
 
@@ -263,7 +297,7 @@ def _saying_how_to_go_on() -> Iterator[None]:
     try:
         yield
     except SystemExit:
-        note("Stopped; the same command again goes on")
+        note("Stopped; re-run the same command to resume")
         raise
 
 

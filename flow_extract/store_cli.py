@@ -11,6 +11,7 @@ import click
 from flow_extract.cli import CODEC_NAMES
 from flow_extract.methods import FLOW_METHODS
 from twostream.console import (
+    Command,
     ProjectOption,
     json_option,
     note,
@@ -37,10 +38,12 @@ PNG_ROWS = 4
 REPAIR_TIMEOUT = 600.0
 
 
-@click.command("check-flow")
-@click.option("--store", cls=ProjectOption, required=True, type=FOLDER, help="The store.")
-@click.option("--videos", type=FOLDER, help="Folder of videos: names those that are missing.")
-@click.option("--deep", is_flag=True, help="Read all data: checksums, and whether anything moves.")
+@click.command("check-flow", cls=Command, example="twostream check-flow --videos UCF-101 --deep")
+@click.option("--store", cls=ProjectOption, required=True, type=FOLDER, help="Folder of the store.")
+@click.option("--videos", type=FOLDER, help="Folder of videos: lists those that are missing.")
+@click.option(
+    "--deep", is_flag=True, help="Also read all data: checksums, and whether anything moves."
+)
 @click.option("--repair", is_flag=True, help="Extract again what is wrong; needs --videos.")
 @json_option
 @quiet_option
@@ -82,28 +85,35 @@ def check_flow(
         click.get_current_context().exit(1)
 
 
-@click.command("show-flow")
+@click.command(
+    "show-flow",
+    cls=Command,
+    example="twostream show-flow clip.mp4 --out clip-flow.gif\n"
+    "twostream show-flow v_Archery_g01_c01 --store store --frames 0:40",
+)
 @click.argument("video")
-@click.option("--store", type=FOLDER, help="Where VIDEO is looked for.")
+@click.option("--store", type=FOLDER, help="Store in which VIDEO is looked up.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="What to write: .png, .gif or .mp4.  [default: VIDEO-flow.png]",
+    help="File to write: .png, .gif or .mp4.  [default: VIDEO-flow.png]",
 )
-@click.option("--frames", metavar="N,N,START:STOP", help="Which.  [default: 4 for a PNG, else all]")
+@click.option(
+    "--frames", metavar="N,N,START:STOP", help="Frames to draw.  [default: 4 for a PNG, else all]"
+)
 @click.option(
     "--method",
     type=PlugIn(FLOW_METHODS),
     default="dis",
     show_default=True,
-    help="For a VIDEO that is a file.",
+    help="Optical flow method for a VIDEO that is a file.",
 )
 def show_flow(
     video: str, store: Path | None, out: Path | None, frames: str | None, method: str
 ) -> None:
-    """Draw optical flow as colours, beside the frames.
+    """Draw optical flow as colours, next to the frames.
 
-    VIDEO is a name in the store, or a video file, whose flow is then computed.
+    VIDEO is a name in the store, or a video file, whose flow is computed first.
     """
     from flow_extract.show import choose_pairs, draw_clip
 
@@ -131,25 +141,31 @@ def _open_clip(video: str, store: Path | None, method: str) -> Clip:
         raise InputError(f"{video}: {error}") from error
 
 
-@click.command("convert-flow")
+@click.command(
+    "convert-flow",
+    cls=Command,
+    example="twostream convert-flow tvl1_flow store --from uv --to store",
+)
 @click.argument("source", type=FOLDER)
 @click.argument("dest", type=FOLDER)
-@click.option("--from", "form", type=click.Choice(FORMS), required=True, help="What SOURCE is.")
-@click.option("--to", "target", type=click.Choice(FORMS), required=True, help="What DEST becomes.")
+@click.option("--from", "form", type=click.Choice(FORMS), required=True, help="Layout of SOURCE.")
+@click.option("--to", "target", type=click.Choice(FORMS), required=True, help="Layout of DEST.")
 @click.option(
     "--bound",
     type=click.FloatRange(min=0, min_open=True),
-    help="Pixels per frame at the ends of the levels of SOURCE's pictures.  [default: 20]",
+    help="Pixels per frame that the extreme grey levels of SOURCE stand for.  [default: 20]",
 )
 @click.option(
     "--quantiser",
     type=click.Choice(QUANTISERS),
-    help="Of the flow pictures: 0-255 for -BOUND to BOUND, or ours, with zero at 128.  "
-    "[default: as convert-flow has noted, else 0-255]",
+    help="Grey levels of the flow images: 0-255 for -BOUND to BOUND, or ours, with zero at 128.  "
+    "[default: as recorded by convert-flow, else 0-255]",
 )
-@click.option("--codec", type=click.Choice(CODEC_NAMES), help="Of a store.  [default: jpeg]")
 @click.option(
-    "--jobs", type=click.IntRange(min=1), help="Videos at one time.  [default: one per core]"
+    "--codec", type=click.Choice(CODEC_NAMES), help="Encoding in a new store.  [default: jpeg]"
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Videos processed at once.  [default: one per core]"
 )
 @json_option
 @quiet_option
@@ -165,14 +181,15 @@ def convert_flow(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Convert frames and flow between a store and the folders of pictures of other tools.
+    """Convert frames and flow between a store and the image folders of other tools.
 
     \b
     uv       u/VIDEO/frame000001.jpg    v/...              rgb/...
     flow_xy  VIDEO/flow_x_00001.jpg     VIDEO/flow_y_...   VIDEO/img_...
     xy       VIDEO/x_00001.jpg          VIDEO/y_...        VIDEO/img_...
 
-    Running it again does only what is missing. Exit code 1: some videos failed; they are listed.
+    Re-run the same command to convert what is missing. Exit code 1: some videos failed; they are
+    listed.
     """
     from flow_extract.convert import convert_to_layout, convert_to_store
     from flow_extract.executor import available_cores

@@ -16,7 +16,7 @@ from fusion.cli_options import (
     strategy_options,
     taken,
 )
-from twostream.console import json_option, note, print_json
+from twostream.console import Command, json_option, note, print_json, section
 
 if TYPE_CHECKING:
     from fusion.score_file import ScoreTable
@@ -25,24 +25,36 @@ if TYPE_CHECKING:
 LARGE_BYTES = 2**30
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    common=(
+        "--split", "--subset", "--strategy", "--weights", "--segments", "--combine", "--calibrate",
+        "--out", "--json",
+    ),
+    example="twostream fuse --split 1 --strategy variance\n"
+    "twostream fuse spatial.safetensors motion.safetensors --strategy weighted \\\n"
+    "    --weights spatial=2,motion=1 --out fused.safetensors",
+)  # fmt: skip
 @input_options
 @strategy_options
 @calibration_options
 @learning_options
 @hold_out_options
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the fused scores to this score file.",
+@section(
+    "Output",
+    click.option(
+        "--out",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write the fused scores to this score file.",
+    ),
 )
 @json_option
 def fuse(out: Path | None, as_json: bool, **choices: Any) -> None:
-    """Fuse score files: segments first, then streams; show what each input and the fusion reach.
+    """Fuse score files, segments first, then streams, and show the accuracy of each and of all.
 
-    FILES (or run folders) are joined by video name. Without FILES the scores of the one spatial and
-    the one motion run are taken. A stream is named as in its file's header, or by its file when two
-    are alike.
+    FILES (or run folders) are joined by video name. Without FILES, the scores of the one spatial
+    and the one motion run are used. Streams are named as in the header of their file, or by file
+    name when two are alike.
     """
     from fusion.inputs import InputOptions, input_paths
     from fusion.result import result_lines
@@ -104,18 +116,18 @@ def _fused_from_disk(choices: dict[str, Any], out: Path | None) -> dict[str, Any
     )
 
 
-@click.command()
+@click.command("show", cls=Command, example="twostream scores show spatial.safetensors")
 @click.argument("file", type=SCORE_FILE)
 @click.option(
     "--first",
     type=click.IntRange(min=0),
     default=5,
     show_default=True,
-    help="How many videos to list.",
+    help="Number of videos to list.",
 )
 @json_option
 def show(file: Path, first: int, as_json: bool) -> None:
-    """Show what a score file holds: header, accuracy, the first videos with their top classes."""
+    """Show the content of a score file: header, accuracy, the top classes of the first videos."""
     from fusion.score_file import read_scores
     from fusion.show import content_lines, contents
 

@@ -8,13 +8,14 @@ import click
 
 from fusion.cli_options import (
     calibration_options,
+    combine_option,
     hold_out_options,
     input_options,
     several_strategies_options,
     taken,
     view_options,
 )
-from twostream.console import json_option, print_json
+from twostream.console import Command, json_option, print_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,27 +26,31 @@ if TYPE_CHECKING:
     from fusion.votes import Votes
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    common=(
+        "--split", "--subset", "--strategy", "--weights", "--alone", "--calibrate", "--groups",
+        "--classes", "--json",
+    ),
+    example="twostream compare --split 1 --strategy mean --strategy variance\n"
+    "twostream compare baseline.safetensors changed.safetensors --alone",
+)  # fmt: skip
 @input_options
 @several_strategies_options
-@click.option("--alone", is_flag=True, help="Compare FILES as they are, with no fusion of them.")
+@click.option("--alone", is_flag=True, help="Compare FILES as they are, without fusions.")
 @view_options
-@click.option(
-    "--combine",
-    type=click.Choice(["logits", "probs"]),
-    help="What is fused.  [default: what the files hold]",
-)
+@combine_option
 @calibration_options
 @hold_out_options
-@click.option("--classes", is_flag=True, help="Show every class as well.")
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--classes", is_flag=True, help="Also show every class.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
 @json_option
 def compare(as_json: bool, seed: int, classes: bool, **choices: Any) -> None:
     """Compare streams and their fusions, each pair by an exact test on the same videos.
 
-    The results are each of FILES alone and their fusion by each --strategy; with --calibrate also
-    by each strategy after calibration. Files of other splits or subsets are refused, other
-    protocols are marked.
+    Compared are each of FILES alone and their fusion by each --strategy; with --calibrate, also by
+    each strategy after calibration. Files of different splits or subsets are refused; different
+    protocols are pointed out.
     """
     from fusion.compare_result import compare_lines
     from fusion.inputs import InputOptions, read_inputs

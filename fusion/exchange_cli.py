@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
-from twostream.console import json_option, print_json
+from twostream.console import Command, json_option, print_json
 
 SCORE_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXPORT_FORMATS = ("csv", "top", "npz", "npy", "gluoncv")
 
 
-@click.command()
+@click.command(
+    cls=Command, example="twostream scores export fused.safetensors --format csv --out fused.csv"
+)
 @click.argument("file", type=SCORE_FILE)
 @click.option(
     "--format",
@@ -20,19 +22,24 @@ EXPORT_FORMATS = ("csv", "top", "npz", "npy", "gluoncv")
     type=click.Choice(EXPORT_FORMATS),
     default="top",
     show_default=True,
-    help="top: CSV of name, label, the most probable classes. csv: a column a class. npz, npy: "
-    "arrays. gluoncv: a text line a view.",
+    help="top: CSV of name, label and the most probable classes. csv: one column a class. npz, "
+    "npy: arrays. gluoncv: one text line a view.",
 )
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write.",
+)
 @click.option(
     "--top",
     type=click.IntRange(min=1),
     default=5,
     show_default=True,
-    help="How many classes `top` lists.",
+    help="Number of classes that --format top lists.",
 )
 def export(file: Path, format_name: str, out: Path, top: int) -> None:
-    """Write the score FILE for other tools. Pickles are never written."""
+    """Export the score FILE for other tools. Pickles are never written."""
     from fusion.exports import EXPORTS
     from fusion.score_file import read_scores
 
@@ -41,14 +48,14 @@ def export(file: Path, format_name: str, out: Path, top: int) -> None:
     click.echo(f"{out} written")
 
 
-@click.command()
+@click.command(cls=Command, example="twostream scores check spatial.safetensors motion.safetensors")
 @click.argument("files", nargs=-1, required=True, type=SCORE_FILE)
 @json_option
 @click.pass_context
 def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
-    """Verify score FILES, name what is odd in them, and say whether they join.
+    """Verify score FILES, point out what is unusual in them, and say whether they join.
 
-    Ends with 1 if a file is broken or several do not join.
+    Exit code 1: a file is broken, or the files do not join.
     """
     from fusion.check import check_files, check_lines
 

@@ -11,6 +11,7 @@ import click
 
 from fusion.cli_options import (
     calibration_options,
+    combine_option,
     hold_out_options,
     input_options,
     several_strategies_options,
@@ -18,6 +19,7 @@ from fusion.cli_options import (
     view_options,
 )
 from fusion.compare_cli import fusions_to_compare
+from twostream.console import Command
 
 if TYPE_CHECKING:
     from fusion.hold_out import HoldOutOptions
@@ -27,31 +29,39 @@ if TYPE_CHECKING:
     from fusion.votes import Votes
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    common=(
+        "--split", "--subset", "--strategy", "--weights", "--shown", "--calibrate", "--groups",
+        "--title", "--out",
+    ),
+    example="twostream report --split 1 --out report.html",
+)  # fmt: skip
 @input_options
 @several_strategies_options
 @click.option(
     "--shown",
-    help="The result that is looked at in detail, by its name in the report.  [default: the first "
-    "strategy, calibrated where it can be]",
+    help="Name of the result that the report shows in detail.  [default: the first strategy, "
+    "calibrated where possible]",
 )
 @view_options
-@click.option("--combine", type=click.Choice(["logits", "probs"]), help="What is fused.")
+@combine_option
 @calibration_options
 @hold_out_options
-@click.option("--title", default="Two-stream report", show_default=True)
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--title", default="Two-stream report", show_default=True, help="Title of the page.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("report.html"),
     show_default=True,
+    help="HTML file to write.",
 )
 def report(out: Path, title: str, **choices: Any) -> None:
-    """Write all that score files tell as one HTML page, to be read without network or script.
+    """Write everything about score files as one HTML page that needs no network and no scripts.
 
-    FILES are taken as by `fuse`. Where the scenes of the videos are known (--groups, or a data set
-    that tells them), streams are calibrated and weights chosen in grouped folds.
+    FILES as for `fuse`. Where the groups of the videos are known (--groups, or by data set),
+    streams are calibrated and weights chosen across grouped folds.
     """
     from fusion.inputs import InputOptions, read_inputs
     from fusion.report.page import report_page

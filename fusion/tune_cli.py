@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fusion.cli_options import hold_out_options, input_options, taken, view_options
-from twostream.console import json_option, note, print_json
+from fusion.cli_options import (
+    combine_option,
+    hold_out_options,
+    input_options,
+    taken,
+    view_options,
+)
+from twostream.console import Command, json_option, note, print_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,45 +25,50 @@ if TYPE_CHECKING:
     Tuned = tuple[Votes, dict[str, Any], np.ndarray | None]
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    common=(
+        "--split", "--subset", "--choose", "--val", "--groups", "--folds", "--curve", "--cascade",
+        "--out", "--json",
+    ),
+    example="twostream tune --split 1\n"
+    "twostream tune spatial.safetensors motion.safetensors --choose crossfit --curve curve.csv",
+)  # fmt: skip
 @input_options
 @view_options
-@click.option(
-    "--combine",
-    type=click.Choice(["logits", "probs"]),
-    help="What is weighted.  [default: what the files hold]",
-)
+@combine_option
 @click.option(
     "--choose",
     type=click.Choice(["val", "crossfit", "test"]),
     default="val",
     show_default=True,
-    help="On validation scores, in grouped folds of the files themselves, or on these very videos.",
+    help="Choose the weights on validation scores, across grouped folds of the files themselves, "
+    "or on the very videos that are tested.",
 )
 @hold_out_options
 @click.option(
     "--curve",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write how many videos are right at every weight (two streams) to this CSV file.",
+    help="Write the number of correct videos at every weight (two streams) to this CSV file.",
 )
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the scores fused by these weights to this score file.",
+    help="Write the scores fused with these weights to this score file.",
 )
 @click.option(
     "--cascade",
     type=click.FloatRange(0, 100),
     metavar="POINTS",
-    help="Also find for how many videos flow is needed at all, when that may cost so many percent "
-    "points: the first stream alone decides where it is sure.",
+    help="Also find how many videos can do without flow, the first stream deciding where it is "
+    "sure, if that may cost this many percentage points.",
 )
 @json_option
 def tune(curve: Path | None, out: Path | None, as_json: bool, **choices: Any) -> None:
-    """Find the weights of the streams, and what they are worth on videos that had no say in them.
+    """Find the best weights of the streams, and their accuracy on videos not used to choose them.
 
     For two streams all weights are searched, exactly; for more, a grid refined by exact searches
-    along lines. FILES are taken as by `fuse`.
+    along lines. FILES as for `fuse`.
     """
     from fusion.inputs import InputOptions, read_inputs
     from fusion.score_file import write_scores

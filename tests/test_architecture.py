@@ -1,10 +1,8 @@
-"""The house rules that a machine can hold: who imports whom, and what a command loads."""
+"""The house rules that a machine can hold: who imports whom."""
 
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +15,6 @@ GROUND_FLOOR = {
     f"twostream.{name}"
     for name in ("errors", "files", "console", "plugins", "versions", "vision", "cluster")
 }
-HEAVY = ("torch", "torchvision", "cv2", "scipy.stats", "numba")
 
 
 def module_name(path: Path) -> str:
@@ -72,25 +69,3 @@ def test_only_vision_imports_torchvision() -> None:
 def test_no_file_name_that_says_nothing() -> None:
     empty = {"utils", "misc", "common", "helpers", "base", "core", "manager"}
     assert not {path.stem for path in FILES} & empty
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [[], ["--help"], ["init"], ["extract-flow"], ["check-flow"], ["show-flow"],
-     ["convert-flow"], ["models"], ["train"], ["score"], ["predict"], ["fuse"], ["tune"],
-     ["compare"], ["report"], ["export"], ["import-weights"], ["scores"],
-     ["scores", "show"], ["scores", "check"], ["scores", "import"], ["scores", "export"],
-     ["train-sequence"], ["recognize"], ["wer"], ["demo"], ["doctor"]],
-    ids=" ".join,
-)  # fmt: skip
-def test_help_is_light(arguments: list[str]) -> None:
-    code = (
-        "import sys; sys.argv = ['twostream', *sys.argv[1:], '--help']\n"
-        "from twostream.cli import main\n"
-        "try: main()\n"
-        f"finally: print('heavy:', [name for name in {HEAVY} if name in sys.modules])"
-    )
-    command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-    assert "Usage: twostream" in done.stdout
-    assert done.stdout.endswith("heavy: []\n")

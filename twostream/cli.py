@@ -9,41 +9,59 @@ from typing import Any, NoReturn
 
 import click
 
+from twostream.console import write_example
 from twostream.errors import InputError
-from twostream.project import find_project, option_defaults, read_project
-from twostream.versions import tool_version
 
-COMMANDS = {
-    "init": "twostream.commands.init:init",
-    "extract-flow": "flow_extract.cli:extract_flow",
-    "check-flow": "flow_extract.store_cli:check_flow",
-    "show-flow": "flow_extract.store_cli:show_flow",
-    "convert-flow": "flow_extract.store_cli:convert_flow",
-    "models": "twostream.commands.models:models",
-    "train": "twostream.commands.train:train",
-    "score": "twostream.commands.score:score",
-    "predict": "twostream.commands.predict:predict",
-    "export": "twostream.commands.export:export",
-    "import-weights": "twostream.commands.import_weights:import_weights",
-    "fuse": "fusion.cli:fuse",
-    "tune": "fusion.tune_cli:tune",
-    "compare": "fusion.compare_cli:compare",
-    "report": "fusion.report_cli:report",
-    "scores": {
-        "show": "fusion.cli:show",
-        "check": "fusion.exchange_cli:check",
-        "import": "twostream.commands.import_scores:import_scores",
-        "export": "fusion.exchange_cli:export",
-    },
-    "train-sequence": "twostream.commands.train_sequence:train_sequence",
-    "recognize": "twostream.commands.recognize:recognize",
-    "wer": "twostream.commands.wer:wer",
-    "demo": "twostream.commands.demo:demo",
-    "doctor": "twostream.commands.doctor:doctor",
+# Name -> where the command is, and what `twostream --help` says of it without importing it.
+COMMANDS: dict[str, tuple[Any, str]] = {
+    "init": ("twostream.commands.init:init", "Check a data set's lists, write twostream.toml."),
+    "extract-flow": (
+        "flow_extract.cli:extract_flow",
+        "Decode videos into frames and optical flow.",
+    ),
+    "check-flow": ("flow_extract.store_cli:check_flow", "Check the files of extracted flow."),
+    "show-flow": ("flow_extract.store_cli:show_flow", "Draw optical flow as colours."),
+    "convert-flow": (
+        "flow_extract.store_cli:convert_flow",
+        "Read and write the image folders of other tools.",
+    ),
+    "models": ("twostream.commands.models:models", "List the networks and their sizes."),
+    "train": ("twostream.commands.train:train", "Train one stream and write its scores."),
+    "score": ("twostream.commands.score:score", "Score videos with a trained network."),
+    "predict": ("twostream.commands.predict:predict", "Recognise the actions in new videos."),
+    "export": ("twostream.commands.export:export", "Export a network to ONNX or torch.export."),
+    "import-weights": (
+        "twostream.commands.import_weights:import_weights",
+        "Import a checkpoint of another tool.",
+    ),
+    "fuse": ("fusion.cli:fuse", "Fuse the scores of the streams, show the accuracy."),
+    "tune": ("fusion.tune_cli:tune", "Find the best weights of the streams."),
+    "compare": ("fusion.compare_cli:compare", "Test differences between streams and fusions."),
+    "report": ("fusion.report_cli:report", "Write one HTML page about the results."),
+    "scores": (
+        {
+            "show": ("fusion.cli:show", "Show the content of a score file."),
+            "check": ("fusion.exchange_cli:check", "Verify score files and whether they join."),
+            "import": (
+                "twostream.commands.import_scores:import_scores",
+                "Import the score file of another tool.",
+            ),
+            "export": ("fusion.exchange_cli:export", "Export a score file for other tools."),
+        },
+        "Show, check, import and export score files.",
+    ),
+    "train-sequence": (
+        "twostream.commands.train_sequence:train_sequence",
+        "Train a network for sequences of glosses.",
+    ),
+    "recognize": ("twostream.commands.recognize:recognize", "Recognise sequences of glosses."),
+    "wer": ("twostream.commands.wer:wer", "Compute the word error rate of sentences."),
+    "demo": ("twostream.commands.demo:demo", "Run the whole job on generated videos."),
+    "doctor": ("twostream.commands.doctor:doctor", "Check what works on this machine."),
 }
 WITHOUT_PROJECT = ("init", "models", "wer", "demo")
-GROUP_HELP = {
-    "scores": "Look into score files, check them, and exchange them with other tools.",
+GROUP_EXAMPLES = {
+    "scores": "twostream scores show runs/ucf101-split1/spatial-resnet18/scores/test.safetensors",
 }
 
 
@@ -56,11 +74,14 @@ class Stop(click.ClickException):
 
 
 class LazyGroup(click.Group):
-    """A group whose commands stand as "package.module:function" until one is needed."""
+    """A group whose commands are imported when one is needed, and not to be listed."""
 
-    def __init__(self, *args: Any, lazy: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, lazy: dict[str, tuple[Any, str]], example: str, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.lazy = lazy
+        self.example = example
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The order of a day's work, not the alphabet's."""
@@ -68,14 +89,24 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module and return the command."""
-        target = self.lazy.get(cmd_name)
+        target, text = self.lazy.get(cmd_name, (None, ""))
         if isinstance(target, dict):
-            return LazyGroup(cmd_name, lazy=target, help=GROUP_HELP[cmd_name])
+            example = GROUP_EXAMPLES[cmd_name]
+            return LazyGroup(cmd_name, lazy=target, help=text, example=example)
         if target is None:
             return None
         module, _, function = target.partition(":")
         command: click.Command = getattr(importlib.import_module(module), function)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table above: their modules stay unread."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self.lazy.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example."""
+        write_example(formatter, self.example)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Turn the user's mistakes, full disks and interrupts into one line and an exit code."""
@@ -88,26 +119,52 @@ class LazyGroup(click.Group):
         except OSError as error:
             raise Stop(str(error), exit_code=1) from error
         except KeyboardInterrupt as error:
-            raise Stop("interrupted; the same command again goes on", exit_code=130) from error
+            raise Stop("interrupted; re-run the same command to resume", exit_code=130) from error
 
 
-@click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+def _show_version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    """Print the version; a callback of our own, because reading it costs more than all of click."""
+    if asked:
+        from twostream.versions import tool_version
+
+        click.echo(f"twostream, version {tool_version()}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    example="twostream demo\n"
+    "twostream init --dataset ucf101 --videos UCF-101 --annotations ucfTrainTestlist",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--project",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Project file.  [default: the nearest twostream.toml]",
 )
-@click.version_option(tool_version(), prog_name="twostream")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def cli(ctx: click.Context, project: Path | None) -> None:
     """Two-stream action recognition: from a folder of videos to a fused result.
 
-    The commands stand in the order in which one uses them. Each takes its defaults from the project
-    file that `twostream init` writes, and runs without one from its options.
+    Commands are listed in the order of use. Each takes its defaults from the project file that
+    `twostream init` writes, and works without one from its options.
     """
     name = ctx.invoked_subcommand
+    if name is None or name in WITHOUT_PROJECT:
+        return
+    from twostream.project import find_project, option_defaults, read_project
+
     path = project or find_project(Path.cwd())
-    if name is None or name in WITHOUT_PROJECT or path is None:
+    if path is None:
         return
     command = cli.get_command(ctx, name)
     assert command is not None  # click has resolved it before it calls us

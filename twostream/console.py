@@ -1,16 +1,85 @@
-"""What all commands share on the screen: progress, results for programs, project options."""
+"""What all commands share on the screen: help, progress, results for programs, project options."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import click
 
 Item = TypeVar("Item")
-Command = TypeVar("Command", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+class Command(click.Command):
+    """A command whose help shows common options first, the others under titles, then an example.
+
+    Args:
+        example: command lines, shown as they are.
+        common: the options that come first, such as "--model"; those of no `section` join them.
+            Without any, all options stand in one list.
+    """
+
+    def __init__(self, *args: Any, example: str, common: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.example = example
+        self.common = common
+        for param in self.params:
+            if param.metavar is None and isinstance(param, click.Option) and not param.is_flag:
+                param.metavar = METAVARS.get(type(param.type))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, section by section."""
+        first = "Common options" if self.common else "Options"
+        rows: dict[str, list[tuple[str, str]]] = {first: []}
+        params = self.get_params(ctx)
+        params.sort(key=lambda param: _position(self.common, param))
+        for param in params:
+            title = vars(param).get("section", first) if self.common else first
+            if any(option in self.common for option in param.opts):
+                title = first
+            if record := param.get_help_record(ctx):
+                rows.setdefault(title, []).append(record)
+        for title, records in rows.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example below the options, where a long help ends on the screen."""
+        write_example(formatter, self.example)
+
+
+METAVARS: dict[type, str] = {
+    click.IntRange: "N",
+    type(click.INT): "N",
+    click.FloatRange: "X",
+    type(click.FLOAT): "X",
+}
+
+
+def _position(common: Sequence[str], param: click.Parameter) -> int:
+    return min((common.index(name) for name in param.opts if name in common), default=len(common))
+
+
+def write_example(formatter: click.HelpFormatter, example: str) -> None:
+    """Write command lines as the last section of a help."""
+    with formatter.section("Example"):
+        for line in example.splitlines():
+            formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+def section(title: str, *options: Callable[[Any], Any]) -> Callable[[Decorated], Decorated]:
+    """One decorator that adds several options, shown by `--help` under a title, in their order."""
+
+    def add(command: Decorated) -> Decorated:
+        for option in reversed(options):
+            command = option(command)
+            vars(command)["__click_params__"][-1].section = title  # where click collects them
+        return command
+
+    return add
 
 
 def progress(
@@ -36,15 +105,11 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def quiet_option(command: Command) -> Command:
-    """Add `--quiet`."""
-    return click.option("--quiet", is_flag=True, help="No progress bars.")(command)
-
-
-def json_option(command: Command) -> Command:
-    """Add `--json` (parameter `as_json`)."""
-    help_text = "Print the result as one JSON object."
-    return click.option("--json", "as_json", is_flag=True, help=help_text)(command)
+json_option = section(
+    "Output",
+    click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
+)
+quiet_option = section("Output", click.option("--quiet", is_flag=True, help="No progress bars."))
 
 
 class ProjectOption(click.Option):
@@ -56,6 +121,6 @@ class ProjectOption(click.Option):
             return super().process_value(ctx, value)
         except click.MissingParameter:
             raise click.UsageError(
-                f"{self.opts[0]} is not known: no twostream.toml in this folder or above it sets "
+                f"{self.opts[0]} is missing, and no twostream.toml in this folder or above it sets "
                 f"it. Give {self.opts[0]}, or write the project file with `twostream init`."
             ) from None

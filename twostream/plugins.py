@@ -14,24 +14,47 @@ import click
 
 from twostream.errors import InputError
 
+# Many names fill neither the left column of `--help` nor an error.
+WIDEST_METAVAR = 60
+FEW = 12
+
 
 class PlugIn(click.ParamType):
-    """Command-line type of such a name; the value stays a string, `load` makes it a function."""
+    """Command-line type of such a name; the value stays a string, `load` makes it a function.
+
+    Args:
+        entries: the names that there are.
+        all_names: command that lists them, where they are many.
+    """
 
     name = "plug-in"
 
-    def __init__(self, entries: Mapping[str, Any]) -> None:
+    def __init__(self, entries: Mapping[str, Any], *, all_names: str = "") -> None:
         self.entries = entries
+        self.all_names = all_names
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """Show the names in `--help`, as click.Choice does."""
-        return f"[{'|'.join([*self.entries, 'module:function'])}]"
+        """Show a few names in `--help`, as click.Choice does; of many none."""
+        listed = f"[{'|'.join([*self.entries, 'module:function'])}]"
+        return listed if len(listed) <= WIDEST_METAVAR else "NAME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Accept a known name or something with a colon; the rest is a usage error."""
         if value not in self.entries and ":" not in str(value):
-            self.fail(f"{value!r} is not one of {', '.join(self.entries)}, nor module:function")
+            if len(self.entries) <= FEW:
+                self.fail(f"{value!r} is not one of {', '.join(self.entries)}, nor module:function")
+            from difflib import get_close_matches
+
+            near = get_close_matches(str(value), self.entries)
+            meant = f"; did you mean {' or '.join(near)}?" if near else "."
+            where = f" {self.all_names} lists all names." if self.all_names else ""
+            self.fail(f"{value!r} is neither a known name nor module:function{meant}{where}")
         return str(value)
+
+
+def any_of(entries: Mapping[str, Any]) -> str:
+    """All names in words, for the help text of an option that takes one."""
+    return f"{', '.join(entries)}, or module:function"
 
 
 def read_options(texts: Sequence[str], *, option: str) -> dict[str, Any]:

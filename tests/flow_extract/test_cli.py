@@ -132,7 +132,7 @@ def test_interrupted_run_leaves_no_process(videos, tmp_path, start, how, exit_co
     _, errors = process.communicate(timeout=10)
     assert process.returncode == exit_code
     assert "Traceback" not in errors
-    assert exit_code == -9 or "the same command again goes on" in errors
+    assert exit_code == -9 or "re-run the same command" in errors
     end = time.monotonic() + 10
     while processes_of(process.pid) and time.monotonic() < end:
         time.sleep(0.02)

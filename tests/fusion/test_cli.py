@@ -180,11 +180,3 @@ def test_the_light_commands_import_nothing_heavy(runs: Path, command: str) -> No
     )  # fmt: skip
     assert done.stdout
     assert not HEAVY & set(done.stderr.split())
-
-
-def test_fuse_runs_as_a_module(runs: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "twostream", "fuse", "--help"],
-        check=True, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert "--strategy [mean|max|median|topk|" in done.stdout

@@ -19,7 +19,8 @@ ENDINGS = {
     "wrong": (InputError("a.txt:3: 'x'; expected y"), 2, "Error: a.txt:3: 'x'; expected y\n"),
     "full": (OSError(28, "No space left on device", "/store/a"), 1,
              "Error: [Errno 28] No space left on device: '/store/a'\n"),
-    "stopped": (KeyboardInterrupt(), 130, "Error: interrupted; the same command again goes on\n"),
+    "stopped": (KeyboardInterrupt(), 130,
+                "Error: interrupted; re-run the same command to resume\n"),
 }  # fmt: skip
 
 
@@ -38,9 +39,9 @@ def test_how_a_command_ends(ending: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_commands_stand_in_the_order_of_use() -> None:
     result = CliRunner().invoke(cli, ["--help"])
-    listed = [line.split()[0] for line in result.output.partition("Commands:")[2].splitlines()[1:]
-              if line.startswith("  ") and line[2] != " "]  # fmt: skip
-    assert listed == list(COMMANDS)
+    listed = result.output.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in listed] == list(COMMANDS)
+    assert all(line.endswith(".") for line in listed)
     unknown = CliRunner().invoke(cli, ["fues"])
     assert unknown.exit_code == 2
     assert "No such command 'fues'" in unknown.output

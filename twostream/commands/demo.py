@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from twostream.console import Command
 from twostream.errors import InputError
 
 STRATEGIES = (
@@ -28,19 +29,19 @@ TRAIN = [
 ]  # fmt: skip
 
 
-@click.command()
+@click.command(cls=Command, example="twostream demo --folder twostream-demo")
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),
     default=Path("twostream-demo"),
     show_default=True,
-    help="Where everything goes; the same folder again goes on.",
+    help="Folder for all results; with an existing one, the demo resumes.",
 )
 def demo(folder: Path) -> None:
-    """Run the whole job on generated videos: both streams, fusion strategies, the report.
+    """Run the whole job on generated videos: both streams, several fusions, the report.
 
     The nine classes are three colours times three motions. One stream sees the colours, the other
-    the motions: alone, neither can be right more often than once in three.
+    the motions: alone, neither is right in more than one of three videos.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "twostream.toml").exists():

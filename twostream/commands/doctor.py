@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from twostream.console import json_option, print_json
+from twostream.console import Command, json_option, print_json
 
 
-@click.command()
+@click.command(cls=Command, example="twostream doctor --store store")
 @click.option(
     "--store",
     type=click.Path(path_type=Path),
@@ -19,11 +19,7 @@ from twostream.console import json_option, print_json
 )
 @json_option
 def doctor(store: Path, as_json: bool) -> None:
-    """Say what works on this machine, and how to mend what does not.
-
-    \b
-    twostream doctor --store flow-store
-    """
+    """Check what works on this machine, and say how to fix what does not."""
     from twostream.diagnosis import examine
 
     findings = examine(store)

@@ -7,31 +7,28 @@ from typing import Any
 
 import click
 
-from twostream.commands.options import FOLDER
-from twostream.console import json_option, print_json
+from twostream.commands.options import FOLDER, checkpoint_option
+from twostream.console import Command, json_option, print_json
 
 
-@click.command()
+@click.command(
+    cls=Command, example="twostream export runs/ucf101-split1/motion-resnet18 --out motion.onnx"
+)
 @click.argument("run", type=FOLDER)
 @click.option(
     "--out",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to be written: .onnx, or .pt2 (a program of torch.export).",
+    help="File to write: .onnx, or .pt2 (a program of torch.export).",
 )
-@click.option(
-    "--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True
-)
+@checkpoint_option
 @json_option
 def export(run: Path, out: Path, checkpoint: str, as_json: bool) -> None:
-    """Write the trained network of a RUN folder for other programs: ONNX or torch.export.
+    """Export the trained network of the run folder RUN for other programs: ONNX or torch.export.
 
-    It takes bytes (videos, segments, time, channels, height, width), normalises them itself, and
-    gives logits (videos, segments, classes). The written file is run and compared with the network;
-    exit code 1: they differ, and no file is kept.
-
-    \b
-    twostream export runs/ucf101-split1/motion-resnet18 --out motion.onnx
+    The exported network takes uint8 (videos, segments, time, channels, height, width), normalises
+    it itself, and returns logits (videos, segments, classes). The file is run and compared with the
+    network; exit code 1: they differ, and no file is kept.
     """
     from twostream.export.export_run import UnequalError, export_run
 

@@ -10,9 +10,9 @@ import click
 
 from fusion.formats import SCORE_FORMATS
 from twostream.commands.options import FOLDER
-from twostream.console import note
+from twostream.console import Command, note
 from twostream.data.splits import DATASETS
-from twostream.plugins import PlugIn, load
+from twostream.plugins import PlugIn, any_of, load
 
 if TYPE_CHECKING:
     from fusion.formats.foreign_scores import ForeignScores
@@ -22,58 +22,69 @@ if TYPE_CHECKING:
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(
+    "import",
+    cls=Command,
+    example="twostream scores import rgb.npz --format tsn-npz --stream spatial \\\n"
+    "    --order test_split1.txt --out rgb.safetensors\n"
+    "twostream scores import rgb.pickle --format two-stream-pickle --stream spatial \\\n"
+    "    --dataset ucf101 --annotations ucfTrainTestlist --summed-over 19 --out rgb.safetensors",
+)
 @click.argument("file", type=FILE)
 @click.option(
-    "--format", "format_name", required=True, type=PlugIn(SCORE_FORMATS), help="What wrote FILE."
+    "--format",
+    "format_name",
+    required=True,
+    type=PlugIn(SCORE_FORMATS),
+    help=f"Format of FILE: {any_of(SCORE_FORMATS)}.",
 )
 @click.option("--stream", required=True, help="Name of the stream: spatial, motion, ...")
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Score file to write.",
+)
 @click.option(
     "--dataset",
     type=PlugIn(DATASETS),
-    help="Whose lists give the class names, and the labels where FILE has none ...",
+    help="Data set whose lists give names, order, class names, and labels where FILE has none: "
+    f"{any_of(DATASETS)}.",
 )
-@click.option("--annotations", type=FOLDER, help="... in which folder ...")
-@click.option("--split", type=int, default=1, show_default=True, help="... of which split ...")
+@click.option("--annotations", type=FOLDER, help="Folder of these lists.")
+@click.option("--split", type=int, default=1, show_default=True, help="Split of these lists.")
 @click.option(
     "--subset",
     type=click.Choice(["train", "test"]),
     default="test",
     show_default=True,
-    help="... and which of its lists.",
+    help="List of that split.",
 )
 @click.option(
     "--order",
     type=FILE,
-    help="For a FILE without names: list file, the first column names row after row; a "
+    help="For a FILE without video names: list file whose first column names the rows in order; a "
     "third column is checked against the labels.",
 )
-@click.option("--sort-order", is_flag=True, help="Sort the names of --order by their bytes first.")
+@click.option("--sort-order", is_flag=True, help="Sort the names of --order bytewise first.")
 @click.option(
     "--order-names",
     type=FILE,
-    help="For an --order of numbers, as class/17: the list of names whose lines they count.",
+    help="For an --order of line numbers such as class/17: the list of names they refer to.",
 )
 @click.option(
     "--classes",
     type=FILE,
-    help="The class names in the order of FILE's columns, a line each.",
+    help="File with the class names in the order of FILE's columns, one a line.",
 )
 @click.option(
     "--summed-over", type=click.IntRange(1), help="The scores are sums of this many logits."
 )
 def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> None:
-    """Turn the score FILE of another tool into one of ours.
+    """Import the score FILE of another tool.
 
-    \b
-    twostream scores import spatial.pickle --format two-stream-pickle --stream spatial \\
-        --dataset ucf101 --annotations ucfTrainTestlist --summed-over 19 --out spatial.safetensors
-    twostream scores import rgb.npz --format tsn-npz --stream spatial --order test_split1.txt \\
-        --out rgb.safetensors
-
-    With --dataset and --annotations the videos must be those of its list; they take its spelling,
-    order, labels and order of classes. Without, FILE alone must say the names.
+    With --dataset and --annotations the videos must be those of that list; names, order, labels
+    and the order of classes are taken from it. Without, FILE itself must name the videos.
     """
     from fusion.imports import import_scores as make_table
     from fusion.score_file import write_scores

@@ -8,38 +8,44 @@ from typing import Any
 import click
 
 from twostream.commands.options import FOLDER
+from twostream.console import Command
 from twostream.data.splits import DATASETS
-from twostream.plugins import PlugIn, load
+from twostream.plugins import PlugIn, any_of, load
 
 
-@click.command("import-weights")
+@click.command(
+    "import-weights",
+    cls=Command,
+    example="twostream import-weights model_best.pth.tar --out runs/ucf101-split1/motion-old \\\n"
+    "    --dataset ucf101 --annotations ucfTrainTestlist",
+)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--out",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Run folder to be made; the checkpoint goes to its `best`.",
+    help="Run folder to create; the checkpoint goes into its folder `best`.",
 )
-@click.option("--dataset", type=PlugIn(DATASETS), help="Whose lists name the classes ...")
-@click.option("--annotations", type=FOLDER, help="... in which folder ...")
-@click.option("--split", type=int, default=1, show_default=True, help="... of which split.")
+@click.option(
+    "--dataset",
+    type=PlugIn(DATASETS),
+    help=f"Data set whose lists name the classes: {any_of(DATASETS)}.",
+)
+@click.option("--annotations", type=FOLDER, help="Folder of these lists.")
+@click.option("--split", type=int, default=1, show_default=True, help="Split of these lists.")
 @click.option(
     "--rotated-stack/--straight-stack",
     "rotated",
     default=True,
     show_default=True,
-    help="two-stream's motion networks: the loader put a stack's first pair last, as it does in "
-    "the original; straight if yours was mended.",
+    help="Motion networks of two-stream-action-recognition: its loader moves the first flow field "
+    "of a stack to the end; --straight-stack if your copy does not.",
 )
 def import_weights(file: Path, out: Path, rotated: bool, **options: Any) -> None:
-    """Turn the checkpoint FILE of another tool into a run that can be scored.
+    """Import the checkpoint FILE of another tool as a run that can be scored.
 
-    FILE is a ResNet of torchvision, two-stream-action-recognition or tsn-pytorch; which one is seen
-    from its names.
-
-    \b
-    twostream import-weights model_best.pth.tar --out runs/ucf101-split1/motion-imported \\
-        --dataset ucf101 --annotations ucfTrainTestlist
+    FILE is a ResNet of torchvision, two-stream-action-recognition or tsn-pytorch; the format is
+    recognised by the names of its weights.
     """
     from twostream.models.foreign_weights import read_foreign
     from twostream.training.import_weights import write_imported

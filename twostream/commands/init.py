@@ -8,27 +8,35 @@ from typing import Any
 
 import click
 
-from twostream.console import json_option, print_json, progress, quiet_option
+from twostream.console import Command, json_option, print_json, progress, quiet_option, section
 from twostream.data.splits import DATASETS, SPLITS
 from twostream.errors import InputError, some_of
-from twostream.plugins import PlugIn
+from twostream.plugins import PlugIn, any_of
 from twostream.project import FILE_NAME, write_toml
 
 SHOWN = 5
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    common=(
+        "--dataset", "--videos", "--annotations", "--store", "--runs", "--allow-missing", "--force",
+    ),
+    example="twostream init --dataset ucf101 --videos UCF-101 --annotations ucfTrainTestlist\n"
+    "twostream init --dataset folder --videos clips --group-pattern '_(g[0-9]+)_'\n"
+    "twostream init --dataset toy",
+)  # fmt: skip
 @click.option(
     "--dataset",
     required=True,
     type=PlugIn(DATASETS),
-    help="toy is generated; folder is one folder a class.",
+    help=f"{any_of(DATASETS)}. toy is generated; folder is one folder a class.",
 )
 @click.option("--videos", type=click.Path(path_type=Path), help="Folder of the videos.")
 @click.option(
     "--annotations",
     type=click.Path(path_type=Path),
-    help="Folder of the official lists. folder: own lists, or where to write them.",
+    help="Folder of the official lists. For folder: your own lists, or where to write them.",
 )
 @click.option(
     "--store",
@@ -47,44 +55,47 @@ SHOWN = 5
 @click.option(
     "--allow-missing",
     is_flag=True,
-    help="Work with a part of the listed videos; every result counts the others.",
+    help="Go on when listed videos are missing; every result says how many.",
 )
-@click.option(
-    "--group-pattern",
-    metavar="REGEX",
-    help="folder: the group is what the parentheses match in a video's name, per class.",
-)
-@click.option(
-    "--group-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="folder: CSV with the videos in its first column ...",
-)
-@click.option("--group-column", default="group", show_default=True, help="... and groups in this.")
-@click.option(
-    "--test-fraction",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.3,
-    show_default=True,
-    help="folder: share of the test videos.",
-)
-@click.option(
-    "--min-videos",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="folder: leave out classes with fewer videos.",
+@section(
+    "Lists made for --dataset folder",
+    click.option(
+        "--group-pattern",
+        metavar="REGEX",
+        help="The group of a video is what the parentheses match in its name; groups are of one "
+        "class.",
+    ),
+    click.option(
+        "--group-file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="CSV file with the videos in its first column and their groups in another.",
+    ),
+    click.option(
+        "--group-column",
+        default="group",
+        show_default=True,
+        help="Column of --group-file with the groups.",
+    ),
+    click.option(
+        "--test-fraction",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        default=0.3,
+        show_default=True,
+        help="Share of the test videos.",
+    ),
+    click.option(
+        "--min-videos",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Leave out classes with fewer videos.",
+    ),
 )
 @click.option("--force", is_flag=True, help="Replace an existing twostream.toml (and toy videos).")
 @quiet_option
 @json_option
 def init(quiet: bool, as_json: bool, **options: Any) -> None:
-    """Check a data set's lists against its videos and write the project file twostream.toml.
-
-    \b
-    twostream init --dataset ucf101 --videos UCF-101 --annotations ucfTrainTestlist
-    twostream init --dataset folder --videos clips --group-pattern '_(g[0-9]+)_'
-    twostream init --dataset toy
-    """
+    """Check a data set's lists against its videos and write the project file twostream.toml."""
     from twostream.data.inventory import take_inventory
 
     if Path(FILE_NAME).exists() and not options["force"]:

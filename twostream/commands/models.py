@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from twostream.console import json_option, print_json, progress, quiet_option
+from twostream.console import Command, json_option, print_json, progress, quiet_option
 from twostream.models import MODELS, default_clip, list_models
 
 
-@click.command()
+@click.command(cls=Command, example='twostream models\ntwostream models i3d "tsm*" --stream motion')
 @click.argument("names", nargs=-1)
 @click.option(
     "--stream",
@@ -32,7 +32,7 @@ from twostream.models import MODELS, default_clip, list_models
     type=click.IntRange(32),
     default=224,
     show_default=True,
-    help="For figures: side of the input in pixels.",
+    help="For figures: side of the square input, pixels.",
 )
 @quiet_option
 @json_option
@@ -42,10 +42,6 @@ def models(
     """List the networks of `train --model`; for NAMES also their parameters and multiply-adds.
 
     NAMES are patterns such as "tsm*", parts of names such as i3d, or your own module:function.
-
-    \b
-    twostream models
-    twostream models i3d "tsm*" --stream motion
     """
     if not names:
         rows = [_row(name, stream) for name in MODELS]

@@ -3,62 +3,51 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-from twostream.console import ProjectOption
+from twostream.console import ProjectOption, section
 from twostream.data.splits import DATASETS
 from twostream.errors import InputError
-from twostream.plugins import PlugIn
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+from twostream.plugins import PlugIn, any_of
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
-
-def option_group(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
-    """One decorator that adds several options, shown by `--help` in the order given."""
-
-    def add(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
-
-
-data_options = option_group(
+data_options = section(
+    "Data",
     click.option(
         "--dataset",
         cls=ProjectOption,
         required=True,
         type=PlugIn(DATASETS),
-        help="Whose lists they are.",
+        help=f"Data set whose split lists are read: {any_of(DATASETS)}.",
     ),
     click.option(
         "--annotations",
         cls=ProjectOption,
         required=True,
         type=FOLDER,
-        help="Folder of the data set's lists.",
+        help="Folder of the split lists.",
     ),
-    click.option("--split", type=int, default=1, show_default=True, help="Official split."),
+    click.option(
+        "--split", type=int, default=1, show_default=True, help="Number of the official split."
+    ),
     click.option(
         "--store",
         cls=ProjectOption,
         required=True,
         type=FOLDER,
-        help="Folder of the frames and flow.",
+        help="Folder of the extracted frames and flow.",
     ),
     click.option(
         "--allow-missing",
         is_flag=True,
-        help="Go on without listed videos that the store lacks; results count them.",
+        help="Go on when listed videos are not in the store; results say how many.",
     ),
-    click.option("--use-damaged", is_flag=True, help="Take damaged videos too."),
+    click.option(
+        "--use-damaged", is_flag=True, help="Also use videos that could be decoded only in part."
+    ),
 )
 
 
@@ -67,39 +56,63 @@ def _cores_of_a_process() -> int:
     return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
-compute_options = option_group(
+compute_options = section(
+    "Speed",
     click.option(
-        "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        help="Where networks run: auto, cpu, cuda, cuda:1, mps.",
     ),
     click.option(
         "--precision",
         type=click.Choice(["auto", "fp32", "bf16"]),
         default="auto",
         show_default=True,
-        help="bf16 is faster where the device computes it in hardware; auto takes it there.",
+        help="Number format of the network; auto is bf16 where the device computes it in "
+        "hardware, else fp32.",
     ),
     click.option(
         "--threads",
         type=click.IntRange(1),
         default=_cores_of_a_process(),
         show_default="cores",
-        help="Loader threads.",
+        help="Threads that load and decode videos.",
     ),
 )
 
-snippets_at_once_option = click.option(
-    "--batch-size",
-    type=click.IntRange(1),
-    default=64,
-    show_default=True,
-    help="Snippets that enter the network together.",
+snippets_at_once_option = section(
+    "Speed",
+    click.option(
+        "--batch-size",
+        type=click.IntRange(1),
+        default=64,
+        show_default=True,
+        help="Snippets in one forward pass.",
+    ),
 )
 
-compile_option = click.option(
-    "--compile",
-    "compiled",
-    is_flag=True,
-    help="Compile the network for evaluation: a slow start, then faster; for long scoring.",
+compile_option = section(
+    "Speed",
+    click.option(
+        "--compile",
+        "compiled",
+        is_flag=True,
+        help="Compile the network for evaluation: starts slowly, then runs faster; for large sets "
+        "of videos.",
+    ),
+)
+
+checkpoint_option = section(
+    "Network",
+    click.option(
+        "--checkpoint",
+        type=click.Choice(["best", "last"]),
+        default="best",
+        show_default=True,
+        help="Weights of the best epoch of the run, or of the last.",
+    ),
 )
 
 

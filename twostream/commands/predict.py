@@ -13,15 +13,15 @@ from flow_extract.methods import FLOW_METHODS
 from fusion.cli_options import single_strategy_options, taken
 from twostream.commands.options import (
     FOLDER,
+    checkpoint_option,
     compute_options,
     find_device,
-    option_group,
     snippets_at_once_option,
 )
-from twostream.console import json_option, print_json, progress, quiet_option
+from twostream.console import Command, json_option, print_json, progress, quiet_option, section
 from twostream.errors import InputError
 from twostream.inference.protocols import PROTOCOLS
-from twostream.plugins import PlugIn
+from twostream.plugins import PlugIn, any_of
 
 if TYPE_CHECKING:
     from twostream.inference.predict import PredictOptions, Show
@@ -30,44 +30,60 @@ if TYPE_CHECKING:
 # In the order in which they are asked: flow, the costly part, last.
 STREAMS = ("spatial", "difference", "motion")
 
-network_options = option_group(
+network_options = section(
+    "Network",
     click.option("--spatial", type=FOLDER, help="Run folder of the spatial stream."),
-    click.option("--difference", type=FOLDER, help="Run folder of an RGB difference stream."),
+    click.option("--difference", type=FOLDER, help="Run folder of the RGB difference stream."),
     click.option("--motion", type=FOLDER, help="Run folder of the motion stream."),
-    click.option(
-        "--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True
-    ),
+    checkpoint_option,
     click.option(
         "--protocol",
         type=PlugIn(PROTOCOLS),
         default="clips19",
         show_default=True,
-        help="Views of a video.",
+        help=f"Test protocol: {any_of(PROTOCOLS)}.",
     ),
     click.option(
         "--cascade",
         type=click.FloatRange(0, 1),
         metavar="LEAD",
-        help="Let the first stream alone decide, without flow, where its first class leads by this "
-        "(`tune --cascade` finds it).",
+        help="Skip flow where the first stream is sure: where the probability of its first class "
+        "exceeds that of its second by LEAD, from 0 to 1 (`tune --cascade` finds a value).",
     ),
 )
-extraction_options = option_group(
-    click.option("--method", type=PlugIn(FLOW_METHODS), help="Flow.  [default: as in training]"),
+extraction_options = section(
+    "Optical flow",
     click.option(
-        "--method-option", multiple=True, metavar="KEY=VALUE", help="Option of it; repeatable."
+        "--method",
+        type=PlugIn(FLOW_METHODS),
+        help="Optical flow method.  [default: as in training]",
     ),
     click.option(
-        "--short-side", type=click.IntRange(1), help="Resize to this.  [default: as in training]"
+        "--method-option",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Option of the flow method, such as preset=fast; repeatable.",
+    ),
+    click.option(
+        "--short-side",
+        type=click.IntRange(1),
+        help="Resize the short side of frames to this, pixels.  [default: as in training]",
     ),
 )
-output_options = option_group(
-    click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Classes."),
+output_options = section(
+    "Output",
+    click.option(
+        "--top",
+        type=click.IntRange(1),
+        default=3,
+        show_default=True,
+        help="Classes to show for each video.",
+    ),
     click.option(
         "--out",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="Draw frames, flow and bars: .mp4, .gif, or .png (the middle frame). For several "
-        "videos with {name} in it.",
+        help="Also draw frames, flow and class bars into this file: .mp4, .gif, or .png (the "
+        "middle frame). For several videos, {name} stands for the name of each.",
     ),
     click.option(
         "--seconds",
@@ -79,7 +95,15 @@ output_options = option_group(
 )
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    common=(
+        "--spatial", "--difference", "--motion", "--strategy", "--weights", "--protocol", "--top",
+        "--out", "--device", "--json",
+    ),
+    example="twostream predict clip.mp4 --spatial runs/ucf101-split1/spatial-resnet18 \\\n"
+    "    --motion runs/ucf101-split1/motion-resnet18 --strategy variance --out clip.gif",
+)  # fmt: skip
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO...")
 @network_options
 @single_strategy_options
@@ -92,14 +116,10 @@ output_options = option_group(
 def predict(
     videos: tuple[str, ...], out: Path | None, quiet: bool, as_json: bool, **choices: Any
 ) -> None:
-    """Say what happens in each VIDEO: flow on the fly, the trained streams, fusion.
+    """Recognise the action in each VIDEO: optical flow, the trained streams, and their fusion.
 
     VIDEO is a file, a folder (all videos below it), or the number of a camera. Frames and flow are
     made as for training. Exit code 1: some videos could not be read; they are listed.
-
-    \b
-    twostream predict clip.mp4 --spatial runs/ucf101-split1/spatial-resnet18 \\
-        --motion runs/ucf101-split1/motion-resnet18 --strategy variance --out clip.gif
     """
     from twostream.inference.predict import predict_videos
     from twostream.inference.prediction_result import result_lines

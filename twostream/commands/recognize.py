@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fusion.strategies import STRATEGIES
-from twostream.commands.options import FOLDER, compute_options, find_device, option_group
-from twostream.console import json_option, note, print_json, progress, quiet_option
-from twostream.plugins import PlugIn
+from twostream.commands.options import FOLDER, compute_options, find_device
+from twostream.console import (
+    Command,
+    json_option,
+    note,
+    print_json,
+    progress,
+    quiet_option,
+    section,
+)
+from twostream.plugins import PlugIn, any_of
 from twostream.sequence.normalisers import NORMALISERS
 
 if TYPE_CHECKING:
@@ -22,27 +30,104 @@ RUN_OPTIONS = (
     "videos", "listed", "allow_missing", "scores", "device", "precision", "threads", "quiet",
 )  # fmt: skip
 
-video_options = option_group(
-    click.option("--videos", type=FOLDER, help="For RUNs: video files, or folders of pictures."),
+video_options = section(
+    "Videos of a RUN",
+    click.option(
+        "--videos", type=FOLDER, help="Folder of video files, or of one folder of frames a video."
+    ),
     click.option(
         "--list",
         "listed",
         type=EXISTING,
-        help="Only these of them: a csv with a column name, and maybe glosses, for the word error "
-        "rate, and frames, where they lie.",
+        help="Recognise only the videos of this CSV file: column name, optional columns glosses "
+        "(for the word error rate) and frames (path of the frames).",
     ),
-    click.option(
-        "--allow-missing", is_flag=True, help="Go on without listed ones that are absent."
-    ),
+    click.option("--allow-missing", is_flag=True, help="Go on when listed videos are missing."),
     click.option(
         "--scores",
         type=click.Path(file_okay=False, path_type=Path),
-        help="Keep the RUNs' score files in this folder, to decode and fuse them again offline.",
+        help="Keep the score files in this folder, to decode and fuse them again offline.",
     ),
 )
 
 
-@click.command()
+fusion_options = section(
+    "Fusion",
+    click.option(
+        "--strategy",
+        type=PlugIn(STRATEGIES),
+        default="mean",
+        show_default=True,
+        help=f"How the streams are fused at each time step: {any_of(STRATEGIES)}.",
+    ),
+    click.option(
+        "--weights",
+        metavar="STREAM=W,...",
+        help="Weights for --strategy weighted, such as spatial=2,motion=1.",
+    ),
+    click.option(
+        "--strategy-option",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Option of the strategy, such as k=2 of topk; repeatable.",
+    ),
+    click.option(
+        "--combine",
+        type=click.Choice(["logits", "probs"]),
+        default="logits",
+        show_default=True,
+        help="Fuse log-probabilities, or probabilities.",
+    ),
+)
+decoding_options = section(
+    "Decoding",
+    click.option(
+        "--beam",
+        type=click.IntRange(0),
+        default=10,
+        show_default=True,
+        help="Width of the beam search; 0 decodes greedily.",
+    ),
+    click.option(
+        "--language", type=EXISTING, help="Sentences (csv, txt, stm) for a bigram language model."
+    ),
+    click.option(
+        "--language-weight",
+        type=click.FloatRange(0),
+        default=0.5,
+        show_default=True,
+        help="Weight of the language model's log-probability.",
+    ),
+    click.option(
+        "--bonus",
+        type=float,
+        default=0.0,
+        show_default=True,
+        help="Added to the score for each gloss.",
+    ),
+    click.option(
+        "--n-best",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Hypotheses of each video in --json, with their scores.",
+    ),
+    click.option(
+        "--normalise",
+        type=PlugIn(NORMALISERS),
+        default="none",
+        show_default=True,
+        help="Clean-up of the glosses before errors are counted.",
+    ),
+)
+
+
+@click.command(
+    cls=Command,
+    common=("--videos", "--list", "--strategy", "--weights", "--beam", "--out", "--device"),
+    example="twostream recognize runs/csv/ctc --videos new-videos --out recognised.csv\n"
+    "twostream recognize spatial.safetensors motion.safetensors --strategy mean",
+)
 @click.argument(
     "files",
     metavar="FILE|RUN...",
@@ -51,70 +136,25 @@ video_options = option_group(
     type=click.Path(exists=True, path_type=Path),
 )
 @video_options
-@click.option(
-    "--strategy",
-    type=PlugIn(STRATEGIES),
-    default="mean",
-    show_default=True,
-    help="How the streams are fused at each time step.",
-)
-@click.option(
-    "--weights", metavar="STREAM=W,...", help="For --strategy weighted, as spatial=2,motion=1."
-)
-@click.option(
-    "--strategy-option", multiple=True, metavar="KEY=VALUE", help="Option of the strategy."
-)
-@click.option(
-    "--combine",
-    type=click.Choice(["logits", "probs"]),
-    default="logits",
-    show_default=True,
-    help="Fuse log-probabilities, or probabilities.",
-)
-@click.option(
-    "--beam",
-    type=click.IntRange(0),
-    default=10,
-    show_default=True,
-    help="Prefixes of the beam search; 0 decodes greedily.",
-)
-@click.option("--language", type=EXISTING, help="Sentences (csv, txt, stm) for a bigram model.")
-@click.option(
-    "--language-weight",
-    type=click.FloatRange(0),
-    default=0.5,
-    show_default=True,
-    help="Of its log-probability.",
-)
-@click.option("--bonus", type=float, default=0.0, show_default=True, help="Added for each gloss.")
-@click.option(
-    "--n-best",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Hypotheses of each video in --json, with their scores.",
-)
-@click.option(
-    "--normalise",
-    type=PlugIn(NORMALISERS),
-    default="none",
-    show_default=True,
-    help="Clean-up of the glosses before errors are counted.",
-)
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the recognised glosses to this .csv or .ctm file.",
+@fusion_options
+@decoding_options
+@section(
+    "Output",
+    click.option(
+        "--out",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write the recognised glosses to this .csv or .ctm file.",
+    ),
 )
 @compute_options
 @quiet_option
 @json_option
 def recognize(files: tuple[Path, ...], out: Path | None, as_json: bool, **options: Any) -> None:
-    """Turn sequence score FILEs into glosses: streams are fused at each time step, then decoded.
+    """Recognise glosses: fuse streams at each time step, then decode.
 
-    Works offline, without video or network. A RUN of train-sequence stands for the scores that its
-    network gives to the --videos. The word error rate is that of the references which files or
-    --list carry.
+    FILEs are sequence score files and need neither videos nor a network. A RUN of train-sequence
+    scores the --videos first. The word error rate is shown where the score files or --list have
+    references.
     """
     from twostream.sequence.recognize_files import recognise, result_lines, write_sentences
 

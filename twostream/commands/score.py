@@ -9,18 +9,26 @@ from typing import Any
 import click
 
 from twostream.commands.options import (
+    checkpoint_option,
     compile_option,
     compute_options,
     data_options,
     find_device,
     snippets_at_once_option,
 )
-from twostream.console import json_option, note, print_json, progress, quiet_option
+from twostream.console import Command, json_option, note, print_json, progress, quiet_option
 from twostream.inference.protocols import PROTOCOLS
-from twostream.plugins import PlugIn
+from twostream.plugins import PlugIn, any_of
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    common=(
+        "--subset", "--protocol", "--checkpoint", "--out", "--dataset", "--annotations", "--split",
+        "--store", "--device", "--batch-size",
+    ),
+    example="twostream score runs/ucf101-split1/motion-resnet18 --protocol tsn25x10",
+)  # fmt: skip
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @data_options
 @click.option(
@@ -28,32 +36,31 @@ from twostream.plugins import PlugIn
     type=click.Choice(["train", "val", "test"]),
     default="test",
     show_default=True,
-    help="Whole training list, the videos that RUN held out of it, or test list.",
+    help="Videos to score: the whole training list, those of it that RUN held out, or the test "
+    "list.",
 )
 @click.option(
     "--protocol",
     type=PlugIn(PROTOCOLS),
     default="clips19",
     show_default=True,
-    help="Views of a video.",
+    help=f"Test protocol: {any_of(PROTOCOLS)}.",
 )
-@click.option(
-    "--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True
-)
+@checkpoint_option
 @snippets_at_once_option
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Score file.  [default: RUN/scores/SUBSET-PROTOCOL.safetensors]",
+    help="Score file to write.  [default: RUN/scores/SUBSET-PROTOCOL.safetensors]",
 )
 @compute_options
 @compile_option
 @quiet_option
 @json_option
 def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: Any) -> None:
-    """Score videos with the trained network of a RUN folder, under a named protocol.
+    """Score videos with the trained network of the run folder RUN, under a named protocol.
 
-    The same command again goes on where it stopped.
+    Re-run the same command to resume a scoring that was stopped.
     """
     from twostream.inference.score_run import ScoreOptions, score_run
     from twostream.training.distributed import joined_processes, rank

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from twostream.commands.dump_options import dump_options
 from twostream.commands.options import compile_option, compute_options, data_options, find_device
 from twostream.commands.train_options import (
-    file_options,
+    augmentation_options,
+    dump_scores_option,
+    memory_options,
     network_options,
-    optimisation_options,
+    recipe_options,
     regularisation_options,
     run_options,
+    schedule_options,
+    snippet_options,
     validation_options,
 )
-from twostream.console import json_option, note, print_json, progress, quiet_option
+from twostream.console import Command, json_option, note, print_json, progress, quiet_option
 
 if TYPE_CHECKING:
     from twostream.training.run_folder import TrainOptions
@@ -33,24 +36,34 @@ STREAM_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-@click.command()
-@file_options
-@network_options
+@click.command(
+    cls=Command,
+    common=(
+        "--stream", "--model", "--weights", "--dataset", "--annotations", "--split", "--store",
+        "--runs", "--name", "--epochs", "--batch-size", "--lr", "--recipe", "--device",
+    ),
+    example="twostream train --stream spatial\n"
+    "twostream train --stream motion --recipe strong --batch-size 16 --name strong",
+)  # fmt: skip
+@recipe_options
 @data_options
+@network_options
+@snippet_options
 @run_options
-@optimisation_options
+@schedule_options
+@augmentation_options
 @regularisation_options
 @validation_options
-@dump_options
-@click.option("--restart", is_flag=True, help="Delete what the run folder holds and begin anew.")
+@memory_options
+@dump_scores_option
 @compute_options
 @compile_option
 @quiet_option
 @json_option
 def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
-    """Train one stream, then write its scores of the validation and test videos.
+    """Train one stream and write its scores of the validation and test videos.
 
-    The same command again goes on where it stopped, and does nothing once all is done.
+    Re-run the same command to resume a training that was stopped; a finished one is left as it is.
     """
     from twostream.training.data import gather
     from twostream.training.distributed import joined_processes, rank

@@ -8,21 +8,21 @@ import click
 
 from twostream.commands.option_files import Recipe, show_recipe, take_defaults, take_stream
 from twostream.commands.option_types import CountOrAuto, Epochs, FrameSize
-from twostream.commands.options import option_group
-from twostream.console import ProjectOption
+from twostream.console import ProjectOption, section
 from twostream.inference.protocols import PROTOCOLS
 from twostream.models import MODELS
 from twostream.models.consensus import CONSENSUS
-from twostream.plugins import PlugIn
+from twostream.plugins import PlugIn, any_of
 
-file_options = option_group(
+recipe_options = section(
+    "Recipe",
     click.option(
         "--recipe",
         type=Recipe(),
         is_eager=True,
         expose_value=False,
         callback=take_defaults,
-        help="Take defaults from a recipe; options given here win.",
+        help="Take defaults from a recipe; options on the command line win.",
     ),
     click.option(
         "--config",
@@ -30,7 +30,7 @@ file_options = option_group(
         is_eager=True,
         expose_value=False,
         callback=take_defaults,
-        help="Take defaults from a TOML file, such as the config.toml of a run.",
+        help="Take defaults from a TOML file, such as the config.toml of an earlier run.",
     ),
     click.option(
         "--show-recipe",
@@ -38,97 +38,120 @@ file_options = option_group(
         is_eager=True,
         expose_value=False,
         callback=show_recipe,
-        help="Print a recipe, to make one's own of it.",
+        help="Print a recipe and exit; its text is a starting point for your own.",
     ),
 )
 
-network_options = option_group(
+network_options = section(
+    "Network",
     click.option(
         "--stream",
         required=True,
         is_eager=True,
         callback=take_stream,
         type=click.Choice(["spatial", "motion", "difference"]),
-        help="RGB frames, stacks of 10 flow pairs, or 5 differences of neighbouring frames.",
+        help="What the network sees: RGB frames, stacks of 10 flow fields, or 5 differences of "
+        "neighbouring frames.",
     ),
-    click.option("--model", type=PlugIn(MODELS), default="resnet18", show_default=True),
+    click.option(
+        "--model",
+        type=PlugIn(MODELS, all_names="`twostream models`"),
+        default="resnet18",
+        show_default=True,
+        help="Network, or module:function; `twostream models` lists all.",
+    ),
     click.option(
         "--model-option",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Option of the network, such as last_stride=1 of I3D; repeat for more.",
-    ),
-    click.option(
-        "--clip-length",
-        type=click.IntRange(1),
-        help="Frames or flow pairs of a snippet.  [as the network and the stream have it]",
-    ),
-    click.option(
-        "--frame-interval",
-        type=click.IntRange(0),
-        help="From one of them to the next; 0 spreads them over the video.  [likewise]",
-    ),
-    click.option(
-        "--resize",
-        type=FrameSize(),
-        default="",
-        show_default="as stored",
-        help="Scale frames to this size before they are cropped, such as 256x320.",
+        help="Option of the network, such as last_stride=1 of I3D; repeatable.",
     ),
     click.option(
         "--weights",
         default="imagenet",
         show_default=True,
-        help="Start from: imagenet, none, or a FILE of the model's state dict.",
-    ),
-    click.option(
-        "--segments",
-        "num_segments",
-        type=click.IntRange(1),
-        default=3,
-        show_default=True,
-        help="Parts of a video, one random snippet from each.",
-    ),
-    click.option(
-        "--train-segment",
-        type=click.IntRange(0),
-        default=0,
-        show_default="all",
-        help="Learn from this one of the segments alone, from 1.",
-    ),
-    click.option(
-        "--consensus",
-        type=PlugIn(CONSENSUS),
-        default="mean",
-        show_default=True,
-        help="How segments become one prediction while training.",
-    ),
-    click.option(
-        "--consensus-option",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Option of the consensus, such as k=2 of topk; repeat for more.",
+        metavar="NAME|FILE",
+        help="Initial weights: imagenet, none, or a file with the model's state dict.",
     ),
     click.option(
         "--input-size",
         type=click.IntRange(32),
         default=224,
         show_default=True,
-        help="Side of the network's input, pixels.",
+        help="Side of the network's square input, pixels.",
     ),
 )
 
-run_options = option_group(
+snippet_options = section(
+    "Segments and snippets",
+    click.option(
+        "--segments",
+        "num_segments",
+        type=click.IntRange(1),
+        default=3,
+        show_default=True,
+        help="Equal parts of a video; one random snippet is taken from each.",
+    ),
+    click.option(
+        "--train-segment",
+        type=click.IntRange(0),
+        default=0,
+        show_default="all",
+        help="Train on one of the segments only, counted from 1.",
+    ),
+    click.option(
+        "--clip-length",
+        type=click.IntRange(1),
+        help="Frames or flow fields of a snippet.  [default: by network and stream]",
+    ),
+    click.option(
+        "--frame-interval",
+        type=click.IntRange(0),
+        help="Distance between the frames of a snippet; 0 spreads them over the whole video.  "
+        "[default: by network and stream]",
+    ),
+    click.option(
+        "--consensus",
+        type=PlugIn(CONSENSUS),
+        default="mean",
+        show_default=True,
+        help=f"How the segments become one prediction in training: {any_of(CONSENSUS)}.",
+    ),
+    click.option(
+        "--consensus-option",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Option of the consensus, such as k=2 of topk; repeatable.",
+    ),
+)
+
+run_options = section(
+    "Run",
     click.option(
         "--runs",
         cls=ProjectOption,
         required=True,
         type=click.Path(path_type=Path),
-        help="Folder of the run folders.",
+        help="Folder for the run folders.",
     ),
-    click.option("--name", default="", help="Added to the name of the run folder, STREAM-MODEL."),
-    click.option("--epochs", type=click.IntRange(1), default=30, show_default=True),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+    click.option("--name", default="", help="Suffix of the run folder, after STREAM-MODEL."),
+    click.option(
+        "--epochs",
+        type=click.IntRange(1),
+        default=30,
+        show_default=True,
+        help="Passes over the training videos.",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Seed of all random numbers.",
+    ),
+    click.option(
+        "--restart", is_flag=True, help="Delete what is in the run folder and start from scratch."
+    ),
     click.option(
         "--save-every",
         type=click.FloatRange(0),
@@ -141,203 +164,251 @@ run_options = option_group(
     ),
 )
 
-optimisation_options = option_group(
+schedule_options = section(
+    "Schedule",
     click.option(
-        "--batch-size",
-        type=CountOrAuto(),
-        help="Videos, or auto: as many at once as memory allows.  [spatial 25, motion 32]",
-    ),
-    click.option(
-        "--accumulate",
-        type=CountOrAuto(),
-        default=1,
+        "--optimizer",
+        type=click.Choice(["sgd", "adamw"]),
+        default="sgd",
         show_default=True,
-        help="Parts in which a batch goes through the network, to save memory; auto doubles them "
-        "whenever memory is short.",
-    ),
-    click.option(
-        "--recompute",
-        is_flag=True,
-        help="Keep less for the gradient and compute it again: less memory, a third more time.",
-    ),
-    click.option(
-        "--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", show_default=True
+        help="SGD with momentum, or AdamW.",
     ),
     click.option(
         "--lr",
         type=click.FloatRange(0, min_open=True),
-        help="Learning rate at the start.  [spatial 0.0005, motion 0.01]",
+        help="Initial learning rate.  [default: spatial 0.0005, motion and difference 0.01]",
     ),
     click.option(
-        "--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True
+        "--momentum",
+        type=click.FloatRange(0, 1, max_open=True),
+        default=0.9,
+        show_default=True,
+        help="Momentum of SGD; beta1 of AdamW.",
     ),
-    click.option("--nesterov", is_flag=True, help="Nesterov's form of momentum."),
+    click.option("--nesterov", is_flag=True, help="Use Nesterov momentum."),
     click.option(
         "--weight-decay",
         type=click.FloatRange(0),
         default=0.0,
         show_default=True,
-        help="Of filters and matrices; biases and norms do not decay.",
+        help="Weight decay; not applied to biases and normalisation layers.",
     ),
     click.option(
         "--clip-norm",
         type=click.FloatRange(0),
         default=0.0,
         show_default="off",
-        help="Scale gradients down to this norm (L2, of all together).",
+        help="Clip the L2 norm of the whole gradient to this.",
     ),
     click.option(
         "--schedule",
         type=click.Choice(["plateau", "cosine", "steps"]),
         default="plateau",
         show_default=True,
-        help="How the rate falls: by 10 when the validation loss stays; as half a cosine; by 10 at "
-        "each of the --milestones.",
+        help="Learning rate: divided by 10 when the validation loss stops falling; half a cosine; "
+        "or divided by 10 at each of the --milestones.",
     ),
     click.option(
         "--warmup",
         type=click.IntRange(0),
         default=0,
         show_default=True,
-        help="Epochs in which the rate rises to --lr.",
+        help="Epochs over which the learning rate rises to --lr.",
     ),
-    click.option("--milestones", type=Epochs(), default="", help="Epochs, from 0, such as 15,25."),
+    click.option(
+        "--milestones",
+        type=Epochs(),
+        default="",
+        metavar="N,N,...",
+        help="Epochs for --schedule steps, counted from 0, such as 15,25.",
+    ),
 )
 
-regularisation_options = option_group(
+augmentation_options = section(
+    "Augmentation",
+    click.option(
+        "--resize",
+        type=FrameSize(),
+        default="",
+        show_default="as stored",
+        help="Scale frames to this size before cropping, such as 256x320.",
+    ),
     click.option(
         "--crop",
         type=click.Choice(["corners", "random", "whole"]),
         default="corners",
         show_default=True,
-        help="Part of the frame that is scaled to the input in training: corners or centre in "
-        "several sizes; a square of the input's size anywhere; the whole frame.",
+        help="Crop that is scaled to the input: corners or centre in several sizes; a square of "
+        "the input's size anywhere; the whole frame.",
     ),
     click.option(
-        "--flip/--no-flip", default=True, show_default=True, help="Mirror half of the samples."
+        "--flip/--no-flip",
+        default=True,
+        show_default=True,
+        help="Mirror a random half of the samples.",
     ),
     click.option(
         "--colour-jitter",
         type=click.FloatRange(0, 1),
         default=0.0,
         show_default="off",
-        help="How far brightness, contrast and saturation vary around 1, such as 0.4.",
+        help="Vary brightness, contrast and saturation by factors of 1 +- X, such as 0.4.",
     ),
     click.option(
         "--rand-augment",
         type=click.FloatRange(0, 30),
         default=0.0,
         show_default="off",
-        help="Two random operations of this strength a sample, such as 9; flow is only moved.",
+        help="RandAugment: two random operations of this strength a sample, such as 9; on flow, "
+        "geometric ones only.",
     ),
     click.option(
         "--mixup",
         type=click.FloatRange(0),
         default=0.0,
         show_default="off",
-        help="Lay pairs of videos over each other, by shares of Beta(ALPHA, ALPHA), such as 1.",
         metavar="ALPHA",
+        help="Mixup with coefficients from Beta(ALPHA, ALPHA), such as 1.",
     ),
     click.option(
         "--cutmix",
         type=click.FloatRange(0),
         default=0.0,
         show_default="off",
-        help="Paste a box of one video into another, by such shares; with --mixup, either.",
         metavar="ALPHA",
+        help="CutMix with area shares from Beta(ALPHA, ALPHA); with --mixup, one of the two is "
+        "drawn for each batch.",
     ),
+)
+
+regularisation_options = section(
+    "Regularisation",
     click.option(
         "--label-smoothing",
         type=click.FloatRange(0, 1, max_open=True),
         default=0.0,
         show_default=True,
-        help="Part of the target that is spread over all classes.",
+        help="Share of the target that is spread over all classes.",
     ),
     click.option(
         "--dropout",
         type=click.FloatRange(0, 1, max_open=True),
         default=0.0,
         show_default=True,
-        help="Rate at which inputs of the classifier are dropped in training.",
+        help="Dropout rate before the classifier.",
     ),
     click.option(
-        "--partial-bn", is_flag=True, help="Freeze every batch normalisation but the first."
+        "--partial-bn", is_flag=True, help="Freeze all batch normalisation layers but the first."
     ),
     click.option(
-        "--freeze-backbone",
-        is_flag=True,
-        help="Learn the classifier alone, on what the starting weights see.",
+        "--freeze-backbone", is_flag=True, help="Train only the classifier (linear probe)."
     ),
     click.option(
         "--sync-bn",
         is_flag=True,
-        help="Batch normalisation over the whole batch, not each process's share (torchrun, GPUs).",
+        help="Synchronise batch normalisation across the processes of torchrun; on GPUs only.",
     ),
     click.option(
         "--ema",
         type=click.FloatRange(0, 1, max_open=True),
         default=0.0,
         show_default="off",
-        help="Validate and keep a running average of the weights with this decay, such as 0.999.",
+        help="Validate and keep an exponential moving average of the weights, of this decay, such "
+        "as 0.999.",
     ),
 )
 
-validation_options = option_group(
+validation_options = section(
+    "Validation",
     click.option(
         "--select",
         type=click.Choice(["val", "test"]),
         default="val",
         show_default=True,
-        help="Videos that select the epoch. Selecting on test is written into every result.",
+        help="Videos on which the best epoch is selected; a selection on test is recorded in "
+        "every result.",
     ),
     click.option(
         "--select-by",
         type=click.Choice(["top1", "loss"]),
         default="top1",
         show_default=True,
-        help="The highest top-1, or the lowest loss; the latter is steadier with few videos.",
+        help="Select the highest top-1, or the lowest loss, which is steadier with few videos.",
     ),
     click.option(
         "--val-fraction",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         default=0.1,
         show_default=True,
-        help="Held out of the training list, in groups.",
+        help="Share of the training videos held out for validation, in whole groups.",
     ),
     click.option(
         "--val-protocol",
         type=PlugIn(PROTOCOLS),
         default="segments3",
         show_default=True,
-        help="Views of a video after each epoch.",
+        help="Test protocol of the validation after each epoch; names as for --protocol.",
     ),
     click.option(
         "--val-every",
         type=click.IntRange(1),
         default=1,
         show_default=True,
-        help="Validate after every so many epochs, and after the last.",
+        help="Validate after every N epochs, and after the last.",
     ),
     click.option(
         "--val-videos",
         type=click.IntRange(0),
         default=0,
         show_default="all",
-        help="Validate on so many of the videos after an epoch, as many of each class.",
+        help="Validate on N videos only, the same share of each class.",
     ),
     click.option(
         "--val-loss",
         type=click.Choice(["mean", "sum"]),
         default="mean",
         show_default=True,
-        help="Validation loss, which the plateau follows: of the mean of a video's logits, or of "
-        "their sum.",
+        help="Validation loss of the mean of a video's logits, or of their sum; the plateau "
+        "schedule follows it.",
     ),
     click.option(
         "--protocol",
         type=PlugIn(PROTOCOLS),
         default="clips19",
         show_default=True,
-        help="Views of a video in the score files.",
+        help=f"Test protocol of the score files: {any_of(PROTOCOLS)}.",
+    ),
+)
+
+memory_options = section(
+    "Speed",
+    click.option(
+        "--batch-size",
+        type=CountOrAuto(),
+        help="Videos a step; auto: as many as fit into memory.  [default: spatial 25, motion and "
+        "difference 32]",
+    ),
+    click.option(
+        "--accumulate",
+        type=CountOrAuto(),
+        default=1,
+        show_default=True,
+        help="Gradient-accumulation steps per batch; auto doubles them when memory runs out.",
+    ),
+    click.option(
+        "--recompute",
+        is_flag=True,
+        help="Activation checkpointing: less memory for about a third more time.",
+    ),
+)
+
+dump_scores_option = section(
+    "Output",
+    click.option(
+        "--dump-scores",
+        metavar="[last:N|all|off]",
+        default="off",
+        show_default=True,
+        help="Also keep the scores of the last N epochs, for `fuse --epochs`.",
     ),
 )

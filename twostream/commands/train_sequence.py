@@ -11,9 +11,17 @@ import click
 
 from twostream.commands.option_files import take_defaults, take_stream
 from twostream.commands.option_types import Epochs
-from twostream.commands.options import compute_options, find_device, option_group
-from twostream.console import json_option, note, print_json, progress, quiet_option
-from twostream.plugins import PlugIn
+from twostream.commands.options import compute_options, find_device
+from twostream.console import (
+    Command,
+    json_option,
+    note,
+    print_json,
+    progress,
+    quiet_option,
+    section,
+)
+from twostream.plugins import PlugIn, any_of
 from twostream.sequence.lists import SEQUENCE_DATASETS
 from twostream.sequence.recipes import RECIPES
 
@@ -29,13 +37,16 @@ def _read_recipe(ctx: click.Context, param: click.Parameter, name: str | None) -
     return name
 
 
-network_options = option_group(
+network_options = section(
+    "Network",
     click.option(
         "--recipe",
         type=click.Choice(list(RECIPES)),
+        metavar="NAME",
         is_eager=True,
         callback=_read_recipe,
-        help="Take defaults from a named recipe; other options still count.",
+        help="Take defaults from a recipe; options on the command line win. Recipes: "
+        f"{', '.join(RECIPES)}.",
     ),
     click.option(
         "--config",
@@ -43,7 +54,7 @@ network_options = option_group(
         is_eager=True,
         expose_value=False,
         callback=take_defaults,
-        help="Take defaults from a TOML file, such as the config.toml of a run.",
+        help="Take defaults from a TOML file, such as the config.toml of an earlier run.",
     ),
     click.option(
         "--stream",
@@ -52,109 +63,140 @@ network_options = option_group(
         callback=take_stream,
         default="spatial",
         show_default=True,
-        help="RGB frames, or DIS flow from each frame to the next.",
+        help="What the network sees: RGB frames, or DIS flow between neighbouring frames.",
     ),
     click.option(
         "--backbone",
         default="plain",
         show_default=True,
-        help="Network of a frame: plain or resnet18, with options as 'resnet18 weights=imagenet'.",
+        help="Network for single frames: plain or resnet18, with options as in 'resnet18 "
+        "weights=imagenet'.",
     ),
     click.option(
         "--temporal",
         multiple=True,
         default=("conv",),
         show_default=True,
-        help="Temporal module, with options as 'dynamic_framing k=12'; again for the next one.",
+        help="Temporal module, with options as in 'dynamic_framing k=12'; repeat to stack modules.",
     ),
     click.option(
         "--frame-size", type=click.IntRange(32), default=128, show_default=True,
-        help="Side to which frames are scaled, pixels.",
+        help="Frames are scaled to squares of this side, pixels.",
     ),
     click.option(
         "--input-size", type=click.IntRange(32), default=112, show_default=True,
-        help="Side of the crop from it that the network sees.",
+        help="Side of the crop that the network sees, pixels.",
     ),
 )  # fmt: skip
 
-sequence_data_options = option_group(
+sequence_data_options = section(
+    "Data",
     click.option(
-        "--dataset", required=True, type=PlugIn(SEQUENCE_DATASETS), help="Whose lists they are."
+        "--dataset", required=True, type=PlugIn(SEQUENCE_DATASETS),
+        help=f"Data set whose lists are read: {any_of(SEQUENCE_DATASETS)}.",
     ),
     click.option(
         "--annotations", required=True, type=click.Path(path_type=Path), help="Folder of the lists."
     ),
     click.option(
         "--videos", required=True, type=click.Path(path_type=Path),
-        help="Folder of the folders of frames, or video files.",
+        help="Folder of video files, or of one folder of frames a video.",
     ),
     click.option(
         "--vocabulary", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="File of all glosses.  [default: those of the training list]",
+        help="File with all glosses.  [default: those of the training list]",
     ),
     click.option(
-        "--allow-missing", is_flag=True, help="Go on without listed videos that have no frames."
+        "--allow-missing", is_flag=True,
+        help="Go on when listed videos have no frames; results say how many.",
     ),
 )  # fmt: skip
 
-run_options = option_group(
+run_options = section(
+    "Schedule",
     click.option(
         "--runs", type=click.Path(path_type=Path), default="runs", show_default=True,
-        help="Folder of the run folders.",
+        help="Folder for the run folders.",
     ),
-    click.option("--name", default="", help="Of the run folder.  [default: the recipe's, or ctc]"),
-    click.option("--epochs", type=click.IntRange(1), default=80, show_default=True),
-    click.option("--batch-size", type=click.IntRange(1), default=2, show_default=True),
+    click.option(
+        "--name", default="", help="Name of the run folder.  [default: the recipe's name, or ctc]"
+    ),
+    click.option(
+        "--epochs", type=click.IntRange(1), default=80, show_default=True,
+        help="Passes over the training videos.",
+    ),
+    click.option(
+        "--batch-size", type=click.IntRange(1), default=2, show_default=True, help="Videos a step."
+    ),
     click.option(
         "--lr", type=click.FloatRange(0, min_open=True), default=1e-4, show_default=True,
-        help="Learning rate of Adam at the start.",
+        help="Initial learning rate of Adam.",
     ),
     click.option(
         "--stage-lr", multiple=True, metavar="PART=RATE",
-        help="Another rate for backbone, temporal, temporal.0, ... or classifier.",
+        help="Learning rate of a part: backbone, temporal, temporal.0 ... classifier; repeatable.",
     ),
     click.option(
         "--halve-at", type=Epochs(), default="40,60", show_default=True,
-        help="Epochs from which on rates are halved, each time.",
+        metavar="N,N,...", help="Epochs at which the learning rates are halved.",
     ),
-    click.option("--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True),
+    click.option(
+        "--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True,
+        help="Weight decay of Adam.",
+    ),
     click.option(
         "--clip-norm", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True,
-        help="Largest norm of the gradient.",
+        help="Clip the L2 norm of the whole gradient to this.",
     ),
     click.option(
         "--ema", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
-        help="Validate and keep a running average of the weights, of this decay.",
+        help="Validate and keep an exponential moving average of the weights, of this decay.",
     ),
     click.option(
         "--average", default="", metavar="last:N|best:N",
-        help="Write the scores of the mean weights of the last, or best, N epochs.",
+        help="Score with the mean of the weights of the last, or best, N epochs.",
     ),
     click.option(
         "--load", type=click.Path(exists=True, path_type=Path),
-        help="Begin from the weights of this run folder or file.",
+        help="Start from the weights of this run folder or file.",
     ),
     click.option(
-        "--load-stages", multiple=True, metavar="PART[=THEIRS]",
-        help="Parts to load.  [default: backbone]",
+        "--load-stages", multiple=True, metavar="PART[=SOURCE]",
+        help="Part to load, from the part SOURCE of --load; repeatable.  [default: backbone]",
     ),
-    click.option("--freeze", multiple=True, metavar="PART", help="Part that does not learn."),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+    click.option(
+        "--freeze", multiple=True, metavar="PART", help="Part that is not trained; repeatable."
+    ),
+    click.option(
+        "--seed", type=click.IntRange(0), default=0, show_default=True,
+        help="Seed of all random numbers.",
+    ),
+    click.option(
+        "--restart", is_flag=True, help="Delete what is in the run folder and start from scratch."
+    ),
 )  # fmt: skip
 
 
-@click.command()
+@click.command(
+    "train-sequence",
+    cls=Command,
+    common=(
+        "--recipe", "--stream", "--backbone", "--temporal", "--dataset", "--annotations",
+        "--videos", "--runs", "--name", "--epochs", "--batch-size", "--lr", "--device",
+    ),
+    example="twostream train-sequence --dataset csv --annotations lists --videos frames\n"
+    "twostream train-sequence --dataset toy --annotations toy/lists --videos toy/frames",
+)  # fmt: skip
 @network_options
 @sequence_data_options
 @run_options
-@click.option("--restart", is_flag=True, help="Delete what the run folder holds and begin anew.")
 @compute_options
 @quiet_option
 @json_option
 def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
-    """Train a network that turns a video into a sequence of glosses (CTC), then write its scores.
+    """Train a network that turns a video into a sequence of glosses (CTC) and write its scores.
 
-    The same command again goes on where it stopped, and does nothing once all is done.
+    Re-run the same command to resume a training that was stopped; a finished one is left as it is.
     """
     from twostream.sequence.data import read_sequence_data
     from twostream.sequence.trainer import SequenceTrainer

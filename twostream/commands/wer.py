@@ -7,17 +7,23 @@ from typing import Any
 
 import click
 
-from twostream.console import json_option, print_json
+from twostream.console import Command, json_option, print_json
 from twostream.plugins import PlugIn, load
 from twostream.sequence.normalisers import NORMALISERS
 
 SENTENCES = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command()
-@click.option("--reference", required=True, type=SENTENCES, help="What was signed or said.")
-@click.option("--hypothesis", required=True, type=SENTENCES, help="What was recognised.")
-@click.option("--against", type=SENTENCES, help="A second hypothesis, to be held beside the first.")
+@click.command(
+    cls=Command,
+    example="twostream wer --reference test.corpus.csv --hypothesis recognised.ctm \\\n"
+    "    --normalise phoenix2014",
+)
+@click.option("--reference", required=True, type=SENTENCES, help="File of the correct sentences.")
+@click.option(
+    "--hypothesis", required=True, type=SENTENCES, help="File of the recognised sentences."
+)
+@click.option("--against", type=SENTENCES, help="A second hypothesis, to compare with the first.")
 @click.option(
     "--normalise",
     type=PlugIn(NORMALISERS),
@@ -32,7 +38,7 @@ SENTENCES = click.Path(exists=True, dir_okay=False, path_type=Path)
     show_default=True,
     help="How many of the most frequent confusions to list.",
 )
-@click.option("--alignments", is_flag=True, help="Show every sentence, word above word.")
+@click.option("--alignments", is_flag=True, help="Show every sentence aligned, word above word.")
 @json_option
 def wer(
     reference: Path,
@@ -43,9 +49,10 @@ def wer(
     alignments: bool,
     as_json: bool,
 ) -> None:
-    """Word error rate of recognised sentences: S, D, I, both definitions, a 95 % interval.
+    """Compute the word error rate of recognised sentences, with a 95 % interval.
 
-    Files are text (a sentence a line), csv (PHOENIX-2014, 2014T, or name,glosses), stm or ctm.
+    Shows substitutions, deletions and insertions, and the frequent confusions. Files are text (a
+    sentence a line), csv (PHOENIX-2014, 2014T, or name,glosses), stm or ctm.
     """
     from twostream.sequence.wer_report import align_files, compare_systems, wer_result
 

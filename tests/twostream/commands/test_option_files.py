@@ -11,10 +11,13 @@ from click.testing import CliRunner
 
 from twostream.commands.option_files import recipes
 from twostream.commands.train_options import (
-    file_options,
+    augmentation_options,
+    memory_options,
     network_options,
-    optimisation_options,
+    recipe_options,
     regularisation_options,
+    schedule_options,
+    snippet_options,
 )
 from twostream.errors import InputError
 
@@ -29,10 +32,13 @@ lr = 0.25
 
 
 @click.command()
-@file_options
+@recipe_options
 @network_options
-@optimisation_options
+@snippet_options
+@schedule_options
+@augmentation_options
 @regularisation_options
+@memory_options
 @click.pass_context
 def train(ctx: click.Context, **options: Any) -> None:
     ctx.obj.update(options)
