@@ -47,16 +47,16 @@ def import_weights(file: Path, out: Path, rotated: bool, **options: Any) -> None
     FILE is a ResNet of torchvision, two-stream-action-recognition or tsn-pytorch; the format is
     recognised by the names of its weights.
     """
-    from twostream.models.foreign_weights import read_foreign
+    from twostream.models.external_checkpoints import read_external
     from twostream.training.import_weights import write_imported
 
-    foreign = read_foreign(file, rotated=rotated)
-    names = _class_names(options) or tuple(str(label) for label in range(foreign.num_classes))
-    write_imported(out / "best", foreign, class_names=names, source=str(file))
-    pairs = f", looking at the first {foreign.pairs} of 10 flow pairs" if foreign.pairs else ""
+    external = read_external(file, rotated=rotated)
+    names = _class_names(options) or tuple(str(label) for label in range(external.num_classes))
+    write_imported(out / "best", external, class_names=names, source=str(file))
+    pairs = f", looking at the first {external.pairs} of 10 flow pairs" if external.pairs else ""
     click.echo(
-        f"{out / 'best'}: {foreign.stream} {foreign.model} of {foreign.format}, {len(names)} "
-        f"classes, stored values minus {foreign.mean[0]:g} divided by {foreign.std[0]:g} (first "
+        f"{out / 'best'}: {external.stream} {external.model} of {external.format}, {len(names)} "
+        f"classes, stored values minus {external.mean[0]:g} divided by {external.std[0]:g} (first "
         f"channel){pairs}"
     )
 

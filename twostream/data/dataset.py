@@ -14,7 +14,7 @@ from twostream.data.sampling import num_positions, random_in_segments, snippet_i
 from twostream.data.shared_pictures import SharedPictures
 from twostream.data.stored import StoredVideo
 from twostream.inference.protocols import Protocol
-from twostream.transforms.augmentation import Augmentation, draw_view, vary
+from twostream.transforms.augmentation import Augmentation, augment_, draw_view
 from twostream.transforms.boxes import View
 from twostream.transforms.clips import Clip, resize_picture, write_views
 from twostream.transforms.presets import Modality
@@ -40,7 +40,7 @@ def write_sample(
     augmentation: Augmentation,
     rng: np.random.Generator,
 ) -> None:
-    """Write one random snippet of each segment to `out`, all of them varied alike.
+    """Write one random snippet of each segment to `out`, all of them augmented alike.
 
     Args:
         out: uint8 of `sample_shape`.
@@ -60,7 +60,7 @@ def write_sample(
         out[:, None],
         modality=modality,
     )
-    vary(out, modality, augmentation, rng=rng)
+    augment_(out, modality, augmentation, rng=rng)
 
 
 def views_shape(modality: Modality, protocol: Protocol, *, size: int) -> tuple[int, ...]:

@@ -7,31 +7,31 @@ from pathlib import Path
 import torch
 
 from twostream.errors import InputError
-from twostream.models.foreign_weights import ForeignNetwork
+from twostream.models.external_checkpoints import ExternalCheckpoint
 from twostream.models.initial_weights import fit
 from twostream.training.checkpoint import NetworkCard, network_of, save_checkpoint
 from twostream.transforms.presets import MODALITIES
 
 
 def write_imported(
-    folder: Path, foreign: ForeignNetwork, *, class_names: tuple[str, ...], source: str
+    folder: Path, external: ExternalCheckpoint, *, class_names: tuple[str, ...], source: str
 ) -> None:
     """Write the checkpoint `folder`, from which `score` and `train --weights` can start.
 
     Raises:
         InputError: another number of classes, or layers that do not fit.
     """
-    if len(class_names) != foreign.num_classes:
+    if len(class_names) != external.num_classes:
         raise InputError(
-            f"{source} tells {foreign.num_classes} classes apart, the data set has "
+            f"{source} tells {external.num_classes} classes apart, the data set has "
             f"{len(class_names)}; without --dataset its classes are numbered, and "
             "train --weights can start from it"
         )
     card = NetworkCard(
-        model=foreign.model,
+        model=external.model,
         model_options={},
-        stream=foreign.stream,
-        clip_length=MODALITIES[foreign.stream].snippet_length,
+        stream=external.stream,
+        clip_length=MODALITIES[external.stream].snippet_length,
         frame_interval=1,
         resize=(),
         class_names=class_names,
@@ -39,21 +39,21 @@ def write_imported(
         consensus="mean",
         consensus_options={},
         input_size=224,
-        epoch=foreign.epoch,
+        epoch=external.epoch,
         # Both tools keep the epoch that is best on the test list.
-        selected_on="unknown" if foreign.format == "torchvision" else "test",
-        flow={"bound": 20.0} if foreign.stream == "motion" else {},
+        selected_on="unknown" if external.format == "torchvision" else "test",
+        flow={"bound": 20.0} if external.stream == "motion" else {},
     )
     network = network_of(card)
-    layers = dict(foreign.layers)
+    layers = dict(external.layers)
     classifier = {key: layers.pop(f"fc.{key}") for key in ("weight", "bias")}
     network.classifier.load_state_dict(classifier)
     fit(network.backbone, layers, source=source)
-    repeats = network.mean.shape[0] // len(foreign.mean)
+    repeats = network.mean.shape[0] // len(external.mean)
     network.take_normalisation(
         {
             key: torch.tensor(values).repeat(repeats)[:, None, None]
-            for key, values in (("mean", foreign.mean), ("std", foreign.std))
+            for key, values in (("mean", external.mean), ("std", external.std))
         }
     )
-    save_checkpoint(folder, network, card, {"imported": {"format": foreign.format}})
+    save_checkpoint(folder, network, card, {"imported": {"format": external.format}})

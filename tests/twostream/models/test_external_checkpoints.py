@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from twostream.errors import InputError
 from twostream.models import MODELS
-from twostream.models.foreign_weights import read_foreign
+from twostream.models.external_checkpoints import read_external
 from twostream.models.segment_network import SegmentNetwork
 from twostream.training.checkpoint import load_weights, network_of, read_card
 from twostream.training.import_weights import write_imported
@@ -49,8 +49,8 @@ def tsn(network: nn.Module) -> dict[str, Tensor]:
 
 def imported(tmp_path: Path, checkpoint: dict[str, Any], **options: bool) -> SegmentNetwork:
     torch.save(checkpoint, tmp_path / "model_best.pth.tar")
-    foreign = read_foreign(tmp_path / "model_best.pth.tar", **options)
-    write_imported(tmp_path / "best", foreign, class_names=CLASSES, source="it")
+    external = read_external(tmp_path / "model_best.pth.tar", **options)
+    write_imported(tmp_path / "best", external, class_names=CLASSES, source="it")
     network = network_of(read_card(tmp_path / "best"))
     load_weights(tmp_path / "best", network)
     return network.eval()
@@ -140,7 +140,7 @@ def test_other_files_are_refused(
     monkeypatch.chdir(tmp_path)
     torch.save(checkpoint, "file.pth")
     with pytest.raises(InputError, match=f"file.pth: .*{message}"):
-        read_foreign(Path("file.pth"))
+        read_external(Path("file.pth"))
     assert not Path("executed").exists()
 
 
@@ -152,11 +152,11 @@ def test_other_files_are_refused(
 def test_other_inputs_are_refused(tmp_path: Path, channels: int, names: Any, message: str) -> None:
     torch.save(names(resnet(channels)), tmp_path / "file.pth")
     with pytest.raises(InputError, match=message):
-        read_foreign(tmp_path / "file.pth")
+        read_external(tmp_path / "file.pth")
 
 
 def test_another_number_of_classes(tmp_path: Path) -> None:
     torch.save(two_stream(resnet(3)), tmp_path / "file.pth")
-    foreign = read_foreign(tmp_path / "file.pth")
+    external = read_external(tmp_path / "file.pth")
     with pytest.raises(InputError, match="it tells 5 classes apart, the data set has 2"):
-        write_imported(tmp_path / "best", foreign, class_names=("a", "b"), source="it")
+        write_imported(tmp_path / "best", external, class_names=("a", "b"), source="it")

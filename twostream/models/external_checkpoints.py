@@ -1,4 +1,4 @@
-"""Two-stream checkpoints of other tools: their names, channel order and normalisation in ours.
+"""Checkpoints of other tools: their layer names, channel order and normalisation in ours.
 
 Supported are ResNets of torchvision, of jeffreyyihuang/two-stream-action-recognition (and its
 forks), and of yjxiong/tsn-pytorch. Their flow pictures put -20..20 pixels on 0..255: a value of
@@ -41,7 +41,7 @@ RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignNetwork:
+class ExternalCheckpoint:
     """A network of another tool, for our `SegmentNetwork`.
 
     Attributes:
@@ -68,7 +68,7 @@ class ForeignNetwork:
         return int(self.layers["fc.weight"].shape[0])
 
 
-def read_foreign(path: Path, *, rotated: bool = True) -> ForeignNetwork:
+def read_external(path: Path, *, rotated: bool = True) -> ExternalCheckpoint:
     """Read a checkpoint without running code from it, and recognise what it is.
 
     Args:
@@ -84,7 +84,13 @@ def read_foreign(path: Path, *, rotated: bool = True) -> ForeignNetwork:
         raise InputError(f"{path}: expected a state dict, or a dict with a `state_dict` in it")
     kind, layers = _torchvision_names(path, state)
     first = layers["conv1.weight"]
-    stream = _stream(path, first.shape[1])
+    channels = first.shape[1]
+    stream = "spatial" if channels == 3 else "motion"
+    if stream == "motion" and (channels % 2 or channels > 2 * PAIRS):
+        raise InputError(
+            f"{path}: its first layer sees {channels} channels; RGB has 3, flow 2 to {2 * PAIRS}, "
+            "two a pair (RGB differences are not supported)"
+        )
     if stream not in NORMALISATION[kind]:
         raise InputError(
             f"{path}: a {stream} network in torchvision's own names does not tell how its input "
@@ -92,10 +98,13 @@ def read_foreign(path: Path, *, rotated: bool = True) -> ForeignNetwork:
         )
     if stream == "motion":
         turned = first.roll(2, dims=1) if kind == "two-stream" and rotated else first
-        layers["conv1.weight"] = _ten_pairs(turned)
+        # Weights for a shorter stack see the first pairs of ours; those of the others are zero.
+        padded = first.new_zeros(first.shape[0], 2 * PAIRS, *first.shape[2:])
+        padded[:, :channels] = turned
+        layers["conv1.weight"] = padded
     mean, std = NORMALISATION[kind][stream]
     epoch = checkpoint.get("epoch", -1)
-    return ForeignNetwork(
+    return ExternalCheckpoint(
         format=kind,
         model=_model(path, layers),
         stream=stream,
@@ -103,7 +112,7 @@ def read_foreign(path: Path, *, rotated: bool = True) -> ForeignNetwork:
         mean=mean,
         std=std,
         epoch=epoch - 1 if kind == "tsn-pytorch" and epoch > 0 else epoch,
-        pairs=first.shape[1] // 2 if stream == "motion" else 0,
+        pairs=channels // 2 if stream == "motion" else 0,
     )
 
 
@@ -143,24 +152,6 @@ def _torchvision_names(path: Path, state: Mapping[str, Tensor]) -> tuple[str, di
             "Inception-v3 are not among our networks, and see other pixels (BGR, 0 to 255)"
         )
     return kind, layers
-
-
-def _stream(path: Path, channels: int) -> str:
-    if channels == 3:
-        return "spatial"
-    if channels % 2 or channels > 2 * PAIRS:
-        raise InputError(
-            f"{path}: its first layer sees {channels} channels; RGB has 3, flow 2 to {2 * PAIRS}, "
-            "two a pair (RGB differences are not supported)"
-        )
-    return "motion"
-
-
-def _ten_pairs(weight: Tensor) -> Tensor:
-    """Weights for a shorter stack see the first pairs of ours; those of the others are zero."""
-    padded = weight.new_zeros(weight.shape[0], 2 * PAIRS, *weight.shape[2:])
-    padded[:, : weight.shape[1]] = weight
-    return padded
 
 
 def _model(path: Path, layers: Mapping[str, Tensor]) -> str:
