@@ -1,12 +1,12 @@
-"""Dynamic framing as one batched computation, beside the same written out as a loop.
+"""Speed of dynamic framing as one batched computation, compared with a plain loop.
 
     PYTHONPATH=. python benchmarks/dynamic_framing.py [DEVICE]
 
 T = 300 frames, N = 2 videos, D = 512, forward, k = 12 and 16. The loop goes over videos, frames and
-the steps of a snippet. The two take turns and must agree to 1e-4. The features are what a ResNet18
-of random weights sees in two UCF101 clips; how many snippets begin alike, and so share work,
-depends on them, so features without any order in time are printed too. So are a loop that calls
-torch's whole GRU for each frame, and the TCN.
+the steps of a snippet. The two take turns and must agree to 1e-4. The features are those of a
+ResNet18 with random weights for two UCF101 clips. How many snippets share a prefix, and so work,
+depends on them, so random features are measured too, and also a loop that calls torch's whole GRU
+for each frame, and the TCN.
 """
 
 from __future__ import annotations
@@ -31,35 +31,33 @@ FRAMES, FEATURES = 300, 512
 VIDEOS = DATA / "ucf101-clips" / "videos"
 CLIPS = ("BoxingSpeedBag/v_BoxingSpeedBag_g09_c01.avi", "Rowing/v_Rowing_g14_c04.avi")
 TURNS = 3
-SMALLEST_RATIO = 20
+MIN_RATIO = 20
 DEVICE = torch.device(sys.argv[1] if len(sys.argv) > 1 else "cpu")
 
 
 def main() -> None:
     torch.manual_seed(0)
-    features = features_of_clips().to(DEVICE)
+    features = clip_features().to(DEVICE)
     torch.set_default_device(DEVICE)
     lengths = torch.tensor([FRAMES] * len(CLIPS))
     gru = {k: DynamicFraming(FEATURES, k=k) for k in (12, 16)}
-    ratios = [ratio(gru[k], one_gru_step_by_step(gru[k]), features, lengths) for k in gru]
-    ratio(gru[12], one_gru(gru[12]), features, lengths)
-    print("features without order: ", end="")
-    ratio(gru[12], one_gru_step_by_step(gru[12]), torch.randn_like(features), lengths)
+    ratios = [ratio(gru[k], gru_cell_loop(gru[k]), features, lengths) for k in gru]
+    ratio(gru[12], gru_loop(gru[12]), features, lengths)
+    print("random features: ", end="")
+    ratio(gru[12], gru_cell_loop(gru[12]), torch.randn_like(features), lengths)
     tcn = DynamicFraming(FEATURES, k=12, encoder="tcn")
-    ratio(tcn, one_tcn(tcn), features, lengths)
-    if min(ratios) < SMALLEST_RATIO:
-        raise SystemExit(f"less than {SMALLEST_RATIO} times")
+    ratio(tcn, tcn_loop(tcn), features, lengths)
+    if min(ratios) < MIN_RATIO:
+        raise SystemExit(f"less than {MIN_RATIO} times")
 
 
 @torch.no_grad()
-def features_of_clips() -> Tensor:
+def clip_features() -> Tensor:
     """Pooled features of the first frames of two long clips, (videos, FRAMES, FEATURES)."""
     network = nn.Sequential(*list(torchvision.models.resnet18().eval().children())[:-1])
     videos = []
     for clip in CLIPS:
-        frames = np.stack(
-            list(islice(read_frames(DATA / "ucf101-clips" / "videos" / clip), FRAMES))
-        )
+        frames = np.stack(list(islice(read_frames(VIDEOS / clip), FRAMES)))
         pictures = torch.from_numpy(frames).permute(0, 3, 1, 2)[..., ::2, ::2]
         videos.append(torch.cat([network(part / 255).flatten(1) for part in pictures.split(50)]))
     features = torch.stack(videos)
@@ -73,33 +71,33 @@ def ratio(
     module.eval()
     pairs = []
     for _ in range(TURNS):
-        ours, seconds = timed(lambda: module(features, lengths)[0])
-        loop, loop_seconds = timed(lambda: in_a_loop(features, module.k, encode))
-        assert torch.allclose(ours, loop, atol=1e-4)
+        batched, seconds = timed(lambda: module(features, lengths)[0])
+        loop, loop_seconds = timed(lambda: framing_loop(features, module.k, encode))
+        assert torch.allclose(batched, loop, atol=1e-4)
         pairs.append((seconds, loop_seconds))
-    ours_s, loop_s = (median(column) for column in zip(*pairs, strict=True))
-    times = median(loop / ours for ours, loop in pairs)
+    batched_s, loop_s = (median(column) for column in zip(*pairs, strict=True))
+    times = median(loop / ours for batched, loop in pairs)
     print(
-        f"{encode.__qualname__.partition('.')[0]}, k = {module.k}: {ours_s:.3f} s, "
+        f"{encode.__qualname__.partition('.')[0]}, k = {module.k}: {batched_s:.3f} s, "
         f"loop {loop_s:.2f} s, {times:.1f} times"
     )
     return times
 
 
-def in_a_loop(features: Tensor, k: int, encode: Callable[[Tensor], Tensor]) -> Tensor:
+def framing_loop(features: Tensor, k: int, encode: Callable[[Tensor], Tensor]) -> Tensor:
     videos = []
     for x in features:
         rows = []
         for t in range(len(x)):
             first, last = max(0, t - k + 1), min(len(x), t + k)
             scores = x[t] @ x[first:last].T / sqrt(x.shape[1])
-            chosen = first + scores.topk(k).indices.sort().values
-            rows.append(encode(x[chosen]) + x[t])
+            nearest = first + scores.topk(k).indices.sort().values
+            rows.append(encode(x[nearest]) + x[t])
         videos.append(torch.stack(rows))
     return torch.stack(videos)
 
 
-def one_gru_step_by_step(module: DynamicFraming) -> Callable[[Tensor], Tensor]:
+def gru_cell_loop(module: DynamicFraming) -> Callable[[Tensor], Tensor]:
     cell = nn.GRUCell(FEATURES, FEATURES)
     project, recur = module.encoder.project, module.encoder.recur
     cell.weight_ih.data, cell.bias_ih.data = project.weight, project.bias
@@ -114,7 +112,7 @@ def one_gru_step_by_step(module: DynamicFraming) -> Callable[[Tensor], Tensor]:
     return encode
 
 
-def one_gru(module: DynamicFraming) -> Callable[[Tensor], Tensor]:
+def gru_loop(module: DynamicFraming) -> Callable[[Tensor], Tensor]:
     gru = nn.GRU(FEATURES, FEATURES)
     project, recur = module.encoder.project, module.encoder.recur
     gru.weight_ih_l0.data, gru.bias_ih_l0.data = project.weight, project.bias
@@ -122,7 +120,7 @@ def one_gru(module: DynamicFraming) -> Callable[[Tensor], Tensor]:
     return lambda snippet: gru(snippet[:, None])[1][0, 0]
 
 
-def one_tcn(module: DynamicFraming) -> Callable[[Tensor], Tensor]:
+def tcn_loop(module: DynamicFraming) -> Callable[[Tensor], Tensor]:
     tcn = module.encoder.tcn
     return lambda snippet: tcn(snippet[None], torch.tensor([len(snippet)]))[0][0, -1]
 
