@@ -76,7 +76,7 @@ def ratio(
         assert torch.allclose(batched, loop, atol=1e-4)
         pairs.append((seconds, loop_seconds))
     batched_s, loop_s = (median(column) for column in zip(*pairs, strict=True))
-    times = median(loop / ours for batched, loop in pairs)
+    times = median(loop / batched for batched, loop in pairs)
     print(
         f"{encode.__qualname__.partition('.')[0]}, k = {module.k}: {batched_s:.3f} s, "
         f"loop {loop_s:.2f} s, {times:.1f} times"
