@@ -71,3 +71,19 @@ def test_on_the_command_line() -> None:
     assert wrong.exit_code == 2
     assert "'median' is not one of mean, max, nor module:function" in wrong.output
     assert "[mean|max|module:function]" in runner.invoke(command, ["--help"]).output
+
+
+def test_of_many_names_the_near_ones_are_suggested() -> None:
+    many = PlugIn({f"resnet{number}": number for number in range(10, 60)}, all_names="`all`")
+
+    @click.command()
+    @click.option("--model", type=many)
+    def build(model: str) -> None:
+        """Stand-in."""
+
+    wrong = CliRunner().invoke(build, ["--model", "resent50"])
+    assert wrong.exit_code == 2
+    assert "'resent50'" in wrong.output
+    assert "resnet50" in wrong.output
+    assert "`all`" in wrong.output
+    assert "--model NAME" in CliRunner().invoke(build, ["--help"]).output
