@@ -2,8 +2,8 @@
 
 Flow of real clips is written and read in both ways, in turns, on one core, with the same quality.
 The tree is written with PIL and with OpenCV, as the usual scripts do, and once more with each file
-synced, as the store is. The store is written with the compiled loops that it takes for many videos.
-A row of its own shows it encoding in two threads. From a clone:
+synced, as the store is. Writing is shown, and is no goal: it is a small part of an extraction, and
+`flow_speed.py` measures that as a whole. From a clone:
 `PYTHONPATH=. python benchmarks/store.py [FOLDER]`, where FOLDER is on the disk to be measured.
 Writes `benchmarks/results/store.md`, and fails where a figure is missed.
 """
@@ -24,9 +24,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-import flow_extract.flow_jpeg  # noqa: F401 (the codec takes it once it is there)
 from flow_extract.blobs import collecting
-from flow_extract.clips import MAX_CHUNK, map_in_order
 from flow_extract.codecs import CODECS
 from flow_extract.methods import FLOW_METHODS
 from flow_extract.quantize import quantize
@@ -39,9 +37,8 @@ CLIPS = ROOT.parent / "shared" / "data" / "ucf101-clips" / "videos"
 RESULTS = ROOT / "benchmarks" / "results" / "store.md"
 NUM_CLIPS, TURNS = 8, 7
 STACK = 10
-# What should hold for the default codec on one core, as ratios to the tree; `synced` is the rate of
-# writing, as a ratio to the tree with each file synced.
-GOALS = {"write": 3.0, "synced": 3.0, "cold": 1.5, "disk": 0.75}
+# What should hold for the default codec on one core, as ratios to the tree.
+GOALS = {"cold": 1.5, "disk": 0.75}
 
 
 class Figures(NamedTuple):
@@ -63,18 +60,13 @@ def main() -> None:
             "tree": (write_tree, read_tree),
             "cv2 tree": (write_cv2_tree, read_tree),
             "synced tree": (write_synced_tree, read_tree),
-            "jpeg, two threads": (store_writer("jpeg", threads=2), read_store),
         }
         for codec in CODECS:
             ways[codec] = (store_writer(codec), read_store)
         figures = measure(ways, clips, Path(folder))
     ratios = compare(figures)
-    share, faster = coding(clips, median(turn.write for turn in figures["jpeg"]))
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(
-        f"{table(figures, ratios, clips)}\nOf the time to write `store, jpeg`, {share:.0%} is "
-        f"coding JPEG, {faster:.2f} times as fast as OpenCV's libjpeg, to the same bytes.\n"
-    )
+    RESULTS.write_text(table(figures, ratios, clips))
     print(RESULTS.read_text())
     ours = ratios["jpeg"]
     missed = [
@@ -130,34 +122,9 @@ def read_tree(root: Path, name: str, start: int) -> np.ndarray:
     return np.stack(pictures).reshape(STACK, 2, *pictures[0].shape).transpose(0, 2, 3, 1)
 
 
-def coding(clips: list[np.ndarray], rate: float) -> tuple[float, float]:
-    """Coding alone: its share of the time of `rate` pairs a second, and how much faster it is.
-
-    The peer is what the store would do otherwise: u and v beside each other, coded by OpenCV.
-    """
-
-    def opencv(pair: np.ndarray) -> bytes:
-        picture = cv2.hconcat(cv2.split(pair))
-        return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
-
-    def seconds(encode: Callable[[np.ndarray], bytes]) -> float:
-        return timed(lambda: [encode(pair) for pairs in clips for pair in pairs])
-
-    own = partial(CODECS["jpeg"].encode_flow, quality=95)
-    for pairs in clips:
-        assert all(own(pair) == opencv(pair) for pair in pairs[:20]), "not the same bytes"
-    turns = [(seconds(own), seconds(opencv)) for _ in range(TURNS)]
-    share = median(turn[0] for turn in turns) * rate / sum(map(len, clips))
-    return share, median(other / one for one, other in turns)
-
-
-def store_writer(codec: str, *, threads: int = 1) -> Callable[[Path, str, np.ndarray], None]:
+def store_writer(codec: str) -> Callable[[Path, str, np.ndarray], None]:
     """Writes, checks and syncs a store file; its frames are one byte each."""
     quality = None if CODECS[codec].lossless else 95
-    encode_one = partial(CODECS[codec].encode_flow, quality=quality)
-
-    def encode(part: np.ndarray) -> list[bytes]:
-        return [encode_one(pair) for pair in part]
 
     def write(root: Path, name: str, pairs: np.ndarray) -> None:
         height, width = pairs.shape[1:3]
@@ -173,10 +140,8 @@ def store_writer(codec: str, *, threads: int = 1) -> Callable[[Path, str, np.nda
         with collecting(root) as rgb, collecting(root) as flow:
             for _ in range(len(pairs) + 1):
                 rgb.append(b"\0")
-            parts = np.array_split(pairs, range(MAX_CHUNK, len(pairs), MAX_CHUNK))
-            for blobs in map_in_order(encode, parts, threads=threads):
-                for blob in blobs:
-                    flow.append(blob)
+            for pair in pairs:
+                flow.append(CODECS[codec].encode_flow(pair, quality=quality))
             write_entry(root, header, rgb=rgb, flow=flow)
 
     return write
@@ -274,8 +239,6 @@ def table(
         f"{lengths[-1]} pairs of {width} x {height},",
         f"one core, median of {TURNS} turns. In brackets: times as fast as the tree; for the disk, "
         "the share of it.",
-        "The store codes JPEG with the compiled loops that `extract-flow` loads for 1,000 videos "
-        "and more; with OpenCV, as below that, writing is slower.",
         "A store file is synced and checked before it gets its name. How long a file system takes "
         "to make the tree's",
         "many files varies most: the ratio of writing is given with its span over the turns, and "
@@ -284,15 +247,11 @@ def table(
         f"| {' | '.join(columns)} |",
         "|---" * len(columns) + "|",
     ]
-    names = (
-        {
-            "tree": "u/ and v/, JPEG 95, PIL",
-            "cv2 tree": "the same, OpenCV",
-            "synced tree": "PIL, each file synced",
-        }
-        | {codec: f"store, {codec}" for codec in CODECS}
-        | {"jpeg, two threads": "store, jpeg, two threads"}
-    )
+    names = {
+        "tree": "u/ and v/, JPEG 95, PIL",
+        "cv2 tree": "the same, OpenCV",
+        "synced tree": "PIL, each file synced",
+    } | {codec: f"store, {codec}" for codec in CODECS}
     for way, name in names.items():
         own = Figures(*(median(column) for column in zip(*figures[way], strict=True)))
         ratio = ratios[way]

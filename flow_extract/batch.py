@@ -11,17 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flow_extract.codecs import preload_for
 from flow_extract.executor import PRELOAD, available_cores, run_jobs
-from flow_extract.extract import Job, Result
+from flow_extract.extract import Job, Result, extract_video
 from flow_extract.find_videos import FoundVideos, find_videos
 from flow_extract.manifest import rebuild_manifest
 from flow_extract.plan import (
+    claim,
     conclude,
     problem_to_retry,
     remove_leftovers,
     settled_result,
-    take_on,
 )
 from twostream.errors import InputError, some_of
 
@@ -107,8 +106,14 @@ def extract_folder(
     workers = max(1, min(workers, len(jobs)))
     threads = max(1, available_cores() // workers)
     jobs = [replace(job, threads=threads) for job in jobs]
-    preload = [*_modules(), *preload_for(settings["codec"], videos=len(jobs))]
-    run = partial(engine, workers=workers, timeout=timeout, preload=preload, conclude=conclude)
+    run = partial(
+        engine,
+        workers=workers,
+        timeout=timeout,
+        preload=_modules(),
+        claim=claim,
+        conclude=conclude,
+    )
     try:
         with closing(_results(jobs, run)) as results:
             done = list(progress(results, total=len(jobs)))
@@ -163,7 +168,7 @@ def _results(jobs: list[Job], run: Callable[..., Any]) -> Generator[Result, None
     """Yield a result for each job; those that another process is at are asked for again."""
     while jobs:
         busy = []
-        with closing(run(take_on, jobs)) as results:
+        with closing(run(extract_video, jobs)) as results:
             for job, result in results:
                 if result.status == "unwritable":
                     raise OSError(f"{job.name} cannot be stored: {result.reason}")

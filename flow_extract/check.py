@@ -16,13 +16,18 @@ import numpy as np
 
 from flow_extract import problems
 from flow_extract.codecs import CODECS, load_codec
+from flow_extract.locks import locked
 from flow_extract.manifest import FILE_NAME, header_digest
+from flow_extract.plan import remove_leftovers
 from flow_extract.settings import settings_hash
-from flow_extract.store import StoreEntry, entry_paths, read_header, recorded_settings
+from flow_extract.store import StoreEntry, entry_path, entry_paths, read_header, recorded_settings
 from twostream.errors import InputError
 from twostream.files import TEMPORARY_MARK, read_text
 
 Progress = Callable[..., Iterable[Any]]
+# The kinds of findings for which `drop_bad` removes a store file: an extraction would not notice
+# them, or could not read the file.
+DROPPED = ("unreadable", "misnamed", "header", "content")
 # Bytes that are read at one time.
 BLOCK = 64 * 2**20
 # Listed, but as good as it will get: the video itself is short.
@@ -103,6 +108,26 @@ def check_store(
     for name in sorted({*manifest, *expected} - known):
         findings.append(Finding(name, "missing", "it has neither a store file nor a problem file"))
     return Check(headers, sorted(findings, key=lambda finding: (finding.name, finding.kind)))
+
+
+def drop_bad(store: Path, check: Check) -> list[str]:
+    """Remove the store files that are wrong (`DROPPED`), and what killed runs have left.
+
+    The next extraction makes them again. The manifest still names them, so that they count as
+    `missing` until then. A video that another process works on is left alone.
+
+    Returns:
+        The names of the videos whose files were removed.
+    """
+    dropped = []
+    for name in sorted({found.name for found in check.findings if found.kind in DROPPED}):
+        with locked(store, name) as mine:
+            if mine:
+                for path in (entry_path(store, name), problems.problem_path(store, name)):
+                    path.unlink(missing_ok=True)
+                dropped.append(name)
+    remove_leftovers(store)
+    return dropped
 
 
 def common_settings(headers: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ still, and read at the speed of the disk.
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,10 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from twostream.errors import InputError
-
-FLOW_JPEG = "flow_extract.flow_jpeg"
-# From so many videos on, what a codec preloads saves more time than it takes.
-MANY_VIDEOS = 1000
 
 
 class Codec(NamedTuple):
@@ -30,8 +25,6 @@ class Codec(NamedTuple):
         encode_flow: quantised flow, uint8 (H, W, 2), and `quality=` -> bytes.
         decode_flow: bytes, as a uint8 array, and (H, W) -> uint8 (H, W, 2).
         lossless: exact, and `quality` has no meaning.
-        preload: modules that make `encode_flow` faster once they are imported: half a second, and
-            seconds of compiling where it is the first time.
 
     The decoders raise ValueError for bytes that are no whole picture of that size. What they return
     may be read-only, and a view whose channels lie apart.
@@ -42,7 +35,6 @@ class Codec(NamedTuple):
     encode_flow: Callable[..., bytes]
     decode_flow: Callable[[np.ndarray, tuple[int, int]], np.ndarray]
     lossless: bool
-    preload: tuple[str, ...] = ()
 
 
 def load_codec(name: str) -> Codec:
@@ -56,11 +48,6 @@ def load_codec(name: str) -> Codec:
     if name == "lz4":
         _lz4()
     return CODECS[name]
-
-
-def preload_for(codec: str, *, videos: int) -> tuple[str, ...]:
-    """Modules to import before so many videos are written, for `executor.run_jobs`."""
-    return CODECS[codec].preload if videos >= MANY_VIDEOS else ()
 
 
 def _jpeg_encode_rgb(frame: np.ndarray, *, quality: int) -> bytes:
@@ -81,9 +68,6 @@ def _jpeg_encode_flow(pair: np.ndarray, *, quality: int) -> bytes:
     """One grey picture, u left and v right: a pair is then read in one go, or not at all."""
     import cv2
 
-    loops = sys.modules.get(FLOW_JPEG)  # the same bytes, sooner
-    if loops:
-        return loops.encode_flow(pair, quality)
     height, width = pair.shape[:2]
     picture = np.empty((height, 2 * width), np.uint8)
     cv2.split(pair, [picture[:, :width], picture[:, width:]])
@@ -175,7 +159,6 @@ CODECS = {
         encode_flow=_jpeg_encode_flow,
         decode_flow=_jpeg_decode_flow,
         lossless=False,
-        preload=(FLOW_JPEG,),
     ),
     "raw": _exact(_raw_encode, _raw_decode),
     "lz4": _exact(_lz4_encode, _lz4_decode),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flow_extract.codecs import load_codec, preload_for
+from flow_extract.codecs import load_codec
 from flow_extract.convert_video import Conversion, conclude, convert_video, into_store
 from flow_extract.executor import PRELOAD, run_jobs
 from flow_extract.extract import Result
@@ -74,14 +74,11 @@ def convert_to_store(
         OSError: the store cannot be written.
     """
     load_codec(codec)
-    preload = preload_for(codec, videos=len(source))
     store.mkdir(parents=True, exist_ok=True)
     remove_leftovers(store)
     write = partial(into_store, store=store.absolute(), codec=codec)
     try:
-        results = _convert(
-            source, write, workers=workers, progress=progress, engine=engine, preload=preload
-        )
+        results = _convert(source, write, workers=workers, progress=progress, engine=engine)
     finally:
         remove_leftovers(store)
     for result in results:
@@ -117,10 +114,9 @@ def _convert(
     workers: int,
     progress: Progress,
     engine: Engine,
-    preload: Sequence[str] = (),
 ) -> list[Result]:
     jobs = [Conversion(name, opened, write) for name, opened in source.items()]
-    modules = (*PRELOAD, "flow_extract.convert", *preload)
+    modules = (*PRELOAD, "flow_extract.convert")
     run = engine(
         convert_video, jobs, workers=workers, timeout=TIMEOUT, preload=modules, conclude=conclude
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flow_extract.executor import PRELOAD, Outcome, run_jobs, unchanged
+from flow_extract.executor import PRELOAD, Outcome, run_jobs, unchanged, unclaimed
 from twostream.cluster import connected
 from twostream.errors import InputError
 
@@ -27,6 +28,7 @@ def run_jobs_on_dask(
     workers: int,
     timeout: float,
     preload: Sequence[str] = PRELOAD,
+    claim: Callable[[J], AbstractContextManager[Any]] = unclaimed,
     conclude: Callable[[J, Outcome], Any] = unchanged,
     scheduler: str | None = None,
 ) -> Generator[tuple[J, Any], None, None]:
@@ -41,6 +43,7 @@ def run_jobs_on_dask(
         workers: of a cluster on this machine; without meaning for one that runs already.
         timeout: seconds after which a job is killed.
         preload: modules that jobs need; each worker imports them once.
+        claim: as for `run_jobs`; entered by the Dask worker.
         conclude: as for `run_jobs`; called by the Dask worker, and here for a job that was lost.
         scheduler: address of a running scheduler, such as `tcp://node1:8786`; None starts a cluster
             on this machine and ends it afterwards.
@@ -54,7 +57,7 @@ def run_jobs_on_dask(
 
         if scheduler:
             _check_imports(client, scheduler)
-        task = partial(_in_own_process, function, timeout, preload, conclude)
+        task = partial(_in_own_process, function, timeout, preload, claim, conclude)
         futures = {client.submit(task, job, pure=False, retries=RETRIES): job for job in jobs}
         for future in as_completed(list(futures)):
             job = futures.pop(future)
@@ -65,6 +68,7 @@ def _in_own_process(
     function: Callable[[J], Any],
     timeout: float,
     preload: Sequence[str],
+    claim: Callable[[J], AbstractContextManager[Any]],
     conclude: Callable[[J, Outcome], Any],
     job: J,
 ) -> Any:
@@ -72,7 +76,13 @@ def _in_own_process(
     # end by themselves when their parent does.
     multiprocessing.current_process().daemon = False
     ((_, result),) = run_jobs(
-        function, [job], workers=1, timeout=timeout, preload=preload, conclude=conclude
+        function,
+        [job],
+        workers=1,
+        timeout=timeout,
+        preload=preload,
+        claim=claim,
+        conclude=conclude,
     )
     return result
 
@@ -93,7 +103,8 @@ def _value(future: Future, *, when_lost: Callable[[], Any]) -> Any:
 def _check_imports(client: Client, scheduler: str) -> None:
     """Meet a cluster without this package before any video is blamed for it."""
     try:
-        client.submit(_in_own_process, abs, 60.0, PRELOAD, unchanged, -1, pure=False).result()
+        task = partial(_in_own_process, abs, 60.0, PRELOAD, unclaimed, unchanged)
+        client.submit(task, -1, pure=False).result()
     except Exception as error:
         raise InputError(
             f"the Dask cluster at {scheduler} cannot run twostream ({error}); install the same "

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import select
 import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
-from flow_extract.locks import is_running
-
 J = TypeVar("J")
 
 # Imported once, in the process from which the others are forked: a new one then takes milliseconds.
-PRELOAD = ("flow_extract.plan", "cv2", "safetensors")
+PRELOAD = ("flow_extract.extract", "cv2")
 # Parallel is what runs side by side; inside, libraries would start a thread for each core again.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -48,6 +47,11 @@ def unchanged(job: J, outcome: Outcome) -> Outcome:
     return outcome
 
 
+def unclaimed(job: J) -> AbstractContextManager[None]:
+    """Nothing to hold, for `claim`."""
+    return nullcontext()
+
+
 def run_jobs(
     function: Callable[[J], Any],
     jobs: Iterable[J],
@@ -55,6 +59,7 @@ def run_jobs(
     workers: int,
     timeout: float,
     preload: Sequence[str] = PRELOAD,
+    claim: Callable[[J], AbstractContextManager[Any]] = unclaimed,
     conclude: Callable[[J, Outcome], Any] = unchanged,
 ) -> Generator[tuple[J, Any], None, None]:
     """Run `function(job)` for every job, each in a process of its own; yield them as they end.
@@ -69,6 +74,8 @@ def run_jobs(
         workers: processes alive at one time.
         timeout: seconds after which a job is killed.
         preload: modules that jobs need; they are imported once.
+        claim: `claim(job)` is entered before the process of a job starts, and left when the job has
+            been concluded. If it gives anything but None, this is yielded and no process starts.
         conclude: what `conclude(job, outcome)` makes of an outcome is yielded in its place. It is
             called in the process that started the job, when that one's own process has ended.
     """
@@ -80,20 +87,49 @@ def run_jobs(
     running: list[_Running[J]] = []
     try:
         while True:
-            for job in _take(waiting, workers - len(running)):
-                running.append(_start(context, function, job, timeout))
+            for job in _take(waiting, running, workers):
+                claimed = ExitStack()
+                answer = claimed.enter_context(claim(job))
+                if answer is None:
+                    running.append(_start(context, function, job, timeout, claimed))
+                else:
+                    claimed.close()
+                    yield job, answer
             if not running:
                 return
             for item in _next_ended(running):
                 outcome = _end(item, timeout)
                 running.remove(item)
-                yield item.job, conclude(item.job, outcome)
+                with item.claimed:
+                    result = conclude(item.job, outcome)
+                yield item.job, result
     finally:
         for item in running:
             item.process.kill()
         for item in running:
             item.process.join()
             _wait_until_gone(item.process.pid)
+            item.claimed.close()
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process of this machine lives; one that has ended and was not waited for does not.
+
+    Before Linux 5.3, and elsewhere, the latter counts as living.
+    """
+    try:
+        if not hasattr(os, "pidfd_open"):
+            os.kill(pid, 0)
+            return True
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it lives, and is another user's
+        return True
+    try:
+        return not select.select([handle], [], [], 0)[0]
+    finally:
+        os.close(handle)
 
 
 def available_cores() -> int:
@@ -121,19 +157,25 @@ class _Running(Generic[J]):
     process: Any
     receiver: Connection
     deadline: float
+    claimed: ExitStack
 
 
-def _take(waiting: Iterator[J], count: int) -> Iterator[J]:
-    for _, job in zip(range(count), waiting, strict=False):
-        yield job
+def _take(waiting: Iterator[J], running: list[_Running[J]], workers: int) -> Iterator[J]:
+    while len(running) < workers:
+        try:
+            yield next(waiting)
+        except StopIteration:
+            return
 
 
-def _start(context: Any, function: Callable[[J], Any], job: J, timeout: float) -> _Running[J]:
+def _start(
+    context: Any, function: Callable[[J], Any], job: J, timeout: float, claimed: ExitStack
+) -> _Running[J]:
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(function, job, sender), daemon=True)
     process.start()
     sender.close()
-    return _Running(job, process, receiver, time.monotonic() + timeout)
+    return _Running(job, process, receiver, time.monotonic() + timeout, claimed)
 
 
 def _child(function: Callable[[J], Any], job: J, sender: Connection) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +20,6 @@ from flow_extract.methods.pairwise import ClipMethod
 from flow_extract.problems import problem_path, write_problem
 from flow_extract.quantize import quantize
 from flow_extract.settings import clip_flow, settings_hash
-from flow_extract.stopwatch import Stopwatch
 from flow_extract.store import entry_path
 from flow_extract.store_writer import write_entry
 from flow_extract.video import VideoError, VideoInfo, probe, read_frames
@@ -39,7 +40,6 @@ class Job:
         threads: that compute at one time; the result does not depend on it.
         deep: whether a store file counts as done only if the video's sha256 is still the same.
         retry_of: when the problem file was written (ns) that does not count as done; None: it does.
-        again: whether nothing counts as done: what is in the store is known to be wrong.
     """
 
     name: str
@@ -50,7 +50,6 @@ class Job:
     threads: int = 1
     deep: bool = False
     retry_of: int | None = None
-    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +81,14 @@ class EncodedClip(NamedTuple):
         rgb: encoded frames.
         flow: encoded pairs.
         clipped: flow vectors that the bound clips.
+        flow_seconds: that the flow method took.
     """
 
     size: tuple[int, int]
     rgb: list[bytes]
     flow: list[bytes]
     clipped: int
+    flow_seconds: float
 
 
 def extract_video(job: Job) -> Result:
@@ -148,9 +149,8 @@ def _store_video(job: Job) -> Result:
     info = probe(job.video)
     path = entry_path(job.store, job.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    stopwatch = Stopwatch()
     with collecting(path.parent) as rgb, collecting(path.parent) as flow:
-        (height, width), clipped = _encode_video(job, rgb, flow, stopwatch)
+        (height, width), clipped, seconds = _encode_video(job, rgb, flow)
         status, reason = _judge(len(rgb), info)
         header = job.settings | {
             "name": job.name,
@@ -165,29 +165,40 @@ def _store_video(job: Job) -> Result:
             "decoder": _decoder_version(),
         }
         write_entry(job.store, header, rgb=rgb, flow=flow)
-    return Result(job.name, status, reason, seconds=stopwatch.seconds())
+    return Result(job.name, status, reason, seconds=seconds)
 
 
 def _encode_video(
-    job: Job, rgb: Blobs, flow: Blobs, stopwatch: Stopwatch
-) -> tuple[tuple[int, int], int]:
+    job: Job, rgb: Blobs, flow: Blobs
+) -> tuple[tuple[int, int], int, dict[str, float]]:
     """Fill `rgb` and `flow` in one pass over the video.
 
     Returns:
-        Height and width of its pictures, and how many of its flow vectors the bound clips.
+        Height and width of its pictures, how many of its flow vectors the bound clips, and
+        `Result.seconds`.
     """
     method = make_method(job.settings) if job.settings["method"] else None
-    timed = method and stopwatch.calling("flow", method)
-    encode = partial(encode_clip, method=timed, settings=job.settings)
-    frames = read_frames(job.video, short_side=job.settings["short_side"])
-    clips = overlapping_chunks(stopwatch.iterating("decode", frames))
+    encode = partial(encode_clip, method=method, settings=job.settings)
+    seconds = {"decode": 0.0, "flow": 0.0}
+
+    def clips() -> Iterator[np.ndarray]:
+        chunks = overlapping_chunks(read_frames(job.video, short_side=job.settings["short_side"]))
+        while True:
+            began = time.perf_counter()
+            clip = next(chunks, None)
+            seconds["decode"] += time.perf_counter() - began
+            if clip is None:
+                return
+            yield clip
+
     size, clipped = (0, 0), 0
-    for clip in map_in_order(encode, enumerate(clips), threads=job.threads):
+    for clip in map_in_order(encode, enumerate(clips()), threads=job.threads):
+        seconds["flow"] += clip.flow_seconds
         for blobs, fresh in ((rgb, clip.rgb), (flow, clip.flow)):
             for blob in fresh:
                 blobs.append(blob)
         size, clipped = clip.size, clipped + clip.clipped
-    return size, clipped
+    return size, clipped, seconds
 
 
 def make_method(settings: dict[str, Any]) -> ClipMethod:
@@ -208,12 +219,14 @@ def encode_clip(
     rgb = [codec.encode_rgb(frame, quality=settings["quality"]) for frame in fresh]
     size = frames.shape[1:3]
     if len(frames) == 1 or method is None:
-        return EncodedClip(size, rgb, [], 0)
+        return EncodedClip(size, rgb, [], 0, 0.0)
+    began = time.perf_counter()
     flow = clip_flow(method, frames)
+    flow_seconds = time.perf_counter() - began
     pairs = [
         codec.encode_flow(pair, quality=settings["quality"]) for pair in quantize(flow, bound=bound)
     ]
-    return EncodedClip(size, rgb, pairs, count_clipped(flow, bound=bound))
+    return EncodedClip(size, rgb, pairs, count_clipped(flow, bound=bound), flow_seconds)
 
 
 def count_clipped(flow: np.ndarray, *, bound: float) -> int:

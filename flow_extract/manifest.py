@@ -9,7 +9,7 @@ from typing import Any
 from flow_extract import problems
 from flow_extract.store import entry_paths, read_header
 from twostream.errors import InputError
-from twostream.files import read_text, sha256_bytes, sha256_file, write_text
+from twostream.files import sha256_bytes, write_text
 
 FILE_NAME = "manifest.jsonl"
 
@@ -17,16 +17,11 @@ FILE_NAME = "manifest.jsonl"
 def rebuild_manifest(store: Path) -> list[dict[str, Any]]:
     """Write the manifest anew from the files of the store; return its lines, sorted by name.
 
-    A line has name, status, reason, counts, settings_hash, header_sha256 and sha256 (of the whole
-    file). The last is taken over from the old manifest where the header, which holds the sha256 of
-    all that follows it, is the same: gigabytes need not be read again. A store file that cannot be
-    read has the status `unreadable`.
+    A line has name, status, reason, counts, settings_hash and header_sha256; the header, in turn,
+    holds the sha256 of all that follows it. A store file that cannot be read has the status
+    `unreadable`.
     """
-    known = _read_lines(store / FILE_NAME)
-    entries = {
-        name: _entry_line(name, path, known.get(name, {}))
-        for name, path in entry_paths(store).items()
-    }
+    entries = {name: _entry_line(name, path) for name, path in entry_paths(store).items()}
     failed = {
         name: _problem_line(name, path)
         for name, path in entry_paths(store, problems.SUFFIX).items()
@@ -42,21 +37,18 @@ def header_digest(header: dict[str, Any]) -> str:
     return sha256_bytes(json.dumps(header, sort_keys=True).encode())
 
 
-def _entry_line(name: str, path: Path, known: dict[str, Any]) -> dict[str, Any]:
+def _entry_line(name: str, path: Path) -> dict[str, Any]:
     try:
         header = read_header(path)
     except InputError as error:
         return _line(name, "unreadable", reason=str(error))
-    digest = header_digest(header)
-    same = known.get("header_sha256") == digest
     return _line(
         name,
         header["status"],
         reason=header["reason"],
         counts=header["counts"],
         settings_hash=header["settings_hash"],
-        header_sha256=digest,
-        sha256=known["sha256"] if same else sha256_file(path),
+        header_sha256=header_digest(header),
     )
 
 
@@ -72,14 +64,5 @@ def _problem_line(name: str, path: Path) -> dict[str, Any]:
 
 def _line(name: str, status: str, **facts: Any) -> dict[str, Any]:
     """All lines have the same keys in the same order."""
-    keys = ("reason", "counts", "settings_hash", "header_sha256", "sha256")
+    keys = ("reason", "counts", "settings_hash", "header_sha256")
     return {"name": name, "status": status} | {key: facts.get(key) for key in keys}
-
-
-def _read_lines(path: Path) -> dict[str, dict[str, Any]]:
-    """Name -> line of the old manifest; nothing where that cannot be read."""
-    try:
-        lines = [json.loads(line) for line in read_text(path).splitlines()]
-        return {line["name"]: line for line in lines if {"header_sha256", "sha256"} <= line.keys()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}

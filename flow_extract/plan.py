@@ -5,21 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from flow_extract import locks
-from flow_extract.executor import Outcome
+from flow_extract.executor import Outcome, is_running
 from flow_extract.extract import (
     Job,
     Result,
-    extract_video,
     is_current,
     record_problem,
     source_facts,
     unwritable,
 )
+from flow_extract.locks import locked, remove_unused_locks
 from flow_extract.problems import problem_path, read_problem
 from flow_extract.settings import settings_hash
 from flow_extract.store import entry_path, read_header
@@ -36,15 +36,17 @@ def settled_result(job: Job) -> Result | None:
 
     A store file or problem file counts when it is of these settings and of the same video file
     (path, size and time of change; with `job.deep` also sha256). Whichever does not count goes when
-    the other one does. Of a job that is to be done again nothing counts.
+    the other one does.
     """
-    if job.again:
-        return None
     wanted = settings_hash(job.settings)
     source = source_facts(job.video, job.source_path)
     entry, problem = entry_path(job.store, job.name), problem_path(job.store, job.name)
     header = _read(read_header, entry)
-    if header and is_current(header, settings_hash=wanted, source=_deepened(source, job)):
+    if (
+        header
+        and is_current(header, settings_hash=wanted, source=source)
+        and (not job.deep or header["source"].get("sha256") == _digest(job.video))
+    ):
         problem.unlink(missing_ok=True)
         return Result(job.name, header["status"], header["reason"], settled=True)
     record = _read(read_problem, problem)
@@ -62,58 +64,60 @@ def problem_to_retry(job: Job, result: Result, *, retry_failed: bool) -> int | N
     return _written(problem_path(job.store, job.name)) if result.status in again else None
 
 
-def take_on(job: Job) -> Result:
-    """Extract a video, unless somebody else has done so (`settled`) or is at it (status `busy`)."""
-    return _under_lock(job, lambda: extract_video(job))
+@contextmanager
+def claim(job: Job) -> Iterator[Result | None]:
+    """Hold the lock of a video for the length of the block.
+
+    Yields:
+        None if the video is to be extracted; else why not: its result where somebody else has done
+        it (`settled`), `busy` where somebody is at it, `unwritable` where the lock is.
+    """
+    with ExitStack() as stack:
+        try:
+            if not job.store.is_dir():
+                raise FileNotFoundError(
+                    errno.ENOENT, "this machine does not see it", str(job.store)
+                )
+            mine = stack.enter_context(locked(job.store, job.name))
+            result = settled_result(job) if mine else Result(job.name, "busy")
+        except OSError as error:
+            result = unwritable(job, error)
+        yield result
 
 
 def conclude(job: Job, outcome: Outcome) -> Result:
-    """The result of a job of `take_on`; if its process died, that is recorded in the store."""
+    """The result of a job that was claimed; if its process died, that is recorded in the store."""
     if outcome.status == "returned":
         result: Result = outcome.value
         return result
     status = {"raised": "failed", "lost": "crashed"}.get(outcome.status, outcome.status)
-
-    def record() -> Result:
+    try:
         record_problem(job, status=status, reason=outcome.reason)
-        return Result(job.name, status, outcome.reason)
-
-    # Of a lost job the lock may be that of a machine which cannot be asked, but Dask has.
-    return record() if outcome.status == "lost" else _under_lock(job, record)
+    except OSError as error:
+        return unwritable(job, error)
+    return Result(job.name, status, outcome.reason)
 
 
 def remove_leftovers(store: Path) -> None:
-    """Remove the locks and temporary files of runs that were killed.
+    """Remove the temporary files and locks of runs that were killed.
 
     Temporary files bear their writer's machine and process id. Those of a dead process of this
     machine go, and all that nobody has touched for an hour.
     """
     for folder, _, files in os.walk(store):
         for path in (Path(folder, file) for file in files):
-            if path.name.startswith(TEMPORARY_MARK):
-                if _has_dead_writer(path) or _age(path) > ABANDONED_SECONDS:
-                    path.unlink(missing_ok=True)
-            elif path.suffix == locks.SUFFIX:
-                locks.remove_if_abandoned(path)
+            if path.name.startswith(TEMPORARY_MARK) and (
+                _has_dead_writer(path) or _age(path) > ABANDONED_SECONDS
+            ):
+                path.unlink(missing_ok=True)
+    remove_unused_locks(store)
 
 
-def _under_lock(job: Job, work: Callable[[], Result]) -> Result:
+def _digest(video: Path) -> str | None:
     try:
-        if not job.store.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "this machine does not see it", str(job.store))
-        with locks.locked(locks.lock_path(job.store, job.name)) as mine:
-            if not mine:
-                return Result(job.name, "busy")
-            return settled_result(job) or work()
-    except OSError as error:
-        return unwritable(job, error)
-
-
-def _deepened(source: dict[str, Any], job: Job) -> dict[str, Any]:
-    try:
-        return source | {"sha256": sha256_file(job.video)} if job.deep else source
+        return sha256_file(video)
     except OSError:  # unreadable now: not settled, and extraction will say why
-        return source | {"sha256": None}
+        return None
 
 
 def _read(read: Callable[[Path], dict[str, Any]], path: Path) -> dict[str, Any] | None:
@@ -140,4 +144,4 @@ def _age(path: Path) -> float:
 def _has_dead_writer(temporary: Path) -> bool:
     machine, _, rest = temporary.name.removeprefix(TEMPORARY_MARK).partition("-")
     pid = rest.partition("-")[0]
-    return machine == machine_id() and pid.isdigit() and not locks.is_running(int(pid))
+    return machine == machine_id() and pid.isdigit() and not is_running(int(pid))

@@ -35,7 +35,6 @@ QUANTISERS = ("0-255", "ours")
 FORMS = ("store", *LAYOUT_NAMES)
 # Rows of a picture, where nothing else is asked for.
 PNG_ROWS = 4
-REPAIR_TIMEOUT = 600.0
 
 
 @click.command("check-flow", cls=Command, example="twostream check-flow --videos UCF-101 --deep")
@@ -44,7 +43,9 @@ REPAIR_TIMEOUT = 600.0
 @click.option(
     "--deep", is_flag=True, help="Also read all data: checksums, and whether anything moves."
 )
-@click.option("--repair", is_flag=True, help="Extract again what is wrong; needs --videos.")
+@click.option(
+    "--repair", is_flag=True, help="Remove bad files, so that extract-flow makes them again."
+)
 @json_option
 @quiet_option
 def check_flow(
@@ -55,32 +56,17 @@ def check_flow(
     Without --deep only the beginning of each file is read. Exit code 1: something is wrong; it is
     listed.
     """
-    from flow_extract.check import check_store
-    from flow_extract.executor import available_cores
+    from flow_extract.check import check_store, drop_bad
     from flow_extract.find_videos import find_videos
-    from flow_extract.repair import repair_store
 
     if videos and not videos.is_dir():
         note(f"{videos}: no such folder of videos; which ones are missing is not known")
         videos = None
-    if repair and videos is None:
-        raise click.UsageError("--repair needs --videos, the folder that was extracted")
-    bar = partial(progress, unit="video", quiet=quiet)
     expected = find_videos(videos, store=store).videos if videos else {}
-    check = check_store(
-        store, deep=deep, expected=expected, progress=partial(bar, label="check-flow")
-    )
-    results: list[Result] = []
-    if repair and videos:
-        results, check = repair_store(
-            store,
-            check,
-            videos=videos,
-            workers=available_cores(),
-            timeout=REPAIR_TIMEOUT,
-            progress=partial(bar, label="repair"),
-        )
-    (_print_check_json if as_json else _print_check)(check, results, store)
+    bar = partial(progress, label="check-flow", unit="video", quiet=quiet)
+    check = check_store(store, deep=deep, expected=expected, progress=bar)
+    removed = drop_bad(store, check) if repair else []
+    (_print_check_json if as_json else _print_check)(check, removed, store)
     if check.wrong():
         click.get_current_context().exit(1)
 
@@ -273,28 +259,22 @@ def _problems(results: list[Result]) -> list[dict[str, str]]:
     ]
 
 
-def _print_check_json(check: Check, repaired: list[Result], store: Path) -> None:
+def _print_check_json(check: Check, removed: list[str], store: Path) -> None:
     findings = [
         {"name": finding.name, "kind": finding.kind, "reason": finding.reason}
         for finding in check.findings
     ]
-    print_json(
-        check.counts() | {"store": str(store), "findings": findings, "repaired": _made(repaired)}
-    )
+    print_json(check.counts() | {"store": str(store), "findings": findings, "removed": removed})
 
 
-def _print_check(check: Check, repaired: list[Result], store: Path) -> None:
+def _print_check(check: Check, removed: list[str], store: Path) -> None:
     from flow_extract.find_videos import printable
 
-    if repaired:
-        click.echo(f"{len(_made(repaired)):,} of {len(repaired):,} made anew")
     click.echo(
         "{files:,} store files, {frames:,} frames, {flows:,} flow pairs; {wrong:,} things wrong; "
         "store {store}".format(**check.counts(), wrong=len(check.wrong()), store=store)
     )
     for finding in check.findings:
         click.echo(f"{finding.kind:<10} {printable(finding.name)}: {finding.reason}")
-
-
-def _made(results: list[Result]) -> list[str]:
-    return [result.name for result in results if result.status in ("ok", "damaged")]
+    if removed:
+        click.echo(f"{len(removed):,} removed; `twostream extract-flow` makes them again")

@@ -17,10 +17,9 @@ from typing import Any
 import cv2
 from scene import digests, expect, leftovers, write_video
 
-from flow_extract import locks
-from flow_extract.extract import Job
+from flow_extract.extract import Job, extract_video
 from flow_extract.manifest import rebuild_manifest
-from flow_extract.plan import remove_leftovers, take_on
+from flow_extract.plan import claim, remove_leftovers
 from flow_extract.settings import extraction_settings
 
 FAULTS = ("error", "exit")
@@ -62,10 +61,10 @@ class Writing:
 
 
 def instrument(counter: Counter) -> None:
-    """Count open, write, fsync, rename and unlink of this process, and its writes to locks."""
+    """Count open, write, fsync, rename and unlink of this process."""
     for name in ("open", "replace", "unlink"):
         setattr(os, name, counting(getattr(os, name), counter))
-    plain_open, plain_fsync, plain_pwrite = io.open, os.fsync, os.pwrite
+    plain_open, plain_fsync = io.open, os.fsync
 
     def opened(path: Any, mode: str = "r", *rest: Any, **more: Any) -> Any:
         counter.tick(path)
@@ -77,11 +76,7 @@ def instrument(counter: Counter) -> None:
         counter.tick(os.readlink(f"/proc/self/fd/{handle}"))
         plain_fsync(handle)
 
-    def written(handle: int, data: bytes, place: int) -> int:
-        counter.tick(os.readlink(f"/proc/self/fd/{handle}"))
-        return plain_pwrite(handle, data, place)
-
-    io.open, os.fsync, os.pwrite = opened, synced, written
+    io.open, os.fsync = opened, synced
 
 
 def counting(function: Callable[..., Any], counter: Counter) -> Callable[..., Any]:
@@ -99,7 +94,8 @@ def attempt(job: Job, n: int, fault: str) -> int:
         counter = Counter(n, fault, job.store)
         instrument(counter)
         try:
-            result = take_on(job)
+            with claim(job) as earlier:
+                result = earlier or extract_video(job)
             rebuild_manifest(job.store)
             os._exit(0 if result.status == "ok" and counter.count < n else 1)
         except OSError:
@@ -110,7 +106,6 @@ def attempt(job: Job, n: int, fault: str) -> int:
 def main(folder: Path, step: int) -> None:
     """From a store with old settings to one with new ones, with a fault at every `step`th call."""
     cv2.setNumThreads(1)  # threads do not survive the fork
-    locks.BIRTH_SECONDS = 0.0  # nobody else is about to write into a lock that is empty
     video = write_video(folder / "v.avi", frames=4)
     old, new = (
         Job("v", video, video.name, folder / "store", settings)

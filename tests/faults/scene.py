@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from flow_extract.locks import SUFFIX as LOCK_SUFFIX
 from flow_extract.synthetic import moving_clip, smooth_texture, translation
 from twostream.files import TEMPORARY_MARK, sha256_file
 
@@ -91,11 +90,11 @@ def stored(store: Path) -> dict[str, str]:
 
 
 def leftovers(store: Path) -> list[Path]:
-    """Locks and temporary files."""
+    """Lock files and temporary files."""
     return [
         path
         for path in store.rglob("*")
-        if path.suffix == LOCK_SUFFIX or path.name.startswith(TEMPORARY_MARK)
+        if path.suffix == ".lock" or path.name.startswith(TEMPORARY_MARK)
     ]
 
 

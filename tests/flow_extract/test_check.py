@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from flow_extract.check import check_store, common_settings
-from flow_extract.extract import Job, extract_video, record_problem
-from flow_extract.locks import lock_path, locked
+from flow_extract.batch import extract_folder
+from flow_extract.check import check_store, common_settings, drop_bad
+from flow_extract.extract import Job, extract_video
+from flow_extract.locks import locked
 from flow_extract.manifest import rebuild_manifest
-from flow_extract.problems import problem_path
-from flow_extract.repair import repair_store
 from flow_extract.settings import extraction_settings
 from flow_extract.store import entry_path, read_header, recorded_settings
 from twostream.errors import InputError
@@ -49,6 +48,21 @@ def store(make_video, extract, settings, tmp_path):
         assert extract(name, settings).status == "ok"
     rebuild_manifest(tmp_path / "store")
     return tmp_path / "store"
+
+
+@pytest.fixture
+def extract_all(settings, tmp_path):
+    def run():
+        return extract_folder(
+            tmp_path / "videos",
+            tmp_path / "store",
+            settings=settings,
+            workers=2,
+            timeout=60,
+            progress=silent,
+        )
+
+    return run
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -168,79 +182,44 @@ def test_no_store(tmp_path):
         look(tmp_path / "nowhere")
 
 
-def mend(store, check, tmp_path):
-    return repair_store(
-        store, check, videos=tmp_path / "videos", workers=2, timeout=60, progress=silent
-    )
-
-
-def test_repair_makes_the_same_files_again_and_touches_no_other(
-    store, make_job, extract, settings, tmp_path
+def test_dropping_what_is_bad_and_extracting_makes_the_same_store(
+    store, extract_all, extract, tmp_path
 ):
-    for n in range(4, 8):
-        shutil.copy(tmp_path / "videos" / "a" / "v_1.avi", tmp_path / "videos" / f"v_{n}.avi")
-        extract(f"v_{n}", settings)
-    rebuild_manifest(store)
     before = {path: sha256_file(path) for path in store.rglob("*.safetensors")}
-    times = {path: path.stat().st_mtime_ns for path in before}
-    entry_path(store, "a/v_1").unlink()
+    kept = entry_path(store, "a/v_1")
+    written = kept.stat().st_mtime_ns
     data = bytearray(entry_path(store, "a/v_2").read_bytes())
     data[-100] ^= 4
     entry_path(store, "a/v_2").write_bytes(data)
-    extract("b/v_3", extraction_settings("dis", {}, bound=10.0, short_side=None))
-    job = Job("v_4", tmp_path / "videos" / "v_4.avi", "v_4.avi", store, settings)
-    record_problem(job, status="crashed", reason="out of memory")
+    entry_path(store, "b/v_3").write_bytes(b"half")
     (store / ".part-99999999-abcd").touch()
     check = check_store(store, deep=True, progress=silent)
-    assert [finding.kind for finding in check.findings] == [
-        "leftover", "missing", "content", "settings", "crashed",
+    assert [finding.kind for finding in check.findings] == ["leftover", "content", "unreadable"]
+    assert drop_bad(store, check) == ["a/v_2", "b/v_3"]
+    assert look(store) == [
+        (".part-99999999-abcd", "leftover"), ("a/v_2", "missing"), ("b/v_3", "missing"),
     ]  # fmt: skip
-    results, remaining = mend(store, check, tmp_path)
-    assert sorted(r.name for r in results) == ["a/v_1", "a/v_2", "b/v_3", "v_4"]
-    assert not problem_path(store, "v_4").exists()
+    extract_all()
     assert {path: sha256_file(path) for path in before} == before
-    untouched = [entry_path(store, f"v_{n}") for n in (5, 6, 7)]
-    assert all(path.stat().st_mtime_ns == times[path] for path in untouched)
-    assert [f.kind for f in remaining.findings] in ([], ["leftover"])
-    assert [kind for _, kind in look(store, deep=True)] == [f.kind for f in remaining.findings]
+    assert kept.stat().st_mtime_ns == written
+    assert [kind for _, kind in look(store, deep=True)] == ["leftover"]
 
 
-def test_repair_leaves_a_video_alone_that_an_extraction_is_at(store, tmp_path):
-    for name in ("a/v_1", "a/v_2"):
-        entry_path(store, name).unlink()
+def test_what_another_process_works_on_is_not_dropped(store):
+    entry_path(store, "a/v_1").write_bytes(b"half")
+    with locked(store, "a/v_1"):
+        assert drop_bad(store, check_store(store, progress=silent)) == []
+    assert entry_path(store, "a/v_1").exists()
+
+
+def test_what_an_extraction_sees_by_itself_is_not_dropped(store, extract, settings, tmp_path):
+    """Other settings, and a video that failed."""
+    (tmp_path / "videos" / "bad.avi").write_text("no video")
+    extract("bad", settings)
+    extract("a/v_1", extraction_settings("dis", {}, bound=10.0, short_side=None))
     check = check_store(store, progress=silent)
-    with locked(lock_path(store, "a/v_1")):
-        results, remaining = mend(store, check, tmp_path)
-    assert {r.name: r.status for r in results} == {"a/v_1": "busy", "a/v_2": "ok"}
-    (finding,) = remaining.findings
-    assert (finding.name, finding.kind) == ("a/v_1", "missing")
-    assert "another process is at this video" in finding.reason
-    assert not entry_path(store, "a/v_1").exists()
-
-
-def test_what_cannot_be_repaired_remains(store, tmp_path):
-    (tmp_path / "videos" / "a" / "v_1.avi").write_text("no video any more")
-    (tmp_path / "videos" / "a" / "v_2.avi").unlink()
-    for name in ("a/v_1", "a/v_2"):
-        entry_path(store, name).unlink()
-    results, remaining = mend(store, check_store(store, progress=silent), tmp_path)
-    reasons = {result.name: result.reason for result in results}
-    assert reasons["a/v_1"].startswith("not readable as a video")
-    assert reasons["a/v_2"].startswith("no video of this name below")
-    assert [finding.name for finding in remaining.findings] == ["a/v_1", "a/v_2"]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"opencv": "1.0"}, "made with OpenCV 1.0"), ({"tree": {}}, "was converted"),
-     ({"recoded_from": "raw"}, "was converted")],
-)  # fmt: skip
-def test_store_whose_settings_cannot_be_had_here(store, tmp_path, change, message):
-    check = check_store(store, expected=["new"], progress=silent)
-    for header in check.headers.values():
-        header.update(change)
-    with pytest.raises(InputError, match=message):
-        mend(store, check, tmp_path)
+    assert [finding.kind for finding in check.wrong()] == ["settings", "failed"]
+    assert drop_bad(store, check) == []
 
 
 def test_settings_of_nothing(tmp_path):

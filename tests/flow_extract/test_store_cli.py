@@ -52,15 +52,13 @@ def test_check_and_repair(store):
         "1 store files, 6 frames, 5 flow pairs; 1 things wrong; store store",
         "missing    a/v_2: it has neither a store file nor a problem file",
     ]
-    result = invoke("check-flow", "--store", "store", "--repair")
-    assert result.exit_code == 2
-    assert "--repair needs --videos" in result.output
-    result = invoke("check-flow", "--store", "store", "--videos", "videos", "--repair", "--json")
-    assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout) == {
-        "files": 2, "frames": 12, "flows": 10, "store": "store", "findings": [],
-        "repaired": ["a/v_2"],
-    }  # fmt: skip
+    entry_path(store, "a/v_1").write_bytes(b"half")
+    result = invoke("check-flow", "--store", "store", "--repair", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["removed"] == ["a/v_1"]
+    result = invoke("check-flow", "--store", "store", "--json")
+    assert json.loads(result.stdout)["missing"] == 2
+    assert invoke("extract-flow", "--store", "store", "--videos", "videos").exit_code == 0
     assert invoke("check-flow", "--store", "store", "--deep").exit_code == 0
 
 

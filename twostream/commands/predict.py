@@ -85,13 +85,6 @@ output_options = section(
         help="Also draw frames, flow and class bars into this file: .mp4, .gif, or .png (the "
         "middle frame). For several videos, {name} stands for the name of each.",
     ),
-    click.option(
-        "--seconds",
-        type=click.FloatRange(0, min_open=True),
-        default=4.0,
-        show_default=True,
-        help="Of a recording by a camera.",
-    ),
 )
 
 
@@ -118,8 +111,8 @@ def predict(
 ) -> None:
     """Recognise the action in each VIDEO: optical flow, the trained streams, and their fusion.
 
-    VIDEO is a file, a folder (all videos below it), or the number of a camera. Frames and flow are
-    made as for training. Exit code 1: some videos could not be read; they are listed.
+    VIDEO is a file, or a folder (all videos below it). Frames and flow are made as for training.
+    Exit code 1: some videos could not be read; they are listed.
     """
     from twostream.inference.predict import predict_videos
     from twostream.inference.prediction_result import result_lines
@@ -129,7 +122,7 @@ def predict(
     bar = partial(progress, label="predict", unit="video", quiet=quiet)
     with TemporaryDirectory(prefix="twostream-predict-") as folder:
         workplace = Path(folder)
-        inputs = find_inputs(videos, workplace=workplace, seconds=choices["seconds"])
+        inputs = find_inputs(videos, workplace=workplace)
         show = _drawing(out, inputs) if out else None
         result = predict_videos(inputs, options, workplace=workplace, bar=bar, show=show)
     print_json(result) if as_json else click.echo("\n".join(result_lines(result)))

@@ -1,4 +1,4 @@
-"""What `twostream predict` is given: video files, folders of them, or a camera."""
+"""What `twostream predict` is given: video files, and folders of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flow_extract.camera import record
 from flow_extract.find_videos import find_videos
 from twostream.errors import InputError
 
@@ -24,15 +23,14 @@ class VideoInputs:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def find_inputs(given: Sequence[str], *, workplace: Path, seconds: float) -> VideoInputs:
-    """Resolve what the user gave: a file, a folder (all videos below it), or a camera's number.
+def find_inputs(given: Sequence[str], *, workplace: Path) -> VideoInputs:
+    """Resolve what the user gave: files, and folders (all videos below them).
 
     Args:
-        workplace: folder for the recording of a camera.
-        seconds: of a recording.
+        workplace: folder in which their flow will be stored.
 
     Raises:
-        InputError: no such file, folder or camera, or a folder without videos.
+        InputError: no such file or folder, or a folder without videos.
     """
     inputs = VideoInputs()
     for text in given:
@@ -41,14 +39,8 @@ def find_inputs(given: Sequence[str], *, workplace: Path, seconds: float) -> Vid
             _add_folder(inputs, path, workplace=workplace)
         elif path.exists():
             inputs.videos[text] = path
-        elif text.isascii() and text.isdigit():
-            inputs.videos[f"camera {text}"] = workplace / f"camera-{text}.avi"
-            record(int(text), workplace / f"camera-{text}.avi", seconds=seconds)
         else:
-            raise InputError(
-                f"{text}: no such file or folder; give videos, folders of videos, or the number "
-                "of a camera"
-            )
+            raise InputError(f"{text}: no such file or folder; give videos, or folders of videos")
     return inputs
 
 

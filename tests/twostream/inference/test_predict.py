@@ -7,13 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from flow_extract.video import read_frames
 from fusion.fuse import fuse
 from fusion.probabilities import as_probs
 from fusion.score_file import read_scores
@@ -134,38 +132,6 @@ def test_table_and_drawings(twostream: Command, runs: dict[str, Path], mini: Min
     assert f"warning: {video}: one input alone: max had no streams to join" in alone.output
     with Image.open("rgb.png") as picture:
         assert (picture.width, picture.height) == (480, 12 + 24 + 240 + 12 + 24 + 2 * 36 + 12)
-
-
-class Camera:
-    """Films what a video shows."""
-
-    def __init__(self, video: Path) -> None:
-        self.frames = [frame[..., ::-1] for frame in read_frames(video)]
-
-    def isOpened(self) -> bool:  # noqa: N802
-        return True
-
-    def get(self, key: int) -> float:
-        return 25.0
-
-    def read(self) -> tuple[bool, np.ndarray | None]:
-        return bool(self.frames), self.frames.pop(0) if self.frames else None
-
-    def release(self) -> None:
-        pass
-
-
-def test_what_a_camera_sees(
-    predict: Callable[..., dict[str, Any]], mini: MiniProject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    video = mini.root / "videos" / CLASSES[0] / f"v_{CLASSES[0]}_g01_c01.avi"
-    camera, opened = Camera(video), cv2.VideoCapture
-    monkeypatch.setattr(
-        cv2, "VideoCapture", lambda what, *more: camera if what == 7 else opened(what, *more)
-    )
-    (seen,) = predict("7", "--seconds", "100")["videos"]
-    assert (seen["video"], seen["frames"]) == ("camera 7", 24)
-    assert list(seen["streams"]) == ["spatial", "motion"]
 
 
 @pytest.mark.parametrize(
