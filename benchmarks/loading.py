@@ -27,7 +27,7 @@ from real_pairs import clips
 from torch.utils.data import DataLoader
 
 from flow_extract.store import StoreEntry, entry_path
-from twostream.data.dataset import views_shape, views_writer, write_snippets
+from twostream.data.dataset import ViewWriter, views_shape, write_snippets
 from twostream.data.loader import load_batches
 from twostream.data.records import VideoRecord
 from twostream.data.stored import StoredVideo
@@ -184,7 +184,7 @@ def test_views(tree: JpegTree, videos: list[StoredVideo]) -> list[Row]:
     portion = np.empty((3, *views_shape(FLOW, protocol, size=SIZE)), np.uint8)
 
     def own() -> None:
-        write = views_writer(videos, FLOW, protocol)
+        write = ViewWriter(videos, FLOW, protocol).write
         for number in range(protocol.num_snippets):
             write((0, number), portion[number % len(portion)])
 

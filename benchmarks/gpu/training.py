@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.gpu.networks import NUM_CLASSES, build, random_clips, training_step
 from benchmarks.gpu.target import Target
 from benchmarks.gpu.videos import stored_videos
-from twostream.data.dataset import sample_shape, write_sample
+from twostream.data.dataset import TrainingSamples
 from twostream.data.loader import load_batches
 from twostream.transforms.augmentation import Augmentation
 from twostream.transforms.mixing import mix_batch
@@ -96,19 +96,15 @@ def loader(target: Target) -> Iterator[dict[str, Any]]:
     videos = stored_videos(target)
     network, modality = build("resnet18", "motion", target)
     size = 224 if target.is_gpu else 32
-    shape = sample_shape(modality, num_segments=1, size=size)
+    samples = TrainingSamples(
+        videos, modality, num_segments=1, input_size=size, augmentation=Augmentation()
+    )
+    shape = samples.shape
     batch_size, num_batches = (64, 64) if target.is_gpu else (4, 2)
     step = training_step(network, target)
 
     def write(item: int, out: np.ndarray) -> None:
-        write_sample(
-            videos[item % len(videos)],
-            modality,
-            out,
-            num_segments=1,
-            augmentation=Augmentation(),
-            rng=np.random.default_rng(item),
-        )
+        samples.write(item % len(videos), out, rng=np.random.default_rng(item))
 
     def epoch(work: Callable[[Tensor], object], batches: list[list[int]], threads: int) -> None:
         loaded = load_batches(write, batches, shape=shape, threads=threads, device=target.device)

@@ -12,7 +12,7 @@ import torch
 from click.testing import Result
 
 from fusion.score_file import read_scores
-from twostream.data.dataset import views_shape, views_writer
+from twostream.data.dataset import ViewWriter, views_shape
 from twostream.data.records import VideoRecord
 from twostream.data.stored import StoredVideo, join_store
 from twostream.inference.protocols import PROTOCOLS
@@ -37,7 +37,7 @@ def trained_network(run: Path) -> SegmentNetwork:
 def own_prediction(network: SegmentNetwork, video: StoredVideo) -> np.ndarray:
     """Mean over the crops of what the network says of all segments of a crop together."""
     modality, protocol = MODALITIES["motion"], PROTOCOLS["dense10x3"]
-    write = views_writer([video], modality, protocol)
+    write = ViewWriter([video], modality, protocol).write
     clips = np.empty((10, *views_shape(modality, protocol, size=32)), dtype=np.uint8)
     for number, snippet in enumerate(clips):
         write((0, number), snippet)

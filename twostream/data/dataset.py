@@ -1,25 +1,150 @@
-"""Clips out of the store, written into a batch: training samples, and the test views of videos."""
+"""Clips out of a store: training samples, the test views of a protocol, and a torch data set."""
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
 
 from flow_extract.store import StoreEntry
+from twostream import plugins
+from twostream.data.records import Split
 from twostream.data.sampling import num_positions, random_in_segments, snippet_indices
-from twostream.data.shared_pictures import SharedPictures
-from twostream.data.stored import StoredVideo
-from twostream.inference.protocols import Protocol
+from twostream.data.stored import StoredVideo, join_store
+from twostream.inference.protocols import PROTOCOLS, Protocol
 from twostream.transforms.augmentation import Augmentation, augment_, draw_view
 from twostream.transforms.boxes import View
 from twostream.transforms.clips import Clip, resize_picture, write_views
-from twostream.transforms.presets import Modality
+from twostream.transforms.presets import MODALITIES, Modality
+
+# Neighbouring snippets share pictures, so only the latest are cached.
+CACHED_BYTES = 16 << 20
+CACHED_AT_LEAST = 32
 
 Pictures = Callable[[Sequence[int]], Iterable[Clip]]  # rising indices -> (H, W, C) each
+
+
+class VideoDataset(Dataset[tuple[Tensor, int]]):
+    """The videos of a split as `(clip, label)`, for `torch.utils.data.DataLoader`.
+
+    A clip is uint8 (S, T, C, H, W): S snippets of T frames (C = 3) or flow pairs (C = 2: u, v), as
+    `SegmentNetwork` takes a batch of them; it normalises them itself. Training takes one random
+    snippet of each segment, all of them cropped, mirrored and augmented alike. Testing takes the
+    views of a protocol: the R crops of each snippet follow one another, so S is snippets times R.
+
+        split = read_split("ucf101", "ucfTrainTestlist", split=1)
+        training = VideoDataset("flow-store", split, stream="motion")
+        for clips, labels in DataLoader(training, batch_size=32, shuffle=True, num_workers=4): ...
+
+    Args:
+        store: folder that `twostream extract-flow` wrote.
+        stream: key of MODALITIES (`spatial`, `motion`, `difference`), or a Modality.
+        train: random samples of `split.train`; False: test views of `split.test`.
+        num_segments: S of a training clip.
+        input_size: side of a training clip, pixels; the protocol scales it for its views.
+        clip_length, frame_interval: T, and the step from one frame to the next, where they differ
+            from the stream's own (an interval of 0 spreads them over the video).
+        protocol: key of PROTOCOLS, or a Protocol.
+        seed: None draws from torch's random numbers, like torchvision's transforms. With a number
+            a sample depends on (seed, epoch, index) alone, whatever the number of workers: call
+            `set_epoch` before each epoch.
+        allow_missing: go on without videos that the store lacks; `missing` names them.
+        use_damaged: take the readable part of damaged videos.
+
+    Attributes:
+        names, labels: of the videos, in the order of the list.
+        class_names: position = label.
+        missing: name -> why it is left out.
+
+    Raises:
+        InputError: videos are missing, or the store mixes settings.
+    """
+
+    def __init__(
+        self,
+        store: str | os.PathLike[str],
+        split: Split,
+        stream: str | Modality = "motion",
+        train: bool = True,
+        *,
+        num_segments: int = 3,
+        input_size: int = 224,
+        clip_length: int | None = None,
+        frame_interval: int | None = None,
+        augmentation: Augmentation | None = None,
+        protocol: str | Protocol = "clips19",
+        seed: int | None = None,
+        allow_missing: bool = False,
+        use_damaged: bool = False,
+    ) -> None:
+        modality = MODALITIES[stream] if isinstance(stream, str) else stream
+        self.modality = replace(
+            modality,
+            snippet_length=modality.snippet_length if clip_length is None else clip_length,
+            interval=modality.interval if frame_interval is None else frame_interval,
+        )
+        joined = join_store(
+            split.train if train else split.test,
+            Path(store),
+            modality=self.modality,
+            allow_missing=allow_missing,
+            use_damaged=use_damaged,
+        )
+        self.videos, self.missing = joined.videos, joined.missing
+        self.class_names = split.class_names
+        self.names = [video.record.name for video in self.videos]
+        self.labels = [video.record.label for video in self.videos]
+        self.train, self.input_size, self.seed = train, input_size, seed
+        self.samples = TrainingSamples(
+            self.videos,
+            self.modality,
+            num_segments=num_segments,
+            input_size=input_size,
+            augmentation=augmentation or Augmentation(),
+        )
+        self.protocol = plugins.load(protocol, PROTOCOLS) if isinstance(protocol, str) else protocol
+        # In shared memory: workers that live on from epoch to epoch see it change.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        index = range(len(self))[index]
+        if self.train:
+            clip = np.empty(self.samples.shape, np.uint8)
+            key = (
+                int(torch.randint(2**62, ()))
+                if self.seed is None
+                else (self.seed, int(self._epoch), index)
+            )
+            self.samples.write(index, clip, rng=np.random.default_rng(key))
+        else:
+            clip = self._test_views(self.videos[index])
+        return torch.from_numpy(clip), self.labels[index]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other samples from now on, where `seed` is given; epochs count from 0."""
+        self._epoch.fill_(epoch)
+
+    def _test_views(self, video: StoredVideo) -> Clip:
+        entry = StoreEntry(video.path)
+        snippets, views = plan_views(entry, video.length, self.modality, self.protocol)
+        shape = views_shape(self.modality, self.protocol, size=self.input_size)
+        out = np.empty((len(snippets), *shape), np.uint8)
+        pictures = _resized(partial(entry.pictures, self.modality.name), self.modality)
+        write_snippets(pictures, snippets, views, out, modality=self.modality)
+        return out.reshape(-1, *out.shape[2:])
 
 
 def sample_shape(modality: Modality, *, num_segments: int, size: int) -> tuple[int, ...]:
@@ -30,37 +155,47 @@ def sample_shape(modality: Modality, *, num_segments: int, size: int) -> tuple[i
     return num_segments, modality.snippet_length, modality.channels, size, size
 
 
-def write_sample(
-    video: StoredVideo,
-    modality: Modality,
-    out: Clip,
-    *,
-    num_segments: int,
-    only: int = 0,
-    augmentation: Augmentation,
-    rng: np.random.Generator,
-) -> None:
-    """Write one random snippet of each segment to `out`, all of them augmented alike.
+@dataclass(frozen=True)
+class TrainingSamples:
+    """Random samples of videos (TSN: Wang et al., ECCV 2016): a snippet of each segment, augmented.
 
-    Args:
-        out: uint8 of `sample_shape`.
-        only: from 1, leaves out all segments but this one (S of `out` is then 1); 0 takes all.
+    Attributes:
+        num_segments: S.
+        input_size: side of a sample, pixels.
+        only_segment: from 1, leaves out all segments but this one; 0 takes all.
     """
-    entry = StoreEntry(video.path)
-    positions = num_positions(video.length, **modality.sampling)
-    starts = random_in_segments(positions, num_segments, rng=rng)
-    if only:
-        starts = [starts[only - 1]]
-    size = modality.frame_size or entry.size
-    view = draw_view(*size, modality, augmentation, size=out.shape[-1], rng=rng)
-    write_snippets(
-        _scaled(partial(entry.pictures, modality.name), modality),
-        snippet_indices(starts, length=video.length, **modality.sampling),
-        [view],
-        out[:, None],
-        modality=modality,
-    )
-    augment_(out, modality, augmentation, rng=rng)
+
+    videos: Sequence[StoredVideo]
+    modality: Modality
+    num_segments: int
+    input_size: int
+    augmentation: Augmentation
+    only_segment: int = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(S, T, C, size, size) of a sample; S is 1 with `only_segment`."""
+        segments = 1 if self.only_segment else self.num_segments
+        return sample_shape(self.modality, num_segments=segments, size=self.input_size)
+
+    def write(self, index: int, out: Clip, *, rng: np.random.Generator) -> None:
+        """Write a sample of video `index` to `out`, uint8 of `shape`; all segments alike."""
+        video, modality = self.videos[index], self.modality
+        entry = StoreEntry(video.path)
+        positions = num_positions(video.length, **modality.sampling)
+        starts = random_in_segments(positions, self.num_segments, rng=rng)
+        if self.only_segment:
+            starts = [starts[self.only_segment - 1]]
+        size = modality.frame_size or entry.size
+        view = draw_view(*size, modality, self.augmentation, size=out.shape[-1], rng=rng)
+        write_snippets(
+            _resized(partial(entry.pictures, modality.name), modality),
+            snippet_indices(starts, length=video.length, **modality.sampling),
+            [view],
+            out[:, None],
+            modality=modality,
+        )
+        augment_(out, modality, self.augmentation, rng=rng)
 
 
 def views_shape(modality: Modality, protocol: Protocol, *, size: int) -> tuple[int, ...]:
@@ -69,33 +204,43 @@ def views_shape(modality: Modality, protocol: Protocol, *, size: int) -> tuple[i
     return protocol.num_crops, modality.snippet_length, modality.channels, side, side
 
 
-def views_writer(
-    videos: Sequence[StoredVideo], modality: Modality, protocol: Protocol
-) -> Callable[[tuple[int, int], Clip], None]:
-    """Return what writes the views of (video index, number of the snippet) to `views_shape`.
+def plan_views(
+    entry: StoreEntry, length: int, modality: Modality, protocol: Protocol
+) -> tuple[list[list[int]], list[View]]:
+    """The T indices of each of the S snippets of a video, and the R views of each."""
+    positions = num_positions(length, **modality.sampling)
+    starts = protocol.starts(positions, protocol.num_snippets)
+    snippets = snippet_indices(starts, length=length, **modality.sampling)
+    return snippets, protocol.views(*(modality.frame_size or entry.size))
+
+
+class ViewWriter:
+    """Writes the test views of one snippet at a time, so that not all need be in memory at once.
 
     It may be called from several threads. Asked for in order, each picture of a video is decoded
     once, however many snippets and views show it.
     """
 
-    @lru_cache(maxsize=2)  # the video at hand, and the next one
-    def opened(index: int) -> tuple[Pictures, list[list[int]], list[View]]:
-        entry, length = StoreEntry(videos[index].path), videos[index].length
-        positions = num_positions(length, **modality.sampling)
-        starts = protocol.starts(positions, protocol.num_snippets)
-        snippets = snippet_indices(starts, length=length, **modality.sampling)
-        pictures = _scaled(SharedPictures(entry, modality.name), modality)
-        return pictures, snippets, protocol.views(*(modality.frame_size or entry.size))
+    def __init__(
+        self, videos: Sequence[StoredVideo], modality: Modality, protocol: Protocol
+    ) -> None:
+        self.modality = modality
+        self._lock = Lock()
 
-    lock = Lock()
+        @lru_cache(maxsize=2)  # the current video, and the next one
+        def open_video(index: int) -> tuple[Pictures, list[list[int]], list[View]]:
+            entry = StoreEntry(videos[index].path)
+            pictures = _resized(SharedPictures(entry, modality.name), modality)
+            return pictures, *plan_views(entry, videos[index].length, modality, protocol)
 
-    def write(item: tuple[int, int], out: Clip) -> None:
+        self._open = open_video
+
+    def write(self, item: tuple[int, int], out: Clip) -> None:
+        """Write the views of (video index, number of the snippet) to `out` of `views_shape`."""
         index, number = item
-        with lock:  # else two threads may open a video at the same time
-            pictures, snippets, views = opened(index)
-        write_snippets(pictures, [snippets[number]], views, out[None], modality=modality)
-
-    return write
+        with self._lock:  # else two threads may open a video at the same time
+            pictures, snippets, views = self._open(index)
+        write_snippets(pictures, [snippets[number]], views, out[None], modality=self.modality)
 
 
 def write_snippets(
@@ -124,10 +269,51 @@ def write_snippets(
             out[other_s, :, other_t] = out[s, :, t]
 
 
-def _scaled(pictures: Pictures, modality: Modality) -> Pictures:
+def _resized(pictures: Pictures, modality: Modality) -> Pictures:
     """The same pictures in the size that the modality wants."""
     size = modality.frame_size
     if size is None:
         return pictures
     vectors = modality.name == "flow"
     return lambda indices: (resize_picture(p, size, vectors=vectors) for p in pictures(indices))
+
+
+class SharedPictures:
+    """The pictures of one video for several threads, each decoded once.
+
+    Called like `StoreEntry.pictures`, from any thread; caches the latest 16 MiB of pictures.
+
+    Args:
+        key: `rgb` or `flow`.
+    """
+
+    def __init__(self, entry: StoreEntry, key: str) -> None:
+        self._entry, self._key = entry, key
+        height, width = entry.size
+        self._most = max(CACHED_AT_LEAST, CACHED_BYTES // (3 * height * width))
+        self._lock = Lock()
+        self._cache: dict[int, Future[Clip]] = {}
+
+    def __call__(self, indices: Sequence[int]) -> Iterator[Clip]:
+        """Yield the pictures at `indices`, which must differ, and must not be written to."""
+        with self._lock:
+            new: dict[int, Future[Clip]] = {i: Future() for i in indices if i not in self._cache}
+            self._cache |= new
+            pictures = [self._cache[index] for index in indices]
+            for oldest in list(self._cache)[: -self._most]:
+                del self._cache[oldest]
+        self._decode(new)
+        for picture in pictures:
+            yield picture.result()
+
+    def _decode(self, promises: dict[int, Future[Clip]]) -> None:
+        """Fulfil what this call has promised; other calls wait for it."""
+        try:
+            pictures = self._entry.pictures(self._key, list(promises))
+            for promise, picture in zip(promises.values(), pictures, strict=True):
+                promise.set_result(picture)
+        except BaseException as error:
+            for promise in promises.values():
+                if not promise.done():
+                    promise.set_exception(error)
+            raise

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from twostream.data.dataset import views_shape, views_writer
+from twostream.data.dataset import ViewWriter, views_shape
 from twostream.data.loader import load_batches, split_into_batches
 from twostream.data.stored import StoredVideo
 from twostream.inference.protocols import Protocol
@@ -49,7 +49,7 @@ def score_batches(
     """Yield the logits (N, S, R, classes) of each batch of indices into `videos`."""
     portions = [_portions(batch, protocol, snippets_at_once=snippets_at_once) for batch in batches]
     loaded = load_batches(
-        views_writer(videos, modality, protocol),
+        ViewWriter(videos, modality, protocol).write,
         [portion for own in portions for portion in own],
         shape=views_shape(modality, protocol, size=size),
         threads=threads,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from twostream.data.dataset import sample_shape, write_sample
+from twostream.data.dataset import TrainingSamples
 from twostream.data.loader import load_batches, split_into_batches
 from twostream.data.stored import StoredVideo
 from twostream.errors import InputError
@@ -37,47 +37,34 @@ def plan_batches(options: TrainOptions, *, num_videos: int, epoch: int) -> list[
     return split_into_batches(order, batch_size=options.batch_size, least=least)
 
 
-def sample_writer(
-    options: TrainOptions, videos: Sequence[StoredVideo], *, epoch: int
-) -> Callable[[int, Clip], None]:
-    """Writes the sample of a video index; what it draws derives from (seed, epoch, index)."""
-    modality = options.modality
-    augmentation = Augmentation(
-        CROPS[options.crop], options.flip, options.colour_jitter, options.rand_augment
-    )
-
-    def write(index: int, out: Clip) -> None:
-        rng = np.random.default_rng((options.seed, epoch, index))
-        write_sample(
-            videos[index],
-            modality,
-            out,
-            num_segments=options.num_segments,
-            only=options.train_segment,
-            augmentation=augmentation,
-            rng=rng,
-        )
-
-    return write
-
-
 def load_epoch(
     options: TrainOptions, videos: Sequence[StoredVideo], *, epoch: int, skip: int
 ) -> tuple[Iterator[Any], int]:
     """The batches of an epoch after its first `skip`, and how many they are.
 
-    Each comes as the clips of this process's share, and the indices of all its videos. torch is
-    seeded before each: dropout then depends on (seed, epoch, batch, rank) alone.
+    Each comes as the clips of this process's share, and the indices of all its videos. A sample
+    depends on (seed, epoch, index) alone. torch is seeded before each batch: dropout then depends
+    on (seed, epoch, batch, rank) alone.
     """
     batches = plan_batches(options, num_videos=len(videos), epoch=epoch)[skip:]
-    loaded = load_batches(
-        sample_writer(options, videos, epoch=epoch),
-        [share_of(batch) for batch in batches],
-        shape=sample_shape(
-            options.modality,
-            num_segments=1 if options.train_segment else options.num_segments,
-            size=options.input_size,
+    samples = TrainingSamples(
+        videos,
+        options.modality,
+        num_segments=options.num_segments,
+        only_segment=options.train_segment,
+        input_size=options.input_size,
+        augmentation=Augmentation(
+            CROPS[options.crop], options.flip, options.colour_jitter, options.rand_augment
         ),
+    )
+
+    def write(index: int, out: Clip) -> None:
+        samples.write(index, out, rng=np.random.default_rng((options.seed, epoch, index)))
+
+    loaded = load_batches(
+        write,
+        [share_of(batch) for batch in batches],
+        shape=samples.shape,
         threads=options.threads,
         device=torch.device(options.device),
     )

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from flow_extract.store import entry_path
 from twostream.cli import cli
-from twostream.data.dataset import views_writer
+from twostream.data.dataset import ViewWriter
 from twostream.data.records import VideoRecord
 from twostream.data.sampling import centre_of_segments
 from twostream.data.stored import StoredVideo
@@ -61,7 +61,7 @@ def middle_of_the_video(store: Path, run: Path) -> np.ndarray:
     video = StoredVideo(VideoRecord(VIDEO, 0, ""), entry_path(store, VIDEO), 23)
     middle = Protocol("middle", 1, centre_of_segments, whole_frame, "")
     out = np.empty((1, card.clip_length, 2, 32, 32), np.uint8)
-    views_writer([video], card.modality, middle)((0, 0), out)
+    ViewWriter([video], card.modality, middle).write((0, 0), out)
     return out[None]
 
 

@@ -1,15 +1,31 @@
 from __future__ import annotations
 
+import pickle
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
 from flow_extract.store import StoreEntry
-from twostream.data.dataset import sample_shape, views_shape, views_writer, write_sample
-from twostream.data.records import VideoRecord
+from twostream.data import dataset
+from twostream.data.dataset import (
+    SharedPictures,
+    TrainingSamples,
+    VideoDataset,
+    ViewWriter,
+    views_shape,
+)
+from twostream.data.records import Split, VideoRecord
 from twostream.data.sampling import random_in_segments
+from twostream.data.splits import read_split, read_ucf101
 from twostream.data.stored import StoredVideo
+from twostream.errors import InputError
 from twostream.inference.protocols import PROTOCOLS
 from twostream.transforms.augmentation import Augmentation
 from twostream.transforms.boxes import View, random_corner_box
@@ -39,12 +55,15 @@ def plain_snippet(video: StoredVideo, modality: Modality, start: int) -> np.ndar
 def sample_of(
     video: StoredVideo, modality: Modality, *, seed: int, size: int = 64, only: int = 0
 ) -> np.ndarray:
-    shape = sample_shape(modality, num_segments=1 if only else 3, size=size)
-    out = np.empty(shape, dtype=np.uint8)
-    write_sample(
-        video, modality, out, num_segments=3, only=only, augmentation=Augmentation(),
-        rng=np.random.default_rng(seed),
+    samples = TrainingSamples(
+        [video], modality, num_segments=3, input_size=size, augmentation=Augmentation(),
+        only_segment=only,
     )  # fmt: skip
+    assert samples.shape == (
+        1 if only else 3, modality.snippet_length, modality.channels, size, size,
+    )  # fmt: skip
+    out = np.empty(samples.shape, dtype=np.uint8)
+    samples.write(0, out, rng=np.random.default_rng(seed))
     return out
 
 
@@ -93,7 +112,7 @@ def test_views_equal_the_plain_way(video: StoredVideo, modality: Modality, name:
     assert shape == (
         protocol.num_crops, modality.snippet_length, modality.channels, side, side,
     )  # fmt: skip
-    write = views_writer([video], modality, protocol)
+    write = ViewWriter([video], modality, protocol).write
     out = np.empty((protocol.num_snippets, *shape), dtype=np.uint8)
     items = [(0, number) for number in range(protocol.num_snippets)]
     with ThreadPoolExecutor(4) as pool:
@@ -119,8 +138,141 @@ def test_each_picture_of_a_video_is_decoded_once(
 
     monkeypatch.setattr(StoreEntry, "pictures", counted)
     protocol = PROTOCOLS["tsn25x10"]
-    write = views_writer([video], FLOW, protocol)
+    write = ViewWriter([video], FLOW, protocol).write
     out = np.empty((25, *views_shape(FLOW, protocol, size=32)), dtype=np.uint8)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(write, [(0, number) for number in range(25)], out))
     assert sorted(decoded) == list(range(23))
+
+
+class Numbered:
+    """An entry whose picture `i` is full of `i`, and that notes what was decoded."""
+
+    size = (4, 5)
+
+    def __init__(self, broken: int = -1) -> None:
+        self.decoded: list[int] = []
+        self.broken = broken
+
+    def pictures(self, key: str, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        for index in indices:
+            if index == self.broken:
+                raise ValueError(f"{key} {index} is broken")
+            self.decoded.append(index)
+            yield np.full((4, 5, 2), index, np.uint8)
+
+
+def shared(entry: Numbered) -> SharedPictures:
+    return SharedPictures(cast("StoreEntry", entry), "flow")
+
+
+def numbers(pictures: Any) -> list[int]:
+    return [int(picture[0, 0, 0]) for picture in pictures]
+
+
+def test_threads_get_what_they_ask_for_and_decode_it_once() -> None:
+    entry, barrier = Numbered(), Barrier(8)
+    pictures = shared(entry)
+
+    def ask(start: int) -> list[int]:
+        barrier.wait()
+        return numbers(pictures(range(start, start + 6)))
+
+    with ThreadPoolExecutor(8) as pool:
+        asked = list(pool.map(ask, range(8)))
+    assert asked == [list(range(start, start + 6)) for start in range(8)]
+    assert sorted(entry.decoded) == list(range(13))
+
+
+def test_only_the_latest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "CACHED_BYTES", 0)
+    monkeypatch.setattr(dataset, "CACHED_AT_LEAST", 3)
+    entry = Numbered()
+    pictures = shared(entry)
+    assert numbers(pictures(range(5))) == [0, 1, 2, 3, 4]
+    assert numbers(pictures([1, 2, 3, 4])) == [1, 2, 3, 4]
+    assert entry.decoded == [0, 1, 2, 3, 4, 1]
+
+
+def test_an_error_reaches_all_who_wait() -> None:
+    pictures = shared(Numbered(broken=2))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="flow 2 is broken"):
+            list(pictures(range(4)))
+
+
+@pytest.fixture
+def split(mini: MiniProject) -> Split:
+    return read_split(read_ucf101, mini.root / "annotations", split=1)
+
+
+def test_a_data_set_gives_the_samples_that_training_takes(mini: MiniProject, split: Split) -> None:
+    training = VideoDataset(str(mini.root / "store"), split, input_size=64, seed=3)
+    assert len(training) == 12
+    assert training.names == [record.name for record in split.train]
+    assert training.class_names == ("BlueVertical", "RedHorizontal")
+    for epoch in (0, 2):
+        training.set_epoch(epoch)
+        for index in (0, 11):
+            clip, label = training[index]
+            expected = np.empty((3, 10, 2, 64, 64), np.uint8)
+            rng = np.random.default_rng((3, epoch, index))
+            training.samples.write(index, expected, rng=rng)
+            assert torch.equal(clip, torch.from_numpy(expected))
+            assert label == split.train[index].label
+    with pytest.raises(IndexError):
+        training[12]
+
+
+def test_workers_of_a_plain_loader_change_nothing(mini: MiniProject, split: Split) -> None:
+    training = VideoDataset(mini.root / "store", split, "spatial", input_size=32, seed=0)
+    kept = pickle.loads(pickle.dumps(training))  # as workers that are spawned get it
+    epochs = []
+    for workers in (0, 2):
+        loader = DataLoader(
+            training, batch_size=5, num_workers=workers, persistent_workers=workers > 0
+        )
+        for epoch in (0, 1):
+            training.set_epoch(epoch)
+            epochs.append([clips for clips, _ in loader])
+    assert [len(batch) for batch in epochs[0]] == [5, 5, 2]
+    for batches, others in ((epochs[0], epochs[2]), (epochs[1], epochs[3])):
+        assert all(torch.equal(*pair) for pair in zip(batches, others, strict=True))
+    assert not torch.equal(epochs[0][0], epochs[1][0])
+    kept.set_epoch(1)
+    assert torch.equal(kept[0][0], epochs[1][0][0])
+
+
+def test_without_a_seed_torch_draws(mini: MiniProject, split: Split) -> None:
+    training = VideoDataset(mini.root / "store", split, input_size=32)
+    clips = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        clips.append(training[0][0])
+    assert torch.equal(clips[0], clips[1])
+    assert not torch.equal(clips[0], clips[2])
+
+
+def test_a_test_clip_holds_the_views_of_its_protocol(mini: MiniProject, split: Split) -> None:
+    """They are those that scoring takes, crops of a snippet one after the other."""
+    testing = VideoDataset(
+        mini.root / "store", split, train=False, protocol="accurate", input_size=56
+    )
+    assert testing.names == [record.name for record in split.test]
+    clip, _ = testing[1]
+    assert clip.shape == (25 * 3, 10, 2, 64, 64)
+    write = ViewWriter(testing.videos, FLOW, PROTOCOLS["accurate"]).write
+    views = np.empty((3, 10, 2, 64, 64), np.uint8)
+    for number in (0, 24):
+        write((1, number), views)
+        assert (clip[3 * number : 3 * number + 3].numpy() == views).all()
+
+
+def test_missing_videos_are_named(mini: MiniProject, split: Split) -> None:
+    absent = VideoRecord("BlueVertical/absent", 0, "g")
+    longer = replace(split, train=(*split.train, absent))
+    with pytest.raises(InputError, match="BlueVertical/absent .*--allow-missing"):
+        VideoDataset(mini.root / "store", longer)
+    training = VideoDataset(mini.root / "store", longer, allow_missing=True)
+    assert training.missing == {"BlueVertical/absent": "not extracted"}
+    assert len(training) == 12

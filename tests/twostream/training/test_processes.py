@@ -30,15 +30,16 @@ TorchRun = Callable[..., subprocess.CompletedProcess[str]]
 COMMAND_LINE = """
 import os
 from twostream.cli import main
-from twostream.training import epoch_batches, learner
+from twostream.data.dataset import TrainingSamples
+from twostream.training import learner
 
 rank, steps = os.environ["RANK"], []
-sample, step, mix = epoch_batches.write_sample, learner.Learner._step, learner.mix_batch
+sample, step, mix = TrainingSamples.write, learner.Learner._step, learner.mix_batch
 
-def noted_sample(video, *arguments, **options):
+def noted_sample(self, index, out, **options):
     with open(f"seen-by-{rank}", "a") as seen:
-        seen.write(video.record.name + "\\n")
-    return sample(video, *arguments, **options)
+        seen.write(self.videos[index].record.name + "\\n")
+    return sample(self, index, out, **options)
 
 def deadly_step(self, *arguments):
     steps.append(arguments)
@@ -51,7 +52,7 @@ def noted_mix(clips, targets, **options):
         mixed.write(f"{len(clips)}\\n")
     return mix(clips, targets, **options)
 
-epoch_batches.write_sample, learner.Learner._step = noted_sample, deadly_step
+TrainingSamples.write, learner.Learner._step = noted_sample, deadly_step
 learner.mix_batch = noted_mix
 main()
 """
