@@ -79,7 +79,7 @@ def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
         trainer = Trainer(resolved, data, bar=bar, tell=note if first else _say_nothing)
         _run(trainer, show=first and not as_json)
         if first and as_json:
-            print_json({"run": str(resolved.folder), "epochs": trainer.rows})
+            print_json({"run": str(resolved.folder), "epochs": trainer.run.rows})
 
 
 def _remove(folder: Path) -> None:
@@ -137,9 +137,9 @@ def _introduce(trainer: Trainer) -> None:
         f"{options.device} in {options.precision}"
         f"{', evaluation compiled' if options.compiled else ''}{shared}"
     )
-    if trainer.next_epoch or trainer.progress.batches:
+    if trainer.run.next_epoch or trainer.progress.batches:
         click.echo(
-            f"==> resumed after {trainer.next_epoch} of {options.epochs} epochs and "
+            f"==> resumed after {trainer.run.next_epoch} of {options.epochs} epochs and "
             f"{trainer.progress.batches} batches"
         )
     if options.sync_bn and num_ranks() == 1:
@@ -155,7 +155,7 @@ def _run(trainer: Trainer, *, show: bool) -> None:
     if show:
         _introduce(trainer)
     try:
-        for row in trainer.run():
+        for row in trainer.train():
             if show:
                 _show(row, trainer)
     except NotFiniteError as error:
@@ -164,7 +164,7 @@ def _run(trainer: Trainer, *, show: bool) -> None:
         if not is_out_of_memory(error):
             raise
         raise click.ClickException(_memory_advice(trainer)) from error
-    scores = trainer.folder / "scores"
+    scores = trainer.run.folder / "scores"
     written = trainer.write_scores()
     if show:
         click.echo(
@@ -191,7 +191,7 @@ def _show(row: dict[str, Any], trainer: Trainer) -> None:
         click.echo(console_line(row))
         advice = bottleneck(row)
     else:
-        share = validation_share(trainer.rows, epoch)
+        share = validation_share(trainer.run.rows, epoch)
         click.echo(f"{console_line(row)}, {100 * share:.0f} % of the epoch's time")
         if segments := segments_line(row):
             click.echo(segments)

@@ -28,7 +28,7 @@ from twostream.training.checkpoint import (
     save_checkpoint,
 )
 from twostream.training.loop import NotFiniteError
-from twostream.training.run_config import check_same_run, write_config
+from twostream.training.run import check_same_run, write_config
 
 
 class SequenceTrainer:

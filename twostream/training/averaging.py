@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 def average_weights(network: nn.Module, *, decay: float) -> AveragedModel:
@@ -16,7 +16,7 @@ def average_weights(network: nn.Module, *, decay: float) -> AveragedModel:
     it forgets the start quickly. Counters are copied.
     """
 
-    def move(averages: Sequence[Tensor], weights: Sequence[Tensor], n: Tensor) -> None:
+    def move(averages: Tensors, weights: Tensors, n: Tensor | int) -> None:
         # torch hands over tensors of one dtype at a time.
         if averages[0].is_floating_point():
             warmed_up = min(decay, (1 + int(n)) / (10 + int(n)))

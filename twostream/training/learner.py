@@ -46,7 +46,7 @@ class Learner:
 
     Attributes:
         trained: the network that learns, joined with those of other processes where there are any.
-        evaluated: `scored`, compiled where that is wanted; the two share their weights.
+        compiled_eval_network: `eval_network`, compiled where that is wanted; they share weights.
     """
 
     def __init__(
@@ -89,12 +89,14 @@ class Learner:
         )
         self.trained: nn.Module = self.network
         self.rehearsals, self.largest = 0, 0
-        self.evaluated = compiled(self.scored) if options.compiled else self.scored
+        self.compiled_eval_network = (
+            compiled(self.eval_network) if options.compiled else self.eval_network
+        )
         self.parts = 1 if options.accumulate == AUTO else int(options.accumulate)
 
     @property
-    def scored(self) -> SegmentNetwork:
-        """The network that is validated, scored and kept: the average, where there is one."""
+    def eval_network(self) -> SegmentNetwork:
+        """The network that is validated, scored and saved: the average, where there is one."""
         return self.average.module if self.average else self.network  # type: ignore[return-value]
 
     def train(
@@ -115,7 +117,7 @@ class Learner:
         )
 
     def state(self) -> dict[str, Any]:
-        """All but the weights that `scored` holds: for a checkpoint's `state.pt`."""
+        """All but the weights that `eval_network` holds: for a checkpoint's `state.pt`."""
         average = (
             {
                 "averaged": int(self.average.n_averaged),
@@ -132,7 +134,7 @@ class Learner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` returned; the weights of `scored` are loaded already."""
+        """Take up what `state` returned; the weights of `eval_network` are loaded already."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.parts = state["parts"]

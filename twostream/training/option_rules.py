@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from twostream.errors import InputError
-from twostream.training.kept_epochs import dumped_epochs
-from twostream.training.run_folder import TrainOptions
+from twostream.training.run_folder import TrainOptions, dumped_epochs
 
 
 def check_options(options: TrainOptions) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from twostream import plugins
+from twostream.errors import InputError
 from twostream.transforms.presets import Modality, modality_of
 
 AUTO = "auto"  # of --accumulate: as many parts as memory asks for
@@ -133,3 +135,17 @@ def free_on_resume(options: TrainOptions) -> tuple[str, ...]:
     if options.schedule == "cosine" or options.val_every > 1:
         return tuple(name for name in FREE_ON_RESUME if name != "epochs")
     return FREE_ON_RESUME
+
+
+def dumped_epochs(dump: str, count: int) -> range:
+    """Which of the epochs 0 to `count` - 1 `--dump-scores` asks for: `off`, `all`, or `last:N`.
+
+    Raises:
+        InputError: something else.
+    """
+    if dump == "all":
+        return range(count)
+    last = re.fullmatch(r"last:([1-9]\d*)", dump)
+    if dump != "off" and not last:
+        raise InputError(f"--dump-scores {dump!r}: expected off, all, or last:N, such as last:5")
+    return range(max(0, count - int(last[1])), count) if last else range(0)

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from twostream.files import write_text
 from twostream.training.loop import EpochStats
 
 COLUMNS = (
-    "run_id",
-    "restarts",
     "epoch",
     "subset",
     "batch_time",
@@ -32,26 +26,14 @@ COLUMNS = (
 
 
 def log_row(*, epoch: int, subset: str, stats: EpochStats, **facts: Any) -> dict[str, Any]:
-    """One row: what `stats` says of an epoch (from 0) and subset, and the columns of `facts`.
+    """One row of the log: what `stats` says of an epoch (from 0) and subset.
 
-    These are the learning rate, in how many parts a batch went through the network, the run and
-    how often it had been taken up again, and a note.
+    Args:
+        facts: the learning rate `lr`, and in how many `parts` a batch went through the network.
     """
-    counted = asdict(stats) | {"segments": list(stats.segments)}
-    return {"epoch": epoch, "subset": subset, **counted, "note": "", **facts}
-
-
-def write_log(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write all rows of a run; a file holds one run, however often it was resumed.
-
-    `segments` is the top-1 of each segment alone, with spaces between.
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({**row, "segments": " ".join(map(str, row["segments"]))})
-    write_text(path, text.getvalue())
+    values = {"epoch": epoch, "subset": subset, **asdict(stats), "note": "", **facts}
+    values["segments"] = list(stats.segments)  # top-1 of each segment alone
+    return {column: values[column] for column in COLUMNS}
 
 
 def best_epoch(rows: Sequence[dict[str, Any]], subset: str, *, by: str) -> int:
@@ -109,3 +91,17 @@ def bottleneck(row: dict[str, Any]) -> str | None:
         f"loading is {100 * share:.1f} % of the step: try --codec lz4 or more --threads, a "
         "faster disk for the store, or extract-flow with a smaller --short-side"
     )
+
+
+def curves(row: dict[str, Any]) -> dict[str, float]:
+    """The points that a row adds to TensorBoard: accuracies in percent, times in seconds."""
+    subset = row["subset"]
+    points = {
+        f"loss/{subset}": row["loss"],
+        f"top1 percent/{subset}": 100 * row["top1"] / row["videos"],
+        f"top5 percent/{subset}": 100 * row["top5"] / row["videos"],
+        f"seconds/{subset}": row["total_time"],
+    }
+    if subset == "train":
+        points |= {"lr": row["lr"], "waiting for data": row["data_time"] / row["batch_time"]}
+    return points

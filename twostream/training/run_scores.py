@@ -21,8 +21,8 @@ from twostream.models.segment_network import SegmentNetwork
 from twostream.training.checkpoint import has_checkpoint, load_weights, read_card
 from twostream.training.data import RunData
 from twostream.training.distributed import decided_by_first, rank, wait_for_all
-from twostream.training.kept_epochs import drop_epochs, dumped_epochs, kept_folder
-from twostream.training.run_folder import TrainOptions
+from twostream.training.run import drop_epochs, epoch_folder
+from twostream.training.run_folder import TrainOptions, dumped_epochs
 
 
 def score_joined(
@@ -68,7 +68,7 @@ def write_run_scores(
     made = score(options.folder / "best", _score_files(options))
     lacking = []
     for epoch in dumped_epochs(options.dump_scores, num_epochs):
-        kept, files = kept_folder(options.folder, epoch), _score_files(options, epoch)
+        kept, files = epoch_folder(options.folder, epoch), _score_files(options, epoch)
         if decided_by_first(partial(has_checkpoint, kept)):
             made = score(kept, files) or made
         elif not all(_is_under(options.protocol, path) for path in files.values()):

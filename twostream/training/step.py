@@ -47,11 +47,11 @@ def accumulate_gradient(
     """
     network.zero_grad(set_to_none=True)
     total, outputs = 0.0, []
+    joined = network if isinstance(network, DistributedDataParallel) else None
     pieces = list(zip(clips.chunk(parts), target.chunk(parts), strict=True))
     for number, (part, part_target) in enumerate(pieces, 1):
         # Processes exchange their gradients once, while the last part's are computed.
-        holds_back = isinstance(network, DistributedDataParallel) and number < len(pieces)
-        with network.no_sync() if holds_back else nullcontext():
+        with joined.no_sync() if joined and number < len(pieces) else nullcontext():
             with autocast(device, precision):
                 segments = network(part.to(device, non_blocking=True))
             logits = consensus(segments.float())

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import pytest
 
 from twostream.training.loop import EpochStats
@@ -12,11 +9,11 @@ from twostream.training.run_log import (
     best_epoch,
     bottleneck,
     console_line,
+    curves,
     log_row,
     segments_line,
     validation_advice,
     validation_share,
-    write_log,
 )
 
 TRAINED = EpochStats(
@@ -38,7 +35,7 @@ TESTED = EpochStats(
     total_time=19432.0,
     segments=(389, 350, 301),
 )
-FACTS = {"lr": 0.01, "parts": 1, "run_id": "0a1b2c3d", "restarts": 2}
+FACTS = {"lr": 0.01, "parts": 1}
 ROWS = [
     log_row(epoch=0, subset="train", stats=TRAINED, **FACTS),
     log_row(epoch=0, subset="test", stats=TESTED, **FACTS),
@@ -52,17 +49,28 @@ def test_console_lines_are_the_fields_own() -> None:
     ]
 
 
-def test_csv(tmp_path: Path) -> None:
-    write_log(tmp_path / "log.csv", ROWS)
-    write_log(tmp_path / "log.csv", ROWS)
-    lines = (tmp_path / "log.csv").read_text().splitlines()
-    assert lines[0] == (
-        "run_id,restarts,epoch,subset,batch_time,data_time,total_time,loss,top1,top5,videos,segments,lr,"
-        "parts,note"
+def test_the_columns_of_the_log() -> None:
+    assert " ".join(ROWS[0]) == (
+        "epoch subset batch_time data_time total_time loss top1 top5 videos segments lr parts note"
     )
-    assert len(lines) == 3
-    assert next(csv.DictReader(lines))["top1"] == "1426"
-    assert [row["segments"] for row in csv.DictReader(lines)] == ["", "389 350 301"]
+    assert (ROWS[0]["top1"], ROWS[1]["segments"]) == (1426, [389, 350, 301])
+
+
+def test_curves() -> None:
+    assert curves(ROWS[0]) == pytest.approx(
+        {
+            "loss/train": 3.71979,
+            "top1 percent/train": 14.952,
+            "top5 percent/train": 36.531,
+            "seconds/train": 3453.0,
+            "lr": 0.01,
+            "waiting for data": 0.9455,
+        },
+        rel=1e-4,
+    )
+    assert sorted(curves(ROWS[1])) == [
+        "loss/test", "seconds/test", "top1 percent/test", "top5 percent/test",
+    ]  # fmt: skip
 
 
 def test_segments_alone() -> None:

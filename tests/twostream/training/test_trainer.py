@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from fusion.score_file import read_scores
 from twostream.files import sha256_file
-from twostream.training import learner, trainer
+from twostream.training import learner, run
 
 from ..conftest import MiniProject
 
@@ -104,14 +104,14 @@ def test_stopped_after_every_step_it_ends_like_an_undisturbed_run(
     """Two epochs of three batches, stopped after each of the six, in one run."""
     options = CHOICES[name]
     train(*options, runs="undisturbed")
-    save = trainer.Trainer._save_now_and_then
+    save = run.Run.save_within_epoch
 
-    def save_and_die(self: trainer.Trainer, epoch: int) -> None:
-        save(self, epoch)
+    def save_and_die(self: run.Run, progress: dict[str, Any], *, every: float) -> None:
+        save(self, progress, every=every)
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.Trainer, "_save_now_and_then", save_and_die)
+        patch.setattr(run.Run, "save_within_epoch", save_and_die)
         for _ in range(6):
             with pytest.raises(Killed):
                 train(*options, "--save-every", "0", "--threads", "1", runs="stopped", catch=False)

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import csv
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from twostream.errors import InputError
+from twostream.training.checkpoint import has_checkpoint, read_card_as
+from twostream.training.run import Run, drop_epochs, epoch_folder, open_tensorboard
+
+
+@dataclass(frozen=True)
+class Options:
+    runs: str
+    epochs: int = 4
+    lr: float = 0.1
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.runs)
+
+
+@dataclass(frozen=True)
+class Card:
+    epoch: int
+
+
+class Counter:
+    """A learner that counts its steps, in its one weight and in its state."""
+
+    def __init__(self) -> None:
+        self.eval_network, self.steps = nn.Linear(1, 1), 0
+        nn.init.zeros_(self.eval_network.weight)
+
+    def step(self) -> None:
+        self.steps += 1
+        nn.init.constant_(self.eval_network.weight, self.steps)
+
+    def state(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        assert self.eval_network.weight.item() == state["steps"], "weights are loaded before"
+        self.steps = state["steps"]
+
+
+def start(folder: Path, *, notes: list[str] | None = None, **options: Any) -> tuple[Run, Counter]:
+    run = Run(Options(str(folder), **options), command="count", free=("epochs", "runs"))
+    learner = Counter()
+    run.start(learner, Card, tell=(notes if notes is not None else []).append)
+    return run, learner
+
+
+def row(epoch: int) -> dict[str, Any]:
+    return {"epoch": epoch, "segments": [epoch, 1]}
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "log.csv").read_text().splitlines()))
+
+
+def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    """Two steps an epoch; stopped within the second epoch, and again after it."""
+    run, learner = start(tmp_path / "run")
+    assert (run.resumes, run.next_epoch, run.progress) == (False, 0, {})
+    learner.step()
+    run.save_within_epoch({"batches": 1}, every=60)
+    assert not has_checkpoint(tmp_path / "run" / "last"), "no minute has passed"
+    learner.step()
+    run.end_epoch([row(0)], is_best=True)
+    learner.step()
+    run.save_within_epoch({"batches": 1}, every=0)
+
+    again, learner = start(tmp_path / "run", epochs=9)
+    assert (again.resumes, again.next_epoch, again.progress) == (True, 1, {"batches": 1})
+    learner.step()
+    again.end_epoch([row(1)], is_best=False)
+
+    third, learner = start(tmp_path / "run")
+    assert (third.next_epoch, third.progress, learner.steps) == (2, {}, 4)
+    assert (third.run_id, third.restarts, third.rows) == (run.run_id, 2, again.rows)
+    assert rows_of(tmp_path / "run") == [
+        {"run_id": run.run_id, "restarts": "0", "epoch": "0", "segments": "0 1"},
+        {"run_id": run.run_id, "restarts": "1", "epoch": "1", "segments": "1 1"},
+    ]
+    best = read_card_as(Card, tmp_path / "run" / "best", command="count")
+    last = read_card_as(Card, tmp_path / "run" / "last", command="count")
+    assert (best.epoch, last.epoch) == (0, 1)
+
+
+def test_another_option_or_a_damaged_checkpoint(tmp_path: Path) -> None:
+    run, _ = start(tmp_path)
+    run.end_epoch([row(0)], is_best=False)
+    with pytest.raises(InputError, match=r"other options \(lr was 0.1, now 0.2\).*--restart"):
+        start(tmp_path, lr=0.2)
+    state = tmp_path / "last" / "state.pt"
+    state.write_bytes(state.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"state.pt: does not match its checksum"):
+        start(tmp_path)
+
+
+def test_another_number_of_processes_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = start(tmp_path)
+    monkeypatch.setattr("twostream.training.run.num_ranks", lambda: 2)
+    run.end_epoch([row(0)], is_best=False)
+    monkeypatch.undo()
+    notes: list[str] = []
+    start(tmp_path, notes=notes)
+    assert len(notes) == 1
+    assert "2 process(es) so far, and has 1 now" in notes[0]
+
+
+def test_checkpoints_of_the_last_two_epochs(tmp_path: Path) -> None:
+    run, learner = start(tmp_path)
+    for epoch in range(4):
+        learner.step()
+        run.end_epoch([row(epoch)], is_best=False, keep=range(max(0, epoch - 1), epoch + 1))
+    folders = sorted((tmp_path / "epochs").iterdir())
+    assert folders == [epoch_folder(tmp_path, 2), epoch_folder(tmp_path, 3)]
+    assert read_card_as(Card, folders[1], command="count") == Card(3)
+    drop_epochs(tmp_path)
+    assert not list((tmp_path / "epochs").iterdir())
+
+
+def test_tensorboard_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(InputError, match="--tensorboard .* pip install tensorboard"):
+        open_tensorboard(tmp_path, lambda row: {})
+
+
+@pytest.mark.filterwarnings("ignore")  # of the package itself
+def test_a_resumed_run_has_each_row_once_in_tensorboard(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the extra `tensorboard` is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    rows = [{"epoch": 3, "loss": 0.5}, {"epoch": 4, "loss": 0.25}]
+    for count in (1, 2):
+        open_tensorboard(tmp_path, lambda row: {"loss": row["loss"]})(rows[:count])
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [(p.step, p.value) for p in events.Scalars("loss")] == [(3, 0.5), (4, 0.25)]

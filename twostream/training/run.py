@@ -1,0 +1,284 @@
+"""A run in its folder: configuration, log and checkpoints, and how it is resumed.
+
+config.toml         all options, by which the run is recognised and repeated
+log.csv             a row for every pass over the training or validation videos
+last/, best/        checkpoints: weights, training state and their SHA256SUMS
+epochs/epoch-NNN/   checkpoints of other epochs that are still needed
+tensorboard/        the log as curves, on request
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import secrets
+import shutil
+import time
+import tomllib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import nn
+
+from twostream.errors import InputError, some_of
+from twostream.files import read_text, write_text
+from twostream.project import write_toml
+from twostream.training.checkpoint import (
+    WEIGHTS,
+    has_checkpoint,
+    load_state,
+    load_weights,
+    save_checkpoint,
+)
+from twostream.training.distributed import decided_by_first, num_ranks, rank
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Row = dict[str, Any]
+CONFIG = "config.toml"
+
+
+class Learner(Protocol):
+    """A network and what changes while it learns.
+
+    `eval_network` is validated and saved; `state` is everything else that a resumed run needs, in
+    plain values, tensors, lists and dicts; `restore` takes it up, the weights being loaded already.
+    """
+
+    @property
+    def eval_network(self) -> nn.Module: ...  # noqa: D102
+
+    def state(self) -> dict[str, Any]: ...  # noqa: D102
+
+    def restore(self, state: dict[str, Any]) -> None: ...  # noqa: D102
+
+
+class Run:
+    """One run, and the folder that belongs to it alone.
+
+        run = Run(options, command="train", free=FREE_ON_RESUME)
+        learner = ...  # weights of its own are needed only if not run.resumes
+        run.start(learner, card)
+        for epoch in range(run.next_epoch, options.epochs):
+            rows = ...  # train and validate, with run.save_within_epoch(...) now and then
+            run.end_epoch(rows, is_best=...)
+
+    Of several processes (see `distributed`) rank 0 alone writes.
+
+    Args:
+        options: with a `folder`; `config.toml` holds them.
+        command: of twostream, for `config.toml`.
+        free: names of the options that may differ when the run is resumed.
+
+    Attributes:
+        resumes: whether there is a checkpoint to go on from.
+        rows: of the log, those of earlier epochs too.
+        next_epoch: the number of epochs that are complete.
+        progress: how far `next_epoch` has come, as given to `save_within_epoch`.
+
+    Raises:
+        InputError: the folder holds a run with other options, or of another version.
+    """
+
+    def __init__(self, options: Any, *, command: str, free: Collection[str]) -> None:
+        self.options, self.command = options, command
+        self.folder: Path = options.folder
+        self.resumes = decided_by_first(lambda: has_checkpoint(self.folder / "last"))
+        if self.resumes:
+            check_same_run(self.folder, options, free=free)
+        self.run_id, self.restarts = secrets.token_hex(4), 0
+        self.rows: list[Row] = []
+        self.next_epoch, self.progress = 0, dict[str, Any]()
+        self.saved_at = time.monotonic()
+
+    def start(
+        self,
+        learner: Learner,
+        card: Callable[[int], DataclassInstance],
+        *,
+        tell: Callable[[str], None],
+        curves: Callable[[Row], Mapping[str, float]] | None = None,
+    ) -> None:
+        """Resume, if there is something to resume; write the configuration.
+
+        Args:
+            card: what the checkpoint of an epoch says of its network.
+            tell: is told, in a sentence, what the user should know.
+            curves: the points that a row of the log adds to TensorBoard; None for no TensorBoard.
+
+        Raises:
+            InputError: the checkpoint is damaged, or TensorBoard is not installed.
+        """
+        self.learner, self.card = learner, card
+        if self.resumes:
+            last = self.folder / "last"
+            state = load_state(last)
+            load_weights(last, learner.eval_network)
+            learner.restore(state["learner"])
+            self.run_id, self.restarts = state["run_id"], state["restarts"] + 1
+            self.rows, self.next_epoch = state["rows"], state["next_epoch"]
+            self.progress = state["progress"]
+            if state["processes"] != num_ranks():
+                tell(
+                    f"This run had {state['processes']} process(es) so far, and has {num_ranks()} "
+                    "now: the result is as good, but not bit-identical to that of one number of "
+                    "processes."
+                )
+        self._show: Callable[[Sequence[Row]], None] = lambda rows: None
+        if rank() == 0:
+            if self.rows:
+                write_log(self.folder / "log.csv", self.rows)
+            write_config(self.folder, self.options, command=self.command)
+            if curves:
+                self._show = open_tensorboard(self.folder / "tensorboard", curves)
+                self._show(self.rows)
+
+    def save_within_epoch(self, progress: dict[str, Any], *, every: float) -> None:
+        """Save `last` if `every` seconds have passed since it was: a kill then costs no more.
+
+        Args:
+            progress: plain values that tell how far the epoch has come.
+        """
+        if time.monotonic() - self.saved_at >= every:
+            self.progress = progress
+            self._save("last", epoch=self.next_epoch)
+
+    def end_epoch(self, rows: Sequence[Row], *, is_best: bool, keep: Collection[int] = ()) -> None:
+        """Save an epoch and its rows of the log.
+
+        Args:
+            rows: all with the same keys, in the order of the columns.
+            is_best: save it as `best` too.
+            keep: the epochs of which `epochs/` is to hold the weights; others are removed from it.
+        """
+        epoch = self.next_epoch
+        mark = {"run_id": self.run_id, "restarts": self.restarts}
+        self.rows += [mark | row for row in rows]
+        self.next_epoch, self.progress = epoch + 1, {}
+        # `last` at the end: after a kill before, the epoch is ended again, with the same result.
+        if is_best:
+            self._save("best", epoch=epoch)
+        if rank() == 0:
+            if epoch in keep:
+                network, card = self.learner.eval_network, self.card(epoch)
+                save_checkpoint(epoch_folder(self.folder, epoch), network, card, {})
+            drop_epochs(self.folder, keep=keep)
+        self._save("last", epoch=epoch)
+        if rank() == 0:
+            write_log(self.folder / "log.csv", self.rows)
+        self._show(self.rows[-len(rows) :])
+
+    def _save(self, name: str, *, epoch: int) -> None:
+        if rank() > 0:
+            return
+        state = {
+            "run_id": self.run_id,
+            "restarts": self.restarts,
+            "processes": num_ranks(),
+            "next_epoch": self.next_epoch,
+            "progress": self.progress,
+            "rows": self.rows,
+            "learner": self.learner.state(),
+        }
+        save_checkpoint(self.folder / name, self.learner.eval_network, self.card(epoch), state)
+        self.saved_at = time.monotonic()
+
+
+def epoch_folder(run: Path, epoch: int) -> Path:
+    """Where a run keeps the checkpoint of an epoch that is neither its last nor its best."""
+    return run / "epochs" / f"epoch-{epoch:03d}"
+
+
+def drop_epochs(run: Path, *, keep: Collection[int] = ()) -> None:
+    """Remove the checkpoints of single epochs, but for those to keep."""
+    kept = {epoch_folder(run, epoch) for epoch in keep}
+    for folder in set((run / "epochs").glob("*")) - kept:
+        (folder / WEIGHTS).unlink(missing_ok=True)  # first: a kill then leaves no half checkpoint
+        shutil.rmtree(folder)
+
+
+def check_same_run(folder: Path, options: DataclassInstance, *, free: Collection[str]) -> None:
+    """Compare the options with those of the run that has begun in this folder.
+
+    Args:
+        free: names of those that may differ.
+
+    Raises:
+        InputError: they differ in what changes the result, or the run is of another version.
+    """
+    before, now = tomllib.loads(read_text(folder / CONFIG)), _settings(options)
+    bound = {key for key in before.keys() | now.keys() if key.replace("-", "_") not in free}
+    if strange := sorted(bound & (before.keys() ^ now.keys())):
+        raise InputError(
+            f"{folder} holds a run of another version of twostream, whose options differ in "
+            f"{some_of(strange)}; go on with that version, or give another --name, or --restart"
+        )
+    changed = [
+        f"{key} was {before[key]!r}, now {value!r}"
+        for key, value in now.items()
+        if key in bound and before[key] != value
+    ]
+    if changed:
+        raise InputError(
+            f"{folder} holds a run with other options ({'; '.join(changed)}); give the old "
+            "ones, another --name, or --restart"
+        )
+
+
+def write_config(folder: Path, options: DataclassInstance, *, command: str) -> None:
+    """Write `config.toml`, from which `twostream COMMAND --config` repeats the run."""
+    title = f"The options of this run, as `twostream {command}` resolved them."
+    write_toml(folder / CONFIG, _settings(options), title=title)
+
+
+def _settings(options: DataclassInstance) -> dict[str, Any]:
+    return {
+        key.replace("_", "-"): list(value) if isinstance(value, tuple) else value
+        for key, value in asdict(options).items()
+    }
+
+
+def write_log(path: Path, rows: Sequence[Row]) -> None:
+    """Write all rows of a run as CSV; lists with spaces between their values."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(
+            {
+                key: " ".join(map(str, value)) if isinstance(value, list) else value
+                for key, value in row.items()
+            }
+        )
+    write_text(path, text.getvalue())
+
+
+def open_tensorboard(
+    folder: Path, curves: Callable[[Row], Mapping[str, float]]
+) -> Callable[[Sequence[Row]], None]:
+    """Empty `folder`; return a function that adds rows of the log to it.
+
+    A resumed run adds its earlier rows first: the folder then holds the rows of log.csv, each once.
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InputError(
+            "--tensorboard needs a package that is not installed: pip install tensorboard"
+        ) from error
+    shutil.rmtree(folder, ignore_errors=True)
+    writer = SummaryWriter(str(folder))
+
+    def add(rows: Sequence[Row]) -> None:
+        for row in rows:
+            for name, value in curves(row).items():
+                writer.add_scalar(name, value, row["epoch"])
+        writer.flush()
+
+    return add
