@@ -1,28 +1,31 @@
-"""What `twostream export` does: the network of a run as a file that other programs run, checked."""
+"""Exporting the network of a run to a file that other programs run: ONNX or torch.export."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
-from collections.abc import Sequence
+import os
+import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from twostream.errors import InputError
-from twostream.export import onnx_file, torch_file
 from twostream.files import atomic_path, sha256_file
 from twostream.training.checkpoint import WEIGHTS, NetworkCard, load_network
 from twostream.versions import library_version, tool_version
 
-FORMATS = {".onnx": onnx_file, ".pt2": torch_file}
 TOLERANCE = 1e-4  # of the largest logit, or of 1 where all are smaller
-# Videos and segments. Those that are checked differ in both from those that are followed, so that
-# a size that was taken for a constant is found out.
-FOLLOWED, CHECKED = (2, 3), ((1, 2), (3, 1))
+# Numbers of videos and segments. Those that are compared differ in both from those of the clips
+# that the program is traced with, so that a size that was taken for a constant is found out.
+TRACED, COMPARED = (2, 3), ((1, 2), (3, 1))
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+ONNX_LIMIT = 2**31  # bytes: an ONNX file is one message of Protocol Buffers
 
 
 class UnequalError(Exception):
@@ -35,16 +38,26 @@ def check_suffix(path: Path) -> None:
     Raises:
         InputError: the suffix is none of FORMATS, or a package is missing.
     """
-    if path.suffix.lower() not in FORMATS:
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
         raise InputError(f"{path}: networks are exported to {' or '.join(FORMATS)} files")
-    FORMATS[path.suffix.lower()].check_installed()
+    packages = FORMATS[suffix].packages
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"ONNX needs packages that are not installed ({', '.join(missing)}): "
+            f"pip install {' '.join(packages)}, or this package with the extra `onnx`; "
+            "a .pt2 file needs none of them"
+        )
 
 
-def export_run(run: Path, path: Path, *, checkpoint: str) -> dict[str, Any]:
-    """Write the network of a run folder to `path`, run that file, and compare.
+def export_run(
+    run: str | os.PathLike[str], path: str | os.PathLike[str], *, checkpoint: str = "best"
+) -> dict[str, Any]:
+    """Write the network of a run folder to a file, run that file, and compare.
 
     Args:
-        path: its suffix decides the format.
+        path: its suffix decides the format: .onnx, or .pt2 (a program of torch.export).
         checkpoint: `best` or `last`.
 
     Returns:
@@ -54,24 +67,11 @@ def export_run(run: Path, path: Path, *, checkpoint: str) -> dict[str, Any]:
         InputError: there is no such network, or it cannot be exported: the message says why.
         UnequalError: the file gives other logits than the network; it is not kept.
     """
+    path, folder = Path(path), Path(run) / checkpoint
     check_suffix(path)
-    card, network = load_network(run / checkpoint)
+    card, network = load_network(folder)
     network.eval()
-    metadata = describe(card, run / checkpoint)
-    largest, difference = write_checked(network, card, path, metadata=metadata)
-    return {
-        "file": str(path),
-        "bytes": path.stat().st_size,
-        "largest_difference": difference,
-        "largest_logit": largest,
-        "checked": [list(clips_shape(card, *sizes)) for sizes in CHECKED],
-        "metadata": metadata,
-    }
-
-
-def describe(card: NetworkCard, checkpoint: Path) -> dict[str, Any]:
-    """All that whoever runs the file must know, as JSON values."""
-    return {
+    metadata = {
         **asdict(card),
         "input": {
             "name": "clips",
@@ -85,8 +85,17 @@ def describe(card: NetworkCard, checkpoint: Path) -> dict[str, Any]:
             "type": "float32",
             "axes": ["videos", "segments", "classes"],
         },
-        "checkpoint": sha256_file(checkpoint / WEIGHTS),
+        "checkpoint": sha256_file(folder / WEIGHTS),
         "versions": {"twostream": tool_version(), "torch": library_version("torch")},
+    }
+    largest, difference = write_checked(network, card, path, metadata=metadata)
+    return {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "largest_difference": difference,
+        "largest_logit": largest,
+        "checked": [list(clips_shape(card, *sizes)) for sizes in COMPARED],
+        "metadata": metadata,
     }
 
 
@@ -108,56 +117,128 @@ def write_checked(
         InputError, UnequalError: as `export_run`.
     """
     form = FORMATS[path.suffix.lower()]
-    samples = [_noise(clips_shape(card, *sizes)) for sizes in CHECKED]
+
+    def noise(sizes: tuple[int, int]) -> Tensor:  # always the same
+        generator = torch.Generator().manual_seed(0)
+        shape = clips_shape(card, *sizes)
+        return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+    samples = [noise(sizes) for sizes in COMPARED]
     with torch.inference_mode():
         expected = [network(clips) for clips in samples]
     with atomic_path(path) as temporary:
-        try:  # the network has just run, so what fails now fails for the sake of the format
-            program = follow(network, _noise(clips_shape(card, *FOLLOWED)))
-            form.write(program, temporary, metadata=json.dumps(metadata, sort_keys=True))
+        try:  # the network has just run, so what fails now fails because of the format
+            any_size = {0: Dim("videos"), 1: Dim("segments")}
+            program = torch.export.export(network, (noise(TRACED),), dynamic_shapes=(any_size,))
+            for node in program.graph.nodes:  # a file names no paths of the machine it is made on
+                node.meta.pop("stack_trace", None)
+            form.write(program, temporary, json.dumps(metadata, sort_keys=True))
             loaded = form.load(temporary)
-            found = [loaded(clips).detach() for clips in samples]
+            results = [loaded(clips).detach() for clips in samples]
         except Exception as error:  # exporters raise whatever they come upon
+            cause: BaseException = error
+            while cause.__cause__:
+                cause = cause.__cause__
+            lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+            reason = " ".join(lines[:2]) or type(cause).__name__
             raise InputError(
                 f"network {card.model} with consensus {card.consensus} cannot be exported to "
-                f"{path.suffix}: {_reason(error)}"
+                f"{path.suffix}: {reason}"
             ) from error
-        return _compared(expected, found, path)
+        largest = max(logits.abs().max().item() for logits in expected)
+        pairs = zip(expected, results, strict=True)
+        difference = torch.stack([(other - logits).abs().max() for logits, other in pairs]).max()
+        if not difference.item() <= TOLERANCE * max(1.0, largest):  # so that NaN is refused too
+            raise UnequalError(
+                f"{path}: the file gives other logits than the network, by up to {difference:.1e} "
+                f"where the largest is {largest:.3g}; it is not kept"
+            )
+    return largest, difference.item()
 
 
-def follow(network: nn.Module, clips: Tensor) -> ExportedProgram:
-    """The network as a program for any number of videos and segments."""
-    sizes = {0: Dim("videos"), 1: Dim("segments")}
-    program = torch.export.export(network, (clips,), dynamic_shapes=(sizes,))
-    for node in program.graph.nodes:  # a file names no paths of the machine that it was made on
-        node.meta.pop("stack_trace", None)
-    return program
+def write_onnx(program: ExportedProgram, path: Path, metadata: str) -> None:
+    """Write an ONNX file by torch's exporter; its axes of any size are `videos` and `segments`.
 
+    Args:
+        metadata: stands in the file's `metadata_props` as `twostream`.
 
-def _noise(shape: Sequence[int]) -> Tensor:
-    """Random bytes, always the same."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-
-
-def _compared(
-    expected: Sequence[Tensor], found: Sequence[Tensor], path: Path
-) -> tuple[float, float]:
-    largest = max(logits.abs().max().item() for logits in expected)
-    pairs = zip(expected, found, strict=True)
-    differences = torch.stack([(other - logits).abs().max() for logits, other in pairs])
-    difference = differences.max().item()
-    if not difference <= TOLERANCE * max(1.0, largest):  # so that NaN is refused too
-        raise UnequalError(
-            f"{path}: the file gives other logits than the network, by up to {difference:.1e} "
-            f"where the largest is {largest:.3g}; it is not kept"
+    Raises:
+        InputError: its weights are too large for one ONNX file.
+    """
+    size = sum(tensor.nbytes for tensor in program.state_dict.values())
+    if size >= ONNX_LIMIT:
+        raise InputError(
+            f"its weights take {size / 1e9:.1f} GB, and an ONNX file holds 2.1; write a .pt2 file"
         )
-    return largest, difference
+    with warnings.catch_warnings():
+        # Of torch's own exporter, about torch's own copies of its trees.
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=["clips"],
+            output_names=["logits"],
+            dynamic_shapes={"clips": {0: "videos", 1: "segments"}},
+            custom_translation_table={torch.ops.aten.sort.stable: _stable_sort},
+            verbose=False,
+        )
+    assert exported is not None
+    exported.model.metadata_props["twostream"] = metadata
+    exported.save(str(path))
 
 
-def _reason(error: BaseException) -> str:
-    """What lay at the bottom of it, in two lines at most."""
-    while error.__cause__:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2]) or type(error).__name__
+def load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
+    """The network in an ONNX file, run by ONNX Runtime; see `Format.load`."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda clips: torch.from_numpy(session.run(["logits"], {"clips": clips.numpy()})[0])
+
+
+def _stable_sort(values: Any, *, stable: bool, dim: int, descending: bool = False) -> Any:
+    """Stable sorting, which torch's exporter does not know: of equal values TopK takes the first.
+
+    So ONNX defines it, https://onnx.ai/onnx/operators/onnx__TopK.html.
+    """
+    from onnxscript import opset18 as onnx
+
+    count = onnx.Gather(onnx.Shape(values), onnx.Constant(value_ints=[dim]))
+    return onnx.TopK(values, count, axis=dim, largest=int(descending), sorted=1)
+
+
+def write_program(program: ExportedProgram, path: Path, metadata: str) -> None:
+    """Write a program of torch.export: it runs wherever torch does, without our code.
+
+    Args:
+        metadata: stands among its extra files as `twostream`.
+    """
+    program.example_inputs = None  # would be pickled, and of clips they weigh as much as weights
+    with path.open("wb") as file:
+        torch.export.save(program, file, extra_files={"twostream": metadata})
+
+
+def load_program(path: Path) -> Callable[[Tensor], Tensor]:
+    """The network in a .pt2 file; see `Format.load`."""
+    with path.open("rb") as file:
+        module: Callable[[Tensor], Tensor] = torch.export.load(file).module()
+    return module
+
+
+class Format(NamedTuple):
+    """How networks are written to files of a suffix, and run from them.
+
+    Attributes:
+        write: (program, path, metadata as JSON).
+        load: path -> function from clips uint8 (N, S, T, C, H, W) to logits (N, S, classes).
+        packages: that it needs besides torch.
+    """
+
+    write: Callable[[ExportedProgram, Path, str], None]
+    load: Callable[[Path], Callable[[Tensor], Tensor]]
+    packages: tuple[str, ...] = ()
+
+
+FORMATS = {
+    ".onnx": Format(write_onnx, load_onnx, ONNX_PACKAGES),
+    ".pt2": Format(write_program, load_program),
+}

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
 
 from twostream.errors import InputError
-from twostream.export import onnx_file, torch_file
-from twostream.export.export_run import UnequalError, check_suffix, export_run
+from twostream.export import export_run as module
+from twostream.export.export_run import (
+    FORMATS,
+    UnequalError,
+    check_suffix,
+    export_run,
+    load_onnx,
+    load_program,
+    write_onnx,
+    write_program,
+)
 from twostream.files import sha256_file
 from twostream.models import build_network
 from twostream.models.consensus import load_consensus
@@ -126,7 +139,7 @@ def test_it_computes_what_the_network_does(
     clips = torch.randint(0, 256, shape, dtype=torch.uint8)
     with torch.inference_mode():
         expected = network.eval()(clips)
-    loaded = (onnx_file if suffix == ".onnx" else torch_file).load(file)
+    loaded = FORMATS[suffix].load(file)
     assert torch.allclose(loaded(clips), expected, atol=1e-4)
 
 
@@ -178,8 +191,9 @@ def test_a_file_that_differs_is_not_kept(
 ) -> None:
     run, file = make_run(tmp_path / "run"), tmp_path / "network.pt2"
     export_run(run, file, checkpoint="best")
-    before, load = file.read_bytes(), torch_file.load
-    monkeypatch.setattr(torch_file, "load", lambda path: lambda clips: load(path)(clips) * wrong)
+    before, load = file.read_bytes(), FORMATS[".pt2"].load
+    differing = FORMATS[".pt2"]._replace(load=lambda path: lambda clips: load(path)(clips) * wrong)
+    monkeypatch.setitem(FORMATS, ".pt2", differing)
     with pytest.raises(UnequalError, match="gives other logits than the network"):
         export_run(run, file, checkpoint="best")
     assert file.read_bytes() == before
@@ -189,10 +203,12 @@ def test_a_file_that_differs_is_not_kept(
 def test_nan_in_the_second_comparison_is_seen_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, load, factors = make_run(tmp_path / "run"), torch_file.load, iter([1.0, float("nan")])
-    monkeypatch.setattr(
-        torch_file, "load", lambda path: lambda clips: load(path)(clips) * next(factors)
+    run, load = make_run(tmp_path / "run"), FORMATS[".pt2"].load
+    factors = iter([1.0, float("nan")])
+    differing = FORMATS[".pt2"]._replace(
+        load=lambda path: lambda clips: load(path)(clips) * next(factors)
     )
+    monkeypatch.setitem(FORMATS, ".pt2", differing)
     with pytest.raises(UnequalError, match="by up to nan"):
         export_run(run, tmp_path / "network.pt2", checkpoint="best")
 
@@ -201,3 +217,94 @@ def test_other_suffixes(tmp_path: Path) -> None:
     check_suffix(Path("a.b/NETWORK.ONNX"))
     with pytest.raises(InputError, match=r"x.onnx.gz: networks are exported to .onnx or .pt2"):
         check_suffix(Path("x.onnx.gz"))
+
+
+class Order(nn.Module):
+    """Where each value comes in a stable sorting."""
+
+    def __init__(self, *, descending: bool) -> None:
+        super().__init__()
+        self.descending = descending
+
+    def forward(self, clips: Tensor) -> Tensor:
+        values = clips.float()
+        return values.sort(dim=2, descending=self.descending, stable=True).indices.float()
+
+
+class Ones(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1000))
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return clips.float() + self.weight.sum()
+
+
+def traced(network: nn.Module, clips: Tensor) -> ExportedProgram:
+    sizes = {0: Dim("videos"), 1: Dim("segments")}
+    return torch.export.export(network, (clips,), dynamic_shapes=(sizes,))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_sorting_is_stable(tmp_path: Path, descending: bool) -> None:
+    clips = torch.tensor([[[1, 0, 1, 2, 0, 2, 1, 1]], [[3, 3, 3, 3, 3, 3, 3, 0]]]).byte()
+    program = traced(Order(descending=descending), clips.repeat(1, 3, 1))
+    write_onnx(program, tmp_path / "x.onnx", "")
+    expected = (
+        [[[3, 5, 0, 2, 6, 7, 1, 4]], [[0, 1, 2, 3, 4, 5, 6, 7]]]
+        if descending
+        else [[[1, 4, 0, 2, 6, 7, 3, 5]], [[7, 0, 1, 2, 3, 4, 5, 6]]]
+    )
+    assert load_onnx(tmp_path / "x.onnx")(clips).tolist() == expected
+
+
+def test_names_axes_and_metadata(tmp_path: Path) -> None:
+    clips = torch.zeros(2, 3, 1000, dtype=torch.uint8)
+    write_onnx(traced(Ones(), clips), tmp_path / "x", '{"a": "ä"}')
+    onnx.checker.check_model(str(tmp_path / "x"))
+    session = onnxruntime.InferenceSession(str(tmp_path / "x"))
+    assert session.get_modelmeta().custom_metadata_map["twostream"] == '{"a": "ä"}'
+    (clips_input,), (logits,) = session.get_inputs(), session.get_outputs()
+    assert (clips_input.name, clips_input.type) == ("clips", "tensor(uint8)")
+    assert (logits.name, logits.type) == ("logits", "tensor(float)")
+    assert clips_input.shape == logits.shape == ["videos", "segments", 1000]
+
+
+def test_weights_too_large_for_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ONNX_LIMIT", 4000)
+    program = traced(Ones(), torch.zeros(2, 3, 1000, dtype=torch.uint8))
+    with pytest.raises(InputError, match=r"an ONNX file holds 2.1; write a .pt2 file"):
+        write_onnx(program, tmp_path / "x.onnx", "")
+
+
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_suffix(Path("x.onnx"))
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "onnxscript" else there(name)
+    )
+    with pytest.raises(InputError, match=r"\(onnxscript\): pip install onnx .* extra `onnx`"):
+        check_suffix(Path("x.onnx"))
+
+
+class Double(nn.Module):
+    def forward(self, clips: Tensor) -> Tensor:
+        return clips * 2.0
+
+
+def test_the_metadata_is_found_where_torch_keeps_it(tmp_path: Path) -> None:
+    program = torch.export.export(Double(), (torch.ones(2, 3),))
+    write_program(program, tmp_path / "x.pt2", '{"a": "ä"}')
+    extra = {"twostream": ""}
+    network = torch.export.load(str(tmp_path / "x.pt2"), extra_files=extra).module()
+    assert extra["twostream"] == '{"a": "ä"}'
+    clips = torch.arange(6.0).reshape(2, 3)
+    assert torch.equal(network(clips), clips * 2)
+    assert torch.equal(load_program(tmp_path / "x.pt2")(clips), clips * 2)
+
+
+def test_the_example_is_left_out(tmp_path: Path) -> None:
+    """It is as large as a batch of clips."""
+    program = torch.export.export(Double(), (torch.ones(1000, 1000),))
+    write_program(program, tmp_path / "x.pt2", "")
+    assert (tmp_path / "x.pt2").stat().st_size < 100_000
