@@ -17,7 +17,7 @@ from twostream.data.records import VideoRecord
 from twostream.data.stored import StoredVideo, join_store
 from twostream.inference.protocols import PROTOCOLS
 from twostream.models.segment_network import SegmentNetwork
-from twostream.training.checkpoint import load_weights, network_of, read_card
+from twostream.training.checkpoint import load_weights, network_from_spec, read_spec
 from twostream.transforms.presets import MODALITIES
 
 from .conftest import MiniProject
@@ -29,7 +29,7 @@ RUN = Path("runs/ucf101-split1/motion-resnet18")
 
 
 def trained_network(run: Path) -> SegmentNetwork:
-    network = network_of(read_card(run / "best"))
+    network = network_from_spec(read_spec(run / "best"))
     load_weights(run / "best", network)
     return network.eval()
 
@@ -72,7 +72,7 @@ def test_options_and_each_segments_own_accuracy(
     row = json.loads(done.stdout)["epochs"][1]
     assert (row["subset"], len(row["segments"])) == ("val", 3)
     assert all(0 <= count <= row["videos"] for count in row["segments"])
-    assert read_card(RUN / "best").consensus_options == {"k": 1}
+    assert read_spec(RUN / "best").consensus_options == {"k": 1}
     other = twostream("train", *options, "--consensus-option", "k=2", exit_code=2)
     assert "consensus-option was ['k=1'], now ['k=2']" in other.output
     wrong = twostream("train", *options, "--consensus-option", "n=2", "--name", "n", exit_code=2)

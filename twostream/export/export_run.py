@@ -17,7 +17,7 @@ from torch.export import Dim, ExportedProgram
 
 from twostream.errors import InputError
 from twostream.files import atomic_path, sha256_file
-from twostream.training.checkpoint import WEIGHTS, NetworkCard, load_network
+from twostream.training.checkpoint import WEIGHTS, NetworkSpec, load_network
 from twostream.versions import library_version, tool_version
 
 TOLERANCE = 1e-4  # of the largest logit, or of 1 where all are smaller
@@ -69,16 +69,16 @@ def export_run(
     """
     path, folder = Path(path), Path(run) / checkpoint
     check_suffix(path)
-    card, network = load_network(folder)
+    spec, network = load_network(folder)
     network.eval()
     metadata = {
-        **asdict(card),
+        **asdict(spec),
         "input": {
             "name": "clips",
             "type": "uint8",
             "axes": ["videos", "segments", "time", "channels", "height", "width"],
-            "shape": ["videos", "segments", *clips_shape(card, 1, 1)[2:]],
-            "channels": ["u", "v"] if card.modality.name == "flow" else ["red", "green", "blue"],
+            "shape": ["videos", "segments", *clips_shape(spec, 1, 1)[2:]],
+            "channels": ["u", "v"] if spec.modality.name == "flow" else ["red", "green", "blue"],
         },
         "output": {
             "name": "logits",
@@ -88,25 +88,25 @@ def export_run(
         "checkpoint": sha256_file(folder / WEIGHTS),
         "versions": {"twostream": tool_version(), "torch": library_version("torch")},
     }
-    largest, difference = write_checked(network, card, path, metadata=metadata)
+    largest, difference = write_checked(network, spec, path, metadata=metadata)
     return {
         "file": str(path),
         "bytes": path.stat().st_size,
         "largest_difference": difference,
         "largest_logit": largest,
-        "checked": [list(clips_shape(card, *sizes)) for sizes in COMPARED],
+        "checked": [list(clips_shape(spec, *sizes)) for sizes in COMPARED],
         "metadata": metadata,
     }
 
 
-def clips_shape(card: NetworkCard, videos: int, segments: int) -> tuple[int, ...]:
+def clips_shape(spec: NetworkSpec, videos: int, segments: int) -> tuple[int, ...]:
     """(N, S, T, C, H, W) of what the network takes."""
-    side = card.input_size
-    return videos, segments, card.modality.snippet_length, card.modality.channels, side, side
+    side = spec.input_size
+    return videos, segments, spec.modality.snippet_length, spec.modality.channels, side, side
 
 
 def write_checked(
-    network: nn.Module, card: NetworkCard, path: Path, *, metadata: dict[str, Any]
+    network: nn.Module, spec: NetworkSpec, path: Path, *, metadata: dict[str, Any]
 ) -> tuple[float, float]:
     """Write the file, and keep it if it computes what the network does.
 
@@ -120,7 +120,7 @@ def write_checked(
 
     def noise(sizes: tuple[int, int]) -> Tensor:  # always the same
         generator = torch.Generator().manual_seed(0)
-        shape = clips_shape(card, *sizes)
+        shape = clips_shape(spec, *sizes)
         return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
 
     samples = [noise(sizes) for sizes in COMPARED]
@@ -142,7 +142,7 @@ def write_checked(
             lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
             reason = " ".join(lines[:2]) or type(cause).__name__
             raise InputError(
-                f"network {card.model} with consensus {card.consensus} cannot be exported to "
+                f"network {spec.model} with consensus {spec.consensus} cannot be exported to "
                 f"{path.suffix}: {reason}"
             ) from error
         largest = max(logits.abs().max().item() for logits in expected)

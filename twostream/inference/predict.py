@@ -70,13 +70,13 @@ def predict_videos(
     for stream in streams.values():
         try_views(
             stream.network,
-            model=stream.card.model,
-            modality=stream.card.modality,
-            input_size=stream.card.input_size,
+            model=stream.spec.model,
+            modality=stream.spec.modality,
+            input_size=stream.spec.input_size,
             protocols=(options.protocol,),
             device=torch.device(options.device),
         )
-    recipe = _recipe(options, next(iter(streams.values())).card.class_names)
+    recipe = _recipe(options, next(iter(streams.values())).spec.class_names)
     rows, failed = [], dict(inputs.refused)
     for name, video in bar(inputs.videos.items(), total=len(inputs.videos)):
         with TemporaryDirectory(dir=workplace) as own:

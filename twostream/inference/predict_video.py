@@ -139,7 +139,7 @@ def _scored(
     entry: Path, key: str, stream: Stream, recipe: Recipe, seconds: dict[str, float]
 ) -> ScoreTable:
     began = time.perf_counter()
-    modality = stream.card.modality
+    modality = stream.spec.modality
     counts = read_header(entry)["counts"]
     length = counts["flows" if modality.name == "flow" else "frames"]
     if length < 1:
@@ -150,7 +150,7 @@ def _scored(
         [[0]],
         modality=modality,
         protocol=recipe.protocol,
-        size=stream.card.input_size,
+        size=stream.spec.input_size,
         snippets_at_once=recipe.snippets_at_once,
         threads=recipe.threads,
         device=recipe.device,
@@ -160,7 +160,7 @@ def _scored(
     seconds["networks"] += time.perf_counter() - began
     about = {"stream": key, "protocol": recipe.protocol.name}
     labels = np.array([UNKNOWN])
-    return ScoreTable((NAME,), stream.card.class_names, logits, labels, "logits", about)
+    return ScoreTable((NAME,), stream.spec.class_names, logits, labels, "logits", about)
 
 
 def _fused(tables: Mapping[str, ScoreTable], recipe: Recipe) -> Fusion:

@@ -61,7 +61,7 @@ class Protocol:
         """R, the views of one snippet."""
         return len(self.views(256, 340))
 
-    def card(self, *, size: int) -> dict[str, Any]:
+    def metadata(self, *, size: int) -> dict[str, Any]:
         """All of it as JSON values, for the files that its scores are kept in.
 
         Args:

@@ -18,7 +18,7 @@ from twostream.inference.protocols import PROTOCOLS, Protocol
 from twostream.inference.score_parts import is_scored, score_in_parts
 from twostream.inference.scoring import Bar, score_batches, video_batches
 from twostream.models.segment_network import SegmentNetwork
-from twostream.training.checkpoint import WEIGHTS, NetworkCard
+from twostream.training.checkpoint import WEIGHTS, NetworkSpec
 from twostream.training.distributed import decided_by_first
 from twostream.versions import library_version, tool_version
 
@@ -28,7 +28,7 @@ def make_score_file(
     network: SegmentNetwork,
     joined: Joined,
     *,
-    card: NetworkCard,
+    spec: NetworkSpec,
     checkpoint: Path,
     facts: dict[str, Any],
     snippets_at_once: int,
@@ -41,7 +41,7 @@ def make_score_file(
     """Score `joined.videos` part by part, with all processes, into the score file `path`.
 
     Args:
-        card, checkpoint, facts: as in `about_scores`.
+        spec, checkpoint, facts: as in `about_scores`.
         note: is told about parts that an earlier try has left.
 
     Returns:
@@ -49,18 +49,18 @@ def make_score_file(
     """
     protocol: Protocol = plugins.load(facts["protocol"], PROTOCOLS)
     about = about_scores(
-        joined, card=card, checkpoint=checkpoint, facts={**facts, "precision": precision}
+        joined, spec=spec, checkpoint=checkpoint, facts={**facts, "precision": precision}
     )
-    whole = _without_scores(joined, card=card, about=about)
+    whole = _without_scores(joined, spec=spec, about=about)
     if decided_by_first(lambda: is_scored(path, whole)):
         return False
     score = partial(
         score_batches,
         network,
         joined.videos,
-        modality=card.modality,
+        modality=spec.modality,
         protocol=protocol,
-        size=card.input_size,
+        size=spec.input_size,
         snippets_at_once=snippets_at_once,
         threads=threads,
         device=device,
@@ -81,7 +81,7 @@ def make_score_file(
 
 
 def about_scores(
-    joined: Joined, *, card: NetworkCard, checkpoint: Path, facts: dict[str, Any]
+    joined: Joined, *, spec: NetworkSpec, checkpoint: Path, facts: dict[str, Any]
 ) -> dict[str, Any]:
     """All that a score file says of how its scores came about.
 
@@ -90,33 +90,33 @@ def about_scores(
         facts: data set, split, subset, protocol (as on the command line), ....
     """
     protocol: Protocol = plugins.load(facts["protocol"], PROTOCOLS)
-    modality = card.modality
+    modality = spec.modality
     clip = {
         "snippet_length": modality.snippet_length,
         "interval": modality.interval,
         "frame_size": list(modality.frame_size or ()),
     }
     return {
-        "stream": card.stream,
-        "model": card.model,
-        "consensus": {"name": card.consensus, "options": card.consensus_options},
+        "stream": spec.stream,
+        "model": spec.model,
+        "consensus": {"name": spec.consensus, "options": spec.consensus_options},
         **facts,
-        "protocol_card": protocol.card(size=card.input_size) | clip,
+        "protocol_card": protocol.metadata(size=spec.input_size) | clip,
         "listed": len(joined.videos) + len(joined.missing),
         "missing": len(joined.missing),
         "checkpoint": sha256_file(checkpoint / WEIGHTS),
-        "epoch": card.epoch,
-        "selected_on": card.selected_on,
-        "flow": card.flow,
+        "epoch": spec.epoch,
+        "selected_on": spec.selected_on,
+        "flow": spec.flow,
         "versions": {"twostream": tool_version(), "torch": library_version("torch")},
     }
 
 
-def _without_scores(joined: Joined, *, card: NetworkCard, about: dict[str, Any]) -> ScoreTable:
+def _without_scores(joined: Joined, *, spec: NetworkSpec, about: dict[str, Any]) -> ScoreTable:
     return ScoreTable(
         names=tuple(video.record.name for video in joined.videos),
-        class_names=card.class_names,
-        scores=np.empty((0, 0, 0, len(card.class_names)), dtype=np.float32),
+        class_names=spec.class_names,
+        scores=np.empty((0, 0, 0, len(spec.class_names)), dtype=np.float32),
         labels=np.array([video.record.label for video in joined.videos], dtype=np.int64),
         kind="logits",
         about=about,

@@ -19,7 +19,7 @@ from twostream.inference.compiled import compiled
 from twostream.inference.score_files import make_score_file
 from twostream.inference.scoring import Bar
 from twostream.inference.trial import try_views
-from twostream.training.checkpoint import NetworkCard, load_weights, network_of, read_card
+from twostream.training.checkpoint import NetworkSpec, load_weights, network_from_spec, read_spec
 from twostream.training.data import part_training_videos
 from twostream.training.precision import find_precision
 
@@ -55,17 +55,17 @@ def score_run(
         InputError: the network knows other classes, saw flow of other settings, or cannot take the
             views of the protocol.
     """
-    card = read_card(run / options.checkpoint)
-    joined = _find_videos(run, card, options)
-    network = network_of(card)
+    spec = read_spec(run / options.checkpoint)
+    joined = _find_videos(run, spec, options)
+    network = network_from_spec(spec)
     load_weights(run / options.checkpoint, network)
     device = torch.device(options.device)
     network.to_device(device)
     try_views(
         network,
-        model=card.model,
-        modality=card.modality,
-        input_size=card.input_size,
+        model=spec.model,
+        modality=spec.modality,
+        input_size=spec.input_size,
         protocols=(options.protocol,),
         device=device,
     )
@@ -76,7 +76,7 @@ def score_run(
         path,
         network,
         joined,
-        card=card,
+        spec=spec,
         checkpoint=run / options.checkpoint,
         facts={
             "dataset": options.dataset,
@@ -93,27 +93,27 @@ def score_run(
     )
 
 
-def _find_videos(run: Path, card: NetworkCard, options: ScoreOptions) -> Joined:
+def _find_videos(run: Path, spec: NetworkSpec, options: ScoreOptions) -> Joined:
     lists = read_split(
         plugins.load(options.dataset, DATASETS), options.annotations, split=options.split
     )
-    if lists.class_names != card.class_names:
-        unlike = sorted(set(lists.class_names) ^ set(card.class_names))
+    if lists.class_names != spec.class_names:
+        unlike = sorted(set(lists.class_names) ^ set(spec.class_names))
         raise InputError(
-            f"{run} was trained on {len(card.class_names)} classes, {options.dataset} split "
+            f"{run} was trained on {len(spec.class_names)} classes, {options.dataset} split "
             f"{options.split} has {len(lists.class_names)}; they differ in "
             f"{some_of(unlike) or 'their order'}"
         )
     joined = join_store(
         lists.subset("test" if options.subset == "test" else "train"),
         options.store,
-        modality=card.modality,
+        modality=spec.modality,
         allow_missing=options.allow_missing,
         use_damaged=options.use_damaged,
     )
-    if any(joined.flow[key] != value for key, value in card.flow.items()):
+    if any(joined.flow[key] != value for key, value in spec.flow.items()):
         raise InputError(
-            f"{run} was trained on flow of {card.flow}, {options.store} holds {joined.flow}; "
+            f"{run} was trained on flow of {spec.flow}, {options.store} holds {joined.flow}; "
             "extract it as it was in training"
         )
     return _held_out(run, joined, options) if options.subset == "val" else joined

@@ -15,9 +15,9 @@ from flow_extract.settings import extraction_settings
 from twostream import plugins
 from twostream.errors import InputError
 from twostream.models.segment_network import SegmentNetwork
-from twostream.training.checkpoint import NetworkCard, load_network
+from twostream.training.checkpoint import NetworkSpec, load_network
 
-# Of a store that no card knows: what `extract-flow` does by itself.
+# Of a store that no spec knows: what `extract-flow` does by itself.
 USUAL: dict[str, Any] = {
     "method": {"name": "dis", "options": {}},
     "bound": DEFAULT_BOUND,
@@ -30,14 +30,14 @@ PICTURES = ("short_side", "codec", "quality")  # the settings that decide the fr
 class Stream(NamedTuple):
     """A trained network, and the settings of the store file that it reads."""
 
-    card: NetworkCard
+    spec: NetworkSpec
     network: SegmentNetwork
     settings: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """Options of the command line that take the place of what a network's card says; or None."""
+    """Options of the command line that take the place of what a network's spec says; or None."""
 
     method: str | None = None
     method_option: Sequence[str] = ()
@@ -64,15 +64,15 @@ def load_streams(
     """
     streams = {}
     for wanted, run in runs.items():
-        card, network = load_network(run / checkpoint)
-        if card.stream != wanted:
-            raise InputError(f"{run} is a {card.stream} network; give it as --{card.stream}")
+        spec, network = load_network(run / checkpoint)
+        if spec.stream != wanted:
+            raise InputError(f"{run} is a {spec.stream} network; give it as --{spec.stream}")
         network.to_device(device)
-        streams[wanted] = Stream(card, network, settings_of(card, run, extraction))
+        streams[wanted] = Stream(spec, network, settings_of(spec, run, extraction))
     return _sharing(streams) if shared else streams
 
 
-def settings_of(card: NetworkCard, run: Path, given: Extraction) -> dict[str, Any]:
+def settings_of(spec: NetworkSpec, run: Path, given: Extraction) -> dict[str, Any]:
     """Settings of extraction that give a network what it was trained on.
 
     Without flow for a network that sees none. Recorded is all that matters; for networks of
@@ -81,9 +81,9 @@ def settings_of(card: NetworkCard, run: Path, given: Extraction) -> dict[str, An
     Raises:
         InputError: it was trained on flow of which nobody knows how it was made.
     """
-    known = _recorded(card)
+    known = _recorded(spec)
     method = known["method"]["name"]
-    if card.modality.name != "flow":
+    if spec.modality.name != "flow":
         return _settings(known, given.short_side, USUAL["method"]) | {"method": None}
     if given.method is None and method not in FLOW_METHODS and ":" not in method:
         raise InputError(
@@ -99,10 +99,10 @@ def settings_of(card: NetworkCard, run: Path, given: Extraction) -> dict[str, An
     return _settings(known, given.short_side, chosen)
 
 
-def _recorded(card: NetworkCard) -> dict[str, Any]:
-    known = USUAL | card.flow | card.extraction
-    if card.extraction:
-        known["bound"] = card.extraction["quantiser"]["bound"]
+def _recorded(spec: NetworkSpec) -> dict[str, Any]:
+    known = USUAL | spec.flow | spec.extraction
+    if spec.extraction:
+        known["bound"] = spec.extraction["quantiser"]["bound"]
     return known
 
 

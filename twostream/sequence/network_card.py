@@ -9,7 +9,7 @@ from typing import Any
 from twostream.errors import InputError
 from twostream.files import sha256_file
 from twostream.sequence.network import SequenceNetwork, build_network, without_weights
-from twostream.training.checkpoint import WEIGHTS, has_checkpoint, load_weights, read_card_as
+from twostream.training.checkpoint import WEIGHTS, has_checkpoint, load_weights, read_spec_as
 from twostream.versions import tool_version
 
 
@@ -53,7 +53,7 @@ def load_sequence_network(folder: Path) -> tuple[SequenceNetworkSpec, SequenceNe
     Raises:
         InputError: it is damaged, or not of `train-sequence`.
     """
-    spec = read_card_as(SequenceNetworkSpec, folder, command="train-sequence")
+    spec = read_spec_as(SequenceNetworkSpec, folder, command="train-sequence")
     network = build_network(
         stream=spec.stream,
         backbone=without_weights(spec.backbone),

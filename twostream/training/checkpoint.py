@@ -34,11 +34,11 @@ WEIGHTS_FILE = FileType(
 )
 STATE_FORMAT = 2  # rises with what the trainers keep in the state
 
-Card = TypeVar("Card", bound="DataclassInstance")
+Spec = TypeVar("Spec", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkCard:
+class NetworkSpec:
     """All that is needed to build a network again and to use it rightly; kept with its weights.
 
     Attributes:
@@ -83,17 +83,17 @@ class NetworkCard:
 
 
 def save_checkpoint(
-    folder: Path, network: nn.Module, card: DataclassInstance, state: dict[str, Any]
+    folder: Path, network: nn.Module, spec: DataclassInstance, state: dict[str, Any]
 ) -> None:
     """Replace the checkpoint in `folder` as a whole.
 
     Args:
-        card: what `read_card` or `read_card_as` will give back.
+        spec: what `read_spec` or `read_spec_as` will give back.
         state: plain values, tensors, lists and dicts only, as `weights_only` loading allows.
     """
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     with atomic_folder(folder) as new:
-        header = {WEIGHTS_FILE.key: json.dumps(asdict(card), sort_keys=True)}
+        header = {WEIGHTS_FILE.key: json.dumps(asdict(spec), sort_keys=True)}
         safetensors.torch.save_file(tensors, new / WEIGHTS, metadata=header)
         torch.save({"format": STATE_FORMAT, "state": state}, new / STATE)
         sums = [f"{sha256_file(new / name)}  {name}\n" for name in (WEIGHTS, STATE)]
@@ -106,13 +106,13 @@ def has_checkpoint(folder: Path) -> bool:
     return (folder / WEIGHTS).is_file()
 
 
-def read_card(folder: Path) -> NetworkCard:
-    """The card of the network that `twostream train` left in `folder`."""
-    return read_card_as(NetworkCard, folder, command="train")
+def read_spec(folder: Path) -> NetworkSpec:
+    """The spec of the network that `twostream train` left in `folder`."""
+    return read_spec_as(NetworkSpec, folder, command="train")
 
 
-def read_card_as(kind: type[Card], folder: Path, *, command: str) -> Card:
-    """The card of the network in `folder`, which `twostream COMMAND` has written.
+def read_spec_as(kind: type[Spec], folder: Path, *, command: str) -> Spec:
+    """The spec of the network in `folder`, which `twostream COMMAND` has written.
 
     Raises:
         InputError: there are no weights of a twostream run, or those of another command or version.
@@ -133,27 +133,27 @@ def read_card_as(kind: type[Card], folder: Path, *, command: str) -> Card:
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
-def network_of(card: NetworkCard) -> SegmentNetwork:
-    """Build the network that a card describes; `load_weights` then fills it."""
+def network_from_spec(spec: NetworkSpec) -> SegmentNetwork:
+    """Build the network that a spec describes; `load_weights` then fills it."""
     return build_network(
-        card.model,
-        consensus=load_consensus(card.consensus, card.consensus_options),
-        modality=card.modality,
-        num_classes=len(card.class_names),
-        options=card.model_options,
+        spec.model,
+        consensus=load_consensus(spec.consensus, spec.consensus_options),
+        modality=spec.modality,
+        num_classes=len(spec.class_names),
+        options=spec.model_options,
     )
 
 
-def load_network(folder: Path) -> tuple[NetworkCard, SegmentNetwork]:
-    """The card of the network in `folder`, and the network itself.
+def load_network(folder: Path) -> tuple[NetworkSpec, SegmentNetwork]:
+    """The spec of the network in `folder`, and the network itself.
 
     Raises:
         InputError: there is none, or it is damaged.
     """
-    card = read_card(folder)
-    network = network_of(card)
+    spec = read_spec(folder)
+    network = network_from_spec(spec)
     load_weights(folder, network)
-    return card, network
+    return spec, network
 
 
 def load_weights(folder: Path, network: nn.Module) -> None:

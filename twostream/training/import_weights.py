@@ -9,7 +9,7 @@ import torch
 from twostream.errors import InputError
 from twostream.models.external_checkpoints import ExternalCheckpoint
 from twostream.models.initial_weights import fit
-from twostream.training.checkpoint import NetworkCard, network_of, save_checkpoint
+from twostream.training.checkpoint import NetworkSpec, network_from_spec, save_checkpoint
 from twostream.transforms.presets import MODALITIES
 
 
@@ -27,7 +27,7 @@ def write_imported(
             f"{len(class_names)}; without --dataset its classes are numbered, and "
             "train --weights can start from it"
         )
-    card = NetworkCard(
+    spec = NetworkSpec(
         model=external.model,
         model_options={},
         stream=external.stream,
@@ -44,7 +44,7 @@ def write_imported(
         selected_on="unknown" if external.format == "torchvision" else "test",
         flow={"bound": 20.0} if external.stream == "motion" else {},
     )
-    network = network_of(card)
+    network = network_from_spec(spec)
     layers = dict(external.layers)
     classifier = {key: layers.pop(f"fc.{key}") for key in ("weight", "bias")}
     network.classifier.load_state_dict(classifier)
@@ -56,4 +56,4 @@ def write_imported(
             for key, values in (("mean", external.mean), ("std", external.std))
         }
     )
-    save_checkpoint(folder, network, card, {"imported": {"format": external.format}})
+    save_checkpoint(folder, network, spec, {"imported": {"format": external.format}})

@@ -61,7 +61,7 @@ class Run:
 
         run = Run(options, command="train", free=FREE_ON_RESUME)
         learner = ...  # weights of its own are needed only if not run.resumes
-        run.start(learner, card)
+        run.start(learner, spec)
         for epoch in range(run.next_epoch, options.epochs):
             rows = ...  # train and validate, with run.save_within_epoch(...) now and then
             run.end_epoch(rows, is_best=...)
@@ -97,7 +97,7 @@ class Run:
     def start(
         self,
         learner: Learner,
-        card: Callable[[int], DataclassInstance],
+        spec: Callable[[int], DataclassInstance],
         *,
         tell: Callable[[str], None],
         curves: Callable[[Row], Mapping[str, float]] | None = None,
@@ -105,14 +105,14 @@ class Run:
         """Resume, if there is something to resume; write the configuration.
 
         Args:
-            card: what the checkpoint of an epoch says of its network.
+            spec: what the checkpoint of an epoch says of its network.
             tell: is told, in a sentence, what the user should know.
             curves: the points that a row of the log adds to TensorBoard; None for no TensorBoard.
 
         Raises:
             InputError: the checkpoint is damaged, or TensorBoard is not installed.
         """
-        self.learner, self.card = learner, card
+        self.learner, self.spec = learner, spec
         if self.resumes:
             last = self.folder / "last"
             state = load_state(last)
@@ -163,8 +163,8 @@ class Run:
             self._save("best", epoch=epoch)
         if rank() == 0:
             if epoch in keep:
-                network, card = self.learner.eval_network, self.card(epoch)
-                save_checkpoint(epoch_folder(self.folder, epoch), network, card, {})
+                network, spec = self.learner.eval_network, self.spec(epoch)
+                save_checkpoint(epoch_folder(self.folder, epoch), network, spec, {})
             drop_epochs(self.folder, keep=keep)
         self._save("last", epoch=epoch)
         if rank() == 0:
@@ -183,7 +183,7 @@ class Run:
             "rows": self.rows,
             "learner": self.learner.state(),
         }
-        save_checkpoint(self.folder / name, self.learner.eval_network, self.card(epoch), state)
+        save_checkpoint(self.folder / name, self.learner.eval_network, self.spec(epoch), state)
         self.saved_at = time.monotonic()
 
 

@@ -18,7 +18,7 @@ from twostream.inference.protocols import PROTOCOLS
 from twostream.inference.score_files import make_score_file
 from twostream.inference.scoring import Bar, score_videos
 from twostream.models.segment_network import SegmentNetwork
-from twostream.training.checkpoint import has_checkpoint, load_weights, read_card
+from twostream.training.checkpoint import has_checkpoint, load_weights, read_spec
 from twostream.training.data import RunData
 from twostream.training.distributed import decided_by_first, rank, wait_for_all
 from twostream.training.run import drop_epochs, epoch_folder
@@ -114,7 +114,7 @@ def _score_checkpoint(
             path,
             network,
             data.test if subset == "test" else data.val,
-            card=read_card(checkpoint),
+            spec=read_spec(checkpoint),
             checkpoint=checkpoint,
             facts={
                 "dataset": options.dataset,

@@ -15,7 +15,7 @@ from twostream.data.stored import Joined
 from twostream.inference.scoring import Bar
 from twostream.inference.trial import try_views
 from twostream.training.alarms import exhausted, not_learning
-from twostream.training.checkpoint import NetworkCard, has_checkpoint
+from twostream.training.checkpoint import NetworkSpec, has_checkpoint
 from twostream.training.data import RunData, sample
 from twostream.training.epoch_batches import load_epoch
 from twostream.training.learner import Learner
@@ -63,7 +63,7 @@ class Trainer:
                 device=self.learner.device,
             )
         self.run.start(
-            self.learner, self._card, tell=tell, curves=curves if options.tensorboard else None
+            self.learner, self._spec, tell=tell, curves=curves if options.tensorboard else None
         )
         self.progress = Progress(**self.run.progress)
 
@@ -157,8 +157,8 @@ class Trainer:
             self.tell(remark)
         return remark
 
-    def _card(self, epoch: int) -> NetworkCard:
-        return NetworkCard(
+    def _spec(self, epoch: int) -> NetworkSpec:
+        return NetworkSpec(
             model=self.options.model,
             model_options=self.options.model_options,
             stream=self.options.stream,

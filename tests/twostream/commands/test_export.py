@@ -57,11 +57,11 @@ def run(trained: Path) -> Path:
 
 def middle_of_the_video(store: Path, run: Path) -> np.ndarray:
     """Its clip (1, 1, T, C, 32, 32), by the same functions as scoring."""
-    card, _ = load_network(run / "best")
+    spec, _ = load_network(run / "best")
     video = StoredVideo(VideoRecord(VIDEO, 0, ""), entry_path(store, VIDEO), 23)
     middle = Protocol("middle", 1, centre_of_segments, whole_frame, "")
-    out = np.empty((1, card.clip_length, 2, 32, 32), np.uint8)
-    ViewWriter([video], card.modality, middle).write((0, 0), out)
+    out = np.empty((1, spec.clip_length, 2, 32, 32), np.uint8)
+    ViewWriter([video], spec.modality, middle).write((0, 0), out)
     return out[None]
 
 

@@ -106,7 +106,7 @@ def test_wrong_use(twostream: Callable[..., Result], run: Path) -> None:
 
 
 def test_a_run_of_another_kind(twostream: Callable[..., Result], run: Path) -> None:
-    """Weights whose card lacks what a sequence network needs."""
+    """Weights whose spec lacks what a sequence network needs."""
     from safetensors.torch import save_file
 
     shutil.rmtree(run / "best")

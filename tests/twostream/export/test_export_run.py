@@ -35,7 +35,7 @@ from twostream.models.i3d import inflate_conv
 from twostream.models.non_local import NonLocalBlock
 from twostream.models.segment_network import SegmentNetwork
 from twostream.models.temporal_shift import FrameAverage, TemporalShift
-from twostream.training.checkpoint import NetworkCard, load_network, save_checkpoint
+from twostream.training.checkpoint import NetworkSpec, load_network, save_checkpoint
 from twostream.transforms.presets import Modality
 
 OWN = "networks_of_this_test"
@@ -105,15 +105,15 @@ def make_run(folder: Path, model: str = f"{OWN}:averages", **changes: Any) -> Pa
         "consensus": "mean", "consensus_options": {}, "input_size": 16, "epoch": 4,
         "selected_on": "val", "flow": {},
     }  # fmt: skip
-    card = NetworkCard(**{**values, **changes})
+    spec = NetworkSpec(**{**values, **changes})
     torch.manual_seed(0)
     network = build_network(
-        card.model,
-        consensus=load_consensus(card.consensus, card.consensus_options),
-        modality=card.modality,
+        spec.model,
+        consensus=load_consensus(spec.consensus, spec.consensus_options),
+        modality=spec.modality,
         num_classes=3,
     )
-    save_checkpoint(folder / "best", network, card, {})
+    save_checkpoint(folder / "best", network, spec, {})
     return folder
 
 
@@ -134,8 +134,8 @@ def test_it_computes_what_the_network_does(
     run, file = make_run(tmp_path / "run", **changes), tmp_path / f"network{suffix}"
     result = export_run(run, file, checkpoint="best")
     assert result["largest_difference"] <= 1e-4
-    card, network = load_network(run / "best")
-    shape = (4, 5, card.clip_length, card.modality.channels, card.input_size, card.input_size)
+    spec, network = load_network(run / "best")
+    shape = (4, 5, spec.clip_length, spec.modality.channels, spec.input_size, spec.input_size)
     clips = torch.randint(0, 256, shape, dtype=torch.uint8)
     with torch.inference_mode():
         expected = network.eval()(clips)

@@ -124,7 +124,7 @@ def test_exact_flow_pairs_of_short_videos(name: str) -> None:
 
 
 def test_the_card_says_all_of_a_protocol() -> None:
-    assert PROTOCOLS["tsn25x10"].card(size=224) == {
+    assert PROTOCOLS["tsn25x10"].metadata(size=224) == {
         "text": "the centre of each of 25 segments, ten crops: 250 views",
         "snippets": 25, "starts": "centre_of_segments",
         "crops": 10, "views": "ten_crop", "scale": 1.0, "side": 224,

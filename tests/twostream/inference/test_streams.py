@@ -1,4 +1,4 @@
-"""What a network's card says of extraction, and what takes its place."""
+"""What a network's spec says of extraction, and what takes its place."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from flow_extract.settings import extraction_settings
 from twostream.errors import InputError
 from twostream.inference.streams import Extraction, settings_of
-from twostream.training.checkpoint import NetworkCard
+from twostream.training.checkpoint import NetworkSpec
 
 RUN = Path("run")
 RECORDED = extraction_settings("farneback", {"winsize": 9}, bound=8.0, short_side=64, codec="raw")
-MOTION = NetworkCard(
+MOTION = NetworkSpec(
     model="resnet18", model_options={}, stream="motion", clip_length=10, frame_interval=1,
     resize=(),
     class_names=("a", "b"), num_segments=3, consensus="mean", consensus_options={}, input_size=32,
@@ -51,8 +51,8 @@ def test_a_network_of_another_tool() -> None:
 
 def test_flow_of_unknown_origin() -> None:
     unknown = RECORDED | {"method": {"name": "unknown", "options": {}}}
-    card = replace(MOTION, extraction=unknown)
+    spec = replace(MOTION, extraction=unknown)
     with pytest.raises(InputError, match=r"flow by 'unknown', .* give the --method"):
-        settings_of(card, RUN, Extraction())
-    assert settings_of(card, RUN, Extraction(method="dis"))["short_side"] == 64
-    assert settings_of(replace(card, stream="spatial"), RUN, Extraction())["method"] is None
+        settings_of(spec, RUN, Extraction())
+    assert settings_of(spec, RUN, Extraction(method="dis"))["short_side"] == 64
+    assert settings_of(replace(spec, stream="spatial"), RUN, Extraction())["method"] is None

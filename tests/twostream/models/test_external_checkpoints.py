@@ -14,7 +14,7 @@ from twostream.errors import InputError
 from twostream.models import MODELS
 from twostream.models.external_checkpoints import read_external
 from twostream.models.segment_network import SegmentNetwork
-from twostream.training.checkpoint import load_weights, network_of, read_card
+from twostream.training.checkpoint import load_weights, network_from_spec, read_spec
 from twostream.training.import_weights import write_imported
 from twostream.transforms.presets import MODALITIES
 from twostream.vision import torchvision
@@ -51,7 +51,7 @@ def imported(tmp_path: Path, checkpoint: dict[str, Any], **options: bool) -> Seg
     torch.save(checkpoint, tmp_path / "model_best.pth.tar")
     external = read_external(tmp_path / "model_best.pth.tar", **options)
     write_imported(tmp_path / "best", external, class_names=CLASSES, source="it")
-    network = network_of(read_card(tmp_path / "best"))
+    network = network_from_spec(read_spec(tmp_path / "best"))
     load_weights(tmp_path / "best", network)
     return network.eval()
 
@@ -82,7 +82,7 @@ def test_motion_of_two_stream(tmp_path: Path, rotated: bool) -> None:
     stack = rotated_stack(pictures) if rotated else pictures.reshape(1, 20, 64, 64) / 255
     with torch.inference_mode():
         assert torch.allclose(network(stored)[0], original(stack), atol=1e-4)
-    card = read_card(tmp_path / "best")
+    card = read_spec(tmp_path / "best")
     assert (card.model, card.stream, card.epoch) == ("resnet18", "motion", 7)
     assert (card.selected_on, card.flow) == ("test", {"bound": 20.0})
 
@@ -94,7 +94,7 @@ def test_motion_of_tsn_looks_at_the_first_five_pairs(tmp_path: Path) -> None:
     stack = (pictures[0, :, :5].reshape(1, 10, 64, 64) / 255 - 0.5) / np.mean([0.229, 0.224, 0.225])
     with torch.inference_mode():
         assert torch.allclose(network(stored)[0], original(stack.float()), atol=1e-4)
-    assert read_card(tmp_path / "best").epoch == 7
+    assert read_spec(tmp_path / "best").epoch == 7
 
 
 @pytest.mark.parametrize("names", [two_stream, tsn, lambda network: network.state_dict()])

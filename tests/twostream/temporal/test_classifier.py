@@ -11,7 +11,7 @@ from click.testing import Result
 from fusion.score_file import read_scores
 from twostream.errors import InputError
 from twostream.temporal.classifier import TemporalClassifier
-from twostream.training.checkpoint import read_card
+from twostream.training.checkpoint import read_spec
 
 from ..conftest import MiniProject
 
@@ -40,8 +40,8 @@ def test_trains_scores_and_fuses(twostream: Callable[..., Result], mini: MiniPro
         "--device", "cpu", "--precision", "fp32",
     )  # fmt: skip
     run = Path("runs/ucf101-split1/motion-resnet18")
-    card = read_card(run / "best")
-    assert (card.consensus, card.consensus_options) == ("dynamic_framing", {"k": 3})
+    spec = read_spec(run / "best")
+    assert (spec.consensus, spec.consensus_options) == ("dynamic_framing", {"k": 3})
     twostream("fuse", str(run / "scores/test.safetensors"), "--out", "fused")
     table = read_scores(run / "scores/test.safetensors")
     assert table.scores.shape == (4, 3, 1, 2)

@@ -11,15 +11,15 @@ from twostream.errors import InputError
 from twostream.files import sha256_file
 from twostream.training import checkpoint
 from twostream.training.checkpoint import (
-    NetworkCard,
+    NetworkSpec,
     has_checkpoint,
     load_state,
     load_weights,
-    read_card,
+    read_spec,
     save_checkpoint,
 )
 
-CARD = NetworkCard(
+CARD = NetworkSpec(
     model="resnet18", model_options={}, stream="motion", clip_length=10, frame_interval=1,
     resize=(), class_names=("a", "b"), num_segments=3, consensus="mean",
     consensus_options={}, input_size=224, epoch=4, selected_on="val",
@@ -41,7 +41,7 @@ def test_round_trip(folder: Path) -> None:
     again = nn.Linear(3, 2)
     load_weights(folder, again)
     assert torch.equal(network.weight, again.weight)
-    assert read_card(folder) == CARD
+    assert read_spec(folder) == CARD
     state = load_state(folder)
     assert {key: state[key] for key in STATE} == STATE
     assert has_checkpoint(folder)
@@ -65,16 +65,16 @@ def test_other_weights_and_other_files_are_named(folder: Path) -> None:
         load_weights(folder, nn.Linear(3, 5))
     (folder / "weights.safetensors").write_bytes(b"no weights")
     with pytest.raises(InputError, match=r"last/weights.safetensors: .*10 bytes"):
-        read_card(folder)
+        read_spec(folder)
 
 
 def test_a_card_of_another_version_is_told(tmp_path: Path) -> None:
     older = {key: value for key, value in asdict(CARD).items() if key != "resize"} | {"side": 256}
-    card = make_dataclass("OlderCard", older)(**older)
-    save_checkpoint(tmp_path / "last", nn.Linear(3, 2), card, STATE)
+    spec = make_dataclass("OlderCard", older)(**older)
+    save_checkpoint(tmp_path / "last", nn.Linear(3, 2), spec, STATE)
     message = r"weights.safetensors: .* of this version, .* lacks resize and has besides side. Use"
     with pytest.raises(InputError, match=message):
-        read_card(tmp_path / "last")
+        read_spec(tmp_path / "last")
 
 
 def test_a_state_of_another_version_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 from twostream.errors import InputError
-from twostream.training.checkpoint import has_checkpoint, read_card_as
+from twostream.training.checkpoint import has_checkpoint, read_spec_as
 from twostream.training.run import Run, drop_epochs, epoch_folder, open_tensorboard
 
 
@@ -88,8 +88,8 @@ def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
         {"run_id": run.run_id, "restarts": "0", "epoch": "0", "segments": "0 1"},
         {"run_id": run.run_id, "restarts": "1", "epoch": "1", "segments": "1 1"},
     ]
-    best = read_card_as(Card, tmp_path / "run" / "best", command="count")
-    last = read_card_as(Card, tmp_path / "run" / "last", command="count")
+    best = read_spec_as(Card, tmp_path / "run" / "best", command="count")
+    last = read_spec_as(Card, tmp_path / "run" / "last", command="count")
     assert (best.epoch, last.epoch) == (0, 1)
 
 
@@ -124,7 +124,7 @@ def test_checkpoints_of_the_last_two_epochs(tmp_path: Path) -> None:
         run.end_epoch([row(epoch)], is_best=False, keep=range(max(0, epoch - 1), epoch + 1))
     folders = sorted((tmp_path / "epochs").iterdir())
     assert folders == [epoch_folder(tmp_path, 2), epoch_folder(tmp_path, 3)]
-    assert read_card_as(Card, folders[1], command="count") == Card(3)
+    assert read_spec_as(Card, folders[1], command="count") == Card(3)
     drop_epochs(tmp_path)
     assert not list((tmp_path / "epochs").iterdir())
 
