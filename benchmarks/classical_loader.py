@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 from torch.utils.data import Dataset
 
-from flow_extract.store import StoreEntry
+from flow_extract.store.reader import StoreEntry
 from twostream.data.stored import StoredVideo
 from twostream.transforms.boxes import Box
 

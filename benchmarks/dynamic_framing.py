@@ -23,9 +23,9 @@ import torch
 from real_pairs import DATA
 from torch import Tensor, nn
 
-from flow_extract.video import read_frames
-from twostream.temporal.dynamic_framing import DynamicFraming
-from twostream.vision import torchvision
+from flow_extract.video.decode import read_frames
+from twostream.models.temporal.dynamic_framing import DynamicFraming
+from twostream_base.vision import torchvision
 
 FRAMES, FEATURES = 300, 512
 VIDEOS = DATA / "ucf101-clips" / "videos"

@@ -28,10 +28,10 @@ from typing import Any
 
 import numpy as np
 
-from fusion.score_file import read_scores
+from fusion.tables.score_file import read_scores
 from twostream.data import toy
-from twostream.files import write_text
 from twostream.models import MODELS
+from twostream_base.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "every_model.md"

@@ -18,9 +18,9 @@ import numpy as np
 from contrib_tvl1 import ENVIRONMENT, ROOT, contrib_tvl1
 from real_pairs import MIDDLEBURY, clips, grey, middlebury, pairs_of
 
-from flow_extract.flow_error import endpoint_error
 from flow_extract.methods import FLOW_METHODS
-from twostream.files import read_text, write_text
+from flow_extract.synthetic import endpoint_error
+from twostream_base.files import read_text, write_text
 
 PAGE = ROOT / "docs" / "flow-methods.md"
 BEGIN, END = "<!-- made by benchmarks/flow_accuracy.py -->", "<!-- end -->"

@@ -26,10 +26,10 @@ from contrib_tvl1 import ROOT, SCRIPT, TimedFlow, contrib_python, contrib_tvl1
 from real_pairs import DATA, clips, grey, middlebury, pairs_of
 from whole_process import cost_of
 
-from flow_extract.flow_error import endpoint_error
 from flow_extract.methods import FLOW_METHODS
-from flow_extract.quantize import quantize
-from twostream.files import write_text
+from flow_extract.store.quantize import quantize
+from flow_extract.synthetic import endpoint_error
+from twostream_base.files import write_text
 
 RESULTS = ROOT / "benchmarks" / "results" / "flow_speed.md"
 CLIPS, PAIRS_OF_A_CLIP, ROUNDS = 15, 2, 2

@@ -26,12 +26,12 @@ from classical_loader import MEAN, STD, JpegTree, tsn_views
 from real_pairs import clips
 from torch.utils.data import DataLoader
 
-from flow_extract.store import StoreEntry, entry_path
+from flow_extract.store.reader import StoreEntry, entry_path
 from twostream.data.dataset import ViewWriter, views_shape, write_snippets
 from twostream.data.loader import load_batches
+from twostream.data.protocols import PROTOCOLS
 from twostream.data.records import VideoRecord
 from twostream.data.stored import StoredVideo
-from twostream.inference.protocols import PROTOCOLS
 from twostream.transforms.boxes import Box, View
 from twostream.transforms.clips import Clip
 from twostream.transforms.presets import MODALITIES

@@ -21,11 +21,10 @@ from statistics import median
 
 import numpy as np
 
-from fusion.mapped_scores import map_scores
-from fusion.score_file import ScoreTable
-from fusion.score_stream import write_scores_in_parts
-from fusion.shards import fuse_in_shards
-from fusion.step import MEAN
+from fusion.combining.step import MEAN
+from fusion.evaluation.sharded_fusion import fuse_in_shards
+from fusion.tables.large_files import map_scores, write_scores_in_parts
+from fusion.tables.score_file import ScoreTable
 
 ROOT = Path(__file__).parents[1]
 SEGMENTS, CLASSES, PORTION = 25, 400, 500

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from flow_extract.flow_error import read_flo
-from flow_extract.video import read_frames
+from flow_extract.synthetic import read_flo
+from flow_extract.video.decode import read_frames
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 MIDDLEBURY = ("Dimetrodon", "Grove2", "Grove3", "RubberWhale", "Urban2")

@@ -17,10 +17,10 @@ import torch
 from torch import nn
 from torch.optim import Adam
 
-from twostream.sequence.ctc import ctc_losses
+from twostream.compute.precision import autocast
+from twostream.sequence.learner import ctc_losses
 from twostream.sequence.network import build_network
 from twostream.sequence.recipes import RECIPES
-from twostream.training.precision import autocast
 
 NAMES = ("full_conv", "full_conv_v3", "full_model_v5")
 CLASSES, LABELS, STEPS, WARM_UP = 1233, 12, 7, 3

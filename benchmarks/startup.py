@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 from statistics import median
 
-from fusion.formats.two_stream_pickle import read_two_stream_pickle
-from fusion.imports import import_scores
-from fusion.score_file import write_scores
+from fusion.exchange.formats.two_stream_pickle import read_two_stream_pickle
+from fusion.exchange.importing import import_scores
+from fusion.tables.score_file import write_scores
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_SCORES = ROOT.parent / "shared" / "data" / "scores-resnet101-ucf101"

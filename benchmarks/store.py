@@ -24,13 +24,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from flow_extract.blobs import collecting
-from flow_extract.codecs import CODECS
 from flow_extract.methods import FLOW_METHODS
-from flow_extract.quantize import quantize
-from flow_extract.store import StoreEntry, entry_path
-from flow_extract.store_writer import write_entry
-from flow_extract.video import read_frames
+from flow_extract.store.codecs import CODECS
+from flow_extract.store.quantize import quantize
+from flow_extract.store.reader import StoreEntry, entry_path
+from flow_extract.store.writer import collecting, write_entry
+from flow_extract.video.decode import read_frames
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = ROOT.parent / "shared" / "data" / "ucf101-clips" / "videos"

@@ -28,15 +28,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from flow_extract.store import StoreEntry
+from flow_extract.store.reader import StoreEntry
+from twostream.compute.precision import CPU_FEATURES, find_precision
 from twostream.data.loader import load_batches
+from twostream.data.protocols import PROTOCOLS
 from twostream.data.stored import StoredVideo
-from twostream.inference.protocols import PROTOCOLS
-from twostream.inference.scoring import score_videos
 from twostream.models import build_network
 from twostream.models.consensus import CONSENSUS, mean
 from twostream.models.segment_network import SegmentNetwork
-from twostream.training.precision import CPU_FEATURES, find_precision
+from twostream.scoring.scoring import score_videos
 from twostream.training.step import accumulate_gradient
 from twostream.transforms.boxes import whole
 

@@ -14,8 +14,8 @@ from statistics import median
 
 import numpy as np
 
-from fusion.formats.two_stream_pickle import read_two_stream_pickle
-from fusion.weight_search import weight_curve
+from fusion.exchange.formats.two_stream_pickle import read_two_stream_pickle
+from fusion.fitting.weight_search import weight_curve
 
 SCORES = Path(__file__).resolve().parents[2] / "shared" / "data" / "scores-resnet101-ucf101"
 TURNS, GOAL = 5, 20

@@ -9,20 +9,23 @@ from typing import Any, NoReturn
 
 import click
 
-from twostream.console import write_example
-from twostream.errors import InputError
+from twostream.commands.console import write_example
+from twostream_base.errors import InputError
 
 # Name -> where the command is, and what `twostream --help` says of it without importing it.
 COMMANDS: dict[str, tuple[Any, str]] = {
     "init": ("twostream.commands.init:init", "Check a data set's lists, write twostream.toml."),
     "extract-flow": (
-        "flow_extract.cli:extract_flow",
+        "twostream.commands.extract_flow:extract_flow",
         "Decode videos into frames and optical flow.",
     ),
-    "check-flow": ("flow_extract.store_cli:check_flow", "Check the files of extracted flow."),
-    "show-flow": ("flow_extract.store_cli:show_flow", "Draw optical flow as colours."),
+    "check-flow": (
+        "twostream.commands.flow_store:check_flow",
+        "Check the files of extracted flow.",
+    ),
+    "show-flow": ("twostream.commands.flow_store:show_flow", "Draw optical flow as colours."),
     "convert-flow": (
-        "flow_extract.store_cli:convert_flow",
+        "twostream.commands.flow_store:convert_flow",
         "Read and write the image folders of other tools.",
     ),
     "models": ("twostream.commands.models:models", "List the networks and their sizes."),
@@ -34,19 +37,25 @@ COMMANDS: dict[str, tuple[Any, str]] = {
         "twostream.commands.import_weights:import_weights",
         "Import a checkpoint of another tool.",
     ),
-    "fuse": ("fusion.cli:fuse", "Fuse the scores of the streams, show the accuracy."),
-    "tune": ("fusion.tune_cli:tune", "Find the best weights of the streams."),
-    "compare": ("fusion.compare_cli:compare", "Test differences between streams and fusions."),
-    "report": ("fusion.report_cli:report", "Write one HTML page about the results."),
+    "fuse": ("twostream.commands.fuse:fuse", "Fuse the scores of the streams, show the accuracy."),
+    "tune": ("twostream.commands.tune:tune", "Find the best weights of the streams."),
+    "compare": (
+        "twostream.commands.compare:compare",
+        "Test differences between streams and fusions.",
+    ),
+    "report": ("twostream.commands.report:report", "Write one HTML page about the results."),
     "scores": (
         {
-            "show": ("fusion.cli:show", "Show the content of a score file."),
-            "check": ("fusion.exchange_cli:check", "Verify score files and whether they join."),
+            "show": ("twostream.commands.fuse:show", "Show the content of a score file."),
+            "check": (
+                "twostream.commands.scores:check",
+                "Verify score files and whether they join.",
+            ),
             "import": (
-                "twostream.commands.import_scores:import_scores",
+                "twostream.commands.scores:import_scores",
                 "Import the score file of another tool.",
             ),
-            "export": ("fusion.exchange_cli:export", "Export a score file for other tools."),
+            "export": ("twostream.commands.scores:export", "Export a score file for other tools."),
         },
         "Show, check, import and export score files.",
     ),
@@ -125,7 +134,7 @@ class LazyGroup(click.Group):
 def _show_version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
     """Print the version; a callback of our own, because reading it costs more than all of click."""
     if asked:
-        from twostream.versions import tool_version
+        from twostream_base.versions import tool_version
 
         click.echo(f"twostream, version {tool_version()}")
         ctx.exit()
@@ -161,7 +170,7 @@ def cli(ctx: click.Context, project: Path | None) -> None:
     name = ctx.invoked_subcommand
     if name is None or name in WITHOUT_PROJECT:
         return
-    from twostream.project import find_project, option_defaults, read_project
+    from twostream.commands.project import find_project, option_defaults, read_project
 
     path = project or find_project(Path.cwd())
     if path is None:

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from twostream.errors import InputError
-from twostream.files import atomic_path
+from twostream_base.errors import InputError
+from twostream_base.files import atomic_path
 
 # safetensors type -> numpy type, None where numpy has none
 DTYPES = {

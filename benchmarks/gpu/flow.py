@@ -20,8 +20,8 @@ from flow_extract.methods.raft import network_flow
 from flow_extract.methods.tvl1 import make_tvl1
 from flow_extract.methods.tvl1_parameters import Parameters
 from flow_extract.methods.tvl1_torch import tvl1_on_device
-from flow_extract.quantize import quantize
-from twostream.vision import torchvision
+from flow_extract.store.quantize import quantize
+from twostream_base.vision import torchvision
 
 BOUND = 20.0
 ITERATIONS = 10  # between two stop tests of TV-L1 on a device

@@ -14,7 +14,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.gpu.networks import build, random_clips, set_gradient
 from benchmarks.gpu.target import Target, run_command
-from twostream.training.distributed import decided_by_first, merged_shares, wait_for_all
+from twostream.compute.distributed import (
+    decided_by_first,
+    merged_shares,
+    wait_for_all,
+)
 
 
 def machine(target: Target) -> Iterator[dict[str, Any]]:

@@ -12,10 +12,10 @@ import numpy as np
 from benchmarks.gpu.networks import build
 from benchmarks.gpu.target import Target
 from benchmarks.gpu.videos import stored_videos
+from twostream.compute.compiling import compiled
+from twostream.data.protocols import PROTOCOLS
 from twostream.data.stored import StoredVideo
-from twostream.inference.compiled import compiled
-from twostream.inference.protocols import PROTOCOLS
-from twostream.inference.scoring import score_videos
+from twostream.scoring.scoring import score_videos
 
 
 def scoring(target: Target) -> Iterator[dict[str, Any]]:

@@ -52,7 +52,7 @@ def load_network(model: str, weights: str) -> Any:
     """
     import torch
 
-    from twostream.vision import fetch_weights, torchvision
+    from twostream_base.vision import fetch_weights, torchvision
 
     module = torchvision.models.optical_flow
     network = {"small": module.raft_small, "large": module.raft_large}[model](weights=None)
@@ -74,7 +74,7 @@ def load_network(model: str, weights: str) -> Any:
 
 def default_weights(model: str = "large") -> Any:
     """Torchvision's entry of the weights that `default` means."""
-    from twostream.vision import torchvision
+    from twostream_base.vision import torchvision
 
     module = torchvision.models.optical_flow
     enum = {"small": module.Raft_Small_Weights, "large": module.Raft_Large_Weights}[model]

@@ -49,7 +49,7 @@ def make_tvl1(
 
         return tvl1_on_device(parameters, device=device)
     # numba takes half a second to import: when flow is wanted, not for `--help`.
-    from flow_extract.methods.tvl1_pyramid import coarse_to_fine
+    from flow_extract.methods.tvl1_numerics import coarse_to_fine
     from flow_extract.methods.tvl1_solver import solve_level
 
     solve = partial(solve_level, parameters=parameters)

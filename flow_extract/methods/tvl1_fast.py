@@ -56,7 +56,7 @@ def make_tvl1_fast(
     require_scale_step(scale_step)
     require_median(median)
     from flow_extract.methods.tvl1_fast_solver import solve_level
-    from flow_extract.methods.tvl1_pyramid import coarse_to_fine
+    from flow_extract.methods.tvl1_numerics import coarse_to_fine
 
     solve = partial(
         solve_level,

@@ -10,9 +10,17 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from flow_extract.compiled import compiled
-from flow_extract.methods.tvl1_data_term import LEFT, ONE, inside, linearise, padded
-from flow_extract.methods.tvl1_pyramid import filter_median, warp, with_gradients
+from flow_extract.methods.tvl1_numerics import (
+    LEFT,
+    ONE,
+    compiled,
+    filter_median,
+    inside,
+    linearise,
+    padded,
+    warp,
+    with_gradients,
+)
 
 TWO = np.float32(2)
 

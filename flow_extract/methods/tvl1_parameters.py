@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from twostream.errors import InputError
+from twostream_base.errors import InputError
 
 # The sizes of window for which OpenCV has a median of float pictures; 1 is none.
 MEDIANS = (1, 3, 5)

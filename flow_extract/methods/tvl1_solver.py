@@ -5,10 +5,19 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from flow_extract.compiled import compiled
-from flow_extract.methods.tvl1_data_term import LEFT, ONE, ZERO, inside, linearise, padded
+from flow_extract.methods.tvl1_numerics import (
+    LEFT,
+    ONE,
+    ZERO,
+    compiled,
+    filter_median,
+    inside,
+    linearise,
+    padded,
+    warp,
+    with_gradients,
+)
 from flow_extract.methods.tvl1_parameters import Parameters
-from flow_extract.methods.tvl1_pyramid import filter_median, warp, with_gradients
 
 
 def solve_level(

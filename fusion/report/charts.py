@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fusion.report.svg import (
+from fusion.report.markup import (
     WIDTH,
     Axis,
     dot,

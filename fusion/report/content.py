@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fusion.calibrated import Calibrated
-from fusion.compare import compare
-from fusion.complementarity import class_accuracy, complementarity, segment_accuracy
-from fusion.diagnosis import diagnose
-from fusion.score_file import ScoreTable
-from fusion.step import Step
-from fusion.votes import Votes
-from fusion.weight_search import WeightCurve, weight_curve
-from twostream.errors import InputError
+from fusion.combining.inputs import Input
+from fusion.combining.step import Step
+from fusion.combining.video_scores import Votes
+from fusion.evaluation.complementarity import (
+    class_accuracy,
+    complementarity,
+    segment_accuracy,
+)
+from fusion.evaluation.diagnosis import diagnose
+from fusion.evaluation.significance import compare
+from fusion.fitting.calibrate_tables import Calibrated
+from fusion.fitting.weight_search import WeightCurve, weight_curve
+from fusion.tables.score_file import ScoreTable
+from twostream_base.errors import InputError
+from twostream_base.files import read_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,3 +121,14 @@ def make_content(
         segments=rows,
         **given,
     )
+
+
+# The training logs that lie beside score files, in their run folders.
+def run_logs(inputs: Mapping[str, Input]) -> dict[str, list[dict[str, str]]]:
+    """Rows of `log.csv` by stream, of those whose score file lies in a run folder that has one."""
+    logs = {}
+    for key, one in inputs.items():
+        log = next(iter(one.tables)).resolve().parents[1] / "log.csv"
+        if log.is_file():
+            logs[key] = list(csv.DictReader(io.StringIO(read_text(log))))
+    return logs

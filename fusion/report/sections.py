@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fusion.calibrated import Calibrated
+from fusion.evaluation.text_tables import weights_text
+from fusion.fitting.calibrate_tables import Calibrated
 from fusion.report.charts import (
     interval_chart,
     reliability_chart,
@@ -16,8 +17,7 @@ from fusion.report.charts import (
     weight_chart,
 )
 from fusion.report.content import Content
-from fusion.report.html import figure, folded, items, paragraph, section, table
-from fusion.tune_result import weights_text
+from fusion.report.markup import figure, folded, items, paragraph, section, table
 
 CURVE_POINTS = 201
 _FACTS = ("dataset", "split", "subset", "protocol", "model", "epoch", "selected_on")

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from scene import digests, expect, leftovers, start, write_video
 
-from flow_extract.store import scan_store
+from flow_extract.store.reader import scan_store
 
 NAMES = [
     "with space", " leading", "trailing ", "-dash", "--help", "ünï", "u\u0308nfd", "\u00fcnfc",

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from kill_training import make_project, train
 from scene import ROOT, expect
 
-from twostream.files import sha256_file
+from twostream_base.files import sha256_file
 
 # Each video is a part of its own, and takes its time: a kill finds some done and some not.
 COMMAND_LINE = """

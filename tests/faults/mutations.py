@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from scene import SHARED_DATA, cannot, expect, leftovers, start
 
-from flow_extract.store import scan_store
+from flow_extract.store.reader import scan_store
 
 TIMEOUT = 60
 

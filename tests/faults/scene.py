@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from flow_extract.synthetic import moving_clip, smooth_texture, translation
-from twostream.files import TEMPORARY_MARK, sha256_file
+from twostream_base.files import TEMPORARY_MARK, sha256_file
 
 ROOT = Path(__file__).parents[2]
 SHARED_DATA = ROOT.parent / "shared" / "data"

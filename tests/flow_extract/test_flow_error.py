@@ -7,8 +7,8 @@ import struct
 import numpy as np
 import pytest
 
-from flow_extract.flow_error import endpoint_error, read_flo
-from twostream.errors import InputError
+from flow_extract.synthetic import endpoint_error, read_flo
+from twostream_base.errors import InputError
 
 
 def flo_bytes(flow: np.ndarray) -> bytes:

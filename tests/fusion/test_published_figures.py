@@ -7,19 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fusion.calibrated import calibrate_in_folds
-from fusion.confidence import VARIANCE_FORMS
-from fusion.diagnosis import diagnose
-from fusion.formats import SCORE_FORMATS
-from fusion.fuse import fuse
-from fusion.groups import grouped_folds, video_groups
-from fusion.imports import VideoList, import_scores
+from fusion.combining.confidence import VARIANCE_FORMS
+from fusion.combining.fuse import fuse
+from fusion.combining.step import Step
+from fusion.combining.strategies import STRATEGIES
+from fusion.evaluation.diagnosis import diagnose
+from fusion.exchange.formats import SCORE_FORMATS
+from fusion.exchange.importing import VideoList, import_scores, name_rows, read_order
+from fusion.fitting.calibrate_tables import calibrate_in_folds
+from fusion.fitting.hold_out import grouped_folds, video_groups
+from fusion.fitting.weight_search import weight_curve
 from fusion.metrics import top_k_correct
-from fusion.order_list import name_rows, read_order
-from fusion.score_file import ScoreTable
-from fusion.step import Step
-from fusion.strategies import STRATEGIES
-from fusion.weight_search import weight_curve
+from fusion.tables.score_file import ScoreTable
 
 SEQVLAD = {  # percent: RGB, flow; raw 1:1, 1:1.5, max; softmax 1:1, 1:1.5
     ("hmdb51", 1): (55.229, 65.359, 72.484, 72.876, 65.556, 70.850, 71.176),

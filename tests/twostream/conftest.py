@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from twostream.cli import cli
 from twostream.data import toy
-from twostream.files import write_text
+from twostream_base.files import write_text
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("BlueVertical", "RedHorizontal")

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from twostream.cli import COMMANDS, LazyGroup, cli
-from twostream.errors import InputError
+from twostream_base.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 ENDINGS = {

@@ -13,9 +13,9 @@ import pytest
 from click.testing import Result
 
 from fusion.metrics import top_k_correct
-from fusion.score_file import read_scores
-from twostream.files import sha256_file
+from fusion.tables.score_file import read_scores
 from twostream.training import trainer
+from twostream_base.files import sha256_file
 
 from .conftest import MiniProject
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from twostream.errors import InputError
-from twostream.files import sha256_bytes
+from twostream_base.errors import InputError
+from twostream_base.files import sha256_bytes
 from twostream_base.tensor_file import FileType, Streamed, TensorFile, write_tensor_file
 
 TOY = FileType("toy file", key="toy", format=3, required={"names": list}, cure="make it again")

@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from twostream.console import Command
-from twostream.errors import InputError
+from twostream.commands.console import Command
+from twostream_base.errors import InputError
 
 STRATEGIES = (
     ("mean", ["--strategy", "mean"]),

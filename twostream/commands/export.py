@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from twostream.commands.console import Command, json_option, print_json
 from twostream.commands.options import FOLDER, checkpoint_option
-from twostream.console import Command, json_option, print_json
 
 
 @click.command(

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
+from twostream.commands.console import Command
 from twostream.commands.options import FOLDER
-from twostream.console import Command
+from twostream.commands.plugin_type import PlugIn
 from twostream.data.splits import DATASETS
-from twostream.plugins import PlugIn, any_of, load
+from twostream_base.plugins import any_of, load
 
 
 @click.command(
@@ -48,7 +49,7 @@ def import_weights(file: Path, out: Path, rotated: bool, **options: Any) -> None
     recognised by the names of its weights.
     """
     from twostream.models.external_checkpoints import read_external
-    from twostream.training.import_weights import write_imported
+    from twostream.models.import_weights import write_imported
 
     external = read_external(file, rotated=rotated)
     names = _class_names(options) or tuple(str(label) for label in range(external.num_classes))

@@ -8,11 +8,20 @@ from typing import Any
 
 import click
 
-from twostream.console import Command, json_option, print_json, progress, quiet_option, section
+from twostream.commands.console import (
+    Command,
+    json_option,
+    print_json,
+    progress,
+    quiet_option,
+    section,
+)
+from twostream.commands.plugin_type import PlugIn
+from twostream.commands.project import FILE_NAME
 from twostream.data.splits import DATASETS, SPLITS
-from twostream.errors import InputError, some_of
-from twostream.plugins import PlugIn, any_of
-from twostream.project import FILE_NAME, write_toml
+from twostream_base.errors import InputError, some_of
+from twostream_base.files import write_toml
+from twostream_base.plugins import any_of
 
 SHOWN = 5
 
@@ -145,7 +154,7 @@ def _make_toy(videos: Path, annotations: Path, *, quiet: bool) -> None:
 
 
 def _make_lists(videos: Path, annotations: Path, options: dict[str, Any]) -> list[str]:
-    from flow_extract.find_videos import find_videos
+    from flow_extract.video.find_videos import find_videos
     from twostream.data.make_lists import groups_by_pattern, groups_from_csv, write_lists
 
     lines = []

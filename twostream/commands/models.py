@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from twostream.console import Command, json_option, print_json, progress, quiet_option
+from twostream.commands.console import (
+    Command,
+    json_option,
+    print_json,
+    progress,
+    quiet_option,
+)
 from twostream.models import MODELS, default_clip, list_models
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from twostream.errors import InputError
-from twostream.files import read_text
+from twostream_base.errors import InputError
+from twostream_base.files import read_text
 
 FOLDER = Path(__file__).parents[1] / "training" / "recipes"
 STREAMS = ("spatial", "motion", "difference")

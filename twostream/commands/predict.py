@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flow_extract.methods import FLOW_METHODS
-from fusion.cli_options import single_strategy_options, taken
+from twostream.commands.console import (
+    Command,
+    json_option,
+    print_json,
+    progress,
+    quiet_option,
+    section,
+)
 from twostream.commands.options import (
     FOLDER,
     checkpoint_option,
@@ -18,14 +25,14 @@ from twostream.commands.options import (
     find_device,
     snippets_at_once_option,
 )
-from twostream.console import Command, json_option, print_json, progress, quiet_option, section
-from twostream.errors import InputError
-from twostream.inference.protocols import PROTOCOLS
-from twostream.plugins import PlugIn, any_of
+from twostream.commands.plugin_type import PlugIn
+from twostream.commands.score_options import single_strategy_options, taken
+from twostream.data.protocols import PROTOCOLS
+from twostream_base.errors import InputError
+from twostream_base.plugins import any_of
 
 if TYPE_CHECKING:
-    from twostream.inference.predict import PredictOptions, Show
-    from twostream.inference.video_inputs import VideoInputs
+    from twostream.prediction.predict import PredictOptions, Show, VideoInputs
 
 # In the order in which they are asked: flow, the costly part, last.
 STREAMS = ("spatial", "difference", "motion")
@@ -114,9 +121,7 @@ def predict(
     VIDEO is a file, or a folder (all videos below it). Frames and flow are made as for training.
     Exit code 1: some videos could not be read; they are listed.
     """
-    from twostream.inference.predict import predict_videos
-    from twostream.inference.prediction_result import result_lines
-    from twostream.inference.video_inputs import find_inputs
+    from twostream.prediction.predict import find_inputs, predict_videos, result_lines
 
     options = _options(choices)
     bar = partial(progress, label="predict", unit="video", quiet=quiet)
@@ -131,9 +136,9 @@ def predict(
 
 
 def _options(choices: dict[str, Any]) -> PredictOptions:
-    from fusion.options import StepOptions
-    from twostream.inference.predict import PredictOptions
-    from twostream.inference.streams import Extraction
+    from fusion.combining.step_options import StepOptions
+    from twostream.prediction.predict import PredictOptions
+    from twostream.prediction.streams import Extraction
 
     runs = {key: choices[key] for key in STREAMS if choices[key]}
     if not runs:
@@ -152,7 +157,7 @@ def _options(choices: dict[str, Any]) -> PredictOptions:
 
 def _drawing(out: Path, inputs: VideoInputs) -> Show:
     """What draws a prediction to `out`, checked before any work is done."""
-    from twostream.inference.annotated import check_suffix, draw_prediction
+    from twostream.prediction.annotated import check_suffix, draw_prediction
 
     check_suffix(out)
     paths = {name: Path(str(out).replace("{name}", Path(name).stem)) for name in inputs.videos}

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fusion.strategies import STRATEGIES
-from twostream.commands.options import FOLDER, compute_options, find_device
-from twostream.console import (
+from fusion.combining.strategies import STRATEGIES
+from twostream.commands.console import (
     Command,
     json_option,
     note,
@@ -19,8 +18,10 @@ from twostream.console import (
     quiet_option,
     section,
 )
-from twostream.plugins import PlugIn, any_of
-from twostream.sequence.normalisers import NORMALISERS
+from twostream.commands.options import FOLDER, compute_options, find_device
+from twostream.commands.plugin_type import PlugIn
+from twostream.sequence.transcripts import NORMALISERS
+from twostream_base.plugins import any_of
 
 if TYPE_CHECKING:
     from twostream.sequence.score_file import SequenceScores
@@ -156,7 +157,7 @@ def recognize(files: tuple[Path, ...], out: Path | None, as_json: bool, **option
     scores the --videos first. The word error rate is shown where the score files or --list have
     references.
     """
-    from twostream.sequence.recognize_files import recognise, result_lines, write_sentences
+    from twostream.sequence.recognize import recognise, result_lines, write_sentences
 
     tables = _read_inputs(files, options)
     result, sentences = recognise(files, tables, **options)
@@ -184,8 +185,8 @@ def _read_inputs(files: tuple[Path, ...], options: dict[str, Any]) -> list[Seque
 def _score(files: tuple[Path, ...], chosen: dict[str, Any]) -> list[SequenceScores]:
     import torch
 
-    from twostream.sequence.recognize_inputs import NewVideos, read_inputs
-    from twostream.training.precision import find_precision
+    from twostream.compute.precision import find_precision
+    from twostream.sequence.recognize import NewVideos, read_inputs
 
     bar = partial(progress, quiet=chosen.pop("quiet"))
     device = find_device(chosen["device"])

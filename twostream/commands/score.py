@@ -8,6 +8,14 @@ from typing import Any
 
 import click
 
+from twostream.commands.console import (
+    Command,
+    json_option,
+    note,
+    print_json,
+    progress,
+    quiet_option,
+)
 from twostream.commands.options import (
     checkpoint_option,
     compile_option,
@@ -16,9 +24,9 @@ from twostream.commands.options import (
     find_device,
     snippets_at_once_option,
 )
-from twostream.console import Command, json_option, note, print_json, progress, quiet_option
-from twostream.inference.protocols import PROTOCOLS
-from twostream.plugins import PlugIn, any_of
+from twostream.commands.plugin_type import PlugIn
+from twostream.data.protocols import PROTOCOLS
+from twostream_base.plugins import any_of
 
 
 @click.command(
@@ -62,8 +70,8 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
 
     Re-run the same command to resume a scoring that was stopped.
     """
-    from twostream.inference.score_run import ScoreOptions, score_run
-    from twostream.training.distributed import joined_processes, rank
+    from twostream.compute.distributed import joined_processes, rank
+    from twostream.scoring.score_run import ScoreOptions, score_run
 
     path = out or run / "scores" / f"{options['subset']}-{options['protocol']}.safetensors"
     options["device"] = find_device(options["device"])
@@ -75,7 +83,7 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
 
 
 def _show(path: Path, *, made: bool, as_json: bool) -> None:
-    from fusion.score_file import read_head
+    from fusion.tables.score_file import read_head
 
     shape = read_head(path)["shape"]
     counts = dict(zip(("videos", "snippets", "crops", "classes"), shape, strict=True))

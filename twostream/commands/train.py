@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from twostream.commands.console import (
+    Command,
+    json_option,
+    note,
+    print_json,
+    progress,
+    quiet_option,
+)
 from twostream.commands.options import compile_option, compute_options, data_options, find_device
 from twostream.commands.train_options import (
     augmentation_options,
@@ -22,10 +30,9 @@ from twostream.commands.train_options import (
     snippet_options,
     validation_options,
 )
-from twostream.console import Command, json_option, note, print_json, progress, quiet_option
 
 if TYPE_CHECKING:
-    from twostream.training.run_folder import TrainOptions
+    from twostream.training.options import TrainOptions
     from twostream.training.trainer import Trainer
 
 # Batch size and learning rate of the two streams differ by a factor of twenty in the field.
@@ -65,8 +72,8 @@ def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
 
     Re-run the same command to resume a training that was stopped; a finished one is left as it is.
     """
+    from twostream.compute.distributed import joined_processes, rank
     from twostream.training.data import gather
-    from twostream.training.distributed import joined_processes, rank
     from twostream.training.trainer import Trainer
 
     resolved = _resolve(options)
@@ -84,7 +91,7 @@ def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
 
 def _remove(folder: Path) -> None:
     """Delete a run folder, once: not again when torchrun's --max-restarts starts us anew."""
-    from twostream.training.distributed import num_restarts, rank
+    from twostream.compute.distributed import num_restarts, rank
 
     if rank() == 0 and not num_restarts() and folder.exists():
         shutil.rmtree(folder)
@@ -98,10 +105,9 @@ def _resolve(options: dict[str, Any]) -> TrainOptions:
     """Fill in what depends on other options or on the machine, and turn paths into text."""
     import torch
 
+    from twostream.compute.precision import find_precision
     from twostream.models import default_clip
-    from twostream.training.option_rules import check_options
-    from twostream.training.precision import find_precision
-    from twostream.training.run_folder import TrainOptions
+    from twostream.training.options import TrainOptions, check_options
 
     chosen = {key: value for key, value in options.items() if value is not None}
     if chosen.get("batch_size") == "auto":
@@ -125,7 +131,7 @@ def _resolve(options: dict[str, Any]) -> TrainOptions:
 
 
 def _introduce(trainer: Trainer) -> None:
-    from twostream.training.distributed import num_ranks
+    from twostream.compute.distributed import num_ranks
 
     options, data = trainer.options, trainer.data
     shared = f", by {num_ranks()} processes" if num_ranks() > 1 else ""
@@ -149,8 +155,8 @@ def _introduce(trainer: Trainer) -> None:
 
 
 def _run(trainer: Trainer, *, show: bool) -> None:
-    from twostream.training.memory import is_out_of_memory
-    from twostream.training.step import NotFiniteError
+    from twostream.compute.memory import is_out_of_memory
+    from twostream.compute.numbers import NotFiniteError
 
     if show:
         _introduce(trainer)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from twostream.commands.console import ProjectOption, section
 from twostream.commands.option_files import Recipe, show_recipe, take_defaults, take_stream
-from twostream.commands.option_types import CountOrAuto, Epochs, FrameSize
-from twostream.console import ProjectOption, section
-from twostream.inference.protocols import PROTOCOLS
+from twostream.commands.options import CountOrAuto, Epochs, FrameSize
+from twostream.commands.plugin_type import PlugIn
+from twostream.data.protocols import PROTOCOLS
 from twostream.models import MODELS
 from twostream.models.consensus import CONSENSUS
-from twostream.plugins import PlugIn, any_of
+from twostream_base.plugins import any_of
 
 recipe_options = section(
     "Recipe",

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from twostream.commands.option_files import take_defaults, take_stream
-from twostream.commands.option_types import Epochs
-from twostream.commands.options import compute_options, find_device
-from twostream.console import (
+from twostream.commands.console import (
     Command,
     json_option,
     note,
@@ -21,9 +18,12 @@ from twostream.console import (
     quiet_option,
     section,
 )
-from twostream.plugins import PlugIn, any_of
+from twostream.commands.option_files import take_defaults, take_stream
+from twostream.commands.options import Epochs, compute_options, find_device
+from twostream.commands.plugin_type import PlugIn
 from twostream.sequence.lists import SEQUENCE_DATASETS
 from twostream.sequence.recipes import RECIPES
+from twostream_base.plugins import any_of
 
 if TYPE_CHECKING:
     from twostream.sequence.run_folder import SequenceOptions
@@ -215,9 +215,9 @@ def _resolve(options: dict[str, Any]) -> SequenceOptions:
     """Fill in what depends on other options or on the machine, and turn paths into text."""
     import torch
 
-    from twostream.sequence.epoch_average import read_average
+    from twostream.compute.precision import find_precision
+    from twostream.sequence.learner import read_average
     from twostream.sequence.run_folder import SequenceOptions
-    from twostream.training.precision import find_precision
 
     recipe = options.pop("recipe")
     if options["input_size"] > options["frame_size"]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from twostream.console import Command, json_option, print_json
-from twostream.plugins import PlugIn, load
-from twostream.sequence.normalisers import NORMALISERS
+from twostream.commands.console import Command, json_option, print_json
+from twostream.commands.plugin_type import PlugIn
+from twostream.sequence.transcripts import NORMALISERS
+from twostream_base.plugins import load
 
 SENTENCES = click.Path(exists=True, dir_okay=False, path_type=Path)
 

@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from flow_extract.store import StoreEntry
-from twostream import plugins
+from flow_extract.store.reader import StoreEntry
+from twostream.data.protocols import PROTOCOLS, Protocol
 from twostream.data.records import Split
 from twostream.data.sampling import num_positions, random_in_segments, snippet_indices
 from twostream.data.stored import StoredVideo, join_store
-from twostream.inference.protocols import PROTOCOLS, Protocol
 from twostream.transforms.augmentation import Augmentation, augment_, draw_view
 from twostream.transforms.boxes import View
 from twostream.transforms.clips import Clip, resize_picture, write_views
 from twostream.transforms.presets import MODALITIES, Modality
+from twostream_base import plugins
 
 # Neighbouring snippets share pictures, so only the latest are cached.
 CACHED_BYTES = 16 << 20

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from twostream.data.records import VideoRecord
-from twostream.errors import InputError
+from twostream.data.stored import Joined
+from twostream_base.errors import InputError
 
 
 def hold_out(
@@ -50,3 +52,36 @@ def hold_out(
         [record for record in records if record.group not in held_groups],
         [record for record in records if record.group in held_groups],
     )
+
+
+def part_training_videos(train: Joined, *, split: int, fraction: float) -> tuple[Joined, Joined]:
+    """Part the training videos at hand in those to learn from and those held out.
+
+    Whole groups at a time; the draw depends on the number of the split alone.
+    """
+    records = [video.record for video in train.videos]
+    kept, held = hold_out(records, fraction=fraction, rng=np.random.default_rng(split))
+    return _only(train, kept), _only(train, held)
+
+
+def _only(joined: Joined, records: Sequence[VideoRecord]) -> Joined:
+    names = {record.name for record in records}
+    return replace(joined, videos=[v for v in joined.videos if v.record.name in names])
+
+
+# A part of many videos that looks like the whole.
+def stratified(labels: Sequence[int], count: int, *, rng: np.random.Generator) -> list[int]:
+    """Draw `count` indices (all, if there are no more), in rising order.
+
+    The classes take turns, each giving a random video that it has left: their numbers differ by
+    one at most, but for classes that have no more to give.
+    """
+    members: dict[int, list[int]] = defaultdict(list)
+    for index in rng.permutation(len(labels)):
+        members[labels[index]].append(int(index))
+    turns = [
+        (turn, order, index)
+        for order, label in enumerate(members)
+        for turn, index in enumerate(members[label])
+    ]
+    return sorted(index for _, _, index in sorted(turns)[:count])

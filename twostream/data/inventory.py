@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flow_extract.find_videos import find_videos
-from twostream import plugins
+from flow_extract.video.find_videos import find_videos
 from twostream.data.records import Split, VideoRecord
 from twostream.data.splits import DATASETS, SPLITS, read_split
 from twostream.data.stored import match_names
+from twostream_base import plugins
 
 
 def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path) -> dict[str, Any]:

@@ -14,8 +14,8 @@ import numpy as np
 from twostream.data.holdout import hold_out
 from twostream.data.records import VideoRecord
 from twostream.data.splits import SPLITS
-from twostream.errors import InputError, some_of
-from twostream.files import read_text, write_text
+from twostream_base.errors import InputError, some_of
+from twostream_base.files import read_text, write_text
 
 GroupOf = Callable[[str], str]
 

@@ -11,16 +11,20 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from twostream.data.list_rows import Listed, make_split, read_classes, read_rows, video_name
-from twostream.data.records import Split, VideoRecord
-from twostream.data.single_splits import (
+from twostream.data.list_files import (
+    Listed,
+    make_split,
+    read_classes,
     read_jester,
     read_kinetics,
     read_path_lists,
+    read_rows,
     read_something,
+    video_name,
 )
-from twostream.errors import InputError
-from twostream.files import read_text
+from twostream.data.records import Split, VideoRecord
+from twostream_base.errors import InputError
+from twostream_base.files import read_text
 
 SPLITS = (1, 2, 3)
 HMDB51_MARKS = {"1": "train", "2": "test"}  # 0: in neither

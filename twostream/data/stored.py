@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flow_extract.store import recorded_settings, scan_store
+from flow_extract.store.reader import recorded_settings, scan_store
 from twostream.data.records import VideoRecord
-from twostream.errors import InputError, some_of
 from twostream.transforms.presets import Modality
+from twostream_base.errors import InputError, some_of
 
 
 @dataclass(frozen=True, slots=True)

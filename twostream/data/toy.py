@@ -14,7 +14,7 @@ import numpy as np
 
 from flow_extract.synthetic import rotation, smooth_texture, translation, warp
 from twostream.data.splits import SPLITS
-from twostream.files import atomic_path, write_text
+from twostream_base.files import atomic_path, write_text
 
 # Red, green, blue; 0.299 r + 0.587 g + 0.114 b = 1 in each, so grey frames look alike.
 TINTS = {"Red": (1.8, 0.659, 0.659), "Green": (0.503, 1.35, 0.503), "Blue": (0.845, 0.845, 2.204)}

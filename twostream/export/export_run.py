@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from twostream.errors import InputError
-from twostream.files import atomic_path, sha256_file
-from twostream.training.checkpoint import WEIGHTS, NetworkSpec, load_network
-from twostream.versions import library_version, tool_version
+from twostream.models.checkpoint import WEIGHTS, NetworkSpec, load_network
+from twostream_base.errors import InputError
+from twostream_base.files import atomic_path, sha256_file
+from twostream_base.versions import library_version, tool_version
 
 TOLERANCE = 1e-4  # of the largest logit, or of 1 where all are smaller
 # Numbers of videos and segments. Those that are compared differ in both from those of the clips

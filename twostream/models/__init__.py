@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from twostream import plugins
-from twostream.errors import InputError
 from twostream.models.consensus import Consensus, Learned
 from twostream.transforms.presets import MODALITIES
+from twostream_base import plugins
+from twostream_base.errors import InputError
 
 if TYPE_CHECKING:
     from twostream.models.segment_network import SegmentNetwork

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from twostream.errors import InputError
+from twostream_base.errors import InputError
 
 
 def checkpoint_activations(network: nn.Module) -> int:

@@ -16,7 +16,7 @@ from twostream.models.i3d import I3D
 from twostream.models.initial_weights import fit
 from twostream.models.non_local import insert_blocks
 from twostream.models.temporal_shift import FrameAverage, shift_mobilenet, shift_resnet
-from twostream.vision import torchvision
+from twostream_base.vision import torchvision
 
 Conv = nn.Conv2d | nn.Conv3d
 Backbone = tuple[nn.Module, int]  # and the size D of its features

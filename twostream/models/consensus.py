@@ -1,7 +1,7 @@
 """Consensus: how the segments of a video become one prediction while a network trains.
 
 Most are functions of the segments' logits, (N, S, classes) -> (N, classes); one that learns is a
-`Learned`. Offline, on score files, the same ideas are fusion strategies: `fusion/strategies.py`.
+`Learned`. Offline, on score files, the same ideas are the fusion strategies
 The command line reads the names below for its help, so this module does not import torch.
 """
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twostream import plugins
-from twostream.errors import InputError
+from twostream_base import plugins
+from twostream_base.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -93,7 +93,7 @@ def _attention(*, feature_size: int, num_classes: int) -> nn.Module:
 
 def _temporal(name: str, **defaults: Any) -> Callable[..., nn.Module]:
     def build(*, feature_size: int, num_classes: int, **options: Any) -> nn.Module:
-        from twostream.temporal.classifier import TemporalClassifier
+        from twostream.models.temporal.classifier import TemporalClassifier
 
         return TemporalClassifier(
             name, feature_size=feature_size, num_classes=num_classes, **{**defaults, **options}

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.serialization import safe_globals
 
-from twostream.errors import InputError
 from twostream.transforms.presets import MODALITIES
+from twostream_base.errors import InputError
 
 RGB = (MODALITIES["spatial"].mean, MODALITIES["spatial"].std)
 PAIRS = MODALITIES["motion"].snippet_length

@@ -11,8 +11,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from twostream.errors import InputError, some_of
-from twostream.vision import fetch_weights, torchvision
+from twostream_base.errors import InputError, some_of
+from twostream_base.vision import fetch_weights, torchvision
 
 BACKBONE = "backbone."
 PRETRAINED = ("imagenet", "kinetics400")

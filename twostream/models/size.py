@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from twostream import plugins
 from twostream.models import MODELS, default_clip
 from twostream.transforms.presets import modality_of
+from twostream_base import plugins
 
 
 class NetworkSize(NamedTuple):

@@ -10,9 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from twostream.sequence.frames import crop, evenly_spaced, read_clip, temporal_jitter
+from flow_extract.methods.dis import make_dis
+from flow_extract.store.quantize import quantize
+from flow_extract.video.decode import VideoError, read_frames, resize
+from twostream.sequence.lists import list_frames
 from twostream.sequence.records import SequenceRecord
 from twostream.transforms.clips import Clip
+from twostream_base.errors import InputError
 
 BATCHES_AHEAD = 2
 Batch = tuple[Tensor, Tensor, Sequence[int]]  # clips (N, T, C, H, W), lengths (N,), indices
@@ -69,3 +73,74 @@ def load_sequences(
                 yield next_batch()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+# The frames of a sequence: read, augmented by temporal jitter, cropped.
+def read_clip(record: SequenceRecord, *, side: int, stream: str) -> Clip:
+    """Read all frames, scaled to `side` x `side`: uint8 (T, side, side, 3), or flow (..., 2).
+
+    For the `motion` stream it is DIS flow from each frame to the next, at that size, as stored
+    values (zero at 128, 20 pixels at 255); the last frame repeats the flow before it.
+
+    Raises:
+        InputError: a picture or the video cannot be read; the file is named.
+    """
+    pictures = _read_pictures(record) if record.frames.is_dir() else _read_video(record)
+    frames = np.stack([resize(picture, (side, side)) for picture in pictures])
+    if stream == "spatial":
+        return frames
+    if len(frames) < 2:
+        raise InputError(f"{record.frames}: one frame has no flow; leave {record.name} out")
+    flow = quantize(make_dis()(frames))
+    return np.concatenate([flow, flow[-1:]])
+
+
+def _read_pictures(record: SequenceRecord) -> list[Clip]:
+    import cv2
+
+    pictures = []
+    for path in list_frames(record):
+        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise InputError(f"{path}: not a picture that can be read; copy it again")
+        pictures.append(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
+    return pictures
+
+
+def _read_video(record: SequenceRecord) -> list[Clip]:
+    try:
+        return list(read_frames(record.frames))
+    except VideoError as error:
+        raise InputError(f"{record.frames}: {error}") from error
+
+
+def temporal_jitter(
+    frames: int,
+    *,
+    rng: np.random.Generator,
+    repeat: float = 0.2,
+    drop: float = 0.2,
+    max_frames: int = 300,
+) -> list[int]:
+    """Positions of a sequence played unevenly: some frames twice, then some left out.
+
+    A fraction `repeat` of the frames is doubled, a fraction `drop` of the result is dropped, and
+    at most `max_frames` remain, all at random and in order; at least one frame remains.
+    """
+    doubled = rng.choice(frames, size=int(repeat * frames), replace=False)
+    positions = np.sort(np.concatenate([np.arange(frames), doubled]))
+    size = min(max(len(positions) - int(drop * len(positions)), 1), max_frames)
+    return sorted(rng.choice(positions, size=size, replace=False).tolist())
+
+
+def evenly_spaced(frames: int, *, max_frames: int = 300) -> list[int]:
+    """All positions, or `max_frames` evenly spaced ones where there are more."""
+    if frames <= max_frames:
+        return list(range(frames))
+    return [position * (frames - 1) // (max_frames - 1) for position in range(max_frames)]
+
+
+def crop(clip: Clip, positions: Sequence[int], *, size: int, top: int, left: int) -> Clip:
+    """The same `size` x `size` crop of frames: uint8 (len(positions), C, size, size)."""
+    part = clip[list(positions), top : top + size, left : left + size]
+    return np.ascontiguousarray(part.transpose(0, 3, 1, 2))

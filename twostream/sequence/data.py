@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from twostream import plugins
 from twostream.sequence.batches import Batch, eval_clip, load_sequences, train_clip
 from twostream.sequence.lists import SEQUENCE_DATASETS, check_lists
 from twostream.sequence.records import SequenceLists, SequenceRecord
 from twostream.sequence.run_folder import SequenceOptions
 from twostream.sequence.vocabulary import build_vocabulary, glosses_to_labels
 from twostream.transforms.clips import Clip
+from twostream_base import plugins
 
 
 @dataclass(frozen=True)

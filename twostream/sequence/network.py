@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from twostream import plugins
-from twostream.sequence.backbones import FRAME_BACKBONES
-from twostream.temporal.padding import valid_mask
-from twostream.temporal.stages import build_stages, read_stage
+from twostream.models.backbones import build_backbone
+from twostream.models.checkpoint import WEIGHTS
+from twostream.models.initial_weights import initial_weights
+from twostream.models.temporal.padding import valid_mask
+from twostream.models.temporal.stages import build_stages, read_stage
 from twostream.transforms.presets import MODALITIES, Modality
+from twostream_base import plugins
+from twostream_base.errors import InputError
 
 
 class SequenceNetwork(nn.Module):
@@ -68,3 +74,156 @@ def build_network(
 def without_weights(backbone: str) -> str:
     """`backbone` without its `weights=` option, for a network whose weights are loaded next."""
     return " ".join(word for word in backbone.split() if not word.startswith("weights="))
+
+
+# Backbones of single frames: uint8-valued floats (N, C, H, W) -> features (N, D).
+class PlainCnn(nn.Module):
+    """The notes' plain CNN: a convolution, then four blocks that double the channels.
+
+    Cheng et al., "Fully Convolutional Networks for Continuous Sign Language Recognition", ECCV
+    2020: 3 x 3 convolutions with batch norm and ReLU, five poolings by 2, then a global average.
+
+    Args:
+        width: channels of the first layer; the features are 16 times as many (512).
+    """
+
+    def __init__(self, in_channels: int, *, width: int = 32) -> None:
+        super().__init__()
+
+        def convolution(inputs: int, outputs: int) -> list[nn.Module]:
+            conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+            return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+        widths = [width * 2**block for block in range(5)]
+        layers: list[nn.Module] = [*convolution(in_channels, width), nn.MaxPool2d(2)]
+        for inputs, outputs in zip(widths, widths[1:], strict=False):
+            layers += [*convolution(inputs, outputs), nn.MaxPool2d(2)]
+            layers += convolution(outputs, outputs)
+        self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.out_features = widths[-1]
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(N, C, H, W), at least 32 x 32 -> (N, 16 * width)."""
+        features: Tensor = self.layers(frames)
+        return features
+
+
+class ResNet18(nn.Module):
+    """A ResNet18 without its classifier; `weights` as in `initial_weights`."""
+
+    def __init__(self, in_channels: int, *, weights: str = "none") -> None:
+        super().__init__()
+        state = initial_weights(weights, model="resnet18")
+        layers = {name: state[name] for name in state if name not in ("mean", "std")}
+        self.network, self.out_features = build_backbone(
+            "resnet18", in_channels=in_channels, state=layers, source=weights
+        )
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, 512)."""
+        features: Tensor = self.network(frames)
+        return features
+
+
+FRAME_BACKBONES: dict[str, Callable[..., nn.Module]] = {"plain": PlainCnn, "resnet18": ResNet18}
+
+
+# Parts of a sequence network by name: `backbone`, `temporal`, `temporal.0`, `classifier`.
+def named_parts(network: SequenceNetwork) -> dict[str, nn.Module]:
+    """All parts with a name; the larger ones come before those that they contain."""
+    stages: Sequence[nn.Module] = list(network.temporal.stages)  # type: ignore[arg-type]
+    return {
+        "backbone": network.backbone,
+        "temporal": network.temporal,
+        **{f"temporal.{number}": stage for number, stage in enumerate(stages)},
+        "classifier": network.classifier,
+    }
+
+
+def find_part(network: SequenceNetwork, name: str) -> nn.Module:
+    """The part of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    parts = named_parts(network)
+    if name not in parts:
+        raise InputError(f"the network has no part {name!r}; it has {', '.join(parts)}")
+    return parts[name]
+
+
+def load_parts(network: SequenceNetwork, source: Path, parts: Sequence[str]) -> None:
+    """Load parts from a run folder, a checkpoint folder, or a file of weights.
+
+    Args:
+        parts: `backbone`, or `temporal.2=temporal.1`: the part here = the part in `source`.
+
+    Raises:
+        InputError: no such file or part, or the weights do not fit.
+    """
+    candidates = (source / "best" / WEIGHTS, source / WEIGHTS, source)
+    path = next((path for path in candidates if path.is_file()), None)
+    if path is None:
+        raise InputError(f"{source}: neither a run folder nor a file of weights")
+    weights = safetensors.torch.load_file(path)
+    for text in parts:
+        name, _, other_name = text.partition("=")
+        part, other_name = find_part(network, name), other_name or name
+        prefix = other_name.replace("temporal.", "temporal.stages.") + "."
+        tensors = {
+            key.removeprefix(prefix): tensor
+            for key, tensor in weights.items()
+            if key.startswith(prefix)
+        }
+        try:
+            part.load_state_dict(tensors)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise InputError(f"{path}: its {other_name} does not fit: {reason}") from error
+
+
+def freeze(network: SequenceNetwork, parts: Sequence[str]) -> None:
+    """Freeze parts, their batch statistics too; call it after each `train()`."""
+    for name in parts:
+        find_part(network, name).requires_grad_(False).eval()
+
+
+def parameter_groups(
+    network: SequenceNetwork, *, lr: float, part_lr: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Parameter groups for an optimiser, one for each learning rate.
+
+    A part inside another one (`temporal.0` in `temporal`) keeps its own rate.
+    """
+    rates = {id(parameter): lr for parameter in network.parameters()}
+    for name in sorted(part_lr):  # the larger part comes first
+        for parameter in find_part(network, name).parameters():
+            rates[id(parameter)] = part_lr[name]
+    return [
+        {
+            "lr": rate,
+            "params": [p for p in network.parameters() if p.requires_grad and rates[id(p)] == rate],
+        }
+        for rate in sorted(set(rates.values()))
+    ]
+
+
+def read_rates(texts: Sequence[str]) -> dict[str, float]:
+    """`["backbone=1e-5"]` -> `{"backbone": 1e-05}`.
+
+    Raises:
+        InputError: not `part=rate` with a positive rate.
+    """
+    rates = {}
+    for text in texts:
+        part, _, rate = text.partition("=")
+        try:
+            rates[part] = float(rate)
+        except ValueError:
+            rates[part] = 0.0
+        if rates[part] <= 0:
+            raise InputError(f"{text!r}: expected a part and its learning rate, as backbone=1e-5")
+    return rates

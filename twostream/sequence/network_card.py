@@ -6,11 +6,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from twostream.errors import InputError
-from twostream.files import sha256_file
+from twostream.models.checkpoint import (
+    WEIGHTS,
+    has_checkpoint,
+    load_weights,
+    read_spec_as,
+)
 from twostream.sequence.network import SequenceNetwork, build_network, without_weights
-from twostream.training.checkpoint import WEIGHTS, has_checkpoint, load_weights, read_spec_as
-from twostream.versions import tool_version
+from twostream_base.errors import InputError
+from twostream_base.files import sha256_file
+from twostream_base.versions import tool_version
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from fusion.probabilities import as_log_probs, softmax
-from fusion.step import Step, reduced
-from twostream.errors import InputError, some_of
+from fusion.combining.probabilities import as_log_probs, softmax
+from fusion.combining.step import Step, reduced
 from twostream.sequence.decoding import Hypothesis, greedy, log_probability
 from twostream.sequence.score_file import SequenceScores
+from twostream_base.errors import InputError, some_of
 
 Decoder = Callable[[np.ndarray], list[Hypothesis]]
 

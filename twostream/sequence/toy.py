@@ -13,7 +13,7 @@ import numpy as np
 
 from flow_extract.synthetic import smooth_texture
 from twostream.data.toy import write_video
-from twostream.files import write_text
+from twostream_base.files import write_text
 
 GESTURES = ("DOWN", "GROW", "LEFT", "RIGHT", "SHRINK", "UP")
 COUNTS = {"train": 160, "val": 40, "test": 80}

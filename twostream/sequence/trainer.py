@@ -11,24 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from twostream.errors import some_of
-from twostream.files import write_text
-from twostream.sequence.data import SequenceData, eval_batches, train_batches
-from twostream.sequence.epoch_average import epochs_to_average, keep_epoch, load_average
-from twostream.sequence.learner import SequenceLearner
-from twostream.sequence.network_card import SequenceNetworkSpec, score_metadata
-from twostream.sequence.prediction import predict
-from twostream.sequence.run_folder import FREE_ON_RESUME, SequenceOptions
-from twostream.sequence.score_file import is_up_to_date, make_scores, write_sequence_scores
-from twostream.sequence.validation import best_epochs, validation_row
-from twostream.training.checkpoint import (
+from twostream.models.checkpoint import (
     has_checkpoint,
     load_state,
     load_weights,
     save_checkpoint,
 )
+from twostream.sequence.data import SequenceData, eval_batches, train_batches
+from twostream.sequence.learner import SequenceLearner, epochs_to_average, keep_epoch, load_average
+from twostream.sequence.network_card import SequenceNetworkSpec, score_metadata
+from twostream.sequence.run_folder import FREE_ON_RESUME, SequenceOptions
+from twostream.sequence.score_file import is_up_to_date, make_scores, write_sequence_scores
+from twostream.sequence.validation import best_epochs, predict, validation_row
 from twostream.training.loop import NotFiniteError
 from twostream.training.run import check_same_run, write_config
+from twostream_base.errors import some_of
+from twostream_base.files import write_text
 
 
 class SequenceTrainer:

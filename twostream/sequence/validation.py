@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
+from twostream.compute.precision import autocast
+from twostream.sequence.batches import Batch
 from twostream.sequence.decoding import greedy, log_probability
 from twostream.sequence.records import SequenceRecord
 from twostream.sequence.vocabulary import glosses_to_labels, labels_to_glosses
@@ -47,3 +51,20 @@ def best_epochs(rows: Sequence[Mapping[str, Any]], count: int) -> list[int]:
     """The `count` epochs with the fewest errors; ties go to the lower loss."""
     ranked = sorted(rows, key=lambda row: (row["errors"], row["val_loss"], row["epoch"]))
     return [int(row["epoch"]) for row in ranked[:count]]
+
+
+# Inference: log-probabilities of a list of videos.
+def predict(
+    network: nn.Module, batches: Iterable[Batch], *, device: torch.device, precision: str
+) -> dict[int, np.ndarray]:
+    """Log-probabilities of every video: index -> float32 (T', classes), without padding."""
+    network.eval()
+    predictions: dict[int, np.ndarray] = {}
+    for clips, lengths, indices in batches:
+        with torch.inference_mode(), autocast(device, precision):
+            log_probs, steps = network(clips.to(device), lengths.to(device))
+        for index, rows, count in zip(
+            indices, log_probs.cpu().numpy(), steps.tolist(), strict=True
+        ):
+            predictions[index] = rows[:count]
+    return predictions

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from twostream.errors import InputError, some_of
-from twostream.files import read_text
 from twostream.sequence.records import SequenceRecord
+from twostream_base.errors import InputError, some_of
+from twostream_base.files import read_text
 
 HEADING = "signstate classlabel"
 

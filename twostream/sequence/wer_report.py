@@ -8,20 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from twostream.errors import InputError, some_of
-from twostream.sequence.normalisers import Normaliser
-from twostream.sequence.transcripts import read_transcripts
-from twostream.sequence.wer_statistics import bootstrap_interval, difference_interval, paired_test
+from twostream.sequence.transcripts import Normaliser, read_transcripts
 from twostream.sequence.word_error_rate import (
     Errors,
     Pair,
     align,
+    bootstrap_interval,
     confusions,
     corpus_rate,
     count_errors,
+    difference_interval,
+    paired_test,
     sentence_mean,
     sum_errors,
 )
+from twostream_base.errors import InputError, some_of
 
 SEED = 0  # the same files give the same interval
 Alignments = dict[str, list[Pair]]

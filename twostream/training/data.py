@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from twostream import plugins
-from twostream.data.holdout import hold_out
-from twostream.data.records import VideoRecord
+from twostream.data.holdout import part_training_videos, stratified
 from twostream.data.splits import DATASETS, read_split
 from twostream.data.stored import Joined, join_store
-from twostream.data.stratified import stratified
-from twostream.errors import InputError
-from twostream.training.run_folder import TrainOptions
+from twostream.training.options import TrainOptions
+from twostream_base import plugins
+from twostream_base.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +69,8 @@ def gather(options: TrainOptions) -> RunData:
     return RunData(split.class_names, kept, val=held, test=test)
 
 
-def part_training_videos(train: Joined, *, split: int, fraction: float) -> tuple[Joined, Joined]:
-    """Part the training videos at hand in those to learn from and those held out.
-
-    Whole groups at a time; the draw depends on the number of the split alone.
-    """
-    records = [video.record for video in train.videos]
-    kept, held = hold_out(records, fraction=fraction, rng=np.random.default_rng(split))
-    return _only(train, kept), _only(train, held)
-
-
 def sample(joined: Joined, count: int, *, split: int) -> Joined:
     """`count` of the videos (0: all), as many of each class, the same in every run of a split."""
     labels = [video.record.label for video in joined.videos]
     chosen = stratified(labels, count or len(labels), rng=np.random.default_rng(split))
     return replace(joined, videos=[joined.videos[index] for index in chosen])
-
-
-def _only(joined: Joined, records: Sequence[VideoRecord]) -> Joined:
-    names = {record.name for record in records}
-    return replace(joined, videos=[v for v in joined.videos if v.record.name in names])

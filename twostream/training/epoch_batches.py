@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from twostream.compute.distributed import num_ranks, rank, share_of
 from twostream.data.dataset import TrainingSamples
 from twostream.data.loader import load_batches, split_into_batches
 from twostream.data.stored import StoredVideo
-from twostream.errors import InputError
-from twostream.training.distributed import num_ranks, rank, share_of
-from twostream.training.run_folder import TrainOptions
+from twostream.training.options import TrainOptions
 from twostream.transforms.augmentation import CROPS, Augmentation
 from twostream.transforms.clips import Clip
+from twostream_base.errors import InputError
 
 LEAST_SHARE = 2  # videos of a batch that a process needs: see split_into_batches
 

@@ -11,29 +11,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from twostream.data.dataset import sample_shape
-from twostream.inference.compiled import compiled
-from twostream.models import build_network
-from twostream.models.activation_checkpointing import checkpoint_activations
-from twostream.models.consensus import load_consensus, reduction
-from twostream.models.segment_network import SegmentNetwork
-from twostream.training.averaging import average_weights
-from twostream.training.distributed import (
+from twostream.compute.compiling import compiled
+from twostream.compute.distributed import (
     data_parallel,
     num_ranks,
     rank,
     sum_over_processes,
 )
+from twostream.compute.memory import in_parts_that_fit, remember
+from twostream.compute.numbers import NotFiniteError
+from twostream.compute.precision import autocast
+from twostream.data.dataset import sample_shape
+from twostream.models import build_network
+from twostream.models.activation_checkpointing import checkpoint_activations
+from twostream.models.consensus import load_consensus, reduction
+from twostream.models.segment_network import SegmentNetwork
 from twostream.training.loop import Batches, EpochStats, Progress, train_one_epoch
-from twostream.training.memory import in_parts_that_fit, remember
-from twostream.training.optimizer import OPTIMIZERS, parameter_groups
-from twostream.training.precision import autocast
-from twostream.training.regularisation import add_dropout, freeze_backbone, freeze_batch_norm
-from twostream.training.run_folder import AUTO, TrainOptions
+from twostream.training.options import AUTO, TrainOptions
 from twostream.training.schedule import Schedule
-from twostream.training.step import NotFiniteError, accumulate_gradient
+from twostream.training.step import accumulate_gradient
 from twostream.transforms.mixing import mix_batch
 
 
@@ -255,3 +256,84 @@ class Learner:
         undo = remember(self.network, self.device)
         self.trained = data_parallel(self.network, rehearse)
         undo()
+
+
+# The optimisers by name.
+def sgd(groups: list[dict[str, Any]], *, lr: float, momentum: float, nesterov: bool) -> Optimizer:
+    """Stochastic gradient descent with momentum."""
+    return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)
+
+
+def adamw(groups: list[dict[str, Any]], *, lr: float, momentum: float, nesterov: bool) -> Optimizer:
+    """Adam with decoupled weight decay (Loshchilov and Hutter, ICLR 2019); momentum is beta1."""
+    return AdamW(groups, lr=lr, betas=(momentum, 0.999))
+
+
+OPTIMIZERS = {"sgd": sgd, "adamw": adamw}
+
+
+def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
+    """Part the trained parameters: filters and matrices decay; biases and norms do not."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    decaying = [parameter for parameter in trained if parameter.ndim > 1]
+    others = [parameter for parameter in trained if parameter.ndim <= 1]
+    groups = [
+        {"params": decaying, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+# What keeps a large network from learning few videos by heart.
+def add_dropout(network: SegmentNetwork, rate: float) -> None:
+    """Drop inputs of the classifier at this rate while training (Wang et al., ECCV 2016, 3.2).
+
+    The names of the weights stay, so that scoring needs to know nothing of it.
+    """
+
+    def drop(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
+        return (F.dropout(inputs[0], rate, training=module.training),)
+
+    network.classifier.register_forward_pre_hook(drop)
+
+
+def freeze_batch_norm(network: nn.Module) -> None:
+    """Partial batch normalisation (Wang et al., ECCV 2016, section 3.2): only the first one learns.
+
+    The others keep statistics, scale and shift, as in that paper's PyTorch code. The first one
+    alone sees a new kind of input. `network.train()` undoes it.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    for norm in norms[1:]:
+        norm.eval().requires_grad_(False)
+
+
+def freeze_backbone(network: SegmentNetwork) -> None:
+    """Only the classifier, or the consensus, learns; the rest works as in evaluation."""
+    network.backbone.eval().requires_grad_(False)
+
+
+# Exponential moving average (EMA) of a network's weights, which is scored in their place.
+Tensors = list[Tensor] | tuple[Tensor, ...]
+
+
+def average_weights(network: nn.Module, *, decay: float) -> AveragedModel:
+    """An exponential moving average of a network's weights and batch statistics.
+
+    `update_parameters(network)` moves it, `module` is the network that holds it. At update n (from
+    1) the average becomes d * average + (1 - d) * weights with d = min(decay, (1 + n) / (10 + n)):
+    it forgets the start quickly. Counters are copied.
+    """
+
+    def move(averages: Tensors, weights: Tensors, n: Tensor | int) -> None:
+        # torch hands over tensors of one dtype at a time.
+        if averages[0].is_floating_point():
+            warmed_up = min(decay, (1 + int(n)) / (10 + int(n)))
+            get_ema_multi_avg_fn(warmed_up)(averages, weights, n)
+        else:
+            for average, weight in zip(averages, weights, strict=True):
+                average.copy_(weight)
+
+    average = AveragedModel(network, multi_avg_fn=move, use_buffers=True)
+    average.n_averaged.fill_(1)  # the weights at the start count: torch would drop them
+    return average.requires_grad_(False)

@@ -22,17 +22,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
-from twostream.errors import InputError, some_of
-from twostream.files import read_text, write_text
-from twostream.project import write_toml
-from twostream.training.checkpoint import (
+from twostream.compute.distributed import decided_by_first, num_ranks, rank
+from twostream.models.checkpoint import (
     WEIGHTS,
     has_checkpoint,
     load_state,
     load_weights,
     save_checkpoint,
 )
-from twostream.training.distributed import decided_by_first, num_ranks, rank
+from twostream_base.errors import InputError, some_of
+from twostream_base.files import read_text, write_text, write_toml
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fusion.score_file import read_head
-from twostream import plugins
+from fusion.tables.score_file import read_head
+from twostream.compute.distributed import decided_by_first, rank, wait_for_all
+from twostream.data.protocols import PROTOCOLS
 from twostream.data.stored import Joined
-from twostream.errors import some_of
-from twostream.inference.protocols import PROTOCOLS
-from twostream.inference.score_files import make_score_file
-from twostream.inference.scoring import Bar, score_videos
+from twostream.models.checkpoint import has_checkpoint, load_weights, read_spec
 from twostream.models.segment_network import SegmentNetwork
-from twostream.training.checkpoint import has_checkpoint, load_weights, read_spec
+from twostream.scoring.score_files import make_score_file
+from twostream.scoring.scoring import Bar, score_videos
 from twostream.training.data import RunData
-from twostream.training.distributed import decided_by_first, rank, wait_for_all
+from twostream.training.options import TrainOptions, dumped_epochs
 from twostream.training.run import drop_epochs, epoch_folder
-from twostream.training.run_folder import TrainOptions, dumped_epochs
+from twostream_base import plugins
+from twostream_base.errors import some_of
 
 
 def score_joined(

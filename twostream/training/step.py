@@ -10,11 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from twostream.training.precision import autocast
-
-
-class NotFiniteError(ArithmeticError):
-    """The loss became infinite or not a number."""
+from twostream.compute.precision import autocast
 
 
 def accumulate_gradient(

@@ -12,17 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from twostream.data.stored import Joined
-from twostream.inference.scoring import Bar
-from twostream.inference.trial import try_views
-from twostream.training.alarms import exhausted, not_learning
-from twostream.training.checkpoint import NetworkSpec, has_checkpoint
+from twostream.models.checkpoint import NetworkSpec, has_checkpoint
+from twostream.scoring.scoring import Bar
+from twostream.scoring.trial import try_views
 from twostream.training.data import RunData, sample
 from twostream.training.epoch_batches import load_epoch
 from twostream.training.learner import Learner
 from twostream.training.loop import EpochStats, NotFiniteError, Progress, evaluate
+from twostream.training.options import TrainOptions, dumped_epochs, free_on_resume
 from twostream.training.run import Run
-from twostream.training.run_folder import TrainOptions, dumped_epochs, free_on_resume
-from twostream.training.run_log import best_epoch, curves, log_row
+from twostream.training.run_log import best_epoch, curves, exhausted, log_row, not_learning
 from twostream.training.run_scores import score_joined, write_run_scores
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fusion.score_file import ScoreTable, write_scores
+from fusion.tables.score_file import ScoreTable, write_scores
 from twostream.cli import cli
 
 CLASSES = ("<script>alert(1)</script>", "a & b", '"c"', "d")

@@ -4,7 +4,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from fusion.report.confusion import Mistake, confusion, matrix_chart, top_mistakes
+from fusion.report.video_sections import (
+    Mistake,
+    confusion,
+    matrix_chart,
+    top_mistakes,
+)
 
 SCORES = np.eye(3)[[0, 1, 1, 1, 2, 0]]
 LABELS = np.array([0, 0, 0, 1, 2, -1])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from fusion.report.html import folded, items, paragraph, section, table
+from fusion.report.markup import folded, items, paragraph, section, table
 
 HOSTILE = '<script>"a" & b</script>'
 SAFE = "&lt;script&gt;&quot;a&quot; &amp; b&lt;/script&gt;"

@@ -7,7 +7,7 @@ import pytest
 from click.testing import Result
 
 from flow_extract.methods import FLOW_METHODS
-from twostream import diagnosis
+from twostream.commands import doctor
 
 Run = Callable[..., Result]
 
@@ -24,7 +24,7 @@ def test_it_looks_at_everything(twostream: Run) -> None:
 
 
 def test_two_builds_of_opencv_are_named(twostream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "library_version", lambda name: "5.0")
+    monkeypatch.setattr(doctor, "library_version", lambda name: "5.0")
     output = twostream("doctor").output
     assert "--  OpenCV:" in output
     assert "they overwrite each other's files: pip uninstall opencv-python opencv" in output

@@ -14,15 +14,15 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from flow_extract.store import entry_path
+from flow_extract.store.reader import entry_path
 from twostream.cli import cli
 from twostream.data.dataset import ViewWriter
+from twostream.data.protocols import Protocol, whole_frame
 from twostream.data.records import VideoRecord
 from twostream.data.sampling import centre_of_segments
 from twostream.data.stored import StoredVideo
 from twostream.export import export_run
-from twostream.inference.protocols import Protocol, whole_frame
-from twostream.training.checkpoint import load_network
+from twostream.models.checkpoint import load_network
 
 from ..conftest import CLASSES, ROOT, MiniProject
 

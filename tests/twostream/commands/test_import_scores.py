@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from click.testing import CliRunner, Result
 
-from fusion.score_file import read_scores
+from fusion.tables.score_file import read_scores
 from twostream.cli import cli
 
 SCORES = np.array([[1, 2], [3, 4]], np.float32)

@@ -19,7 +19,7 @@ from twostream.commands.train_options import (
     schedule_options,
     snippet_options,
 )
-from twostream.errors import InputError
+from twostream_base.errors import InputError
 
 OWN = """
 segments = 5

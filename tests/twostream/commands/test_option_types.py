@@ -5,7 +5,7 @@ from typing import Any
 import click
 import pytest
 
-from twostream.commands.option_types import CountOrAuto, Epochs
+from twostream.commands.options import CountOrAuto, Epochs
 
 
 @pytest.mark.parametrize(("given", "expected"), [("auto", "auto"), ("4", 4), (4, 4)])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import Result
 
-from fusion.score_file import read_scores
+from fusion.tables.score_file import read_scores
 from twostream.training import learner
 
 from ..conftest import MiniProject

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from flow_extract.store import StoreEntry
+from flow_extract.store.reader import StoreEntry
 from twostream.data import dataset
 from twostream.data.dataset import (
     SharedPictures,
@@ -21,15 +21,15 @@ from twostream.data.dataset import (
     ViewWriter,
     views_shape,
 )
+from twostream.data.protocols import PROTOCOLS
 from twostream.data.records import Split, VideoRecord
 from twostream.data.sampling import random_in_segments
 from twostream.data.splits import read_split, read_ucf101
 from twostream.data.stored import StoredVideo
-from twostream.errors import InputError
-from twostream.inference.protocols import PROTOCOLS
 from twostream.transforms.augmentation import Augmentation
 from twostream.transforms.boxes import View, random_corner_box
 from twostream.transforms.presets import MODALITIES, Modality
+from twostream_base.errors import InputError
 
 from ..conftest import MiniProject
 from ..transforms.plain_views import plain_views

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from twostream.data.holdout import hold_out
 from twostream.data.records import VideoRecord
-from twostream.errors import InputError
+from twostream_base.errors import InputError
 
 
 def records_of(groups: list[tuple[int, str]]) -> list[VideoRecord]:

@@ -6,7 +6,7 @@ import pytest
 
 from twostream.data.make_lists import groups_by_pattern, groups_from_csv, write_lists
 from twostream.data.splits import read_folder
-from twostream.errors import InputError
+from twostream_base.errors import InputError
 
 NAMES = [
     *(f"run/v_run_g{g:02d}_c{c}" for g in range(1, 6) for c in (1, 2)),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from twostream.data.splits import DATASETS, read_hmdb51, read_split, read_ucf101
-from twostream.errors import InputError
+from twostream_base.errors import InputError
 
 OFFICIAL = {
     "ucf101": ("ucfTrainTestlist", 101, {1: (9537, 3783), 2: (9586, 3734), 3: (9624, 3696)}),

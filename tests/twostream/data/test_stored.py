@@ -8,8 +8,8 @@ import pytest
 from twostream.data import stored
 from twostream.data.records import VideoRecord
 from twostream.data.stored import join_store, match_names
-from twostream.errors import InputError
 from twostream.transforms.presets import MODALITIES
+from twostream_base.errors import InputError
 
 
 def header(*, frames: int = 30, status: str = "ok", settings: str = "s1") -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twostream.data.stratified import stratified
+from twostream.data.holdout import stratified
 
 
 @given(st.lists(st.integers(0, 5), min_size=1), st.integers(1, 60), st.integers(0, 9))

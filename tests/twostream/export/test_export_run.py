@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from twostream.errors import InputError
 from twostream.export import export_run as module
 from twostream.export.export_run import (
     FORMATS,
@@ -28,15 +27,16 @@ from twostream.export.export_run import (
     write_onnx,
     write_program,
 )
-from twostream.files import sha256_file
 from twostream.models import build_network
+from twostream.models.checkpoint import NetworkSpec, load_network, save_checkpoint
 from twostream.models.consensus import load_consensus
 from twostream.models.i3d import inflate_conv
 from twostream.models.non_local import NonLocalBlock
 from twostream.models.segment_network import SegmentNetwork
 from twostream.models.temporal_shift import FrameAverage, TemporalShift
-from twostream.training.checkpoint import NetworkSpec, load_network, save_checkpoint
 from twostream.transforms.presets import Modality
+from twostream_base.errors import InputError
+from twostream_base.files import sha256_file
 
 OWN = "networks_of_this_test"
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from twostream.errors import InputError
 from twostream.models import MODELS
 from twostream.models.activation_checkpointing import checkpoint_activations
 from twostream.transforms.presets import modality_of
+from twostream_base.errors import InputError
 
 
 def build(name: str) -> nn.Module:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from twostream.errors import InputError
 from twostream.models import build_network
 from twostream.models.consensus import CONSENSUS, Learned, load_consensus, mean, reduction
 from twostream.transforms.presets import MODALITIES
+from twostream_base.errors import InputError
 
 LOGITS = torch.tensor([[[-1.3063, 1.4182, -0.3061, 0.2], [0.5, -0.25, 1.75, 0.0],
                         [0.1, 0.1, -0.4, 0.9]]])  # fmt: skip

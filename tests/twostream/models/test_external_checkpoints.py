@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from twostream.errors import InputError
 from twostream.models import MODELS
+from twostream.models.checkpoint import load_weights, network_from_spec, read_spec
 from twostream.models.external_checkpoints import read_external
+from twostream.models.import_weights import write_imported
 from twostream.models.segment_network import SegmentNetwork
-from twostream.training.checkpoint import load_weights, network_from_spec, read_spec
-from twostream.training.import_weights import write_imported
 from twostream.transforms.presets import MODALITIES
-from twostream.vision import torchvision
+from twostream_base.errors import InputError
+from twostream_base.vision import torchvision
 
 CLASSES = ("a", "b", "c", "d", "e")
 

@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from twostream.models.i3d import I3D, inflate_conv, inflate_norm
-from twostream.vision import torchvision
+from twostream_base.vision import torchvision
 
 
 def build(name="resnet18", **options):

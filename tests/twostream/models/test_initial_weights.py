@@ -6,11 +6,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from twostream.errors import InputError
 from twostream.models import MODELS
 from twostream.models.initial_weights import read_weights
 from twostream.transforms.presets import MODALITIES
-from twostream.vision import torchvision
+from twostream_base.errors import InputError
+from twostream_base.vision import torchvision
 
 
 @pytest.fixture

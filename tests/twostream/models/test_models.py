@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from twostream.errors import InputError
 from twostream.models import (
     IMAGE_FAMILIES,
     MODELS,
@@ -20,7 +19,8 @@ from twostream.models.backbones import adapt_input_channels, first_convolution
 from twostream.models.consensus import mean
 from twostream.models.segment_network import SegmentNetwork
 from twostream.transforms.presets import MODALITIES, Modality, modality_of
-from twostream.vision import torchvision
+from twostream_base.errors import InputError
+from twostream_base.vision import torchvision
 
 # One of each kind is computed; of the others shapes and gradients are followed without numbers.
 COMPUTED = {

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from twostream.models.i3d import I3D
 from twostream.models.non_local import NonLocalBlock, insert_blocks, window_mask
-from twostream.vision import torchvision
+from twostream_base.vision import torchvision
 
 
 def lively(**options):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from twostream.models.size import network_size
-from twostream.vision import torchvision
+from twostream_base.vision import torchvision
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from twostream.models.temporal_shift import (
     shift_mobilenet,
     shift_resnet,
 )
-from twostream.vision import torchvision
+from twostream_base.vision import torchvision
 
 
 def shift_slowly(x, num_frames, share):

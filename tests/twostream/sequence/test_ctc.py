@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from twostream.sequence.ctc import ctc_losses, min_time_steps
 from twostream.sequence.decoding import log_probability
+from twostream.sequence.learner import ctc_losses, min_time_steps
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from twostream.sequence.decoding import beam_search, greedy, log_probability
-from twostream.sequence.language_model import LanguageModel
+from twostream.sequence.decoding import LanguageModel, beam_search, greedy, log_probability
 
 
 def random_log_probs(steps: int, classes: int, *, seed: int, sharp: float = 2.0) -> np.ndarray:

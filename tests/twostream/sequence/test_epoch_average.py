@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from twostream.errors import InputError
-from twostream.sequence.epoch_average import (
+from twostream.sequence.learner import (
     epochs_to_average,
     keep_epoch,
     load_average,
     read_average,
 )
+from twostream_base.errors import InputError
 
 ROWS = [{"epoch": e, "errors": errors, "val_loss": 0.0} for e, errors in enumerate((9, 3, 7, 3, 5))]
 

@@ -9,9 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twostream.data.toy import write_video
-from twostream.errors import InputError
-from twostream.sequence.frames import crop, evenly_spaced, read_clip, temporal_jitter
+from twostream.sequence.batches import (
+    crop,
+    evenly_spaced,
+    read_clip,
+    temporal_jitter,
+)
 from twostream.sequence.records import SequenceRecord
+from twostream_base.errors import InputError
 
 
 @given(st.integers(1, 500), st.integers(0, 99), st.integers(1, 300))

@@ -5,7 +5,7 @@ from math import log
 import numpy as np
 import pytest
 
-from twostream.sequence.language_model import LanguageModel
+from twostream.sequence.decoding import LanguageModel
 
 SENTENCES = [[1, 2], [1, 3], [1]]
 

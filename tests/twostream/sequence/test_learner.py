@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 import torch
 
-from twostream.errors import InputError
 from twostream.sequence.batches import Batch
 from twostream.sequence.learner import SequenceLearner
-from twostream.sequence.prediction import predict
 from twostream.sequence.run_folder import SequenceOptions
+from twostream.sequence.validation import predict
 from twostream.training.loop import NotFiniteError
+from twostream_base.errors import InputError
 
 OPTIONS = {
     "stream": "spatial", "backbone": "plain width=2", "temporal": ("conv widths=8,8,8",),

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from twostream.errors import InputError
 from twostream.sequence.lists import check_lists, csv_lists, list_frames, phoenix2014, phoenix2014t
 from twostream.sequence.records import SequenceRecord
+from twostream_base.errors import InputError
 
 HEAD = "id|folder|signer|annotation\n"
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from twostream.errors import InputError
+from twostream.compute.precision import autocast
 from twostream.sequence.network import build_network
-from twostream.training.precision import autocast
+from twostream_base.errors import InputError
 
 CONV = "conv widths=8,8,8"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from twostream.errors import InputError
+from twostream.models.checkpoint import save_checkpoint
 from twostream.sequence.network import build_network
 from twostream.sequence.network_card import (
     SequenceNetworkSpec,
@@ -14,7 +14,7 @@ from twostream.sequence.network_card import (
     load_sequence_network,
     score_metadata,
 )
-from twostream.training.checkpoint import save_checkpoint
+from twostream_base.errors import InputError
 
 SPEC = SequenceNetworkSpec(
     stream="motion", backbone="plain width=2 weights=imagenet", temporal=("conv widths=8,8,8",),

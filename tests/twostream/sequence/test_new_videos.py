@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from twostream.errors import InputError
-from twostream.sequence.new_videos import check_glosses, find_new_videos
+from twostream.sequence.lists import check_glosses, find_new_videos
 from twostream.sequence.records import SequenceRecord
+from twostream_base.errors import InputError
 
 
 def test_videos_and_folders_of_pictures_by_name(tmp_path: Path) -> None:

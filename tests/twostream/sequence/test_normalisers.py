@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from twostream.sequence.normalisers import NORMALISERS, phoenix2014, phoenix2014t
-from twostream.sequence.transcripts import read_transcripts
+from twostream.sequence.transcripts import NORMALISERS, phoenix2014, phoenix2014t, read_transcripts
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,16 @@ import pytest
 import safetensors.torch
 import torch
 
-from twostream.errors import InputError
-from twostream.sequence.network import SequenceNetwork, build_network
-from twostream.sequence.parts import freeze, load_parts, named_parts, parameter_groups, read_rates
+from twostream.sequence.network import (
+    SequenceNetwork,
+    build_network,
+    freeze,
+    load_parts,
+    named_parts,
+    parameter_groups,
+    read_rates,
+)
+from twostream_base.errors import InputError
 
 
 def network(*temporal: str, seed: int = 0) -> SequenceNetwork:

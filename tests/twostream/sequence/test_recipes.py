@@ -10,8 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from twostream.sequence.network import SequenceNetwork, build_network
-from twostream.sequence.parts import load_parts
+from twostream.sequence.network import SequenceNetwork, build_network, load_parts
 from twostream.sequence.recipes import RECIPES
 
 FRAMES = 24

@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fusion.step import Step
-from fusion.strategies import STRATEGIES
-from twostream.errors import InputError
+from fusion.combining.step import Step
+from fusion.combining.strategies import STRATEGIES
 from twostream.sequence.recognition import (
     decode_all,
     format_csv,
@@ -16,6 +15,7 @@ from twostream.sequence.recognition import (
     greedy_decoder,
 )
 from twostream.sequence.score_file import SequenceScores
+from twostream_base.errors import InputError
 
 
 def scores(seed: int, lengths: tuple[int, ...] = (4, 2)) -> SequenceScores:

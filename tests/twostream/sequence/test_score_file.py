@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twostream.errors import InputError
 from twostream.sequence.score_file import (
     SequenceScores,
     read_sequence_scores,
     write_sequence_scores,
 )
+from twostream_base.errors import InputError
 
 SCORES = SequenceScores(
     names=("a", "b", "c"),

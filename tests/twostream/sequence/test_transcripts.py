@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from twostream.errors import InputError
 from twostream.sequence.transcripts import read_transcripts
+from twostream_base.errors import InputError
 
 SENTENCES = {"a/1": ["MORGEN", "REGEN"], "a/2": ["SONNE"]}
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from twostream.errors import InputError
 from twostream.sequence.records import SequenceRecord
 from twostream.sequence.vocabulary import (
     build_vocabulary,
@@ -13,6 +12,7 @@ from twostream.sequence.vocabulary import (
     read_vocabulary,
     unknown_glosses,
 )
+from twostream_base.errors import InputError
 
 RECORDS = [SequenceRecord("a", Path(), ("B", "A", "B")), SequenceRecord("b", Path(), ("C",))]
 

@@ -5,8 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
-from twostream.sequence.wer_statistics import bootstrap_interval, difference_interval, paired_test
-from twostream.sequence.word_error_rate import Errors
+from twostream.sequence.word_error_rate import (
+    Errors,
+    bootstrap_interval,
+    difference_interval,
+    paired_test,
+)
 
 
 def sentences(errors: list[int], words: int = 10) -> list[Errors]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from twostream.training.alarms import exhausted, not_learning
+from twostream.training.run_log import exhausted, not_learning
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from twostream.training.averaging import average_weights
+from twostream.training.learner import average_weights
 
 
 def test_the_average_by_hand() -> None:

@@ -25,7 +25,7 @@ CASES = ("plain", "parts", "unused", "attention", "recomputed", "normalised")
 # Five videos: rank 0 has three of them, rank 1 two. Rank 0 cuts its share in parts where it may.
 STEPS = """
 import torch
-from twostream.training.distributed import (
+from twostream.compute.distributed import (
     data_parallel, joined_processes, num_ranks, rank, share_of, sum_over_processes,
 )
 from tests.twostream.training.test_data_parallel import *

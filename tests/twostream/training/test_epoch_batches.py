@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from twostream.errors import InputError
 from twostream.training import epoch_batches
 from twostream.training.epoch_batches import plan_batches
+from twostream_base.errors import InputError
 
 
 def options(*, batch_size: int, seed: int = 0) -> Any:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from twostream.training.loop import Progress, evaluate, predict, train_one_epoch
-from twostream.training.step import NotFiniteError
+from twostream.compute.numbers import NotFiniteError
+from twostream.scoring.forward import predict
+from twostream.training.loop import Progress, evaluate, train_one_epoch
 
 from .tiny_network import LABELS, Brightness, batches
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from twostream.training.optimizer import OPTIMIZERS, parameter_groups
+from twostream.training.learner import OPTIMIZERS, parameter_groups
 
 
 def network() -> nn.Sequential:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fusion.score_file import read_scores
+from fusion.tables.score_file import read_scores
 
 from ..conftest import MiniProject
 from .test_trainer import (

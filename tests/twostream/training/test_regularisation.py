@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from twostream.training.regularisation import add_dropout, freeze_batch_norm
+from twostream.training.learner import add_dropout, freeze_batch_norm
 
 
 def test_dropout_before_the_classifier_in_training_alone() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from torch import nn
 
-from twostream.errors import InputError
-from twostream.training.checkpoint import has_checkpoint, read_spec_as
+from twostream.models.checkpoint import has_checkpoint, read_spec_as
 from twostream.training.run import Run, drop_epochs, epoch_folder, open_tensorboard
+from twostream_base.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from fusion.score_file import read_scores
+from fusion.tables.score_file import read_scores
 from twostream.training import run_scores
 
 from ..conftest import MiniProject

@@ -14,9 +14,9 @@ import torch
 from click.testing import Result
 from safetensors.torch import load_file
 
-from fusion.score_file import read_scores
-from twostream.files import sha256_file
+from fusion.tables.score_file import read_scores
 from twostream.training import learner, run
+from twostream_base.files import sha256_file
 
 from ..conftest import MiniProject
 

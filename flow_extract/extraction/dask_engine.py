@@ -1,0 +1,118 @@
+"""The same jobs on a Dask cluster, of this machine or one that runs elsewhere."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flow_extract.extraction.executor import (
+    PRELOAD,
+    Outcome,
+    run_jobs,
+    unchanged,
+    unclaimed,
+)
+from twostream_base.cluster import connected
+from twostream_base.errors import InputError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+J = TypeVar("J")
+
+RETRIES = 3  # times that a job is given to another worker when Dask could not run it
+LOST = Outcome("lost", reason="each Dask worker that had it died")
+
+
+def run_jobs_on_dask(
+    function: Callable[[J], Any],
+    jobs: Iterable[J],
+    *,
+    workers: int,
+    timeout: float,
+    preload: Sequence[str] = PRELOAD,
+    claim: Callable[[J], AbstractContextManager[Any]] = unclaimed,
+    conclude: Callable[[J, Outcome], Any] = unchanged,
+    scheduler: str | None = None,
+) -> Generator[tuple[J, Any], None, None]:
+    """Do what `executor.run_jobs` does, on a cluster.
+
+    Each Dask worker runs a job in a process of its own, so a job that dies or hangs does not take
+    the worker along. A job that was on a worker that died is done again by another.
+
+    Args:
+        function: as for `run_jobs`.
+        jobs: as for `run_jobs`; paths in them must mean the same on all machines.
+        workers: of a cluster on this machine; without meaning for one that runs already.
+        timeout: seconds after which a job is killed.
+        preload: modules that jobs need; each worker imports them once.
+        claim: as for `run_jobs`; entered by the Dask worker.
+        conclude: as for `run_jobs`; called by the Dask worker, and here for a job that was lost.
+        scheduler: address of a running scheduler, such as `tcp://node1:8786`; None starts a cluster
+            on this machine and ends it afterwards.
+
+    Raises:
+        InputError: Dask is not installed, no scheduler answers, or its workers lack this package.
+        OSError: the scheduler was lost on the way.
+    """
+    with connected(workers, scheduler) as client:
+        from distributed import as_completed
+
+        if scheduler:
+            _check_imports(client, scheduler)
+        task = partial(_in_own_process, function, timeout, preload, claim, conclude)
+        futures = {client.submit(task, job, pure=False, retries=RETRIES): job for job in jobs}
+        for future in as_completed(list(futures)):
+            job = futures.pop(future)
+            yield job, _value(future, when_lost=partial(conclude, job, LOST))
+
+
+def _in_own_process(
+    function: Callable[[J], Any],
+    timeout: float,
+    preload: Sequence[str],
+    claim: Callable[[J], AbstractContextManager[Any]],
+    conclude: Callable[[J, Outcome], Any],
+    job: J,
+) -> Any:
+    # Dask marks its workers as daemons, which may have no children lest these outlive them; ours
+    # end by themselves when their parent does.
+    multiprocessing.current_process().daemon = False
+    ((_, result),) = run_jobs(
+        function,
+        [job],
+        workers=1,
+        timeout=timeout,
+        preload=preload,
+        claim=claim,
+        conclude=conclude,
+    )
+    return result
+
+
+def _value(future: Future, *, when_lost: Callable[[], Any]) -> Any:
+    from distributed.scheduler import KilledWorker
+
+    if future.status == "finished":
+        return future.result()
+    if future.status == "error":
+        error = future.exception()
+        if isinstance(error, KilledWorker):
+            return when_lost()
+        raise OSError(f"Dask cannot run the jobs: {type(error).__name__}: {error}")
+    raise OSError("the Dask scheduler is gone; the same command again goes on")
+
+
+def _check_imports(client: Client, scheduler: str) -> None:
+    """Meet a cluster without this package before any video is blamed for it."""
+    try:
+        task = partial(_in_own_process, abs, 60.0, PRELOAD, unclaimed, unchanged)
+        client.submit(task, -1, pure=False).result()
+    except Exception as error:
+        raise InputError(
+            f"the Dask cluster at {scheduler} cannot run twostream ({error}); install the same "
+            "version on its scheduler and workers"
+        ) from error

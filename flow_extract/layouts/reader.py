@@ -1,0 +1,230 @@
+"""Reading a video of such a layout (`layouts.py`) in place, as if it were a store file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flow_extract.layouts.layouts import (
+    LAYOUTS,
+    Layout,
+    level_range,
+    list_pictures,
+)
+from flow_extract.store.quantize import DEFAULT_BOUND, LEVELS, ZERO, quantize
+from flow_extract.store.reader import recorded_settings
+from flow_extract.store.settings import settings_hash
+from twostream_base.errors import InputError, some_of
+from twostream_base.files import read_text
+
+DEFAULT_QUANTISER = "0-255"
+# Settings of flow of which we do not know how it was made.
+UNKNOWN = {"method": {"name": "unknown", "options": {}}, "short_side": None}
+
+
+class LayoutEntry:
+    """Reader with the interface of `StoreEntry`: flow comes out as our quantiser would have it.
+
+    Where there are more frames or more pairs than fit each other, the first ones are used; `status`
+    and `reason` in the header say so. Without any frames `num_frames` is 0; flow can be read.
+
+    Args:
+        root: of the tree.
+        folder: of the video in it; of `layouts.tree_videos`.
+        layout: key of `LAYOUTS`.
+        quantiser: of the pictures, see `layouts.level_range`; `0-255` if not given. Where there is
+            a `.bin` of gpu_flow, that decides. What `convert-flow` has written bears its own note.
+        bound: of that quantiser, in pixels; 20 if not given.
+
+    Raises:
+        InputError: pictures are missing; u and v differ in number, or frames and flow in size;
+            `quantiser` or `bound` contradict the note.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        folder: str,
+        layout: str,
+        *,
+        quantiser: str | None = None,
+        bound: float | None = None,
+    ) -> None:
+        place = LAYOUTS[layout]
+        self.path = place.prefix("u", root, folder).parent
+        self._files = _find_pictures(place, root, folder)
+        frames, flows = len(self._files["rgb"]), len(self._files["u"])
+        self.num_frames, self.num_flows, status, reason = _fit(frames, flows)
+        self.size = self._size_of_all()
+        note = read_note(place.sidecar(root, folder)) or {"header": {}}
+        quantiser, bound = _agreed(note, self.path, quantiser=quantiser, bound=bound)
+        gpu_flow = root / place.ranges.format(folder) if place.ranges else None
+        if gpu_flow and gpu_flow.is_file():
+            quantiser, self._ranges = ".bin", _read_ranges(gpu_flow, flows)
+        else:
+            self._ranges = np.tile(level_range(quantiser, bound=bound), (flows, 2))
+        self._bound = bound
+        settings = (recorded_settings(note["header"]) or UNKNOWN) | {
+            "quantiser": {"bound": bound, "zero": ZERO, "scale": LEVELS / bound},
+            "tree": {"layout": layout, "quantiser": quantiser},
+        }
+        self.header: dict[str, Any] = settings | {
+            "settings_hash": settings_hash(settings),
+            "status": note["header"].get("status", "ok") if status == "ok" else status,
+            "reason": reason or note["header"].get("reason", ""),
+            "fps": note["header"].get("fps"),
+            "size": {"height": self.size[0], "width": self.size[1]},
+            "counts": {"promised": frames, "frames": self.num_frames, "flows": self.num_flows},
+            "source": _source(folder, self._files),
+        }
+
+    def read_rgb(self, indices: Sequence[int]) -> np.ndarray:
+        """The frames at `indices` (0 is the first): uint8 (len(indices), H, W, 3) RGB."""
+        import cv2
+
+        pictures = [
+            cv2.cvtColor(self._read("rgb", index, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            for index in indices
+        ]
+        return np.stack(pictures) if pictures else np.empty((0, *self.size, 3), np.uint8)
+
+    def read_flow(self, start: int, count: int) -> np.ndarray:
+        """`count` neighbouring pairs from `start` on: uint8 (count, H, W, 2), quantised (u, v)."""
+        pairs = [self._read_pair(index) for index in range(start, start + count)]
+        return np.stack(pairs) if pairs else np.empty((0, *self.size, 2), np.uint8)
+
+    def _read_pair(self, index: int) -> np.ndarray:
+        import cv2
+
+        components = [self._read(key, index, cv2.IMREAD_GRAYSCALE) for key in ("u", "v")]
+        tables = [
+            quantize(low + np.arange(256) / 255 * (high - low), bound=self._bound)
+            for low, high in self._ranges[index].reshape(2, 2)
+        ]
+        return cv2.merge([cv2.LUT(*pair) for pair in zip(components, tables, strict=True)])
+
+    def _read(self, key: str, index: int, flags: int) -> np.ndarray:
+        number = self.num_frames if key == "rgb" else self.num_flows
+        if not 0 <= index < number:
+            raise IndexError(f"{self.path}: {key} {index} is asked for; it has 0..{number - 1}")
+        picture = _read_picture(self._files[key][index], flags)
+        if picture.shape[:2] != self.size:
+            raise _wrong_size(self._files[key][index], picture, self.size)
+        return picture
+
+    def _size_of_all(self) -> tuple[int, int]:
+        """Height and width, from the first picture of each kind."""
+        import cv2
+
+        size: tuple[int, int] | None = None
+        for path in (files[0] for files in self._files.values() if files):
+            picture = _read_picture(path, cv2.IMREAD_GRAYSCALE)
+            size = size or picture.shape[:2]
+            if picture.shape[:2] != size:
+                raise _wrong_size(path, picture, size)
+        assert size is not None  # there are pictures of one kind at least
+        return size
+
+
+def read_note(path: Path) -> dict[str, Any] | None:
+    """What `convert-flow` noted beside the pictures it wrote: their quantiser, and the header of
+    what it wrote them from. None if there is no note.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if not path.exists():
+        return None
+    try:
+        note = json.loads(read_text(path))
+        return {"quantiser": note["quantiser"], "header": note["header"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a sound note; remove this folder, or the file") from error
+
+
+def _find_pictures(place: Layout, root: Path, folder: str) -> dict[str, list[Path]]:
+    keys = ("rgb", "u", "v")
+    found = {key: list_pictures(place.prefix(key, root, folder)) for key in keys}
+    u, v = found["u"], found["v"]
+    if u.keys() != v.keys():
+        alone = sorted(u.keys() ^ v.keys())
+        raise InputError(
+            f"{folder}: {len(u):,} pictures of u, {len(v):,} of v; without the other are numbers "
+            f"{some_of(alone)}; extract this video again"
+        )
+    if not any(found.values()):
+        prefixes = ", ".join(f"{place.prefix(key, root, folder)}*.jpg" for key in keys)
+        raise InputError(f"{folder}: there are no pictures {prefixes}; extract this video again")
+    return {key: list(numbered.values()) for key, numbered in found.items()}
+
+
+def _fit(frames: int, flows: int) -> tuple[int, int, str, str]:
+    """Frames and pairs that can be used, status and reason.
+
+    Some tools write one more, useless pair for the last frame; that is no damage.
+    """
+    if frames == 0 or flows == frames - 1:
+        return frames, flows, "ok", ""
+    if flows == frames:
+        return frames, frames - 1, "ok", "the pair of the last frame is left out"
+    used = min(flows, frames - 1)
+    return used + 1, used, "damaged", f"{frames} frames but {flows} flow pairs; {used} pairs used"
+
+
+def _agreed(
+    note: dict[str, Any], path: Path, *, quantiser: str | None, bound: float | None
+) -> tuple[str, float]:
+    """Quantiser and bound that are noted, or asked for, or the defaults."""
+    noted_bound = note["header"].get("quantiser", {}).get("bound")
+    for what, asked, noted in (
+        ("--quantiser", quantiser, note.get("quantiser")),
+        ("--bound", bound, noted_bound),
+    ):
+        if noted is not None and asked not in (None, noted):
+            raise InputError(f"{path}: written with {what} {noted}, not {asked}; leave out {what}")
+    return note.get("quantiser") or quantiser or DEFAULT_QUANTISER, (
+        noted_bound or bound or DEFAULT_BOUND
+    )
+
+
+def _read_ranges(path: Path, flows: int) -> np.ndarray:
+    """gpu_flow's min_u, max_u, min_v, max_v of each pair, in pixels: float64 (flows, 4)."""
+    ranges = np.fromfile(path, "<f4").astype(np.float64)
+    if path.stat().st_size != 16 * flows:
+        raise InputError(
+            f"{path}: {path.stat().st_size:,} bytes; {flows:,} pairs need {16 * flows:,} "
+            "(four float32 each); extract this video again"
+        )
+    ranges = ranges.reshape(flows, 4)
+    if not np.isfinite(ranges).all() or (ranges[:, ::2] > ranges[:, 1::2]).any():
+        raise InputError(f"{path}: no min_u, max_u, min_v, max_v for each pair; remove the file")
+    return ranges
+
+
+def _source(folder: str, files: dict[str, list[Path]]) -> dict[str, Any]:
+    """By which a converted video is recognised: place, size and time of change of its pictures."""
+    found = [path.stat() for paths in files.values() for path in paths]
+    return {
+        "path": folder,
+        "size": sum(status.st_size for status in found),
+        "mtime_ns": max(status.st_mtime_ns for status in found),
+    }
+
+
+def _read_picture(path: Path, flags: int) -> np.ndarray:
+    import cv2
+
+    data = np.fromfile(path, np.uint8)
+    picture = cv2.imdecode(data, flags) if data.size else None
+    if picture is None:
+        raise InputError(f"{path}: {data.size} bytes that are no picture; extract this video again")
+    return picture
+
+
+def _wrong_size(path: Path, picture: np.ndarray, size: tuple[int, int]) -> InputError:
+    found = f"{picture.shape[1]} x {picture.shape[0]}"
+    return InputError(f"{path}: {found} pixels, others of this video {size[1]} x {size[0]}")

@@ -1,0 +1,104 @@
+"""The videos below a folder, by name, and what was left out."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flow_extract.store import manifest
+from flow_extract.store.reader import entry_path
+from twostream_base.errors import InputError
+
+SUFFIXES = ("avi", "mp4", "mkv", "mov", "webm", "mpg", "mpeg", "m4v", "wmv", "flv", "3gp", "ogv")
+MAX_FILE_NAME = 255
+
+
+@dataclass(frozen=True, slots=True)
+class FoundVideos:
+    """What lies below a video root.
+
+    Attributes:
+        videos: name -> file, sorted by name.
+        refused: name -> reason: videos that cannot have a place in the store.
+        skipped: path below the root -> reason: what bears a video's name but is no file, and
+            folder links that lead back to where they are.
+        ignored: paths below the root of other files (unknown suffix, or hidden).
+    """
+
+    videos: dict[str, Path] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+
+
+def find_videos(root: Path, *, store: Path) -> FoundVideos:
+    """Find all videos below `root`, through folder links too, in the order of their names.
+
+    Raises:
+        InputError: `root` is no folder.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder of videos")
+    found = FoundVideos()
+    candidates: dict[str, list[Path]] = defaultdict(list)
+    for path in _files_below(root, found.skipped, root=root):
+        key = as_text(path.relative_to(root))
+        if path.suffix.lower()[1:] not in SUFFIXES or path.name.startswith("."):
+            found.ignored.append(key)
+        elif not path.is_file():
+            dangling = path.is_symlink() and not path.exists()
+            found.skipped[key] = "a link to nothing" if dangling else "not a regular file"
+        elif key != path.relative_to(root).as_posix():
+            found.refused[key] = "its name is not UTF-8; rename it"
+        else:
+            candidates[key.removesuffix(path.suffix)].append(path)
+    for name in sorted(candidates):
+        reason = _refusal(name, candidates[name], store)
+        if reason:
+            found.refused[name] = reason
+        else:
+            found.videos[name] = candidates[name][0]
+    return found
+
+
+def as_text(path: Path) -> str:
+    """A path with `/`, in which bytes that are no UTF-8 text are escaped."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+
+
+def printable(name: str) -> str:
+    """A name for a line of text: line breaks and other invisible characters are escaped."""
+    return name if name.isprintable() else ascii(name)[1:-1]
+
+
+def _files_below(
+    folder: Path, skipped: dict[str, str], *, root: Path, inside: frozenset[str] = frozenset()
+) -> Iterator[Path]:
+    """Everything that is no folder; `inside` are the real paths of the folders we are in."""
+    here = os.path.realpath(folder)
+    if here in inside:
+        skipped[as_text(folder.relative_to(root))] = "a link back to a folder above it"
+        return
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if os.path.isdir(entry):  # unlike entry.is_dir(): no error for a link to itself
+            yield from _files_below(Path(entry), skipped, root=root, inside=inside | {here})
+        else:
+            yield Path(entry)
+
+
+def _refusal(name: str, paths: list[Path], store: Path) -> str:
+    """Why a video cannot have a place in the store; empty if it can."""
+    if len(paths) > 1:
+        files = ", ".join(path.name for path in paths)
+        return f"{files} would share one name; rename or remove all but one"
+    size = len(name.rpartition("/")[2].encode()) + len(manifest.SUFFIX)
+    if size > MAX_FILE_NAME:
+        return f"its name is {size - MAX_FILE_NAME} byte(s) too long for a store file; shorten it"
+    try:
+        entry_path(store, name)
+    except InputError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,119 @@
+"""What goes wrong between streams without an error: a line for each thing that applies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fusion.combining.video_scores import Votes
+from fusion.metrics import proportion, wilson_interval
+from twostream_base.errors import some_of
+
+SCALE_LEAK = 1.5  # logits this many times as wide as another stream's are louder, not surer
+COPIES = 0.97  # agreement from which on a fusion merely repeats one stream
+_TOP = 5
+_ENOUGH = 20
+
+
+def diagnose(votes: Votes, fused: np.ndarray, *, strategy: str) -> list[str]:
+    """Look through the streams' votes and their fusion (V, C); the lines name the cure."""
+    found = [*scale_leak(votes, fused, strategy=strategy)]
+    for key, scores in votes.scores.items():
+        if line := doubled_rows(votes.names, scores):
+            found.append(f"{key}: {line}")
+        if line := at_chance(scores, votes.labels) or swapped_classes(votes, scores):
+            found.append(f"{key}: {line}")
+    if len(votes.scores) > 1 and (line := suspicious_labels(votes)):
+        found.append(line)
+    return found
+
+
+def scale_leak(votes: Votes, fused: np.ndarray, *, strategy: str) -> list[str]:
+    """A fusion that one stream decides alone, or whose streams' logits differ in width."""
+    if len(votes.scores) < 2:
+        return []
+    winners = {key: scores.argmax(axis=1) for key, scores in votes.scores.items()}
+    agreement = {key: float((fused.argmax(axis=1) == won).mean()) for key, won in winners.items()}
+    second, first = sorted(agreement, key=lambda key: agreement[key])[-2:]
+    wide = {key: logit_width(scores) for key, scores in votes.scores.items()}
+    loudest, quietest = max(wide, key=lambda key: wide[key]), min(wide, key=lambda key: wide[key])
+    ratio = wide[loudest] / wide[quietest] if wide[quietest] else np.inf
+    leaks = votes.kind == "logits" and ratio >= SCALE_LEAK
+    width = f"logits of {loudest} are {ratio:.1f}x as wide as those of {quietest}"
+    if agreement[first] >= COPIES > agreement[second]:
+        cause = f"its {width.replace(f' of {loudest}', '')}: this is not fusion; try --calibrate"
+        text = f"{strategy} agrees with {first} on {100 * agreement[first]:.1f} % of the videos"
+        return [f"{text}; {cause if leaks and first == loudest else f'{first} decides alone'}"]
+    return [f"the {width}, which weighs it more; try --calibrate"] if leaks else []
+
+
+def logit_width(scores: np.ndarray) -> float:
+    """How wide (V, C) scores are: the mean, over videos, of their deviation over the classes."""
+    return float(scores.std(axis=1).mean())
+
+
+def doubled_rows(names: Sequence[str], scores: np.ndarray) -> str | None:
+    """Videos (rows of `scores`) whose scores are another's to the bit."""
+    first: dict[bytes, str] = {}
+    pairs = []
+    for name, row in zip(names, scores, strict=True):
+        other = first.setdefault(row.tobytes(), name)
+        if other != name:
+            pairs.append(f"{name} as {other}")
+    if not pairs:
+        return None
+    return f"{len(pairs)} videos have the scores of another one: {some_of(pairs)}"
+
+
+def at_chance(scores: np.ndarray, labels: np.ndarray) -> str | None:
+    """Whether (V, C) scores are right no more often than guesses are; of few videos nothing."""
+    known = labels >= 0
+    right = int((scores[known].argmax(axis=1) == labels[known]).sum())
+    top1, chance = proportion(right, int(known.sum())), 100 / scores.shape[1]
+    if top1["of"] < _ENOUGH or top1["interval"][0] > chance:
+        return None
+    return (
+        f"top-1 is {top1['percent']:.2f} %, no better than chance ({chance:.2f} %): are the "
+        "labels, or the order of the classes, those of another list?"
+    )
+
+
+def swapped_classes(votes: Votes, scores: np.ndarray) -> str | None:
+    """Classes that a stream mostly calls by each other's names, round a circle.
+
+    Mostly: in more than half of their videos, beyond the doubt of a 95 % interval.
+    """
+    classes = len(votes.class_names)
+    known = votes.labels >= 0
+    pairs = votes.labels[known] * classes + scores[known].argmax(axis=1)
+    confusion = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    moved = {
+        c: int(row.argmax())
+        for c, row in enumerate(confusion)
+        if row.any() and row.argmax() != c and wilson_interval(row.max(), row.sum())[0] > 0.5
+    }
+    while loose := [c for c in moved if moved[c] not in moved or c not in moved.values()]:
+        moved = {c: to for c, to in moved.items() if c not in loose}
+    if not moved:
+        return None
+    names = [f"{votes.class_names[c]} is called {votes.class_names[to]}" for c, to in moved.items()]
+    return f"its classes seem to stand in another order: {some_of(names)}; give its own class list"
+
+
+def suspicious_labels(votes: Votes) -> str | None:
+    """Videos whose streams all give one other class, and the label no place among their first 5."""
+    if len(votes.class_names) <= _TOP:
+        return None
+    winners = np.stack([scores.argmax(axis=1) for scores in votes.scores.values()])
+    suspects = (winners == winners[0]).all(axis=0) & (votes.labels >= 0)
+    for scores in votes.scores.values():
+        true = np.take_along_axis(scores, np.maximum(votes.labels, 0)[:, None], axis=1)
+        suspects &= (scores > true).sum(axis=1) >= _TOP
+    listed = [
+        f"{votes.names[v]} ({votes.class_names[winners[0, v]]}?)" for v in np.flatnonzero(suspects)
+    ]
+    if not listed:
+        return None
+    reason = "as all streams agree on another class"
+    return f"{len(listed)} labels to look at, {reason}: {some_of(listed)}"

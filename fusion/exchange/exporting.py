@@ -1,0 +1,112 @@
+"""Score tables leave for other tools; what is written holds no pickle."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from fusion.combining.probabilities import softmax
+from fusion.combining.video_scores import cast_votes
+from fusion.tables.score_file import UNKNOWN, ScoreTable
+from twostream_base.errors import InputError
+from twostream_base.files import atomic_path, write_text
+
+
+def export_csv(path: Path, table: ScoreTable) -> None:
+    """Write name, label and a column a class: the mean over segments and crops.
+
+    `scores import --format csv` reads it.
+    """
+    labels = _labels(table)
+    rows = zip(table.names, labels, _video_scores(table).tolist(), strict=True)
+    heading = ("name", "label", *table.class_names)
+    _write_csv(path, heading, ((name, label, *scores) for name, label, scores in rows))
+
+
+def export_top(path: Path, table: ScoreTable, *, top: int = 5) -> None:
+    """Write name, label, and the `top` most probable classes with their probabilities in 0..1.
+
+    Logits go through the softmax after their mean over segments and crops.
+    """
+    scores = _video_scores(table)
+    probs = scores if table.kind == "probs" else softmax(scores)
+    highest = np.argsort(-probs, axis=1, kind="stable")[:, :top]
+    heading = [f"{what}{rank}" for rank in range(1, highest.shape[1] + 1) for what in _TOP]
+    rows = (
+        (name, label, *_pairs(table, probs[row], highest[row]))
+        for row, (name, label) in enumerate(zip(table.names, _labels(table), strict=True))
+    )
+    _write_csv(path, ("name", "label", *heading), rows)
+
+
+def export_npz(path: Path, table: ScoreTable) -> None:
+    """Write `scores` (V, S, R, C), `labels`, `names` and `class_names`, all plain arrays."""
+    texts = {"names": np.array(table.names), "class_names": np.array(table.class_names)}
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, scores=table.scores, labels=table.labels, **texts)
+
+
+def export_npy(path: Path, table: ScoreTable) -> None:
+    """Write the scores alone, (V, C) or with segments and crops, and beside them their order.
+
+    The list `<path>.txt` has lines of name, number of segments and label; `scores import --order`
+    reads it.
+    """
+    if UNKNOWN in table.labels or any(" " in name for name in table.names):
+        raise InputError(
+            f"{path}: a list beside .npy needs labels and names without spaces; use npz"
+        )
+    single = table.scores.shape[1:3] == (1, 1)
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, table.scores[:, 0, 0] if single else table.scores, allow_pickle=False)
+    rows = zip(table.names, table.labels.tolist(), strict=True)
+    segments = table.scores.shape[1]
+    write_text(Path(f"{path}.txt"), "".join(f"{name} {segments} {label}\n" for name, label in rows))
+
+
+def export_gluoncv(path: Path, table: ScoreTable) -> None:
+    """Write a line a view: `name [scores] label chunk crop`, as GluonCV and VideoMAE do."""
+    if UNKNOWN in table.labels:
+        raise InputError(f"{path}: this format needs a label for each video; use csv or npz")
+    lines = [
+        f"{name} {table.scores[row, chunk, crop].tolist()} {label} {chunk} {crop}\n"
+        for row, (name, label) in enumerate(zip(table.names, table.labels.tolist(), strict=True))
+        for chunk, crop in np.ndindex(table.scores.shape[1:3])
+    ]
+    write_text(path, "".join(lines))
+
+
+EXPORTS: dict[str, Callable[..., None]] = {
+    "csv": export_csv,
+    "top": export_top,
+    "npz": export_npz,
+    "npy": export_npy,
+    "gluoncv": export_gluoncv,
+}
+_TOP = ("class", "prob")
+
+
+def _video_scores(table: ScoreTable) -> np.ndarray:
+    """The mean over segments and crops, float64 (V, C)."""
+    return cast_votes({"this file": table}).scores["this file"]
+
+
+def _labels(table: ScoreTable) -> list[str]:
+    return ["" if label == UNKNOWN else table.class_names[label] for label in table.labels.tolist()]
+
+
+def _pairs(table: ScoreTable, probs: np.ndarray, classes: np.ndarray) -> Iterable[str]:
+    for index in classes:
+        yield from (table.class_names[index], f"{probs[index]:.6f}")
+
+
+def _write_csv(path: Path, heading: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(heading)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())

@@ -1,0 +1,186 @@
+"""Pickles from elsewhere, read so that nothing in them can run.
+
+Only containers, texts, numbers and numpy arrays are built. The numpy functions that a pickle names
+are never called, nor does numpy's own unpickling see the file: stand-ins take their place, which
+check what they are given. Python 2 is read too (its strings as latin-1).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import pickletools
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from twostream_base.errors import InputError
+
+_PLAIN = re.compile(r"\?|b1|[iu][1248]|f[248]")
+_OBJECT = ("O", "O8", "O4")
+_MEMO_WRITERS = ("PUT", "BINPUT", "LONG_BINPUT")
+# What the pickle module raises on malformed input; its documentation gives no closed list.
+_MALFORMED = (
+    pickle.UnpicklingError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+)
+
+
+def load(data: bytes, *, path: Path, stand_ins: Mapping[str, Any] | None = None) -> Any:
+    """Build what the pickle `data` from `path` holds: dict, list, tuple, str, numbers, arrays.
+
+    Arrays come as `PickledArray`, which `np.asarray` takes. `stand_ins` take the place of further
+    names, `module.name`; those that the pickle calls must be `Maker`s.
+
+    Raises:
+        InputError: the pickle wants anything else (named, and not run), or is malformed.
+    """
+    try:
+        return RestrictedUnpickler(io.BytesIO(data), path, stand_ins or {}).load()
+    except InputError:
+        raise
+    except _MALFORMED as error:
+        raise InputError(f"{path}: not a pickle that can be read: {error}") from None
+
+
+class PickledArray:
+    """A numpy array of a pickle; of numbers, or of objects that are themselves restricted."""
+
+    def __init__(self, *_: object) -> None:
+        self.array = np.empty(0)
+
+    def __setstate__(self, state: tuple[int, tuple[int, ...], _Dtype, bool, Any]) -> None:
+        _, shape, dtype, fortran, data = state
+        self.array = _array(dtype, shape, data, order="F" if fortran else "C")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.array if dtype is None else self.array.astype(dtype)
+
+
+class RestrictedUnpickler(pickle.Unpickler):
+    """Reads one pickle after the other from a stream; see `load`."""
+
+    def __init__(self, stream: IO[bytes], path: Path, stand_ins: Mapping[str, Any]) -> None:
+        super().__init__(stream, encoding="latin1")
+        self.stream = stream
+        self.path = path
+        self.stand_ins = _STAND_INS | dict(stand_ins)
+
+    def load(self) -> Any:
+        """Build what the next pickle of the stream holds; leave the stream behind it."""
+        start = self.stream.tell()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes in texts, where one is damaged
+            _check_memo(self.stream, start)
+        self.stream.seek(start)
+        return super().load()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Give the stand-in of a known name; refuse every other name."""
+        wanted = f"{module}.{name}".replace("numpy._core.", "numpy.core.")
+        if wanted not in self.stand_ins:
+            raise InputError(
+                f"{self.path}: the pickle asks for {module}.{name}; a score file needs "
+                "no such thing, it was refused and not run"
+            )
+        return self.stand_ins[wanted]
+
+
+class Maker:
+    """Stands for a function: the pickle can have it called, but cannot alter it."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self.make = make
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Make what the pickle asked for."""
+        return self.make(*arguments)
+
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("the pickle tries to alter a function")
+
+
+class _Dtype:
+    """Stands for a numpy dtype: a plain number, or object."""
+
+    def __init__(self, code: str, *_: object) -> None:
+        if code not in _OBJECT and not _PLAIN.fullmatch(code):
+            raise pickle.UnpicklingError(f"arrays of type {code!r}; only numbers and objects")
+        self.code = code
+        self.byte_order = "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.byte_order = {"|": "", "<": "<", ">": ">", "=": "="}[state[1]]
+
+    @property
+    def of_objects(self) -> bool:
+        return self.code in _OBJECT
+
+    def plain(self) -> np.dtype:
+        return np.dtype(self.byte_order + self.code)
+
+
+def _array(dtype: _Dtype, shape: tuple[int, ...], data: Any, order: str) -> np.ndarray:
+    if dtype.of_objects:
+        return _object_array(shape, data, order)
+    raw = data.encode("latin1") if isinstance(data, str) else data
+    return np.frombuffer(raw, dtype.plain()).reshape(shape, order=order)  # type: ignore[call-overload]
+
+
+def _object_array(shape: tuple[int, ...], items: Any, order: str) -> np.ndarray:
+    if not isinstance(items, list) or len(items) != math.prod(shape):
+        raise pickle.UnpicklingError("an object array whose items do not fill its shape")
+    array = np.empty(len(items), dtype=object)
+    for index, item in enumerate(items):  # one by one: numpy would look into lists
+        array[index] = item
+    return array.reshape(shape, order=order)  # type: ignore[call-overload]
+
+
+def _scalar(dtype: _Dtype, data: Any) -> Any:
+    return _array(dtype, (1,), data, "C")[0]
+
+
+def _from_buffer(data: Any, dtype: _Dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+    return _array(dtype, shape, data, "F" if order == "F" else "C")
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"bytes in encoding {encoding!r}; only latin1")
+    return text.encode(encoding)
+
+
+_STAND_INS = {
+    "numpy.dtype": Maker(_Dtype),
+    "numpy.ndarray": "numpy.ndarray",  # only ever an argument
+    "numpy.core.multiarray._reconstruct": Maker(PickledArray),
+    "numpy.core.multiarray.scalar": Maker(_scalar),
+    "numpy.core.numeric._frombuffer": Maker(_from_buffer),
+    "_codecs.encode": Maker(_encode),
+}
+
+
+def _check_memo(stream: IO[bytes], start: int) -> None:
+    """Refuse memo numbers that no pickle of this length needs: each one takes memory at once."""
+    numbers = [
+        int(argument or 0)
+        for opcode, argument, _ in pickletools.genops(stream)
+        if opcode.name in _MEMO_WRITERS
+    ]
+    length = stream.tell() - start
+    if max(numbers, default=0) > length:
+        raise pickle.UnpicklingError(f"memo number {max(numbers)} in {length} bytes")

@@ -1,0 +1,175 @@
+"""The jobs are expressions for `eval`, which every process knows."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from flow_extract.extraction import executor
+from flow_extract.extraction.executor import available_cores, run_jobs
+
+KILL = "__import__('os').kill(__import__('os').getpid(), 9)"
+SLEEP = "__import__('time').sleep(100)"
+EXIT = "__import__('os')._exit(3)"
+
+
+def run(jobs, *, workers=2, timeout=60.0):
+    return dict(run_jobs(eval, jobs, workers=workers, timeout=timeout))
+
+
+def note_pid(folder: Path) -> str:
+    """A job that leaves a file named like its process."""
+    return f"open({str(folder)!r} + '/' + str(__import__('os').getpid()), 'w').close()"
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it ends as we read
+        return False
+
+
+def wait_until_gone(pids, seconds=10.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and any(map(is_running, pids)):
+        time.sleep(0.02)
+    return not any(map(is_running, pids))
+
+
+def test_all_values_come_back():
+    outcomes = run([f"{n} * {n}" for n in range(20)])
+    assert {job: outcome.value for job, outcome in outcomes.items()} == {
+        f"{n} * {n}": n * n for n in range(20)
+    }
+    assert {outcome.status for outcome in outcomes.values()} == {"returned"}
+
+
+@pytest.mark.parametrize(
+    ("job", "status", "reason"),
+    [
+        ("1 / 0", "raised", "ZeroDivisionError: division by zero"),
+        (KILL, "crashed", "signal 9 (SIGKILL)"),
+        (EXIT, "crashed", "exit code 3"),
+        ("lambda: 0", "crashed", "exit code 1"),  # an answer that cannot be sent
+    ],
+)
+def test_bad_job_costs_only_itself(job, status, reason, capfd):
+    jobs = [str(n) for n in range(20)]
+    outcomes = run([*jobs[:7], job, *jobs[7:]])
+    assert (outcomes[job].status, outcomes[job].reason) == (status, reason)
+    assert [outcomes[n].value for n in jobs] == list(range(20))
+
+
+def test_hanging_job_is_ended_at_its_time():
+    start = time.monotonic()
+    outcomes = run([SLEEP, *"123456"], timeout=4.0)
+    assert time.monotonic() - start < 12
+    assert (outcomes[SLEEP].status, outcomes[SLEEP].reason) == ("timeout", "after 4 s")
+    assert [outcomes[n].value for n in "123456"] == [1, 2, 3, 4, 5, 6]
+
+
+def test_large_answers_do_not_block():
+    outcomes = run(["'x' * 5_000_000", "'y' * 5_000_000"])
+    assert sorted(len(outcome.value) for outcome in outcomes.values()) == [5_000_000] * 2
+
+
+def test_never_more_workers_than_allowed(tmp_path):
+    job = (
+        f"({note_pid(tmp_path)}, "
+        f"len(__import__('os').listdir({str(tmp_path)!r})), __import__('time').sleep(0.1), "
+        f"__import__('os').remove({str(tmp_path)!r} + '/' + str(__import__('os').getpid())))[1]"
+    )
+    jobs = [f"{job} + 0 * {n}" for n in range(10)]
+    assert max(outcome.value for outcome in run(jobs, workers=3).values()) <= 3
+
+
+def test_no_jobs():
+    assert run([]) == {}
+
+
+def test_closing_the_generator_ends_running_jobs(tmp_path):
+    wait_for_it = f"list(iter(lambda: len(__import__('os').listdir({str(tmp_path)!r})), 1))"
+    outcomes = run_jobs(
+        eval, [f"({note_pid(tmp_path)}, {SLEEP})", wait_for_it], workers=2, timeout=60
+    )
+    assert next(outcomes)[0] == wait_for_it
+    outcomes.close()
+    assert not any(is_running(int(path.name)) for path in tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_jobs_do_not_outlive_a_killed_parent(tmp_path, how):
+    jobs = [f"({note_pid(tmp_path)}, {SLEEP}, {n})" for n in range(2)]
+    program = (
+        "from flow_extract.extraction.executor import run_jobs\n"
+        f"list(run_jobs(eval, {jobs!r}, workers=2, timeout=60))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, stderr=subprocess.DEVNULL
+    ) as parent:
+        while len(pids := [int(path.name) for path in tmp_path.iterdir()]) < 2:
+            time.sleep(0.02)
+        parent.send_signal(how)
+    assert wait_until_gone(pids)
+
+
+def shout(job, outcome):
+    return f"{job}: {outcome.status}!"
+
+
+def test_outcomes_are_concluded_here():
+    jobs = ["1", KILL]
+    ended = dict(run_jobs(eval, jobs, workers=2, timeout=60, conclude=shout))
+    assert ended == {"1": "1: returned!", KILL: f"{KILL}: crashed!"}
+
+
+@contextmanager
+def only_short(job):
+    """Long jobs are not started; who holds what is written down."""
+    HELD.append(job)
+    yield "long" if len(job) > 1 else None
+    HELD.remove(job)
+
+
+HELD: list[str] = []
+
+
+def hold_noted(job, outcome):
+    return sorted(HELD)
+
+
+def test_a_job_is_claimed_until_it_is_concluded():
+    jobs = run_jobs(
+        eval, ["1", "22", "3"], workers=1, timeout=60, claim=only_short, conclude=hold_noted
+    )
+    ended = dict(jobs)
+    assert ended == {"1": ["1"], "22": "long", "3": ["3"]}
+    assert HELD == []
+
+
+def test_a_process_lives_until_it_ends():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert executor.is_running(os.getpid())
+    if hasattr(os, "pidfd_open"):  # it has ended, and nobody has waited for it
+        assert not executor.is_running(process.pid)
+    process.wait()
+    assert not executor.is_running(process.pid)
+
+
+def test_a_job_has_one_thread_inside_and_the_caller_keeps_its_environment():
+    before = dict(os.environ)
+    (outcome,) = run(["__import__('os').environ['OMP_NUM_THREADS']"]).values()
+    assert outcome.value == "1"
+    assert dict(os.environ) == before
+
+
+def test_available_cores():
+    assert 1 <= available_cores() <= (os.cpu_count() or 1)

@@ -1,0 +1,145 @@
+import pytest
+
+from flow_extract.extraction.folder import extract_folder
+from flow_extract.store.reader import scan_store
+from flow_extract.store.settings import extraction_settings
+from twostream_base.errors import InputError
+
+# Status and stored frames of each file, from the data's MANIFEST.csv: `failed` is what OpenCV does
+# not open or decode, `damaged` what has fewer frames than it claims.
+DECODER_CASES = {
+    "derived/all_black_static": ("ok", 30),
+    "derived/audio_only": ("failed", 0),
+    "derived/avi_rawvideo_header_says_20000x20000": ("failed", 0),
+    "derived/eleven_frames": ("ok", 11),
+    "derived/gray_mjpeg": ("ok", 30),
+    "derived/header_only_4k": ("failed", 0),
+    "derived/mp4_named": ("ok", 40),
+    "derived/mp4_no_moov": ("failed", 0),
+    "derived/name with spaces ünï": ("ok", 11),
+    "derived/odd_size_161x121": ("ok", 30),
+    "derived/one_frame": ("ok", 1),
+    "derived/portrait_180x320": ("ok", 30),
+    "derived/rotated90_metadata": ("ok", 40),
+    "derived/ten_frames": ("ok", 10),
+    "derived/text_named": ("failed", 0),
+    "derived/tiny_16x16": ("ok", 30),
+    "derived/truncated_40pct": ("damaged", 23),
+    "derived/two_frames": ("ok", 2),
+    "derived/variable_frame_rate": ("ok", 33),
+    "derived/zero_bytes": ("failed", 0),
+    "real/decord_corrupted": ("damaged", 28),
+    "real/decord_pancake": ("ok", 310),
+    "real/decord_rot0": ("ok", 3),
+    "real/decord_rot180": ("ok", 3),
+    "real/decord_rot90": ("ok", 3),
+    "real/kth_person01_jogging_d3": ("ok", 405),
+    "real/moviepy_bitmap_1687B": ("ok", 5),
+    "real/moviepy_no_duration": ("ok", 74),
+    "real/moviepy_smpte_2997": ("ok", 251),
+    "real/moviepy_zero_bytes": ("failed", 0),
+    "real/torchcodec_av1": ("failed", 0),
+    "real/torchcodec_h264_10bit": ("ok", 30),
+    "real/torchcodec_nasa_multistream": ("ok", 325),
+}
+
+
+@pytest.fixture
+def extract(tmp_path):
+    """`extract(root, bound=20.0, short_side=None, retry_failed=False)`."""
+
+    def run(root, *, bound=20.0, short_side=None, retry_failed=False):
+        return extract_folder(
+            root,
+            tmp_path / "store",
+            settings=extraction_settings("dis", {}, bound=bound, short_side=short_side),
+            workers=2,
+            timeout=60,
+            retry_failed=retry_failed,
+            progress=lambda items, total: items,
+        )
+
+    return run
+
+
+@pytest.fixture
+def root(make_video, tmp_path):
+    """Three good videos, and one that is none."""
+    for n in range(3):
+        make_video(tmp_path / "videos" / f"class/v{n}.avi", frames=3, seed=n)
+    (tmp_path / "videos" / "class" / "bad.avi").write_text("no video")
+    return tmp_path / "videos"
+
+
+def counts(report):
+    return tuple(report.counts().values())  # videos, done now, already done, damaged, failed
+
+
+def test_second_run_has_nothing_to_do(extract, root, tmp_path):
+    assert counts(extract(root)) == (4, 3, 0, 0, 1)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    report = extract(root)
+    assert counts(report) == (4, 0, 3, 0, 1)
+    assert [problem.name for problem in report.problems()] == ["class/bad"]
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+def test_new_and_changed_videos_are_done(extract, root, make_video, tmp_path):
+    extract(root)
+    make_video(root / "new.avi", frames=3)
+    make_video(root / "class" / "v1.avi", frames=4)
+    assert counts(extract(root)) == (5, 2, 2, 0, 1)
+    assert scan_store(tmp_path / "store")["class/v1"]["counts"]["frames"] == 4
+
+
+def test_other_settings_redo_all(extract, root, tmp_path):
+    extract(root)
+    assert counts(extract(root, bound=10.0)) == (4, 3, 0, 0, 1)
+    bounds = {h["quantiser"]["bound"] for h in scan_store(tmp_path / "store").values()}
+    assert bounds == {10.0}
+
+
+def test_failed_video_is_tried_again_on_request_or_when_mended(extract, root, make_video):
+    extract(root)
+    assert [result.status for result in extract(root).done] == []
+    assert [result.status for result in extract(root, retry_failed=True).done] == ["failed"]
+    make_video(root / "class" / "bad.avi", frames=2)
+    assert counts(extract(root)) == (4, 1, 3, 0, 0)
+
+
+def test_refused_videos_count_as_failed(extract, root, make_video):
+    make_video(root / "class" / "v1.mov.avi", frames=2)
+    (root / "class" / "v1.mp4").touch()
+    report = extract(root)
+    assert counts(report) == (5, 3, 0, 0, 2)
+    assert [(p.name, p.status) for p in report.problems()] == [
+        ("class/bad", "failed"),
+        ("class/v1", "refused"),
+    ]
+
+
+def test_no_videos(extract, tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match="no video below this folder; other files: notes.txt"):
+        extract(tmp_path)
+    assert not (tmp_path / "store").exists()
+
+
+def test_decoder_cases(extract, shared_data, tmp_path):
+    report = extract(shared_data / "decoder-cases", short_side=32)
+    statuses = {result.name: result.status for result in report.done}
+    frames = dict.fromkeys(statuses, 0) | {
+        name: header["counts"]["frames"] for name, header in scan_store(tmp_path / "store").items()
+    }
+    assert {name: (statuses[name], frames[name]) for name in sorted(statuses)} == DECODER_CASES
+    assert counts(report) == (33, 23, 0, 2, 8)
+
+
+def test_tiny_videos_at_their_own_size(extract, shared_data, tmp_path):
+    (tmp_path / "videos").mkdir()
+    for file in ("real/moviepy_bitmap_1687B.mp4", "derived/tiny_16x16.avi"):
+        source = shared_data / "decoder-cases" / file
+        (tmp_path / "videos" / source.name).symlink_to(source)
+    assert counts(extract(tmp_path / "videos")) == (2, 2, 0, 0, 0)
+    sizes = [tuple(h["size"].values()) for h in scan_store(tmp_path / "store").values()]
+    assert sorted(sizes) == [(1, 1), (16, 16)]

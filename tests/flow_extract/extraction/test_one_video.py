@@ -1,0 +1,178 @@
+import os
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flow_extract.extraction import one_video
+from flow_extract.extraction.one_video import (
+    count_clipped,
+    extract_video,
+    is_current,
+    record_problem,
+    source_facts,
+)
+from flow_extract.store.manifest import problem_path, read_problem
+from flow_extract.store.reader import StoreEntry, entry_path
+from flow_extract.store.settings import settings_hash
+from twostream_base.files import sha256_file
+
+
+def test_header_says_what_was_done(make_video, make_job, tmp_path):
+    video = make_video(tmp_path / "v.avi", frames=5)
+    job = make_job(video, method="farneback", bound=8.0, short_side=32)
+    result = extract_video(job)
+    assert (result.name, result.status, result.reason) == ("v", "ok", "")
+    header = StoreEntry(entry_path(job.store, "v")).header
+    assert header["method"]["name"] == "farneback"
+    assert header["method"]["options"]["winsize"] == 15
+    assert header["quantiser"] == {"bound": 8.0, "zero": 128, "scale": 127 / 8}
+    assert (header["codec"], header["quality"], header["short_side"]) == ("jpeg", 95, 32)
+    assert header["size"] == {"width": 43, "height": 32}
+    assert header["counts"] == {"promised": 5, "frames": 5, "flows": 4}
+    assert header["fps"] == 25
+    assert header["decoder"].startswith("FFmpeg")
+    assert header["settings_hash"] == settings_hash(job.settings)
+    assert header["source"] == {
+        "path": "v.avi",
+        "size": video.stat().st_size,
+        "mtime_ns": video.stat().st_mtime_ns,
+        "sha256": sha256_file(video),
+    }
+
+
+def test_stored_flow_is_the_motion_of_the_video(make_video, make_job, tmp_path):
+    """The texture of `make_video` moves by (1.5, -0.5) pixels a frame."""
+    job = make_job(make_video(tmp_path / "v.avi", frames=4, size=(96, 128)))
+    extract_video(job)
+    levels = StoreEntry(entry_path(job.store, "v")).read_flow(0, 3)
+    u, v = (levels.astype(float) - 128).mean(axis=(0, 1, 2)) * 20 / 127
+    assert abs(u - 1.5) < 0.2
+    assert abs(v + 0.5) < 0.2
+
+
+def test_twice_the_same_bytes(make_video, make_job, tmp_path):
+    job = make_job(make_video(tmp_path / "v.avi"))
+    extract_video(job)
+    first = entry_path(job.store, "v").read_bytes()
+    extract_video(job)
+    assert entry_path(job.store, "v").read_bytes() == first
+
+
+def test_chunks_leave_no_trace(make_video, make_job, tmp_path, monkeypatch):
+    job = make_job(make_video(tmp_path / "v.avi", frames=9))
+    contents = []
+    for length in (1, 4, 100):
+        monkeypatch.setattr(one_video, "MAX_CHUNK", length)
+        extract_video(job)
+        contents.append(entry_path(job.store, "v").read_bytes())
+    assert contents[0] == contents[1] == contents[2]
+
+
+@pytest.mark.parametrize("method", ["dis", "farneback"])
+def test_threads_leave_no_trace(make_video, make_job, tmp_path, monkeypatch, method):
+    job = make_job(make_video(tmp_path / "v.avi", frames=40), method=method)
+    monkeypatch.setattr(one_video, "MAX_CHUNK", 3)
+    contents = []
+    for threads in (1, 2, 5):
+        extract_video(replace(job, threads=threads))
+        contents.append(entry_path(job.store, "v").read_bytes())
+    assert contents[0] == contents[1] == contents[2]
+
+
+def test_header_says_how_much_the_bound_clips(make_video, make_job, tmp_path):
+    """The texture of `make_video` moves by (1.5, -0.5) pixels a frame."""
+    video = make_video(tmp_path / "v.avi", frames=4, size=(96, 128))
+    shares = []
+    for bound in (20.0, 1.0):
+        job = make_job(video, bound=bound)
+        extract_video(job)
+        shares.append(StoreEntry(entry_path(job.store, "v")).header["clipped_share"])
+    assert shares[0] == 0
+    assert 0.8 < shares[1] <= 1
+
+
+def test_count_clipped_takes_the_larger_component():
+    flow = np.array([[3, 0], [0, -3], [2, -2], [-2.5, 2.5]], np.float32)
+    assert [count_clipped(flow, bound=bound) for bound in (1.5, 2, 2.5, 3)] == [4, 3, 2, 0]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 10, 11])
+def test_short_videos(make_video, make_job, tmp_path, frames):
+    job = make_job(make_video(tmp_path / "v.avi", frames=frames))
+    assert extract_video(job).status == "ok"
+    entry = StoreEntry(entry_path(job.store, "v"))
+    assert (entry.num_frames, entry.num_flows) == (frames, frames - 1)
+    assert entry.read_flow(0, frames - 1).shape == (frames - 1, 48, 64, 2)
+
+
+def test_shorter_than_promised_is_damaged(make_video, make_job, tmp_path):
+    video = make_video(tmp_path / "v.avi", frames=20)
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    job = make_job(video)
+    result = extract_video(job)
+    frames = StoreEntry(entry_path(job.store, "v")).num_frames
+    assert 5 <= frames < 20
+    assert (result.status, result.reason) == ("damaged", f"{frames} of 20 frames decoded")
+
+
+@pytest.mark.parametrize(("claim", "status"), [(20, "ok"), (21, "ok"), (22, "damaged")])
+def test_matroska_that_knows_only_its_length(write_mjpg, make_job, tmp_path, claim, status):
+    """Its length in milliseconds (EBML element 4489, a float of 8 bytes) is made `claim` frames."""
+    video = tmp_path / "v.mkv"
+    write_mjpg(video, np.zeros((20, 48, 64, 3), np.uint8))
+    before, element, after = video.read_bytes().partition(b"\x44\x89\x88")
+    video.write_bytes(before + element + struct.pack(">d", claim * 40.0) + after[8:])
+    job = make_job(video)
+    result = extract_video(job)
+    assert result.status == status
+    assert result.reason == ("20 of about 22 frames decoded" if status == "damaged" else "")
+    header = StoreEntry(entry_path(job.store, "v")).header
+    assert header["counts"] == {"promised": claim, "frames": 20, "flows": 19}
+
+
+def test_no_video_leaves_a_problem_file_and_its_repair_removes_it(make_video, make_job, tmp_path):
+    video = tmp_path / "v.avi"
+    video.write_text("no video")
+    job = make_job(video)
+    result = extract_video(job)
+    assert result.status == "failed"
+    problem = read_problem(problem_path(job.store, "v"))
+    assert problem["reason"] == result.reason
+    assert problem["source"] == {
+        "path": "v.avi",
+        "size": 8,
+        "mtime_ns": video.stat().st_mtime_ns,
+    }
+    make_video(video)
+    assert extract_video(job).status == "ok"
+    assert [path.name for path in job.store.iterdir()] == ["v.safetensors"]
+
+
+def test_full_disk_is_not_the_fault_of_the_video(make_video, make_job, tmp_path, monkeypatch):
+    def no_space(*args, **kwargs):
+        raise OSError(28, "No space left on device", "/store/v")
+
+    monkeypatch.setattr(one_video, "write_entry", no_space)
+    job = make_job(make_video(tmp_path / "v.avi", frames=2))
+    result = extract_video(job)
+    assert result.status == "unwritable"
+    assert "No space left on device: /store/v" in result.reason
+    assert list(job.store.iterdir()) == []
+
+
+def test_is_current(make_video, make_job, tmp_path):
+    video = make_video(tmp_path / "v.avi", frames=2)
+    job = make_job(video)
+    record_problem(job, status="crashed", reason="signal 9")
+    record = read_problem(problem_path(job.store, "v"))
+    wanted = settings_hash(job.settings)
+
+    def current(settings=wanted):
+        return is_current(record, settings_hash=settings, source=source_facts(video, "v.avi"))
+
+    assert current()
+    assert not current("other settings")
+    os.utime(video, ns=(0, 10**18))
+    assert not current()

@@ -1,0 +1,47 @@
+import json
+
+import pytest
+
+from flow_extract.extraction.one_video import extract_video
+from flow_extract.store.manifest import header_digest, rebuild_manifest
+from flow_extract.store.reader import read_header
+from flow_extract.store.settings import settings_hash
+
+
+@pytest.fixture
+def store(make_video, make_job, tmp_path):
+    """A store with two videos, one of them failed."""
+    (tmp_path / "bad.avi").write_text("no video")
+    extract_video(make_job(tmp_path / "bad.avi"))
+    job = make_job(make_video(tmp_path / "good.avi", frames=3))
+    extract_video(job)
+    return job.store
+
+
+def test_lines(store, make_job, tmp_path):
+    lines = rebuild_manifest(store)
+    written = (store / "manifest.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in written] == lines
+    bad, good = lines
+    assert (bad["name"], bad["status"], bad["counts"]) == ("bad", "failed", None)
+    assert bad["reason"].startswith("not readable as a video")
+    assert (good["name"], good["status"], good["reason"]) == ("good", "ok", "")
+    assert good["counts"] == {"promised": 3, "frames": 3, "flows": 2}
+    assert good["header_sha256"] == header_digest(read_header(store / "good.safetensors"))
+    assert good["settings_hash"] == settings_hash(make_job(tmp_path / "good.avi").settings)
+
+
+def test_rebuilt_from_nothing_or_rubbish_it_is_the_same(store):
+    rebuild_manifest(store)
+    path = store / "manifest.jsonl"
+    first = path.read_bytes()
+    for damage in (None, b"", b"\xff\xfe", b"[1]\n", b"{}\n", first[:50]):
+        path.unlink() if damage is None else path.write_bytes(damage)
+        rebuild_manifest(store)
+        assert path.read_bytes() == first
+
+
+def test_file_that_cannot_be_read_has_a_line(store):
+    (store / "good.safetensors").write_bytes(b"half")
+    (store / "bad.problem.json").write_text("{")
+    assert [line["status"] for line in rebuild_manifest(store)] == ["unreadable", "unreadable"]

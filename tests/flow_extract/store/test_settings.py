@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from flow_extract.store.settings import (
+    clip_flow,
+    extraction_settings,
+    settings_hash,
+)
+from twostream_base.errors import InputError
+
+
+def test_defaults_of_the_method_are_part_of_the_settings():
+    explicit = extraction_settings("dis", {"preset": "medium"}, bound=20.0, short_side=None)
+    implicit = extraction_settings("dis", {}, bound=20.0, short_side=None)
+    assert implicit == explicit
+    assert implicit["method"] == {"name": "dis", "options": {"preset": "medium"}}
+    assert implicit["quantiser"] == {"bound": 20.0, "zero": 128, "scale": 6.35}
+    assert implicit["opencv"]
+
+
+def test_hash_depends_on_every_value_and_on_no_order():
+    settings = extraction_settings("dis", {}, bound=20.0, short_side=None)
+    backwards = dict(reversed(settings.items()))
+    assert settings_hash(backwards) == settings_hash(settings)
+    others = [settings | {key: "another"} for key in settings]
+    assert len({settings_hash(other) for other in [settings, *others]}) == len(settings) + 1
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("dis", {"speed": 1}, "unexpected keyword argument 'speed'"),
+        ("dis", {"preset": "slow"}, "allowed: ultrafast, fast, medium"),
+        ("farneback", {"levels": "many"}, "levels"),
+        ("tvl", {}, "is not one of dis, farneback"),
+        ("no_such_module:make", {}, "cannot load"),
+    ],
+)
+def test_wrong_method_or_option_is_found_at_once(method, options, message):
+    with pytest.raises(InputError, match=message) as caught:
+        extraction_settings(method, options, bound=20.0, short_side=None)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flow", "found"),
+    [
+        (np.zeros((1, 4, 6, 2)), r"float64 \(1, 4, 6, 2\)"),
+        (np.zeros((2, 4, 6, 2), np.float32), r"float32 \(2, 4, 6, 2\)"),
+        ([1, 2], "list"),
+    ],
+)
+def test_method_that_breaks_its_contract(flow, found):
+    with pytest.raises(ValueError, match=f"returned {found}"):
+        clip_flow(lambda frames: flow, np.zeros((2, 4, 6, 3), np.uint8))

@@ -1,0 +1,159 @@
+import csv
+import os
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flow_extract.video.decode import (
+    VideoError,
+    VideoInfo,
+    probe,
+    read_frames,
+    resize,
+    scaled_size,
+)
+
+
+def test_probe(make_video, tmp_path):
+    path = make_video(tmp_path / "v.avi", frames=7, size=(48, 64))
+    assert probe(path) == VideoInfo(64, 48, 25.0, 7, estimated=False, codec="MJPG")
+
+
+def test_frames_are_rgb_and_in_order(tmp_path, write_mjpg):
+    clip = np.zeros((5, 32, 48, 3), np.uint8)
+    clip[..., 0] = 200  # red
+    clip[..., 2] = np.arange(5)[:, None, None] * 40  # ever more blue
+    write_mjpg(tmp_path / "v.avi", clip)
+    frames = np.stack(list(read_frames(tmp_path / "v.avi")))
+    assert frames.shape == clip.shape
+    assert frames.dtype == np.uint8
+    assert np.abs(frames.astype(int) - clip).max() <= 6
+
+
+@pytest.mark.parametrize(("short_side", "expected"), [(24, (24, 32)), (96, (96, 128)), (48, None)])
+def test_short_side(make_video, tmp_path, short_side, expected):
+    path = make_video(tmp_path / "v.avi", frames=2, size=(48, 64))
+    for frame in read_frames(path, short_side=short_side):
+        assert frame.shape == (*(expected or (48, 64)), 3)
+
+
+def test_scaled_size_examples():
+    assert scaled_size(320, 240, 112) == (149, 112)
+    assert scaled_size(180, 320, 90) == (90, 160)
+    assert scaled_size(5, 2, 1) == (2, 1)  # 2.5: to the even one
+
+
+@given(st.integers(1, 8192), st.integers(1, 8192), st.integers(1, 512))
+def test_scaled_size_keeps_the_shape(width, height, short_side):
+    new = scaled_size(width, height, short_side)
+    assert min(new) == short_side
+    assert abs(new[0] / short_side - width / min(width, height)) <= 0.5 / short_side + 1e-9
+
+
+def test_shrinking_averages_areas():
+    stripes = np.zeros((4, 4, 3), np.uint8)
+    stripes[:, ::2] = 200
+    assert (resize(stripes, (2, 2)) == 100).all()
+
+
+def test_header_of_9000_x_9000_is_refused(make_video, tmp_path):
+    path = make_video(tmp_path / "v.avi", frames=2)
+    data = bytearray(path.read_bytes())
+    for place in (data.find(b"avih") + 40, data.find(b"strf") + 12):  # width, height
+        data[place : place + 8] = (9000).to_bytes(4, "little") * 2
+    start = data.find(b"\xff\xc0")  # the size in each JPEG picture: height, width
+    while start >= 0:
+        data[start + 5 : start + 9] = (9000).to_bytes(2, "big") * 2
+        start = data.find(b"\xff\xc0", start + 1)
+    path.write_bytes(data)
+    for read in (probe, lambda path: next(read_frames(path))):
+        with pytest.raises(VideoError, match="9000 x 9000 pixels a frame; at most 67,108,864"):
+            read(path)
+
+
+def test_what_is_no_video(tmp_path):
+    os.mkfifo(tmp_path / "fifo.avi")
+    (tmp_path / "empty.avi").touch()
+    (tmp_path / "text.avi").write_text("no video")
+    (tmp_path / "folder.avi").mkdir()
+    for name, reason in [
+        ("fifo.avi", "not a regular file"),
+        ("folder.avi", "not a regular file"),
+        ("empty.avi", "empty"),
+        ("text.avi", "not readable as a video"),
+        ("absent.avi", "No such file"),
+    ]:
+        with pytest.raises(VideoError, match=reason):
+            probe(tmp_path / name)
+
+
+def test_nothing_is_written_to_stderr(shared_data, capfd):
+    for name in ("torchcodec_av1.mkv", "decord_corrupted.mp4"):
+        try:
+            for _ in read_frames(shared_data / "decoder-cases" / "real" / name, short_side=32):
+                pass
+        except VideoError:
+            pass
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("file", "promised", "estimated", "size"),
+    [
+        ("moviepy_no_duration.webm", None, True, (1280, 720)),
+        ("decord_pancake.mkv", 311, True, (426, 240)),
+        ("decord_rot90.mov", 3, False, (320, 568)),
+        ("moviepy_bitmap_1687B.mp4", 5, False, (1, 1)),
+    ],
+)
+def test_probe_of_real_files(shared_data, file, promised, estimated, size):
+    info = probe(shared_data / "decoder-cases" / "real" / file)
+    assert (info.promised_frames, info.estimated) == (promised, estimated)
+    assert (info.width, info.height) == size
+
+
+@pytest.mark.parametrize(
+    ("promised", "estimated", "fewest"),
+    [
+        (None, True, 0), (None, False, 0), (1, True, 0), (10, False, 10), (10, True, 9),
+        (311, True, 310), (400, True, 398), (1000, False, 1000), (1000, True, 995),
+    ],
+)  # fmt: skip
+def test_how_many_frames_may_lack(promised, estimated, fewest):
+    info = VideoInfo(64, 48, 25.0, promised, estimated=estimated, codec="MJPG")
+    assert not info.lacks(fewest)
+    assert info.lacks(fewest - 1) == (promised is not None)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "estimated"), [("avi", False), ("mp4", False), ("mov", False), ("mkv", True)]
+)
+def test_which_containers_only_estimate(tmp_path, suffix, estimated):
+    path = tmp_path / f"v.{suffix}"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 48))
+    for level in range(10):
+        writer.write(np.full((48, 64, 3), 20 * level, np.uint8))
+    writer.release()
+    info = probe(path)
+    assert (info.promised_frames, info.estimated) == (10, estimated)
+
+
+def test_real_clips_have_the_published_number_of_frames(shared_data):
+    folder = shared_data / "ucf101-clips"
+    with (folder / "MANIFEST.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows[::12]:
+        frames = list(read_frames(folder / "videos" / row["class"] / row["file"]))
+        assert len(frames) == int(row["frames_decoded"]) == int(row["frames_in_published_list"])
+        assert frames[0].shape == (240, 320, 3)
+
+
+def test_rotated_video_is_upright(shared_data):
+    folder = shared_data / "decoder-cases" / "derived"
+    upright = next(read_frames(folder / "rotated90_metadata.mp4"))
+    lying = next(read_frames(folder / "mp4_named.avi"))
+    turned = [np.rot90(lying, k).astype(int) for k in (1, 3)]
+    assert min(np.abs(upright - turn).mean() for turn in turned) < 1

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fusion.combining.inputs import Input, InputOptions, input_tables, read_inputs
+from fusion.combining.step import MEAN
+from fusion.tables.score_file import ScoreTable, write_scores
+from twostream_base.errors import InputError
+
+Make = Callable[..., ScoreTable]
+RUNS = [
+    "toy-split1/spatial-resnet18/scores/test",
+    "toy-split1/motion-resnet18/scores/test",
+    "toy-split1/motion-resnet18/scores/val",
+    "toy-split1/motion-resnet18/scores/epoch-003",
+]
+
+
+@pytest.fixture
+def runs(make_table: Make, tmp_path: Path) -> Path:
+    """Run folders whose scores tell their stream."""
+    for name in RUNS:
+        stream = name.partition("/")[2].partition("-")[0]
+        write_scores(tmp_path / f"{name}.safetensors", make_table([[1, 2]], stream=stream))
+    return tmp_path
+
+
+def found(inputs: dict[str, Input]) -> list[Path]:
+    return [path for given in inputs.values() for path in given.tables]
+
+
+@pytest.mark.parametrize(("dataset", "split"), [("toy", 1), (None, 1), ("toy", None), (None, None)])
+def test_the_one_run_of_each_stream(runs: Path, dataset: str | None, split: int | None) -> None:
+    inputs = read_inputs(InputOptions(runs=runs, dataset=dataset, split=split))
+    assert found(inputs) == [runs / f"{name}.safetensors" for name in RUNS[:2]]
+    assert list(inputs) == ["spatial", "motion"]
+
+
+def test_run_folders_may_be_named(runs: Path) -> None:
+    folder = runs / "toy-split1" / "motion-resnet18"
+    for options, file in (({}, "test"), ({"subset": "val"}, "val"), ({"epochs": "3"}, "epoch-003")):
+        inputs = read_inputs(InputOptions(files=[folder], **options))
+        assert found(inputs) == [folder / "scores" / f"{file}.safetensors"]
+    with pytest.raises(InputError, match="is .*spatial-resnet18 a run folder with val scores?"):
+        read_inputs(InputOptions(files=[runs / "toy-split1" / "spatial-resnet18"], subset="val"))
+
+
+def test_a_run_that_is_not_there(runs: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"spatial-\*/scores/val.*`twostream train --stream spatial"
+    ):
+        read_inputs(InputOptions(runs=runs, dataset="toy", split=1, subset="val"))
+    with pytest.raises(InputError, match="no scores of the spatial stream: .*toy-split2"):
+        read_inputs(InputOptions(runs=runs, dataset="toy", split=2))
+
+
+def test_several_runs_are_listed(runs: Path) -> None:
+    scores = Path("motion-resnet18", "scores", "test.safetensors")
+    second = runs / "toy-split2" / scores
+    second.parent.mkdir(parents=True)
+    second.write_bytes((runs / "toy-split1" / scores).read_bytes())
+    with pytest.raises(InputError, match=r"2 motion runs .*toy-split1/motion.*toy-split2/motion"):
+        read_inputs(InputOptions(runs=runs, dataset="toy"))
+    assert len(read_inputs(InputOptions(runs=runs, dataset="toy", split=1))) == 2
+
+
+def test_epochs_are_fused_stream_by_stream(make_table: Make, tmp_path: Path) -> None:
+    for stream in ("spatial", "motion"):
+        for epoch in (7, 8, 9):
+            path = tmp_path / f"toy-split1/{stream}-net/scores/epoch-{epoch:03}.safetensors"
+            write_scores(path, make_table([[epoch, 0]], stream=stream, epoch=epoch))
+    inputs = read_inputs(InputOptions(runs=tmp_path, epochs="last:2"))
+    assert [path.stem for path in found(inputs)] == ["epoch-008", "epoch-009"] * 2
+    tables = input_tables(inputs, MEAN)
+    assert tables["motion"].scores.ravel().tolist() == [8.5, 0]
+    assert tables["motion"].about["epoch"] == [8, 9]
+    with pytest.raises(InputError, match="--epochs needs run folders; .* is a file"):
+        read_inputs(InputOptions(files=[path], epochs="all"))
+
+
+def test_epochs_of_other_videos_are_refused(make_table: Make, tmp_path: Path) -> None:
+    write_scores(tmp_path / "scores/epoch-001.safetensors", make_table([[1, 0]], subset="test"))
+    assert len(read_inputs(InputOptions(files=[tmp_path], epochs="1"))) == 1
+    with pytest.raises(InputError, match="is of the test videos; give --subset test"):
+        read_inputs(InputOptions(files=[tmp_path], epochs="1", subset="val"))
+
+
+@pytest.mark.parametrize(
+    ("files", "streams", "keys"),
+    [
+        (["a", "b"], ["spatial", "motion"], ["spatial", "motion"]),
+        (["a", "b"], ["motion", "motion"], ["a", "b"]),
+        (["a", "b"], ["motion", None], ["motion", "b"]),
+        (["x/a", "y/b", "y/c"], ["motion", "spatial", "motion"], ["a", "spatial", "c"]),
+        (["x/b", "y/motion"], ["motion", None], ["x/b.safetensors", "y/motion.safetensors"]),
+        (["x/test", "y/test"], ["motion", "motion"], ["x/test.safetensors", "y/test.safetensors"]),
+    ],
+)
+def test_what_an_input_is_called(
+    make_table: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    files: list[str],
+    streams: list[str | None],
+    keys: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = [Path(f"{file}.safetensors") for file in files]
+    for path, stream in zip(paths, streams, strict=True):
+        write_scores(path, make_table([[1, 2]], **({"stream": stream} if stream else {})))
+    assert list(read_inputs(InputOptions(files=paths))) == keys
+
+
+def test_a_file_given_twice(make_table: Make, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    write_scores(path, make_table([[1, 2]]))
+    with pytest.raises(InputError, match="a file is given twice"):
+        read_inputs(InputOptions(files=[path, tmp_path / ".." / tmp_path.name / "a.safetensors"]))

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import contextlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from fusion.exchange.formats.restricted_pickle import load
+from twostream_base.errors import InputError
+
+PATH = Path("scores.pkl")
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
+PLAIN_TYPES = ["?", "i1", "u1", ">i2", "<u4", "<i8", "<f2", ">f4", "<f8"]
+
+
+class Runs:
+    """Its pickle calls a function when it is loaded."""
+
+    def __init__(self, *call: object) -> None:
+        self.call = call
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return self.call[0], self.call[1:]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_plain_data_of_every_protocol(protocol: int) -> None:
+    value = {"a": [1, -2.5, True, None], "b": ("é", b"\x00\xff"), "c": {3: 10**30}}
+    assert load(pickle.dumps(value, protocol), path=PATH) == value
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@given(
+    array=st.sampled_from(PLAIN_TYPES).flatmap(lambda t: arrays(np.dtype(t), array_shapes())),
+    transposed=st.booleans(),
+)
+def test_arrays_of_every_plain_type(protocol: int, array: np.ndarray, transposed: bool) -> None:
+    array = array.T if transposed else array
+    loaded = load(pickle.dumps([array, array], protocol), path=PATH)
+    for copy in loaded:
+        np.testing.assert_array_equal(np.asarray(copy), array, strict=True)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_scalars_and_arrays_of_objects(protocol: int) -> None:
+    rows = np.empty((2, 2), dtype=object)
+    rows[0] = [np.arange(3.0), np.int64(7)]
+    rows[1] = [[np.ones(2)], np.float32(0.5)]
+    loaded = np.asarray(load(pickle.dumps(rows, protocol), path=PATH))
+    np.testing.assert_array_equal(np.asarray(loaded[0, 0]), [0, 1, 2])
+    np.testing.assert_array_equal(np.asarray(loaded[1, 0]), [[1, 1]])
+    assert loaded[:, 1].tolist() == [7, 0.5]
+
+
+def test_a_python_2_pickle_with_old_numpy_names() -> None:
+    data = (
+        b"\x80\x02}U\x01vcnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+        b"(K\x01K\x02\x85cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R"
+        b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x08\x00\x00\x80?\x00\x00\x00"
+        b"\xc0tbs."
+    )
+    assert np.asarray(load(data, path=PATH)["v"]).tolist() == [1, -2]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("function", ["os.system", "builtins.eval", "builtins.exec"])
+def test_nothing_in_a_pickle_runs(tmp_path: Path, protocol: int, function: str) -> None:
+    import os
+
+    marker = tmp_path / "marker"
+    call = {
+        "os.system": Runs(os.system, f"touch {marker}"),
+        "builtins.eval": Runs(eval, f"open({str(marker)!r}, 'w')"),
+        "builtins.exec": Runs(exec, f"open({str(marker)!r}, 'w')"),
+    }[function]
+    for value in (call, {"video": call}, [np.zeros(3), [call]], {"a": np.array([call, None])}):
+        with pytest.raises(InputError, match=r"^scores.pkl: the pickle asks for \S+; .*not run$"):
+            load(pickle.dumps(value, protocol), path=PATH)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [complex(1, 2), Path("a"), np.zeros(2, "S3"), np.zeros(2, "M8[s]"), range(3),
+     np.zeros(2, [("a", "f4"), ("b", "O")]), np.ma.masked_array([1.0, 2.0])],
+)  # fmt: skip
+def test_other_types_are_refused(value: object) -> None:
+    with pytest.raises(InputError, match="^scores.pkl: "):
+        load(pickle.dumps(value), path=PATH)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"not a pickle",
+        pickle.dumps({"a": 1.0})[:-3],
+        b"\x80\x02]r\xff\xff\xff\xff.",  # a memo number of 4 thousand million
+        b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.",  # as many bytes as there are
+        b"\x80\x02cnumpy\ndtype\n}b.",  # alters a function
+        b"\x80\x02cnumpy\ndtype\nN}U\x08__call__K\x01s\x86b.",
+        b"\x80\x02cnumpy\nndarray\n)R.",  # calls what is only an argument
+        b"\x80\x02cnumpy\nndarray\n)\x81.",
+        b"\x80\x02U\x01aQ.",  # a persistent id
+    ],
+)
+def test_malformed_pickles(data: bytes) -> None:
+    with pytest.raises(InputError, match="^scores.pkl: not a pickle that can be read: "):
+        load(data, path=PATH)
+
+
+def test_an_object_array_must_be_given_its_objects() -> None:
+    honest = pickle.dumps(np.array([None, 1], dtype=object), 2)
+    loose = honest.replace(b"]q\x11(NK\x01e", b"U\x10" + b"A" * 16)
+    assert loose != honest
+    with pytest.raises(InputError, match="items do not fill its shape"):
+        load(loose, path=PATH)
+
+
+def test_an_array_must_fill_its_shape() -> None:
+    short = pickle.dumps(np.zeros(3, "f4"), 3).replace(b"K\x03\x85", b"K\x09\x85")
+    with pytest.raises(InputError, match="cannot reshape"):
+        load(short, path=PATH)
+
+
+@given(data=st.binary(max_size=60).map(lambda tail: b"\x80\x02" + tail))
+def test_any_bytes_give_data_or_an_input_error(data: bytes) -> None:
+    with contextlib.suppress(InputError):
+        load(data, path=PATH)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import check_grad
+
+import fusion.fitting.learned_fusion as learned_module
+from fusion.combining.probabilities import log_softmax
+from fusion.fitting.learned_fusion import (
+    LEARNERS,
+    class_shares,
+    learn,
+    learned_in_folds,
+    stacking,
+)
+
+CLASSES = 4
+
+
+def drawn(videos: int, seed: int = 0, *, signal: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+    """Two streams: the first knows classes 0 and 1 only, the second 2 and 3 only."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(CLASSES, size=videos)
+    logits = rng.normal(size=(videos, 2, CLASSES))
+    true = signal * np.eye(CLASSES)[labels]
+    logits[:, 0, :2] += true[:, :2]
+    logits[:, 1, 2:] += true[:, 2:]
+    return logits, labels
+
+
+def right(fused: np.ndarray, labels: np.ndarray) -> float:
+    return float((fused.argmax(axis=1) == labels).mean())
+
+
+@pytest.mark.parametrize("learner", LEARNERS.values(), ids=LEARNERS)
+def test_what_is_learnt_beats_the_plain_sum(learner) -> None:  # noqa: ANN001
+    logits, labels = drawn(3000)
+    fresh, fresh_labels = drawn(3000, seed=1)
+    predict = learn(logits, labels, learner)
+    assert right(predict(fresh), fresh_labels) > right(fresh.sum(axis=1), fresh_labels) + 0.05
+
+
+@pytest.mark.parametrize("learner", LEARNERS.values(), ids=LEARNERS)
+def test_the_loudness_of_a_stream_is_irrelevant(learner) -> None:  # noqa: ANN001
+    logits, labels = drawn(300)
+    loud = logits * [[[30.0], [0.2]]]
+    quiet = learn(logits, labels, learner)(logits)
+    np.testing.assert_allclose(learn(loud, labels, learner)(loud), quiet, atol=2e-3)
+
+
+def test_shares_go_to_the_stream_that_knows_the_class() -> None:
+    shares = class_shares(*drawn(3000))
+    np.testing.assert_allclose(shares.sum(axis=0), 1)
+    assert (shares[0, :2] > 0.6).all()
+    assert (shares[1, 2:] > 0.6).all()
+    few = class_shares(*drawn(20), strength=1e6)
+    np.testing.assert_allclose(few, 0.5, atol=1e-3)
+
+
+def test_a_strong_penalty_leaves_the_plain_sum() -> None:
+    logits, labels = drawn(100)
+    fused = stacking(logits, labels, strength=1e9)(logits)
+    np.testing.assert_allclose(log_softmax(fused), log_softmax(logits.sum(axis=1)), atol=1e-4)
+
+
+@pytest.mark.parametrize("fit", [class_shares, stacking])
+def test_the_gradients_are_those_of_the_losses(fit, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
+    def check(loss, size: int) -> np.ndarray:  # noqa: ANN001
+        at = np.random.default_rng(0).normal(size=size) / 3
+        error = check_grad(lambda x: loss(x)[0], lambda x: loss(x)[1], at)
+        assert error < 1e-3
+        return np.zeros(size)
+
+    monkeypatch.setattr(learned_module, "_minimum", check)
+    fit(*drawn(30))
+
+
+def test_no_video_learns_from_its_own_fold() -> None:
+    logits, labels = drawn(120)
+    folds = np.arange(120) % 3
+    labels[:10] = -1
+    fused = learned_in_folds(logits, labels, folds, stacking)
+    spoilt = np.where(folds == 1, (labels + 1) % CLASSES, labels)
+    again = learned_in_folds(logits, spoilt, folds, stacking)
+    np.testing.assert_array_equal(again[folds == 1], fused[folds == 1])
+    assert not np.allclose(again[folds == 0], fused[folds == 0])

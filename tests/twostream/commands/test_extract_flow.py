@@ -1,0 +1,340 @@
+"""The command as a user runs it: in a process of its own, interrupted in every way."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from flow_extract.store.codecs import CODECS
+from flow_extract.store.reader import scan_store
+from twostream.cli import cli
+from twostream.commands.extract_flow import CODEC_NAMES, with_device
+from twostream_base.files import sha256_file
+
+ROOT = Path(__file__).parents[3]
+SLOW_METHOD = """
+import os, pathlib, time
+from flow_extract.methods import FLOW_METHODS
+def make():
+    def flow(frames):
+        if frames.shape[1] > 32:  # not the trial of the settings
+            pathlib.Path("started", str(os.getpid())).touch()
+            time.sleep(100)
+        return FLOW_METHODS["dis"]()(frames)
+    return flow
+def crash():
+    def flow(frames):
+        if frames.shape[1] > 48:
+            os.kill(os.getpid(), 9)
+        return FLOW_METHODS["dis"]()(frames)
+    return flow
+"""
+
+
+@pytest.fixture
+def videos(make_video, tmp_path):
+    for n in range(12):
+        make_video(tmp_path / "videos" / f"class{n % 3}" / f"v{n}.avi", frames=20 + n, seed=n)
+    return tmp_path / "videos"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start `twostream extract-flow` on `videos` in a process group of its own."""
+
+    def run(store, *options):
+        command = [sys.executable, "-m", "twostream", "extract-flow", "--jobs", "2"]
+        command += ["--videos", "videos", "--store", str(store), *options]
+        return subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return run
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
+
+
+def processes_of(session: int) -> list[int]:
+    """Living processes that were started by, or under, the leader of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, own = path.read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        if int(own) == session and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_run_and_run_again(videos, tmp_path, start):
+    first, errors = start("store").communicate()
+    assert first == (
+        "12 videos: 12 done now, 0 already done, 0 damaged, 0 failed; store store\n"
+    ), errors
+    before = digests(tmp_path / "store")
+    assert len(before) == 13
+    second, _ = start("store").communicate()
+    assert second == "12 videos: 0 done now, 12 already done, 0 damaged, 0 failed; store store\n"
+    assert digests(tmp_path / "store") == before
+
+
+def test_killed_five_times_the_store_is_that_of_an_undisturbed_run(videos, tmp_path, start):
+    start("undisturbed").communicate()
+    rng = random.Random(5)
+    for _ in range(5):
+        process = start("killed")
+        time.sleep(rng.uniform(0.3, 1.2))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    output, errors = start("killed").communicate()
+    assert " 0 damaged, 0 failed" in output, errors
+    assert digests(tmp_path / "killed") == digests(tmp_path / "undisturbed")
+
+
+def test_two_runs_at_once_make_the_same_store(videos, tmp_path, start):
+    start("alone").communicate()
+    together = [start("shared"), start("shared")]
+    assert [process.communicate()[1] for process in together] == ["", ""]
+    assert [process.returncode for process in together] == [0, 0]
+    assert digests(tmp_path / "shared") == digests(tmp_path / "alone")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+@pytest.mark.parametrize(
+    ("how", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+@pytest.mark.parametrize("whole_group", [True, False])
+def test_interrupted_run_leaves_no_process(videos, tmp_path, start, how, exit_code, whole_group):
+    (tmp_path / "slow.py").write_text(SLOW_METHOD)
+    (tmp_path / "started").mkdir()
+    process = start("store", "--method", "slow:make")
+    while len(list((tmp_path / "started").iterdir())) < 2:
+        assert process.poll() is None
+        time.sleep(0.02)
+    (os.killpg if whole_group else os.kill)(process.pid, how)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == exit_code
+    assert "Traceback" not in errors
+    assert exit_code == -9 or "re-run the same command" in errors
+    end = time.monotonic() + 10
+    while processes_of(process.pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert processes_of(process.pid) == []
+    assert not list((tmp_path / "store").rglob("*.json*")), "no video is to blame"
+    locks = list((tmp_path / "store").rglob("*.lock"))
+    assert len(locks) == (2 if exit_code == -9 else 0)
+
+
+def test_one_broken_and_one_deadly_video_cost_only_themselves(videos, make_video, tmp_path, start):
+    (tmp_path / "slow.py").write_text(SLOW_METHOD)
+    (videos / "class0" / "broken.avi").write_text("no video")
+    make_video(videos / "class0" / "deadly.avi", frames=3, size=(64, 64))
+    process = start("store", "--method", "slow:crash")
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert output.splitlines() == [
+        "14 videos: 12 done now, 0 already done, 0 damaged, 2 failed; store store",
+        "failed    class0/broken: not readable as a video: damaged, without a video stream, "
+        "or unknown",
+        "crashed   class0/deadly: signal 9 (SIGKILL)",
+    ]
+    again = start("store", "--method", "slow:crash")
+    output, _ = again.communicate()
+    assert again.returncode == 1
+    assert "0 done now, 12 already done, 0 damaged, 2 failed" in output
+    assert "--retry-failed" in output
+    lines = (tmp_path / "store" / "manifest.jsonl").read_text().splitlines()
+    statuses = {(line := json.loads(text))["name"]: line["status"] for text in lines}
+    assert len(statuses) == 14
+    assert statuses["class0/deadly"] == "crashed"
+
+
+def test_crashed_video_is_tried_again_by_the_next_run(videos, make_video, tmp_path, start):
+    (tmp_path / "slow.py").write_text(SLOW_METHOD)
+    make_video(videos / "deadly.avi", frames=3, size=(64, 64))
+    output, _ = start("store", "--method", "slow:crash").communicate()
+    assert "crashed   deadly" in output
+    method = SLOW_METHOD.replace("os.kill(os.getpid(), 9)", "pass")
+    (tmp_path / "slow.py").write_text(method)
+    output, _ = start("store", "--method", "slow:crash").communicate()
+    assert output.startswith("13 videos: 1 done now, 12 already done, 0 damaged, 0 failed")
+
+
+def test_video_that_takes_too_long_costs_only_itself(make_video, tmp_path, start):
+    (tmp_path / "slow.py").write_text(SLOW_METHOD)
+    (tmp_path / "started").mkdir()
+    make_video(tmp_path / "videos" / "long.avi", size=(48, 64))
+    make_video(tmp_path / "videos" / "short.avi", size=(16, 16))
+    output, _ = start("store", "--method", "slow:make", "--timeout", "4").communicate()
+    assert output.splitlines() == [
+        "2 videos: 1 done now, 0 already done, 0 damaged, 1 failed; store store",
+        "timeout   long: after 4 s",
+    ]
+
+
+def invoke(*arguments: object):
+    return CliRunner().invoke(cli, ["extract-flow", *map(str, arguments)])
+
+
+def test_json(make_video, tmp_path):
+    make_video(tmp_path / "videos" / "v.avi", frames=3)
+    (tmp_path / "videos" / "bad.avi").touch()
+    (tmp_path / "videos" / "notes.txt").touch()
+    store = tmp_path / "store"
+    result = invoke("--videos", tmp_path / "videos", "--store", store, "--json", "--bound", 8)
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {
+        "videos": 2,
+        "done_now": 1,
+        "already_done": 0,
+        "damaged": 0,
+        "failed": 1,
+        "store": str(store),
+        "problems": [{"name": "bad", "status": "failed", "reason": "the file is empty (0 bytes)"}],
+        "skipped": {},
+        "ignored_files": 1,
+    }
+    assert scan_store(store)["v"]["quantiser"]["bound"] == 8
+
+
+def test_what_is_left_out_is_said(make_video, tmp_path):
+    make_video(tmp_path / "videos" / "v.avi", frames=2)
+    (tmp_path / "videos" / "notes.txt").touch()
+    (tmp_path / "videos" / "gone.avi").symlink_to("nowhere")
+    result = invoke("--videos", tmp_path / "videos", "--store", tmp_path / "store")
+    assert result.exit_code == 0
+    assert "1 files that are no videos are ignored: notes.txt" in result.stderr
+    assert "skipped   gone.avi: a link to nothing" in result.stderr
+
+
+def test_plan_writes_nothing(make_video, tmp_path):
+    for n in range(3):
+        make_video(tmp_path / "videos" / f"v{n}.avi", frames=4, seed=n)
+    common = ["--videos", tmp_path / "videos", "--store", tmp_path / "store", "--plan"]
+    one = json.loads(invoke(*common, "--json", "--method", "dis", "--jobs", 1).stdout)
+    assert (one["videos"], one["frames"], one["jobs"], one["unavailable"]) == (3, 12, 1, {})
+    assert [row["method"] for row in one["methods"]] == ["dis"]
+    assert one["methods"][0]["files"] == 4
+    text = invoke(*common, "--method", "farneback").stdout.splitlines()
+    assert text[0].startswith("3 videos, about 12 frames; --jobs ")
+    assert text[1].split() == ["method", "ms/frame", "hours", "gigabytes", "files"]
+    assert [line.split()[0] for line in text[2:]] == ["farneback"]
+    assert not (tmp_path / "store").exists()
+
+
+def test_plan_names_a_method_that_does_not_work_here(make_video, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "twostream.commands.extract_flow.FLOW_METHODS", {"dis": None, "nowhere:flow": None}
+    )
+    make_video(tmp_path / "videos" / "v.avi", frames=4)
+    result = invoke("--videos", tmp_path / "videos", "--store", tmp_path / "store", "--plan")
+    assert result.exit_code == 0
+    assert "nowhere:flow cannot be used here" in result.stdout
+
+
+def test_bound_auto_says_what_it_measured_and_keeps_to_it(make_video, tmp_path):
+    make_video(tmp_path / "videos" / "v.avi", frames=4)
+    common = ["--videos", tmp_path / "videos", "--store", tmp_path / "store"]
+    first = invoke(*common, "--bound", "auto")
+    assert "clipped at 10 px 0.000%" in first.stderr
+    assert first.stderr.strip().endswith("(3 frame pairs): --bound 10")
+    assert scan_store(tmp_path / "store")["v"]["quantiser"]["bound"] == 10
+    again = invoke(*common, "--bound", "auto")
+    assert "the store has been begun with --bound 10, which is kept" in again.stderr
+    assert "0 done now, 1 already done" in again.stdout
+
+
+def test_codecs_are_those_that_there_are():
+    assert tuple(CODECS) == CODEC_NAMES
+
+
+def test_codec(make_video, tmp_path):
+    make_video(tmp_path / "videos" / "v.avi", frames=2)
+    common = ["--videos", tmp_path / "videos", "--store", tmp_path / "store"]
+    assert "1 done now" in invoke(*common).stdout
+    assert "1 done now" in invoke(*common, "--codec", "raw").stdout
+    assert scan_store(tmp_path / "store")["v"]["codec"] == "raw"
+
+
+def test_more_jobs_than_cores(make_video, tmp_path):
+    make_video(tmp_path / "videos" / "v.avi", frames=2)
+    result = invoke("--videos", tmp_path / "videos", "--store", tmp_path / "store", "--jobs", 9999)
+    assert result.exit_code == 0
+    assert "--jobs 9999 is more than the cores" in result.stderr
+
+
+def test_device_goes_to_a_method_that_has_one():
+    raft = "flow_extract.methods.raft:make_raft"
+    assert with_device(raft, {"batch": 2}, "cuda") == {"batch": 2, "device": "cuda"}
+    assert with_device("dis", {}, None) == {}
+
+
+@pytest.mark.parametrize("short_of", ["local", "dask"])
+def test_engines_take_over_from_each_other(videos, tmp_path, start, short_of):
+    pytest.importorskip("distributed", reason="needs dask[distributed]")
+    start("alone").communicate()
+    process = start("store", "--engine", short_of)
+    while len(list((tmp_path / "store").rglob("*.safetensors"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert "Traceback" not in errors
+    other = {"local": "dask", "dask": "local"}[short_of]
+    output, errors = start("store", "--engine", other).communicate()
+    assert "0 damaged, 0 failed" in output
+    assert errors == ""
+    assert digests(tmp_path / "store") == digests(tmp_path / "alone")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--videos", "nowhere"], "no such folder of videos"),
+        (["--videos", "."], "no video below this folder"),
+        (["--method", "tvl"], "not one of dis, farneback"),
+        (["--method-option", "preset=slow"], "allowed: ultrafast, fast, medium"),
+        (["--method-option", "preset"], "expected key=value"),
+        (["--bound", "0"], "bound"),
+        (["--jobs", "0"], "jobs"),
+        (["--bound", "wide"], "'wide' is not a valid float"),
+        (["--device", "cuda"], "method 'dis' has no --device; these have:"),
+        (["--scheduler", "tcp://a:1"], "--scheduler needs --engine dask"),
+        (["--scheduler", "tcp://a:1", "--engine", "dask", "--jobs", "1"], "--jobs has no meaning"),
+    ],
+)
+def test_wrong_use(tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    result = invoke("--videos", ".", "--store", "store", *options)
+    assert result.exit_code == 2
+    assert message in result.output.replace("\n", " ")
+    assert not (tmp_path / "store").exists()
+
+
+def test_help_imports_nothing_heavy():
+    program = (
+        "import sys\n"
+        "from twostream.cli import cli\n"
+        "cli(['extract-flow', '--help'], standalone_mode=False)\n"
+        "heavy = {'cv2', 'numpy', 'torch', 'safetensors', 'multiprocessing'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)

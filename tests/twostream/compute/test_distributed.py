@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from twostream.compute.distributed import (
+    decided_by_first,
+    joined_processes,
+    merged_shares,
+    num_ranks,
+    rank,
+    wait_for_all,
+)
+from twostream_base.errors import InputError
+
+TorchRun = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_without_torchrun_there_is_one_process() -> None:
+    with joined_processes("mps"):
+        assert (rank(), num_ranks()) == (0, 1)
+        wait_for_all()
+        assert decided_by_first(lambda: "here") == "here"
+        assert merged_shares([1, 2]) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("cuda:1", "--device cuda:1 is one device, but torchrun started 2 processes"),
+        ("mps", "--device mps is one device"),
+        ("cuda", r"more processes than this machine has GPUs \(1\); give --nproc-per-node 1"),
+    ],
+)
+def test_a_device_that_cannot_be_shared(
+    monkeypatch: pytest.MonkeyPatch, device: str, message: str
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(InputError, match=message), joined_processes(device):
+        pass
+
+
+def test_two_processes_agree(torchrun: TorchRun) -> None:
+    done = torchrun("""
+import sys
+from twostream.compute.distributed import *
+with joined_processes("cpu"):
+    me = rank()
+    answer = decided_by_first(lambda: {"decided by": me})
+    wait_for_all()
+    merged = merged_shares(share_of(list(range(5))))
+    sys.stdout.write(f"{me} of {num_ranks()}: {answer} {merged}\\n")
+""")
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == [
+        "0 of 2: {'decided by': 0} [0, 1, 2, 3, 4]",
+        "1 of 2: {'decided by': 0} [0, 1, 2, 3, 4]",
+    ]
+
+
+def test_a_lost_process_is_told_in_one_line(torchrun: TorchRun) -> None:
+    """Rank 0 is deaf to the signal of torchrun, so that it meets the closed connection."""
+    done = torchrun("""
+import os, signal, sys
+from twostream.compute.distributed import *
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+try:
+    with joined_processes("cpu"):
+        if rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        wait_for_all()
+except ConnectionError as error:
+    sys.stdout.write(str(error))
+""")
+    assert done.returncode == 1
+    assert done.stdout == "another process of this run has ended; the same command again goes on"

@@ -1,0 +1,97 @@
+"""Memory that is short: a network that refuses more than so many videos at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from twostream.compute.memory import in_parts_that_fit, is_out_of_memory, remember
+from twostream.training.step import accumulate_gradient
+
+CPU = torch.device("cpu")
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't "
+                 "allocate memory: you tried to allocate 11520000000000 bytes."),
+    RuntimeError("MPS backend out of memory (MPS allocated: 17.77 GB)"),
+]  # fmt: skip
+
+
+class Narrow(nn.Module):
+    """Has batch statistics and dropout; more than `room` videos at once are too many for it."""
+
+    def __init__(self, *, room: int, error: RuntimeError) -> None:
+        super().__init__()
+        self.norm, self.classes = nn.BatchNorm1d(4), nn.Linear(4, 3)
+        self.room, self.error, self.calls = room, error, list[int]()
+
+    def forward(self, clips: Tensor) -> Tensor:
+        self.calls.append(len(clips))
+        values = self.norm(clips.flatten(1).float())
+        dropped = nn.functional.dropout(values, 0.5, training=self.training)
+        if len(clips) > self.room:
+            raise self.error
+        return self.classes(dropped)[:, None]
+
+
+def attempt_on(network: nn.Module) -> Callable[[int], tuple[float, Tensor]]:
+    def attempt(parts: int) -> tuple[float, Tensor]:
+        return accumulate_gradient(
+            network,
+            torch.arange(32, dtype=torch.uint8).reshape(8, 1, 1, 1, 2, 2) * 7,
+            torch.tensor([0, 1, 2, 0, 1, 2, 0, 1]),
+            consensus=lambda logits: logits.mean(dim=1),
+            device=CPU,
+            precision="fp32",
+            parts=parts,
+        )
+
+    return attempt
+
+
+def state_of(network: nn.Module) -> dict[str, Any]:
+    gradients = {name: p.grad for name, p in network.named_parameters()}
+    return {**network.state_dict(), **{f"{name}.grad": g for name, g in gradients.items()}}
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["device", "cpu", "mps"])
+def test_the_step_is_the_one_that_fewer_at_once_would_have_made(error: RuntimeError) -> None:
+    """8 videos, room for 2: tried in 1, 2 and 4 parts; equal to 4 parts from the start."""
+    torch.manual_seed(1)
+    network = Narrow(room=2, error=error)
+    expected_network = copy.deepcopy(network)
+    torch.manual_seed(2)
+    expected = attempt_on(expected_network)(4)
+    random_after = torch.rand(1)
+    torch.manual_seed(2)
+    found, parts = in_parts_that_fit(
+        attempt_on(network), parts=1, most=8, undo=remember(network, CPU)
+    )
+    assert parts == 4
+    assert network.calls == [8, 4, 2, 2, 2, 2]
+    assert found[0] == expected[0]
+    assert torch.equal(found[1], expected[1])
+    assert torch.equal(torch.rand(1), random_after)
+    for name, value in state_of(expected_network).items():
+        assert torch.equal(state_of(network)[name], value), name
+
+
+def test_one_video_that_is_too_much_and_other_errors_are_raised() -> None:
+    network = Narrow(room=0, error=ERRORS[0]).eval()
+    with pytest.raises(torch.OutOfMemoryError):
+        in_parts_that_fit(attempt_on(network), parts=3, most=8, undo=lambda: None)
+    assert network.calls == [3, 2, 1]  # in 3, 6 and 8 parts
+    other = Narrow(room=0, error=RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="mat1"):
+        in_parts_that_fit(attempt_on(other), parts=1, most=8, undo=lambda: None)
+
+
+def test_what_counts_as_out_of_memory() -> None:
+    assert all(is_out_of_memory(error) for error in ERRORS)
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    assert not is_out_of_memory(ValueError("out of memory"))

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import torch
+
+from twostream.models.temporal.fewer_frames import (
+    Dedup,
+    RandomSampling,
+    sample_frames,
+)
+
+
+def test_even_positions() -> None:
+    """Those that the notes' np.linspace(0, T - 1, T // 4) gives, of each sequence's own length."""
+    lengths = torch.tensor([23, 8, 3, 300])
+    keep = sample_frames(lengths, 300, part=4, at_random=False)
+    positions = [row.nonzero()[:, 0].tolist() for row in keep]
+    assert positions[:3] == [[0, 5, 11, 16, 22], [0, 7], [0]]
+    assert positions[3][:4] == [0, 4, 8, 12]
+    assert positions[3][-1] == 299
+    assert len(positions[3]) == 75
+
+
+def test_random_positions() -> None:
+    """A quarter of each sequence, its own frames alone, every frame in its turn."""
+    lengths = torch.tensor([23, 8, 3])
+    seen = torch.zeros(3, 30)
+    for seed in range(200):
+        torch.manual_seed(seed)
+        keep = sample_frames(lengths, 30, part=4, at_random=True)
+        assert keep.sum(1).tolist() == [5, 2, 1]
+        seen += keep
+    for n, length in enumerate(lengths.tolist()):
+        assert (seen[n, :length] > 0).all()
+        assert (seen[n, length:] == 0).all()
+    assert 15 < seen[0, :23].min() < seen[0, :23].max() < 80  # 200 * 5 / 23 = 43 on average
+
+
+def test_sampled_frames_stay_in_order() -> None:
+    features = torch.arange(1.0, 17).reshape(1, 16, 1)
+    module = RandomSampling(1)
+    torch.manual_seed(0)
+    kept, lengths = module(features, torch.tensor([16]))
+    assert lengths.tolist() == [4]
+    assert kept[0, :, 0].tolist() == sorted(kept[0, :, 0].tolist())
+    assert module.eval()(features, torch.tensor([16]))[0][0, :, 0].tolist() == [1, 6, 11, 16]
+
+
+def test_dedup_keeps_what_a_hash_map_keeps() -> None:
+    torch.manual_seed(0)
+    scene = torch.randn(4, 6) * 3
+    features = scene[torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 2, 3, 3, 3])][None]
+    kept, lengths = Dedup(6, k=3)(features, torch.tensor([12]))
+    seen: dict[tuple[int, ...], int] = {}
+    for t in range(12):
+        window = [s for s in range(12) if abs(s - t) < 3]
+        by_score = sorted(
+            window, key=lambda s: (-round((features[0, t] @ features[0, s]).item(), 4), s)
+        )
+        seen.setdefault(tuple(sorted(by_score[:3])), t)
+    assert lengths.tolist() == [len(seen)]
+    assert len(seen) < 12
+    assert torch.equal(kept[0], features[0, list(seen.values())])

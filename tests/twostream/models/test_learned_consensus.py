@@ -1,0 +1,81 @@
+"""A consensus that learns, through the real commands: trained, resumed, scored, fused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import Result
+
+from fusion.tables.score_file import read_scores
+from twostream.data.dataset import ViewWriter, views_shape
+from twostream.data.protocols import PROTOCOLS
+from twostream.data.records import VideoRecord
+from twostream.data.stored import StoredVideo, join_store
+from twostream.models.checkpoint import load_weights, network_from_spec, read_spec
+from twostream.models.segment_network import SegmentNetwork
+from twostream.transforms.presets import MODALITIES
+
+from ..conftest import MiniProject
+
+QUICK = ["--stream", "motion", "--weights", "none", "--input-size", "32", "--batch-size", "4",
+         "--val-fraction", "0.3", "--protocol", "dense10x3", "--device", "cpu",
+         "--precision", "fp32", "--epochs", "1"]  # fmt: skip
+RUN = Path("runs/ucf101-split1/motion-resnet18")
+
+
+def trained_network(run: Path) -> SegmentNetwork:
+    network = network_from_spec(read_spec(run / "best"))
+    load_weights(run / "best", network)
+    return network.eval()
+
+
+def own_prediction(network: SegmentNetwork, video: StoredVideo) -> np.ndarray:
+    """Mean over the crops of what the network says of all segments of a crop together."""
+    modality, protocol = MODALITIES["motion"], PROTOCOLS["dense10x3"]
+    write = ViewWriter([video], modality, protocol).write
+    clips = np.empty((10, *views_shape(modality, protocol, size=32)), dtype=np.uint8)
+    for number, snippet in enumerate(clips):
+        write((0, number), snippet)
+    crops = torch.from_numpy(clips).transpose(0, 1)
+    with torch.inference_mode():
+        return network(crops).mean(dim=(0, 1)).numpy()
+
+
+def test_mean_fusion_of_the_score_file_is_the_networks_own_prediction(
+    twostream: Callable[..., Result], mini: MiniProject
+) -> None:
+    options = [*mini.arguments, "--runs", "runs", "--consensus", "attention", *QUICK]
+    twostream("train", *options, "--lr", "0.01")
+    assert "nothing to do" in twostream("train", *options, "--lr", "0.01").output
+    network = trained_network(RUN)
+    assert (network.classifier.score.weight != 0).any()
+
+    twostream("fuse", str(RUN / "scores" / "test.safetensors"), "--out", "fused", "--json")
+    fused, table = read_scores(Path("fused")), read_scores(RUN / "scores" / "test.safetensors")
+    assert table.about["consensus"] == {"name": "attention", "options": {}}
+    records = [VideoRecord(name, 0, group=name) for name in table.names]
+    joined = join_store(records, mini.root / "store", modality=MODALITIES["motion"])
+    for video, scores in zip(joined.videos, fused.scores[:, 0, 0], strict=True):
+        assert scores == pytest.approx(own_prediction(network, video), rel=1e-4, abs=1e-4)
+
+
+def test_options_and_each_segments_own_accuracy(
+    twostream: Callable[..., Result], mini: MiniProject
+) -> None:
+    options = [*mini.arguments, "--runs", "runs", "--consensus", "topk", *QUICK]
+    done = twostream("train", *options, "--consensus-option", "k=1", "--json")
+    row = json.loads(done.stdout)["epochs"][1]
+    assert (row["subset"], len(row["segments"])) == ("val", 3)
+    assert all(0 <= count <= row["videos"] for count in row["segments"])
+    assert read_spec(RUN / "best").consensus_options == {"k": 1}
+    other = twostream("train", *options, "--consensus-option", "k=2", exit_code=2)
+    assert "consensus-option was ['k=1'], now ['k=2']" in other.output
+    wrong = twostream("train", *options, "--consensus-option", "n=2", "--name", "n", exit_code=2)
+    assert "consensus topk cannot take {'n': 2}" in wrong.output
+    repeated = ["--config", str(RUN / "config.toml"), "--runs", "again", "--train-segment", "3"]
+    assert "Segments alone: " in twostream("train", *repeated).output

@@ -1,0 +1,152 @@
+"""`twostream predict` with networks that were trained on a store of unusual settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from fusion.combining.fuse import fuse
+from fusion.combining.probabilities import as_probs
+from fusion.combining.step import Step
+from fusion.combining.strategies import STRATEGIES
+from fusion.tables.score_file import read_scores
+from twostream.cli import cli
+from twostream.data import toy
+
+from ..conftest import CLASSES, MiniProject
+
+Command = Callable[..., Result]
+
+EXTRACTION = ["--method", "farneback", "--bound", "8", "--short-side", "64", "--codec", "raw"]
+TRAINING = ["--weights", "none", "--input-size", "32", "--batch-size", "4", "--device", "cpu",
+            "--val-fraction", "0.3", "--protocol", "segments3", "--epochs", "1"]  # fmt: skip
+PREDICTION = ["--device", "cpu", "--json", "--protocol", "segments3"]
+
+
+@pytest.fixture(scope="module")
+def runs(mini: MiniProject, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Run folder of each stream."""
+    folder = tmp_path_factory.mktemp("predict")
+    store, videos = str(folder / "store"), str(mini.root / "videos")
+    lists = ["--dataset", "ucf101", "--annotations", str(mini.root / "annotations")]
+    data = [*lists, "--store", store, "--runs", str(folder / "runs")]
+    for arguments in (
+        ["extract-flow", "--videos", videos, "--store", store, *EXTRACTION],
+        ["train", "--stream", "spatial", *data, *TRAINING],
+        ["train", "--stream", "motion", *data, *TRAINING],
+    ):
+        done = CliRunner().invoke(cli, arguments)
+        assert done.exit_code == 0, done.output
+    return {
+        stream: folder / "runs" / "ucf101-split1" / f"{stream}-resnet18"
+        for stream in ("spatial", "motion")
+    }
+
+
+@pytest.fixture
+def predict(twostream: Command, runs: dict[str, Path]) -> Callable[..., dict[str, Any]]:
+    """Run `twostream predict` with both networks; its result."""
+
+    def run(*arguments: object, exit_code: int = 0) -> dict[str, Any]:
+        networks = ["--spatial", str(runs["spatial"]), "--motion", str(runs["motion"])]
+        texts = map(str, arguments)
+        done = twostream("predict", *texts, *networks, *PREDICTION, exit_code=exit_code)
+        return json.loads(done.stdout)
+
+    return run
+
+
+def probabilities(top: list[dict[str, Any]]) -> list[float]:
+    by_class = {row["class"]: row["probability"] for row in top}
+    return [by_class[name] for name in CLASSES]
+
+
+def test_it_is_what_scoring_and_fusion_give(
+    predict: Callable[..., dict[str, Any]], runs: dict[str, Path], mini: MiniProject
+) -> None:
+    files = {stream: run / "scores" / "test.safetensors" for stream, run in runs.items()}
+    tables = {stream: read_scores(file) for stream, file in files.items()}
+    fused = fuse(tables, streams=Step("geometric", STRATEGIES["geometric"])).table
+    videos = [mini.root / "videos" / f"{name}.avi" for name in fused.names]
+    result = predict(*videos, "--strategy", "geometric")
+    assert [row["video"] for row in result["videos"]] == [str(video) for video in videos]
+    expected = as_probs(fused.scores[:, 0, 0].astype(np.float64), fused.kind)
+    found = [probabilities(row["top"]) for row in result["videos"]]
+    assert np.allclose(found, expected, atol=1e-5)
+    for row in result["videos"]:
+        assert list(row["streams"]) == ["spatial", "motion"]
+        assert list(row["seconds"]) == ["decode", "flow", "networks", "total"]
+        assert min(row["seconds"].values()) > 0
+        assert (row["frames"], row["damaged"], row["warnings"]) == (24, None, [])
+
+
+def test_a_cascade_computes_flow_where_it_must(
+    predict: Callable[..., dict[str, Any]], mini: MiniProject
+) -> None:
+    video = mini.root / "videos" / CLASSES[0] / f"v_{CLASSES[0]}_g01_c01.avi"
+    (whole,) = predict(video)["videos"]
+    (sure,) = predict(video, "--cascade", "0")["videos"]
+    assert list(sure["streams"]) == ["spatial"]
+    assert sure["seconds"]["flow"] == 0
+    assert np.allclose(probabilities(sure["top"]), probabilities(whole["streams"]["spatial"]))
+    (unsure,) = predict(video, "--cascade", "1")["videos"]
+    assert unsure["seconds"]["flow"] > 0
+    assert np.allclose(probabilities(unsure["top"]), probabilities(whole["top"]))
+    first, second = sorted(probabilities(sure["top"]))
+    assert sure["lead"] == unsure["lead"] == pytest.approx(second - first)
+
+
+def test_bad_videos_are_named_and_the_rest_is_done(
+    predict: Callable[..., dict[str, Any]], mini: MiniProject, tmp_path: Path
+) -> None:
+    good = mini.root / "videos" / CLASSES[0] / f"v_{CLASSES[0]}_g02_c01.avi"
+    (tmp_path / "empty.avi").touch()
+    clip = toy.make_clip(CLASSES[0], rng=np.random.default_rng(0))
+    toy.write_video(tmp_path / "short.avi", clip[:1])
+    result = predict("short.avi", "empty.avi", good, exit_code=1)
+    assert [row["video"] for row in result["videos"]] == [str(good)]
+    assert result["failed"] == {
+        "short.avi": "has 1 frame, so no flow",
+        "empty.avi": "the file is empty (0 bytes)",
+    }
+
+
+def test_table_and_drawings(twostream: Command, runs: dict[str, Path], mini: MiniProject) -> None:
+    video = str(mini.root / "videos" / CLASSES[1] / f"v_{CLASSES[1]}_g01_c01.avi")
+    spatial, motion = (["--" + stream, str(run)] for stream, run in runs.items())
+    options = ["--protocol", "efficient", "--device", "cpu"]
+    both = twostream("predict", video, *spatial, *motion, *options, "--out", "{name}.gif")
+    first, last = both.output.splitlines()
+    assert first.startswith(f"{video}   ")
+    assert last.startswith("1 predicted, efficient; mean seconds: decode ")
+    with Image.open(f"v_{CLASSES[1]}_g01_c01.gif") as film:
+        assert (film.n_frames, film.width) == (12, 3 * 12 + 2 * 240)
+    alone = twostream("predict", video, *spatial, *options, "--out", "rgb.png", "--strategy", "max")
+    assert f"warning: {video}: one input alone: max had no streams to join" in alone.output
+    with Image.open("rgb.png") as picture:
+        assert (picture.width, picture.height) == (480, 12 + 24 + 240 + 12 + 24 + 2 * 36 + 12)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no network is given: name run folders by --spatial, --motion, or both"),
+        (["--motion", "{spatial}"], "is a spatial network; give it as --spatial"),
+        (["--spatial", "{spatial}", "--cascade", "0.5"], "--cascade needs two streams"),
+        (["--spatial", "{spatial}", "--out", "x.txt"], "drawn to .png, .gif, .mp4 files"),
+        (["--spatial", "{spatial}", "--out", "x.gif"], "16 videos need a file each"),
+    ],
+)
+def test_wrong_use(
+    twostream: Command, runs: dict[str, Path], mini: MiniProject, arguments: list[str], message: str
+) -> None:
+    texts = [text.replace("{spatial}", str(runs["spatial"])) for text in arguments]
+    done = twostream("predict", str(mini.root / "videos"), *texts, "--device", "cpu", exit_code=2)
+    assert message in done.output

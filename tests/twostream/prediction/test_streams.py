@@ -1,0 +1,58 @@
+"""What a network's spec says of extraction, and what takes its place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flow_extract.store.settings import extraction_settings
+from twostream.models.checkpoint import NetworkSpec
+from twostream.prediction.streams import Extraction, settings_of
+from twostream_base.errors import InputError
+
+RUN = Path("run")
+RECORDED = extraction_settings("farneback", {"winsize": 9}, bound=8.0, short_side=64, codec="raw")
+MOTION = NetworkSpec(
+    model="resnet18", model_options={}, stream="motion", clip_length=10, frame_interval=1,
+    resize=(),
+    class_names=("a", "b"), num_segments=3, consensus="mean", consensus_options={}, input_size=32,
+    epoch=0, selected_on="val", flow={}, extraction=RECORDED,
+)  # fmt: skip
+
+
+def test_as_recorded() -> None:
+    assert settings_of(MOTION, RUN, Extraction()) == RECORDED
+    spatial = replace(MOTION, stream="spatial")
+    assert settings_of(spatial, RUN, Extraction()) == RECORDED | {
+        "method": None,
+        "quantiser": RECORDED["quantiser"],
+    }
+
+
+def test_what_the_user_gives_wins() -> None:
+    given = Extraction(method_option=["winsize=11"], short_side=32)
+    expected = extraction_settings(
+        "farneback", {"winsize": 11}, bound=8.0, short_side=32, codec="raw"
+    )
+    assert settings_of(MOTION, RUN, given) == expected
+    other = settings_of(MOTION, RUN, Extraction(method="dis"))
+    assert other["method"] == {"name": "dis", "options": {"preset": "medium"}}
+
+
+def test_a_network_of_another_tool() -> None:
+    """It knows its bound at most."""
+    imported = replace(MOTION, flow={"bound": 15.0}, extraction={})
+    assert settings_of(imported, RUN, Extraction()) == extraction_settings(
+        "dis", {}, bound=15.0, short_side=None
+    )
+
+
+def test_flow_of_unknown_origin() -> None:
+    unknown = RECORDED | {"method": {"name": "unknown", "options": {}}}
+    spec = replace(MOTION, extraction=unknown)
+    with pytest.raises(InputError, match=r"flow by 'unknown', .* give the --method"):
+        settings_of(spec, RUN, Extraction())
+    assert settings_of(spec, RUN, Extraction(method="dis"))["short_side"] == 64
+    assert settings_of(replace(spec, stream="spatial"), RUN, Extraction())["method"] is None

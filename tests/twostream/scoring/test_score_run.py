@@ -1,0 +1,120 @@
+"""`twostream score` on a network that was trained for an epoch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from fusion.tables.score_file import read_scores
+from twostream.cli import cli
+
+from ..conftest import MiniProject
+
+Command = Callable[..., Result]
+TorchRun = Callable[..., subprocess.CompletedProcess[str]]
+
+# Two batches of four videos under segments3, a part each.
+SMALL_PARTS = ["--protocol", "segments3", "--batch-size", "12", "--device", "cpu"]
+COMMAND_LINE = """
+from twostream.cli import main
+from twostream.inference import score_parts
+score_parts.VIEWS_PER_PART = 12
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def run(mini: MiniProject, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folder of a spatial network; tests that change it copy it."""
+    runs = tmp_path_factory.mktemp("runs")
+    options = ["--weights", "none", "--input-size", "32", "--batch-size", "4", "--device", "cpu",
+               "--val-fraction", "0.3", "--protocol", "segments3", "--epochs", "1"]  # fmt: skip
+    arguments = ["train", "--stream", "spatial", *mini.arguments, "--runs", str(runs), *options]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
+    return runs / "ucf101-split1" / "spatial-resnet18"
+
+
+def test_val_is_what_the_run_held_out(twostream: Command, mini: MiniProject, run: Path) -> None:
+    score = ["score", str(run), *mini.arguments, "--subset", "val", "--out", "val", *SMALL_PARTS]
+    twostream(*score)
+    first, again = read_scores(run / "scores" / "val.safetensors"), read_scores(Path("val"))
+    assert again.names == first.names
+    assert np.allclose(again.scores, first.scores, atol=1e-5)
+    assert "; done already" in twostream(*score).output
+    wrong = twostream(*score, "--split", "2", exit_code=2)
+    assert "held out videos of ucf101 split 1, not of ucf101 split 2" in wrong.output
+
+
+def test_val_of_lists_that_have_changed(
+    twostream: Command, mini: MiniProject, run: Path, tmp_path: Path
+) -> None:
+    lists = shutil.copytree(mini.root / "annotations", tmp_path / "lists")
+    rows = (lists / "trainlist01.txt").read_text().splitlines(keepends=True)
+    (lists / "trainlist01.txt").write_text("".join(rows[:5] + rows[6:]))
+    arguments = [*mini.arguments, "--annotations", str(lists), "--subset", "val"]
+    result = twostream("score", str(run), *arguments, *SMALL_PARTS, exit_code=2)
+    assert "the store or the lists have changed since training" in result.output
+
+
+def test_a_run_that_selected_on_test_has_no_val(
+    twostream: Command, mini: MiniProject, run: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    config = (run / "config.toml").read_text()
+    (copy / "config.toml").write_text(config.replace('select = "val"', 'select = "test"'))
+    arguments = [*mini.arguments, "--subset", "val"]
+    result = twostream("score", str(copy), *arguments, *SMALL_PARTS, exit_code=2)
+    assert "selected its epoch on the test videos and held none out" in result.output
+
+
+def test_val_of_a_run_whose_options_are_not_known(
+    twostream: Command, mini: MiniProject, run: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    (other / "config.toml").write_text('select = "val"\ndataset = "ucf101"\n')
+    result = twostream("score", str(other), *mini.arguments, "--subset", "val", exit_code=2)
+    assert "it lacks split, val-fraction, so what the run held out is not known" in result.output
+
+
+def test_the_file_carries_the_card_of_its_protocol(
+    twostream: Command, mini: MiniProject, run: Path
+) -> None:
+    twostream(
+        "score", str(run), *mini.arguments, *SMALL_PARTS, "--protocol", "twice3", "--out", "s"
+    )
+    shown = json.loads(twostream("scores", "show", "s", "--json").stdout)
+    assert shown["about"]["protocol_card"] == {
+        "text": "the first and the middle snippet, three crops of 256: 6 views",
+        "snippets": 2, "snippet_length": 1, "interval": 1, "frame_size": [],
+        "starts": "start_and_centre_of_segments",
+        "crops": 3, "views": "three_crop", "scale": 256 / 224, "side": 37,
+    }  # fmt: skip
+    assert "three crops of 256: 6 views" in twostream("scores", "show", "s").output
+
+
+def test_two_processes_give_the_bytes_of_one(
+    twostream: Command, torchrun: TorchRun, mini: MiniProject, run: Path, tmp_path: Path
+) -> None:
+    """With as many computing threads: on them depend the last bits of a convolution."""
+    arguments = ["score", str(run), *mini.arguments, "--subset", "train", *SMALL_PARTS]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        twostream(*arguments, "--out", "by-one")
+    finally:
+        torch.set_num_threads(threads)
+    done = torchrun(COMMAND_LINE, *arguments, "--out", "by-two", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["videos"] == 12
+    assert Path("by-one").read_bytes() == Path("by-two").read_bytes()
+    assert not list(tmp_path.glob("*.parts"))

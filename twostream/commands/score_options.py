@@ -1,0 +1,219 @@
+"""Options that the commands on score files share."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fusion.combining.confidence import VARIANCE_FORMS
+from fusion.combining.strategies import STRATEGIES
+from twostream.commands.console import section
+from twostream.commands.plugin_type import PlugIn
+from twostream_base.plugins import any_of
+
+SCORE_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+SCORE_INPUT = click.Path(exists=True, path_type=Path)
+
+# FILES and the options that find them: the fields of `InputOptions`.
+input_options = section(
+    "Score files",
+    click.argument("files", nargs=-1, type=SCORE_INPUT),
+    click.option(
+        "--runs",
+        type=click.Path(path_type=Path),
+        default=Path("runs"),
+        show_default=True,
+        help="Folder of the run folders, searched when no FILES are given.",
+    ),
+    click.option("--dataset", metavar="NAME", help="Search only runs of this data set."),
+    click.option("--split", type=click.IntRange(min=1), help="Search only runs of this split."),
+    click.option(
+        "--subset",
+        type=click.Choice(["val", "test"]),
+        default="test",
+        show_default=True,
+        help="Videos whose scores are used.",
+    ),
+    click.option(
+        "--epochs",
+        metavar="last:N|all|N,...",
+        help="Fuse the scores of several epochs, kept by `train --dump-scores`.",
+    ),
+)
+
+combine_option = section(
+    "Strategies",
+    click.option(
+        "--combine",
+        type=click.Choice(["logits", "probs"]),
+        help="Fuse logits or probabilities.  [default: what the files hold]",
+    ),
+)
+
+_segments_option = click.option(
+    "--segments",
+    type=PlugIn(STRATEGIES),
+    default="mean",
+    show_default=True,
+    help="How the segments of a video are fused, before the streams; names as for --strategy.",
+)
+_crops_option = click.option(
+    "--crops",
+    type=PlugIn(STRATEGIES),
+    default="mean",
+    show_default=True,
+    help="How the crops of a segment are fused, before the segments; names as for --strategy.",
+)
+_over_epochs_option = click.option(
+    "--over-epochs",
+    type=PlugIn(STRATEGIES),
+    default="mean",
+    show_default=True,
+    help="How the --epochs are fused, before the crops; names as for --strategy.",
+)
+_strategy_option = click.option(
+    "--strategy",
+    type=PlugIn(STRATEGIES),
+    default="mean",
+    show_default=True,
+    help=f"How the streams are fused: {any_of(STRATEGIES)}.",
+)
+_shape_options = (
+    click.option(
+        "--weights",
+        metavar="STREAM=W,...",
+        help="Weights for --strategy weighted, such as spatial=2,motion=1.",
+    ),
+    click.option(
+        "--class-weights",
+        type=SCORE_FILE,
+        help="CSV file for --strategy weighted, with a weight for each class and stream.",
+    ),
+    click.option(
+        "--segment-weights",
+        metavar="W,...",
+        help="Weights for --segments weighted, such as 1,2,1.",
+    ),
+    click.option(
+        "--variance",
+        type=click.Choice(list(VARIANCE_FORMS)),
+        help="Form of the variance strategy.  [default: normalised]",
+    ),
+    click.option(
+        "--strategy-option",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Option of a strategy, such as k=2 of topk; repeatable.",
+    ),
+)
+
+# How epochs, crops and segments are fused.
+view_options = section("Strategies", _segments_option, _crops_option, _over_epochs_option)
+
+# How the streams are fused too, and the options of all strategies: the fields of `StepOptions`.
+strategy_options = section(
+    "Strategies",
+    _strategy_option,
+    _segments_option,
+    _crops_option,
+    _over_epochs_option,
+    *_shape_options,
+    combine_option,
+)
+
+# The same without epochs, for scores that were just made.
+single_strategy_options = section(
+    "Fusion", _strategy_option, _segments_option, _crops_option, *_shape_options, combine_option
+)
+
+# Which fusions are made side by side: `strategies` and `stream_weights`.
+several_strategies_options = section(
+    "Strategies",
+    click.option(
+        "--strategy",
+        "strategies",
+        type=PlugIn(STRATEGIES),
+        multiple=True,
+        default=("mean", "max", "geometric", "rank", "variance"),
+        show_default=True,
+        help=f"A fusion of the streams; repeatable: {any_of(STRATEGIES)}.",
+    ),
+    click.option(
+        "--weights",
+        "stream_weights",
+        metavar="STREAM=W,...",
+        help="Weights for --strategy weighted, such as spatial=2,motion=1.",
+    ),
+)
+
+# On which videos things are fitted: the fields of `HoldOutOptions` but the calibration.
+hold_out_options = section(
+    "Held-out videos",
+    click.option(
+        "--val",
+        multiple=True,
+        type=SCORE_FILE,
+        help="Validation scores, once for each input, in their order.  [default: val.safetensors "
+        "next to each]",
+    ),
+    click.option(
+        "--groups",
+        metavar="NAME|CSV|PATTERN",
+        help="Videos that stay in one fold: ucf101 or hmdb51 (their groups), video (each on its "
+        "own), a CSV file of name,group, or a pattern.  [default: by data set]",
+    ),
+    click.option(
+        "--folds",
+        type=click.IntRange(min=2),
+        default=5,
+        show_default=True,
+        help="Number of folds.",
+    ),
+)
+
+calibration_options = section(
+    "Calibration",
+    click.option(
+        "--calibrate",
+        type=click.Choice(["none", "val", "crossfit"]),
+        default="none",
+        show_default=True,
+        help="Calibrate the streams first, fitted on validation scores, or across grouped folds "
+        "of the files themselves.",
+    ),
+    click.option(
+        "--calibration",
+        type=click.Choice(["temperature", "vector"]),
+        default="temperature",
+        show_default=True,
+        help="One temperature a stream, or a factor and an offset for each class.",
+    ),
+)
+
+learning_options = section(
+    "Learned fusion",
+    click.option(
+        "--learn",
+        type=click.Choice(["none", "class-weights", "stacking"]),
+        default="none",
+        show_default=True,
+        help="Learn the fusion of the streams from labels, instead of --strategy.",
+    ),
+    click.option(
+        "--learn-on",
+        type=click.Choice(["crossfit", "val"]),
+        default="crossfit",
+        show_default=True,
+        help="Learn on the other grouped folds of the files, or on validation scores.",
+    ),
+)
+
+
+def taken(choices: dict[str, Any], kind: type) -> Any:
+    """Build one of the option classes from those of `choices` that are its fields."""
+    return kind(
+        **{field.name: choices[field.name] for field in fields(kind) if field.name in choices}
+    )

@@ -1,0 +1,192 @@
+"""Several processes at one job, as `torchrun` starts them: who we are, and what we share.
+
+Without torchrun there is one process, rank 0, and nothing here does anything. The processes are
+equal but for rank 0, which alone writes files that all share, and shows results.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from twostream_base.errors import InputError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Only how long to wait for a slow process: a lost one is noticed at once, by its connection.
+PATIENCE = timedelta(days=1)
+
+
+@contextmanager
+def joined_processes(device: str) -> Iterator[None]:
+    """Join the processes that torchrun started, for as long as the block lasts.
+
+    They talk by NCCL where `device` is `cuda`, which then means GPU k in process k of a machine;
+    on `cpu` by Gloo.
+
+    Raises:
+        InputError: the device cannot be shared, or has too few GPUs.
+        ConnectionError: another process ended early.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    _choose_device(device)
+    try:
+        _connect("gloo" if device == "cpu" else "nccl")
+        yield
+        dist.barrier()  # who ends first must not close the connections of the others
+    except RuntimeError as error:
+        if not _is_lost_connection(error):
+            raise
+        raise ConnectionError(
+            "another process of this run has ended; the same command again goes on"
+        ) from error
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def num_ranks() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def num_restarts() -> int:
+    """How often torchrun has started these processes again (`--max-restarts`)."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def decided_by_first(decide: Callable[[], Result]) -> Result:
+    """What `decide` returns to rank 0, which alone calls it; the others wait for it."""
+    if not dist.is_initialized():
+        return decide()
+    answer: list[Result | None] = [decide() if rank() == 0 else None]
+    dist.broadcast_object_list(answer)
+    return answer[0]  # type: ignore[return-value]  # None only if that is what rank 0 decided
+
+
+def share_of(items: Sequence[Item]) -> Sequence[Item]:
+    """Those items that are dealt to this process, one by one; all shares together are `items`."""
+    return items[rank() :: num_ranks()]
+
+
+def merged_shares(own: list[Item]) -> list[Item]:
+    """All the items, in their order, from each process's share."""
+    if not dist.is_initialized():
+        return own
+    shares: list[list[Item]] = [[] for _ in range(num_ranks())]
+    dist.all_gather_object(shares, own)
+    count = sum(map(len, shares))
+    return [shares[number % num_ranks()][number // num_ranks()] for number in range(count)]
+
+
+def data_parallel(
+    network: nn.Module, rehearse: Callable[[nn.Module], None]
+) -> DistributedDataParallel:
+    """Wrap a network so that its gradients become the mean over all processes.
+
+    Buffers stay each process's own: see `sum_over_processes`.
+
+    Args:
+        rehearse: takes the network, or the wrapped one, through a forward and a backward pass like
+            those of training. It may be of few videos.
+    """
+    rehearse(network)
+    unused = any(p.grad is None for p in network.parameters() if p.requires_grad)
+    wrapped = DistributedDataParallel(
+        network, broadcast_buffers=False, find_unused_parameters=unused
+    )
+    # After a first pass torch orders its messages anew. Once that is behind us, a resumed run adds
+    # up gradients in the order of an undisturbed one, and so ends with the same bits.
+    rehearse(wrapped)
+    network.zero_grad(set_to_none=True)
+    return wrapped
+
+
+@torch.no_grad()
+def sum_over_processes(
+    network: nn.Module, loss: float, scores: Tensor, *, num_videos: int
+) -> tuple[float, Tensor]:
+    """Put together what each process knows of a batch after a step on its share.
+
+    The running statistics of batch normalisation become the mean over the shares, weighted by
+    their videos (SyncBatchNorm's are equal already). So the networks of all processes stay equal
+    to the last bit, and one of them is a checkpoint of all.
+
+    Args:
+        loss: sum over the share. scores: (n, classes) of the share. num_videos: N, of the batch.
+
+    Returns:
+        Sum of the losses and scores (N, classes) of the whole batch.
+    """
+    device = next(network.parameters()).device
+    total = torch.tensor(loss, dtype=torch.float64, device=device)
+    every = torch.zeros(num_videos, scores.shape[1], device=device)
+    every[rank() :: num_ranks()] = scores.to(device)
+    summed = [every]
+    for module in network.modules():
+        shared = isinstance(module, nn.SyncBatchNorm)
+        if isinstance(module, _BatchNorm) and module.training and not shared:
+            statistics = (module.running_mean, module.running_var)
+            summed += [s.mul_(len(scores) / num_videos) for s in statistics if s is not None]
+    flat = torch.cat([tensor.reshape(-1) for tensor in summed])
+    dist.all_reduce(total)
+    dist.all_reduce(flat)
+    for tensor, values in zip(summed, flat.split([t.numel() for t in summed]), strict=True):
+        tensor.copy_(values.view(tensor.shape))
+    return total.item(), every.cpu()
+
+
+def _choose_device(device: str) -> None:
+    if device == "cpu":
+        return
+    if device != "cuda":
+        raise InputError(
+            f"--device {device} is one device, but torchrun started {os.environ['WORLD_SIZE']} "
+            "processes. Give --device cuda (one GPU each) or --device cpu"
+        )
+    number, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if number >= gpus:
+        raise InputError(
+            f"torchrun started more processes than this machine has GPUs ({gpus}); "
+            f"give --nproc-per-node {gpus}, or --device cpu"
+        )
+    torch.cuda.set_device(number)
+
+
+def _connect(backend: str) -> None:
+    """Join the process group that torchrun's environment describes.
+
+    Under `--max-restarts` the processes find each other through the same store again, where the
+    addresses of the dead still stand: each start writes under a prefix of its own.
+    """
+    store, number, count = next(dist.rendezvous("env://"))
+    start = dist.PrefixStore(f"start{num_restarts()}", store)
+    dist.init_process_group(backend, store=start, rank=number, world_size=count, timeout=PATIENCE)
+
+
+def _is_lost_connection(error: RuntimeError) -> bool:
+    """Gloo raises a bare RuntimeError from its transport; NCCL has a class of its own."""
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)

@@ -1,0 +1,211 @@
+"""Checkpoints: a folder with `weights.safetensors` and, to go on training, `state.pt`.
+
+`SHA256SUMS` beside them holds their checksums, as `sha256sum --check` reads them.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from twostream.models import build_network
+from twostream.models.consensus import load_consensus
+from twostream.models.segment_network import SegmentNetwork
+from twostream.transforms.presets import Modality, modality_of
+from twostream_base.errors import InputError, some_of
+from twostream_base.files import (
+    atomic_folder,
+    read_text,
+    restore_folder,
+    sha256_file,
+    write_text,
+)
+from twostream_base.tensor_file import FileType, TensorFile
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+WEIGHTS, STATE, SUMS = "weights.safetensors", "state.pt", "SHA256SUMS"
+WEIGHTS_FILE = FileType(
+    "weights file of a twostream run",
+    key="twostream",
+    cure="give the folder of a run, or train again",
+)
+STATE_FORMAT = 2  # rises with what the trainers keep in the state
+
+Spec = TypeVar("Spec", bound="DataclassInstance")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """All that is needed to build a network again and to use it rightly; kept with its weights.
+
+    Attributes:
+        model: name in MODELS, or `module:function`. model_options: its options.
+        stream: `spatial`, `motion` or `difference`.
+        clip_length, frame_interval: frames or flow pairs of a snippet, and the step between them.
+        resize: height and width of the frames before they were cropped; empty for as they are.
+        class_names: position = label.
+        num_segments, consensus, consensus_options: as trained.
+        input_size: side of the square input, pixels.
+        epoch: from 0. selected_on: `val` or `test`, the videos that chose this epoch.
+        flow: method and bound of the flow it saw; empty without.
+        extraction: all settings by which the frames and flow that it saw were made; empty where
+            they are not known, as of networks of other tools.
+    """
+
+    model: str
+    model_options: dict[str, Any]
+    stream: str
+    clip_length: int
+    frame_interval: int
+    resize: tuple[int, ...]
+    class_names: tuple[str, ...]
+    num_segments: int
+    consensus: str
+    consensus_options: dict[str, Any]
+    input_size: int
+    epoch: int
+    selected_on: str
+    flow: dict[str, Any]
+    extraction: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def modality(self) -> Modality:
+        """What the network sees of a video."""
+        return modality_of(
+            self.stream,
+            clip_length=self.clip_length,
+            frame_interval=self.frame_interval,
+            resize=self.resize,
+        )
+
+
+def save_checkpoint(
+    folder: Path, network: nn.Module, spec: DataclassInstance, state: dict[str, Any]
+) -> None:
+    """Replace the checkpoint in `folder` as a whole.
+
+    Args:
+        spec: what `read_spec` or `read_spec_as` will give back.
+        state: plain values, tensors, lists and dicts only, as `weights_only` loading allows.
+    """
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    with atomic_folder(folder) as new:
+        header = {WEIGHTS_FILE.key: json.dumps(asdict(spec), sort_keys=True)}
+        safetensors.torch.save_file(tensors, new / WEIGHTS, metadata=header)
+        torch.save({"format": STATE_FORMAT, "state": state}, new / STATE)
+        sums = [f"{sha256_file(new / name)}  {name}\n" for name in (WEIGHTS, STATE)]
+        write_text(new / SUMS, "".join(sums))
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a whole checkpoint is there (after mending what a crash may have left)."""
+    restore_folder(folder)
+    return (folder / WEIGHTS).is_file()
+
+
+def read_spec(folder: Path) -> NetworkSpec:
+    """The spec of the network that `twostream train` left in `folder`."""
+    return read_spec_as(NetworkSpec, folder, command="train")
+
+
+def read_spec_as(kind: type[Spec], folder: Path, *, command: str) -> Spec:
+    """The spec of the network in `folder`, which `twostream COMMAND` has written.
+
+    Raises:
+        InputError: there are no weights of a twostream run, or those of another command or version.
+    """
+    path = folder / WEIGHTS
+    with TensorFile(path, WEIGHTS_FILE) as weights:
+        values = weights.header
+    needed = {one.name for one in fields(kind) if _has_no_default(one)}
+    lacking = sorted(needed - values.keys())
+    unknown = sorted(values.keys() - {one.name for one in fields(kind)})
+    if lacking or unknown:
+        parts = {"lacks": lacking, "has besides": unknown}
+        unlike = " and ".join(f"{word} {some_of(keys)}" for word, keys in parts.items() if keys)
+        raise InputError(
+            f"{path}: not the weights of a `twostream {command}` run of this version, for what it "
+            f"says of itself {unlike}. Use it with the version that made it, or train again"
+        )
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def network_from_spec(spec: NetworkSpec) -> SegmentNetwork:
+    """Build the network that a spec describes; `load_weights` then fills it."""
+    return build_network(
+        spec.model,
+        consensus=load_consensus(spec.consensus, spec.consensus_options),
+        modality=spec.modality,
+        num_classes=len(spec.class_names),
+        options=spec.model_options,
+    )
+
+
+def load_network(folder: Path) -> tuple[NetworkSpec, SegmentNetwork]:
+    """The spec of the network in `folder`, and the network itself.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    spec = read_spec(folder)
+    network = network_from_spec(spec)
+    load_weights(folder, network)
+    return spec, network
+
+
+def load_weights(folder: Path, network: nn.Module) -> None:
+    """Load the weights of `folder` into a network built for them.
+
+    Raises:
+        InputError: damaged, or of another network.
+    """
+    path = folder / WEIGHTS
+    _check_sum(path)
+    try:
+        network.load_state_dict(safetensors.torch.load_file(path))
+    except RuntimeError as error:
+        raise InputError(f"{path}: the weights do not fit the network: {error}") from error
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """The training state that belongs to the weights of `folder`; runs no code from the file.
+
+    Raises:
+        InputError: damaged, not readable, or of another version.
+    """
+    path = folder / STATE
+    _check_sum(path)
+    try:
+        kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{path}: cannot be read ({reason}); --restart begins anew") from error
+    if kept.get("format") != STATE_FORMAT:
+        raise InputError(
+            f"{path}: of another version of twostream, with which the run can go on; here give it "
+            "another --name, or --restart"
+        )
+    state: dict[str, Any] = kept["state"]
+    return state
+
+
+def _has_no_default(one: Field[Any]) -> bool:
+    return one.default is MISSING and one.default_factory is MISSING
+
+
+def _check_sum(path: Path) -> None:
+    lines = read_text(path.with_name(SUMS)).splitlines()
+    if f"{sha256_file(path)}  {path.name}" not in lines:
+        raise InputError(
+            f"{path}: does not match its checksum in {SUMS}; the file is damaged. "
+            "Copy it again, or train anew with --restart"
+        )

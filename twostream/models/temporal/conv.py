@@ -1,0 +1,74 @@
+"""Temporal convolutions with max-pooling: the encoder of `full_conv`, T -> T/4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from twostream.models.temporal.padding import valid_mask, zero_padding
+from twostream_base.errors import InputError
+
+
+class Conv(nn.Module):
+    """Layers of 1D convolution, batch norm and ReLU; the first `pools` end in max-pooling by 2.
+
+    The defaults are the encoder of Cheng et al., "Fully Convolutional Networks for Continuous Sign
+    Language Recognition", ECCV 2020, section 3.2. Batch norm uses valid frames only, and pooling
+    drops an odd last frame, so that the output of a sequence does not depend on its padding.
+
+    Args:
+        widths, kernels: channels and odd kernel size of each layer.
+
+    Raises:
+        InputError: not one kernel for each width, or an even one.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        *,
+        widths: Sequence[int] = (512, 512, 1024),
+        kernels: Sequence[int] = (5, 5, 3),
+        pools: int = 2,
+    ) -> None:
+        super().__init__()
+        if len(kernels) != len(widths) or not all(kernel % 2 for kernel in kernels):
+            raise InputError(
+                f"conv: kernels {list(kernels)} for widths {list(widths)}; give an odd kernel for "
+                "each width, as widths=512,1024 kernels=5,3 (one layer: widths=512, kernels=5,)"
+            )
+        inputs = (in_features, *widths[:-1])
+        self.convs = nn.ModuleList(
+            nn.Conv1d(channels, width, kernel, padding=kernel // 2)
+            for channels, width, kernel in zip(inputs, widths, kernels, strict=True)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in widths)
+        self.pools, self.out_features = pools, widths[-1]
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, T, D) -> (N, T // 2**pools, widths[-1]); lengths are halved, rounding down."""
+        for layer, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            features = conv(features.transpose(1, 2)).transpose(1, 2)
+            features = F.relu(masked_batch_norm(features, lengths, norm))
+            if layer < self.pools:
+                # A single frame leaves nothing: a length of 0.
+                pairs = F.pad(features, (0, 0, 0, 1)) if features.shape[1] < 2 else features
+                lengths = lengths // 2
+                pooled = F.max_pool1d(pairs.transpose(1, 2), 2).transpose(1, 2)
+                features = zero_padding(pooled, lengths)
+        return features, lengths
+
+
+def masked_batch_norm(features: Tensor, lengths: Tensor, norm: nn.Module) -> Tensor:
+    """Batch norm over the valid frames of (N, T, D); the padding becomes zero."""
+    valid = valid_mask(lengths, features.shape[1])
+    rows = features[valid]
+    if len(rows) < 2:  # too few for training statistics
+        normed = F.batch_norm(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias)  # type: ignore[arg-type]
+    else:
+        normed = norm(rows)
+    out = torch.zeros(features.shape, dtype=normed.dtype, device=features.device)
+    return out.masked_scatter(valid[:, :, None], normed)

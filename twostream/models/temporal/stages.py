@@ -1,0 +1,67 @@
+"""Chains of temporal modules, built from texts such as `dynamic_framing k=12 keep=sampled`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from twostream.models.temporal import TEMPORAL
+from twostream_base import plugins
+from twostream_base.errors import InputError
+
+
+class Stages(nn.Module):
+    """A chain of temporal modules, itself one."""
+
+    def __init__(self, modules: Sequence[nn.Module], *, in_features: int) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(modules)
+        self.out_features: Any = modules[-1].out_features if modules else in_features
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, T, D) and lengths -> (N, T', D') and lengths, through every module."""
+        for stage in self.stages:
+            features, lengths = stage(features, lengths)
+        return features, lengths
+
+
+def build_stages(texts: Sequence[str], *, in_features: int) -> Stages:
+    """Build a chain; each text is a name of TEMPORAL (or `module:function`) and its options.
+
+    Raises:
+        InputError: an unknown name or option, or a value that the module refuses.
+    """
+    modules: list[nn.Module] = []
+    features: Any = in_features
+    for text in texts:
+        name, options = read_stage(text)
+        try:
+            modules.append(plugins.load(name, TEMPORAL)(features, **options))
+        except TypeError as error:
+            raise InputError(f"temporal module {text!r}: {error}") from error
+        features = modules[-1].out_features
+    return Stages(modules, in_features=in_features)
+
+
+def read_stage(text: str) -> tuple[str, dict[str, Any]]:
+    """`conv widths=64,128 pools=1` -> `("conv", {"widths": [64, 128], "pools": 1})`.
+
+    Raises:
+        InputError: a word that is not `key=value`, or no name.
+    """
+    name, *words = text.split() or [""]
+    pairs = [word.partition("=") for word in words]
+    if not name or not all(key and equals for key, equals, _ in pairs):
+        raise InputError(
+            f"temporal module {text!r}: expected a name and options as key=value, such as "
+            "'dynamic_framing k=12 residual=false'"
+        )
+    return name, {key: _read_value(value) for key, _, value in pairs}
+
+
+def _read_value(text: str) -> Any:
+    if "," in text:
+        return [_read_value(part) for part in text.split(",") if part]
+    return plugins.read_value(text)

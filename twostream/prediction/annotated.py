@@ -1,0 +1,166 @@
+"""A prediction as a film: the frames, their flow in colours, and bars of the first classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flow_extract.display.color_wheel import flow_colors, wheel_picture
+from flow_extract.display.show import (
+    DEFAULT_FPS,
+    FILMS,
+    SCALE_PAIRS,
+    scale_end,
+    write_png,
+)
+from flow_extract.store.quantize import dequantize
+from flow_extract.store.reader import StoreEntry
+from flow_extract.video.decode import resize
+from twostream.prediction.predict_video import Prediction
+from twostream_base.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+
+SUFFIXES = (".png", *FILMS)
+GIF_FPS = 15  # at most: every frame of a GIF takes as much room as a picture
+PICTURE_HEIGHT, LEAST_WIDTH, WHEEL_SIZE = 240, 480, 44
+MARGIN, LINE, TEXT_SIZE = 12, 24, 15
+LABEL_WIDTH, PERCENT_WIDTH, ROW_HEIGHT, BAR_HEIGHT, THIN_HEIGHT = 170, 60, 36, 13, 4
+# The fused bar, then one for each stream: colours that all eyes tell apart (Okabe and Ito).
+COLORS = ((60, 60, 60), (0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167))
+GREY, OUTLINE = (235, 235, 235), (200, 200, 200)
+
+
+def draw_prediction(path: Path, prediction: Prediction, *, title: str, top: int = 5) -> None:
+    """Write a film (GIF, MP4) of a video and what was predicted, or its middle frame (PNG).
+
+    Flow is drawn where it was computed.
+
+    Args:
+        path: its suffix decides.
+        title: line at the top.
+        top: how many classes get bars.
+
+    Raises:
+        InputError: another suffix.
+    """
+    check_suffix(path)
+    entry = StoreEntry(prediction.entry)
+    draw = partial(_with_frame, _empty_canvas(entry, prediction, title, top), _pictures(entry))
+    count = entry.num_flows or entry.num_frames
+    if path.suffix.lower() == ".png":
+        write_png(path, draw(count // 2))
+    else:
+        fps = entry.header["fps"] or DEFAULT_FPS
+        step = ceil(fps / GIF_FPS) if path.suffix.lower() == ".gif" else 1
+        FILMS[path.suffix.lower()](path, map(draw, range(0, count, step)), fps=fps / step)
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a file that is neither a picture nor a film.
+
+    Raises:
+        InputError: its suffix is none of `SUFFIXES`.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: predictions are drawn to {', '.join(SUFFIXES)} files")
+
+
+def _pictures(entry: StoreEntry) -> Callable[[int], list[Image]]:
+    """Number of a frame -> what is shown of it: itself, and its flow if there is some.
+
+    The scale of the colours is that of the whole video.
+    """
+    if not entry.num_flows:
+        return lambda number: [_scaled(entry.read_rgb([number])[0])]
+    bound = entry.header["quantiser"]["bound"]
+
+    def flow(number: int) -> np.ndarray:
+        return dequantize(entry.read_flow(number, 1)[0], bound=bound)
+
+    step = -(-entry.num_flows // SCALE_PAIRS)
+    largest = scale_end(flow(number) for number in range(0, entry.num_flows, step))
+    return lambda number: [
+        _scaled(entry.read_rgb([number])[0]),
+        _with_wheel(_scaled(flow_colors(flow(number), largest=largest))),
+    ]
+
+
+def _empty_canvas(entry: StoreEntry, prediction: Prediction, title: str, top: int) -> Image:
+    """All that stays the same from frame to frame."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    pictures = 2 if entry.num_flows else 1
+    width = max(LEAST_WIDTH, MARGIN + pictures * (_shown_size(*entry.size)[0] + MARGIN))
+    order = np.argsort(-prediction.fused, kind="stable")[:top]
+    below = MARGIN + LINE + PICTURE_HEIGHT + MARGIN
+    canvas = Image.new("RGB", (width, below + LINE + len(order) * ROW_HEIGHT + MARGIN), "white")
+    pen = ImageDraw.Draw(canvas)
+    pen.font = ImageFont.load_default(TEXT_SIZE)
+    pen.text((MARGIN, MARGIN - 4), title, "black")
+    if len(prediction.streams) > 1:
+        _draw_legend(pen, below, ("fused", *prediction.streams))
+    sources = [prediction.fused, *prediction.streams.values()]
+    for row, index in enumerate(order):
+        probs = [float(source[index]) for source in (sources if len(sources) > 2 else sources[:1])]
+        _draw_row(pen, below + LINE + row * ROW_HEIGHT, prediction.class_names[index], probs, width)
+    return canvas
+
+
+def _draw_legend(pen: ImageDraw, y: int, sources: Sequence[str]) -> None:
+    x = MARGIN + LABEL_WIDTH
+    for name, color in zip(sources, COLORS, strict=False):
+        pen.rectangle((x, y + 5, x + 10, y + 15), fill=color)
+        pen.text((x + 16, y), name, "black")
+        x += 36 + round(pen.textlength(name))
+
+
+def _draw_row(pen: ImageDraw, y: int, name: str, probs: Sequence[float], width: int) -> None:
+    """A class: its name, the fused bar above thin ones of the streams, and the fused percentage."""
+    left, right = MARGIN + LABEL_WIDTH, width - MARGIN - PERCENT_WIDTH
+    while pen.textlength(name) > LABEL_WIDTH - MARGIN:
+        name = f"{name.rstrip('.')[:-1]}..."
+    pen.text((MARGIN, y - 2), name, "black")
+    pen.text((right + 8, y - 2), f"{probs[0]:.1%}", "black")
+    for number, (prob, color) in enumerate(zip(probs, COLORS, strict=False)):
+        height = THIN_HEIGHT if number else BAR_HEIGHT
+        pen.rectangle((left, y, right - 1, y + height - 1), fill=GREY)
+        if (length := round(prob * (right - left))) > 0:
+            pen.rectangle((left, y, left + length - 1, y + height - 1), fill=color)
+        y += height + 1
+
+
+def _with_frame(canvas: Image, pictures: Callable[[int], list[Image]], number: int) -> Image:
+    drawn, x = canvas.copy(), MARGIN
+    for picture in pictures(number):
+        drawn.paste(picture, (x, MARGIN + LINE))
+        x += picture.width + MARGIN
+    return drawn
+
+
+def _scaled(picture: np.ndarray) -> Image:
+    from PIL import Image
+
+    return Image.fromarray(resize(picture, _shown_size(*picture.shape[:2])))
+
+
+def _with_wheel(picture: Image) -> Image:
+    """The wheel that tells which colour is which direction, in a corner of the flow."""
+    from PIL import Image, ImageDraw
+
+    wheel = Image.fromarray(wheel_picture(WHEEL_SIZE))
+    picture.paste(wheel, (picture.width - WHEEL_SIZE - 4, picture.height - WHEEL_SIZE - 4))
+    corner = (picture.width - 1, picture.height - 1)
+    ImageDraw.Draw(picture).rectangle((0, 0, *corner), outline=OUTLINE)  # still flow is white
+    return picture
+
+
+def _shown_size(height: int, width: int) -> tuple[int, int]:
+    return round(PICTURE_HEIGHT * width / height), PICTURE_HEIGHT

@@ -1,0 +1,220 @@
+"""What `twostream predict` does: videos in, classes with probabilities out."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from flow_extract.video.decode import VideoError
+from flow_extract.video.find_videos import find_videos
+from fusion.combining.step_options import StepOptions, chosen_steps
+from fusion.evaluation.text_tables import columns
+from twostream.compute.precision import find_precision
+from twostream.data.protocols import PROTOCOLS
+from twostream.prediction.predict_video import Prediction, Recipe, predict_video
+from twostream.prediction.streams import Extraction, load_streams
+from twostream.scoring.scoring import Bar
+from twostream.scoring.trial import try_views
+from twostream_base import plugins
+from twostream_base.errors import InputError
+
+Show = Callable[[str, Prediction], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOptions:
+    """The options of `twostream predict`."""
+
+    runs: Mapping[str, Path]  # by stream, in the order in which they are asked
+    checkpoint: str
+    protocol: str
+    cascade: float | None
+    steps: StepOptions
+    combine: str | None
+    extraction: Extraction
+    top: int
+    batch_size: int
+    threads: int
+    device: str
+    precision: str
+
+
+def predict_videos(
+    inputs: VideoInputs, options: PredictOptions, *, workplace: Path, bar: Bar, show: Show | None
+) -> dict[str, Any]:
+    """Predict one video after the other; one that cannot be read is named, the rest is done.
+
+    Args:
+        workplace: folder for frames and flow, of one video at a time.
+        show: is called with each video's name and prediction while its store file is there.
+
+    Returns:
+        The result as JSON values.
+
+    Raises:
+        InputError: the runs do not fit each other, a network cannot take the views of the protocol,
+            or an option does nothing.
+    """
+    streams = load_streams(
+        options.runs,
+        checkpoint=options.checkpoint,
+        device=torch.device(options.device),
+        extraction=options.extraction,
+        shared=options.cascade is None,
+    )
+    for stream in streams.values():
+        try_views(
+            stream.network,
+            model=stream.spec.model,
+            modality=stream.spec.modality,
+            input_size=stream.spec.input_size,
+            protocols=(options.protocol,),
+            device=torch.device(options.device),
+        )
+    recipe = _recipe(options, next(iter(streams.values())).spec.class_names)
+    rows, failed = [], dict(inputs.refused)
+    for name, video in bar(inputs.videos.items(), total=len(inputs.videos)):
+        with TemporaryDirectory(dir=workplace) as own:
+            try:
+                prediction = predict_video(video, streams, recipe, workplace=Path(own))
+            except VideoError as error:
+                failed[name] = str(error)
+                continue
+            rows.append(result_row(name, prediction, top=options.top))
+            if show:
+                show(name, prediction)
+    return {
+        "streams": {stream: str(run) for stream, run in options.runs.items()},
+        "strategy": options.steps.strategy,
+        "protocol": recipe.protocol.name,
+        "cascade": options.cascade,
+        "extraction": {key: stream.settings for key, stream in streams.items()},
+        "videos": rows,
+        "failed": failed,
+    }
+
+
+def _recipe(options: PredictOptions, class_names: Sequence[str]) -> Recipe:
+    if options.cascade is not None and len(options.runs) < 2:
+        raise InputError(
+            "--cascade needs two streams: the second is asked where the first is unsure"
+        )
+    device = torch.device(options.device)
+    return Recipe(
+        protocol=plugins.load(options.protocol, PROTOCOLS),
+        steps=chosen_steps(options.steps, keys=list(options.runs), class_names=class_names),
+        combine=options.combine,
+        cascade=options.cascade,
+        snippets_at_once=options.batch_size,
+        threads=options.threads,
+        device=device,
+        precision=find_precision(options.precision, device),
+    )
+
+
+# Predictions for programs and for people.
+def result_row(name: str, prediction: Prediction, *, top: int) -> dict[str, Any]:
+    """What was predicted of the video `name`, as JSON values; `top` classes."""
+    header, class_names = prediction.header, prediction.class_names
+    return {
+        "video": name,
+        "frames": header["counts"]["frames"],
+        "damaged": header["reason"] if header["status"] == "damaged" else None,
+        "top": highest(prediction.fused, class_names, top=top),
+        "streams": {
+            key: highest(probs, class_names, top=top) for key, probs in prediction.streams.items()
+        },
+        "lead": prediction.lead,
+        "seconds": {part: round(value, 4) for part, value in prediction.seconds.items()},
+        "warnings": prediction.warnings,
+    }
+
+
+def highest(
+    probs: NDArray[np.float64], class_names: Sequence[str], *, top: int
+) -> list[dict[str, Any]]:
+    """The `top` most probable classes, best first."""
+    order = np.argsort(-probs, kind="stable")[:top]
+    return [{"class": class_names[index], "probability": float(probs[index])} for index in order]
+
+
+def result_lines(result: Mapping[str, Any]) -> list[str]:
+    """A row for each video, what is wrong with some, and the seconds."""
+    rows = [
+        (row["video"], *(f"{one['class']} {one['probability']:.1%}" for one in row["top"]))
+        for row in result["videos"]
+    ]
+    notes = [
+        f"warning: {row['video']}: {text}"
+        for row in result["videos"]
+        for text in (*([row["damaged"]] if row["damaged"] else []), *row["warnings"])
+    ]
+    failed = [f"{name}: {reason}" for name, reason in result["failed"].items()]
+    return [*(columns(rows) if rows else []), *notes, *failed, *_summary(result)]
+
+
+def _summary(result: Mapping[str, Any]) -> list[str]:
+    videos = result["videos"]
+    if not videos:
+        return []
+    parts = ", ".join(
+        f"{part} {statistics.fmean(row['seconds'][part] for row in videos):.2f}"
+        for part in videos[0]["seconds"]
+    )
+    lines = [f"{len(videos):,} predicted, {result['protocol']}; mean seconds: {parts}"]
+    if result["cascade"] is not None:
+        asked = sum(len(row["streams"]) > 1 for row in videos)
+        lines.append(f"all streams were asked about {asked:,} of {len(videos):,} videos")
+    return lines
+
+
+# What `twostream predict` is given: video files, and folders of them.
+@dataclass(frozen=True, slots=True)
+class VideoInputs:
+    """Videos to look at, and those that cannot be.
+
+    Attributes:
+        videos: as results name them -> file.
+        refused: likewise -> why not.
+    """
+
+    videos: dict[str, Path] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def find_inputs(given: Sequence[str], *, workplace: Path) -> VideoInputs:
+    """Resolve what the user gave: files, and folders (all videos below them).
+
+    Args:
+        workplace: folder in which their flow will be stored.
+
+    Raises:
+        InputError: no such file or folder, or a folder without videos.
+    """
+    inputs = VideoInputs()
+    for text in given:
+        path = Path(text)
+        if path.is_dir():
+            _add_folder(inputs, path, workplace=workplace)
+        elif path.exists():
+            inputs.videos[text] = path
+        else:
+            raise InputError(f"{text}: no such file or folder; give videos, or folders of videos")
+    return inputs
+
+
+def _add_folder(inputs: VideoInputs, folder: Path, *, workplace: Path) -> None:
+    found = find_videos(folder, store=workplace)
+    refused = found.refused | found.skipped
+    if not (found.videos or refused):
+        raise InputError(f"{folder}: no videos in this folder or below it")
+    inputs.videos.update({str(path): path for path in found.videos.values()})
+    inputs.refused.update({str(folder / name): reason for name, reason in refused.items()})

@@ -1,0 +1,174 @@
+"""One video: decode, flow, networks, fusion.
+
+It goes through a store file made with the settings of the one that the networks were trained on, so
+that they see what they would see in scoring, to the last byte.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from flow_extract.extraction.one_video import Job, extract_video
+from flow_extract.store.reader import entry_path, read_header
+from flow_extract.store.settings import settings_hash
+from flow_extract.video.decode import VideoError
+from fusion.combining.fuse import Fusion, fuse
+from fusion.combining.probabilities import as_probs
+from fusion.combining.step import Step
+from fusion.fitting.cascade import first_lead
+from fusion.tables.score_file import UNKNOWN, ScoreTable
+from twostream.data.protocols import Protocol
+from twostream.data.records import VideoRecord
+from twostream.data.stored import StoredVideo
+from twostream.prediction.streams import Stream
+from twostream.scoring.scoring import score_batches
+
+NAME = "video"  # in the store of one
+
+PARTS = ("decode", "flow", "networks")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How videos are looked at, and how the scores are fused.
+
+    Attributes:
+        steps: of `fusion.combining.step_options.chosen_steps`.
+        combine: as `fusion.combining.fuse.fuse` takes it.
+        cascade: the first stream alone decides where the lead of its first class on the second is
+            at least this; None: all streams are asked.
+    """
+
+    protocol: Protocol
+    steps: Mapping[str, Step]
+    combine: str | None
+    cascade: float | None
+    snippets_at_once: int
+    threads: int
+    device: torch.device
+    precision: str
+
+
+class Prediction(NamedTuple):
+    """What the streams say of a video.
+
+    Attributes:
+        class_names: C of them.
+        fused: probabilities (C,).
+        streams: the same of each stream that was asked.
+        lead: of the first class on the second, in the first stream alone.
+        entry: the store file of the last stream asked.
+        header: of that file.
+        seconds: of each of `PARTS`, and `total`, the time that has gone by; what threads do side by
+            side is added up.
+        warnings: a line each.
+    """
+
+    class_names: tuple[str, ...]
+    fused: np.ndarray
+    streams: dict[str, np.ndarray]
+    lead: float
+    entry: Path
+    header: dict[str, Any]
+    seconds: dict[str, float]
+    warnings: list[str]
+
+
+def predict_video(
+    video: Path, streams: Mapping[str, Stream], recipe: Recipe, *, workplace: Path
+) -> Prediction:
+    """Ask the streams, in their order, about a video.
+
+    Args:
+        workplace: an empty folder for this video.
+
+    Raises:
+        VideoError: it gives no frames, or no flow.
+    """
+    began = time.perf_counter()
+    seconds = dict.fromkeys(PARTS, 0.0)
+    tables: dict[str, ScoreTable] = {}
+    fusion, lead = None, 0.0
+    for key, stream in streams.items():
+        if fusion and recipe.cascade is not None and lead >= recipe.cascade:
+            break
+        entry = _extracted(video, stream, recipe, seconds, workplace=workplace)
+        tables[key] = _scored(entry, key, stream, recipe, seconds)
+        fusion = _fused(tables, recipe)
+        lead = lead if len(tables) > 1 else float(_first_lead(fusion))
+    assert fusion is not None  # there is at least one stream
+    table, votes = fusion.table, fusion.votes
+    return Prediction(
+        class_names=votes.class_names,
+        fused=as_probs(table.scores[0, 0, 0].astype(np.float64), table.kind),
+        streams={key: as_probs(scores[0], votes.kind) for key, scores in votes.scores.items()},
+        lead=lead,
+        entry=entry,
+        header=read_header(entry),
+        seconds={**seconds, "total": time.perf_counter() - began},
+        warnings=fusion.warnings if len(tables) == len(streams) else [],
+    )
+
+
+def _extracted(
+    video: Path, stream: Stream, recipe: Recipe, seconds: dict[str, float], *, workplace: Path
+) -> Path:
+    """The store file of the video that this stream reads; made where it is not there yet."""
+    store = workplace / settings_hash(stream.settings)
+    path = entry_path(store, NAME)
+    if not path.exists():
+        job = Job(NAME, video, video.name, store, stream.settings, threads=recipe.threads)
+        result = extract_video(job)
+        if result.status == "unwritable":
+            raise OSError(result.reason)
+        if result.status == "failed":
+            raise VideoError(result.reason)
+        for part, value in result.seconds.items():
+            seconds[part] += value
+    return path
+
+
+def _scored(
+    entry: Path, key: str, stream: Stream, recipe: Recipe, seconds: dict[str, float]
+) -> ScoreTable:
+    began = time.perf_counter()
+    modality = stream.spec.modality
+    counts = read_header(entry)["counts"]
+    length = counts["flows" if modality.name == "flow" else "frames"]
+    if length < 1:
+        raise VideoError("has 1 frame, so no flow")
+    (logits,) = score_batches(
+        stream.network,
+        [StoredVideo(VideoRecord(NAME, UNKNOWN, NAME), entry, length)],
+        [[0]],
+        modality=modality,
+        protocol=recipe.protocol,
+        size=stream.spec.input_size,
+        snippets_at_once=recipe.snippets_at_once,
+        threads=recipe.threads,
+        device=recipe.device,
+        precision=recipe.precision,
+        bar=lambda items, **_: items,
+    )
+    seconds["networks"] += time.perf_counter() - began
+    about = {"stream": key, "protocol": recipe.protocol.name}
+    labels = np.array([UNKNOWN])
+    return ScoreTable((NAME,), stream.spec.class_names, logits, labels, "logits", about)
+
+
+def _fused(tables: Mapping[str, ScoreTable], recipe: Recipe) -> Fusion:
+    """As `twostream fuse` would fuse score files of this one video."""
+    axes = {axis: recipe.steps[axis] for axis in ("crops", "segments", "streams")}
+    return fuse(tables, **axes, combine=recipe.combine)
+
+
+def _first_lead(fusion: Fusion) -> np.float64:
+    (scores,) = fusion.votes.scores.values()
+    return first_lead(scores, fusion.votes.kind)[0]

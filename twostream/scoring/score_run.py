@@ -1,0 +1,151 @@
+"""Scoring with the network of a run folder."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fusion.tables.score_file import read_head
+from twostream.compute.compiling import compiled
+from twostream.compute.precision import find_precision
+from twostream.data.holdout import part_training_videos
+from twostream.data.splits import DATASETS, read_split
+from twostream.data.stored import Joined, join_store
+from twostream.models.checkpoint import (
+    NetworkSpec,
+    load_weights,
+    network_from_spec,
+    read_spec,
+)
+from twostream.scoring.score_files import make_score_file
+from twostream.scoring.scoring import Bar
+from twostream.scoring.trial import try_views
+from twostream_base import plugins
+from twostream_base.errors import InputError, some_of
+from twostream_base.files import read_text
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """The options of `twostream score`."""
+
+    dataset: str
+    annotations: Path
+    split: int
+    store: Path
+    allow_missing: bool
+    use_damaged: bool
+    subset: str
+    protocol: str
+    checkpoint: str
+    batch_size: int
+    threads: int
+    device: str
+    precision: str
+    compiled: bool
+
+
+def score_run(
+    run: Path, path: Path, options: ScoreOptions, *, bar: Bar, note: Callable[[str], None]
+) -> bool:
+    """Write the score file `path` with the network in `run`; False if that was done already.
+
+    The same again goes on where it was stopped.
+
+    Raises:
+        InputError: the network knows other classes, saw flow of other settings, or cannot take the
+            views of the protocol.
+    """
+    spec = read_spec(run / options.checkpoint)
+    joined = _find_videos(run, spec, options)
+    network = network_from_spec(spec)
+    load_weights(run / options.checkpoint, network)
+    device = torch.device(options.device)
+    network.to_device(device)
+    try_views(
+        network,
+        model=spec.model,
+        modality=spec.modality,
+        input_size=spec.input_size,
+        protocols=(options.protocol,),
+        device=device,
+    )
+    if options.compiled:
+        note("the network is compiled for evaluation: the first batch takes a while")
+        network = compiled(network)
+    return make_score_file(
+        path,
+        network,
+        joined,
+        spec=spec,
+        checkpoint=run / options.checkpoint,
+        facts={
+            "dataset": options.dataset,
+            "split": options.split,
+            "subset": options.subset,
+            "protocol": options.protocol,
+        },
+        snippets_at_once=options.batch_size,
+        threads=options.threads,
+        device=device,
+        precision=find_precision(options.precision, device),
+        bar=bar,
+        note=note,
+    )
+
+
+def _find_videos(run: Path, spec: NetworkSpec, options: ScoreOptions) -> Joined:
+    lists = read_split(
+        plugins.load(options.dataset, DATASETS), options.annotations, split=options.split
+    )
+    if lists.class_names != spec.class_names:
+        unlike = sorted(set(lists.class_names) ^ set(spec.class_names))
+        raise InputError(
+            f"{run} was trained on {len(spec.class_names)} classes, {options.dataset} split "
+            f"{options.split} has {len(lists.class_names)}; they differ in "
+            f"{some_of(unlike) or 'their order'}"
+        )
+    joined = join_store(
+        lists.subset("test" if options.subset == "test" else "train"),
+        options.store,
+        modality=spec.modality,
+        allow_missing=options.allow_missing,
+        use_damaged=options.use_damaged,
+    )
+    if any(joined.flow[key] != value for key, value in spec.flow.items()):
+        raise InputError(
+            f"{run} was trained on flow of {spec.flow}, {options.store} holds {joined.flow}; "
+            "extract it as it was in training"
+        )
+    return _held_out(run, joined, options) if options.subset == "val" else joined
+
+
+def _held_out(run: Path, train: Joined, options: ScoreOptions) -> Joined:
+    """Those training videos that the run has not learnt from, as it drew them."""
+    config = tomllib.loads(read_text(run / "config.toml"))
+    lacking = {"select", "dataset", "split", "val-fraction"} - config.keys()
+    if lacking:
+        raise InputError(
+            f"{run / 'config.toml'}: it lacks {some_of(sorted(lacking))}, so what the run held out "
+            "is not known; --subset test needs none of it"
+        )
+    if config["select"] != "val":
+        raise InputError(f"{run} selected its epoch on the test videos and held none out: no `val`")
+    if (config["dataset"], config["split"]) != (options.dataset, options.split):
+        raise InputError(
+            f"{run} held out videos of {config['dataset']} split {config['split']}, not of "
+            f"{options.dataset} split {options.split}; give --dataset and --split as in training"
+        )
+    _, held = part_training_videos(train, split=options.split, fraction=config["val-fraction"])
+    known = run / "scores" / "val.safetensors"
+    names = [video.record.name for video in held.videos]
+    if known.exists() and names != read_head(known)["names"]:
+        raise InputError(
+            f"the store or the lists have changed since training: {run} held out other videos than "
+            f"would be drawn now; {known} names them. Bring back the old ones"
+        )
+    return held

@@ -1,0 +1,203 @@
+"""The options of a run, and the folder that belongs to them alone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twostream.transforms.presets import Modality, modality_of
+from twostream_base import plugins
+from twostream_base.errors import InputError
+
+AUTO = "auto"  # of --accumulate: as many parts as memory asks for
+
+# What may differ when a run is taken up again: it does not change what has been learnt.
+FREE_ON_RESUME = (
+    "epochs",
+    "annotations",
+    "store",
+    "runs",
+    "protocol",
+    "threads",
+    "device",
+    "save_every",
+    "tensorboard",
+    "dump_scores",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """The options of `twostream train`, resolved; `config.toml` in the run folder holds them."""
+
+    # the network and what it sees
+    stream: str
+    model: str
+    model_option: tuple[str, ...]
+    clip_length: int
+    frame_interval: int
+    resize: tuple[int, ...]
+    weights: str
+    num_segments: int
+    train_segment: int
+    consensus: str
+    consensus_option: list[str]
+    input_size: int
+    # videos
+    dataset: str
+    annotations: str
+    split: int
+    store: str
+    allow_missing: bool
+    use_damaged: bool
+    # the run
+    runs: str
+    name: str
+    epochs: int
+    seed: int
+    save_every: float
+    tensorboard: bool
+    # optimisation
+    batch_size: int
+    accumulate: int | str
+    recompute: bool
+    optimizer: str
+    lr: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    clip_norm: float
+    schedule: str
+    warmup: int
+    milestones: tuple[int, ...]
+    # against over-fitting
+    crop: str
+    flip: bool
+    colour_jitter: float
+    label_smoothing: float
+    dropout: float
+    partial_bn: bool
+    freeze_backbone: bool
+    sync_bn: bool
+    rand_augment: float
+    mixup: float
+    cutmix: float
+    ema: float
+    # validation
+    select: str
+    select_by: str
+    val_fraction: float
+    val_protocol: str
+    val_every: int
+    val_videos: int
+    val_loss: str
+    protocol: str
+    dump_scores: str
+    # the machine
+    threads: int
+    device: str
+    precision: str
+    compiled: bool
+
+    @property
+    def modality(self) -> Modality:
+        """What the network sees of a video."""
+        return modality_of(
+            self.stream,
+            clip_length=self.clip_length,
+            frame_interval=self.frame_interval,
+            resize=self.resize,
+        )
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """`--model-option` as keywords."""
+        return plugins.read_options(self.model_option, option="--model-option")
+
+    @property
+    def consensus_options(self) -> dict[str, Any]:
+        """What `consensus_option` says: name -> value."""
+        return plugins.read_options(self.consensus_option, option="--consensus-option")
+
+    @property
+    def folder(self) -> Path:
+        """`<runs>/<dataset>-split<K>/<stream>-<model>`, and `-<name>` if one was given."""
+        parts = [self.stream, self.model, *([self.name] if self.name else [])]
+        dataset = f"{self.dataset}-split{self.split}"
+        return Path(self.runs) / dataset.replace(":", ".") / "-".join(parts).replace(":", ".")
+
+
+def free_on_resume(options: TrainOptions) -> tuple[str, ...]:
+    """The options that may be others when the run is taken up again."""
+    # A cosine ends with the last epoch, and the last epoch is validated whatever its number.
+    if options.schedule == "cosine" or options.val_every > 1:
+        return tuple(name for name in FREE_ON_RESUME if name != "epochs")
+    return FREE_ON_RESUME
+
+
+def dumped_epochs(dump: str, count: int) -> range:
+    """Which of the epochs 0 to `count` - 1 `--dump-scores` asks for: `off`, `all`, or `last:N`.
+
+    Raises:
+        InputError: something else.
+    """
+    if dump == "all":
+        return range(count)
+    last = re.fullmatch(r"last:([1-9]\d*)", dump)
+    if dump != "off" and not last:
+        raise InputError(f"--dump-scores {dump!r}: expected off, all, or last:N, such as last:5")
+    return range(max(0, count - int(last[1])), count) if last else range(0)
+
+
+# Options of a run that contradict each other.
+def check_options(options: TrainOptions) -> None:
+    """Refuse what cannot be meant.
+
+    Raises:
+        InputError: two options contradict each other, or one needs another.
+    """
+    uses_steps = options.schedule == "steps"
+    rules = [
+        (uses_steps and not options.milestones, "--schedule steps needs --milestones, as in 15,25"),
+        (bool(options.milestones) and not uses_steps, "--milestones need --schedule steps"),
+        (
+            options.warmup >= options.epochs,
+            f"--warmup {options.warmup} must be less than --epochs {options.epochs}",
+        ),
+        (
+            options.nesterov and (options.optimizer != "sgd" or options.momentum == 0),
+            "--nesterov needs --optimizer sgd and a --momentum above 0: it is a form of that",
+        ),
+        (
+            options.sync_bn and not options.device.startswith("cuda"),
+            f"--sync-bn needs GPUs, but --device is {options.device}: torch.nn.SyncBatchNorm does "
+            "not work there. Leave it out",
+        ),
+        (
+            options.sync_bn and options.accumulate != 1,
+            "--sync-bn takes the statistics of the whole batch, which --accumulate and "
+            "--batch-size auto cut in parts. --recompute saves memory too, and cuts nothing",
+        ),
+        (
+            options.freeze_backbone and options.weights == "none" and ":" not in options.model,
+            "--freeze-backbone needs --weights: a network of random weights would stay random",
+        ),
+        (
+            options.colour_jitter > 0 and options.modality.name != "rgb",
+            "--colour-jitter is for --stream spatial and difference: flow has no colours",
+        ),
+        (
+            options.modality.network_length < 1,
+            "--stream difference needs a --clip-length of 2 frames or more",
+        ),
+        (
+            options.train_segment > options.num_segments,
+            f"--train-segment {options.train_segment}: there are --segments {options.num_segments}",
+        ),
+    ]
+    for is_broken, message in rules:
+        if is_broken:
+            raise InputError(message)
+    dumped_epochs(options.dump_scores, options.epochs)

@@ -1,0 +1,147 @@
+"""Files that are either whole or absent, and paths that stay where they belong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from twostream_base.errors import InputError
+
+TEMPORARY_MARK = ".part-"
+SYNCS_AT_ONCE = 16
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; when the block ends well it becomes `path`.
+
+    The content is on disk (fsync) before the name changes, and the change of name is on disk
+    before the block is left: after a crash at any moment `path` holds the old file or the new one.
+    If the block raises, the temporary file is removed and `path` is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The name stays short: it must fit where the final name does (255 bytes on most file systems).
+    owner = f"{machine_id()}-{os.getpid()}"
+    temporary = path.with_name(f"{TEMPORARY_MARK}{owner}-{secrets.token_hex(4)}")
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@cache
+def machine_id() -> str:
+    """Eight hex digits for where a process id means something: this machine since it was started.
+
+    Containers count as machines of their own where they number their processes themselves.
+    """
+    facts = [socket.gethostname()]
+    with suppress(OSError):  # Linux only; elsewhere the name of the machine must do
+        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        facts.append(os.readlink("/proc/self/ns/pid"))
+    return sha256_bytes(" ".join(facts).encode())[:8]
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; when the block ends well it takes the place of `path`.
+
+    A folder cannot be replaced in one step: a crash between the two leaves the old one under
+    another name. So whoever reads `path` calls `restore_folder` first.
+    """
+    restore_folder(path)
+    new, old = _beside(path)
+    new.mkdir(parents=True)
+    yield new
+    # At once: a journal then commits many small files together. os.sync() would be one call, but
+    # waits for whatever else this machine has to write, and tells of no error.
+    with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
+        for _ in pool.map(_sync, new.iterdir()):
+            pass  # raises what went wrong
+    _sync(new)
+    if path.exists():
+        path.rename(old)
+    new.rename(path)
+    _sync(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore_folder(path: Path) -> None:
+    """Undo what a crash in `atomic_folder` left: the old folder gets its name back."""
+    new, old = _beside(path)
+    if old.exists() and not path.exists():
+        old.rename(path)
+    for leftover in (new, old):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file atomically, as UTF-8 with `\\n` line ends."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file (a byte-order mark is dropped); a wrong encoding names the file."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+def sha256_bytes(data: bytes | memoryview) -> str:
+    """SHA-256 of bytes in memory, as 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content, as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def path_inside(root: Path, name: str) -> Path:
+    """Join `name` (as `class/video`) to `root`, refusing whatever would lead out of it.
+
+    Raises:
+        InputError: `name` is empty or absolute, has a `..` or a NUL, or meets a link out of `root`.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or "\0" in name:
+        raise InputError(f"{name!r} is not a path below {root}: no leading '/', no '..' and no NUL")
+    path = root.joinpath(*parts)
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{name!r} leads out of {root} through a link")
+    return path
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}.new"), path.with_name(f"{path.name}.old")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_toml(path: Path, settings: dict[str, Any], *, title: str) -> None:
+    """Write flat settings: strings, numbers and booleans are the same in JSON as in TOML."""
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
+    write_text(path, "\n".join([f"# {title}", *lines, ""]))
