@@ -78,7 +78,7 @@ def test_a_card_of_another_version_is_told(tmp_path: Path) -> None:
 
 
 def test_a_state_of_another_version_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "STATE_FORMAT", 2)
+    monkeypatch.setattr(checkpoint, "STATE_FORMAT", checkpoint.STATE_FORMAT + 1)
     with pytest.raises(InputError, match=r"state.pt: of another version .* or --restart"):
         load_state(folder)
 
