@@ -126,10 +126,10 @@ def predict(
     options = _options(choices)
     bar = partial(progress, label="predict", unit="video", quiet=quiet)
     with TemporaryDirectory(prefix="twostream-predict-") as folder:
-        workplace = Path(folder)
-        inputs = find_inputs(videos, workplace=workplace)
+        work_dir = Path(folder)
+        inputs = find_inputs(videos, work_dir=work_dir)
         show = _drawing(out, inputs) if out else None
-        result = predict_videos(inputs, options, workplace=workplace, bar=bar, show=show)
+        result = predict_videos(inputs, options, work_dir=work_dir, bar=bar, show=show)
     print_json(result) if as_json else click.echo("\n".join(result_lines(result)))
     if result["failed"]:
         click.get_current_context().exit(1)

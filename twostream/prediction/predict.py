@@ -1,4 +1,4 @@
-"""What `twostream predict` does: videos in, classes with probabilities out."""
+"""Predicting videos with trained streams: video files in, classes with probabilities out."""
 
 from __future__ import annotations
 
@@ -47,13 +47,52 @@ class PredictOptions:
     precision: str
 
 
+@dataclass(frozen=True, slots=True)
+class VideoInputs:
+    """Videos to look at, and those that cannot be.
+
+    Attributes:
+        videos: as results name them -> file.
+        refused: likewise -> why not.
+    """
+
+    videos: dict[str, Path] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def find_inputs(paths: Sequence[str], *, work_dir: Path) -> VideoInputs:
+    """Find the videos of files and folders (all videos below them).
+
+    Args:
+        work_dir: folder in which their flow will be stored.
+
+    Raises:
+        InputError: no such file or folder, or a folder without videos.
+    """
+    inputs = VideoInputs()
+    for text in paths:
+        path = Path(text)
+        if path.is_dir():
+            found = find_videos(path, store=work_dir)
+            refused = found.refused | found.skipped
+            if not (found.videos or refused):
+                raise InputError(f"{path}: no videos in this folder or below it")
+            inputs.videos.update({str(video): video for video in found.videos.values()})
+            inputs.refused.update({str(path / name): reason for name, reason in refused.items()})
+        elif path.exists():
+            inputs.videos[text] = path
+        else:
+            raise InputError(f"{text}: no such file or folder; give videos, or folders of videos")
+    return inputs
+
+
 def predict_videos(
-    inputs: VideoInputs, options: PredictOptions, *, workplace: Path, bar: Bar, show: Show | None
+    inputs: VideoInputs, options: PredictOptions, *, work_dir: Path, bar: Bar, show: Show | None
 ) -> dict[str, Any]:
     """Predict one video after the other; one that cannot be read is named, the rest is done.
 
     Args:
-        workplace: folder for frames and flow, of one video at a time.
+        work_dir: folder for frames and flow, of one video at a time.
         show: is called with each video's name and prediction while its store file is there.
 
     Returns:
@@ -63,10 +102,15 @@ def predict_videos(
         InputError: the runs do not fit each other, a network cannot take the views of the protocol,
             or an option does nothing.
     """
+    if options.cascade is not None and len(options.runs) < 2:
+        raise InputError(
+            "--cascade needs two streams: the second is asked where the first is unsure"
+        )
+    device = torch.device(options.device)
     streams = load_streams(
         options.runs,
         checkpoint=options.checkpoint,
-        device=torch.device(options.device),
+        device=device,
         extraction=options.extraction,
         shared=options.cascade is None,
     )
@@ -77,14 +121,27 @@ def predict_videos(
             modality=stream.spec.modality,
             input_size=stream.spec.input_size,
             protocols=(options.protocol,),
-            device=torch.device(options.device),
+            device=device,
         )
-    recipe = _recipe(options, next(iter(streams.values())).spec.class_names)
+    recipe = Recipe(
+        protocol=plugins.load(options.protocol, PROTOCOLS),
+        steps=chosen_steps(
+            options.steps,
+            keys=list(options.runs),
+            class_names=next(iter(streams.values())).spec.class_names,
+        ),
+        combine=options.combine,
+        cascade=options.cascade,
+        snippets_at_once=options.batch_size,
+        threads=options.threads,
+        device=device,
+        precision=find_precision(options.precision, device),
+    )
     rows, failed = [], dict(inputs.refused)
     for name, video in bar(inputs.videos.items(), total=len(inputs.videos)):
-        with TemporaryDirectory(dir=workplace) as own:
+        with TemporaryDirectory(dir=work_dir) as folder:
             try:
-                prediction = predict_video(video, streams, recipe, workplace=Path(own))
+                prediction = predict_video(video, streams, recipe, work_dir=Path(folder))
             except VideoError as error:
                 failed[name] = str(error)
                 continue
@@ -102,25 +159,6 @@ def predict_videos(
     }
 
 
-def _recipe(options: PredictOptions, class_names: Sequence[str]) -> Recipe:
-    if options.cascade is not None and len(options.runs) < 2:
-        raise InputError(
-            "--cascade needs two streams: the second is asked where the first is unsure"
-        )
-    device = torch.device(options.device)
-    return Recipe(
-        protocol=plugins.load(options.protocol, PROTOCOLS),
-        steps=chosen_steps(options.steps, keys=list(options.runs), class_names=class_names),
-        combine=options.combine,
-        cascade=options.cascade,
-        snippets_at_once=options.batch_size,
-        threads=options.threads,
-        device=device,
-        precision=find_precision(options.precision, device),
-    )
-
-
-# Predictions for programs and for people.
 def result_row(name: str, prediction: Prediction, *, top: int) -> dict[str, Any]:
     """What was predicted of the video `name`, as JSON values; `top` classes."""
     header, class_names = prediction.header, prediction.class_names
@@ -149,7 +187,7 @@ def highest(
 def result_lines(result: Mapping[str, Any]) -> list[str]:
     """A row for each video, what is wrong with some, and the seconds."""
     rows = [
-        (row["video"], *(f"{one['class']} {one['probability']:.1%}" for one in row["top"]))
+        (row["video"], *(f"{best['class']} {best['probability']:.1%}" for best in row["top"]))
         for row in result["videos"]
     ]
     notes = [
@@ -158,63 +196,20 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
         for text in (*([row["damaged"]] if row["damaged"] else []), *row["warnings"])
     ]
     failed = [f"{name}: {reason}" for name, reason in result["failed"].items()]
-    return [*(columns(rows) if rows else []), *notes, *failed, *_summary(result)]
-
-
-def _summary(result: Mapping[str, Any]) -> list[str]:
     videos = result["videos"]
     if not videos:
-        return []
+        return failed
     parts = ", ".join(
         f"{part} {statistics.fmean(row['seconds'][part] for row in videos):.2f}"
         for part in videos[0]["seconds"]
     )
-    lines = [f"{len(videos):,} predicted, {result['protocol']}; mean seconds: {parts}"]
+    lines = [
+        *columns(rows),
+        *notes,
+        *failed,
+        f"{len(videos):,} predicted, {result['protocol']}; mean seconds: {parts}",
+    ]
     if result["cascade"] is not None:
         asked = sum(len(row["streams"]) > 1 for row in videos)
         lines.append(f"all streams were asked about {asked:,} of {len(videos):,} videos")
     return lines
-
-
-# What `twostream predict` is given: video files, and folders of them.
-@dataclass(frozen=True, slots=True)
-class VideoInputs:
-    """Videos to look at, and those that cannot be.
-
-    Attributes:
-        videos: as results name them -> file.
-        refused: likewise -> why not.
-    """
-
-    videos: dict[str, Path] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-
-
-def find_inputs(given: Sequence[str], *, workplace: Path) -> VideoInputs:
-    """Resolve what the user gave: files, and folders (all videos below them).
-
-    Args:
-        workplace: folder in which their flow will be stored.
-
-    Raises:
-        InputError: no such file or folder, or a folder without videos.
-    """
-    inputs = VideoInputs()
-    for text in given:
-        path = Path(text)
-        if path.is_dir():
-            _add_folder(inputs, path, workplace=workplace)
-        elif path.exists():
-            inputs.videos[text] = path
-        else:
-            raise InputError(f"{text}: no such file or folder; give videos, or folders of videos")
-    return inputs
-
-
-def _add_folder(inputs: VideoInputs, folder: Path, *, workplace: Path) -> None:
-    found = find_videos(folder, store=workplace)
-    refused = found.refused | found.skipped
-    if not (found.videos or refused):
-        raise InputError(f"{folder}: no videos in this folder or below it")
-    inputs.videos.update({str(path): path for path in found.videos.values()})
-    inputs.refused.update({str(folder / name): reason for name, reason in refused.items()})

@@ -1,4 +1,4 @@
-"""One video: decode, flow, networks, fusion.
+"""Predicting one video: decode, flow, networks, fusion.
 
 It goes through a store file made with the settings of the one that the networks were trained on, so
 that they see what they would see in scoring, to the last byte.
@@ -19,7 +19,7 @@ from flow_extract.extraction.one_video import Job, extract_video
 from flow_extract.store.reader import entry_path, read_header
 from flow_extract.store.settings import settings_hash
 from flow_extract.video.decode import VideoError
-from fusion.combining.fuse import Fusion, fuse
+from fusion.combining.fuse import fuse
 from fusion.combining.probabilities import as_probs
 from fusion.combining.step import Step
 from fusion.fitting.cascade import first_lead
@@ -30,7 +30,7 @@ from twostream.data.stored import StoredVideo
 from twostream.prediction.streams import Stream
 from twostream.scoring.scoring import score_batches
 
-NAME = "video"  # in the store of one
+NAME = "video"  # in a store of this one video
 
 PARTS = ("decode", "flow", "networks")
 
@@ -82,93 +82,93 @@ class Prediction(NamedTuple):
 
 
 def predict_video(
-    video: Path, streams: Mapping[str, Stream], recipe: Recipe, *, workplace: Path
+    video: Path, streams: Mapping[str, Stream], recipe: Recipe, *, work_dir: Path
 ) -> Prediction:
     """Ask the streams, in their order, about a video.
 
     Args:
-        workplace: an empty folder for this video.
+        work_dir: an empty folder for the store files of this video.
 
     Raises:
         VideoError: it gives no frames, or no flow.
     """
-    began = time.perf_counter()
+    start = time.perf_counter()
     seconds = dict.fromkeys(PARTS, 0.0)
     tables: dict[str, ScoreTable] = {}
-    fusion, lead = None, 0.0
+    lead = 0.0
     for key, stream in streams.items():
-        if fusion and recipe.cascade is not None and lead >= recipe.cascade:
-            break
-        entry = _extracted(video, stream, recipe, seconds, workplace=workplace)
-        tables[key] = _scored(entry, key, stream, recipe, seconds)
-        fusion = _fused(tables, recipe)
-        lead = lead if len(tables) > 1 else float(_first_lead(fusion))
-    assert fusion is not None  # there is at least one stream
+        stored, spent = extract_for(stream, video, work_dir=work_dir, threads=recipe.threads)
+        for part, value in spent.items():
+            seconds[part] += value
+
+        begin = time.perf_counter()
+        (logits,) = score_batches(
+            stream.network,
+            [stored],
+            [[0]],
+            modality=stream.spec.modality,
+            protocol=recipe.protocol,
+            size=stream.spec.input_size,
+            snippets_at_once=recipe.snippets_at_once,
+            threads=recipe.threads,
+            device=recipe.device,
+            precision=recipe.precision,
+            bar=lambda items, **_: items,
+        )
+        seconds["networks"] += time.perf_counter() - begin
+
+        about = {"stream": key, "protocol": recipe.protocol.name}
+        labels = np.array([UNKNOWN])
+        tables[key] = ScoreTable((NAME,), stream.spec.class_names, logits, labels, "logits", about)
+        # As `twostream fuse` would fuse score files of this one video.
+        fusion = fuse(
+            tables,
+            crops=recipe.steps["crops"],
+            segments=recipe.steps["segments"],
+            streams=recipe.steps["streams"],
+            combine=recipe.combine,
+        )
+        if len(tables) == 1:
+            (scores,) = fusion.votes.scores.values()
+            lead = float(first_lead(scores, fusion.votes.kind)[0])
+            if recipe.cascade is not None and lead >= recipe.cascade:
+                break
     table, votes = fusion.table, fusion.votes
     return Prediction(
         class_names=votes.class_names,
         fused=as_probs(table.scores[0, 0, 0].astype(np.float64), table.kind),
         streams={key: as_probs(scores[0], votes.kind) for key, scores in votes.scores.items()},
         lead=lead,
-        entry=entry,
-        header=read_header(entry),
-        seconds={**seconds, "total": time.perf_counter() - began},
+        entry=stored.path,
+        header=read_header(stored.path),
+        seconds={**seconds, "total": time.perf_counter() - start},
         warnings=fusion.warnings if len(tables) == len(streams) else [],
     )
 
 
-def _extracted(
-    video: Path, stream: Stream, recipe: Recipe, seconds: dict[str, float], *, workplace: Path
-) -> Path:
-    """The store file of the video that this stream reads; made where it is not there yet."""
-    store = workplace / settings_hash(stream.settings)
-    path = entry_path(store, NAME)
+def extract_for(
+    stream: Stream, video: Path, *, work_dir: Path, threads: int
+) -> tuple[StoredVideo, dict[str, float]]:
+    """The store file of a video that a stream reads; made where it is not there yet.
+
+    Returns:
+        The stored video, and the seconds of `decode` and `flow`; none where the file was there.
+
+    Raises:
+        VideoError: the video gives no frames, or no flow.
+    """
+    store = work_dir / settings_hash(stream.settings)
+    path, seconds = entry_path(store, NAME), {}
     if not path.exists():
-        job = Job(NAME, video, video.name, store, stream.settings, threads=recipe.threads)
+        job = Job(NAME, video, video.name, store, stream.settings, threads=threads)
         result = extract_video(job)
         if result.status == "unwritable":
             raise OSError(result.reason)
         if result.status == "failed":
             raise VideoError(result.reason)
-        for part, value in result.seconds.items():
-            seconds[part] += value
-    return path
-
-
-def _scored(
-    entry: Path, key: str, stream: Stream, recipe: Recipe, seconds: dict[str, float]
-) -> ScoreTable:
-    began = time.perf_counter()
-    modality = stream.spec.modality
-    counts = read_header(entry)["counts"]
-    length = counts["flows" if modality.name == "flow" else "frames"]
+        seconds = result.seconds
+    counts = read_header(path)["counts"]
+    length = counts["flows" if stream.spec.modality.name == "flow" else "frames"]
     if length < 1:
         raise VideoError("has 1 frame, so no flow")
-    (logits,) = score_batches(
-        stream.network,
-        [StoredVideo(VideoRecord(NAME, UNKNOWN, NAME), entry, length)],
-        [[0]],
-        modality=modality,
-        protocol=recipe.protocol,
-        size=stream.spec.input_size,
-        snippets_at_once=recipe.snippets_at_once,
-        threads=recipe.threads,
-        device=recipe.device,
-        precision=recipe.precision,
-        bar=lambda items, **_: items,
-    )
-    seconds["networks"] += time.perf_counter() - began
-    about = {"stream": key, "protocol": recipe.protocol.name}
-    labels = np.array([UNKNOWN])
-    return ScoreTable((NAME,), stream.spec.class_names, logits, labels, "logits", about)
-
-
-def _fused(tables: Mapping[str, ScoreTable], recipe: Recipe) -> Fusion:
-    """As `twostream fuse` would fuse score files of this one video."""
-    axes = {axis: recipe.steps[axis] for axis in ("crops", "segments", "streams")}
-    return fuse(tables, **axes, combine=recipe.combine)
-
-
-def _first_lead(fusion: Fusion) -> np.float64:
-    (scores,) = fusion.votes.scores.values()
-    return first_lead(scores, fusion.votes.kind)[0]
+    return StoredVideo(VideoRecord(NAME, UNKNOWN, NAME), path, length), seconds

@@ -1,4 +1,4 @@
-"""Trained networks together with the settings by which what they look at was made."""
+"""Trained networks with the settings of extraction that give them what they were trained on."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from twostream.models.segment_network import SegmentNetwork
 from twostream_base import plugins
 from twostream_base.errors import InputError
 
-# Of a store that no spec knows: what `extract-flow` does by itself.
-USUAL: dict[str, Any] = {
+# What `extract-flow` does by default: for networks that do not know how their input was made.
+DEFAULTS: dict[str, Any] = {
     "method": {"name": "dis", "options": {}},
     "bound": DEFAULT_BOUND,
     "short_side": None,
     "codec": "jpeg",
 }
-PICTURES = ("short_side", "codec", "quality")  # the settings that decide the frames
+OF_FRAMES = ("short_side", "codec", "quality")  # the settings that decide the stored frames
 
 
 class Stream(NamedTuple):
@@ -37,7 +37,7 @@ class Stream(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """Options of the command line that take the place of what a network's spec says; or None."""
+    """Options of the command line that override what a network's spec says; None: as it says."""
 
     method: str | None = None
     method_option: Sequence[str] = ()
@@ -63,73 +63,54 @@ def load_streams(
         InputError: a run of another stream, or how its flow was made is not known.
     """
     streams = {}
-    for wanted, run in runs.items():
+    for key, run in runs.items():
         spec, network = load_network(run / checkpoint)
-        if spec.stream != wanted:
+        if spec.stream != key:
             raise InputError(f"{run} is a {spec.stream} network; give it as --{spec.stream}")
         network.to_device(device)
-        streams[wanted] = Stream(spec, network, settings_of(spec, run, extraction))
-    return _sharing(streams) if shared else streams
+        streams[key] = Stream(spec, network, extraction_of(spec, run, extraction))
+    if shared:
+
+        def frames_of(stream: Stream) -> tuple[Any, ...]:
+            return tuple(stream.settings[key] for key in OF_FRAMES)
+
+        # A stream of frames reads the file with flow, where its frames are the same.
+        with_flow = {frames_of(s): s.settings for s in streams.values() if s.settings["method"]}
+        for key, stream in streams.items():
+            settings = with_flow.get(frames_of(stream), stream.settings)
+            streams[key] = stream._replace(settings=settings)
+    return streams
 
 
-def settings_of(spec: NetworkSpec, run: Path, given: Extraction) -> dict[str, Any]:
+def extraction_of(spec: NetworkSpec, run: Path, overrides: Extraction) -> dict[str, Any]:
     """Settings of extraction that give a network what it was trained on.
 
-    Without flow for a network that sees none. Recorded is all that matters; for networks of
-    other tools the usual settings stand in.
+    Without flow for a network that sees none. What its spec records decides; for networks of other
+    tools, which know little, the defaults stand in.
 
     Raises:
         InputError: it was trained on flow of which nobody knows how it was made.
     """
-    known = _recorded(spec)
-    method = known["method"]["name"]
-    if spec.modality.name != "flow":
-        return _settings(known, given.short_side, USUAL["method"]) | {"method": None}
-    if given.method is None and method not in FLOW_METHODS and ":" not in method:
-        raise InputError(
-            f"{run} was trained on flow by {method!r}, which cannot be computed here; "
-            f"give the --method that comes next to it: {', '.join(FLOW_METHODS)}"
-        )
-    same = given.method in (None, method)
-    options = plugins.read_options(given.method_option, option="--method-option")
-    chosen = {
-        "name": given.method or method,
-        "options": (known["method"]["options"] if same else {}) | options,
-    }
-    return _settings(known, given.short_side, chosen)
-
-
-def _recorded(spec: NetworkSpec) -> dict[str, Any]:
-    known = USUAL | spec.flow | spec.extraction
+    known = DEFAULTS | spec.flow | spec.extraction
     if spec.extraction:
         known["bound"] = spec.extraction["quantiser"]["bound"]
-    return known
-
-
-def _settings(
-    known: Mapping[str, Any], short_side: int | None, method: Mapping[str, Any]
-) -> dict[str, Any]:
-    return extraction_settings(
-        method["name"],
-        method["options"],
+    if spec.modality.name != "flow":
+        method, options = "dis", {}  # replaced by None below
+    else:
+        method, options = known["method"]["name"], known["method"]["options"]
+        if overrides.method is None and method not in FLOW_METHODS and ":" not in method:
+            raise InputError(
+                f"{run} was trained on flow by {method!r}, which cannot be computed here; "
+                f"give the --method that comes next to it: {', '.join(FLOW_METHODS)}"
+            )
+        if overrides.method not in (None, method):
+            method, options = overrides.method, {}
+        options = options | plugins.read_options(overrides.method_option, option="--method-option")
+    settings = extraction_settings(
+        method,
+        options,
         bound=known["bound"],
-        short_side=short_side or known["short_side"],
+        short_side=overrides.short_side or known["short_side"],
         codec=known["codec"],
     )
-
-
-def _sharing(streams: Mapping[str, Stream]) -> dict[str, Stream]:
-    """Streams of frames read the file with flow, where its frames are the same."""
-    files = {
-        _pictures(stream): stream.settings
-        for stream in streams.values()
-        if stream.settings["method"]
-    }
-    return {
-        key: stream._replace(settings=files.get(_pictures(stream), stream.settings))
-        for key, stream in streams.items()
-    }
-
-
-def _pictures(stream: Stream) -> tuple[Any, ...]:
-    return tuple(stream.settings[key] for key in PICTURES)
+    return settings if spec.modality.name == "flow" else settings | {"method": None}

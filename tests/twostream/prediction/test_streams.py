@@ -9,7 +9,7 @@ import pytest
 
 from flow_extract.store.settings import extraction_settings
 from twostream.models.checkpoint import NetworkSpec
-from twostream.prediction.streams import Extraction, settings_of
+from twostream.prediction.streams import Extraction, extraction_of
 from twostream_base.errors import InputError
 
 RUN = Path("run")
@@ -23,9 +23,9 @@ MOTION = NetworkSpec(
 
 
 def test_as_recorded() -> None:
-    assert settings_of(MOTION, RUN, Extraction()) == RECORDED
+    assert extraction_of(MOTION, RUN, Extraction()) == RECORDED
     spatial = replace(MOTION, stream="spatial")
-    assert settings_of(spatial, RUN, Extraction()) == RECORDED | {
+    assert extraction_of(spatial, RUN, Extraction()) == RECORDED | {
         "method": None,
         "quantiser": RECORDED["quantiser"],
     }
@@ -36,15 +36,15 @@ def test_what_the_user_gives_wins() -> None:
     expected = extraction_settings(
         "farneback", {"winsize": 11}, bound=8.0, short_side=32, codec="raw"
     )
-    assert settings_of(MOTION, RUN, given) == expected
-    other = settings_of(MOTION, RUN, Extraction(method="dis"))
+    assert extraction_of(MOTION, RUN, given) == expected
+    other = extraction_of(MOTION, RUN, Extraction(method="dis"))
     assert other["method"] == {"name": "dis", "options": {"preset": "medium"}}
 
 
 def test_a_network_of_another_tool() -> None:
     """It knows its bound at most."""
     imported = replace(MOTION, flow={"bound": 15.0}, extraction={})
-    assert settings_of(imported, RUN, Extraction()) == extraction_settings(
+    assert extraction_of(imported, RUN, Extraction()) == extraction_settings(
         "dis", {}, bound=15.0, short_side=None
     )
 
@@ -53,6 +53,6 @@ def test_flow_of_unknown_origin() -> None:
     unknown = RECORDED | {"method": {"name": "unknown", "options": {}}}
     spec = replace(MOTION, extraction=unknown)
     with pytest.raises(InputError, match=r"flow by 'unknown', .* give the --method"):
-        settings_of(spec, RUN, Extraction())
-    assert settings_of(spec, RUN, Extraction(method="dis"))["short_side"] == 64
-    assert settings_of(replace(spec, stream="spatial"), RUN, Extraction())["method"] is None
+        extraction_of(spec, RUN, Extraction())
+    assert extraction_of(spec, RUN, Extraction(method="dis"))["short_side"] == 64
+    assert extraction_of(replace(spec, stream="spatial"), RUN, Extraction())["method"] is None
