@@ -186,7 +186,7 @@ def _score(files: tuple[Path, ...], chosen: dict[str, Any]) -> list[SequenceScor
     import torch
 
     from twostream.compute.precision import find_precision
-    from twostream.sequence.recognize import NewVideos, read_inputs
+    from twostream.sequence.score_videos import NewVideos, read_inputs
 
     bar = partial(progress, quiet=chosen.pop("quiet"))
     device = find_device(chosen["device"])

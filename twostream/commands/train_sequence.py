@@ -26,7 +26,7 @@ from twostream.sequence.recipes import RECIPES
 from twostream_base.plugins import any_of
 
 if TYPE_CHECKING:
-    from twostream.sequence.run_folder import SequenceOptions
+    from twostream.sequence.options import SequenceOptions
     from twostream.sequence.trainer import SequenceTrainer
 
 PATHS = ("annotations", "videos", "runs", "vocabulary", "load")
@@ -198,7 +198,7 @@ def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) ->
 
     Re-run the same command to resume a training that was stopped; a finished one is left as it is.
     """
-    from twostream.sequence.data import read_sequence_data
+    from twostream.sequence.options import read_sequence_data
     from twostream.sequence.trainer import SequenceTrainer
 
     resolved = _resolve(options)
@@ -208,7 +208,7 @@ def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) ->
     trainer = SequenceTrainer(resolved, data, bar=partial(progress, quiet=quiet), tell=note)
     _run(trainer, show=not as_json)
     if as_json:
-        print_json({"run": str(resolved.folder), "epochs": trainer.rows})
+        print_json({"run": str(resolved.folder), "epochs": trainer.run.rows})
 
 
 def _resolve(options: dict[str, Any]) -> SequenceOptions:
@@ -216,8 +216,8 @@ def _resolve(options: dict[str, Any]) -> SequenceOptions:
     import torch
 
     from twostream.compute.precision import find_precision
-    from twostream.sequence.learner import read_average
-    from twostream.sequence.run_folder import SequenceOptions
+    from twostream.sequence.checkpoint import read_average
+    from twostream.sequence.options import SequenceOptions
 
     recipe = options.pop("recipe")
     if options["input_size"] > options["frame_size"]:
@@ -242,7 +242,7 @@ def _run(trainer: SequenceTrainer, *, show: bool) -> None:
     if show:
         click.echo(_introduction(trainer))
     try:
-        for row in trainer.run():
+        for row in trainer.train():
             if show:
                 click.echo(
                     f"epoch {row['epoch']}: loss {row['loss']:.3f}, validation "
@@ -264,7 +264,7 @@ def _run(trainer: SequenceTrainer, *, show: bool) -> None:
 
 
 def _introduction(trainer: SequenceTrainer) -> str:
-    from twostream.sequence.vocabulary import unknown_glosses
+    from twostream.sequence.lists import unknown_glosses
 
     options, data = trainer.options, trainer.data
     counts = ", ".join(f"{len(records):,} {subset}" for subset, records in data.lists.items())
@@ -275,6 +275,6 @@ def _introduction(trainer: SequenceTrainer) -> str:
     )
     if unknown := unknown_glosses([*data.lists["val"], *data.lists["test"]], data.vocabulary):
         text += f"\n==> {len(unknown):,} glosses of val and test are never trained on: all errors"
-    if trainer.rows:
-        text += f"\n==> resumed after {len(trainer.rows)} of {options.epochs} epochs"
+    if trainer.run.rows:
+        text += f"\n==> resumed after {len(trainer.run.rows)} of {options.epochs} epochs"
     return text

@@ -7,8 +7,10 @@ written straight into their batch. The order is the caller's, whatever the numbe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +23,7 @@ BATCHES_AHEAD = 2
 CPU = torch.device("cpu")
 
 Item = TypeVar("Item")
+Sample = TypeVar("Sample")
 
 
 def split_into_batches(order: Sequence[int], *, batch_size: int, least: int = 2) -> list[list[int]]:
@@ -34,6 +37,32 @@ def split_into_batches(order: Sequence[int], *, batch_size: int, least: int = 2)
     if len(batches) > 1 and len(batches[-1]) < least:
         batches[-2:] = [batches[-2] + batches[-1]]
     return batches
+
+
+def load_ahead(
+    load: Callable[[Item], Sample], batches: Iterable[Sequence[Item]], *, threads: int
+) -> Iterator[list[Sample]]:
+    """Yield the samples of each batch, while `threads` threads load those of the next two.
+
+    The third batch from here is begun when the next one is asked for.
+    """
+    remaining = iter(batches)
+    with ThreadPoolExecutor(threads, thread_name_prefix="loader") as pool:
+
+        def begin(count: int) -> None:
+            for batch in islice(remaining, count):
+                ahead.append([pool.submit(load, item) for item in batch])
+
+        ahead: deque[list[Future[Sample]]] = deque()
+        begin(BATCHES_AHEAD + 1)
+        try:
+            while ahead:
+                samples = ahead.popleft()
+                wait(samples, return_when=FIRST_EXCEPTION)  # wakes up once, not for every sample
+                yield [sample.result() for sample in samples]
+                begin(1)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def load_batches(
@@ -55,28 +84,19 @@ def load_batches(
         device: where the batches will go; for a GPU they lie in pinned memory.
     """
     buffers = _buffers(batches, shape, pinned=device.type == "cuda")
-    with ThreadPoolExecutor(threads, thread_name_prefix="loader") as pool:
 
-        def begin(number: int) -> tuple[Tensor, list[Future[None]]]:
-            batch = batches[number]
-            clips = buffers[number % len(buffers)][: len(batch)]
-            places = zip(batch, clips.numpy(), strict=True)
-            return clips, [pool.submit(write, item, place) for item, place in places]
+    def buffer_of(number: int) -> Tensor:
+        return buffers[number % len(buffers)][: len(batches[number])]
 
-        ahead = deque(begin(number) for number in range(len(buffers)))
-        try:
-            for number, batch in enumerate(batches):
-                clips, samples = ahead.popleft()
-                wait(samples, return_when=FIRST_EXCEPTION)  # wakes up once, not for every sample
-                for sample in samples:
-                    sample.result()
-                yield clips, batch
-                if device.type == "cuda":
-                    torch.cuda.current_stream(device).synchronize()
-                if number + len(buffers) < len(batches):
-                    ahead.append(begin(number + len(buffers)))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    places = (
+        list(zip(batch, buffer_of(number).numpy(), strict=True))
+        for number, batch in enumerate(batches)
+    )
+    with closing(load_ahead(lambda place: write(*place), places, threads=threads)) as loaded:
+        for number, _ in enumerate(loaded):
+            yield buffer_of(number), batches[number]
+            if device.type == "cuda":
+                torch.cuda.current_stream(device).synchronize()
 
 
 def _buffers(

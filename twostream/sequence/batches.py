@@ -1,10 +1,8 @@
-"""Padded batches of sequences, loaded by threads while the network works."""
+"""Padded batches of sequences: frames are read, augmented, cropped and loaded by threads."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -13,69 +11,76 @@ from torch import Tensor
 from flow_extract.methods.dis import make_dis
 from flow_extract.store.quantize import quantize
 from flow_extract.video.decode import VideoError, read_frames, resize
-from twostream.sequence.lists import list_frames
-from twostream.sequence.records import SequenceRecord
+from twostream.data.loader import load_ahead
+from twostream.sequence.lists import SequenceRecord, list_frames
+from twostream.sequence.options import SequenceOptions
 from twostream.transforms.clips import Clip
 from twostream_base.errors import InputError
 
-BATCHES_AHEAD = 2
 Batch = tuple[Tensor, Tensor, Sequence[int]]  # clips (N, T, C, H, W), lengths (N,), indices
 
 
-def derive_seed(*numbers: int) -> int:
-    """One seed from several numbers, such as (seed, epoch)."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+def train_batches(
+    records: Sequence[SequenceRecord], options: SequenceOptions, *, epoch: int
+) -> tuple[Iterator[Batch], int]:
+    """The batches of an epoch and their number: shuffled, with temporal jitter and random crops.
+
+    All random numbers derive from (seed, epoch, index of the record).
+    """
+    side, size = options.frame_size, options.input_size
+
+    def load(index: int) -> Clip:
+        rng = np.random.default_rng((options.seed, epoch, index))
+        clip = read_clip(records[index], side=side, stream=options.stream)
+        positions = temporal_jitter(len(clip), rng=rng)
+        top, left = rng.integers(0, side - size + 1, size=2).tolist()
+        return crop(clip, positions, size=size, top=top, left=left)
+
+    order = np.random.default_rng((options.seed, epoch)).permutation(len(records)).tolist()
+    return padded_batches(load, order, batch_size=options.batch_size, threads=options.threads)
 
 
-def train_clip(
-    record: SequenceRecord, *, stream: str, side: int, size: int, rng: np.random.Generator
-) -> Clip:
-    """A sequence with temporal jitter and a random crop: uint8 (T, C, size, size)."""
-    clip = read_clip(record, side=side, stream=stream)
-    positions = temporal_jitter(len(clip), rng=rng)
-    top, left = rng.integers(0, side - size + 1, size=2).tolist()
-    return crop(clip, positions, size=size, top=top, left=left)
-
-
-def eval_clip(record: SequenceRecord, *, stream: str, side: int, size: int) -> Clip:
-    """A sequence without augmentation, with a centre crop: uint8 (T, C, size, size)."""
-    clip = read_clip(record, side=side, stream=stream)
+def eval_batches(
+    records: Sequence[SequenceRecord],
+    *,
+    stream: str,
+    side: int,
+    size: int,
+    batch_size: int,
+    threads: int,
+) -> tuple[Iterator[Batch], int]:
+    """All videos in order, in batches, and the number of batches: centre crops of all frames."""
     corner = (side - size) // 2
-    return crop(clip, evenly_spaced(len(clip)), size=size, top=corner, left=corner)
+
+    def load(index: int) -> Clip:
+        clip = read_clip(records[index], side=side, stream=stream)
+        return crop(clip, evenly_spaced(len(clip)), size=size, top=corner, left=corner)
+
+    return padded_batches(load, range(len(records)), batch_size=batch_size, threads=threads)
 
 
-def pad(clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
-    """Zero-pad clips into uint8 (N, longest T, C, H, W), and their lengths (N,)."""
-    lengths = [len(clip) for clip in clips]
-    padded = np.zeros((len(clips), max(lengths), *clips[0].shape[1:]), np.uint8)
-    for row, clip in zip(padded, clips, strict=True):
-        row[: len(clip)] = clip
-    return torch.from_numpy(padded), torch.tensor(lengths)
+def padded_batches(
+    load: Callable[[int], Clip], order: Sequence[int], *, batch_size: int, threads: int
+) -> tuple[Iterator[Batch], int]:
+    """Zero-padded batches of the clips that `load` gives, and their number.
+
+    Each batch is uint8 (N, longest T, C, H, W), the lengths (N,), and the indices in `order`.
+    """
+    starts = range(0, len(order), batch_size)
+    batches = [order[start : start + batch_size] for start in starts]
+
+    def padded() -> Iterator[Batch]:
+        loaded = load_ahead(load, batches, threads=threads)
+        for indices, clips in zip(batches, loaded, strict=True):
+            lengths = [len(clip) for clip in clips]
+            batch = np.zeros((len(clips), max(lengths), *clips[0].shape[1:]), np.uint8)
+            for row, clip in zip(batch, clips, strict=True):
+                row[: len(clip)] = clip
+            yield torch.from_numpy(batch), torch.tensor(lengths), indices
+
+    return padded(), len(batches)
 
 
-def load_sequences(
-    load: Callable[[int], Clip], batches: Sequence[Sequence[int]], *, threads: int
-) -> Iterator[Batch]:
-    """Yield each batch, padded; `load` is called in threads, up to two batches ahead."""
-    with ThreadPoolExecutor(threads, thread_name_prefix="sequences") as pool:
-        ahead: deque[tuple[list[Future[Clip]], Sequence[int]]] = deque()
-
-        def next_batch() -> Batch:
-            clips, batch = ahead.popleft()
-            return *pad([clip.result() for clip in clips]), batch
-
-        try:
-            for batch in batches:
-                ahead.append(([pool.submit(load, index) for index in batch], batch))
-                if len(ahead) > BATCHES_AHEAD:
-                    yield next_batch()
-            while ahead:
-                yield next_batch()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-# The frames of a sequence: read, augmented by temporal jitter, cropped.
 def read_clip(record: SequenceRecord, *, side: int, stream: str) -> Clip:
     """Read all frames, scaled to `side` x `side`: uint8 (T, side, side, 3), or flow (..., 2).
 

@@ -1,21 +1,22 @@
-"""The training state of a sequence network (weights, optimiser, moving average) and its epochs."""
+"""CTC training of a sequence network: its loss, optimiser and moving average, epoch by epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
+from twostream.compute.numbers import NotFiniteError
 from twostream.compute.precision import autocast
-from twostream.sequence.batches import Batch, derive_seed
+from twostream.sequence.batches import Batch
 from twostream.sequence.decoding import BLANK
 from twostream.sequence.network import (
     build_network,
@@ -25,12 +26,8 @@ from twostream.sequence.network import (
     read_rates,
     without_weights,
 )
-from twostream.sequence.run_folder import SequenceOptions
-from twostream.sequence.validation import best_epochs
+from twostream.sequence.options import SequenceOptions
 from twostream.training.learner import average_weights
-from twostream.training.loop import NotFiniteError
-from twostream_base.errors import InputError
-from twostream_base.files import atomic_path
 
 
 @dataclass(slots=True)
@@ -91,7 +88,8 @@ class SequenceLearner:
             NotFiniteError: the loss of a batch is not finite; the weights are those before it.
         """
         options, network, optimizer = self.options, self.network, self.optimizer
-        torch.manual_seed(derive_seed(options.seed, epoch))
+        seed = np.random.SeedSequence((options.seed, epoch)).generate_state(1)[0]
+        torch.manual_seed(int(seed))
         factor = 0.5 ** sum(epoch >= milestone for milestone in options.halve_at)
         for group, rate in zip(optimizer.param_groups, self.initial_rates, strict=True):
             group["lr"] = rate * factor
@@ -132,60 +130,6 @@ class SequenceLearner:
             self.network.load_state_dict(state["network"])
 
 
-# Checkpoint averaging: the mean of the weights of several epochs.
-def read_average(text: str) -> tuple[str, int]:
-    """`last:5` or `best:3` -> `("last", 5)`; an empty text is no average, `("", 0)`.
-
-    Raises:
-        InputError: something else.
-    """
-    which, _, count = text.partition(":")
-    if not text:
-        return "", 0
-    if which not in ("last", "best") or not count.isdecimal() or int(count) < 1:
-        raise InputError(f"--average {text!r}: expected last:N or best:N, such as last:5")
-    return which, int(count)
-
-
-def epochs_to_average(rows: Sequence[Mapping[str, Any]], average: str) -> list[int]:
-    """The epochs of the log that `--average` asks for."""
-    which, count = read_average(average)
-    if which == "best":
-        return sorted(best_epochs(rows, count))
-    return [int(row["epoch"]) for row in rows[-count:]] if count else []
-
-
-def keep_epoch(folder: Path, network: nn.Module, epoch: int, *, wanted: Sequence[int]) -> None:
-    """Write the weights of `epoch` to `folder` if it is wanted, and remove those that are not."""
-    if epoch in wanted:
-        tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-        with atomic_path(epoch_file(folder, epoch)) as temporary:
-            safetensors.torch.save_file(tensors, temporary)
-    keep = {epoch_file(folder, number) for number in wanted}
-    for path in folder.glob("epoch-*.safetensors"):
-        if path not in keep:
-            path.unlink()
-
-
-def load_average(folder: Path, network: nn.Module, epochs: Sequence[int]) -> None:
-    """Load the mean of the epochs' weights and batch statistics; counters are the last one's."""
-    total: dict[str, Tensor] = {}
-    for epoch in epochs:
-        for name, tensor in safetensors.torch.load_file(epoch_file(folder, epoch)).items():
-            if not tensor.is_floating_point():
-                total[name] = tensor
-            else:
-                share = tensor.to(torch.float64) / len(epochs)
-                total[name] = total[name] + share if name in total else share
-    network.load_state_dict(total)
-
-
-def epoch_file(folder: Path, epoch: int) -> Path:
-    """Where the weights of an epoch are kept."""
-    return folder / f"epoch-{epoch:03d}.safetensors"
-
-
-# CTC loss of a batch, in which sequences too short for their labels are set apart.
 def min_time_steps(labels: Sequence[int]) -> int:
     """The fewest time steps for these labels: a blank must separate two equal ones."""
     return len(labels) + sum(label == next_label for label, next_label in pairwise(labels))
@@ -194,7 +138,7 @@ def min_time_steps(labels: Sequence[int]) -> int:
 def ctc_losses(
     log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]
 ) -> tuple[Tensor, list[int]]:
-    """Negative log-probability of the labels of each sequence (natural logarithm).
+    """CTC loss: the negative log-probability of the labels of each sequence (natural logarithm).
 
     Args:
         log_probs: (N, T, classes), class 0 the blank. lengths: (N,), time steps without padding.

@@ -1,20 +1,39 @@
-"""The lists of the sequence data sets: `(annotations, videos) -> subset -> records`."""
+"""Sequence data sets: their lists of videos and glosses, and the vocabulary."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from flow_extract.video.find_videos import as_text, find_videos
-from twostream.sequence.records import SUBSETS, SequenceLists, SequenceRecord
 from twostream.sequence.transcripts import GLOSS_COLUMNS, NAME_COLUMNS, column, read_rows
-from twostream.sequence.vocabulary import unknown_glosses
 from twostream_base.errors import InputError, some_of
-from twostream_base.files import path_inside
+from twostream_base.files import path_inside, read_text
 
+SUBSETS = ("train", "val", "test")
+HEADING = "signstate classlabel"
 PICTURES = ("*.png", "*.jpg", "*.jpeg")
 FRAMES_COLUMNS = ("folder", "video", "frames")
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceRecord:
+    """One video and its sentence.
+
+    Attributes:
+        name: the key in score files and transcripts.
+        frames: a folder of pictures, one a frame in the order of their names, or a video file.
+        glosses: in the order in which they are signed; empty where they are not known.
+    """
+
+    name: str
+    frames: Path
+    glosses: tuple[str, ...]
+
+
+SequenceLists = dict[str, tuple[SequenceRecord, ...]]  # subset -> records
 
 
 def phoenix2014(annotations: Path, videos: Path) -> SequenceLists:
@@ -96,6 +115,28 @@ def read_list(path: Path, root: Path, *, labelled: bool = True) -> tuple[Sequenc
     return tuple(records)
 
 
+# Videos for a trained network: those of a list, with or without glosses, or all of a folder.
+def find_new_videos(videos: Path, file: Path | None) -> tuple[SequenceRecord, ...]:
+    """The videos of a list, or all video files and folders of pictures below `videos`.
+
+    Raises:
+        InputError: a bad list, no video, or a video that cannot be used; it is named.
+    """
+    if file is not None:
+        records = read_list(file, videos, labelled=False)
+        check_unique_names(records)
+        return records
+    files = find_videos(videos, store=videos)
+    if unusable := files.refused | files.skipped:
+        texts = [f"{name} ({reason})" for name, reason in unusable.items()]
+        raise InputError(f"{videos}: {some_of(texts, limit=3)}; fix it, or leave it out by a list")
+    folders = {path.parent for pattern in PICTURES for path in videos.rglob(pattern)} - {videos}
+    paths = {as_text(folder.relative_to(videos)): folder for folder in folders} | files.videos
+    if not paths:
+        raise InputError(f"{videos}: no video and no folder of pictures below it")
+    return tuple(SequenceRecord(name, paths[name], ()) for name in sorted(paths))
+
+
 def check_lists(lists: SequenceLists, *, allow_missing: bool) -> tuple[SequenceLists, list[str]]:
     """Drop records whose frames are missing; also return their names.
 
@@ -157,26 +198,50 @@ def list_frames(record: SequenceRecord) -> Sequence[Path]:
     return paths
 
 
-# Videos for a trained network: those of a list, with or without glosses, or all of a folder.
-def find_new_videos(videos: Path, file: Path | None) -> tuple[SequenceRecord, ...]:
-    """The videos of a list, or all video files and folders of pictures below `videos`.
+def read_vocabulary(path: Path) -> tuple[str, ...]:
+    """Read PHOENIX's vocabulary (`signstate classlabel`, then `GLOSS 17`), or a gloss a line.
 
     Raises:
-        InputError: a bad list, no video, or a video that cannot be used; it is named.
+        InputError: empty, or a gloss twice.
     """
-    if file is not None:
-        records = read_list(file, videos, labelled=False)
-        check_unique_names(records)
-        return records
-    files = find_videos(videos, store=videos)
-    if unusable := files.refused | files.skipped:
-        texts = [f"{name} ({reason})" for name, reason in unusable.items()]
-        raise InputError(f"{videos}: {some_of(texts, limit=3)}; fix it, or leave it out by a list")
-    folders = {path.parent for pattern in PICTURES for path in videos.rglob(pattern)} - {videos}
-    paths = {as_text(folder.relative_to(videos)): folder for folder in folders} | files.videos
-    if not paths:
-        raise InputError(f"{videos}: no video and no folder of pictures below it")
-    return tuple(SequenceRecord(name, paths[name], ()) for name in sorted(paths))
+    lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
+    glosses = [line[0] for line in lines if " ".join(line) != HEADING]
+    duplicates = sorted({gloss for gloss in glosses if glosses.count(gloss) > 1})
+    if not glosses or duplicates:
+        raise InputError(f"{path}: not a vocabulary, a gloss a line; twice: {some_of(duplicates)}")
+    return tuple(glosses)
+
+
+def build_vocabulary(train: Sequence[SequenceRecord], path: Path | None) -> tuple[str, ...]:
+    """The glosses of the training list, sorted, or those of a file.
+
+    Raises:
+        InputError: the training list has a gloss that the file lacks.
+    """
+    glosses = sorted({gloss for record in train for gloss in record.glosses})
+    if path is None:
+        return tuple(glosses)
+    vocabulary = read_vocabulary(path)
+    if missing := sorted(set(glosses) - set(vocabulary)):
+        raise InputError(f"{path} lacks glosses of the training list: {some_of(missing)}")
+    return vocabulary
+
+
+def glosses_to_labels(glosses: Sequence[str], vocabulary: Sequence[str]) -> list[int]:
+    """The labels, from 1, of those glosses that are in the vocabulary."""
+    numbers = {gloss: number for number, gloss in enumerate(vocabulary, start=1)}
+    return [numbers[gloss] for gloss in glosses if gloss in numbers]
+
+
+def labels_to_glosses(labels: Sequence[int], vocabulary: Sequence[str]) -> list[str]:
+    """Labels from 1 to glosses."""
+    return [vocabulary[label - 1] for label in labels]
+
+
+def unknown_glosses(records: Sequence[SequenceRecord], vocabulary: Sequence[str]) -> list[str]:
+    """Glosses outside the vocabulary, sorted; each counts as an error in the rate."""
+    known = set(vocabulary)
+    return sorted({g for record in records for g in record.glosses if g not in known})
 
 
 def check_glosses(

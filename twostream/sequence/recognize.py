@@ -1,44 +1,32 @@
-"""`twostream recognize`: score files in, glosses and their word error rate out."""
+"""Recognition: scores of one or more streams, fused at each time step and decoded to glosses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
-from fusion.combining.step import MEAN
+from fusion.combining.probabilities import as_log_probs, softmax
+from fusion.combining.step import MEAN, Step, reduced
 from fusion.combining.step_options import StepOptions, chosen_steps
-from twostream.sequence.data import eval_batches
-from twostream.sequence.decoding import Hypothesis, LanguageModel, beam_search
-from twostream.sequence.lists import check_glosses, find_new_videos, split_missing
-from twostream.sequence.network_card import (
-    best_checkpoint,
-    load_sequence_network,
-    score_metadata,
+from twostream.sequence.decoding import (
+    Hypothesis,
+    LanguageModel,
+    beam_search,
+    greedy,
+    log_probability,
 )
-from twostream.sequence.recognition import (
-    Decoder,
-    decode_all,
-    format_csv,
-    format_ctm,
-    fuse_steps,
-    greedy_decoder,
+from twostream.sequence.lists import (
+    glosses_to_labels,
+    labels_to_glosses,
 )
-from twostream.sequence.records import SequenceRecord
 from twostream.sequence.score_file import (
     SequenceScores,
-    is_up_to_date,
-    make_scores,
-    read_sequence_scores,
-    write_sequence_scores,
 )
 from twostream.sequence.transcripts import NORMALISERS, Normaliser, read_transcripts
-from twostream.sequence.validation import predict
-from twostream.sequence.vocabulary import glosses_to_labels, labels_to_glosses
 from twostream.sequence.wer_report import rate_lines, wer_result
 from twostream.sequence.word_error_rate import align
 from twostream_base.errors import InputError, some_of
@@ -46,7 +34,7 @@ from twostream_base.files import write_text
 from twostream_base.plugins import load
 
 Sentences = dict[str, list[str]]
-WRITERS = {".csv": format_csv, ".ctm": format_ctm}
+Decoder = Callable[[np.ndarray], list[Hypothesis]]
 
 
 def recognise(
@@ -124,6 +112,54 @@ def name_streams(
     return dict(zip(names, tables, strict=True))
 
 
+def fuse_steps(
+    streams: Mapping[str, SequenceScores], step: Step, *, combine: str
+) -> dict[str, np.ndarray]:
+    """Fuse the streams' scores at each time step: name -> log-probabilities (T, classes).
+
+    Args:
+        combine: `logits`, the log-probabilities, or `probs`. They are normalised again afterwards.
+
+    Raises:
+        InputError: the streams differ in videos, vocabulary or time steps.
+    """
+    check_same_videos(streams)
+    tables = list(streams.values())
+    by_name = [dict(zip(table.names, table.log_probs, strict=True)) for table in tables]
+    fused = {}
+    for name in tables[0].names:
+        scores = np.stack([rows[name] for rows in by_name], axis=-2).astype(np.float64)
+        result = reduced(softmax(scores) if combine == "probs" else scores, step, kind=combine)
+        fused[name] = as_log_probs(result.scores, result.kind)
+    return fused
+
+
+def check_same_videos(streams: Mapping[str, SequenceScores]) -> None:
+    """Compare every stream with the first one.
+
+    Raises:
+        InputError: other videos, vocabulary, or time steps; streams and videos are named.
+    """
+    (base, first), *others = streams.items()
+    steps = {name: len(rows) for name, rows in zip(first.names, first.log_probs, strict=True)}
+    for key, table in others:
+        if set(table.names) != set(first.names):
+            different = sorted(set(table.names) ^ set(first.names))
+            raise InputError(f"{base} and {key} score different videos: {some_of(different)}")
+        if table.vocabulary != first.vocabulary:
+            raise InputError(f"{base} and {key} were trained with different vocabularies")
+        unequal = [
+            f"{name} ({steps[name]} and {len(rows)})"
+            for name, rows in zip(table.names, table.log_probs, strict=True)
+            if len(rows) != steps[name]
+        ]
+        if unequal:
+            raise InputError(
+                f"{base} and {key} have different time steps: {some_of(unequal, limit=3)}; train "
+                "both with temporal modules that keep the same number"
+            )
+
+
 def make_decoder(
     vocabulary: Sequence[str],
     *,
@@ -149,15 +185,40 @@ def make_decoder(
     return partial(beam_search, beam=beam, language=model, weight=language_weight, bonus=bonus)
 
 
-def write_sentences(path: Path, sentences: Sentences) -> None:
-    """Write the recognised glosses as .csv or .ctm, by the suffix.
+def greedy_decoder(log_probs: np.ndarray) -> list[Hypothesis]:
+    """The best path, as the only hypothesis."""
+    labels = greedy(log_probs)
+    return [Hypothesis(labels, log_probability(log_probs, labels))]
 
-    Raises:
-        InputError: another suffix.
-    """
-    if path.suffix not in WRITERS:
-        raise InputError(f"{path}: recognised glosses are written to {' or '.join(WRITERS)} files")
-    write_text(path, WRITERS[path.suffix](sentences))
+
+def decode_all(
+    log_probs: Mapping[str, np.ndarray], decoder: Decoder
+) -> dict[str, list[Hypothesis]]:
+    """Hypotheses of each video, best first; a video without a time step has the empty one."""
+    return {
+        name: decoder(rows) if len(rows) else [Hypothesis((), 0.0)]
+        for name, rows in log_probs.items()
+    }
+
+
+def _best_sentences(
+    hypotheses: Mapping[str, list[Hypothesis]], vocabulary: Sequence[str]
+) -> Sentences:
+    return {
+        name: labels_to_glosses(ranked[0].labels, vocabulary) for name, ranked in hypotheses.items()
+    }
+
+
+def _error_rates(
+    table: SequenceScores, sentences: Sentences, normalise: Normaliser
+) -> dict[str, Any]:
+    alignments = {
+        name: align(normalise(reference), normalise(sentences[name]))
+        for name, reference in zip(table.names, table.references, strict=True)
+        if reference
+    }
+    rates = wer_result(alignments, num_confusions=0) if alignments else {}
+    return rates | {"without_reference": len(table.names) - len(alignments)}
 
 
 def result_lines(result: Mapping[str, Any]) -> list[str]:
@@ -179,124 +240,31 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _error_rates(
-    table: SequenceScores, sentences: Sentences, normalise: Normaliser
-) -> dict[str, Any]:
-    alignments = {
-        name: align(normalise(reference), normalise(sentences[name]))
-        for name, reference in zip(table.names, table.references, strict=True)
-        if reference
-    }
-    rates = wer_result(alignments, num_confusions=0) if alignments else {}
-    return rates | {"without_reference": len(table.names) - len(alignments)}
-
-
-def _best_sentences(
-    hypotheses: Mapping[str, list[Hypothesis]], vocabulary: Sequence[str]
-) -> Sentences:
-    return {
-        name: labels_to_glosses(ranked[0].labels, vocabulary) for name, ranked in hypotheses.items()
-    }
-
-
-# The inputs of `twostream recognize`: sequence score files, or runs that score new videos.
-@dataclass(frozen=True, slots=True)
-class NewVideos:
-    """Videos for the runs, and how they are scored.
-
-    Attributes:
-        videos: folder of video files or folders of pictures. listed: a list of some of them.
-        scores: folder in which score files are kept; None keeps none.
-    """
-
-    videos: Path | None
-    listed: Path | None
-    allow_missing: bool
-    scores: Path | None
-    device: str
-    precision: str
-    threads: int
-
-
-def read_inputs(
-    paths: Sequence[Path], new: NewVideos, *, bar: Callable[..., Any], tell: Callable[[str], None]
-) -> list[SequenceScores]:
-    """Read the score files among `paths`, and score the videos with the runs among them.
-
-    Args:
-        paths: a run at least. bar: wraps batches in a progress bar. tell: gets messages for the
-            user.
+def write_sentences(path: Path, sentences: Sentences) -> None:
+    """Write the recognised glosses as .csv or .ctm, by the suffix.
 
     Raises:
-        InputError: no videos for a run, or two runs for one score file.
+        InputError: another suffix.
     """
-    runs = [path for path in paths if path.is_dir()]
-    if len({run.resolve().name for run in runs}) < len(runs) and new.scores:
-        raise InputError(
-            "two runs have one name, so --scores would write the same file twice; rename one"
-        )
-    if new.videos is None:
-        raise InputError(
-            f"{runs[0]} is a run: give the videos to recognise by --videos FOLDER, or the score "
-            "files of its own lists, in its folder scores/"
-        )
-    records, missing = split_missing(
-        find_new_videos(new.videos, new.listed), allow_missing=new.allow_missing
-    )
-    if not records:
-        raise InputError(f"{new.listed}: no listed video has frames below {new.videos}")
-    if missing:
-        tell(f"{len(missing)} listed videos have no frames: {some_of(missing)}")
-    return [
-        _score(path, records, new, missing=missing, bar=bar, tell=tell)
-        if path in runs
-        else read_sequence_scores(path)
-        for path in paths
+    if path.suffix not in WRITERS:
+        raise InputError(f"{path}: recognised glosses are written to {' or '.join(WRITERS)} files")
+    write_text(path, WRITERS[path.suffix](sentences))
+
+
+def format_csv(sentences: Mapping[str, Sequence[str]]) -> str:
+    """`name|glosses`, as `twostream wer` reads it."""
+    rows = [f"{name}|{' '.join(glosses)}" for name, glosses in sentences.items()]
+    return "\n".join(["name|glosses", *rows, ""])
+
+
+def format_ctm(sentences: Mapping[str, Sequence[str]]) -> str:
+    """NIST's ctm, with the position in the sentence as time: CTC gives no times."""
+    lines = [
+        f"{name} 1 {position:.2f} 1.00 {gloss}"
+        for name, glosses in sentences.items()
+        for position, gloss in enumerate(glosses or ["[EMPTY]"])
     ]
+    return "\n".join([*lines, ""])
 
 
-def _score(
-    run: Path,
-    records: Sequence[SequenceRecord],
-    new: NewVideos,
-    *,
-    missing: list[str],
-    bar: Callable[..., Any],
-    tell: Callable[[str], None],
-) -> SequenceScores:
-    folder = best_checkpoint(run)
-    spec, network = load_sequence_network(folder)
-    if unknown := check_glosses(records, spec.vocabulary, run=run):
-        tell(f"{run} was not trained on {len(unknown)} glosses, all errors: {some_of(unknown)}")
-    metadata = score_metadata(
-        spec,
-        checkpoint=folder,
-        videos=str(new.videos),
-        list=str(new.listed or ""),
-        missing=missing,
-        precision=new.precision,
-    )
-    file = new.scores / f"{run.resolve().name}.safetensors" if new.scores else None
-    if file and is_up_to_date(file, records, metadata):
-        tell(f"{file} is up to date: the same videos and network")
-        return read_sequence_scores(file)
-    batches, count = eval_batches(
-        records,
-        stream=spec.stream,
-        side=spec.frame_size,
-        size=spec.input_size,
-        batch_size=1,  # a video of some hundred frames is a batch in itself
-        threads=new.threads,
-    )
-    device = torch.device(new.device)
-    log_probs = predict(
-        network.to(device),
-        bar(batches, total=count, label=f"scoring, {run.name}", unit="video"),
-        device=device,
-        precision=new.precision,
-    )
-    scores = make_scores(records, log_probs, vocabulary=spec.vocabulary, metadata=metadata)
-    if file:
-        write_sequence_scores(file, scores)
-        tell(f"{file} written")
-    return scores
+WRITERS = {".csv": format_csv, ".ctm": format_ctm}

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from twostream.sequence.records import SequenceRecord
+from twostream.sequence.lists import SequenceRecord
 from twostream_base.tensor_file import FileType, TensorFile, write_tensor_file
 
 SEQUENCE_FILE = FileType(

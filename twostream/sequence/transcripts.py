@@ -153,7 +153,7 @@ def unchanged(glosses: Sequence[str]) -> list[str]:
     return list(glosses)
 
 
-def phoenix2014(glosses: Sequence[str]) -> list[str]:
+def normalise_phoenix2014(glosses: Sequence[str]) -> list[str]:
     """The rules of RWTH-PHOENIX-Weather 2014 (Koller et al., CVIU 2015).
 
     Marks of place, classifier, question, possession, left hand and plural are removed (`loc-NORD`
@@ -172,7 +172,7 @@ def phoenix2014(glosses: Sequence[str]) -> list[str]:
     return _collapse_repeats(joined, pattern=PLAIN_WORD)
 
 
-def phoenix2014t(glosses: Sequence[str]) -> list[str]:
+def normalise_phoenix2014t(glosses: Sequence[str]) -> list[str]:
     """The rules of RWTH-PHOENIX-Weather 2014T (Camgoz et al., CVPR 2018).
 
     Marks of place, classifier and plural are removed, every `__MARKER__` is dropped, `...RAUM`
@@ -213,6 +213,6 @@ def _collapse_repeats(glosses: Sequence[str], *, pattern: re.Pattern[str]) -> li
 
 NORMALISERS: dict[str, Normaliser] = {
     "none": unchanged,
-    "phoenix2014": phoenix2014,
-    "phoenix2014t": phoenix2014t,
+    "phoenix2014": normalise_phoenix2014,
+    "phoenix2014t": normalise_phoenix2014t,
 }

@@ -12,8 +12,7 @@ from torch import nn
 from twostream.compute.precision import autocast
 from twostream.sequence.batches import Batch
 from twostream.sequence.decoding import greedy, log_probability
-from twostream.sequence.records import SequenceRecord
-from twostream.sequence.vocabulary import glosses_to_labels, labels_to_glosses
+from twostream.sequence.lists import SequenceRecord, glosses_to_labels, labels_to_glosses
 from twostream.sequence.word_error_rate import align, corpus_rate, count_errors, sum_errors
 
 

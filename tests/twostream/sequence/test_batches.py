@@ -1,32 +1,110 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from twostream.sequence.batches import derive_seed, load_sequences, pad
+from twostream.data.toy import write_video
+from twostream.sequence.batches import (
+    crop,
+    evenly_spaced,
+    padded_batches,
+    read_clip,
+    temporal_jitter,
+)
+from twostream.sequence.lists import SequenceRecord
+from twostream_base.errors import InputError
 
 
 def clip(frames: int, value: int) -> np.ndarray:
     return np.full((frames, 1, 2, 2), value, np.uint8)
 
 
-def test_padding_is_at_the_end() -> None:
-    clips, lengths = pad([clip(1, 5), clip(3, 6)])
-    assert clips[:, :, 0, 0, 0].tolist() == [[5, 0, 0], [6, 6, 6]]
-    assert lengths.tolist() == [1, 3]
-
-
 @pytest.mark.parametrize("threads", [1, 3])
-def test_batches_come_in_order(threads: int) -> None:
-    batches = [[3, 1], [2], [4, 0], [5]]
-    loaded = list(load_sequences(lambda i: clip(i + 1, i), batches, threads=threads))
-    assert [indices for _, _, indices in loaded] == batches
-    for clips, lengths, indices in loaded:
-        assert lengths.tolist() == [index + 1 for index in indices]
-        assert clips[:, 0, 0, 0, 0].tolist() == indices
+def test_batches_come_in_order_and_are_padded(threads: int) -> None:
+    order = [2, 0, 1, 3]
+    batches, count = padded_batches(
+        lambda index: clip(index + 1, 5 + index), order, batch_size=3, threads=threads
+    )
+    first, second = batches
+    assert count == 2
+    assert [indices for _, _, indices in (first, second)] == [[2, 0, 1], [3]]
+    assert first[0][:, :, 0, 0, 0].tolist() == [[7, 7, 7], [5, 0, 0], [6, 6, 0]]
+    assert first[1].tolist() == [3, 1, 2]
+    assert second[0].shape == (1, 4, 1, 2, 2)
 
 
-def test_seeds_differ() -> None:
-    seeds = {derive_seed(seed, epoch) for seed in range(20) for epoch in range(20)}
-    assert len(seeds) == 400
-    assert derive_seed(1, 2) != derive_seed(2, 1)
+@given(st.integers(1, 500), st.integers(0, 99), st.integers(1, 300))
+def test_temporal_jitter(frames: int, seed: int, most: int) -> None:
+    """120 of 100 frames, of which 24 are dropped: 96; never more than the limit, in order."""
+    positions = temporal_jitter(frames, rng=np.random.default_rng(seed), max_frames=most)
+    longer = frames + int(0.2 * frames)
+    assert len(positions) == min(longer - int(0.2 * longer), most)
+    assert positions == sorted(positions)
+    assert 0 <= positions[0] <= positions[-1] < frames
+    assert max(positions.count(p) for p in positions) <= 2
+
+
+def test_temporal_jitter_of_a_hundred_frames() -> None:
+    positions = temporal_jitter(100, rng=np.random.default_rng(0))
+    assert len(positions) == 96
+    assert 0 < 96 - len(set(positions)) <= 20
+
+
+def test_evenly_spaced() -> None:
+    assert evenly_spaced(4, max_frames=5) == [0, 1, 2, 3]
+    assert evenly_spaced(9, max_frames=5) == [0, 2, 4, 6, 8]
+
+
+def test_crop() -> None:
+    clip = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+    part = crop(clip, [1, 0, 0], size=2, top=1, left=3)
+    assert part.shape == (3, 3, 2, 2)
+    assert (part[0, 2] == clip[1, 1:3, 3:5, 2]).all()
+    assert (part[1] == part[2]).all()
+
+
+@pytest.fixture
+def moving() -> np.ndarray:
+    """A texture that moves two pixels to the right each frame."""
+    rng = np.random.default_rng(0)
+    wide = cv2.GaussianBlur(rng.uniform(0, 255, (64, 96)), (0, 0), 2)
+    wide = 255 * (wide - wide.min()) / np.ptp(wide)
+    frames = [wide[:, 20 - 2 * t : 84 - 2 * t] for t in range(5)]
+    return np.repeat(np.rint(frames).astype(np.uint8)[..., None], 3, axis=3)
+
+
+def test_pictures_in_a_folder(tmp_path: Path, moving: np.ndarray) -> None:
+    moving[..., 0] //= 2  # red, to see the order of the colours
+    for number, frame in enumerate(moving):
+        cv2.imwrite(str(tmp_path / f"images{number:04d}.png"), frame[:, :, ::-1])
+    record = SequenceRecord("a", tmp_path, ("A",))
+    assert (read_clip(record, side=64, stream="spatial") == moving).all()
+    assert read_clip(record, side=32, stream="spatial").shape == (5, 32, 32, 3)
+
+
+def test_video_file_and_flow(tmp_path: Path, moving: np.ndarray) -> None:
+    write_video(tmp_path / "a.avi", moving)
+    record = SequenceRecord("a", tmp_path / "a.avi", ("A",))
+    assert read_clip(record, side=64, stream="spatial").shape == (5, 64, 64, 3)
+    flow = read_clip(record, side=64, stream="motion")
+    assert flow.shape == (5, 64, 64, 2)
+    middle = flow[:, 16:48, 16:48].reshape(-1, 2).mean(axis=0)
+    assert middle == pytest.approx((128 + 2 * 127 / 20, 128), abs=2)
+    assert (flow[4] == flow[3]).all()
+
+
+def test_broken_files(tmp_path: Path, moving: np.ndarray) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/1.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="a/1.png"):
+        read_clip(SequenceRecord("a", tmp_path / "a", ("A",)), side=8, stream="spatial")
+    with pytest.raises(InputError, match="b.avi"):
+        read_clip(SequenceRecord("b", tmp_path / "b.avi", ("A",)), side=8, stream="spatial")
+    write_video(tmp_path / "c.avi", moving[:1])
+    with pytest.raises(InputError, match="c.avi: one frame"):
+        read_clip(SequenceRecord("c", tmp_path / "c.avi", ("A",)), side=64, stream="motion")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twostream.sequence.records import SequenceRecord
+from twostream.sequence.lists import SequenceRecord
 from twostream.sequence.validation import best_epochs, validation_row
 
 

@@ -5,15 +5,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from twostream.models.checkpoint import save_checkpoint
-from twostream.sequence.network import build_network
-from twostream.sequence.network_card import (
+from twostream.sequence.checkpoint import (
     SequenceNetworkSpec,
     best_checkpoint,
+    epochs_to_average,
+    load_average,
     load_sequence_network,
+    read_average,
     score_metadata,
 )
+from twostream.sequence.network import build_network
+from twostream.training.run import epoch_folder
 from twostream_base.errors import InputError
 
 SPEC = SequenceNetworkSpec(
@@ -42,3 +47,35 @@ def test_a_network_is_built_again_from_its_checkpoint(tmp_path: Path) -> None:
         assert rebuilt.state_dict()[name].equal(tensor), name
     metadata = score_metadata(spec, checkpoint=tmp_path / "best", subset="new")
     assert (metadata["subset"], metadata["epoch"], "vocabulary" in metadata) == ("new", 3, False)
+
+
+ROWS = [{"epoch": e, "errors": errors, "val_loss": 0.0} for e, errors in enumerate((9, 3, 7, 3, 5))]
+
+
+@pytest.mark.parametrize(
+    ("average", "epochs"),
+    [("", []), ("last:2", [3, 4]), ("last:9", [0, 1, 2, 3, 4]), ("best:3", [1, 3, 4])],
+)
+def test_epochs_to_average(average: str, epochs: list[int]) -> None:
+    assert epochs_to_average(ROWS, average) == epochs
+
+
+@pytest.mark.parametrize("text", ["first:2", "last", "best:0", "last:x"])
+def test_wrong_average(text: str) -> None:
+    with pytest.raises(InputError, match=f"--average.*{text}.*last:N or best:N"):
+        read_average(text)
+
+
+def test_mean_of_epochs(tmp_path: Path) -> None:
+    network = nn.BatchNorm1d(2)
+    states = []
+    for epoch in range(3):
+        nn.init.normal_(network.weight)
+        network(torch.randn(4, 2))
+        states.append({name: t.clone() for name, t in network.state_dict().items()})
+        save_checkpoint(epoch_folder(tmp_path, epoch), network, SPEC, {})
+    load_average(tmp_path, network, [1, 2])
+    for name in ("weight", "running_mean", "running_var"):
+        mean = (states[1][name] + states[2][name]) / 2
+        assert torch.allclose(network.state_dict()[name], mean)
+    assert network.num_batches_tracked == 3

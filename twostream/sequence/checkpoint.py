@@ -1,18 +1,20 @@
-"""Checkpoints of sequence networks: the specification in them, and the network built from it."""
+"""Checkpoints of sequence networks: their specification, loading, and averaging over epochs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from twostream.models.checkpoint import (
-    WEIGHTS,
-    has_checkpoint,
-    load_weights,
-    read_spec_as,
-)
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from twostream.models.checkpoint import WEIGHTS, has_checkpoint, load_weights, read_spec_as
 from twostream.sequence.network import SequenceNetwork, build_network, without_weights
+from twostream.sequence.validation import best_epochs
+from twostream.training.run import epoch_folder
 from twostream_base.errors import InputError
 from twostream_base.files import sha256_file
 from twostream_base.versions import tool_version
@@ -74,3 +76,39 @@ def score_metadata(spec: SequenceNetworkSpec, *, checkpoint: Path, **facts: Any)
     metadata = {key: value for key, value in asdict(spec).items() if key != "vocabulary"}
     weights = {"checkpoint": sha256_file(checkpoint / WEIGHTS), "version": tool_version()}
     return metadata | facts | weights
+
+
+def read_average(text: str) -> tuple[str, int]:
+    """`last:5` or `best:3` -> `("last", 5)`; an empty text is no average, `("", 0)`.
+
+    Raises:
+        InputError: something else.
+    """
+    which, _, count = text.partition(":")
+    if not text:
+        return "", 0
+    if which not in ("last", "best") or not count.isdecimal() or int(count) < 1:
+        raise InputError(f"--average {text!r}: expected last:N or best:N, such as last:5")
+    return which, int(count)
+
+
+def epochs_to_average(rows: Sequence[Mapping[str, Any]], average: str) -> list[int]:
+    """The epochs of the log that `--average` asks for."""
+    which, count = read_average(average)
+    if which == "best":
+        return sorted(best_epochs(rows, count))
+    return [int(row["epoch"]) for row in rows[-count:]] if count else []
+
+
+def load_average(run: Path, network: nn.Module, epochs: Sequence[int]) -> None:
+    """Load the mean of the epochs' weights and batch statistics; counters are the last one's."""
+    total: dict[str, Tensor] = {}
+    for epoch in epochs:
+        weights = safetensors.torch.load_file(epoch_folder(run, epoch) / WEIGHTS)
+        for name, tensor in weights.items():
+            if not tensor.is_floating_point():
+                total[name] = tensor
+            else:
+                share = tensor.to(torch.float64) / len(epochs)
+                total[name] = total[name] + share if name in total else share
+    network.load_state_dict(total)

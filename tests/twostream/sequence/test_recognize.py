@@ -7,7 +7,7 @@ import pytest
 
 from fusion.combining.step import Step
 from fusion.combining.strategies import STRATEGIES
-from twostream.sequence.recognition import (
+from twostream.sequence.recognize import (
     decode_all,
     format_csv,
     format_ctm,

@@ -1,0 +1,97 @@
+"""The options of a sequence run, and the data that they name: lists and vocabulary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from twostream.sequence.lists import (
+    SEQUENCE_DATASETS,
+    SequenceLists,
+    build_vocabulary,
+    check_lists,
+    glosses_to_labels,
+)
+from twostream_base import plugins
+
+# Options that may change when a run is resumed: they do not affect what was learned so far.
+FREE_ON_RESUME = ("epochs", "annotations", "videos", "runs", "threads", "device")
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceOptions:
+    """The options of `twostream train-sequence`, resolved; `config.toml` holds them."""
+
+    # network and input
+    stream: str
+    backbone: str
+    temporal: tuple[str, ...]
+    frame_size: int
+    input_size: int
+    # data
+    dataset: str
+    annotations: str
+    videos: str
+    vocabulary: str
+    allow_missing: bool
+    # run
+    runs: str
+    name: str
+    epochs: int
+    seed: int
+    # optimisation
+    batch_size: int
+    lr: float
+    stage_lr: tuple[str, ...]
+    halve_at: tuple[int, ...]
+    weight_decay: float
+    clip_norm: float
+    ema: float
+    average: str
+    # initial weights
+    load: str
+    load_stages: tuple[str, ...]
+    freeze: tuple[str, ...]
+    # machine
+    threads: int
+    device: str
+    precision: str
+
+    @property
+    def folder(self) -> Path:
+        """`<runs>/<dataset>-sequences/<stream>-<name>`."""
+        dataset = f"{self.dataset}-sequences".replace(":", ".")
+        return Path(self.runs) / dataset / f"{self.stream}-{self.name}"
+
+
+@dataclass(frozen=True)
+class SequenceData:
+    """The videos and the vocabulary of a run.
+
+    Attributes:
+        lists: subset -> records. missing: names of listed videos without frames.
+        vocabulary: class 0 is the blank, gloss g is class g + 1.
+        targets: labels of the training videos.
+    """
+
+    lists: SequenceLists
+    missing: list[str]
+    vocabulary: tuple[str, ...]
+    targets: list[list[int]]
+
+
+def read_sequence_data(options: SequenceOptions) -> SequenceData:
+    """Read the lists and the vocabulary.
+
+    Raises:
+        InputError: lists, frames or vocabulary are missing or do not fit.
+    """
+    read_lists = plugins.load(options.dataset, SEQUENCE_DATASETS)
+    lists, missing = check_lists(
+        read_lists(Path(options.annotations), Path(options.videos)),
+        allow_missing=options.allow_missing,
+    )
+    file = Path(options.vocabulary) if options.vocabulary else None
+    vocabulary = build_vocabulary(lists["train"], file)
+    targets = [glosses_to_labels(record.glosses, vocabulary) for record in lists["train"]]
+    return SequenceData(lists, missing, vocabulary, targets)

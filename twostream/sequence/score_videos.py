@@ -1,0 +1,131 @@
+"""Inputs of `twostream recognize`: score files as they are, and runs applied to new videos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from twostream.sequence.batches import eval_batches
+from twostream.sequence.checkpoint import best_checkpoint, load_sequence_network, score_metadata
+from twostream.sequence.lists import (
+    SequenceRecord,
+    check_glosses,
+    find_new_videos,
+    split_missing,
+)
+from twostream.sequence.score_file import (
+    SequenceScores,
+    is_up_to_date,
+    make_scores,
+    read_sequence_scores,
+    write_sequence_scores,
+)
+from twostream.sequence.validation import predict
+from twostream_base.errors import InputError, some_of
+
+
+# The inputs of `twostream recognize`: sequence score files, or runs that score new videos.
+@dataclass(frozen=True, slots=True)
+class NewVideos:
+    """Videos for the runs, and how they are scored.
+
+    Attributes:
+        videos: folder of video files or folders of pictures. listed: a list of some of them.
+        scores: folder in which score files are kept; None keeps none.
+    """
+
+    videos: Path | None
+    listed: Path | None
+    allow_missing: bool
+    scores: Path | None
+    device: str
+    precision: str
+    threads: int
+
+
+def read_inputs(
+    paths: Sequence[Path], new: NewVideos, *, bar: Callable[..., Any], tell: Callable[[str], None]
+) -> list[SequenceScores]:
+    """Read the score files among `paths`, and score the videos with the runs among them.
+
+    Args:
+        paths: a run at least. bar: wraps batches in a progress bar. tell: gets messages for the
+            user.
+
+    Raises:
+        InputError: no videos for a run, or two runs for one score file.
+    """
+    runs = [path for path in paths if path.is_dir()]
+    if len({run.resolve().name for run in runs}) < len(runs) and new.scores:
+        raise InputError(
+            "two runs have one name, so --scores would write the same file twice; rename one"
+        )
+    if new.videos is None:
+        raise InputError(
+            f"{runs[0]} is a run: give the videos to recognise by --videos FOLDER, or the score "
+            "files of its own lists, in its folder scores/"
+        )
+    records, missing = split_missing(
+        find_new_videos(new.videos, new.listed), allow_missing=new.allow_missing
+    )
+    if not records:
+        raise InputError(f"{new.listed}: no listed video has frames below {new.videos}")
+    if missing:
+        tell(f"{len(missing)} listed videos have no frames: {some_of(missing)}")
+    return [
+        _score(path, records, new, missing=missing, bar=bar, tell=tell)
+        if path in runs
+        else read_sequence_scores(path)
+        for path in paths
+    ]
+
+
+def _score(
+    run: Path,
+    records: Sequence[SequenceRecord],
+    new: NewVideos,
+    *,
+    missing: list[str],
+    bar: Callable[..., Any],
+    tell: Callable[[str], None],
+) -> SequenceScores:
+    folder = best_checkpoint(run)
+    spec, network = load_sequence_network(folder)
+    if unknown := check_glosses(records, spec.vocabulary, run=run):
+        tell(f"{run} was not trained on {len(unknown)} glosses, all errors: {some_of(unknown)}")
+    metadata = score_metadata(
+        spec,
+        checkpoint=folder,
+        videos=str(new.videos),
+        list=str(new.listed or ""),
+        missing=missing,
+        precision=new.precision,
+    )
+    file = new.scores / f"{run.resolve().name}.safetensors" if new.scores else None
+    if file and is_up_to_date(file, records, metadata):
+        tell(f"{file} is up to date: the same videos and network")
+        return read_sequence_scores(file)
+    batches, count = eval_batches(
+        records,
+        stream=spec.stream,
+        side=spec.frame_size,
+        size=spec.input_size,
+        batch_size=1,  # a video of some hundred frames is a batch in itself
+        threads=new.threads,
+    )
+    device = torch.device(new.device)
+    log_probs = predict(
+        network.to(device),
+        bar(batches, total=count, label=f"scoring, {run.name}", unit="video"),
+        device=device,
+        precision=new.precision,
+    )
+    scores = make_scores(records, log_probs, vocabulary=spec.vocabulary, metadata=metadata)
+    if file:
+        write_sequence_scores(file, scores)
+        tell(f"{file} written")
+    return scores
