@@ -1,16 +1,30 @@
-"""The house rules that a machine can hold: who imports whom."""
+"""Rules of the source tree: who imports whom, and what the packages load."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# Imports point down this list; fusion and flow_extract stand on one floor.
-FLOORS = {"twostream_base": 0, "flow_extract": 1, "fusion": 1, "twostream": 2}
-PACKAGES = tuple(FLOORS)
-FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+# Imports point down: a package may import those named beside it, a room the rooms before it.
+PACKAGES = {
+    "twostream_base": (),
+    "flow_extract": ("twostream_base",),
+    "fusion": ("twostream_base",),
+    "twostream": ("twostream_base", "flow_extract", "fusion"),
+}
+ROOMS = {
+    "flow_extract": "synthetic methods store video extraction layouts display",
+    "fusion": "metrics tables combining fitting evaluation exchange report",
+    "twostream": "compute transforms data models scoring training prediction sequence export "
+    "commands cli __main__",
+}
+# The two flow methods that are written in torch, and the one that chooses between two forms.
+IN_TORCH = ("flow_extract.methods.raft", "flow_extract.methods.tvl1_torch")
+NOT_FOR_A_FACE = ("torch", "torchvision", "cv2", "numba", "scipy.stats")
 
 
 def module_name(path: Path) -> str:
@@ -18,48 +32,101 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {module_name(path) for path in FILES}
+# Every file is parsed once for all tests.
+TREES = {
+    module_name(path): ast.parse(path.read_text())
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Our own modules that a file imports, wherever in it the import stands."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def imported_names(tree: ast.Module) -> set[str]:
+    """All modules that a file imports, wherever in it; `from a import b` is a, unless b is ours."""
+    names = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            candidates = [alias.name for alias in node.names]
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            candidates = [name if name in MODULES else node.module for name in inner]
-        else:
-            continue
-        yield from (name for name in candidates if name.partition(".")[0] in PACKAGES)
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= (inner & TREES.keys()) or {node.module}
+    return names
 
 
-def test_imports_point_down() -> None:
-    for path in FILES:
-        package = module_name(path).partition(".")[0]
-        for imported in imports(path):
-            other = imported.partition(".")[0]
-            assert other == package or FLOORS[other] < FLOORS[package], (path, imported)
+IMPORTS = {module: imported_names(tree) for module, tree in TREES.items()}
+# Module -> our own modules that it imports.
+ARROWS = {module: names & IMPORTS.keys() - {module} for module, names in IMPORTS.items()}
+
+
+def test_packages_import_only_those_below() -> None:
+    wrong = [
+        (module, name)
+        for module, names in ARROWS.items()
+        for name in sorted(names)
+        if name.partition(".")[0] not in (package_of(module), *PACKAGES[package_of(module)])
+    ]
+    assert wrong == []
+
+
+def test_rooms_import_only_those_below() -> None:
+    wrong = []
+    for module, names in ARROWS.items():
+        rooms = ROOMS.get(package_of(module), "").split()
+        for name in sorted(names):
+            inside = package_of(name) == package_of(module) and rooms
+            if inside and room_of(module) and room_of(name):
+                above, below = rooms.index(room_of(module)), rooms.index(room_of(name))
+                wrong += [(module, name)] if below > above else []
+    assert set(wrong) <= {("flow_extract.store.check", "flow_extract.extraction.resume")}
+
+
+def package_of(module: str) -> str:
+    return module.split(".")[0]
+
+
+def room_of(module: str) -> str:
+    """The folder, or the file, right below the package; empty for the package itself."""
+    return (*module.split("."), "")[1]
 
 
 def test_no_import_circle() -> None:
-    graph = {module_name(path): set(imports(path)) - {module_name(path)} for path in FILES}
+    graph = dict(ARROWS)
     while leaves := {module for module, needs in graph.items() if not needs & graph.keys()}:
         graph = {module: needs for module, needs in graph.items() if module not in leaves}
-    assert not graph
+    assert graph == {}
 
 
-def test_only_vision_imports_torchvision() -> None:
-    for path in FILES:
-        found = [
-            node
-            for node in ast.walk(ast.parse(path.read_text()))
-            if (isinstance(node, ast.Import) and node.names[0].name.startswith("torchvision"))
-            or (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("torchvision"))
-        ]
-        assert not found or module_name(path) == "twostream_base.vision"
+def test_libraries_are_imported_where_they_belong() -> None:
+    """click by the commands alone, torch not by flow and fusion, torchvision by one file."""
+    wrong = []
+    for module, names in IMPORTS.items():
+        libraries = {name.partition(".")[0] for name in names}
+        allowed = {
+            "click": module.startswith(("twostream.commands", "twostream.cli")),
+            "torch": package_of(module) in ("twostream", "twostream_base") or module in IN_TORCH,
+            "torchvision": module == "twostream_base.vision",
+        }
+        wrong += [(module, name) for name, may in allowed.items() if name in libraries and not may]
+    assert wrong == []
+
+
+def test_faces_load_nothing_heavy_and_all_their_names_exist() -> None:
+    code = (
+        "import importlib, json, sys\n"
+        "loaded = {}\n"
+        f"for face in {[name for name in PACKAGES if name != 'twostream_base']}:\n"
+        "    importlib.import_module(face)\n"
+        f"    loaded[face] = [name for name in {NOT_FOR_A_FACE} if name in sys.modules]\n"
+        "print(json.dumps(loaded))\n"
+        "for face in loaded:\n"
+        "    module = importlib.import_module(face)\n"
+        "    for name in getattr(module, '__all__', ()): getattr(module, name)\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"flow_extract": [], "fusion": [], "twostream": []}
 
 
 def test_no_file_name_that_says_nothing() -> None:
     empty = {"utils", "misc", "common", "helpers", "base", "core", "manager"}
-    assert not {path.stem for path in FILES} & empty
+    assert not {module.rpartition(".")[2] for module in IMPORTS} & empty
