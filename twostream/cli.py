@@ -1,4 +1,4 @@
-"""The `twostream` command: a name leads to a function, imported when it is asked for."""
+"""The `twostream` command: finds a command by its name and turns errors into one line."""
 
 from __future__ import annotations
 
@@ -9,69 +9,34 @@ from typing import Any, NoReturn
 
 import click
 
-from twostream.commands.console import write_example
+from twostream.commands.console import Group
 from twostream_base.errors import InputError
 
-# Name -> where the command is, and what `twostream --help` says of it without importing it.
-COMMANDS: dict[str, tuple[Any, str]] = {
-    "init": ("twostream.commands.init:init", "Check a data set's lists, write twostream.toml."),
-    "extract-flow": (
-        "twostream.commands.extract_flow:extract_flow",
-        "Decode videos into frames and optical flow.",
-    ),
-    "check-flow": (
-        "twostream.commands.flow_store:check_flow",
-        "Check the files of extracted flow.",
-    ),
-    "show-flow": ("twostream.commands.flow_store:show_flow", "Draw optical flow as colours."),
-    "convert-flow": (
-        "twostream.commands.flow_store:convert_flow",
-        "Read and write the image folders of other tools.",
-    ),
-    "models": ("twostream.commands.models:models", "List the networks and their sizes."),
-    "train": ("twostream.commands.train:train", "Train one stream and write its scores."),
-    "score": ("twostream.commands.score:score", "Score videos with a trained network."),
-    "predict": ("twostream.commands.predict:predict", "Recognise the actions in new videos."),
-    "export": ("twostream.commands.export:export", "Export a network to ONNX or torch.export."),
-    "import-weights": (
-        "twostream.commands.import_weights:import_weights",
-        "Import a checkpoint of another tool.",
-    ),
-    "fuse": ("twostream.commands.fuse:fuse", "Fuse the scores of the streams, show the accuracy."),
-    "tune": ("twostream.commands.tune:tune", "Find the best weights of the streams."),
-    "compare": (
-        "twostream.commands.compare:compare",
-        "Test differences between streams and fusions.",
-    ),
-    "report": ("twostream.commands.report:report", "Write one HTML page about the results."),
-    "scores": (
-        {
-            "show": ("twostream.commands.fuse:show", "Show the content of a score file."),
-            "check": (
-                "twostream.commands.scores:check",
-                "Verify score files and whether they join.",
-            ),
-            "import": (
-                "twostream.commands.scores:import_scores",
-                "Import the score file of another tool.",
-            ),
-            "export": ("twostream.commands.scores:export", "Export a score file for other tools."),
-        },
-        "Show, check, import and export score files.",
-    ),
-    "train-sequence": (
-        "twostream.commands.train_sequence:train_sequence",
-        "Train a network for sequences of glosses.",
-    ),
-    "recognize": ("twostream.commands.recognize:recognize", "Recognise sequences of glosses."),
-    "wer": ("twostream.commands.wer:wer", "Compute the word error rate of sentences."),
-    "demo": ("twostream.commands.demo:demo", "Run the whole job on generated videos."),
-    "doctor": ("twostream.commands.doctor:doctor", "Check what works on this machine."),
+# The commands in the order of use, and what `twostream --help` says of each without importing it.
+COMMANDS = {
+    "init": "Check a data set's lists, write twostream.toml.",
+    "extract-flow": "Decode videos into frames and optical flow.",
+    "check-flow": "Check the files of extracted flow.",
+    "show-flow": "Draw optical flow as colours.",
+    "convert-flow": "Read and write the image folders of other tools.",
+    "models": "List the networks and their sizes.",
+    "train": "Train one stream and write its scores.",
+    "score": "Score videos with a trained network.",
+    "predict": "Recognise the actions in new videos.",
+    "export": "Export a network to ONNX or torch.export.",
+    "import-weights": "Import a checkpoint of another tool.",
+    "fuse": "Fuse the scores of the streams, show the accuracy.",
+    "tune": "Find the best weights of the streams.",
+    "compare": "Test differences between streams and fusions.",
+    "report": "Write one HTML page about the results.",
+    "scores": "Show, check, import and export score files.",
+    "train-sequence": "Train a network for sequences of glosses.",
+    "recognize": "Recognise sequences of glosses.",
+    "wer": "Compute the word error rate of sentences.",
+    "demo": "Run the whole job on generated videos.",
+    "doctor": "Check what works on this machine.",
 }
 WITHOUT_PROJECT = ("init", "models", "wer", "demo")
-GROUP_EXAMPLES = {
-    "scores": "twostream scores show runs/ucf101-split1/spatial-resnet18/scores/test.safetensors",
-}
 
 
 class Stop(click.ClickException):
@@ -82,40 +47,26 @@ class Stop(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # a class variable in click, read by instance
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when one is needed, and not to be listed."""
-
-    def __init__(
-        self, *args: Any, lazy: dict[str, tuple[Any, str]], example: str, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.lazy = lazy
-        self.example = example
+class LazyGroup(Group):
+    """The group of COMMANDS; `a-name` is the function `a_name` of `twostream.commands.a_name`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The order of a day's work, not the alphabet's."""
-        return list(self.lazy)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module and return the command."""
-        target, text = self.lazy.get(cmd_name, (None, ""))
-        if isinstance(target, dict):
-            example = GROUP_EXAMPLES[cmd_name]
-            return LazyGroup(cmd_name, lazy=target, help=text, example=example)
-        if target is None:
+        if cmd_name not in COMMANDS:
             return None
-        module, _, function = target.partition(":")
-        command: click.Command = getattr(importlib.import_module(module), function)
+        name = cmd_name.replace("-", "_")
+        module = importlib.import_module(f"twostream.commands.{name}")
+        command: click.Command = getattr(module, name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table above: their modules stay unread."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in self.lazy.items()])
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the example."""
-        write_example(formatter, self.example)
+            formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Turn the user's mistakes, full disks and interrupts into one line and an exit code."""
@@ -142,7 +93,6 @@ def _show_version(ctx: click.Context, param: click.Parameter, asked: bool) -> No
 
 @click.group(
     cls=LazyGroup,
-    lazy=COMMANDS,
     example="twostream demo\n"
     "twostream init --dataset ucf101 --videos UCF-101 --annotations ucfTrainTestlist",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -12,15 +12,6 @@ from typing import Any
 
 from twostream_base.errors import InputError
 
-# Many names fill neither the left column of `--help` nor an error.
-WIDEST_METAVAR = 60
-FEW = 12
-
-
-def any_of(entries: Mapping[str, Any]) -> str:
-    """All names in words, for the help text of an option that takes one."""
-    return f"{', '.join(entries)}, or module:function"
-
 
 def read_options(texts: Sequence[str], *, option: str) -> dict[str, Any]:
     """Read the `key=value` texts of a command-line option; see `read_pairs`, `read_value`."""

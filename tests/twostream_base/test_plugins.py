@@ -2,11 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
 import pytest
-from click.testing import CliRunner
 
-from twostream.commands.plugin_type import PlugIn
 from twostream_base.errors import InputError
 from twostream_base.plugins import load, read_options
 
@@ -56,35 +53,3 @@ def test_values_have_types(text: str, value: object) -> None:
 def test_texts_that_are_no_options(texts: list[str]) -> None:
     with pytest.raises(InputError, match="--option '.*': expected key=value, each key once"):
         read_options(texts, option="--option")
-
-
-@click.command()
-@click.option("--strategy", type=PlugIn(ENTRIES))
-def command(strategy: str) -> None:
-    """Stand-in."""
-    click.echo(strategy)
-
-
-def test_on_the_command_line() -> None:
-    runner = CliRunner()
-    assert runner.invoke(command, ["--strategy", "a.b:c"]).output == "a.b:c\n"
-    wrong = runner.invoke(command, ["--strategy", "median"])
-    assert wrong.exit_code == 2
-    assert "'median' is not one of mean, max, nor module:function" in wrong.output
-    assert "[mean|max|module:function]" in runner.invoke(command, ["--help"]).output
-
-
-def test_of_many_names_the_near_ones_are_suggested() -> None:
-    many = PlugIn({f"resnet{number}": number for number in range(10, 60)}, all_names="`all`")
-
-    @click.command()
-    @click.option("--model", type=many)
-    def build(model: str) -> None:
-        """Stand-in."""
-
-    wrong = CliRunner().invoke(build, ["--model", "resent50"])
-    assert wrong.exit_code == 2
-    assert "'resent50'" in wrong.output
-    assert "resnet50" in wrong.output
-    assert "`all`" in wrong.output
-    assert "--model NAME" in CliRunner().invoke(build, ["--help"]).output

@@ -34,12 +34,11 @@ class Command(click.Command):
         """Write the options, section by section."""
         first = "Common options" if self.common else "Options"
         rows: dict[str, list[tuple[str, str]]] = {first: []}
-        params = self.get_params(ctx)
-        params.sort(key=lambda param: _position(self.common, param))
-        for param in params:
-            title = vars(param).get("section", first) if self.common else first
-            if any(option in self.common for option in param.opts):
-                title = first
+        by_name = {name: param for param in self.get_params(ctx) for name in param.opts}
+        common = [by_name[name] for name in self.common]
+        for param in [*common, *(param for param in self.get_params(ctx) if param not in common)]:
+            listed_first = not self.common or param in common
+            title = first if listed_first else vars(param).get("section", first)
             if record := param.get_help_record(ctx):
                 rows.setdefault(title, []).append(record)
         for title, records in rows.items():
@@ -48,7 +47,23 @@ class Command(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the example below the options, where a long help ends on the screen."""
-        write_example(formatter, self.example)
+        _write_example(formatter, self.example)
+
+
+class Group(click.Group):
+    """A group whose help lists the commands in their own order, and ends with an example."""
+
+    def __init__(self, *args: Any, example: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.example = example
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The order in which the commands were added, not the alphabet's."""
+        return list(self.commands)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example."""
+        _write_example(formatter, self.example)
 
 
 METAVARS: dict[type, str] = {
@@ -59,12 +74,7 @@ METAVARS: dict[type, str] = {
 }
 
 
-def _position(common: Sequence[str], param: click.Parameter) -> int:
-    return min((common.index(name) for name in param.opts if name in common), default=len(common))
-
-
-def write_example(formatter: click.HelpFormatter, example: str) -> None:
-    """Write command lines as the last section of a help."""
+def _write_example(formatter: click.HelpFormatter, example: str) -> None:
     with formatter.section("Example"):
         for line in example.splitlines():
             formatter.write(f"{'':{formatter.current_indent}}{line}\n")

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from twostream.commands.console import Command, json_option, print_json
-from twostream.commands.options import FOLDER, checkpoint_option
+from twostream.commands.option_types import FOLDER, OUT_FILE
+from twostream.commands.options import checkpoint_option
 
 
 @click.command(
@@ -18,7 +19,7 @@ from twostream.commands.options import FOLDER, checkpoint_option
 @click.option(
     "--out",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OUT_FILE,
     help="File to write: .onnx, or .pt2 (a program of torch.export).",
 )
 @checkpoint_option

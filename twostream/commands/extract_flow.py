@@ -1,19 +1,16 @@
-"""The command `twostream extract-flow`."""
+"""`twostream extract-flow`."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from flow_extract.extraction.folder import STORED
 from flow_extract.methods import FLOW_METHODS
-from flow_extract.video.find_videos import printable
 from twostream.commands.console import (
     Command,
     ProjectOption,
@@ -24,32 +21,16 @@ from twostream.commands.console import (
     quiet_option,
     section,
 )
-from twostream.commands.plugin_type import PlugIn
+from twostream.commands.option_types import CODEC_NAMES, OUT_FOLDER, Bound, PlugIn
 from twostream_base.errors import InputError, some_of
 from twostream_base.plugins import load, read_options
 
 if TYPE_CHECKING:
-    from flow_extract.extraction.estimate import BoundChoice
     from flow_extract.extraction.folder import Report
 
 
-FOLDER = click.Path(file_okay=False, path_type=Path)
-# Keys of `codecs.CODECS`, whose module imports numpy.
-CODEC_NAMES = ("jpeg", "raw", "lz4")
 # Processes that share one accelerator by default; each holds the method's working memory there.
 DEVICE_JOBS = 4
-
-
-class Bound(click.ParamType):
-    """Pixels, or `auto`."""
-
-    name = "pixels|auto"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Accept a number above 0; `auto` stays text."""
-        if value == "auto":
-            return value
-        return click.FloatRange(min=0, min_open=True).convert(value, param, ctx)
 
 
 @click.command(
@@ -65,10 +46,10 @@ class Bound(click.ParamType):
 @section(
     "Input and output",
     click.option(
-        "--videos", cls=ProjectOption, required=True, type=FOLDER, help="Folder of videos."
+        "--videos", cls=ProjectOption, required=True, type=OUT_FOLDER, help="Folder of videos."
     ),
     click.option(
-        "--store", cls=ProjectOption, required=True, type=FOLDER, help="Folder for the results."
+        "--store", cls=ProjectOption, required=True, type=OUT_FOLDER, help="Folder for the results."
     ),
     click.option(
         "--short-side",
@@ -172,30 +153,47 @@ def extract_flow(
     again but tried again only when they have changed, or with --retry-failed. Exit code 1: some
     videos failed; they are listed.
     """
+    from flow_extract.extraction.dask_engine import run_jobs_on_dask
+    from flow_extract.extraction.executor import available_cores, run_jobs
     from flow_extract.extraction.folder import extract_folder
+    from flow_extract.store.settings import extraction_settings
 
-    run = _engine(engine, scheduler, jobs)
-    workers = _workers(jobs, device)
-    chosen = with_device(method, read_options(options, option="--method-option"), device)
-    make_settings = partial(_settings, short_side=short_side, codec=codec)
+    if scheduler and engine != "dask":
+        raise click.UsageError("--scheduler needs --engine dask")
+    if scheduler and jobs:
+        raise click.UsageError("--jobs has no effect with --scheduler: the cluster has its workers")
+    cores = available_cores()
+    if jobs is not None and jobs > cores:
+        note(f"--jobs {jobs} is more than the cores ({cores}); {cores} videos at one time")
+    workers = min(cores, jobs or (cores if device in (None, "cpu") else DEVICE_JOBS))
+    method_options = with_device(method, read_options(options, option="--method-option"), device)
+    make_settings = partial(extraction_settings, short_side=short_side, codec=codec)
     if plan:
-        _plan(videos, store, _methods(method, chosen), make_settings, workers, as_json)
+        source = click.get_current_context().get_parameter_source("method")
+        every = source is click.core.ParameterSource.DEFAULT and not method_options
+        methods = {name: {} for name in FLOW_METHODS} if every else {method: method_options}
+        _print_plan(videos, store, methods, make_settings, workers=workers, as_json=as_json)
         return
-    if bound == "auto":
-        bound = _measured_bound(videos, store, make_settings(method, chosen))
-    with _saying_how_to_go_on():
+    if isinstance(bound, str):  # auto
+        bound = _measure_bound(videos, store, make_settings(method, method_options, bound=20.0))
+    try:
         report = extract_folder(
             videos,
             store,
-            settings=make_settings(method, chosen, bound=bound),
+            settings=make_settings(method, method_options, bound=bound),
             workers=workers,
             timeout=timeout,
             progress=partial(progress, label="extract-flow", unit="video", quiet=quiet),
-            engine=run,
+            engine=partial(run_jobs_on_dask, scheduler=scheduler) if engine == "dask" else run_jobs,
             retry_failed=retry_failed,
             deep=deep,
         )
-    _show_report(report, store, as_json=as_json)
+    except SystemExit:  # the signal of a batch system; Ctrl-C is explained for all commands alike
+        note("Stopped; re-run the same command to resume")
+        raise
+    _print_report(report, store, as_json=as_json)
+    if report.counts()["failed"]:
+        click.get_current_context().exit(1)
 
 
 def with_device(
@@ -204,165 +202,98 @@ def with_device(
     """Options of a method with `device` among them, if one is given and the method has a choice."""
     if device is None:
         return options
-    able = [name for name in (*FLOW_METHODS, method) if _has_device(name)]
-    if method not in able:
+    with_choice = [
+        name
+        for name in (*FLOW_METHODS, method)
+        if "device" in inspect.signature(load(name, FLOW_METHODS)).parameters
+    ]
+    if method not in with_choice:
         raise InputError(
-            f"method {method!r} has no --device; these have: {', '.join(able) or 'none'}"
+            f"method {method!r} has no --device; these have: {', '.join(with_choice) or 'none'}"
         )
     return options | {"device": device}
 
 
-def _has_device(method: str) -> bool:
-    return "device" in inspect.signature(load(method, FLOW_METHODS)).parameters
-
-
-def _workers(jobs: int | None, device: str | None) -> int:
-    from flow_extract.extraction.executor import available_cores
-
-    cores = available_cores()
-    if jobs is not None and jobs > cores:
-        note(f"--jobs {jobs} is more than the cores ({cores}); {cores} videos at one time")
-    shared = cores if device in (None, "cpu") else DEVICE_JOBS
-    return min(cores, jobs or shared)
-
-
-def _engine(name: str, scheduler: str | None, jobs: int | None) -> Callable[..., Any]:
-    from flow_extract.extraction.dask_engine import run_jobs_on_dask
-    from flow_extract.extraction.executor import run_jobs
-
-    if scheduler and name != "dask":
-        raise click.UsageError("--scheduler needs --engine dask")
-    if scheduler and jobs:
-        raise click.UsageError(
-            "--jobs has no meaning with --scheduler: the cluster has its workers"
-        )
-    return partial(run_jobs_on_dask, scheduler=scheduler) if name == "dask" else run_jobs
-
-
-def _settings(
-    method: str,
-    options: dict[str, Any],
-    *,
-    bound: float | str = 20.0,
-    short_side: int | None,
-    codec: str,
-) -> dict[str, Any]:
-    from flow_extract.store.settings import extraction_settings
-
-    pixels = 20.0 if isinstance(bound, str) else bound
-    return extraction_settings(method, options, bound=pixels, short_side=short_side, codec=codec)
-
-
-def _measured_bound(videos: Path, store: Path, settings: dict[str, Any]) -> float:
+def _measure_bound(videos: Path, store: Path, settings: dict[str, Any]) -> float:
+    """The bound of the store, or else the one that a few videos call for."""
     from flow_extract.extraction.estimate import bound_of_store, choose_bound
     from flow_extract.extraction.folder import videos_below
 
     known = bound_of_store(store, settings)
     if known is not None:
-        note(f"the store has been begun with --bound {known:g}, which is kept")
+        note(f"the store was started with --bound {known:g}, which is kept")
         return known
     choice = choose_bound(list(videos_below(videos, store=store).videos.values()), settings)
-    note(bound_line(choice))
+    shares = ", ".join(f"{bound:g} px {share:.3%}" for bound, share in choice.shares.items())
+    note(f"clipped at {shares} ({choice.pairs} frame pairs): --bound {choice.bound:g}")
     return choice.bound
 
 
-def _methods(method: str, options: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Method -> options: the one that was asked for, else all."""
-    source = click.get_current_context().get_parameter_source("method")
-    if source is click.core.ParameterSource.DEFAULT and not options:
-        return {name: {} for name in FLOW_METHODS}
-    return {method: options}
-
-
-def _plan(
+def _print_plan(
     videos: Path,
     store: Path,
     methods: dict[str, dict[str, Any]],
     make_settings: Callable[..., dict[str, Any]],
+    *,
     workers: int,
     as_json: bool,
 ) -> None:
+    """What each method would cost, or why it cannot be used here."""
     from flow_extract.extraction.estimate import estimate_methods
     from flow_extract.extraction.folder import videos_below
 
-    found = list(videos_below(videos, store=store).videos.values())
+    paths = list(videos_below(videos, store=store).videos.values())
     settings: dict[str, dict[str, Any]] = {}
     unavailable: dict[str, str] = {}
     for name, options in methods.items():
         try:
-            settings[name] = make_settings(name, options)
+            settings[name] = make_settings(name, options, bound=20.0)
         except InputError as error:
             unavailable[name] = str(error)
-    plan = estimate_methods(found, settings, workers=workers) | {"unavailable": unavailable}
-    print_json(plan) if as_json else click.echo("\n".join(plan_lines(plan)))
-
-
-@contextmanager
-def _saying_how_to_go_on() -> Iterator[None]:
-    """Ctrl-C is explained for all commands alike; this is for the signal of a batch system."""
-    try:
-        yield
-    except SystemExit:
-        note("Stopped; re-run the same command to resume")
-        raise
-
-
-def _show_report(report: Any, store: Path, *, as_json: bool) -> None:
-    from flow_extract.video.find_videos import printable
-
+    plan = estimate_methods(paths, settings, workers=workers) | {"unavailable": unavailable}
     if as_json:
-        print_json(report_json(report, store))
-    else:
-        if report.found.ignored:
-            ignored = [printable(path) for path in report.found.ignored]
-            note(f"{len(ignored):,} files that are no videos are ignored: {some_of(ignored)}")
-        for path, why in report.found.skipped.items():
-            note(f"skipped   {printable(path)}: {why}")
-        click.echo("\n".join(report_lines(report, store)))
-    if report.counts()["failed"]:
-        click.get_current_context().exit(1)
-
-
-# What `twostream extract-flow` shows: of a run, of a plan, of a bound that was measured.
-def report_json(report: Report, store: Path) -> dict[str, Any]:
-    """A run for a program."""
-    return report.counts() | {
-        "store": str(store),
-        "problems": [
-            {"name": problem.name, "status": problem.status, "reason": problem.reason}
-            for problem in report.problems()
-        ],
-        "skipped": report.found.skipped,
-        "ignored_files": len(report.found.ignored),
-    }
-
-
-def report_lines(report: Report, store: Path) -> Iterator[str]:
-    """A run for people: the counts, then a line for each video that is not `ok`."""
-    yield (
-        "{videos:,} videos: {done_now:,} done now, {already_done:,} already done, "
-        "{damaged:,} damaged, {failed:,} failed; store {store}"
-    ).format(**report.counts(), store=store)
-    for problem in report.problems():
-        yield f"{problem.status:<9} {printable(problem.name)}: {problem.reason}"
-    if any(result.status not in STORED for result in report.settled):
-        yield "Failures of earlier runs were not tried again; --retry-failed does."
-
-
-def plan_lines(plan: dict[str, Any]) -> Iterator[str]:
-    """A plan for people: a line for each method."""
-    yield f"{plan['videos']:,} videos, about {plan['frames']:,} frames; --jobs {plan['jobs']}"
-    yield f"{'method':<12} {'ms/frame':>9} {'hours':>9} {'gigabytes':>9} {'files':>9}"
+        print_json(plan)
+        return
+    click.echo(f"{plan['videos']:,} videos, about {plan['frames']:,} frames; --jobs {plan['jobs']}")
+    click.echo(f"{'method':<12} {'ms/frame':>9} {'hours':>9} {'gigabytes':>9} {'files':>9}")
     for row in plan["methods"]:
-        yield (
+        click.echo(
             f"{row['method']:<12} {row['milliseconds_per_frame']:9.1f} {row['hours']:9.3g} "
             f"{row['gigabytes']:9.3g} {row['files']:9,}"
         )
-    for method, why in plan["unavailable"].items():
-        yield f"{method:<12} cannot be used here: {why}"
+    for name, reason in unavailable.items():
+        click.echo(f"{name:<12} cannot be used here: {reason}")
 
 
-def bound_line(choice: BoundChoice) -> str:
-    """What was measured, and which bound that gives."""
-    shares = ", ".join(f"{bound:g} px {share:.3%}" for bound, share in choice.shares.items())
-    return f"clipped at {shares} ({choice.pairs} frame pairs): --bound {choice.bound:g}"
+def _print_report(report: Report, store: Path, *, as_json: bool) -> None:
+    """The counts, then a line for each video that is not `ok`, then the next command."""
+    from flow_extract.extraction.folder import STORED
+    from flow_extract.video.find_videos import printable
+
+    counts = report.counts()
+    if as_json:
+        problems = [
+            {"name": problem.name, "status": problem.status, "reason": problem.reason}
+            for problem in report.problems()
+        ]
+        print_json(
+            counts
+            | {"store": str(store), "problems": problems, "skipped": report.found.skipped}
+            | {"ignored_files": len(report.found.ignored)}
+        )
+        return
+    if report.found.ignored:
+        names = [printable(path) for path in report.found.ignored]
+        note(f"{len(names):,} files are not videos and were ignored: {some_of(names)}")
+    for path, why in report.found.skipped.items():
+        note(f"skipped   {printable(path)}: {why}")
+    click.echo(
+        "{videos:,} videos: {done_now:,} done now, {already_done:,} already done, "
+        "{damaged:,} damaged, {failed:,} failed; store {store}".format(**counts, store=store)
+    )
+    for problem in report.problems():
+        click.echo(f"{problem.status:<9} {printable(problem.name)}: {problem.reason}")
+    if any(result.status not in STORED for result in report.settled):
+        click.echo("Failures of earlier runs were not tried again; --retry-failed does.")
+    elif not counts["failed"]:
+        note("next: twostream train --stream spatial")

@@ -1,4 +1,4 @@
-"""`twostream fuse` and `twostream scores show`."""
+"""`twostream fuse`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from twostream.commands.console import (
     print_json,
     section,
 )
+from twostream.commands.option_types import OUT_FILE
 from twostream.commands.score_options import (
-    SCORE_FILE,
     calibration_options,
     hold_out_options,
     input_options,
@@ -50,7 +50,7 @@ LARGE_BYTES = 2**30
     "Output",
     click.option(
         "--out",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=OUT_FILE,
         help="Write the fused scores to this score file.",
     ),
 )
@@ -125,25 +125,3 @@ def _fused_from_disk(choices: dict[str, Any], out: Path | None) -> dict[str, Any
         combine=choices["combine"],
         out=out,
     )
-
-
-@click.command("show", cls=Command, example="twostream scores show spatial.safetensors")
-@click.argument("file", type=SCORE_FILE)
-@click.option(
-    "--first",
-    type=click.IntRange(min=0),
-    default=5,
-    show_default=True,
-    help="Number of videos to list.",
-)
-@json_option
-def show(file: Path, first: int, as_json: bool) -> None:
-    """Show the content of a score file: header, accuracy, the top classes of the first videos."""
-    from fusion.evaluation.inspect_file import content_lines, contents
-    from fusion.tables.score_file import read_scores
-
-    shown = contents(read_scores(file), first=first)
-    if as_json:
-        print_json(shown)
-    else:
-        click.echo("\n".join(content_lines(shown)))

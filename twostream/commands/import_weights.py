@@ -8,10 +8,9 @@ from typing import Any
 import click
 
 from twostream.commands.console import Command
-from twostream.commands.options import FOLDER
-from twostream.commands.plugin_type import PlugIn
+from twostream.commands.option_types import FILE, FOLDER, OUT_FOLDER, PlugIn, any_of
 from twostream.data.splits import DATASETS
-from twostream_base.plugins import any_of, load
+from twostream_base.plugins import load
 
 
 @click.command(
@@ -20,11 +19,11 @@ from twostream_base.plugins import any_of, load
     example="twostream import-weights model_best.pth.tar --out runs/ucf101-split1/motion-old \\\n"
     "    --dataset ucf101 --annotations ucfTrainTestlist",
 )
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=FILE)
 @click.option(
     "--out",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OUT_FOLDER,
     help="Run folder to create; the checkpoint goes into its folder `best`.",
 )
 @click.option(

@@ -16,12 +16,11 @@ from twostream.commands.console import (
     quiet_option,
     section,
 )
-from twostream.commands.plugin_type import PlugIn
+from twostream.commands.option_types import FILE, PlugIn, any_of
 from twostream.commands.project import FILE_NAME
 from twostream.data.splits import DATASETS, SPLITS
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import write_toml
-from twostream_base.plugins import any_of
 
 SHOWN = 5
 
@@ -76,7 +75,7 @@ SHOWN = 5
     ),
     click.option(
         "--group-file",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=FILE,
         help="CSV file with the videos in its first column and their groups in another.",
     ),
     click.option(

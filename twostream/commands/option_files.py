@@ -11,7 +11,7 @@ import click
 from twostream_base.errors import InputError
 from twostream_base.files import read_text
 
-FOLDER = Path(__file__).parents[1] / "training" / "recipes"
+RECIPES = Path(__file__).parents[1] / "training" / "recipes"
 STREAMS = ("spatial", "motion", "difference")
 
 
@@ -34,7 +34,7 @@ class Recipe(click.ParamType):
 
 def recipes() -> dict[str, Path]:
     """The recipes that come along, by name."""
-    return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
+    return {path.stem: path for path in sorted(RECIPES.glob("*.toml"))}
 
 
 def take_defaults(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:

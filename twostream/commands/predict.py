@@ -18,18 +18,16 @@ from twostream.commands.console import (
     quiet_option,
     section,
 )
+from twostream.commands.option_types import FOLDER, OUT_FILE, PlugIn, any_of
 from twostream.commands.options import (
-    FOLDER,
     checkpoint_option,
     compute_options,
     find_device,
     snippets_at_once_option,
 )
-from twostream.commands.plugin_type import PlugIn
 from twostream.commands.score_options import single_strategy_options, taken
 from twostream.data.protocols import PROTOCOLS
 from twostream_base.errors import InputError
-from twostream_base.plugins import any_of
 
 if TYPE_CHECKING:
     from twostream.prediction.predict import PredictOptions, Show, VideoInputs
@@ -88,7 +86,7 @@ output_options = section(
     ),
     click.option(
         "--out",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=OUT_FILE,
         help="Also draw frames, flow and class bars into this file: .mp4, .gif, or .png (the "
         "middle frame). For several videos, {name} stands for the name of each.",
     ),

@@ -18,15 +18,13 @@ from twostream.commands.console import (
     quiet_option,
     section,
 )
-from twostream.commands.options import FOLDER, compute_options, find_device
-from twostream.commands.plugin_type import PlugIn
+from twostream.commands.option_types import FILE, FOLDER, OUT_FILE, OUT_FOLDER, PlugIn, any_of
+from twostream.commands.options import compute_options, find_device
 from twostream.sequence.transcripts import NORMALISERS
-from twostream_base.plugins import any_of
 
 if TYPE_CHECKING:
     from twostream.sequence.score_file import SequenceScores
 
-EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 RUN_OPTIONS = (
     "videos", "listed", "allow_missing", "scores", "device", "precision", "threads", "quiet",
 )  # fmt: skip
@@ -39,14 +37,14 @@ video_options = section(
     click.option(
         "--list",
         "listed",
-        type=EXISTING,
+        type=FILE,
         help="Recognise only the videos of this CSV file: column name, optional columns glosses "
         "(for the word error rate) and frames (path of the frames).",
     ),
     click.option("--allow-missing", is_flag=True, help="Go on when listed videos are missing."),
     click.option(
         "--scores",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=OUT_FOLDER,
         help="Keep the score files in this folder, to decode and fuse them again offline.",
     ),
 )
@@ -90,7 +88,7 @@ decoding_options = section(
         help="Width of the beam search; 0 decodes greedily.",
     ),
     click.option(
-        "--language", type=EXISTING, help="Sentences (csv, txt, stm) for a bigram language model."
+        "--language", type=FILE, help="Sentences (csv, txt, stm) for a bigram language model."
     ),
     click.option(
         "--language-weight",
@@ -143,7 +141,7 @@ decoding_options = section(
     "Output",
     click.option(
         "--out",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=OUT_FILE,
         help="Write the recognised glosses to this .csv or .ctm file.",
     ),
 )

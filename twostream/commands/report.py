@@ -11,6 +11,7 @@ import click
 
 from twostream.commands.compare import fusions_to_compare
 from twostream.commands.console import Command
+from twostream.commands.option_types import OUT_FILE
 from twostream.commands.score_options import (
     calibration_options,
     combine_option,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OUT_FILE,
     default=Path("report.html"),
     show_default=True,
     help="HTML file to write.",

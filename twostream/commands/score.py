@@ -16,6 +16,7 @@ from twostream.commands.console import (
     progress,
     quiet_option,
 )
+from twostream.commands.option_types import FOLDER, OUT_FILE, PlugIn, any_of
 from twostream.commands.options import (
     checkpoint_option,
     compile_option,
@@ -24,9 +25,7 @@ from twostream.commands.options import (
     find_device,
     snippets_at_once_option,
 )
-from twostream.commands.plugin_type import PlugIn
 from twostream.data.protocols import PROTOCOLS
-from twostream_base.plugins import any_of
 
 
 @click.command(
@@ -37,7 +36,7 @@ from twostream_base.plugins import any_of
     ),
     example="twostream score runs/ucf101-split1/motion-resnet18 --protocol tsn25x10",
 )  # fmt: skip
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run", type=FOLDER)
 @data_options
 @click.option(
     "--subset",
@@ -58,7 +57,7 @@ from twostream_base.plugins import any_of
 @snippets_at_once_option
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OUT_FILE,
     help="Score file to write.  [default: RUN/scores/SUBSET-PROTOCOL.safetensors]",
 )
 @compute_options

@@ -11,10 +11,8 @@ import click
 from fusion.combining.confidence import VARIANCE_FORMS
 from fusion.combining.strategies import STRATEGIES
 from twostream.commands.console import section
-from twostream.commands.plugin_type import PlugIn
-from twostream_base.plugins import any_of
+from twostream.commands.option_types import FILE, PlugIn, any_of
 
-SCORE_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 SCORE_INPUT = click.Path(exists=True, path_type=Path)
 
 # FILES and the options that find them: the fields of `InputOptions`.
@@ -89,7 +87,7 @@ _shape_options = (
     ),
     click.option(
         "--class-weights",
-        type=SCORE_FILE,
+        type=FILE,
         help="CSV file for --strategy weighted, with a weight for each class and stream.",
     ),
     click.option(
@@ -155,7 +153,7 @@ hold_out_options = section(
     click.option(
         "--val",
         multiple=True,
-        type=SCORE_FILE,
+        type=FILE,
         help="Validation scores, once for each input, in their order.  [default: val.safetensors "
         "next to each]",
     ),

@@ -1,68 +1,56 @@
-"""`twostream scores export` and `check`."""
+"""`twostream scores`: show, check, import and export."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from fusion.exchange.formats import SCORE_FORMATS
-from twostream.commands.console import Command, json_option, note, print_json
-from twostream.commands.options import FOLDER
-from twostream.commands.plugin_type import PlugIn
+from twostream.commands.console import Command, Group, json_option, note, print_json
+from twostream.commands.option_types import FILE, FOLDER, OUT_FILE, PlugIn, any_of
 from twostream.data.splits import DATASETS
-from twostream_base.plugins import any_of, load
+from twostream_base.plugins import load
 
-if TYPE_CHECKING:
-    from fusion.exchange.formats.foreign_scores import ForeignScores
-    from fusion.exchange.importing import VideoList
-    from twostream.data.records import Split
-
-
-SCORE_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXPORT_FORMATS = ("csv", "top", "npz", "npy", "gluoncv")
 
 
-@click.command(
-    cls=Command, example="twostream scores export fused.safetensors --format csv --out fused.csv"
+@click.group(
+    cls=Group,
+    example="twostream scores show runs/ucf101-split1/spatial-resnet18/scores/test.safetensors",
 )
-@click.argument("file", type=SCORE_FILE)
+def scores() -> None:
+    """Show, check, import and export score files."""
+
+
+@scores.command("show", cls=Command, example="twostream scores show spatial.safetensors")
+@click.argument("file", type=FILE)
 @click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(EXPORT_FORMATS),
-    default="top",
-    show_default=True,
-    help="top: CSV of name, label and the most probable classes. csv: one column a class. npz, "
-    "npy: arrays. gluoncv: one text line a view.",
-)
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write.",
-)
-@click.option(
-    "--top",
-    type=click.IntRange(min=1),
+    "--first",
+    type=click.IntRange(min=0),
     default=5,
     show_default=True,
-    help="Number of classes that --format top lists.",
+    help="Number of videos to list.",
 )
-def export(file: Path, format_name: str, out: Path, top: int) -> None:
-    """Export the score FILE for other tools. Pickles are never written."""
-    from fusion.exchange.exporting import EXPORTS
+@json_option
+def show(file: Path, first: int, as_json: bool) -> None:
+    """Show the content of a score file: header, accuracy, the top classes of the first videos."""
+    from fusion.evaluation.inspect_file import content_lines, contents
     from fusion.tables.score_file import read_scores
 
-    options = {"top": top} if format_name == "top" else {}
-    EXPORTS[format_name](out, read_scores(file), **options)
-    click.echo(f"{out} written")
+    shown = contents(read_scores(file), first=first)
+    if as_json:
+        print_json(shown)
+    else:
+        click.echo("\n".join(content_lines(shown)))
 
 
-@click.command(cls=Command, example="twostream scores check spatial.safetensors motion.safetensors")
-@click.argument("files", nargs=-1, required=True, type=SCORE_FILE)
+@scores.command(
+    "check", cls=Command, example="twostream scores check spatial.safetensors motion.safetensors"
+)
+@click.argument("files", nargs=-1, required=True, type=FILE)
 @json_option
 @click.pass_context
 def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
@@ -82,11 +70,7 @@ def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
         ctx.exit(1)
 
 
-# `twostream scores import`.
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-@click.command(
+@scores.command(
     "import",
     cls=Command,
     example="twostream scores import rgb.npz --format tsn-npz --stream spatial \\\n"
@@ -106,7 +90,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--out",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OUT_FILE,
     help="Score file to write.",
 )
 @click.option(
@@ -150,15 +134,32 @@ def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> No
     With --dataset and --annotations the videos must be those of that list; names, order, labels
     and the order of classes are taken from it. Without, FILE itself must name the videos.
     """
-    from fusion.exchange.importing import import_scores as make_table
+    from fusion.exchange import importing
     from fusion.tables.score_file import write_scores
+    from twostream.data.splits import read_split
 
-    foreign = _with_names(load(format_name, SCORE_FORMATS)(file), options)
-    split = _listed(options)
-    facts = ("stream", "dataset", "split", "subset") if split else ("stream",)
-    table = make_table(
-        foreign,
-        listed=_video_list(split, options["subset"]) if split else None,
+    external = load(format_name, SCORE_FORMATS)(file)
+    if options["order"]:
+        order = importing.read_order(
+            options["order"], sort=options["sort_order"], numbered=options["order_names"]
+        )
+        external = importing.name_rows(external, order)
+    if options["classes"]:
+        external = replace(external, class_names=importing.read_class_names(options["classes"]))
+    listed, facts = None, ["stream"]
+    if options["dataset"] and options["annotations"]:
+        reader = load(options["dataset"], DATASETS)
+        split = read_split(reader, options["annotations"], split=options["split"])
+        records = split.subset(options["subset"])
+        listed = importing.VideoList(
+            names=[record.name for record in records],
+            labels=[record.label for record in records],
+            class_names=split.class_names,
+        )
+        facts += ["dataset", "split", "subset"]
+    table = importing.import_scores(
+        external,
+        listed=listed,
         about={key: options[key] for key in facts},
         summed_over=options["summed_over"],
     )
@@ -166,37 +167,42 @@ def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> No
     videos, segments, crops, classes = table.scores.shape
     click.echo(f"{out}: {videos:,} videos, {segments} segments, {crops} crops, {classes} classes")
     if "class_order" in table.about:
-        note("its classes stood in another order; they were brought into that of the list")
+        note("its classes were in another order; they now have the order of the list")
 
 
-def _with_names(foreign: ForeignScores, options: dict[str, Any]) -> ForeignScores:
-    """Names for the rows of a file without, and class names, from the lists that are given."""
-    from fusion.exchange.importing import name_rows, read_class_names, read_order
+@scores.command(
+    "export",
+    cls=Command,
+    example="twostream scores export fused.safetensors --format csv --out fused.csv",
+)
+@click.argument("file", type=FILE)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(EXPORT_FORMATS),
+    default="top",
+    show_default=True,
+    help="top: CSV of name, label and the most probable classes. csv: one column a class. npz, "
+    "npy: arrays. gluoncv: one text line a view.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=OUT_FILE,
+    help="File to write.",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Number of classes that --format top lists.",
+)
+def export(file: Path, format_name: str, out: Path, top: int) -> None:
+    """Export the score FILE for other tools. Pickles are never written."""
+    from fusion.exchange.exporting import EXPORTS
+    from fusion.tables.score_file import read_scores
 
-    if options["order"]:
-        numbered = options["order_names"]
-        order = read_order(options["order"], sort=options["sort_order"], numbered=numbered)
-        foreign = name_rows(foreign, order)
-    if options["classes"]:
-        foreign = replace(foreign, class_names=read_class_names(options["classes"]))
-    return foreign
-
-
-def _video_list(split: Split, subset: str) -> VideoList:
-    from fusion.exchange.importing import VideoList
-
-    records = split.subset(subset)
-    return VideoList(
-        names=[record.name for record in records],
-        labels=[record.label for record in records],
-        class_names=split.class_names,
-    )
-
-
-def _listed(options: dict[str, Any]) -> Split | None:
-    from twostream.data.splits import read_split
-
-    if not (options["dataset"] and options["annotations"]):
-        return None
-    reader = load(options["dataset"], DATASETS)
-    return read_split(reader, options["annotations"], split=options["split"])
+    options = {"top": top} if format_name == "top" else {}
+    EXPORTS[format_name](out, read_scores(file), **options)
+    click.echo(f"{out} written")

@@ -8,12 +8,10 @@ import click
 
 from twostream.commands.console import ProjectOption, section
 from twostream.commands.option_files import Recipe, show_recipe, take_defaults, take_stream
-from twostream.commands.options import CountOrAuto, Epochs, FrameSize
-from twostream.commands.plugin_type import PlugIn
+from twostream.commands.option_types import FILE, CountOrAuto, Epochs, FrameSize, PlugIn, any_of
 from twostream.data.protocols import PROTOCOLS
 from twostream.models import MODELS
 from twostream.models.consensus import CONSENSUS
-from twostream_base.plugins import any_of
 
 recipe_options = section(
     "Recipe",
@@ -27,7 +25,7 @@ recipe_options = section(
     ),
     click.option(
         "--config",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=FILE,
         is_eager=True,
         expose_value=False,
         callback=take_defaults,

@@ -19,11 +19,10 @@ from twostream.commands.console import (
     section,
 )
 from twostream.commands.option_files import take_defaults, take_stream
-from twostream.commands.options import Epochs, compute_options, find_device
-from twostream.commands.plugin_type import PlugIn
+from twostream.commands.option_types import FILE, Epochs, PlugIn, any_of
+from twostream.commands.options import compute_options, find_device
 from twostream.sequence.lists import SEQUENCE_DATASETS
 from twostream.sequence.recipes import RECIPES
-from twostream_base.plugins import any_of
 
 if TYPE_CHECKING:
     from twostream.sequence.options import SequenceOptions
@@ -50,7 +49,7 @@ network_options = section(
     ),
     click.option(
         "--config",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=FILE,
         is_eager=True,
         expose_value=False,
         callback=take_defaults,
@@ -103,7 +102,7 @@ sequence_data_options = section(
         help="Folder of video files, or of one folder of frames a video.",
     ),
     click.option(
-        "--vocabulary", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        "--vocabulary", type=FILE,
         help="File with all glosses.  [default: those of the training list]",
     ),
     click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from twostream.commands.console import Command, json_option, note, print_json
+from twostream.commands.option_types import OUT_FILE
 from twostream.commands.score_options import (
     combine_option,
     hold_out_options,
@@ -48,12 +49,12 @@ if TYPE_CHECKING:
 @hold_out_options
 @click.option(
     "--curve",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OUT_FILE,
     help="Write the number of correct videos at every weight (two streams) to this CSV file.",
 )
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OUT_FILE,
     help="Write the scores fused with these weights to this score file.",
 )
 @click.option(

@@ -8,11 +8,9 @@ from typing import Any
 import click
 
 from twostream.commands.console import Command, json_option, print_json
-from twostream.commands.plugin_type import PlugIn
+from twostream.commands.option_types import FILE, PlugIn
 from twostream.sequence.transcripts import NORMALISERS
 from twostream_base.plugins import load
-
-SENTENCES = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(
@@ -20,11 +18,9 @@ SENTENCES = click.Path(exists=True, dir_okay=False, path_type=Path)
     example="twostream wer --reference test.corpus.csv --hypothesis recognised.ctm \\\n"
     "    --normalise phoenix2014",
 )
-@click.option("--reference", required=True, type=SENTENCES, help="File of the correct sentences.")
-@click.option(
-    "--hypothesis", required=True, type=SENTENCES, help="File of the recognised sentences."
-)
-@click.option("--against", type=SENTENCES, help="A second hypothesis, to compare with the first.")
+@click.option("--reference", required=True, type=FILE, help="File of the correct sentences.")
+@click.option("--hypothesis", required=True, type=FILE, help="File of the recognised sentences.")
+@click.option("--against", type=FILE, help="A second hypothesis, to compare with the first.")
 @click.option(
     "--normalise",
     type=PlugIn(NORMALISERS),

@@ -12,7 +12,8 @@ from flow_extract.store.manifest import rebuild_manifest
 from flow_extract.store.reader import entry_path
 from flow_extract.store.settings import extraction_settings
 from twostream.cli import cli
-from twostream.commands import flow_store
+from twostream.commands import convert_flow
+from twostream.commands.option_types import CODEC_NAMES
 
 
 def invoke(*arguments: object):
@@ -32,9 +33,9 @@ def store(make_video, tmp_path, monkeypatch):
 
 
 def test_names_are_those_of_the_dicts():
-    assert tuple(LAYOUTS) == flow_store.LAYOUT_NAMES
-    assert tuple(CODECS) == flow_store.CODEC_NAMES
-    assert flow_store.QUANTISERS == QUANTISERS
+    assert tuple(LAYOUTS) == convert_flow.LAYOUT_NAMES
+    assert tuple(CODECS) == CODEC_NAMES
+    assert convert_flow.QUANTISERS == QUANTISERS
 
 
 def test_check_of_a_sound_store(store):
@@ -138,9 +139,9 @@ def test_convert_lists_what_fails(store, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["store", "store", "--from", "store", "--to", "xy"], "in its own place"),
-        (["store", "t", "--from", "store", "--to", "xy", "--codec", "raw"], "--codec has no"),
-        (["store", "t", "--from", "store", "--to", "xy", "--bound", 10], "--bound has no meaning"),
+        (["store", "store", "--from", "store", "--to", "xy"], "another DEST"),
+        (["store", "t", "--from", "store", "--to", "xy", "--codec", "raw"], "--codec"),
+        (["store", "t", "--from", "store", "--to", "xy", "--bound", 10], "--bound"),
         (["store", "t", "--from", "store", "--to", "store", "--quantiser", "ours"], "--quantiser"),
         (["store", "t", "--from", "store", "--to", "zip"], "'zip' is not one of"),
         (["videos", "t", "--from", "xy", "--to", "store"], "no pictures"),

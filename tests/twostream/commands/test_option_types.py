@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
-from twostream.commands.options import CountOrAuto, Epochs
+from twostream.commands.option_types import CountOrAuto, Epochs, PlugIn
 
 
 @pytest.mark.parametrize(("given", "expected"), [("auto", "auto"), ("4", 4), (4, 4)])
@@ -31,3 +32,38 @@ def test_epochs(given: Any, expected: Any) -> None:
 def test_what_are_no_epochs(given: str) -> None:
     with pytest.raises(click.BadParameter, match="epochs"):
         Epochs().convert(given, None, None)
+
+
+ENTRIES = {"mean": min, "max": max}
+
+
+@click.command()
+@click.option("--strategy", type=PlugIn(ENTRIES))
+def command(strategy: str) -> None:
+    """Stand-in."""
+    click.echo(strategy)
+
+
+def test_on_the_command_line() -> None:
+    runner = CliRunner()
+    assert runner.invoke(command, ["--strategy", "a.b:c"]).output == "a.b:c\n"
+    wrong = runner.invoke(command, ["--strategy", "median"])
+    assert wrong.exit_code == 2
+    assert "'median' is not one of mean, max, nor module:function" in wrong.output
+    assert "[mean|max|module:function]" in runner.invoke(command, ["--help"]).output
+
+
+def test_of_many_names_the_near_ones_are_suggested() -> None:
+    many = PlugIn({f"resnet{number}": number for number in range(10, 60)}, all_names="`all`")
+
+    @click.command()
+    @click.option("--model", type=many)
+    def build(model: str) -> None:
+        """Stand-in."""
+
+    wrong = CliRunner().invoke(build, ["--model", "resent50"])
+    assert wrong.exit_code == 2
+    assert "'resent50'" in wrong.output
+    assert "resnet50" in wrong.output
+    assert "`all`" in wrong.output
+    assert "--model NAME" in CliRunner().invoke(build, ["--help"]).output

@@ -1,0 +1,69 @@
+"""`twostream check-flow`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from twostream.commands.console import (
+    Command,
+    ProjectOption,
+    json_option,
+    note,
+    print_json,
+    progress,
+    quiet_option,
+)
+from twostream.commands.option_types import OUT_FOLDER
+
+
+@click.command("check-flow", cls=Command, example="twostream check-flow --videos UCF-101 --deep")
+@click.option(
+    "--store", cls=ProjectOption, required=True, type=OUT_FOLDER, help="Folder of the store."
+)
+@click.option("--videos", type=OUT_FOLDER, help="Folder of videos: lists those that are missing.")
+@click.option(
+    "--deep", is_flag=True, help="Also read all data: checksums, and whether anything moves."
+)
+@click.option(
+    "--repair", is_flag=True, help="Remove bad files, so that extract-flow makes them again."
+)
+@json_option
+@quiet_option
+def check_flow(
+    store: Path, videos: Path | None, deep: bool, repair: bool, as_json: bool, quiet: bool
+) -> None:
+    """Check a store: files, counts, holes, settings; with --deep every byte.
+
+    Without --deep only the beginning of each file is read. Exit code 1: something is wrong; it is
+    listed.
+    """
+    from flow_extract.store.check import check_store, drop_bad
+    from flow_extract.video.find_videos import find_videos, printable
+
+    if videos and not videos.is_dir():
+        note(f"{videos}: no such folder of videos; which ones are missing is not known")
+        videos = None
+    expected = find_videos(videos, store=store).videos if videos else {}
+    bar = partial(progress, label="check-flow", unit="video", quiet=quiet)
+    check = check_store(store, deep=deep, expected=expected, progress=bar)
+    removed = drop_bad(store, check) if repair else []
+    if as_json:
+        findings = [
+            {"name": finding.name, "kind": finding.kind, "reason": finding.reason}
+            for finding in check.findings
+        ]
+        print_json(check.counts() | {"store": str(store), "findings": findings, "removed": removed})
+    else:
+        click.echo(
+            "{files:,} store files, {frames:,} frames, {flows:,} flow pairs; {wrong:,} things "
+            "wrong; store {store}".format(**check.counts(), wrong=len(check.wrong()), store=store)
+        )
+        for finding in check.findings:
+            click.echo(f"{finding.kind:<10} {printable(finding.name)}: {finding.reason}")
+        if removed:
+            click.echo(f"{len(removed):,} removed; `twostream extract-flow` makes them again")
+    if check.wrong():
+        click.get_current_context().exit(1)

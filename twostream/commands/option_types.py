@@ -1,0 +1,130 @@
+"""Types of option values: files and folders, names of plug-ins, and what click has no type for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+OUT_FILE = click.Path(dir_okay=False, path_type=Path)
+OUT_FOLDER = click.Path(file_okay=False, path_type=Path)
+# Keys of `flow_extract.store.codecs.CODECS`, whose module imports numpy.
+CODEC_NAMES = ("jpeg", "raw", "lz4")
+# More names than these fill neither the left column of `--help` nor an error.
+WIDEST_METAVAR = 60
+FEW_NAMES = 12
+
+
+def any_of(entries: Mapping[str, Any]) -> str:
+    """All names of a dict of plug-ins in words, for the help text of an option that takes one."""
+    return f"{', '.join(entries)}, or module:function"
+
+
+class PlugIn(click.ParamType):
+    """A name of a dict of plug-ins, or the user's own `module:function`; the value stays a string.
+
+    `twostream_base.plugins.load` makes it a function.
+
+    Args:
+        entries: the names that there are.
+        all_names: command that lists them, where they are many.
+    """
+
+    name = "plug-in"
+
+    def __init__(self, entries: Mapping[str, Any], *, all_names: str = "") -> None:
+        self.entries = entries
+        self.all_names = all_names
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Show a few names in `--help`, as click.Choice does; of many none."""
+        listed = f"[{'|'.join([*self.entries, 'module:function'])}]"
+        return listed if len(listed) <= WIDEST_METAVAR else "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Accept a known name or something with a colon; the rest is a usage error."""
+        if value not in self.entries and ":" not in str(value):
+            if len(self.entries) <= FEW_NAMES:
+                self.fail(f"{value!r} is not one of {', '.join(self.entries)}, nor module:function")
+            from difflib import get_close_matches
+
+            near = get_close_matches(str(value), self.entries)
+            suggestion = f"; did you mean {' or '.join(near)}?" if near else "."
+            where = f" {self.all_names} lists all names." if self.all_names else ""
+            self.fail(f"{value!r} is neither a known name nor module:function{suggestion}{where}")
+        return str(value)
+
+
+class Bound(click.ParamType):
+    """Pixels, or `auto`."""
+
+    name = "pixels|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Accept a number above 0; `auto` stays text."""
+        if value == "auto":
+            return value
+        return click.FloatRange(min=0, min_open=True).convert(value, param, ctx)
+
+
+class CountOrAuto(click.ParamType):
+    """A whole number from 1, or the word `auto`."""
+
+    name = "count"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Show both in `--help`."""
+        return "[N|auto]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        """Accept 4, "4" and "auto"."""
+        text = str(value)
+        if text == "auto":
+            return text
+        if not (text.isascii() and text.isdigit() and int(text) > 0):
+            self.fail(f"{text!r} is neither a whole number from 1 nor auto", param, ctx)
+        return int(text)
+
+
+class FrameSize(click.ParamType):
+    """Height and width: `256x320` on the command line, [256, 320] in a TOML file."""
+
+    name = "HEIGHTxWIDTH"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Accept text or a list; nothing leaves frames as they are."""
+        parts = value.split("x") if isinstance(value, str) and value else value or ()
+        try:
+            size = tuple(int(part) for part in parts)
+        except (TypeError, ValueError):
+            size = (0,)
+        if size and (len(size) != 2 or min(size) < 1):
+            self.fail(f"{value!r} is no height and width, such as 256x320", param, ctx)
+        return size
+
+
+class Epochs(click.ParamType):
+    """Epochs in rising order: `15,25` on the command line, [15, 25] in a TOML file."""
+
+    name = "epochs"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Accept text or a list; the value is a tuple."""
+        parts: Sequence[Any] = value.split(",") if isinstance(value, str) and value else value or ()
+        try:
+            epochs = tuple(int(part) for part in parts)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is not a list of epochs, such as 15,25", param, ctx)
+        if list(epochs) != sorted(set(epochs)) or any(epoch < 1 for epoch in epochs):
+            self.fail(f"{value!r}: epochs must rise, from 1", param, ctx)
+        return epochs
