@@ -10,7 +10,6 @@ import click
 from twostream.commands.console import Command
 from twostream.commands.option_types import FILE, FOLDER, OUT_FOLDER, PlugIn, any_of
 from twostream.data.splits import DATASETS
-from twostream_base.plugins import load
 
 
 @click.command(
@@ -66,5 +65,5 @@ def _class_names(options: dict[str, Any]) -> tuple[str, ...]:
 
     if not (options["dataset"] and options["annotations"]):
         return ()
-    reader = load(options["dataset"], DATASETS)
-    return tuple(read_split(reader, options["annotations"], split=options["split"]).class_names)
+    lists = read_split(options["dataset"], options["annotations"], split=options["split"])
+    return lists.class_names

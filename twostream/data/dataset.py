@@ -130,21 +130,15 @@ class VideoDataset(Dataset[tuple[Tensor, int]]):
             )
             self.samples.write(index, clip, rng=np.random.default_rng(key))
         else:
-            clip = self._test_views(self.videos[index])
+            views = views_of_entry(
+                self.videos[index], self.modality, self.protocol, size=self.input_size
+            )
+            clip = views.reshape(-1, *views.shape[2:])
         return torch.from_numpy(clip), self.labels[index]
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other samples from now on, where `seed` is given; epochs count from 0."""
         self._epoch.fill_(epoch)
-
-    def _test_views(self, video: StoredVideo) -> Clip:
-        entry = StoreEntry(video.path)
-        snippets, views = plan_views(entry, video.length, self.modality, self.protocol)
-        shape = views_shape(self.modality, self.protocol, size=self.input_size)
-        out = np.empty((len(snippets), *shape), np.uint8)
-        pictures = _resized(partial(entry.pictures, self.modality.name), self.modality)
-        write_snippets(pictures, snippets, views, out, modality=self.modality)
-        return out.reshape(-1, *out.shape[2:])
 
 
 def sample_shape(modality: Modality, *, num_segments: int, size: int) -> tuple[int, ...]:
@@ -205,13 +199,50 @@ def views_shape(modality: Modality, protocol: Protocol, *, size: int) -> tuple[i
 
 
 def plan_views(
-    entry: StoreEntry, length: int, modality: Modality, protocol: Protocol
+    modality: Modality, protocol: Protocol, *, length: int, frame_size: tuple[int, int]
 ) -> tuple[list[list[int]], list[View]]:
     """The T indices of each of the S snippets of a video, and the R views of each."""
     positions = num_positions(length, **modality.sampling)
     starts = protocol.starts(positions, protocol.num_snippets)
     snippets = snippet_indices(starts, length=length, **modality.sampling)
-    return snippets, protocol.views(*(modality.frame_size or entry.size))
+    return snippets, protocol.views(*(modality.frame_size or frame_size))
+
+
+def read_views(
+    pictures: Pictures,
+    modality: Modality,
+    protocol: Protocol,
+    *,
+    length: int,
+    frame_size: tuple[int, int],
+    size: int,
+) -> Clip:
+    """All test views of a video, uint8 (S, R, T, C, side, side).
+
+    Args:
+        length: number of pictures.
+        frame_size: their height and width.
+        size: side that the network was trained with, pixels; the protocol scales it.
+    """
+    snippets, views = plan_views(modality, protocol, length=length, frame_size=frame_size)
+    out = np.empty((len(snippets), *views_shape(modality, protocol, size=size)), np.uint8)
+    write_snippets(_resized(pictures, modality), snippets, views, out, modality=modality)
+    return out
+
+
+def views_of_entry(
+    video: StoredVideo, modality: Modality, protocol: Protocol, *, size: int
+) -> Clip:
+    """All test views of a stored video: see `read_views`."""
+    entry = StoreEntry(video.path)
+    return read_views(
+        partial(entry.pictures, modality.name),
+        modality,
+        protocol,
+        length=video.length,
+        frame_size=entry.size,
+        size=size,
+    )
 
 
 class ViewWriter:
@@ -231,7 +262,8 @@ class ViewWriter:
         def open_video(index: int) -> tuple[Pictures, list[list[int]], list[View]]:
             entry = StoreEntry(videos[index].path)
             pictures = _resized(SharedPictures(entry, modality.name), modality)
-            return pictures, *plan_views(entry, videos[index].length, modality, protocol)
+            length = videos[index].length
+            return pictures, *plan_views(modality, protocol, length=length, frame_size=entry.size)
 
         self._open = open_video
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from flow_extract.video.find_videos import find_videos
 from twostream.data.records import Split, VideoRecord
-from twostream.data.splits import DATASETS, SPLITS, read_split
+from twostream.data.splits import SPLITS, read_split
 from twostream.data.stored import match_names
-from twostream_base import plugins
 
 
 def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path) -> dict[str, Any]:
@@ -23,9 +22,8 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
     Raises:
         InputError: the lists are wrong; see `twostream.data.splits`.
     """
-    reader = plugins.load(dataset, DATASETS)
     splits = {
-        number: read_split(reader, annotations, split=number)
+        number: read_split(dataset, annotations, split=number)
         for number in _split_numbers(dataset, annotations)
     }
     on_disk = find_videos(videos, store=store)

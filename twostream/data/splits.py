@@ -7,6 +7,7 @@ an unknown class, a doubled video, a video in both train and test end with file 
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from twostream.data.list_files import (
     video_name,
 )
 from twostream.data.records import Split, VideoRecord
+from twostream_base import plugins
 from twostream_base.errors import InputError
 from twostream_base.files import read_text
 
@@ -80,8 +82,23 @@ DATASETS: dict[str, Callable[..., Split]] = {
 }
 
 
-def read_split(reader: Callable[..., Split], annotations: Path, *, split: int) -> Split:
-    """Call a reader, after the checks that all data sets share."""
+def read_split(
+    dataset: str | Callable[..., Split], annotations: str | os.PathLike[str], *, split: int = 1
+) -> Split:
+    """Read an official split of a data set.
+
+        split = read_split("ucf101", "ucfTrainTestlist", split=1)
+        split.class_names[0], len(split.train), len(split.test)     # ApplyEyeMakeup 9537 3783
+
+    Args:
+        dataset: key of DATASETS, `module:function`, or such a reader itself.
+        annotations: folder of the list files.
+
+    Raises:
+        InputError: a list is absent or wrong; file and line are named.
+    """
+    reader = plugins.load(dataset, DATASETS) if isinstance(dataset, str) else dataset
+    annotations = Path(annotations)
     if split not in SPLITS:
         raise InputError(f"no split {split}; allowed: {', '.join(map(str, SPLITS))}")
     if not annotations.is_dir():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from twostream.models.consensus import Consensus, Learned
-from twostream.transforms.presets import MODALITIES
+from twostream.models.consensus import Consensus, Learned, load_consensus
+from twostream.transforms.presets import MODALITIES, modality_of
 from twostream_base import plugins
 from twostream_base.errors import InputError
 
@@ -158,6 +159,51 @@ def list_models(*patterns: str) -> list[str]:
                 f"no network matches {pattern!r}; `twostream models` lists all {len(MODELS)}"
             )
     return [name for name in MODELS if not patterns or any(matches(name, p) for p in patterns)]
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int,
+    stream: str = "spatial",
+    weights: str | os.PathLike[str] = "none",
+    consensus: str = "mean",
+    clip_length: int | None = None,
+    frame_interval: int | None = None,
+    **options: Any,
+) -> SegmentNetwork:
+    """Build a network: clips uint8 (N, S, T, C, H, W) to logits (N, S, num_classes).
+
+        network = create_model("tsm-resnet50", num_classes=101, weights="imagenet")
+        network.modality                          # what it sees: 8 RGB frames
+        network.features(clips)                   # (N, S, D)
+
+    Args:
+        name: key of MODELS, or `module:function`; `list_models` lists them.
+        stream: key of MODALITIES: `spatial` (RGB), `motion` (flow) or `difference`.
+        weights: `none`, `imagenet`, `kinetics400`, or a file, as `train --weights` takes them.
+        consensus: key of CONSENSUS, or `module:function`; one that learns replaces the classifier.
+        clip_length, frame_interval: T and the step from frame to frame, where they differ from the
+            network's own (0 spreads the frames over the whole video).
+        options: of that network, as `train --model-option` takes them.
+
+    Raises:
+        InputError: an unknown name, unknown options, or weights that cannot be had.
+    """
+    clip = default_clip(name, stream)
+    modality = modality_of(
+        stream,
+        clip_length=clip["clip_length"] if clip_length is None else clip_length,
+        frame_interval=clip["frame_interval"] if frame_interval is None else frame_interval,
+    )
+    return build_network(
+        name,
+        consensus=load_consensus(consensus, {}),
+        modality=modality,
+        num_classes=num_classes,
+        weights=os.fspath(weights),
+        options=options,
+    )
 
 
 def default_clip(model: str, stream: str) -> dict[str, int]:

@@ -26,6 +26,7 @@ class SegmentNetwork(nn.Module):
         is_3d: which of the two the backbone takes.
 
     Attributes:
+        modality: as given.
         feature_size: D.
     """
 
@@ -44,7 +45,7 @@ class SegmentNetwork(nn.Module):
         self.backbone = backbone
         disable_bf16_for_small_conv3d(backbone)
         self.is_3d = is_3d
-        self.differences = modality.differences
+        self.modality, self.differences = modality, modality.differences
         self.feature_size = classifier.in_features
         self.classifier: nn.Module = classifier
         for name, values in (("mean", modality.mean), ("std", modality.std)):

@@ -13,7 +13,7 @@ from fusion.tables.score_file import read_head
 from twostream.compute.compiling import compiled
 from twostream.compute.precision import find_precision
 from twostream.data.holdout import part_training_videos
-from twostream.data.splits import DATASETS, read_split
+from twostream.data.splits import read_split
 from twostream.data.stored import Joined, join_store
 from twostream.models.checkpoint import (
     NetworkSpec,
@@ -24,7 +24,6 @@ from twostream.models.checkpoint import (
 from twostream.scoring.score_files import make_score_file
 from twostream.scoring.scoring import Bar
 from twostream.scoring.trial import try_views
-from twostream_base import plugins
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text
 
@@ -99,9 +98,7 @@ def score_run(
 
 
 def _find_videos(run: Path, spec: NetworkSpec, options: ScoreOptions) -> Joined:
-    lists = read_split(
-        plugins.load(options.dataset, DATASETS), options.annotations, split=options.split
-    )
+    lists = read_split(options.dataset, options.annotations, split=options.split)
     if lists.class_names != spec.class_names:
         unlike = sorted(set(lists.class_names) ^ set(spec.class_names))
         raise InputError(

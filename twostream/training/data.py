@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from twostream.data.holdout import part_training_videos, stratified
-from twostream.data.splits import DATASETS, read_split
+from twostream.data.splits import read_split
 from twostream.data.stored import Joined, join_store
 from twostream.training.options import TrainOptions
-from twostream_base import plugins
 from twostream_base.errors import InputError
 
 
@@ -45,9 +44,7 @@ def gather(options: TrainOptions) -> RunData:
     Raises:
         InputError: wrong lists, or videos missing without --allow-missing.
     """
-    split = read_split(
-        plugins.load(options.dataset, DATASETS), Path(options.annotations), split=options.split
-    )
+    split = read_split(options.dataset, options.annotations, split=options.split)
     train, test = (
         join_store(
             split.subset(subset),

@@ -1,0 +1,194 @@
+"""A trained network for Python: class probabilities, logits and features of a video."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flow_extract.store.quantize import quantize
+from fusion.combining.probabilities import as_probs
+from twostream.compute.precision import autocast, find_precision
+from twostream.data.dataset import read_views, views_of_entry
+from twostream.data.protocols import PROTOCOLS, Protocol
+from twostream.data.stored import StoredVideo
+from twostream.models.checkpoint import load_network
+from twostream.prediction.predict_video import extract_for
+from twostream.prediction.streams import Extraction, Stream, extraction_of
+from twostream.scoring.scoring import score_batches
+from twostream_base import plugins
+from twostream_base.errors import InputError
+
+SNIPPETS_AT_ONCE = 32  # that enter the network together
+
+
+def load(
+    run: str | os.PathLike[str],
+    *,
+    checkpoint: str = "best",
+    protocol: str | Protocol = "clips19",
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+) -> TrainedNetwork:
+    """Load the trained network of a run folder of `twostream train` or `import-weights`.
+
+    Args:
+        checkpoint: `best` or `last`.
+        protocol: how a video is looked at; key of PROTOCOLS, or a Protocol.
+        device: `auto` takes a GPU where there is one.
+        precision: `fp32`, `bf16`, or `auto`: bf16 where the device computes it in hardware.
+
+    Raises:
+        InputError: there is no such network, or it is damaged.
+    """
+    if device == "auto":
+        mps = torch.backends.mps.is_available()
+        device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    device, folder = torch.device(device), Path(run) / checkpoint
+    spec, network = load_network(folder)
+    network.to_device(device)
+    network.eval()
+    return TrainedNetwork(
+        Stream(spec, network, extraction_of(spec, Path(run), Extraction())),
+        protocol=plugins.load(protocol, PROTOCOLS) if isinstance(protocol, str) else protocol,
+        device=device,
+        precision=find_precision(precision, device),
+    )
+
+
+class TrainedNetwork:
+    """A trained network, and how videos are made into what it was trained on; see `load`.
+
+        network = twostream.load("runs/ucf101-split1/motion-resnet18")
+        network.predict("clip.mp4")               # {"Archery": 0.93, "Bowling": 0.04, ...}
+        network(network.transform(flow)[None])    # logits (1, S, classes)
+
+    Attributes:
+        spec: what it is and how it was trained, a NetworkSpec.
+        network: the torch module, a SegmentNetwork in evaluation mode.
+        class_names: position = label.
+        extraction: the settings by which frames and flow are made from a video.
+    """
+
+    def __init__(
+        self, stream: Stream, *, protocol: Protocol, device: torch.device, precision: str
+    ) -> None:
+        self.spec, self.network, self.extraction = stream
+        self.class_names = self.spec.class_names
+        self.protocol, self.device, self.precision = protocol, device, precision
+        self._stream = stream
+
+    def __call__(self, clips: Tensor) -> Tensor:
+        """Clips (N, S, T, C, H, W) uint8, as `transform` makes one, to logits (N, S, classes)."""
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            logits: Tensor = self.network(clips.to(self.device))
+        return logits.float().cpu()
+
+    def predict(self, video: str | os.PathLike[str]) -> dict[str, float]:
+        """Probability of each class, the most probable first: the mean over the protocol's views.
+
+        Raises:
+            VideoError: the video gives no frames, or no flow.
+        """
+        probs = as_probs(self.logits(video).mean(axis=(0, 1), dtype=np.float64), "logits")
+        order = np.argsort(-probs, kind="stable")
+        return {self.class_names[index]: float(probs[index]) for index in order}
+
+    def logits(self, video: str | os.PathLike[str]) -> NDArray[np.float32]:
+        """Logits (S, R, classes) of the R crops of each snippet, as `twostream score` keeps them.
+
+        Raises:
+            VideoError: as `predict`.
+        """
+        with self._stored(video) as stored:
+            (logits,) = score_batches(
+                self.network,
+                [stored],
+                [[0]],
+                modality=self.spec.modality,
+                protocol=self.protocol,
+                size=self.spec.input_size,
+                snippets_at_once=SNIPPETS_AT_ONCE,
+                threads=os.cpu_count() or 1,
+                device=self.device,
+                precision=self.precision,
+                bar=lambda items, **_: items,
+            )
+        return logits[0]
+
+    def features(self, video: str | os.PathLike[str]) -> NDArray[np.float32]:
+        """What the classifier sees of each snippet, (S, D), the mean over its crops.
+
+        Raises:
+            VideoError: as `predict`.
+        """
+        with self._stored(video) as stored:
+            views = views_of_entry(
+                stored, self.spec.modality, self.protocol, size=self.spec.input_size
+            )
+        clips = torch.from_numpy(views).flatten(0, 1)[:, None]  # (S*R, 1, T, C, side, side)
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            features = torch.cat(
+                [
+                    self.network.features(part.to(self.device))
+                    for part in clips.split(SNIPPETS_AT_ONCE)
+                ]
+            )
+        features = features.float().reshape(*views.shape[:2], -1).mean(dim=1)
+        return features.cpu().numpy()
+
+    def transform(self, pictures: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:
+        """The views of frames or flow that the network takes, uint8 (S*R, T, C, side, side).
+
+        Args:
+            pictures: frames uint8 (T, H, W, 3) RGB; for a motion network flow float32 (T-1, H, W,
+                2) in pixels, of frames whose short side is `extraction["short_side"]`.
+
+        Raises:
+            InputError: of another shape or type, or empty.
+        """
+        is_flow = self.spec.modality.name == "flow"
+        expected = (np.float32, 2) if is_flow else (np.uint8, 3)
+        if (
+            pictures.ndim != 4
+            or (pictures.dtype, pictures.shape[-1]) != expected
+            or not len(pictures)
+        ):
+            raise InputError(
+                f"a {self.spec.stream} network takes "
+                f"{'flow float32 (T-1, H, W, 2)' if is_flow else 'frames uint8 (T, H, W, 3)'}, not "
+                f"{pictures.dtype} {pictures.shape}"
+            )
+        if is_flow:
+            pictures = quantize(pictures, bound=self.extraction["quantiser"]["bound"])
+        views = read_views(
+            lambda indices: (pictures[index] for index in indices),
+            self.spec.modality,
+            self.protocol,
+            length=len(pictures),
+            frame_size=pictures.shape[1:3],
+            size=self.spec.input_size,
+        )
+        return torch.from_numpy(views).flatten(0, 1)
+
+    @contextmanager
+    def _stored(self, video: str | os.PathLike[str]) -> Iterator[StoredVideo]:
+        """The video in a store of its own, made by the settings of the training videos."""
+        import cv2
+
+        opencv_threads, threads = cv2.getNumThreads(), os.cpu_count() or 1
+        with TemporaryDirectory(prefix="twostream-") as folder:
+            try:  # extraction sets OpenCV to one thread, as it has threads of its own
+                stored, _ = extract_for(
+                    self._stream, Path(video), work_dir=Path(folder), threads=threads
+                )
+            finally:
+                cv2.setNumThreads(opencv_threads)
+            yield stored
