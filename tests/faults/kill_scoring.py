@@ -23,7 +23,7 @@ from twostream_base.files import sha256_file
 # Each video is a part of its own, and takes its time: a kill finds some done and some not.
 COMMAND_LINE = """
 import time
-from twostream.inference import score_parts, scoring
+from twostream.scoring import score_parts, scoring
 load = scoring.load_batches
 def load_slowly(write, *arguments, **options):
     def write_slowly(item, out):
