@@ -7,7 +7,7 @@ written straight into their batch. The order is the caller's, whatever the numbe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from itertools import islice
@@ -41,7 +41,7 @@ def split_into_batches(order: Sequence[int], *, batch_size: int, least: int = 2)
 
 def load_ahead(
     load: Callable[[Item], Sample], batches: Iterable[Sequence[Item]], *, threads: int
-) -> Iterator[list[Sample]]:
+) -> Generator[list[Sample], None, None]:
     """Yield the samples of each batch, while `threads` threads load those of the next two.
 
     The third batch from here is begun when the next one is asked for.

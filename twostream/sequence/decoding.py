@@ -1,7 +1,8 @@
-"""CTC decoding: from log-probabilities of each time step to the most probable label sequences.
+"""CTC decoding, greedy or by beam search with a bigram language model.
 
 Graves et al., "Connectionist Temporal Classification", ICML 2006. Throughout, `log_probs` is
-float (T, classes), natural logarithm, class 0 the blank; labels count from 1."""
+float (T, classes), natural logarithm, class 0 the blank; labels count from 1.
+"""
 
 from __future__ import annotations
 
@@ -127,12 +128,11 @@ def _log_add(a: float, b: float) -> float:
     return high if low == -inf else high + log1p(exp(low - high))
 
 
-# A bigram language model over labels, with Witten-Bell smoothing.
 EDGE = 0  # the label of no word stands for the beginning and the end of a sentence
 
 
 class LanguageModel:
-    """P(label | previous label), Witten-Bell smoothed (Witten and Bell, 1991, method C).
+    """A bigram model, P(label | previous label), smoothed by Witten and Bell, 1991, method C.
 
     P(w | h) = (count(h w) + types(h) P(w)) / (count(h) + types(h)), where types(h) is the number of
     different labels that followed h, and P(w) is the unigram frequency of w with one added to each

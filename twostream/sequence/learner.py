@@ -22,7 +22,7 @@ from twostream.sequence.network import (
     build_network,
     freeze,
     load_parts,
-    parameter_groups,
+    rate_groups,
     read_rates,
     without_weights,
 )
@@ -66,7 +66,7 @@ class SequenceLearner:
             load_parts(self.network, Path(options.load), options.load_stages)
         freeze(self.network, options.freeze)
         rates = read_rates(options.stage_lr)
-        groups = parameter_groups(self.network, lr=options.lr, part_lr=rates)
+        groups = rate_groups(self.network, lr=options.lr, part_lr=rates)
         self.optimizer = Adam(groups, weight_decay=options.weight_decay)
         self.initial_rates = [group["lr"] for group in groups]
         self.average = average_weights(self.network, decay=options.ema) if options.ema else None

@@ -115,7 +115,6 @@ def read_list(path: Path, root: Path, *, labelled: bool = True) -> tuple[Sequenc
     return tuple(records)
 
 
-# Videos for a trained network: those of a list, with or without glosses, or all of a folder.
 def find_new_videos(videos: Path, file: Path | None) -> tuple[SequenceRecord, ...]:
     """The videos of a list, or all video files and folders of pictures below `videos`.
 

@@ -76,7 +76,6 @@ def without_weights(backbone: str) -> str:
     return " ".join(word for word in backbone.split() if not word.startswith("weights="))
 
 
-# Backbones of single frames: uint8-valued floats (N, C, H, W) -> features (N, D).
 class PlainCnn(nn.Module):
     """The notes' plain CNN: a convolution, then four blocks that double the channels.
 
@@ -131,9 +130,11 @@ class ResNet18(nn.Module):
 FRAME_BACKBONES: dict[str, Callable[..., nn.Module]] = {"plain": PlainCnn, "resnet18": ResNet18}
 
 
-# Parts of a sequence network by name: `backbone`, `temporal`, `temporal.0`, `classifier`.
 def named_parts(network: SequenceNetwork) -> dict[str, nn.Module]:
-    """All parts with a name; the larger ones come before those that they contain."""
+    """The parts of a network by name: `backbone`, `temporal`, `temporal.0`, ..., `classifier`.
+
+    Larger parts come before those that they contain.
+    """
     stages: Sequence[nn.Module] = list(network.temporal.stages)  # type: ignore[arg-type]
     return {
         "backbone": network.backbone,
@@ -191,7 +192,7 @@ def freeze(network: SequenceNetwork, parts: Sequence[str]) -> None:
         find_part(network, name).requires_grad_(False).eval()
 
 
-def parameter_groups(
+def rate_groups(
     network: SequenceNetwork, *, lr: float, part_lr: Mapping[str, float]
 ) -> list[dict[str, Any]]:
     """Parameter groups for an optimiser, one for each learning rate.

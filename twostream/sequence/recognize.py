@@ -19,13 +19,8 @@ from twostream.sequence.decoding import (
     greedy,
     log_probability,
 )
-from twostream.sequence.lists import (
-    glosses_to_labels,
-    labels_to_glosses,
-)
-from twostream.sequence.score_file import (
-    SequenceScores,
-)
+from twostream.sequence.lists import glosses_to_labels, labels_to_glosses
+from twostream.sequence.score_file import SequenceScores
 from twostream.sequence.transcripts import NORMALISERS, Normaliser, read_transcripts
 from twostream.sequence.wer_report import rate_lines, wer_result
 from twostream.sequence.word_error_rate import align

@@ -11,12 +11,7 @@ import torch
 
 from twostream.sequence.batches import eval_batches
 from twostream.sequence.checkpoint import best_checkpoint, load_sequence_network, score_metadata
-from twostream.sequence.lists import (
-    SequenceRecord,
-    check_glosses,
-    find_new_videos,
-    split_missing,
-)
+from twostream.sequence.lists import SequenceRecord, check_glosses, find_new_videos, split_missing
 from twostream.sequence.score_file import (
     SequenceScores,
     is_up_to_date,
@@ -28,7 +23,6 @@ from twostream.sequence.validation import predict
 from twostream_base.errors import InputError, some_of
 
 
-# The inputs of `twostream recognize`: sequence score files, or runs that score new videos.
 @dataclass(frozen=True, slots=True)
 class NewVideos:
     """Videos for the runs, and how they are scored.

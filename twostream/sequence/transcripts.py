@@ -1,4 +1,4 @@
-"""Transcripts, sentences of glosses, in the field's file formats: text lines, csv, stm, ctm."""
+"""Transcripts: sentences of glosses in text, csv, stm and ctm files, and their normalisation."""
 
 from __future__ import annotations
 
@@ -133,10 +133,8 @@ READERS: dict[str, Callable[[Path], Transcripts]] = {
 }
 
 
-# Normalisation of glosses before they are compared, by the rules of the data sets' evaluation.
-#
-# A normaliser is `(glosses) -> glosses`. The official scripts work on lines of text with sed, awk
-# and perl; these are the same rules on a list of glosses.
+# `(glosses) -> glosses`. The data sets' official scripts work on lines of text with sed, awk and
+# perl; these are the same rules on a list of glosses.
 Normaliser = Callable[[Sequence[str]], list[str]]
 
 NOT_SIGNS = ("__LEFTHAND__", "__EPENTHESIS__", "__EMOTION__", "__PU__")

@@ -1,4 +1,4 @@
-"""Validation of a sequence network: word error rate and loss over a list of videos."""
+"""Inference and validation of a sequence network: log-probabilities, word error rate, loss."""
 
 from __future__ import annotations
 
@@ -14,6 +14,22 @@ from twostream.sequence.batches import Batch
 from twostream.sequence.decoding import greedy, log_probability
 from twostream.sequence.lists import SequenceRecord, glosses_to_labels, labels_to_glosses
 from twostream.sequence.word_error_rate import align, corpus_rate, count_errors, sum_errors
+
+
+def predict(
+    network: nn.Module, batches: Iterable[Batch], *, device: torch.device, precision: str
+) -> dict[int, np.ndarray]:
+    """Log-probabilities of every video: index -> float32 (T', classes), without padding."""
+    network.eval()
+    predictions: dict[int, np.ndarray] = {}
+    for clips, lengths, indices in batches:
+        with torch.inference_mode(), autocast(device, precision):
+            log_probs, steps = network(clips.to(device), lengths.to(device))
+        for index, rows, count in zip(
+            indices, log_probs.cpu().numpy(), steps.tolist(), strict=True
+        ):
+            predictions[index] = rows[:count]
+    return predictions
 
 
 def validation_row(
@@ -50,20 +66,3 @@ def best_epochs(rows: Sequence[Mapping[str, Any]], count: int) -> list[int]:
     """The `count` epochs with the fewest errors; ties go to the lower loss."""
     ranked = sorted(rows, key=lambda row: (row["errors"], row["val_loss"], row["epoch"]))
     return [int(row["epoch"]) for row in ranked[:count]]
-
-
-# Inference: log-probabilities of a list of videos.
-def predict(
-    network: nn.Module, batches: Iterable[Batch], *, device: torch.device, precision: str
-) -> dict[int, np.ndarray]:
-    """Log-probabilities of every video: index -> float32 (T', classes), without padding."""
-    network.eval()
-    predictions: dict[int, np.ndarray] = {}
-    for clips, lengths, indices in batches:
-        with torch.inference_mode(), autocast(device, precision):
-            log_probs, steps = network(clips.to(device), lengths.to(device))
-        for index, rows, count in zip(
-            indices, log_probs.cpu().numpy(), steps.tolist(), strict=True
-        ):
-            predictions[index] = rows[:count]
-    return predictions

@@ -1,4 +1,4 @@
-"""Word error rate (WER): the fewest substitutions, deletions and insertions, and their sums."""
+"""Word error rate (WER): alignment, error counts, bootstrap intervals and a paired test."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Pair = tuple[str | None, str | None]
+DRAWS = 10_000  # of a bootstrap or a randomisation test
 
 # An error costs this much and a gap 1 on top: fewest errors first, then fewest gaps.
 ERROR = 1 << 20
@@ -42,10 +43,10 @@ def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Pair]:
     The alignment has the fewest errors, and among these the fewest deletions and insertions.
     """
     cost = [[GAP * h for h in range(len(hypothesis) + 1)]]  # of each pair of prefixes
-    for word in reference:
+    for expected in reference:
         above, row = cost[-1], [cost[-1][0] + GAP]
-        for h, other in enumerate(hypothesis):
-            unequal = 0 if word == other else ERROR
+        for h, recognised in enumerate(hypothesis):
+            unequal = 0 if expected == recognised else ERROR
             row.append(min(above[h] + unequal, above[h + 1] + GAP, row[h] + GAP))
         cost.append(row)
 
@@ -103,10 +104,6 @@ def sentence_mean(sentences: Sequence[Errors]) -> float:
 def confusions(alignments: Sequence[Sequence[Pair]]) -> Counter[Pair]:
     """How often each word was replaced by another, deleted (`word, None`) or inserted."""
     return Counter(pair for pairs in alignments for pair in pairs if pair[0] != pair[1])
-
-
-# Confidence interval of a word error rate, and tests between two systems, over sentences.
-DRAWS = 10_000
 
 
 def bootstrap_interval(

@@ -13,7 +13,7 @@ from twostream.sequence.network import (
     freeze,
     load_parts,
     named_parts,
-    parameter_groups,
+    rate_groups,
     read_rates,
 )
 from twostream_base.errors import InputError
@@ -126,7 +126,7 @@ def test_parts_are_loaded_where_they_belong(tmp_path: Path) -> None:
 
 def test_rates_of_parts() -> None:
     net = network(CONV, TOP)
-    groups = parameter_groups(net, lr=1e-3, part_lr={"temporal": 1e-4, "temporal.1": 1e-5})
+    groups = rate_groups(net, lr=1e-3, part_lr={"temporal": 1e-4, "temporal.1": 1e-5})
     by_rate = {group["lr"]: {id(p) for p in group["params"]} for group in groups}
     assert by_rate[1e-5] == {id(p) for p in net.temporal.stages[1].parameters()}
     assert by_rate[1e-4] == {id(p) for p in net.temporal.stages[0].parameters()}
@@ -142,7 +142,7 @@ def test_frozen_parts_do_not_learn() -> None:
     net(clips, torch.tensor([6]))[0].sum().backward()
     assert all(p.grad is None for p in net.backbone.parameters())
     assert all(torch.equal(t, before[name]) for name, t in net.backbone.state_dict().items())
-    groups = parameter_groups(net, lr=1.0, part_lr={})
+    groups = rate_groups(net, lr=1.0, part_lr={})
     assert len(groups[0]["params"]) == len([p for p in net.parameters() if p.requires_grad])
 
 

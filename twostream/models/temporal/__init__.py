@@ -29,6 +29,6 @@ TEMPORAL: dict[str, Callable[..., nn.Module]] = {
     "tcn": _late("tcn", "Tcn"),
     "local_attention": _late("local_attention", "LocalAttention"),
     "dynamic_framing": _late("dynamic_framing", "DynamicFraming"),
-    "random_sampling": _late("fewer_frames", "RandomSampling"),
-    "dedup": _late("fewer_frames", "Dedup"),
+    "random_sampling": _late("frame_selection", "RandomSampling"),
+    "dedup": _late("frame_selection", "Dedup"),
 }

@@ -5,16 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from twostream.models.temporal.fewer_frames import (
+from twostream.models.temporal.frame_selection import (
     first_of_equal_sets,
     sample_frames,
     select_similar_frames,
 )
-from twostream.models.temporal.padding import (
-    gather_frames,
-    mask_to_positions,
-    zero_padding,
-)
+from twostream.models.temporal.padding import gather_frames, mask_to_positions, zero_padding
 from twostream.models.temporal.snippet_gru import SnippetGru
 from twostream.models.temporal.tcn import Tcn
 from twostream_base.errors import InputError

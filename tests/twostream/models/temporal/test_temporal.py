@@ -62,7 +62,7 @@ def test_padding_changes_nothing_while_training(text: str) -> None:
             if isinstance(layer, torch.nn.Dropout):
                 layer.p = 0.0
         if "sampl" in text:
-            module.eval()  # random draws have the shape of the padding; see test_fewer_frames
+            module.eval()  # random draws have the shape of the padding; see test_frame_selection
         padded = torch.zeros(3, frames, 8)
         padded[:, :21] = sequences()
         padded.requires_grad_()

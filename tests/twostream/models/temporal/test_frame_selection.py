@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twostream.models.temporal.fewer_frames import (
+from twostream.models.temporal.frame_selection import (
     Dedup,
     RandomSampling,
     first_of_equal_sets,

@@ -1,4 +1,4 @@
-"""Temporal modules that drop frames: subsampling and removal of near-duplicates."""
+"""Frame selection: subsampling, removal of near-duplicates, and the k most similar frames."""
 
 from __future__ import annotations
 
@@ -50,30 +50,6 @@ class Dedup(nn.Module):
         return drop_frames(features, first_of_equal_sets(positions, valid, lengths))
 
 
-def sample_frames(lengths: Tensor, frames: int, *, part: int, at_random: bool) -> Tensor:
-    """Select max(length // part, 1) frames of each sequence: bool (N, frames).
-
-    Evenly spaced ones are floor(i (length - 1) / (count - 1)), the first and the last among them;
-    random ones are drawn from torch's global generator, as in dropout.
-    """
-    counts = (lengths // part).clamp(min=1)[:, None]
-    valid = valid_mask(lengths, frames)
-    if at_random:
-        draws = torch.rand(valid.shape, device=valid.device).masked_fill(~valid, 2.0)
-        return (draws.argsort(dim=1).argsort(dim=1) < counts) & valid
-    index = torch.arange(frames, device=valid.device)
-    positions = index * (lengths[:, None] - 1) // (counts - 1).clamp(min=1)
-    positions = positions.masked_fill(index >= counts, 0).clamp(max=frames - 1)
-    return torch.zeros_like(valid).scatter(1, positions, True) & valid
-
-
-def drop_frames(features: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-    """Keep the frames of (N, T, D) that `keep`, bool (N, T), marks: (N, T', D) and lengths."""
-    positions, lengths = mask_to_positions(keep)
-    return zero_padding(gather_frames(features, positions), lengths), lengths
-
-
-# Selection of similar frames: for each frame the k nearest neighbours in a window around it.
 def select_similar_frames(features: Tensor, lengths: Tensor, *, k: int) -> tuple[Tensor, Tensor]:
     """For each frame t the k frames s, |s - t| < k, with the highest x_t . x_s / sqrt(D).
 
@@ -112,3 +88,26 @@ def first_of_equal_sets(positions: Tensor, valid: Tensor, lengths: Tensor) -> Te
     index = torch.arange(len(rows), device=rows.device)
     first = torch.full_like(index, len(rows)).scatter_reduce(0, set_ids, index, "amin")
     return (first[set_ids] == index).unflatten(0, (n, frames)) & valid_mask(lengths, frames)
+
+
+def sample_frames(lengths: Tensor, frames: int, *, part: int, at_random: bool) -> Tensor:
+    """Select max(length // part, 1) frames of each sequence: bool (N, frames).
+
+    Evenly spaced ones are floor(i (length - 1) / (count - 1)), the first and the last among them;
+    random ones are drawn from torch's global generator, as in dropout.
+    """
+    counts = (lengths // part).clamp(min=1)[:, None]
+    valid = valid_mask(lengths, frames)
+    if at_random:
+        draws = torch.rand(valid.shape, device=valid.device).masked_fill(~valid, 2.0)
+        return (draws.argsort(dim=1).argsort(dim=1) < counts) & valid
+    index = torch.arange(frames, device=valid.device)
+    positions = index * (lengths[:, None] - 1) // (counts - 1).clamp(min=1)
+    positions = positions.masked_fill(index >= counts, 0).clamp(max=frames - 1)
+    return torch.zeros_like(valid).scatter(1, positions, True) & valid
+
+
+def drop_frames(features: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+    """Keep the frames of (N, T, D) that `keep`, bool (N, T), marks: (N, T', D) and lengths."""
+    positions, lengths = mask_to_positions(keep)
+    return zero_padding(gather_frames(features, positions), lengths), lengths
