@@ -37,7 +37,7 @@ from twostream.models import build_network
 from twostream.models.consensus import CONSENSUS, mean
 from twostream.models.segment_network import SegmentNetwork
 from twostream.scoring.scoring import score_videos
-from twostream.training.step import accumulate_gradient
+from twostream.training.loop import accumulate_gradient
 from twostream.transforms.boxes import whole
 
 RESULTS = Path(__file__).resolve().parent / "results" / "training.md"

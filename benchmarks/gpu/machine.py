@@ -15,9 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 from benchmarks.gpu.networks import build, random_clips, set_gradient
 from benchmarks.gpu.target import Target, run_command
 from twostream.compute.distributed import (
-    decided_by_first,
-    merged_shares,
-    wait_for_all,
+    barrier,
+    broadcast_from_rank_0,
+    gather_in_order,
 )
 
 
@@ -61,8 +61,8 @@ def distributed(target: Target) -> Iterator[dict[str, Any]]:
         ((parameter.grad - gradient).abs().max() / gradient.abs().max()).item()
         for parameter, gradient in zip(network.parameters(), gradients, strict=True)
     )
-    wait_for_all()
-    exchanged = decided_by_first(lambda: {"a": 1}), merged_shares([1, 2])
+    barrier()
+    exchanged = broadcast_from_rank_0(lambda: {"a": 1}), gather_in_order([1, 2])
     yield {
         "ok": abs(loss - ddp_loss) < 1e-3 * loss
         and difference < 1e-2

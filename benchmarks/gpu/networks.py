@@ -12,7 +12,7 @@ from benchmarks.gpu.target import Target
 from twostream.models import build_network, default_clip
 from twostream.models.consensus import mean
 from twostream.models.segment_network import SegmentNetwork
-from twostream.training.step import accumulate_gradient
+from twostream.training.loop import accumulate_gradient
 from twostream.transforms.presets import Modality, modality_of
 
 NUM_CLASSES = 101

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.gpu.networks import build
 from benchmarks.gpu.target import Target
 from benchmarks.gpu.videos import stored_videos
-from twostream.compute.compiling import compiled
+from twostream.compute.compiling import compile_for_eval
 from twostream.data.protocols import PROTOCOLS
 from twostream.data.stored import StoredVideo
 from twostream.scoring.scoring import score_videos
@@ -29,7 +29,7 @@ def scoring(target: Target) -> Iterator[dict[str, Any]]:
     network, modality = build("resnet18", "motion", target)
     ways = [("fp32", network, "fp32"), ("bf16", network, "bf16")]
     if target.is_gpu:
-        ways.append(("bf16, compiled", compiled(network), "bf16"))
+        ways.append(("bf16, compiled", compile_for_eval(network), "bf16"))
     exact = None
     for name, tested, precision in ways:
 

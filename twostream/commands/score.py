@@ -69,12 +69,12 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
 
     Re-run the same command to resume a scoring that was stopped.
     """
-    from twostream.compute.distributed import joined_processes, rank
+    from twostream.compute.distributed import process_group, rank
     from twostream.scoring.score_run import ScoreOptions, score_run
 
     path = out or run / "scores" / f"{options['subset']}-{options['protocol']}.safetensors"
     options["device"] = find_device(options["device"])
-    with joined_processes(options["device"]):
+    with process_group(options["device"]):
         bar = partial(progress, quiet=quiet or rank() > 0)
         made = score_run(run, path, ScoreOptions(**options), bar=bar, note=note)
         if rank() == 0:

@@ -72,12 +72,12 @@ def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
 
     Re-run the same command to resume a training that was stopped; a finished one is left as it is.
     """
-    from twostream.compute.distributed import joined_processes, rank
+    from twostream.compute.distributed import process_group, rank
     from twostream.training.data import gather
     from twostream.training.trainer import Trainer
 
     resolved = _resolve(options)
-    with joined_processes(resolved.device):
+    with process_group(resolved.device):
         data = gather(resolved)
         if restart:
             _remove(resolved.folder)
@@ -131,10 +131,10 @@ def _resolve(options: dict[str, Any]) -> TrainOptions:
 
 
 def _introduce(trainer: Trainer) -> None:
-    from twostream.compute.distributed import num_ranks
+    from twostream.compute.distributed import world_size
 
     options, data = trainer.options, trainer.data
-    shared = f", by {num_ranks()} processes" if num_ranks() > 1 else ""
+    shared = f", by {world_size()} processes" if world_size() > 1 else ""
     missing = len(data.train.missing) + len(data.test.missing)
     click.echo(
         f"==> {options.folder}: {options.stream} {options.model}, {len(data.class_names)} classes, "
@@ -148,7 +148,7 @@ def _introduce(trainer: Trainer) -> None:
             f"==> resumed after {trainer.run.next_epoch} of {options.epochs} epochs and "
             f"{trainer.progress.batches} batches"
         )
-    if options.sync_bn and num_ranks() == 1:
+    if options.sync_bn and world_size() == 1:
         note("--sync-bn has no effect: one process sees the whole batch anyway.")
     if options.select == "test":
         note("Selecting the epoch on the test videos: the test accuracy will be too high.")
@@ -156,7 +156,7 @@ def _introduce(trainer: Trainer) -> None:
 
 def _run(trainer: Trainer, *, show: bool) -> None:
     from twostream.compute.memory import is_out_of_memory
-    from twostream.compute.numbers import NotFiniteError
+    from twostream.training.loop import NotFiniteError
 
     if show:
         _introduce(trainer)
@@ -207,7 +207,7 @@ def _show(row: dict[str, Any], trainer: Trainer) -> None:
 
 
 def _memory_advice(trainer: Trainer) -> str:
-    options, parts = trainer.options, trainer.learner.parts
+    options, parts = trainer.options, trainer.learner.micro_batches.parts
     fewer = (
         ""
         if parts >= options.batch_size

@@ -15,7 +15,7 @@ from twostream_base.errors import InputError
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def compiled(network: Network) -> Network:
+def compile_for_eval(network: Network) -> Network:
     """Return a network with the very same weights and layers, whose evaluation is compiled.
 
     Training `network` or loading weights into either changes both. Logits differ in their last

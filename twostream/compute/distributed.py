@@ -24,11 +24,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # Only how long to wait for a slow process: a lost one is noticed at once, by its connection.
-PATIENCE = timedelta(days=1)
+TIMEOUT = timedelta(days=1)
 
 
 @contextmanager
-def joined_processes(device: str) -> Iterator[None]:
+def process_group(device: str) -> Iterator[None]:
     """Join the processes that torchrun started, for as long as the block lasts.
 
     They talk by NCCL where `device` is `cuda`, which then means GPU k in process k of a machine;
@@ -62,7 +62,7 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def num_ranks() -> int:
+def world_size() -> int:
     """How many processes there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
@@ -72,13 +72,13 @@ def num_restarts() -> int:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Return when every process has come here."""
     if dist.is_initialized():
         dist.barrier()
 
 
-def decided_by_first(decide: Callable[[], Result]) -> Result:
+def broadcast_from_rank_0(decide: Callable[[], Result]) -> Result:
     """What `decide` returns to rank 0, which alone calls it; the others wait for it."""
     if not dist.is_initialized():
         return decide()
@@ -87,19 +87,19 @@ def decided_by_first(decide: Callable[[], Result]) -> Result:
     return answer[0]  # type: ignore[return-value]  # None only if that is what rank 0 decided
 
 
-def share_of(items: Sequence[Item]) -> Sequence[Item]:
+def shard(items: Sequence[Item]) -> Sequence[Item]:
     """Those items that are dealt to this process, one by one; all shares together are `items`."""
-    return items[rank() :: num_ranks()]
+    return items[rank() :: world_size()]
 
 
-def merged_shares(own: list[Item]) -> list[Item]:
+def gather_in_order(own: list[Item]) -> list[Item]:
     """All the items, in their order, from each process's share."""
     if not dist.is_initialized():
         return own
-    shares: list[list[Item]] = [[] for _ in range(num_ranks())]
+    shares: list[list[Item]] = [[] for _ in range(world_size())]
     dist.all_gather_object(shares, own)
     count = sum(map(len, shares))
-    return [shares[number % num_ranks()][number // num_ranks()] for number in range(count)]
+    return [shares[number % world_size()][number // world_size()] for number in range(count)]
 
 
 def data_parallel(
@@ -144,7 +144,7 @@ def sum_over_processes(
     device = next(network.parameters()).device
     total = torch.tensor(loss, dtype=torch.float64, device=device)
     every = torch.zeros(num_videos, scores.shape[1], device=device)
-    every[rank() :: num_ranks()] = scores.to(device)
+    every[rank() :: world_size()] = scores.to(device)
     summed = [every]
     for module in network.modules():
         shared = isinstance(module, nn.SyncBatchNorm)
@@ -184,7 +184,7 @@ def _connect(backend: str) -> None:
     """
     store, number, count = next(dist.rendezvous("env://"))
     start = dist.PrefixStore(f"start{num_restarts()}", store)
-    dist.init_process_group(backend, store=start, rank=number, world_size=count, timeout=PATIENCE)
+    dist.init_process_group(backend, store=start, rank=number, world_size=count, timeout=TIMEOUT)
 
 
 def _is_lost_connection(error: RuntimeError) -> bool:

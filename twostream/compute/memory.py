@@ -1,4 +1,4 @@
-"""When memory is short: the same batch again, in smaller parts."""
+"""When memory is short: the same batch again, in more and smaller micro-batches."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from typing import TypeVar
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 Result = TypeVar("Result")
 
 # The CPU's allocator and older devices raise a plain RuntimeError.
-SIGNS = ("can't allocate memory", "out of memory")
+OOM_MESSAGES = ("can't allocate memory", "out of memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` is a device's or the CPU allocator's way to say that memory is short."""
     return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+        isinstance(error, RuntimeError) and any(text in str(error) for text in OOM_MESSAGES)
     )
 
 
-def in_parts_that_fit(
+def retry_with_micro_batches(
     attempt: Callable[[int], Result], *, parts: int, most: int, undo: Callable[[], None]
 ) -> tuple[Result, int]:
     """Call `attempt(parts)`; while memory is short, undo it and double the parts, up to `most`.
@@ -42,22 +43,76 @@ def in_parts_that_fit(
         parts = min(2 * parts, most)
 
 
-def remember(network: nn.Module, device: torch.device) -> Callable[[], None]:
+def snapshot_buffers_and_rng(network: nn.Module, device: torch.device) -> Callable[[], None]:
     """Return what puts back all that a forward pass may change: buffers and random states.
 
     The buffers are batch normalisation's statistics; the random states decide dropout. Gradients
-    are not kept: an attempt begins by clearing them.
+    are not restored: an attempt begins by clearing them.
     """
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
-    cpu = torch.get_rng_state()
-    own = None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(device)
+    cpu_rng = torch.get_rng_state()
+    accelerator = None if device.type == "cpu" else torch.get_device_module(device)
+    device_rng = accelerator.get_rng_state(device) if accelerator else None
 
-    def undo() -> None:
+    def restore() -> None:
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
-        torch.set_rng_state(cpu)
-        if own is not None:
-            torch.get_device_module(device).set_rng_state(own, device)
+        torch.set_rng_state(cpu_rng)
+        if accelerator:
+            accelerator.set_rng_state(device_rng, device)
 
-    return undo
+    return restore
+
+
+class MicroBatches:
+    """Gradient accumulation: in how many parts a batch goes through a network.
+
+    Args:
+        parts: to begin with.
+        auto: double the parts whenever memory is short, for good.
+        tell: is told, in a sentence, when that happens.
+    """
+
+    def __init__(self, parts: int, *, auto: bool, tell: Callable[[str], None]) -> None:
+        self.parts, self.auto, self.tell = parts, auto, tell
+        self._rehearsals, self._largest = 0, 0
+
+    def run(
+        self,
+        step: Callable[[int], Result],
+        network: nn.Module,
+        *,
+        num_videos: int,
+        device: torch.device,
+    ) -> Result:
+        """Call `step(parts)`, which takes `num_videos` through the network, forward and back."""
+        if not self.auto:
+            return step(self.parts)
+        restore = snapshot_buffers_and_rng(network, device)
+        if not isinstance(network, DistributedDataParallel):
+            return self._retry(step, num_videos, restore)
+        # An attempt that has begun to send gradients cannot be repeated: the other processes wait
+        # for the rest. So it is rehearsed: in the first step; in the second, when the optimiser has
+        # taken its memory; and when there are more videos than ever.
+        if self._rehearsals < 2 or num_videos > self._largest:
+            with network.no_sync():
+                self._retry(step, num_videos, restore)
+            restore()
+            self._rehearsals += 1
+            self._largest = max(num_videos, self._largest)
+        return step(self.parts)
+
+    def _retry(
+        self, step: Callable[[int], Result], num_videos: int, restore: Callable[[], None]
+    ) -> Result:
+        result, parts = retry_with_micro_batches(
+            step, parts=self.parts, most=num_videos, undo=restore
+        )
+        if parts != self.parts:
+            self.tell(
+                f"Memory was short: a batch now goes through the network in {parts} parts, as with "
+                f"--accumulate {parts}; batch size and learning rate stay as they were."
+            )
+            self.parts = parts
+        return result

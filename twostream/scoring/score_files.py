@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from fusion.tables.score_file import ScoreTable
-from twostream.compute.distributed import decided_by_first
+from twostream.compute.distributed import broadcast_from_rank_0
 from twostream.data.protocols import PROTOCOLS, Protocol
 from twostream.data.stored import Joined
 from twostream.models.checkpoint import WEIGHTS, NetworkSpec
@@ -52,7 +52,7 @@ def make_score_file(
         joined, spec=spec, checkpoint=checkpoint, facts={**facts, "precision": precision}
     )
     whole = _without_scores(joined, spec=spec, about=about)
-    if decided_by_first(lambda: is_scored(path, whole)):
+    if broadcast_from_rank_0(lambda: is_scored(path, whole)):
         return False
     score = partial(
         score_batches,

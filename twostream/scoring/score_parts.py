@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from fusion.tables.large_files import write_scores_in_parts
 from fusion.tables.score_file import ScoreTable, read_head, read_scores, write_scores
 from twostream.compute.distributed import (
-    decided_by_first,
+    barrier,
+    broadcast_from_rank_0,
     rank,
-    share_of,
-    wait_for_all,
+    shard,
 )
 from twostream_base.errors import InputError
 from twostream_base.files import atomic_path
@@ -68,19 +68,19 @@ def score_in_parts(
     """
     folder = path.with_name(f"{path.stem}.parts")
     parts = _plan(folder, whole, batches, views=views, snippets_at_once=snippets_at_once)
-    pending = decided_by_first(lambda: _find_pending(folder, parts, note))
-    own = [parts[index] for index in share_of(pending)]
+    pending = broadcast_from_rank_0(lambda: _find_pending(folder, parts, note))
+    own = [parts[index] for index in shard(pending)]
     with closing(score([batch for part in own for batch in part.batches])) as scored:
         for part in own:
             part.write(list(islice(scored, len(part.batches))))
-    wait_for_all()
+    barrier()
     if rank() == 0:
         # Within the folder of the parts first: a kill leaves nothing elsewhere.
         join_scores(folder / "scores", parts, whole)
         with atomic_path(path) as temporary:
             (folder / "scores").rename(temporary)
         shutil.rmtree(folder)
-    wait_for_all()
+    barrier()
 
 
 def _plan(

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from fusion.tables.score_file import read_head
-from twostream.compute.compiling import compiled
+from twostream.compute.compiling import compile_for_eval
 from twostream.compute.precision import find_precision
 from twostream.data.holdout import part_training_videos
 from twostream.data.splits import read_split
@@ -75,7 +75,7 @@ def score_run(
     )
     if options.compiled:
         note("the network is compiled for evaluation: the first batch takes a while")
-        network = compiled(network)
+        network = compile_for_eval(network)
     return make_score_file(
         path,
         network,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from twostream.compute.distributed import merged_shares, share_of
+from twostream.compute.distributed import gather_in_order, shard
 from twostream.data.dataset import ViewWriter, views_shape
 from twostream.data.loader import load_batches, split_into_batches
 from twostream.data.protocols import Protocol
@@ -100,9 +100,9 @@ def score_videos(
     own = score_batches(
         network,
         videos,
-        share_of(batches),
+        shard(batches),
         protocol=protocol,
         snippets_at_once=snippets_at_once,
         **options,
     )
-    return np.concatenate(merged_shares(list(own)))
+    return np.concatenate(gather_in_order(list(own)))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from twostream.compute.distributed import num_ranks, rank, share_of
+from twostream.compute.distributed import rank, shard, world_size
 from twostream.data.dataset import TrainingSamples
 from twostream.data.loader import load_batches, split_into_batches
 from twostream.data.stored import StoredVideo
@@ -27,11 +27,11 @@ def plan_batches(options: TrainOptions, *, num_videos: int, epoch: int) -> list[
         InputError: a batch cannot be dealt out to the processes of the run.
     """
     order = np.random.default_rng((options.seed, epoch)).permutation(num_videos).tolist()
-    least = LEAST_SHARE * num_ranks()
-    if min(options.batch_size, num_videos) < least and num_ranks() > 1:
+    least = LEAST_SHARE * world_size()
+    if min(options.batch_size, num_videos) < least and world_size() > 1:
         raise InputError(
             f"batches of {options.batch_size} out of {num_videos} videos are too few for "
-            f"{num_ranks()} processes: each needs {LEAST_SHARE} videos of a batch. Give a "
+            f"{world_size()} processes: each needs {LEAST_SHARE} videos of a batch. Give a "
             "--batch-size that is larger, or torchrun a smaller --nproc-per-node"
         )
     return split_into_batches(order, batch_size=options.batch_size, least=least)
@@ -63,7 +63,7 @@ def load_epoch(
 
     loaded = load_batches(
         write,
-        [share_of(batch) for batch in batches],
+        [shard(batch) for batch in batches],
         shape=samples.shape,
         threads=options.threads,
         device=torch.device(options.device),

@@ -1,21 +1,146 @@
-"""One epoch of training, and the logits of a list of videos. No files, no options."""
+"""The training loop: one epoch, one step, and how results are counted. No files, no options."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
-
 from fusion.metrics import top_k_correct
-from twostream.compute.numbers import NotFiniteError
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from twostream.compute.distributed import rank, sum_over_processes, world_size
+from twostream.compute.memory import MicroBatches
+from twostream.compute.precision import autocast
 
 Batches = Iterable[tuple[Tensor, Sequence[int]]]  # clips (N, S, T, C, H, W) and video indices
+Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class NotFiniteError(ArithmeticError):
+    """The loss became infinite or not a number."""
+
+
+def train_one_epoch(
+    network: nn.Module,
+    batches: Batches,
+    *,
+    labels: Tensor,
+    consensus: Callable[[Tensor], Tensor],
+    optimizer: Optimizer,
+    device: torch.device,
+    precision: str,
+    micro_batches: MicroBatches,
+    mix: Mix | None = None,
+    label_smoothing: float = 0.0,
+    clip_norm: float = 0.0,
+    progress: Progress,
+    after_step: Callable[[], None] = lambda: None,
+) -> EpochStats:
+    """Take a step on every batch once.
+
+    Under several processes each takes a share of every batch, and all take the same step.
+
+    Args:
+        network: in training mode; with several processes a DistributedDataParallel.
+        batches: the clips of this process's share, and the indices of all videos of the batch.
+        labels: label of every video; the indices point into it.
+        micro_batches: cuts a batch in parts that fit into memory.
+        mix: clips and labels -> mixed clips and soft targets (N, classes).
+        clip_norm: the largest norm of the gradient; 0 for any.
+        progress: of the batches before these; updated with every step.
+        after_step: called when a step is done and counted.
+
+    Raises:
+        NotFiniteError: the loss of a batch is not finite; the weights are those before it.
+    """
+    start = time.perf_counter()
+    for clips, indices in batches:
+        loaded = time.perf_counter()
+        target = labels[list(indices)]
+        share = target[rank() :: world_size()]
+        step = partial(
+            accumulate_gradient,
+            network,
+            *(mix(clips, share) if mix else (clips, share)),
+            consensus=consensus,
+            device=device,
+            precision=precision,
+            label_smoothing=label_smoothing,
+            divisor=len(target) / world_size(),
+        )
+        loss, scores = micro_batches.run(step, network, num_videos=len(clips), device=device)
+        if world_size() > 1:
+            loss, scores = sum_over_processes(network, loss, scores, num_videos=len(target))
+        if not math.isfinite(loss):
+            raise NotFiniteError(f"batch {progress.batches + 1}: the loss is {loss}")
+        if clip_norm:
+            nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+        optimizer.step()
+        progress.add(loss, scores.numpy(), target.numpy())
+        progress.batch_time += time.perf_counter() - start
+        progress.data_time += loaded - start
+        after_step()
+        start = time.perf_counter()
+    return progress.stats()
+
+
+def accumulate_gradient(
+    network: nn.Module,
+    clips: Tensor,
+    target: Tensor,
+    parts: int = 1,
+    *,
+    consensus: Callable[[Tensor], Tensor],
+    device: torch.device,
+    precision: str,
+    label_smoothing: float = 0.0,
+    divisor: float | None = None,
+) -> tuple[float, Tensor]:
+    """Set the gradient of a batch's mean cross-entropy; return the loss sum and (N, classes).
+
+    The gradient is that of the whole batch whatever the number of parts, but batch normalisation
+    sees one part at a time. A loss that is not finite is returned like any other: other processes
+    may be waiting for this gradient.
+
+    Args:
+        clips: uint8 (N, S, T, C, H, W). target: labels (N,), or soft targets (N, classes).
+        parts: how many micro-batches the batch is cut in; each goes through the network at once.
+        consensus: logits of the segments (N, S, classes) -> of the video (N, classes).
+        precision: `fp32` or `bf16`, of the network alone: consensus and loss are float32.
+        label_smoothing: this much of the target is spread evenly over the classes (Szegedy et al.,
+            CVPR 2016, section 7).
+        divisor: the gradient is that of the sum of the losses divided by this; without, by N.
+            Where `network` is a DistributedDataParallel, which averages the gradients of P
+            processes, N of the common batch divided by P gives the gradient of its mean loss.
+    """
+    network.zero_grad(set_to_none=True)
+    total, scores = 0.0, []
+    parallel = network if isinstance(network, DistributedDataParallel) else None
+    micro_batches = list(zip(clips.chunk(parts), target.chunk(parts), strict=True))
+    for number, (part, part_target) in enumerate(micro_batches, 1):
+        # Gradients are exchanged once, while those of the last micro-batch are computed.
+        is_last = number == len(micro_batches)
+        with parallel.no_sync() if parallel and not is_last else nullcontext():
+            with autocast(device, precision):
+                segments = network(part.to(device, non_blocking=True))
+            logits = consensus(segments.float())
+            loss = F.cross_entropy(
+                logits, part_target.to(device), reduction="sum", label_smoothing=label_smoothing
+            )
+            (loss / (divisor or len(target))).backward()
+        total += loss.item()  # waits for the device: the times of a step are true after it
+        scores.append(logits.detach().cpu())
+    return total, torch.cat(scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,42 +197,6 @@ class Progress:
             data_time=self.data_time / self.batches,
             total_time=self.batch_time,
         )
-
-
-def train_one_epoch(
-    step: Callable[[Tensor, Tensor], tuple[float, Tensor]],
-    batches: Batches,
-    *,
-    labels: Tensor,
-    progress: Progress,
-    after_step: Callable[[], None] = lambda: None,
-) -> EpochStats:
-    """Take a step on every batch once.
-
-    Args:
-        step: clips (N, S, T, C, H, W) and labels (N,) -> the sum of the losses, and what the
-            network said before the step, (N, classes).
-        labels: label of every video; batches index into it.
-        progress: of the batches before these; brought up to date with every step.
-        after_step: called when a step is done and `progress` tells so.
-
-    Raises:
-        NotFiniteError: the loss of a batch is not finite; the weights are those before it.
-    """
-    start = time.perf_counter()
-    for clips, indices in batches:
-        loaded = time.perf_counter()
-        target = labels[list(indices)]
-        try:
-            loss, scores = step(clips, target)
-        except NotFiniteError as error:
-            raise NotFiniteError(f"batch {progress.batches + 1}: {error}") from error
-        progress.add(loss, scores.numpy(), target.numpy())
-        progress.batch_time += time.perf_counter() - start
-        progress.data_time += loaded - start
-        after_step()
-        start = time.perf_counter()
-    return progress.stats()
 
 
 def evaluate(

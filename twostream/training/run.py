@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
-from twostream.compute.distributed import decided_by_first, num_ranks, rank
+from twostream.compute.distributed import broadcast_from_rank_0, rank, world_size
 from twostream.models.checkpoint import (
     WEIGHTS,
     has_checkpoint,
@@ -85,7 +85,7 @@ class Run:
     def __init__(self, options: Any, *, command: str, free: Collection[str]) -> None:
         self.options, self.command = options, command
         self.folder: Path = options.folder
-        self.resumes = decided_by_first(lambda: has_checkpoint(self.folder / "last"))
+        self.resumes = broadcast_from_rank_0(lambda: has_checkpoint(self.folder / "last"))
         if self.resumes:
             check_same_run(self.folder, options, free=free)
         self.run_id, self.restarts = secrets.token_hex(4), 0
@@ -120,9 +120,9 @@ class Run:
             self.run_id, self.restarts = state["run_id"], state["restarts"] + 1
             self.rows, self.next_epoch = state["rows"], state["next_epoch"]
             self.progress = state["progress"]
-            if state["processes"] != num_ranks():
+            if state["processes"] != world_size():
                 tell(
-                    f"This run had {state['processes']} process(es) so far, and has {num_ranks()} "
+                    f"This run had {state['processes']} process(es) so far, and has {world_size()} "
                     "now: the result is as good, but not bit-identical to that of one number of "
                     "processes."
                 )
@@ -176,7 +176,7 @@ class Run:
         state = {
             "run_id": self.run_id,
             "restarts": self.restarts,
-            "processes": num_ranks(),
+            "processes": world_size(),
             "next_epoch": self.next_epoch,
             "progress": self.progress,
             "rows": self.rows,

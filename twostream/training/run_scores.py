@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from fusion.tables.score_file import read_head
-from twostream.compute.distributed import decided_by_first, rank, wait_for_all
+from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank
 from twostream.data.protocols import PROTOCOLS
 from twostream.data.stored import Joined
 from twostream.models.checkpoint import has_checkpoint, load_weights, read_spec
@@ -63,13 +63,13 @@ def write_run_scores(
     Returns:
         Whether anything had to be made.
     """
-    wait_for_all()  # rank 0 may still be writing the best weights
+    barrier()  # rank 0 may still be writing the best weights
     score = partial(_score_checkpoint, options, network, data, bar=bar, note=note)
     made = score(options.folder / "best", _score_files(options))
     lacking = []
     for epoch in dumped_epochs(options.dump_scores, num_epochs):
         kept, files = epoch_folder(options.folder, epoch), _score_files(options, epoch)
-        if decided_by_first(partial(has_checkpoint, kept)):
+        if broadcast_from_rank_0(partial(has_checkpoint, kept)):
             made = score(kept, files) or made
         elif not all(_is_under(options.protocol, path) for path in files.values()):
             lacking.append(epoch)

@@ -105,7 +105,9 @@ class Trainer:
         if is_validated:
             schedule.end(epoch, stats[options.select].loss)
         rows = [
-            log_row(epoch=epoch, subset=subset, stats=s, lr=lr, parts=self.learner.parts)
+            log_row(
+                epoch=epoch, subset=subset, stats=s, lr=lr, parts=self.learner.micro_batches.parts
+            )
             for subset, s in stats.items()
         ]
         rows[-1]["note"] = self._remark(stats["train"], epochs=epoch + 1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from twostream.compute.compiling import compiled
+from twostream.compute.compiling import compile_for_eval
 from twostream_base.errors import InputError
 
 
@@ -27,7 +27,7 @@ CLIPS = torch.arange(5 * 3 * 8 * 8, dtype=torch.uint8).reshape(5, 3, 8, 8)
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler, about itself
 def test_equal_logits_also_after_the_weights_have_changed() -> None:
     network = Small().eval()
-    fast = compiled(network).eval()
+    fast = compile_for_eval(network).eval()
     for _ in range(2):
         with torch.inference_mode():
             assert torch.allclose(fast(CLIPS), network(CLIPS), atol=1e-3)
@@ -42,4 +42,4 @@ def test_a_failing_compiler_is_explained(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(torch, "compile", lambda function: fail)
     with pytest.raises(InputError, match=r"--compile: .* \(InvalidCxxCompiler: none found\)"):
-        compiled(Small())(CLIPS)
+        compile_for_eval(Small())(CLIPS)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 
 from twostream.compute.distributed import (
-    decided_by_first,
-    joined_processes,
-    merged_shares,
-    num_ranks,
+    barrier,
+    broadcast_from_rank_0,
+    gather_in_order,
+    process_group,
     rank,
-    wait_for_all,
+    world_size,
 )
 from twostream_base.errors import InputError
 
@@ -19,11 +19,11 @@ TorchRun = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_without_torchrun_there_is_one_process() -> None:
-    with joined_processes("mps"):
-        assert (rank(), num_ranks()) == (0, 1)
-        wait_for_all()
-        assert decided_by_first(lambda: "here") == "here"
-        assert merged_shares([1, 2]) == [1, 2]
+    with process_group("mps"):
+        assert (rank(), world_size()) == (0, 1)
+        barrier()
+        assert broadcast_from_rank_0(lambda: "here") == "here"
+        assert gather_in_order([1, 2]) == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_device_that_cannot_be_shared(
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    with pytest.raises(InputError, match=message), joined_processes(device):
+    with pytest.raises(InputError, match=message), process_group(device):
         pass
 
 
@@ -48,12 +48,12 @@ def test_two_processes_agree(torchrun: TorchRun) -> None:
     done = torchrun("""
 import sys
 from twostream.compute.distributed import *
-with joined_processes("cpu"):
+with process_group("cpu"):
     me = rank()
-    answer = decided_by_first(lambda: {"decided by": me})
-    wait_for_all()
-    merged = merged_shares(share_of(list(range(5))))
-    sys.stdout.write(f"{me} of {num_ranks()}: {answer} {merged}\\n")
+    answer = broadcast_from_rank_0(lambda: {"decided by": me})
+    barrier()
+    merged = gather_in_order(shard(list(range(5))))
+    sys.stdout.write(f"{me} of {world_size()}: {answer} {merged}\\n")
 """)
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == [
@@ -69,10 +69,10 @@ import os, signal, sys
 from twostream.compute.distributed import *
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 try:
-    with joined_processes("cpu"):
+    with process_group("cpu"):
         if rank() == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        wait_for_all()
+        barrier()
 except ConnectionError as error:
     sys.stdout.write(str(error))
 """)

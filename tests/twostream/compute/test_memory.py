@@ -10,8 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from twostream.compute.memory import in_parts_that_fit, is_out_of_memory, remember
-from twostream.training.step import accumulate_gradient
+from twostream.compute.memory import (
+    is_out_of_memory,
+    retry_with_micro_batches,
+    snapshot_buffers_and_rng,
+)
+from twostream.training.loop import accumulate_gradient
 
 CPU = torch.device("cpu")
 ERRORS = [
@@ -69,8 +73,8 @@ def test_the_step_is_the_one_that_fewer_at_once_would_have_made(error: RuntimeEr
     expected = attempt_on(expected_network)(4)
     random_after = torch.rand(1)
     torch.manual_seed(2)
-    found, parts = in_parts_that_fit(
-        attempt_on(network), parts=1, most=8, undo=remember(network, CPU)
+    found, parts = retry_with_micro_batches(
+        attempt_on(network), parts=1, most=8, undo=snapshot_buffers_and_rng(network, CPU)
     )
     assert parts == 4
     assert network.calls == [8, 4, 2, 2, 2, 2]
@@ -84,11 +88,11 @@ def test_the_step_is_the_one_that_fewer_at_once_would_have_made(error: RuntimeEr
 def test_one_video_that_is_too_much_and_other_errors_are_raised() -> None:
     network = Narrow(room=0, error=ERRORS[0]).eval()
     with pytest.raises(torch.OutOfMemoryError):
-        in_parts_that_fit(attempt_on(network), parts=3, most=8, undo=lambda: None)
+        retry_with_micro_batches(attempt_on(network), parts=3, most=8, undo=lambda: None)
     assert network.calls == [3, 2, 1]  # in 3, 6 and 8 parts
     other = Narrow(room=0, error=RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="mat1"):
-        in_parts_that_fit(attempt_on(other), parts=1, most=8, undo=lambda: None)
+        retry_with_micro_batches(attempt_on(other), parts=1, most=8, undo=lambda: None)
 
 
 def test_what_counts_as_out_of_memory() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from twostream.models.activation_checkpointing import checkpoint_activations
 from twostream.models.attention import AttentionClassifier
-from twostream.training.step import accumulate_gradient
+from twostream.training.loop import accumulate_gradient
 
 TorchRun = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -26,13 +26,13 @@ CASES = ("plain", "parts", "unused", "attention", "recomputed", "normalised")
 STEPS = """
 import torch
 from twostream.compute.distributed import (
-    data_parallel, joined_processes, num_ranks, rank, share_of, sum_over_processes,
+    data_parallel, process_group, world_size, rank, shard, sum_over_processes,
 )
 from tests.twostream.training.test_data_parallel import *
 
 results = {}
-with joined_processes("cpu"):
-    mine = share_of(range(5))
+with process_group("cpu"):
+    mine = shard(range(5))
     for case in CASES:
         net = network(case)
         wrapped = data_parallel(net, lambda net: gradient_of(net, CLIPS[:2], TARGET[:2]))

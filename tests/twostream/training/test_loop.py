@@ -1,6 +1,8 @@
+"""The training loop on a network of one weight a class, by hand."""
+
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,82 +10,141 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from twostream.compute.numbers import NotFiniteError
-from twostream.scoring.forward import predict
-from twostream.training.loop import Progress, evaluate, train_one_epoch
+from twostream.compute.memory import MicroBatches
+from twostream.models.consensus import CONSENSUS
+from twostream.training.loop import (
+    EpochStats,
+    NotFiniteError,
+    Progress,
+    accumulate_gradient,
+    evaluate,
+    train_one_epoch,
+)
 
 from .tiny_network import LABELS, Brightness, batches
 
 CPU = torch.device("cpu")
+CLIPS, INDICES = next(batches())
+TARGET = LABELS[list(INDICES)]
 
 
-def test_an_epoch_counts_every_batch_and_tells_after_each() -> None:
-    """Losses 2 and 4 of three videos; the network is right about the first and the last."""
-    answers = iter([(2.0, [[9, 0, 0], [0, 9, 0]]), (4.0, [[0, 9, 0]])])
-
-    def step(clips: Tensor, target: Tensor) -> tuple[float, Tensor]:
-        loss, scores = next(answers)
-        assert target.tolist() == LABELS[[2, 0] if len(target) == 2 else [1]].tolist()
-        return loss, torch.tensor(scores, dtype=torch.float32)
-
-    progress, seen = Progress(), []
-    stats = train_one_epoch(
-        step, batches(), labels=LABELS, progress=progress,
-        after_step=lambda: seen.append((progress.batches, progress.videos, progress.top1)),
+def gradient(network: Brightness, **options: Any) -> tuple[float, Tensor]:
+    return accumulate_gradient(
+        network, CLIPS, TARGET, consensus=CONSENSUS["mean"], device=CPU,
+        **{"precision": "fp32", **options},
     )  # fmt: skip
-    assert seen == [(1, 2, 0), (2, 3, 0)]
-    assert (stats.videos, stats.top1, stats.top5, stats.loss) == (3, 0, 3, 2.0)
+
+
+def by_hand(**options: float) -> tuple[float, Tensor, Tensor]:
+    """Loss sum, logits and gradient of the whole batch at once."""
+    network = Brightness()
+    logits = network(CLIPS).mean(dim=1)
+    loss = F.cross_entropy(logits, TARGET, **options)
+    (expected,) = torch.autograd.grad(loss, network.weight)
+    return loss.item() * len(TARGET), logits.detach(), expected
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_the_gradient_is_that_of_the_whole_batch(parts: int) -> None:
+    network = Brightness()
+    network.weight.grad = torch.ones(6)  # of a step before: it must not count
+    loss, scores = gradient(network, parts=parts)
+    expected_loss, expected_scores, expected = by_hand()
+    assert network.weight.grad is not None
+    assert torch.allclose(network.weight.grad, expected)
+    assert loss == pytest.approx(expected_loss)
+    assert torch.allclose(scores, expected_scores)
+    assert network.largest_batch == (4 if parts == 1 else 2)
+
+
+def test_label_smoothing() -> None:
+    """0.3 of the target spread over six classes: 0.75 on the right one, 0.05 on each other."""
+    loss, scores = gradient(Brightness(), label_smoothing=0.3)
+    target = torch.full((2, 6), 0.05)
+    target[[0, 1], TARGET] = 0.75
+    assert loss == pytest.approx(-(target * scores.log_softmax(dim=1)).sum().item(), rel=1e-5)
+
+
+def test_bf16_is_close_and_the_weights_stay_float32() -> None:
+    network = Brightness()
+    gradient(network, precision="bf16")
+    assert network.weight.grad is not None
+    assert network.weight.grad.dtype == torch.float32
+    assert torch.allclose(network.weight.grad, by_hand()[2], atol=0.02)
+
+
+def test_a_loss_that_is_not_finite_is_returned() -> None:
+    network = Brightness()
+    network.weight.data[0] = float("nan")
+    assert not torch.isfinite(torch.tensor(gradient(network)[0]))
+
+
+def train(network: Brightness, progress: Progress, **options: Any) -> EpochStats:
+    return train_one_epoch(
+        network,
+        batches(),
+        labels=LABELS,
+        consensus=CONSENSUS["mean"],
+        optimizer=torch.optim.SGD(network.parameters(), lr=0.5),
+        device=CPU,
+        precision="fp32",
+        micro_batches=MicroBatches(1, auto=False, tell=print),
+        progress=progress,
+        **options,
+    )
+
+
+def test_an_epoch_takes_and_counts_a_step_on_every_batch() -> None:
+    """Two batches: of videos 2 and 0, and of video 1; counted is what was said before the step."""
+    network, expected = Brightness(), Brightness()
+    progress, seen = Progress(), []
+    stats = train(
+        network, progress, after_step=lambda: seen.append((progress.batches, progress.videos))
+    )
+    assert seen == [(1, 2), (2, 3)]
+    loss_sum, top1 = 0.0, 0
+    for clips, indices in batches():
+        target = LABELS[list(indices)]
+        logits = expected(clips).mean(dim=1)
+        loss = F.cross_entropy(logits, target)
+        (gradient,) = torch.autograd.grad(loss, expected.weight)
+        expected.weight.data -= 0.5 * gradient
+        loss_sum += len(target) * loss.item()
+        top1 += int((logits.argmax(dim=1) == target).sum())
+    torch.testing.assert_close(network.weight, expected.weight)
+    assert (stats.videos, stats.top1, stats.top5) == (3, top1, progress.top5)
+    assert stats.loss == pytest.approx(loss_sum / 3)
     assert stats.batch_time >= stats.data_time >= 0
     assert stats.total_time == pytest.approx(2 * stats.batch_time)
 
 
-def test_a_loss_that_is_not_finite_names_the_batch() -> None:
-    def step(clips: Tensor, target: Tensor) -> tuple[float, Tensor]:
-        raise NotFiniteError("the loss is nan")
-
-    with pytest.raises(NotFiniteError, match="batch 1: the loss is nan"):
-        train_one_epoch(step, batches(), labels=LABELS, progress=Progress())
-
-
-@pytest.mark.parametrize("at_once", [1, 3, 100])
-def test_prediction_does_not_depend_on_how_many_enter_together(at_once: int) -> None:
+def test_the_gradient_is_clipped_to_a_norm() -> None:
+    """A step of rate 0.5 on a gradient of norm 1e-3, twice."""
     network = Brightness()
-
-    def portions() -> Iterator[tuple[Iterator[Tensor], Sequence[int]]]:
-        """In memory that is written again once the next portion is asked for."""
-        for clips, indices in batches():
-            yield reused(clips.flatten(0, 1).split(at_once)), indices
-
-    predicted = list(predict(network, portions(), device=CPU, precision="fp32"))
-    assert [list(indices) for indices, _ in predicted] == [[2, 0], [1]]
-    assert network.largest_batch == min(at_once, 4)
-    for (clips, _), (_, logits) in zip(batches(), predicted, strict=True):
-        assert np.allclose(logits[:, :, 0], network(clips).detach().numpy())
+    train(network, Progress(), clip_norm=1e-3)
+    assert torch.norm(network.weight - Brightness().weight).item() <= 2 * 0.5 * 1e-3 + 1e-7
 
 
-def reused(clips: Sequence[Tensor]) -> Iterator[Tensor]:
-    for clip in clips:
-        buffer = clip.clone()
-        yield buffer
-        buffer.zero_()
+def test_mixed_clips_are_learnt_from_and_the_labels_counted() -> None:
+    """Mixed to targets of nothing but class 5: the weight of class 5 alone rises."""
+
+    def mix(clips: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        return clips, F.one_hot(torch.full_like(target, 5), 6).float()
+
+    network = Brightness()
+    stats = train(network, Progress(), mix=mix)
+    rises = network.weight > Brightness().weight
+    assert rises.tolist() == [False] * 5 + [True]
+    assert stats.videos == 3
 
 
-def test_a_learned_consensus_sees_the_segments_of_each_crop_together() -> None:
-    """Two segments of three crops; the head weights a segment by its share of the features."""
-
-    class Share(Brightness):
-        def classifier(self, features: Tensor) -> Tensor:
-            return features * features / features.sum(dim=1, keepdim=True) * self.weight
-
-    clips = torch.arange(1, 13, dtype=torch.uint8).reshape(2, 2, 3, 1, 1, 1, 1) * 20
-    network = Share()
-    (((_, logits)),) = predict(
-        network, [(clips.flatten(0, 2).split(5), [0, 1])], crops=3, device=CPU, precision="fp32"
-    )  # fmt: skip
-    assert logits.shape == (2, 2, 3, 6)
-    for crop in range(3):
-        expected = network(clips[:, :, crop]).detach()
-        assert np.allclose(logits[:, :, crop], expected)
+def test_a_loss_that_is_not_finite_names_the_batch_and_leaves_the_weights() -> None:
+    network = Brightness()
+    network.weight.data[0] = float("nan")
+    before = network.weight.detach().clone()
+    with pytest.raises(NotFiniteError, match="batch 1: the loss is nan"):
+        train(network, Progress())
+    assert torch.equal(network.weight.nan_to_num(), before.nan_to_num())
 
 
 def test_evaluation_takes_the_mean_of_the_segments() -> None:

@@ -108,7 +108,7 @@ def test_another_number_of_processes_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, _ = start(tmp_path)
-    monkeypatch.setattr("twostream.training.run.num_ranks", lambda: 2)
+    monkeypatch.setattr("twostream.training.run.world_size", lambda: 2)
     run.end_epoch([row(0)], is_best=False)
     monkeypatch.undo()
     notes: list[str] = []

@@ -15,7 +15,7 @@ from click.testing import Result
 from safetensors.torch import load_file
 
 from fusion.tables.score_file import read_scores
-from twostream.training import learner, run
+from twostream.training import loop, run
 from twostream_base.files import sha256_file
 
 from ..conftest import MiniProject
@@ -204,15 +204,15 @@ def test_a_batch_that_is_too_large_is_cut_in_parts(
     train: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Room for one video at once: batches of three go in 1, 2, then 3 parts, for good."""
-    gradient, tried = learner.accumulate_gradient, []
+    gradient, tried = loop.accumulate_gradient, []
 
-    def narrow(network: Any, clips: Any, target: Any, *, parts: int, **options: Any) -> Any:
+    def narrow(network: Any, clips: Any, target: Any, parts: int, **options: Any) -> Any:
         tried.append(parts)
         if len(clips) > parts:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return gradient(network, clips, target, parts=parts, **options)
+        return gradient(network, clips, target, parts, **options)
 
-    monkeypatch.setattr(learner, "accumulate_gradient", narrow)
+    monkeypatch.setattr(loop, "accumulate_gradient", narrow)
     result = train("--stream", "motion", "--accumulate", "auto", "--save-every", "0")
     assert "a batch now goes through the network in 3 parts" in result.output
     assert tried == [1, 2, 3, 3, 3, 3, 3, 3]

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from twostream.training.learner import (
+    OPTIMIZERS,
+    add_dropout,
+    average_weights,
+    freeze_batch_norm,
+    parameter_groups,
+)
+
+
+def network() -> nn.Sequential:
+    layers = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3), nn.Linear(3, 2))
+    layers[2].weight.requires_grad_(False)
+    return layers
+
+
+def test_filters_and_matrices_decay_biases_and_norms_do_not() -> None:
+    layers = network()
+    decaying, others = parameter_groups(layers, weight_decay=0.1)
+    assert decaying["weight_decay"] == 0.1
+    assert others["weight_decay"] == 0.0
+    assert [p is layers[0].weight for p in decaying["params"]] == [True]
+    assert len(others["params"]) == 4
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_step_without_gradient_is_the_decay_alone(name: str) -> None:
+    """The rate times the decay of each weight: 1 - 0.5 * 0.1 = 0.95."""
+    layers = network()
+    optimizer = OPTIMIZERS[name](
+        parameter_groups(layers, weight_decay=0.1), lr=0.5, momentum=0.9, nesterov=False
+    )
+    before = layers[0].weight.detach().clone()
+    bias = layers[0].bias.detach().clone()
+    for parameter in layers.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    assert torch.allclose(layers[0].weight, 0.95 * before)
+    assert torch.equal(layers[0].bias, bias)
+
+
+def test_dropout_before_the_classifier_in_training_alone() -> None:
+    network = nn.Sequential(nn.Linear(4, 4), nn.Identity())
+    network.add_module("classifier", nn.Linear(4, 1, bias=False))
+    names = list(network.state_dict())
+    with torch.no_grad():
+        network[0].weight.copy_(torch.eye(4))
+        network[0].bias.zero_()
+        network[2].weight.fill_(1.0)
+    add_dropout(network, 0.75)
+    assert list(network.state_dict()) == names
+    ones = torch.ones(1000, 4)
+    torch.manual_seed(0)
+    dropped = network.train()(ones).flatten()
+    assert set(dropped.tolist()) == {0.0, 4.0, 8.0, 12.0, 16.0}  # those that stay count four times
+    assert dropped.mean().item() == pytest.approx(4.0, rel=0.1)
+    assert network.eval()(ones).unique().tolist() == [4.0]
+
+
+def test_only_the_first_batch_norm_learns() -> None:
+    network = nn.Sequential(nn.BatchNorm1d(3), nn.Sequential(nn.BatchNorm1d(3), nn.BatchNorm1d(3)))
+    network.train()
+    freeze_batch_norm(network)
+    network(torch.arange(12.0).reshape(4, 3)).square().sum().backward()
+    first, frozen = network[0], [*network[1]]
+    assert first.running_mean.abs().sum() > 0
+    assert first.weight.grad is not None
+    for norm in frozen:
+        assert norm.running_mean.abs().sum() == 0
+        assert norm.weight.grad is None
+
+
+def test_the_average_by_hand() -> None:
+    """Decay 0.25: d is 2/11 in the first update and 3/12 from the second on."""
+    network = nn.BatchNorm1d(1)
+    average = average_weights(network, decay=0.25)
+    expected = {"weight": 1.0, "running_mean": 0.0}
+    for update, d in enumerate([2 / 11, 0.25, 0.25], 1):
+        network.weight.data.fill_(10.0 * update)
+        network.running_mean.fill_(-float(update))
+        network.num_batches_tracked.fill_(update)
+        average.update_parameters(network)
+        expected["weight"] = d * expected["weight"] + (1 - d) * 10.0 * update
+        expected["running_mean"] = d * expected["running_mean"] - (1 - d) * update
+        state = average.module.state_dict()
+        assert {name: state[name].item() for name in expected} == pytest.approx(expected)
+        assert state["num_batches_tracked"] == update
+        assert average.n_averaged == update + 1
+
+
+def test_the_average_is_a_network_of_its_own() -> None:
+    network = nn.Linear(2, 2)
+    average = average_weights(network, decay=0.9)
+    network.weight.data.add_(1.0)
+    assert not torch.equal(average.module.weight, network.weight)
+    assert not any(parameter.requires_grad for parameter in average.module.parameters())
+    assert all(parameter.requires_grad for parameter in network.parameters())
