@@ -11,13 +11,13 @@ from functools import partial
 
 import numpy as np
 import torch
-from fusion.metrics import top_k_correct
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from fusion.metrics import top_k_correct
 from twostream.compute.distributed import rank, sum_over_processes, world_size
 from twostream.compute.memory import MicroBatches
 from twostream.compute.precision import autocast
