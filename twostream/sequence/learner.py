@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from twostream.compute.numbers import NotFiniteError
 from twostream.compute.precision import autocast
 from twostream.sequence.batches import Batch
 from twostream.sequence.decoding import BLANK
@@ -28,6 +27,7 @@ from twostream.sequence.network import (
 )
 from twostream.sequence.options import SequenceOptions
 from twostream.training.learner import average_weights
+from twostream.training.loop import NotFiniteError
 
 
 @dataclass(slots=True)
