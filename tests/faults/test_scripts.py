@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,15 +25,28 @@ SHORT = {
 CANNOT = 77
 
 
-@pytest.mark.parametrize("name", SHORT)
-def test_short_form(name):
-    root = str(HERE.parents[1])
-    done = subprocess.run(
+@pytest.fixture(scope="module")
+def outcomes(request):
+    """Result of each selected script; two run at a time, for they sleep and wait a lot."""
+    chosen = [item.callspec.params["name"] for item in request.session.items
+              if item.module is request.module and hasattr(item, "callspec")]  # fmt: skip
+    with ThreadPoolExecutor(2) as pool:
+        yield {name: pool.submit(run, name) for name in chosen}
+        pool.shutdown(cancel_futures=True)
+
+
+def run(name):
+    return subprocess.run(
         [sys.executable, str(HERE / f"{name}.py"), *SHORT[name]],
-        env=os.environ | {"PYTHONPATH": root},
+        env=os.environ | {"PYTHONPATH": str(HERE.parents[1])},
         capture_output=True,
         text=True,
     )
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_short_form(name, outcomes):
+    done = outcomes[name].result()
     if done.returncode == CANNOT:
         pytest.skip(done.stdout.strip().splitlines()[-1])
     assert done.returncode == 0, done.stdout + done.stderr

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
 from fusion.metrics import top_k_correct
 from fusion.tables.score_file import read_scores
-from twostream.training import trainer
+from twostream.cli import cli
 from twostream_base.files import sha256_file
 
 from .conftest import MiniProject
@@ -85,12 +87,29 @@ def test_from_videos_to_a_fused_result(twostream: Run, mini: MiniProject, tmp_pa
     assert "segments3" in shown.output
 
 
-def test_score_again_gives_the_same_scores(
-    twostream: Run, mini: MiniProject, tmp_path: Path
-) -> None:
-    options = [*mini.arguments, "--runs", "runs"]
-    twostream("train", "--stream", "spatial", "--epochs", "1", *options, *QUICK)
-    run = tmp_path / "runs" / "ucf101-split1" / "spatial-resnet18"
+@pytest.fixture(scope="module")
+def trained(mini: MiniProject, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a spatial run of one epoch in `runs/`, trained once for all tests."""
+    folder = tmp_path_factory.mktemp("trained")
+    with contextlib.chdir(folder):
+        done = CliRunner().invoke(cli, spatial_run(mini))
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path) -> Path:
+    """The folder of that run's `runs/`, copied into the test's own folder."""
+    return shutil.copytree(trained / "runs", tmp_path / "runs")
+
+
+def spatial_run(mini: MiniProject, *more: str) -> list[str]:
+    options = ["--stream", "spatial", *mini.arguments, "--runs", "runs", "--epochs", "1"]
+    return ["train", *options, *QUICK, *more]
+
+
+def test_score_again_gives_the_same_scores(twostream: Run, mini: MiniProject, runs: Path) -> None:
+    run = runs / "ucf101-split1" / "spatial-resnet18"
     twostream("score", str(run), *mini.arguments, "--protocol", "segments3", "--device", "cpu",
               "--out", "again.safetensors")  # fmt: skip
     first = read_scores(run / "scores" / "test.safetensors")
@@ -103,34 +122,6 @@ def test_score_again_gives_the_same_scores(
     }  # fmt: skip
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing of ours catches it."""
-
-
-def test_stopped_after_any_step_it_goes_on_there(
-    twostream: Run, mini: MiniProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Stopped after every single step, in one run: two epochs of three batches."""
-    options = ["--stream", "motion", *mini.arguments, "--epochs", "2", *QUICK, "--batch-size", "3"]
-    twostream("train", *options, "--runs", "undisturbed")
-    save = trainer.Trainer._save_now_and_then
-
-    def save_and_die(self: trainer.Trainer, epoch: int) -> None:
-        save(self, epoch)
-        raise Killed
-
-    monkeypatch.setattr(trainer.Trainer, "_save_now_and_then", save_and_die)
-    for _ in range(6):
-        with pytest.raises(Killed):
-            twostream("train", *options, "--runs", "stopped", "--save-every", "0", catch=False)
-    result = twostream("train", *options, "--runs", "stopped", "--save-every", "0")
-    assert "resumed after 1 of 2 epochs and 3 batches" in result.output
-    runs = [tmp_path / name / "ucf101-split1" / "motion-resnet18"
-            for name in ("undisturbed", "stopped")]  # fmt: skip
-    assert tree(runs[0]) == tree(runs[1])
-    assert log_without_times(runs[0]) == log_without_times(runs[1])
-
-
 def test_a_loss_that_is_not_finite_stops_with_the_checkpoint_kept(
     twostream: Run, mini: MiniProject, tmp_path: Path
 ) -> None:
@@ -140,22 +131,19 @@ def test_a_loss_that_is_not_finite_stops_with_the_checkpoint_kept(
     assert "Try a lower --lr" in result.output
 
 
-def test_another_option_needs_another_run(twostream: Run, mini: MiniProject) -> None:
-    options = ["--stream", "spatial", *mini.arguments, "--runs", "runs", "--epochs", "1", *QUICK]
-    twostream("train", *options)
-    result = twostream("train", *options, "--lr", "0.1", exit_code=2)
-    assert "holds a run with other options (lr was 0.0005, now 0.1)" in result.output
-    twostream("train", *options, "--lr", "0.1", "--name", "louder")
-    twostream("train", *options, "--lr", "0.1", "--restart")
+def test_another_option_needs_another_run(twostream: Run, mini: MiniProject, runs: Path) -> None:
+    louder = spatial_run(mini, "--lr", "0.1")
+    result = twostream(*louder, exit_code=2)
+    assert "(lr was 0.0005, now 0.1)" in result.output
+    twostream(*louder, "--name", "louder")
+    twostream(*louder, "--restart")
     two = twostream("fuse", "--dataset", "ucf101", "--runs", "runs", exit_code=2)
-    assert "2 spatial runs have scores; name those to fuse" in two.output
+    assert "2 spatial runs" in two.output
     assert "spatial-resnet18-louder" in two.output
 
 
-def test_a_run_is_repeated_from_its_config(twostream: Run, mini: MiniProject) -> None:
-    options = ["--stream", "spatial", *mini.arguments, "--runs", "a", "--epochs", "1", *QUICK]
-    twostream("train", *options, "--seed", "3")
-    first = Path("a/ucf101-split1/spatial-resnet18")
+def test_a_run_is_repeated_from_its_config(twostream: Run, mini: MiniProject, runs: Path) -> None:
+    first = runs / "ucf101-split1" / "spatial-resnet18"
     twostream("train", "--config", str(first / "config.toml"), "--runs", "b")
     assert tree(Path("b/ucf101-split1/spatial-resnet18")) == tree(first)
 
@@ -165,7 +153,7 @@ def test_wrong_input_is_one_line(twostream: Run, mini: MiniProject, tmp_path: Pa
     data = mini.arguments
     train = ["train", "--stream", "motion", "--runs", "runs", *QUICK, "--epochs", "1"]
     mistakes = {
-        ("extract-flow",): "--videos is not known: no twostream.toml",
+        ("extract-flow",): "--videos is missing, and no twostream.toml",
         ("fuse",): "no scores of the spatial stream: runs",
         ("extract-flow", "--videos", "nowhere", "--store", "s"): "nowhere",
         (*train, *data, "--split", "4"): "Error: no split 4; allowed: 1, 2, 3",
@@ -184,16 +172,18 @@ def test_wrong_input_is_one_line(twostream: Run, mini: MiniProject, tmp_path: Pa
     )
 
 
-def test_weights_for_other_classes(twostream: Run, mini: MiniProject, tmp_path: Path) -> None:
-    options = ["--stream", "spatial", *mini.arguments, "--runs", "runs", "--epochs", "1", *QUICK]
-    twostream("train", *options)
+def test_weights_for_other_classes(
+    twostream: Run, mini: MiniProject, tmp_path: Path, runs: Path
+) -> None:
     other = tmp_path / "annotations"
     other.mkdir()
     for path in (mini.root / "annotations").iterdir():
         text = path.read_text()
         (other / path.name).write_text(text + "3 Archery\n" * (path.name == "classInd.txt"))
     arguments = [*mini.arguments[:3], str(other), *mini.arguments[4:]]
-    result = twostream("score", "runs/ucf101-split1/spatial-resnet18", *arguments, exit_code=2)
+    result = twostream(
+        "score", str(runs / "ucf101-split1" / "spatial-resnet18"), *arguments, exit_code=2
+    )
     assert "was trained on 2 classes, ucf101 split 1 has 3; they differ in Archery" in result.output
 
 
