@@ -1,4 +1,4 @@
-"""Parting videos in two so that no scene, film or source stands on both sides."""
+"""Train/validation splits that keep groups (scenes, films) together; stratified subsampling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from twostream_base.errors import InputError
 def hold_out(
     records: Sequence[VideoRecord], *, fraction: float, rng: np.random.Generator
 ) -> tuple[list[VideoRecord], list[VideoRecord]]:
-    """Part `records` into (kept, held out), whole groups at a time, class by class.
+    """Split `records` into (kept, held out), whole groups at a time: a grouped split by class.
 
     Groups are drawn at random until `fraction` of a class (at least one video) is held out; a
     group that would take the last video of any class from the kept side stays there. A class with
@@ -32,10 +32,10 @@ def hold_out(
     held: Counter[int] = Counter()
     held_groups: set[str] = set()
     for label in sorted(kept):
-        wanted = max(1, round(fraction * (kept[label] + held[label])))
+        target = max(1, round(fraction * (kept[label] + held[label])))
         groups = sorted({record.group for record in records if record.label == label})
         for index in rng.permutation(len(groups)):
-            if held[label] >= wanted:
+            if held[label] >= target:
                 break
             group = groups[index]
             taken = Counter(record.label for record in members[group])
@@ -54,24 +54,23 @@ def hold_out(
     )
 
 
-def part_training_videos(train: Joined, *, split: int, fraction: float) -> tuple[Joined, Joined]:
-    """Part the training videos at hand in those to learn from and those held out.
+def split_training_videos(train: Joined, *, split: int, fraction: float) -> tuple[Joined, Joined]:
+    """Split the training videos at hand into those to learn from and those held out.
 
     Whole groups at a time; the draw depends on the number of the split alone.
     """
     records = [video.record for video in train.videos]
     kept, held = hold_out(records, fraction=fraction, rng=np.random.default_rng(split))
-    return _only(train, kept), _only(train, held)
+
+    def part(records: Sequence[VideoRecord]) -> Joined:
+        names = {record.name for record in records}
+        return replace(train, videos=[v for v in train.videos if v.record.name in names])
+
+    return part(kept), part(held)
 
 
-def _only(joined: Joined, records: Sequence[VideoRecord]) -> Joined:
-    names = {record.name for record in records}
-    return replace(joined, videos=[v for v in joined.videos if v.record.name in names])
-
-
-# A part of many videos that looks like the whole.
-def stratified(labels: Sequence[int], count: int, *, rng: np.random.Generator) -> list[int]:
-    """Draw `count` indices (all, if there are no more), in rising order.
+def stratified_sample(labels: Sequence[int], count: int, *, rng: np.random.Generator) -> list[int]:
+    """Draw `count` indices (all, if there are no more), stratified by class, in rising order.
 
     The classes take turns, each giving a random video that it has left: their numbers differ by
     one at most, but for classes that have no more to give.

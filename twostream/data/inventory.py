@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from flow_extract.video.find_videos import find_videos
-from twostream.data.records import Split, VideoRecord
 from twostream.data.splits import SPLITS, read_split
 from twostream.data.stored import match_names
 
@@ -22,12 +22,16 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
     Raises:
         InputError: the lists are wrong; see `twostream.data.splits`.
     """
-    splits = {
-        number: read_split(dataset, annotations, split=number)
-        for number in _split_numbers(dataset, annotations)
-    }
+    numbers: Sequence[int] = SPLITS[:1]
+    if dataset in ("ucf101", "hmdb51", "toy"):
+        numbers = SPLITS
+    elif dataset == "folder":  # those with lists, the first at least
+        there = [k for k in SPLITS if (annotations / f"trainlist{k:02d}.txt").exists()]
+        numbers = there or numbers
+    splits = {number: read_split(dataset, annotations, split=number) for number in numbers}
     on_disk = find_videos(videos, store=store)
-    listed = sorted({record.name for split in splits.values() for record in _all(split)})
+    records = {number: (*split.train, *split.test) for number, split in splits.items()}
+    listed = sorted({record.name for subset in records.values() for record in subset})
     found = match_names(listed, list(on_disk.videos))
     return {
         "dataset": dataset,
@@ -38,7 +42,7 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
                 "split": number,
                 "train": len(split.train),
                 "test": len(split.test),
-                "missing": sum(record.name not in found for record in _all(split)),
+                "missing": sum(record.name not in found for record in records[number]),
             }
             for number, split in splits.items()
         ],
@@ -47,15 +51,3 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
         "ignored": on_disk.ignored,
         "refused": {**on_disk.refused, **on_disk.skipped},
     }
-
-
-def _split_numbers(dataset: str, annotations: Path) -> tuple[int, ...]:
-    """Three splits where a data set has them; of one's own those with lists, the first at least."""
-    if dataset in ("ucf101", "hmdb51", "toy"):
-        return SPLITS
-    there = [k for k in SPLITS if (annotations / f"trainlist{k:02d}.txt").exists()]
-    return tuple(there) if dataset == "folder" and there else SPLITS[:1]
-
-
-def _all(split: Split) -> tuple[VideoRecord, ...]:
-    return (*split.train, *split.test)

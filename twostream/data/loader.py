@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -83,7 +83,14 @@ def load_batches(
             threads, up to two batches ahead.
         device: where the batches will go; for a GPU they lie in pinned memory.
     """
-    buffers = _buffers(batches, shape, pinned=device.type == "cuda")
+    # Memory for the batch in use and those ahead of it, written again and again.
+    largest = (max(map(len, batches), default=0), *shape)
+    buffers = [
+        torch.empty(largest, dtype=torch.uint8, pin_memory=True)
+        if device.type == "cuda"
+        else torch.from_numpy(np.empty(largest, np.uint8))  # in huge pages
+        for _ in range(min(BATCHES_AHEAD + 1, len(batches)))
+    ]
 
     def buffer_of(number: int) -> Tensor:
         return buffers[number % len(buffers)][: len(batches[number])]
@@ -97,16 +104,3 @@ def load_batches(
             yield buffer_of(number), batches[number]
             if device.type == "cuda":
                 torch.cuda.current_stream(device).synchronize()
-
-
-def _buffers(
-    batches: Sequence[Sequence[Any]], shape: Sequence[int], *, pinned: bool
-) -> list[Tensor]:
-    """Memory for the batch in use and those ahead of it, written again and again."""
-    largest = max(map(len, batches), default=0)
-    return [
-        torch.empty((largest, *shape), dtype=torch.uint8, pin_memory=True)
-        if pinned
-        else torch.from_numpy(np.empty((largest, *shape), np.uint8))  # in huge pages
-        for _ in range(min(BATCHES_AHEAD + 1, len(batches)))
-    ]

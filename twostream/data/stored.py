@@ -1,8 +1,8 @@
-"""Joining a data set's records with what the store holds; nothing is left out in silence."""
+"""Joining the listed videos of a data set with a store; what is missing is named."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,56 +89,40 @@ def join_store(
             files were made with different settings.
     """
     headers = scan_store(store)
-    found = match_names([record.name for record in records], list(headers))
-    videos, missing, settings = [], {}, {}
+    matches = match_names([record.name for record in records], list(headers))
+    counted = "frames" if modality.name == "rgb" else "flows"
+    videos, missing = [], {}
+    settings: dict[str, dict[str, Any]] = {}  # by their hash
     for record in records:
-        header = headers[found[record.name]] if record.name in found else None
-        reason = _why_not(header, modality=modality, use_damaged=use_damaged)
-        if header is None or reason:
-            missing[record.name] = reason or "not extracted"
+        if record.name not in matches:
+            missing[record.name] = "not extracted"
             continue
-        path = store / f"{found[record.name]}.safetensors"
-        videos.append(StoredVideo(record, path, _length(header, modality)))
-        settings[header["settings_hash"]] = header
-    if missing and (not videos or not allow_missing):
-        raise InputError(_explain(missing, total=len(records), store=store))
-    return Joined(videos, missing, _shared_settings(list(settings.values()), store=store))
-
-
-def _explain(missing: Mapping[str, str], *, total: int, store: Path) -> str:
+        header = headers[matches[record.name]]
+        length = int(header["counts"][counted])
+        if header["status"] == "damaged" and not use_damaged:
+            missing[record.name] = f"damaged: {header['reason']}; --use-damaged takes it as it is"
+        elif length < 1:
+            missing[record.name] = "has 1 frame, so no flow"
+        else:
+            path = store / f"{matches[record.name]}.safetensors"
+            videos.append(StoredVideo(record, path, length))
+            settings[header["settings_hash"]] = dict(header)
     named = some_of([f"{name} ({reason})" for name, reason in missing.items()], limit=3)
-    if len(missing) == total:
-        return (
-            f"none of the {total:,} listed videos can be used from {store}: {named}. "
+    if not videos:
+        raise InputError(
+            f"none of the {len(records):,} listed videos can be used from {store}: {named}. "
             "Run `twostream extract-flow` first"
         )
-    return (
-        f"{len(missing):,} of {total:,} listed videos cannot be used: {named}. Run `twostream "
-        "extract-flow`, or give --allow-missing to go on without them (results will count them)"
-    )
-
-
-def _why_not(
-    header: Mapping[str, Any] | None, *, modality: Modality, use_damaged: bool
-) -> str | None:
-    if header is None:
-        return "not extracted"
-    if header["status"] == "damaged" and not use_damaged:
-        return f"damaged: {header['reason']}; --use-damaged takes it as it is"
-    if _length(header, modality) < 1:
-        return "has 1 frame, so no flow"
-    return None
-
-
-def _length(header: Mapping[str, Any], modality: Modality) -> int:
-    return int(header["counts"]["frames" if modality.name == "rgb" else "flows"])
-
-
-def _shared_settings(headers: Sequence[Mapping[str, Any]], *, store: Path) -> dict[str, Any]:
-    if len(headers) > 1:
-        methods = ", ".join(str(header["method"]) for header in headers)
+    if missing and not allow_missing:
         raise InputError(
-            f"{store} mixes videos of {len(headers)} settings (methods {methods}); "
+            f"{len(missing):,} of {len(records):,} listed videos cannot be used: {named}. Run "
+            "`twostream extract-flow`, or give --allow-missing to go on without them (results will "
+            "count them)"
+        )
+    if len(settings) > 1:
+        methods = ", ".join(str(header["method"]) for header in settings.values())
+        raise InputError(
+            f"{store} mixes videos of {len(settings)} settings (methods {methods}); "
             "run `twostream extract-flow` to make them alike"
         )
-    return recorded_settings(dict(headers[0]))
+    return Joined(videos, missing, recorded_settings(next(iter(settings.values()))))

@@ -91,22 +91,18 @@ def write_video(path: Path, frames: np.ndarray) -> None:
 
     Motion JPEG in AVI: OpenCV writes it everywhere, without FFmpeg's encoders.
     """
+    import cv2
+
     with atomic_path(path) as temporary:
         unfinished = temporary.with_name(f"{temporary.name}.avi")  # OpenCV goes by the suffix
         try:
-            _encode(unfinished, frames)
+            codec = cv2.VideoWriter.fourcc(*"MJPG")
+            writer = cv2.VideoWriter(str(unfinished), codec, 25, frames.shape[2:0:-1])
+            if not writer.isOpened():
+                raise OSError(f"OpenCV cannot write {path}")
+            for frame in frames:
+                writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+            writer.release()
             unfinished.rename(temporary)
         finally:
             unfinished.unlink(missing_ok=True)
-
-
-def _encode(path: Path, frames: np.ndarray) -> None:
-    import cv2
-
-    codec = cv2.VideoWriter.fourcc(*"MJPG")
-    writer = cv2.VideoWriter(str(path), codec, 25, frames.shape[2:0:-1])
-    if not writer.isOpened():
-        raise OSError(f"OpenCV cannot write {path}")
-    for frame in frames:
-        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    writer.release()

@@ -12,7 +12,7 @@ import torch
 from fusion.tables.score_file import read_head
 from twostream.compute.compiling import compile_for_eval
 from twostream.compute.precision import find_precision
-from twostream.data.holdout import part_training_videos
+from twostream.data.holdout import split_training_videos
 from twostream.data.splits import read_split
 from twostream.data.stored import Joined, join_store
 from twostream.models.checkpoint import (
@@ -137,7 +137,7 @@ def _held_out(run: Path, train: Joined, options: ScoreOptions) -> Joined:
             f"{run} held out videos of {config['dataset']} split {config['split']}, not of "
             f"{options.dataset} split {options.split}; give --dataset and --split as in training"
         )
-    _, held = part_training_videos(train, split=options.split, fraction=config["val-fraction"])
+    _, held = split_training_videos(train, split=options.split, fraction=config["val-fraction"])
     known = run / "scores" / "val.safetensors"
     names = [video.record.name for video in held.videos]
     if known.exists() and names != read_head(known)["names"]:

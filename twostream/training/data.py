@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from twostream.data.holdout import part_training_videos, stratified
+from twostream.data.holdout import split_training_videos, stratified_sample
 from twostream.data.splits import read_split
 from twostream.data.stored import Joined, join_store
 from twostream.training.options import TrainOptions
@@ -62,12 +62,12 @@ def gather(options: TrainOptions) -> RunData:
         )
     if options.select == "test":
         return RunData(split.class_names, train, val=test, test=test)
-    kept, held = part_training_videos(train, split=options.split, fraction=options.val_fraction)
+    kept, held = split_training_videos(train, split=options.split, fraction=options.val_fraction)
     return RunData(split.class_names, kept, val=held, test=test)
 
 
 def sample(joined: Joined, count: int, *, split: int) -> Joined:
     """`count` of the videos (0: all), as many of each class, the same in every run of a split."""
     labels = [video.record.label for video in joined.videos]
-    chosen = stratified(labels, count or len(labels), rng=np.random.default_rng(split))
+    chosen = stratified_sample(labels, count or len(labels), rng=np.random.default_rng(split))
     return replace(joined, videos=[joined.videos[index] for index in chosen])

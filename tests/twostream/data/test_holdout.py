@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twostream.data.holdout import hold_out
+from twostream.data.holdout import hold_out, stratified_sample
 from twostream.data.records import VideoRecord
 from twostream_base.errors import InputError
 
@@ -52,3 +54,22 @@ def test_rules_hold_for_any_groups(
     assert not {r.group for r in kept} & {r.group for r in held}
     assert {r.label for r in kept} == {r.label for r in records}
     assert sorted(r.name for r in kept + held) == sorted(r.name for r in records)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1), st.integers(1, 60), st.integers(0, 9))
+def test_classes_take_turns(labels: list[int], count: int, seed: int) -> None:
+    drawn = stratified_sample(labels, count, rng=np.random.default_rng(seed))
+    assert drawn == stratified_sample(labels, count, rng=np.random.default_rng(seed))
+    assert drawn == sorted(set(drawn))
+    assert len(drawn) == min(count, len(labels))
+    taken, there = Counter(labels[index] for index in drawn), Counter(labels)
+    most = max(taken.values())
+    for label, number in there.items():
+        assert taken[label] >= min(number, most - 1)
+
+
+def test_it_depends_on_the_seed() -> None:
+    draws = {
+        tuple(stratified_sample([0, 1] * 50, 10, rng=np.random.default_rng(s))) for s in range(5)
+    }
+    assert len(draws) == 5
