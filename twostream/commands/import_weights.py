@@ -46,8 +46,7 @@ def import_weights(file: Path, out: Path, rotated: bool, **options: Any) -> None
     FILE is a ResNet of torchvision, two-stream-action-recognition or tsn-pytorch; the format is
     recognised by the names of its weights.
     """
-    from twostream.models.external_checkpoints import read_external
-    from twostream.models.import_weights import write_imported
+    from twostream.models.external_checkpoints import read_external, write_imported
 
     external = read_external(file, rotated=rotated)
     names = _class_names(options) or tuple(str(label) for label in range(external.num_classes))

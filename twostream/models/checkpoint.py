@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -126,11 +126,15 @@ def read_spec_as(kind: type[Spec], folder: Path, *, command: str) -> Spec:
     path = folder / WEIGHTS
     with TensorFile(path, WEIGHTS_FILE) as weights:
         values = weights.header
-    needed = {one.name for one in fields(kind) if _has_no_default(one)}
-    lacking = sorted(needed - values.keys())
-    unknown = sorted(values.keys() - {one.name for one in fields(kind)})
-    if lacking or unknown:
-        parts = {"lacks": lacking, "has besides": unknown}
+    required = {
+        item.name
+        for item in fields(kind)
+        if item.default is MISSING and item.default_factory is MISSING
+    }
+    missing = sorted(required - values.keys())
+    unknown = sorted(values.keys() - {item.name for item in fields(kind)})
+    if missing or unknown:
+        parts = {"lacks": missing, "has besides": unknown}
         unlike = " and ".join(f"{word} {some_of(keys)}" for word, keys in parts.items() if keys)
         raise InputError(
             f"{path}: not the weights of a `twostream {command}` run of this version, for what it "
@@ -196,10 +200,6 @@ def load_state(folder: Path) -> dict[str, Any]:
         )
     state: dict[str, Any] = kept["state"]
     return state
-
-
-def _has_no_default(one: Field[Any]) -> bool:
-    return one.default is MISSING and one.default_factory is MISSING
 
 
 def _check_sum(path: Path) -> None:

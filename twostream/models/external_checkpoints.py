@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.serialization import safe_globals
 
+from twostream.models.checkpoint import NetworkSpec, network_from_spec, save_checkpoint
+from twostream.models.initial_weights import fit
 from twostream.transforms.presets import MODALITIES
 from twostream_base.errors import InputError
 
@@ -102,11 +104,20 @@ def read_external(path: Path, *, rotated: bool = True) -> ExternalCheckpoint:
         padded = first.new_zeros(first.shape[0], 2 * PAIRS, *first.shape[2:])
         padded[:, :channels] = turned
         layers["conv1.weight"] = padded
+    blocks = tuple(
+        sum(f"layer{stage}.{block}.conv1.weight" in layers for block in range(64))
+        for stage in range(1, 5)
+    )
+    model = RESNETS.get((blocks, "layer1.0.conv3.weight" in layers))
+    if model is None:
+        raise InputError(
+            f"{path}: a ResNet of {blocks} blocks; known: {', '.join(RESNETS.values())}"
+        )
     mean, std = NORMALISATION[kind][stream]
     epoch = checkpoint.get("epoch", -1)
     return ExternalCheckpoint(
         format=kind,
-        model=_model(path, layers),
+        model=model,
         stream=stream,
         layers=layers,
         mean=mean,
@@ -114,6 +125,52 @@ def read_external(path: Path, *, rotated: bool = True) -> ExternalCheckpoint:
         epoch=epoch - 1 if kind == "tsn-pytorch" and epoch > 0 else epoch,
         pairs=channels // 2 if stream == "motion" else 0,
     )
+
+
+def write_imported(
+    folder: Path, external: ExternalCheckpoint, *, class_names: tuple[str, ...], source: str
+) -> None:
+    """Write the checkpoint `folder`, from which `score` and `train --weights` can start.
+
+    Raises:
+        InputError: another number of classes, or layers that do not fit.
+    """
+    if len(class_names) != external.num_classes:
+        raise InputError(
+            f"{source} tells {external.num_classes} classes apart, the data set has "
+            f"{len(class_names)}; without --dataset its classes are numbered, and "
+            "train --weights can start from it"
+        )
+    spec = NetworkSpec(
+        model=external.model,
+        model_options={},
+        stream=external.stream,
+        clip_length=MODALITIES[external.stream].snippet_length,
+        frame_interval=1,
+        resize=(),
+        class_names=class_names,
+        num_segments=3,
+        consensus="mean",
+        consensus_options={},
+        input_size=224,
+        epoch=external.epoch,
+        # Both tools keep the epoch that is best on the test list.
+        selected_on="unknown" if external.format == "torchvision" else "test",
+        flow={"bound": 20.0} if external.stream == "motion" else {},
+    )
+    network = network_from_spec(spec)
+    layers = dict(external.layers)
+    classifier = {key: layers.pop(f"fc.{key}") for key in ("weight", "bias")}
+    network.classifier.load_state_dict(classifier)
+    fit(network.backbone, layers, source=source)
+    repeats = network.mean.shape[0] // len(external.mean)
+    network.take_normalisation(
+        {
+            key: torch.tensor(values).repeat(repeats)[:, None, None]
+            for key, values in (("mean", external.mean), ("std", external.std))
+        }
+    )
+    save_checkpoint(folder, network, spec, {"imported": {"format": external.format}})
 
 
 def _load(path: Path) -> Mapping[str, Any]:
@@ -152,16 +209,3 @@ def _torchvision_names(path: Path, state: Mapping[str, Tensor]) -> tuple[str, di
             "Inception-v3 are not among our networks, and see other pixels (BGR, 0 to 255)"
         )
     return kind, layers
-
-
-def _model(path: Path, layers: Mapping[str, Tensor]) -> str:
-    blocks = tuple(
-        sum(f"layer{stage}.{block}.conv1.weight" in layers for block in range(64))
-        for stage in range(1, 5)
-    )
-    model = RESNETS.get((blocks, "layer1.0.conv3.weight" in layers))
-    if model is None:
-        raise InputError(
-            f"{path}: a ResNet of {blocks} blocks; known: {', '.join(RESNETS.values())}"
-        )
-    return model

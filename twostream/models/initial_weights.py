@@ -33,7 +33,12 @@ def initial_weights(weights: str, *, model: str) -> Mapping[str, Tensor]:
         return {}
     if weights in PRETRAINED:
         return pretrained_weights(weights, model=model)
-    return _of_a_run(read_weights(Path(weights)))
+    state = read_weights(Path(weights))
+    if not any(name.startswith(BACKBONE) for name in state):
+        return state
+    # The weights of a run of ours: its backbone and normalisation, without its classifier.
+    layers = {n.removeprefix(BACKBONE): t for n, t in state.items() if n.startswith(BACKBONE)}
+    return {"mean": state["mean"], "std": state["std"], **layers}
 
 
 def pretrained_weights(kind: str, *, model: str) -> Mapping[str, Tensor]:
@@ -52,17 +57,14 @@ def pretrained_weights(kind: str, *, model: str) -> Mapping[str, Tensor]:
             f"{', '.join([*others, 'none', 'or a FILE'])}"
         )
     try:
-        return {_renamed(key): tensor for key, tensor in fetch_weights(chosen).items()}
+        # The files of DenseNet have the names of layers of long ago: norm.1 for norm1.
+        old_name = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+        return {old_name.sub(r"\1\2.", k): tensor for k, tensor in fetch_weights(chosen).items()}
     except (URLError, OSError, RuntimeError) as error:
         raise InputError(
             f"the {kind} weights of {model} could not be fetched ({error}). Give a file that you "
             f"have with --weights FILE, or train from scratch with --weights none"
         ) from error
-
-
-def _renamed(key: str) -> str:
-    """The name of a layer today: the files of DenseNet say norm.1 for norm1."""
-    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key)
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:
@@ -112,15 +114,3 @@ def fit(network: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None
     if problems:
         raise InputError(f"{source} do not fit the network: {some_of(problems, limit=3)}")
     network.load_state_dict(given, strict=False)
-
-
-def _of_a_run(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The weights of a run of ours without its classifier; others as they are."""
-    if not any(name.startswith(BACKBONE) for name in state):
-        return state
-    kept = {name: state[name] for name in ("mean", "std")}
-    return kept | {
-        name.removeprefix(BACKBONE): tensor
-        for name, tensor in state.items()
-        if name.startswith(BACKBONE)
-    }

@@ -46,16 +46,16 @@ class NonLocalBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) -> the same shape."""
         queries = self.theta(x).flatten(2).transpose(1, 2)
-        keys, values = (self._pooled(part(x)).flatten(2) for part in (self.phi, self.g))
+        keys, values = self.phi(x), self.g(x)
+        if self.pool:
+            keys, values = F.max_pool3d(keys, (1, 2, 2)), F.max_pool3d(values, (1, 2, 2))
+        keys, values = keys.flatten(2), values.flatten(2)
         affinity = queries @ keys * keys.shape[1] ** -0.5
         if self.window is not None:
             affinity = self._limit(affinity, x.shape[2:])
         y = affinity.softmax(dim=-1) @ values.transpose(1, 2)
         result: Tensor = x + self.norm(self.out(y.transpose(1, 2).unflatten(2, x.shape[2:])))
         return result
-
-    def _pooled(self, x: Tensor) -> Tensor:
-        return F.max_pool3d(x, (1, 2, 2)) if self.pool else x
 
     def _limit(self, affinity: Tensor, shape: torch.Size) -> Tensor:
         """affinity * mask + bias; with pooled keys both are averaged over 2 x 2 keys like them."""

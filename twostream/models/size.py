@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from twostream.models import MODELS, default_clip
@@ -43,19 +41,15 @@ def network_size(model: str, *, stream: str, num_classes: int, side: int) -> Net
         stream, clip_length=clip["clip_length"], frame_interval=clip["frame_interval"]
     )
     build = plugins.load(model, MODELS)
-    network = _without_values(lambda: build(modality=modality, num_classes=num_classes)).eval()
+    try:
+        with torch.device("meta"):  # weights with shapes only
+            network = build(modality=modality, num_classes=num_classes)
+    except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
+        network = build(modality=modality, num_classes=num_classes).to("meta")
+    network.eval()
     shape = (1, 1, modality.snippet_length, modality.channels, side, side)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(shape, dtype=torch.uint8, device="meta"))
     parameters = sum(parameter.numel() for parameter in network.parameters())
     multiply_adds = counter.get_total_flops() // 2
     return NetworkSize(modality.snippet_length, modality.interval, parameters, multiply_adds)
-
-
-def _without_values(build: Callable[[], nn.Module]) -> nn.Module:
-    """Build a network whose weights have shapes only (torch's meta device)."""
-    try:
-        with torch.device("meta"):
-            return build()
-    except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
-        return build().to("meta")

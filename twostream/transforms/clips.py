@@ -45,12 +45,21 @@ def write_box(picture: Clip, box: Box, out: Clip) -> None:
     import cv2
 
     part = picture[box.top : box.top + box.height, box.left : box.left + box.width]
+    planar = part.strides[1] == 1  # the channels lie apart already
     if part.shape[:2] == out.shape[1:]:
-        _copy_planes(part, out)
+        if planar:
+            out[...] = part.transpose(2, 0, 1)
+        else:
+            # OpenCV parts interleaved channels four times as fast as numpy, but only what has no
+            # gaps: row by row, at addresses that are no multiple of 32, it is 15 times slower.
+            cv2.split(np.ascontiguousarray(part), list(out))
         return
+    planes: Sequence[Clip] = (
+        [part[..., channel] for channel in range(part.shape[-1])] if planar else cv2.split(part)  # type: ignore[assignment]
+    )
     shrinks = out.shape[-1] < min(box.height, box.width)
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    for plane, place in zip(_planes(part), out, strict=True):
+    for plane, place in zip(planes, out, strict=True):
         cv2.resize(plane, place.shape[::-1], dst=place, interpolation=interpolation)
 
 
@@ -63,9 +72,11 @@ def resize_picture(picture: Clip, size: tuple[int, int], *, vectors: bool) -> Cl
     out = np.empty((picture.shape[-1], *size), np.uint8)
     write_box(picture, Box(0, 0, *picture.shape[:2]), out)
     if vectors:
-        before, (height, width) = picture.shape[:2], size
-        for plane, factor in zip(out, (width / before[1], height / before[0]), strict=True):
-            plane[...] = _stretched(factor)[plane]
+        levels = np.arange(256) - 128
+        factors = (size[1] / picture.shape[1], size[0] / picture.shape[0])  # of u, v
+        for plane, factor in zip(out, factors, strict=True):
+            stretched = np.clip(np.rint(levels * factor + 128), 1, 255).astype(np.uint8)
+            plane[...] = stretched[plane]
     return np.moveaxis(out, 0, -1)
 
 
@@ -83,33 +94,3 @@ def mirror_flow(source: Clip, out: Clip) -> None:
 
     mirror_rgb(source, out)
     cv2.LUT(out[0], OPPOSITE, dst=out[0])
-
-
-def _stretched(factor: float) -> Clip:
-    """Stored value -> the stored value of a vector that is `factor` times as long."""
-    stretched = np.rint((np.arange(256) - 128) * factor + 128)
-    return np.clip(stretched, 1, 255).astype(np.uint8)
-
-
-def _copy_planes(part: Clip, out: Clip) -> None:
-    """Copy (H, W, C) to (C, H, W).
-
-    OpenCV parts interleaved channels four times as fast as numpy, but only what has no gaps: row by
-    row, at addresses that are no multiple of 32, it is fifteen times slower.
-    """
-    import cv2
-
-    if part.strides[1] == 1:
-        out[...] = part.transpose(2, 0, 1)
-    else:
-        cv2.split(np.ascontiguousarray(part), list(out))
-
-
-def _planes(part: Clip) -> Sequence[Clip]:
-    """The channels of (H, W, C); what lies apart already is not copied."""
-    import cv2
-
-    if part.strides[1] == 1:
-        return [part[..., channel] for channel in range(part.shape[-1])]
-    planes: Sequence[Clip] = cv2.split(part)  # type: ignore[assignment]
-    return planes

@@ -12,44 +12,29 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from twostream.transforms.clips import Clip
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-Affine = NDArray[np.float64]  # (2, 3): where a point (x, y, 1), seen from the middle, goes
+# Where a point (x, y, 1), seen from the middle, goes: two rows of three numbers.
+Affine = tuple[tuple[float, float, float], tuple[float, float, float]]
 GREY = 128
 
 
-def _shear_x(amount: float, _: int) -> Affine:
-    return np.array([[1, amount, 0], [0, 1, 0.0]])
+def _rotate(degrees: float, _: int) -> Affine:
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return (cos, -sin, 0), (sin, cos, 0)
 
 
-def _shear_y(amount: float, _: int) -> Affine:
-    return np.array([[1, 0, 0], [amount, 1, 0.0]])
-
-
-def _translate_x(amount: float, width: int) -> Affine:
-    return np.array([[1, 0, amount * width], [0, 1, 0]])
-
-
-def _translate_y(amount: float, width: int) -> Affine:
-    return np.array([[1, 0, 0], [0, 1, amount * width]])
-
-
-def _rotate(amount: float, _: int) -> Affine:
-    cos, sin = np.cos(np.radians(amount)), np.sin(np.radians(amount))
-    return np.array([[cos, -sin, 0], [sin, cos, 0]])
-
-
-# Operation and its largest strength; the sign is drawn too. Degrees, or parts of a side.
+# (strength, width) -> map, and the largest strength; the sign is drawn too. Translations and shears
+# are parts of a side, rotations degrees.
 MOVES: dict[str, tuple[Callable[[float, int], Affine], float]] = {
-    "shear_x": (_shear_x, 0.3),
-    "shear_y": (_shear_y, 0.3),
-    "translate_x": (_translate_x, 150 / 331),
-    "translate_y": (_translate_y, 150 / 331),
+    "shear_x": (lambda part, _: ((1, part, 0), (0, 1, 0)), 0.3),
+    "shear_y": (lambda part, _: ((1, 0, 0), (part, 1, 0)), 0.3),
+    "translate_x": (lambda part, width: ((1, 0, part * width), (0, 1, 0)), 150 / 331),
+    "translate_y": (lambda part, width: ((1, 0, 0), (0, 1, part * width)), 150 / 331),
     "rotate": (_rotate, 30.0),
 }
 
@@ -116,41 +101,38 @@ def apply_operations(clip: Clip, operations: list[tuple[str, float]], *, flow: b
     Raises:
         ValueError: an operation on colour for flow.
     """
+    from PIL import Image
+
     for name, amount in operations:
         if name in MOVES:
             clip = _move(clip, MOVES[name][0](amount, clip.shape[-2]), flow=flow)
         elif name in COLOURS and flow:
             raise ValueError(f"{name} changes colours; flow has none")
         elif name in COLOURS:
-            clip = _colour(clip, COLOURS[name][0], amount)
+            frames = np.ascontiguousarray(clip.reshape(-1, *clip.shape[-3:]))
+            change = COLOURS[name][0]
+            changed = [np.asarray(change(Image.fromarray(frame), amount)) for frame in frames]
+            clip = np.stack(changed).reshape(clip.shape)
     return clip
 
 
 def _move(clip: Clip, affine: Affine, *, flow: bool) -> Clip:
-    """Move every frame around its middle; what comes in from outside is grey, or no motion."""
+    """Move every frame around its middle; what comes in from outside is grey, or no motion.
+
+    Flow vectors (u, v) move and turn: the linear map is applied to them too.
+    """
     import cv2
 
     height, width, channels = clip.shape[-3:]
     middle = np.array([(width - 1) / 2, (height - 1) / 2])
-    linear, shift = affine[:, :2], affine[:, 2]
+    linear, shift = np.array(affine)[:, :2], np.array(affine)[:, 2]
     matrix = np.column_stack([linear, middle - linear @ middle + shift])
     frames = [
         cv2.warpAffine(frame, matrix, (width, height), borderValue=(GREY,) * channels)
         for frame in clip.reshape(-1, height, width, channels)
     ]
     moved: Clip = np.stack(frames).astype(np.uint8, copy=False).reshape(clip.shape)
-    return _transform_vectors(moved, linear) if flow else moved
-
-
-def _transform_vectors(clip: Clip, linear: NDArray[np.float64]) -> Clip:
-    """Apply a linear map of the plane to stored vectors (u, v), around their zero."""
-    vectors = (clip.astype(np.float32) - GREY) @ linear.T.astype(np.float32)
+    if not flow:
+        return moved
+    vectors = (moved.astype(np.float32) - GREY) @ linear.T.astype(np.float32)
     return np.clip(np.rint(vectors + GREY), 1, 255).astype(np.uint8)
-
-
-def _colour(clip: Clip, change: Callable[[Any, float], Any], amount: float) -> Clip:
-    from PIL import Image
-
-    frames = np.ascontiguousarray(clip.reshape(-1, *clip.shape[-3:]))
-    changed = [np.asarray(change(Image.fromarray(frame), amount)) for frame in frames]
-    return np.stack(changed).reshape(clip.shape)

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from twostream.models import MODELS
 from twostream.models.checkpoint import load_weights, network_from_spec, read_spec
-from twostream.models.external_checkpoints import read_external
-from twostream.models.import_weights import write_imported
+from twostream.models.external_checkpoints import read_external, write_imported
 from twostream.models.segment_network import SegmentNetwork
 from twostream.transforms.presets import MODALITIES
 from twostream_base.errors import InputError
