@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -22,11 +22,8 @@ from twostream.commands.option_types import FILE, FOLDER, OUT_FILE, OUT_FOLDER, 
 from twostream.commands.options import compute_options, find_device
 from twostream.sequence.transcripts import NORMALISERS
 
-if TYPE_CHECKING:
-    from twostream.sequence.score_file import SequenceScores
-
 RUN_OPTIONS = (
-    "videos", "listed", "allow_missing", "scores", "device", "precision", "threads", "quiet",
+    "videos", "listed", "allow_missing", "scores", "device", "precision", "threads",
 )  # fmt: skip
 
 video_options = section(
@@ -148,7 +145,9 @@ decoding_options = section(
 @compute_options
 @quiet_option
 @json_option
-def recognize(files: tuple[Path, ...], out: Path | None, as_json: bool, **options: Any) -> None:
+def recognize(
+    files: tuple[Path, ...], out: Path | None, quiet: bool, as_json: bool, **options: Any
+) -> None:
     """Recognise glosses: fuse streams at each time step, then decode.
 
     FILEs are sequence score files and need neither videos nor a network. A RUN of train-sequence
@@ -156,38 +155,25 @@ def recognize(files: tuple[Path, ...], out: Path | None, as_json: bool, **option
     references.
     """
     from twostream.sequence.recognize import recognise, result_lines, write_sentences
+    from twostream.sequence.score_file import read_sequence_scores
 
-    tables = _read_inputs(files, options)
+    run_options = {name: options.pop(name) for name in RUN_OPTIONS}
+    if any(path.is_dir() for path in files):
+        import torch
+
+        from twostream.compute.precision import find_precision
+        from twostream.sequence.score_videos import NewVideos, read_inputs
+
+        run_options["device"] = device = find_device(run_options["device"])
+        run_options["precision"] = find_precision(run_options["precision"], torch.device(device))
+        bar = partial(progress, quiet=quiet)
+        tables = read_inputs(files, NewVideos(**run_options), bar=bar, tell=note)
+    elif run_options["listed"] or run_options["scores"]:
+        raise click.UsageError("--list and --scores are for RUNs; these are score files already")
+    else:
+        tables = [read_sequence_scores(path) for path in files]
     result, sentences = recognise(files, tables, **options)
     if out:
         write_sentences(out, sentences)
         note(f"{out} written")
-    if as_json:
-        print_json(result)
-    else:
-        click.echo("\n".join(result_lines(result)))
-
-
-def _read_inputs(files: tuple[Path, ...], options: dict[str, Any]) -> list[SequenceScores]:
-    """Take out of `options` what concerns the runs, and score the videos with them."""
-    from twostream.sequence.score_file import read_sequence_scores
-
-    chosen = {name: options.pop(name) for name in RUN_OPTIONS}
-    if any(path.is_dir() for path in files):
-        return _score(files, chosen)
-    if chosen["listed"] or chosen["scores"]:
-        raise click.UsageError("--list and --scores are for RUNs; these are score files already")
-    return [read_sequence_scores(path) for path in files]
-
-
-def _score(files: tuple[Path, ...], chosen: dict[str, Any]) -> list[SequenceScores]:
-    import torch
-
-    from twostream.compute.precision import find_precision
-    from twostream.sequence.score_videos import NewVideos, read_inputs
-
-    bar = partial(progress, quiet=chosen.pop("quiet"))
-    device = find_device(chosen["device"])
-    precision = find_precision(chosen["precision"], torch.device(device))
-    new = NewVideos(**chosen | {"device": device, "precision": precision})
-    return read_inputs(files, new, bar=bar, tell=note)
+    print_json(result) if as_json else click.echo("\n".join(result_lines(result)))

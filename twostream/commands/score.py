@@ -27,6 +27,9 @@ from twostream.commands.options import (
 )
 from twostream.data.protocols import PROTOCOLS
 
+# Accuracy of larger score files is left to `fuse`, which reads them a few videos at a time.
+LARGE_BYTES = 2**30
+
 
 @click.command(
     cls=Command,
@@ -69,25 +72,30 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
 
     Re-run the same command to resume a scoring that was stopped.
     """
+    from fusion.evaluation.inspect_file import contents
+    from fusion.evaluation.text_tables import accuracy_text
+    from fusion.tables.score_file import read_head, read_scores
     from twostream.compute.distributed import process_group, rank
     from twostream.scoring.score_run import ScoreOptions, score_run
 
     path = out or run / "scores" / f"{options['subset']}-{options['protocol']}.safetensors"
     options["device"] = find_device(options["device"])
     with process_group(options["device"]):
-        bar = partial(progress, quiet=quiet or rank() > 0)
-        made = score_run(run, path, ScoreOptions(**options), bar=bar, note=note)
-        if rank() == 0:
-            _show(path, made=made, as_json=as_json)
-
-
-def _show(path: Path, *, made: bool, as_json: bool) -> None:
-    from fusion.tables.score_file import read_head
-
-    shape = read_head(path)["shape"]
-    counts = dict(zip(("videos", "snippets", "crops", "classes"), shape, strict=True))
-    if as_json:
-        print_json({"file": str(path), **counts})
-        return
-    listed = ", ".join(f"{count:,} {what}" for what, count in counts.items())
-    click.echo(f"{path}: {listed}" + ("" if made else "; done already"))
+        first = rank() == 0
+        bar = partial(progress, quiet=quiet or not first)
+        written = score_run(run, path, ScoreOptions(**options), bar=bar, note=note)
+        if not first:
+            return
+        shape = read_head(path)["shape"]
+        result: dict[str, Any] = {"file": str(path)}
+        result |= zip(("videos", "snippets", "crops", "classes"), shape, strict=True)
+        if path.stat().st_size <= LARGE_BYTES:
+            result["accuracy"] = contents(read_scores(path), first=0)["accuracy"]
+        if as_json:
+            print_json(result)
+            return
+        counts = "{videos:,} videos, {snippets} snippets, {crops} crops, {classes} classes"
+        click.echo(f"{path}: {counts.format(**result)}" + ("" if written else "; done already"))
+        if "accuracy" in result:
+            click.echo(f"top-1 {accuracy_text(result['accuracy']['top1'])}")
+        note(f"next: twostream scores show {path}")

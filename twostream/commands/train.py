@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -72,36 +71,44 @@ def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
 
     Re-run the same command to resume a training that was stopped; a finished one is left as it is.
     """
-    from twostream.compute.distributed import process_group, rank
+    from twostream.compute.distributed import num_restarts, process_group, rank
+    from twostream.compute.memory import is_out_of_memory
     from twostream.training.data import gather
+    from twostream.training.loop import NotFiniteError
     from twostream.training.trainer import Trainer
 
-    resolved = _resolve(options)
-    with process_group(resolved.device):
-        data = gather(resolved)
-        if restart:
-            _remove(resolved.folder)
+    train_options = _train_options(options)
+    with process_group(train_options.device):
+        data = gather(train_options)
         first = rank() == 0
-        bar = partial(progress, quiet=quiet or not first)
-        trainer = Trainer(resolved, data, bar=bar, tell=note if first else _say_nothing)
-        _run(trainer, show=first and not as_json)
-        if first and as_json:
-            print_json({"run": str(resolved.folder), "epochs": trainer.run.rows})
+        # Once: not again when torchrun's --max-restarts starts the processes anew.
+        if restart and first and not num_restarts() and train_options.folder.exists():
+            shutil.rmtree(train_options.folder)
+        trainer = Trainer(
+            train_options,
+            data,
+            bar=partial(progress, quiet=quiet or not first),
+            tell=note if first else lambda text: None,
+        )
+        show = first and not as_json
+        if show:
+            _print_start(trainer)
+        try:
+            for row in trainer.train():
+                if show:
+                    _print_stage(row, trainer)
+        except NotFiniteError as error:
+            raise click.ClickException(str(error)) from error
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise click.ClickException(_memory_advice(trainer)) from error
+        written = trainer.write_scores()
+        if first:
+            _print_result(trainer, written=written, as_json=as_json)
 
 
-def _remove(folder: Path) -> None:
-    """Delete a run folder, once: not again when torchrun's --max-restarts starts us anew."""
-    from twostream.compute.distributed import num_restarts, rank
-
-    if rank() == 0 and not num_restarts() and folder.exists():
-        shutil.rmtree(folder)
-
-
-def _say_nothing(text: str) -> None:
-    """Stands for `note` in all processes but the first."""
-
-
-def _resolve(options: dict[str, Any]) -> TrainOptions:
+def _train_options(options: dict[str, Any]) -> TrainOptions:
     """Fill in what depends on other options or on the machine, and turn paths into text."""
     import torch
 
@@ -109,28 +116,22 @@ def _resolve(options: dict[str, Any]) -> TrainOptions:
     from twostream.models import default_clip
     from twostream.training.options import TrainOptions, check_options
 
-    chosen = {key: value for key, value in options.items() if value is not None}
-    if chosen.get("batch_size") == "auto":
-        del chosen["batch_size"]
-        chosen["accumulate"] = "auto"
-    paths = {key: str(options[key]) for key in ("annotations", "store", "runs")}
-    device = find_device(options["device"])
-    precision = find_precision(options["precision"], torch.device(device))
-    found = {
-        "device": device,
-        "precision": precision,
-        "consensus_option": list(options["consensus_option"]),
-        "model_option": list(options["model_option"]),
-    }
-    defaults = STREAM_DEFAULTS[options["stream"]] | default_clip(
-        options["model"], options["stream"]
-    )
-    resolved = TrainOptions(**{**defaults, **chosen, **paths, **found})
-    check_options(resolved)
-    return resolved
+    stream = options["stream"]
+    values = STREAM_DEFAULTS[stream] | default_clip(options["model"], stream)
+    values |= {key: value for key, value in options.items() if value is not None}
+    if options["batch_size"] == "auto":
+        values["batch_size"] = STREAM_DEFAULTS[stream]["batch_size"]
+        values["accumulate"] = "auto"
+    values |= {key: str(options[key]) for key in ("annotations", "store", "runs")}
+    values |= {key: list(options[key]) for key in ("consensus_option", "model_option")}
+    values["device"] = find_device(options["device"])
+    values["precision"] = find_precision(options["precision"], torch.device(values["device"]))
+    train_options = TrainOptions(**values)
+    check_options(train_options)
+    return train_options
 
 
-def _introduce(trainer: Trainer) -> None:
+def _print_start(trainer: Trainer) -> None:
     from twostream.compute.distributed import world_size
 
     options, data = trainer.options, trainer.data
@@ -154,34 +155,8 @@ def _introduce(trainer: Trainer) -> None:
         note("Selecting the epoch on the test videos: the test accuracy will be too high.")
 
 
-def _run(trainer: Trainer, *, show: bool) -> None:
-    from twostream.compute.memory import is_out_of_memory
-    from twostream.training.loop import NotFiniteError
-
-    if show:
-        _introduce(trainer)
-    try:
-        for row in trainer.train():
-            if show:
-                _show(row, trainer)
-    except NotFiniteError as error:
-        raise click.ClickException(str(error)) from error
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise click.ClickException(_memory_advice(trainer)) from error
-    scores = trainer.run.folder / "scores"
-    written = trainer.write_scores()
-    if show:
-        click.echo(
-            f"==> scores of the best epoch in {scores}"
-            if written
-            else f"==> nothing to do: trained and scored already, see {scores}"
-        )
-
-
-def _show(row: dict[str, Any], trainer: Trainer) -> None:
-    """Print the lines of an epoch's stage, and what would make the next one faster."""
+def _print_stage(row: dict[str, Any], trainer: Trainer) -> None:
+    """The lines of an epoch's training or validation, and what would make the next one faster."""
     from twostream.training.run_log import (
         bottleneck,
         console_line,
@@ -190,10 +165,10 @@ def _show(row: dict[str, Any], trainer: Trainer) -> None:
         validation_share,
     )
 
-    epoch, trains = row["epoch"], row["subset"] == "train"
-    stage = "training" if trains else "validation"
+    epoch, is_training = row["epoch"], row["subset"] == "train"
+    stage = "training" if is_training else "validation"
     click.echo(f"==> Epoch:[{epoch}/{trainer.options.epochs}][{stage} stage]")
-    if trains:
+    if is_training:
         click.echo(console_line(row))
         advice = bottleneck(row)
     else:
@@ -204,6 +179,38 @@ def _show(row: dict[str, Any], trainer: Trainer) -> None:
         advice = validation_advice(share)
     if advice:
         note(advice)
+
+
+def _print_result(trainer: Trainer, *, written: bool, as_json: bool) -> None:
+    """What the score files of the run reach, where they are, and the next command."""
+    from fusion.evaluation.inspect_file import contents
+    from fusion.evaluation.text_tables import accuracy_text
+    from fusion.tables.score_file import read_scores
+
+    options, folder = trainer.options, trainer.run.folder
+    files = {
+        subset: folder / "scores" / f"{subset}.safetensors"
+        for subset in dict.fromkeys((options.select, "test"))
+    }
+    accuracy = {
+        subset: contents(read_scores(path), first=0)["accuracy"] for subset, path in files.items()
+    }
+    if as_json:
+        print_json({"run": str(folder), "epochs": trainer.run.rows, "accuracy": accuracy})
+        return
+    click.echo(
+        f"==> scores of the best epoch in {folder / 'scores'}"
+        if written
+        else f"==> nothing to do: trained and scored already, see {folder / 'scores'}"
+    )
+    for subset, summary in accuracy.items():
+        click.echo(f"    {subset:<4}  top-1 {accuracy_text(summary['top1'])}")
+    split = "" if options.split == 1 else f" --split {options.split}"
+    other = "motion" if options.stream == "spatial" else "spatial"
+    if any(folder.parent.glob(f"{other}-*/scores/test.safetensors")):
+        note(f"next: twostream fuse{split}")
+    else:
+        note(f"next: twostream train --stream {other}{split}")
 
 
 def _memory_advice(trainer: Trainer) -> str:

@@ -25,7 +25,6 @@ from twostream.sequence.lists import SEQUENCE_DATASETS
 from twostream.sequence.recipes import RECIPES
 
 if TYPE_CHECKING:
-    from twostream.sequence.options import SequenceOptions
     from twostream.sequence.trainer import SequenceTrainer
 
 PATHS = ("annotations", "videos", "runs", "vocabulary", "load")
@@ -197,52 +196,35 @@ def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) ->
 
     Re-run the same command to resume a training that was stopped; a finished one is left as it is.
     """
-    from twostream.sequence.options import read_sequence_data
-    from twostream.sequence.trainer import SequenceTrainer
-
-    resolved = _resolve(options)
-    data = read_sequence_data(resolved)
-    if restart and resolved.folder.exists():
-        shutil.rmtree(resolved.folder)
-    trainer = SequenceTrainer(resolved, data, bar=partial(progress, quiet=quiet), tell=note)
-    _run(trainer, show=not as_json)
-    if as_json:
-        print_json({"run": str(resolved.folder), "epochs": trainer.run.rows})
-
-
-def _resolve(options: dict[str, Any]) -> SequenceOptions:
-    """Fill in what depends on other options or on the machine, and turn paths into text."""
     import torch
 
     from twostream.compute.precision import find_precision
     from twostream.sequence.checkpoint import read_average
-    from twostream.sequence.options import SequenceOptions
+    from twostream.sequence.options import SequenceOptions, read_sequence_data
+    from twostream.sequence.trainer import SequenceTrainer
+    from twostream.training.loop import NotFiniteError
 
     recipe = options.pop("recipe")
     if options["input_size"] > options["frame_size"]:
         raise click.UsageError("--input-size is a crop of --frame-size and cannot be larger")
     if options["load_stages"] and not options["load"]:
-        raise click.UsageError("--load is needed: the run that the parts of --load-stages are of")
+        raise click.UsageError("--load is missing: the run that --load-stages takes parts of")
     read_average(options["average"])
-    device = find_device(options["device"])
     options |= {key: str(options[key] or "") for key in PATHS}
     options["name"] = options["name"] or recipe or "ctc"
-    options["device"] = device
-    options["precision"] = find_precision(options["precision"], torch.device(device))
+    options["device"] = find_device(options["device"])
+    options["precision"] = find_precision(options["precision"], torch.device(options["device"]))
     options["load_stages"] = options["load_stages"] or (("backbone",) if options["load"] else ())
-    return SequenceOptions(**options)
-
-
-def _run(trainer: SequenceTrainer, *, show: bool) -> None:
-    import torch
-
-    from twostream.training.loop import NotFiniteError
-
-    if show:
-        click.echo(_introduction(trainer))
+    sequence_options = SequenceOptions(**options)
+    data = read_sequence_data(sequence_options)
+    if restart and sequence_options.folder.exists():
+        shutil.rmtree(sequence_options.folder)
+    trainer = SequenceTrainer(sequence_options, data, bar=partial(progress, quiet=quiet), tell=note)
+    if not as_json:
+        _print_start(trainer)
     try:
         for row in trainer.train():
-            if show:
+            if not as_json:
                 click.echo(
                     f"epoch {row['epoch']}: loss {row['loss']:.3f}, validation "
                     f"{row['val_loss']:.3f}, word error rate {100 * row['wer']:.2f} % "
@@ -252,28 +234,33 @@ def _run(trainer: SequenceTrainer, *, show: bool) -> None:
         raise click.ClickException(str(error)) from error
     except torch.OutOfMemoryError as error:
         raise click.ClickException(
-            f"{trainer.options.device} is out of memory with batches of "
-            f"{trainer.options.batch_size} videos; a smaller --batch-size, a smaller --input-size "
+            f"{sequence_options.device} is out of memory with batches of "
+            f"{sequence_options.batch_size} videos; a smaller --batch-size, a smaller --input-size "
             "or --precision bf16 takes less"
         ) from error
     written = trainer.write_scores()
-    if show:
-        found = ", ".join(map(str, written))
-        click.echo(f"==> scores: {found}" if written else "==> nothing to do: trained and scored")
+    if as_json:
+        print_json({"run": str(sequence_options.folder), "epochs": trainer.run.rows})
+        return
+    listed = ", ".join(map(str, written))
+    click.echo(f"==> scores: {listed}" if written else "==> nothing to do: trained and scored")
+    note(f"next: twostream recognize {sequence_options.folder / 'scores' / 'test.safetensors'}")
 
 
-def _introduction(trainer: SequenceTrainer) -> str:
+def _print_start(trainer: SequenceTrainer) -> None:
     from twostream.sequence.lists import unknown_glosses
 
     options, data = trainer.options, trainer.data
     counts = ", ".join(f"{len(records):,} {subset}" for subset, records in data.lists.items())
-    text = (
+    click.echo(
         f"==> {options.folder}: {options.backbone}, {' -> '.join(options.temporal)}, "
         f"{len(data.vocabulary):,} glosses; {counts} videos ({len(data.missing):,} listed ones "
         f"missing), on {options.device} in {options.precision}"
     )
     if unknown := unknown_glosses([*data.lists["val"], *data.lists["test"]], data.vocabulary):
-        text += f"\n==> {len(unknown):,} glosses of val and test are never trained on: all errors"
+        click.echo(
+            f"==> {len(unknown):,} glosses of val and test are not in the training list and "
+            "always count as errors"
+        )
     if trainer.run.rows:
-        text += f"\n==> resumed after {len(trainer.run.rows)} of {options.epochs} epochs"
-    return text
+        click.echo(f"==> resumed after {len(trainer.run.rows)} of {options.epochs} epochs")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,3 +90,24 @@ def test_networks_of_each_family_train_and_score(
     (path,) = Path("runs/ucf101-split1").glob("*/scores/test.safetensors")
     twostream("scores", "check", str(path))
     assert np.isfinite(read_scores(path).scores).all()
+
+
+def test_it_ends_with_the_accuracy_and_the_next_command(twostream: Run, mini: MiniProject) -> None:
+    options = ["--weights", "none", "--input-size", "48", "--batch-size", "4", "--epochs", "1",
+               "--val-fraction", "0.3", "--protocol", "efficient", "--val-protocol", "efficient",
+               "--segments", "1", "--model", "shufflenet_v2_x0_5", "--runs", "runs",
+               "--device", "cpu"]  # fmt: skip
+    first = twostream("train", "--stream", "spatial", *options, *mini.arguments)
+    (run,) = Path("runs/ucf101-split1").iterdir()
+    for subset in ("val", "test"):
+        table = read_scores(run / "scores" / f"{subset}.safetensors")
+        correct = int((table.scores[:, 0, 0].argmax(axis=1) == table.labels).sum())
+        (line,) = [line for line in first.stdout.splitlines() if line.split()[0] == subset]
+        assert f"top-1 {correct}/{len(table.names)} " in line
+        assert re.search(r"%\s+\[[\d.]+, [\d.]+\]$", line)
+    assert first.stderr.splitlines()[-1] == "next: twostream train --stream motion"
+    second = twostream("train", "--stream", "motion", *options, *mini.arguments, "--json")
+    summary = json.loads(second.stdout)["accuracy"]
+    assert summary["test"]["top1"]["of"] == 4
+    again = twostream("train", "--stream", "motion", *options, *mini.arguments)
+    assert again.stderr.splitlines()[-1] == "next: twostream fuse"
