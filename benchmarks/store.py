@@ -25,7 +25,8 @@ import numpy as np
 from PIL import Image
 
 from flow_extract.methods import FLOW_METHODS
-from flow_extract.store.codecs import CODECS
+from flow_extract.store.codecs import CODECS, quality_of
+from flow_extract.store.header import make_header
 from flow_extract.store.quantize import quantize
 from flow_extract.store.reader import StoreEntry, entry_path
 from flow_extract.store.writer import collecting, write_entry
@@ -123,25 +124,26 @@ def read_tree(root: Path, name: str, start: int) -> np.ndarray:
 
 def store_writer(codec: str) -> Callable[[Path, str, np.ndarray], None]:
     """Writes, checks and syncs a store file; its frames are one byte each."""
-    quality = None if CODECS[codec].lossless else 95
+    quality = quality_of(codec)
 
     def write(root: Path, name: str, pairs: np.ndarray) -> None:
         height, width = pairs.shape[1:3]
-        header = dict.fromkeys(("status", "reason", "settings_hash"), "") | {
-            "name": name,
-            "method": {"name": "dis"},
-            "codec": codec,
-            "source": {},
-            "size": {"height": height, "width": width},
-            "counts": {},
-        }
-        root.mkdir(exist_ok=True)
-        with collecting(root) as rgb, collecting(root) as flow:
+        with collecting(root) as (rgb, flow):
             for _ in range(len(pairs) + 1):
                 rgb.append(b"\0")
             for pair in pairs:
                 flow.append(CODECS[codec].encode_flow(pair, quality=quality))
-            write_entry(root, header, rgb=rgb, flow=flow)
+            header = make_header(
+                {"method": {"name": "dis"}, "codec": codec},
+                name=name,
+                status="ok",
+                reason="",
+                size={"height": height, "width": width},
+                fps=None,
+                counts={"promised": None, "frames": len(rgb), "flows": len(flow)},
+                source={"path": name, "size": None, "mtime_ns": None},
+            )
+            write_entry(entry_path(root, name), header, rgb=rgb, flow=flow)
 
     return write
 

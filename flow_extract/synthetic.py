@@ -1,16 +1,25 @@
-"""Moving pictures whose flow is known exactly, for tests and toy data.
+"""Moving pictures whose flow is known exactly, and the error of a flow against the true one.
 
 A motion step is an affine matrix, float64 (2, 3): what is at (x, y) in one frame is at
-`matrix @ (x, y, 1)` in the next."""
+`matrix @ (x, y, 1)` in the next.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from twostream_base.errors import InputError
+
+# Of .flo files. The first float, whose bytes read "PIEH".
+MAGIC = 202021.25
+# Components of at least this size mark an unknown pixel.
+UNKNOWN = 1e9
+# A side beyond this is not believed: the file is damaged.
+LARGEST_SIDE = 1 << 16
 
 
 def smooth_texture(
@@ -82,24 +91,15 @@ def moving_clip(texture: np.ndarray, steps: Sequence[np.ndarray]) -> tuple[np.nd
     return frames, np.stack(flow) if flow else np.empty((0, *colour.shape[:2], 2), np.float32)
 
 
-# How wrong a flow is, where the true one is known.
-# The first float of a .flo file: its bytes read "PIEH".
-MAGIC = 202021.25
-# Components of at least this size mark an unknown pixel.
-UNKNOWN = 1e9
-# A side beyond this is not believed: the file is damaged.
-LARGEST_SIDE = 1 << 16
-
-
-def read_flo(path: Path) -> np.ndarray:
+def read_flo(path: str | PathLike[str]) -> np.ndarray:
     """Read a Middlebury .flo file: float32 (H, W, 2), NaN where the flow is not known.
 
     Format: Baker et al., A Database and Evaluation Methodology for Optical Flow, IJCV 2011.
 
     Raises:
-        InputError: not a .flo file, or cut short or too long.
+        InputError: not a .flo file, or truncated or too long.
     """
-    data = path.read_bytes()
+    data = Path(path).read_bytes()
     if len(data) < 12 or np.frombuffer(data, "<f4", 1)[0] != MAGIC:
         raise InputError(f"{path}: not a .flo file; it must begin with the bytes PIEH")
     width, height = (int(side) for side in np.frombuffer(data, "<i4", 2, offset=4))
@@ -109,7 +109,7 @@ def read_flo(path: Path) -> np.ndarray:
     if len(data) != expected:
         raise InputError(
             f"{path}: {len(data):,} bytes; {width} x {height} pixels take {expected:,}. "
-            "Fetch the file again"
+            "Download the file again"
         )
     flow = np.frombuffer(data, "<f4", offset=12).reshape(height, width, 2).astype(np.float32)
     flow[~(np.abs(flow) < UNKNOWN).all(axis=-1)] = np.nan

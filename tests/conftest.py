@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from flow_extract.extraction.one_video import Job
-from flow_extract.store.settings import extraction_settings
+from flow_extract.extraction.settings import extraction_settings
 from flow_extract.synthetic import moving_clip, smooth_texture, translation
 from fusion.exchange.formats.foreign_scores import four_axes
 from fusion.tables.score_file import ScoreTable

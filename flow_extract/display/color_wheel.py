@@ -6,6 +6,7 @@ Flow, ICCV 2007; with the 55 hues of the Middlebury benchmark.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise
 
@@ -23,6 +24,9 @@ CORNERS = (
 STEPS = (15, 6, 4, 11, 13, 6)
 # Faster than full saturation: darker by this factor.
 TOO_FAST = 0.75
+# A scale ends at one of these numbers, times a power of ten, and covers this percentage of vectors.
+ROUND_NUMBERS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
+COVERED = 99.5
 
 
 @cache
@@ -36,17 +40,35 @@ def hues() -> np.ndarray:
     return np.concatenate(ramps).astype(np.uint8)
 
 
-def flow_colors(flow: np.ndarray, *, largest: float) -> np.ndarray:
-    """Colours of flow.
+def speed_scale(flows: Iterable[np.ndarray]) -> float:
+    """A round speed, in pixels per frame, that all but the fastest few vectors stay below.
+
+    Args:
+        flows: float (..., 2) each.
+    """
+    fastest = max(np.percentile(np.hypot(flow[..., 0], flow[..., 1]), COVERED) for flow in flows)
+    if fastest < 0.01:
+        return 1.0
+    power = 10.0 ** np.floor(np.log10(fastest))
+    return float(next(number * power for number in ROUND_NUMBERS if fastest <= number * power))
+
+
+def flow_to_rgb(flow: np.ndarray, *, max_speed: float | None = None) -> np.ndarray:
+    """Colours of flow, as the Middlebury benchmark draws it.
+
+    >>> flow_to_rgb(np.array([[[0.0, 0.0], [1.0, 0.0]]]), max_speed=1.0).tolist()
+    [[[255, 255, 255], [255, 0, 0]]]
 
     Args:
         flow: float (..., 2), (u right, v down) in pixels.
-        largest: the speed, in pixels, of full saturation; what is faster is drawn darker.
+        max_speed: the speed, in pixels, of full saturation; what is faster is drawn darker. None:
+            the `speed_scale` of this flow.
 
     Returns:
         uint8 (..., 3) RGB; white where nothing moves.
     """
-    u, v = (flow[..., n].astype(np.float64) / largest for n in (0, 1))
+    max_speed = speed_scale([flow]) if max_speed is None else max_speed
+    u, v = (flow[..., n].astype(np.float64) / max_speed for n in (0, 1))
     speed = np.hypot(u, v)[..., None]
     wheel = hues().astype(np.float64) / 255
     # Opposite to the flow, as the benchmark has it: the wheel begins at the right.
@@ -67,4 +89,4 @@ def wheel_picture(size: int) -> np.ndarray:
     v, u = np.mgrid[:size, :size] - middle
     flow = np.stack([u, v], axis=-1)
     inside = np.hypot(u, v) <= middle
-    return np.where(inside[..., None], flow_colors(flow, largest=middle), 255).astype(np.uint8)
+    return np.where(inside[..., None], flow_to_rgb(flow, max_speed=middle), 255).astype(np.uint8)

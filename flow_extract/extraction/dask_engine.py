@@ -1,4 +1,4 @@
-"""The same jobs on a Dask cluster, of this machine or one that runs elsewhere."""
+"""Running the same jobs on a Dask cluster, of this machine or one that runs elsewhere."""
 
 from __future__ import annotations
 
@@ -8,18 +8,12 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flow_extract.extraction.executor import (
-    PRELOAD,
-    Outcome,
-    run_jobs,
-    unchanged,
-    unclaimed,
-)
+from flow_extract.extraction.executor import PRELOAD, Outcome, run_jobs, unchanged, unclaimed
 from twostream_base.cluster import connected
 from twostream_base.errors import InputError
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client
 
 J = TypeVar("J")
 
@@ -45,8 +39,8 @@ def run_jobs_on_dask(
 
     Args:
         function: as for `run_jobs`.
-        jobs: as for `run_jobs`; paths in them must mean the same on all machines.
-        workers: of a cluster on this machine; without meaning for one that runs already.
+        jobs: as for `run_jobs`; paths in them must be the same on all machines.
+        workers: of a cluster on this machine; ignored for one that runs already.
         timeout: seconds after which a job is killed.
         preload: modules that jobs need; each worker imports them once.
         claim: as for `run_jobs`; entered by the Dask worker.
@@ -60,6 +54,7 @@ def run_jobs_on_dask(
     """
     with connected(workers, scheduler) as client:
         from distributed import as_completed
+        from distributed.scheduler import KilledWorker
 
         if scheduler:
             _check_imports(client, scheduler)
@@ -67,7 +62,15 @@ def run_jobs_on_dask(
         futures = {client.submit(task, job, pure=False, retries=RETRIES): job for job in jobs}
         for future in as_completed(list(futures)):
             job = futures.pop(future)
-            yield job, _value(future, when_lost=partial(conclude, job, LOST))
+            if future.status == "finished":
+                yield job, future.result()
+            elif future.status == "error":
+                error = future.exception()
+                if not isinstance(error, KilledWorker):
+                    raise OSError(f"Dask cannot run the jobs: {type(error).__name__}: {error}")
+                yield job, conclude(job, LOST)
+            else:
+                raise OSError("the Dask scheduler is gone; re-run the same command to resume")
 
 
 def _in_own_process(
@@ -93,21 +96,8 @@ def _in_own_process(
     return result
 
 
-def _value(future: Future, *, when_lost: Callable[[], Any]) -> Any:
-    from distributed.scheduler import KilledWorker
-
-    if future.status == "finished":
-        return future.result()
-    if future.status == "error":
-        error = future.exception()
-        if isinstance(error, KilledWorker):
-            return when_lost()
-        raise OSError(f"Dask cannot run the jobs: {type(error).__name__}: {error}")
-    raise OSError("the Dask scheduler is gone; the same command again goes on")
-
-
 def _check_imports(client: Client, scheduler: str) -> None:
-    """Meet a cluster without this package before any video is blamed for it."""
+    """Find a cluster without this package before any video is blamed for it."""
     try:
         task = partial(_in_own_process, abs, 60.0, PRELOAD, unclaimed, unchanged)
         client.submit(task, -1, pure=False).result()

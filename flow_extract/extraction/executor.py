@@ -1,19 +1,20 @@
-"""Many jobs on the cores of one machine; none can harm another."""
+"""Running many jobs on the cores of one machine, each in a process of its own."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
+
+from flow_extract.store.locks import is_running
 
 J = TypeVar("J")
 
@@ -81,23 +82,39 @@ def run_jobs(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
-    with _environment(ONE_THREAD):
+    environment = os.environ.copy()
+    os.environ.update(ONE_THREAD)
+    try:
         forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
     waiting = iter(jobs)
     running: list[_Running[J]] = []
     try:
         while True:
-            for job in _take(waiting, running, workers):
+            while len(running) < workers:
+                try:
+                    job = next(waiting)
+                except StopIteration:
+                    break
                 claimed = ExitStack()
                 answer = claimed.enter_context(claim(job))
                 if answer is None:
-                    running.append(_start(context, function, job, timeout, claimed))
+                    receiver, sender = context.Pipe(duplex=False)
+                    process = context.Process(
+                        target=_child, args=(function, job, sender), daemon=True
+                    )
+                    process.start()
+                    sender.close()
+                    deadline = time.monotonic() + timeout
+                    running.append(_Running(job, process, receiver, deadline, claimed))
                 else:
                     claimed.close()
                     yield job, answer
             if not running:
                 return
-            for item in _next_ended(running):
+            for item in _wait_for_any(running):
                 outcome = _end(item, timeout)
                 running.remove(item)
                 with item.claimed:
@@ -108,28 +125,11 @@ def run_jobs(
             item.process.kill()
         for item in running:
             item.process.join()
-            _wait_until_gone(item.process.pid)
+            # Also where the server that reports its end was killed too.
+            end = time.monotonic() + EXIT_SECONDS
+            while is_running(item.process.pid) and time.monotonic() < end:
+                time.sleep(0.005)
             item.claimed.close()
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process of this machine lives; one that has ended and was not waited for does not.
-
-    Before Linux 5.3, and elsewhere, the latter counts as living.
-    """
-    try:
-        if not hasattr(os, "pidfd_open"):
-            os.kill(pid, 0)
-            return True
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it lives, and is another user's
-        return True
-    try:
-        return not select.select([handle], [], [], 0)[0]
-    finally:
-        os.close(handle)
 
 
 def available_cores() -> int:
@@ -137,18 +137,6 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for processes started in the block."""
-    before = os.environ.copy()
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,27 +148,16 @@ class _Running(Generic[J]):
     claimed: ExitStack
 
 
-def _take(waiting: Iterator[J], running: list[_Running[J]], workers: int) -> Iterator[J]:
-    while len(running) < workers:
-        try:
-            yield next(waiting)
-        except StopIteration:
-            return
-
-
-def _start(
-    context: Any, function: Callable[[J], Any], job: J, timeout: float, claimed: ExitStack
-) -> _Running[J]:
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(function, job, sender), daemon=True)
-    process.start()
-    sender.close()
-    return _Running(job, process, receiver, time.monotonic() + timeout, claimed)
-
-
 def _child(function: Callable[[J], Any], job: J, sender: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+    def die_with_parent() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            wait([parent.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=die_with_parent, daemon=True).start()
     try:
         message = Outcome("returned", function(job))
     except Exception as error:
@@ -190,18 +167,11 @@ def _child(function: Callable[[J], Any], job: J, sender: Connection) -> None:
         sender.send(message)
 
 
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
-def _next_ended(running: list[_Running[J]]) -> list[_Running[J]]:
+def _wait_for_any(running: list[_Running[J]]) -> list[_Running[J]]:
     """Wait until jobs have answered, died or run out of time, and return them."""
-    patience = min(item.deadline for item in running) - time.monotonic()
-    signs = [sign for item in running for sign in (item.receiver, item.process.sentinel)]
-    ready = wait(signs, timeout=max(0.0, patience))
+    seconds_left = min(item.deadline for item in running) - time.monotonic()
+    handles = [handle for item in running for handle in (item.receiver, item.process.sentinel)]
+    ready = wait(handles, timeout=max(0.0, seconds_left))
     now = time.monotonic()
     return [
         item
@@ -211,7 +181,11 @@ def _next_ended(running: list[_Running[J]]) -> list[_Running[J]]:
 
 
 def _end(item: _Running[J], timeout: float) -> Outcome:
-    answer = _answer(item.receiver)
+    """The outcome of a job that `_wait_for_any` returned; its process ends."""
+    try:
+        answer = item.receiver.recv() if item.receiver.poll() else None
+    except (EOFError, OSError):  # it died before or while it answered
+        answer = None
     # Without an answer it is dying (its end of the pipe closes a moment earlier) or out of time.
     grace = EXIT_SECONDS if answer else max(0.0, item.deadline - time.monotonic())
     item.process.join(grace)
@@ -223,27 +197,10 @@ def _end(item: _Running[J], timeout: float) -> Outcome:
         return answer
     if hangs:
         return Outcome("timeout", reason=f"after {timeout:g} s")
-    return Outcome("crashed", reason=_death(item.process.exitcode))
-
-
-def _wait_until_gone(pid: int) -> None:
-    """Wait for the end of a killed process, also where the one that reports it was killed too."""
-    end = time.monotonic() + EXIT_SECONDS
-    while is_running(pid) and time.monotonic() < end:
-        time.sleep(0.005)
-
-
-def _answer(receiver: Connection) -> Outcome | None:
+    code = item.process.exitcode
+    if code >= 0:
+        return Outcome("crashed", reason=f"exit code {code}")
     try:
-        return receiver.recv() if receiver.poll() else None
-    except (EOFError, OSError):  # it died before or while it answered
-        return None
-
-
-def _death(exit_code: int) -> str:
-    if exit_code >= 0:
-        return f"exit code {exit_code}"
-    try:
-        return f"signal {-exit_code} ({signal.Signals(-exit_code).name})"
-    except ValueError:
-        return f"signal {-exit_code}"
+        return Outcome("crashed", reason=f"signal {-code} ({signal.Signals(-code).name})")
+    except ValueError:  # a signal without a name
+        return Outcome("crashed", reason=f"signal {-code}")

@@ -23,7 +23,7 @@ from flow_extract.video.find_videos import SUFFIXES
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import path_inside
 
-# Beside the pictures that `convert-flow` has written: how, and from what.
+# The note next to pictures that `convert-flow` has written: how, and from what.
 SIDECAR = "twostream.json"
 QUANTISERS = ("0-255", "ours")
 
@@ -33,8 +33,8 @@ class Layout(NamedTuple):
 
     Attributes:
         rgb: path of a frame below the root up to its number; {} stands for the video's folder.
-        u: likewise, of a picture of horizontal flow.
-        v: likewise, vertical.
+        u: the same of a picture of horizontal flow.
+        v: the same, vertical.
         digits: of a number, when pictures are written.
         ranges: gpu_flow's file of the flow that the levels 0 and 255 stand for.
     """
@@ -87,14 +87,15 @@ def tree_videos(root: Path, layout: Layout) -> dict[str, str]:
             a conversion that was stopped.
     """
     tops = sorted({template.partition("{}")[0] for template in (layout.u, layout.v, layout.rgb)})
-    starts = {Path(template).name for template in (layout.u, layout.v, layout.rgb)}
-    folders = {found for top in tops for found in _leaf_folders(root / top, tuple(starts))}
+    starts = tuple(Path(template).name for template in (layout.u, layout.v, layout.rgb))
+    folders = {folder for top in tops for folder in _video_folders(root / top, starts)}
     if not folders:
         wanted = ", ".join(template.format("VIDEO") + "*.jpg" for template in layout[:3])
         raise InputError(f"{root}: no pictures there; looked for {wanted}")
     names: dict[str, str] = {}
     for folder in sorted(folders):
-        name = _without_video_suffix(folder)
+        stem, _, suffix = folder.rpartition(".")
+        name = stem if stem and suffix.lower() in SUFFIXES else folder
         if folder.endswith((".new", ".old")):
             raise InputError(
                 f"{root}: {folder} is left of a stopped conversion; finish or remove it"
@@ -128,20 +129,18 @@ def list_pictures(prefix: Path) -> dict[int, Path]:
     return dict(sorted(numbered.items()))
 
 
-def _leaf_folders(top: Path, starts: tuple[str, ...]) -> Iterator[str]:
+def _video_folders(top: Path, starts: tuple[str, ...]) -> Iterator[str]:
     for path, folders, files in os.walk(top, followlinks=True):
         here = Path(path)
         # A link to a folder above it would lead round and round.
-        folders[:] = [f for f in folders if not _is_link_upwards(here / f)]
+        folders[:] = [
+            folder
+            for folder in folders
+            if not (
+                (here / folder).is_symlink()
+                and here.resolve().is_relative_to((here / folder).resolve())
+            )
+        ]
         has_pictures = any(file.startswith(starts) for file in files)
         if here != top and (has_pictures or not folders):
             yield here.relative_to(top).as_posix()
-
-
-def _is_link_upwards(folder: Path) -> bool:
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
-
-
-def _without_video_suffix(folder: str) -> str:
-    stem, dot, suffix = folder.rpartition(".")
-    return stem if dot and suffix.lower() in SUFFIXES and stem else folder

@@ -1,4 +1,4 @@
-"""Reading a video of such a layout (`layouts.py`) in place, as if it were a store file."""
+"""Reading a video in the layout of another tool (`layouts.py`) as if it were a store file."""
 
 from __future__ import annotations
 
@@ -9,15 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from flow_extract.layouts.layouts import (
-    LAYOUTS,
-    Layout,
-    level_range,
-    list_pictures,
-)
+from flow_extract.layouts.layouts import LAYOUTS, level_range, list_pictures
+from flow_extract.store.header import Header, make_header, recorded_settings
 from flow_extract.store.quantize import DEFAULT_BOUND, LEVELS, ZERO, quantize
-from flow_extract.store.reader import recorded_settings
-from flow_extract.store.settings import settings_hash
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text
 
@@ -37,7 +31,7 @@ class LayoutEntry:
         folder: of the video in it; of `layouts.tree_videos`.
         layout: key of `LAYOUTS`.
         quantiser: of the pictures, see `layouts.level_range`; `0-255` if not given. Where there is
-            a `.bin` of gpu_flow, that decides. What `convert-flow` has written bears its own note.
+            a `.bin` of gpu_flow, that decides. What `convert-flow` has written has its own note.
         bound: of that quantiser, in pixels; 20 if not given.
 
     Raises:
@@ -54,33 +48,63 @@ class LayoutEntry:
         quantiser: str | None = None,
         bound: float | None = None,
     ) -> None:
+        import cv2
+
         place = LAYOUTS[layout]
         self.path = place.prefix("u", root, folder).parent
-        self._files = _find_pictures(place, root, folder)
+        keys = ("rgb", "u", "v")
+        found = {key: list_pictures(place.prefix(key, root, folder)) for key in keys}
+        if found["u"].keys() != found["v"].keys():
+            unpaired = sorted(found["u"].keys() ^ found["v"].keys())
+            raise InputError(
+                f"{folder}: {len(found['u']):,} pictures of u, {len(found['v']):,} of v; these "
+                f"numbers have only one of them: {some_of(unpaired)}; extract this video again"
+            )
+        if not any(found.values()):
+            prefixes = ", ".join(f"{place.prefix(key, root, folder)}*.jpg" for key in keys)
+            raise InputError(
+                f"{folder}: there are no pictures {prefixes}; extract this video again"
+            )
+        self._files = {key: list(numbered.values()) for key, numbered in found.items()}
         frames, flows = len(self._files["rgb"]), len(self._files["u"])
-        self.num_frames, self.num_flows, status, reason = _fit(frames, flows)
-        self.size = self._size_of_all()
+        self.num_frames, self.num_flows, status, reason = _usable(frames, flows)
+
+        size: tuple[int, int] | None = None  # from the first picture of each kind
+        for path in (files[0] for files in self._files.values() if files):
+            picture = _read_picture(path, cv2.IMREAD_GRAYSCALE)
+            size = size or (picture.shape[0], picture.shape[1])
+            if picture.shape[:2] != size:
+                raise _wrong_size(path, picture, size)
+        assert size is not None  # there are pictures of one kind at least
+        self.size = size
+
         note = read_note(place.sidecar(root, folder)) or {"header": {}}
-        quantiser, bound = _agreed(note, self.path, quantiser=quantiser, bound=bound)
+        quantiser, bound = _quantiser_and_bound(note, self.path, quantiser=quantiser, bound=bound)
         gpu_flow = root / place.ranges.format(folder) if place.ranges else None
         if gpu_flow and gpu_flow.is_file():
             quantiser, self._ranges = ".bin", _read_ranges(gpu_flow, flows)
         else:
             self._ranges = np.tile(level_range(quantiser, bound=bound), (flows, 2))
         self._bound = bound
-        settings = (recorded_settings(note["header"]) or UNKNOWN) | {
-            "quantiser": {"bound": bound, "zero": ZERO, "scale": LEVELS / bound},
-            "tree": {"layout": layout, "quantiser": quantiser},
-        }
-        self.header: dict[str, Any] = settings | {
-            "settings_hash": settings_hash(settings),
-            "status": note["header"].get("status", "ok") if status == "ok" else status,
-            "reason": reason or note["header"].get("reason", ""),
-            "fps": note["header"].get("fps"),
-            "size": {"height": self.size[0], "width": self.size[1]},
-            "counts": {"promised": frames, "frames": self.num_frames, "flows": self.num_flows},
-            "source": _source(folder, self._files),
-        }
+        stats = [path.stat() for paths in self._files.values() for path in paths]
+        self.header: Header = make_header(
+            (recorded_settings(note["header"]) or UNKNOWN)
+            | {
+                "quantiser": {"bound": bound, "zero": ZERO, "scale": LEVELS / bound},
+                "tree": {"layout": layout, "quantiser": quantiser},
+            },
+            name=folder,
+            status=note["header"].get("status", "ok") if status == "ok" else status,
+            reason=reason or note["header"].get("reason", ""),
+            size={"height": size[0], "width": size[1]},
+            fps=note["header"].get("fps"),
+            counts={"promised": frames, "frames": self.num_frames, "flows": self.num_flows},
+            source={
+                "path": folder,
+                "size": sum(stat.st_size for stat in stats),
+                "mtime_ns": max(stat.st_mtime_ns for stat in stats),
+            },
+        )
 
     def read_rgb(self, indices: Sequence[int]) -> np.ndarray:
         """The frames at `indices` (0 is the first): uint8 (len(indices), H, W, 3) RGB."""
@@ -94,18 +118,16 @@ class LayoutEntry:
 
     def read_flow(self, start: int, count: int) -> np.ndarray:
         """`count` neighbouring pairs from `start` on: uint8 (count, H, W, 2), quantised (u, v)."""
-        pairs = [self._read_pair(index) for index in range(start, start + count)]
-        return np.stack(pairs) if pairs else np.empty((0, *self.size, 2), np.uint8)
-
-    def _read_pair(self, index: int) -> np.ndarray:
         import cv2
 
-        components = [self._read(key, index, cv2.IMREAD_GRAYSCALE) for key in ("u", "v")]
-        tables = [
-            quantize(low + np.arange(256) / 255 * (high - low), bound=self._bound)
-            for low, high in self._ranges[index].reshape(2, 2)
-        ]
-        return cv2.merge([cv2.LUT(*pair) for pair in zip(components, tables, strict=True)])
+        pairs = np.empty((count, *self.size, 2), np.uint8)
+        for place, index in zip(pairs, range(start, start + count), strict=True):
+            for component, key in enumerate(("u", "v")):
+                picture = self._read(key, index, cv2.IMREAD_GRAYSCALE)
+                low, high = self._ranges[index, 2 * component : 2 * component + 2]
+                pixels = low + np.arange(256) / 255 * (high - low)  # of each level
+                place[..., component] = cv2.LUT(picture, quantize(pixels, bound=self._bound))
+        return pairs
 
     def _read(self, key: str, index: int, flags: int) -> np.ndarray:
         number = self.num_frames if key == "rgb" else self.num_flows
@@ -116,23 +138,12 @@ class LayoutEntry:
             raise _wrong_size(self._files[key][index], picture, self.size)
         return picture
 
-    def _size_of_all(self) -> tuple[int, int]:
-        """Height and width, from the first picture of each kind."""
-        import cv2
-
-        size: tuple[int, int] | None = None
-        for path in (files[0] for files in self._files.values() if files):
-            picture = _read_picture(path, cv2.IMREAD_GRAYSCALE)
-            size = size or picture.shape[:2]
-            if picture.shape[:2] != size:
-                raise _wrong_size(path, picture, size)
-        assert size is not None  # there are pictures of one kind at least
-        return size
-
 
 def read_note(path: Path) -> dict[str, Any] | None:
-    """What `convert-flow` noted beside the pictures it wrote: their quantiser, and the header of
-    what it wrote them from. None if there is no note.
+    """What `convert-flow` noted next to the pictures it wrote; None if there is no note.
+
+    Returns:
+        Their `quantiser`, and the `header` of what they were made from.
 
     Raises:
         InputError: it cannot be read.
@@ -143,26 +154,10 @@ def read_note(path: Path) -> dict[str, Any] | None:
         note = json.loads(read_text(path))
         return {"quantiser": note["quantiser"], "header": note["header"]}
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a sound note; remove this folder, or the file") from error
+        raise InputError(f"{path}: not a valid note; remove this folder, or the file") from error
 
 
-def _find_pictures(place: Layout, root: Path, folder: str) -> dict[str, list[Path]]:
-    keys = ("rgb", "u", "v")
-    found = {key: list_pictures(place.prefix(key, root, folder)) for key in keys}
-    u, v = found["u"], found["v"]
-    if u.keys() != v.keys():
-        alone = sorted(u.keys() ^ v.keys())
-        raise InputError(
-            f"{folder}: {len(u):,} pictures of u, {len(v):,} of v; without the other are numbers "
-            f"{some_of(alone)}; extract this video again"
-        )
-    if not any(found.values()):
-        prefixes = ", ".join(f"{place.prefix(key, root, folder)}*.jpg" for key in keys)
-        raise InputError(f"{folder}: there are no pictures {prefixes}; extract this video again")
-    return {key: list(numbered.values()) for key, numbered in found.items()}
-
-
-def _fit(frames: int, flows: int) -> tuple[int, int, str, str]:
+def _usable(frames: int, flows: int) -> tuple[int, int, str, str]:
     """Frames and pairs that can be used, status and reason.
 
     Some tools write one more, useless pair for the last frame; that is no damage.
@@ -175,7 +170,7 @@ def _fit(frames: int, flows: int) -> tuple[int, int, str, str]:
     return used + 1, used, "damaged", f"{frames} frames but {flows} flow pairs; {used} pairs used"
 
 
-def _agreed(
+def _quantiser_and_bound(
     note: dict[str, Any], path: Path, *, quantiser: str | None, bound: float | None
 ) -> tuple[str, float]:
     """Quantiser and bound that are noted, or asked for, or the defaults."""
@@ -203,16 +198,6 @@ def _read_ranges(path: Path, flows: int) -> np.ndarray:
     if not np.isfinite(ranges).all() or (ranges[:, ::2] > ranges[:, 1::2]).any():
         raise InputError(f"{path}: no min_u, max_u, min_v, max_v for each pair; remove the file")
     return ranges
-
-
-def _source(folder: str, files: dict[str, list[Path]]) -> dict[str, Any]:
-    """By which a converted video is recognised: place, size and time of change of its pictures."""
-    found = [path.stat() for paths in files.values() for path in paths]
-    return {
-        "path": folder,
-        "size": sum(status.st_size for status in found),
-        "mtime_ns": max(status.st_mtime_ns for status in found),
-    }
 
 
 def _read_picture(path: Path, flags: int) -> np.ndarray:

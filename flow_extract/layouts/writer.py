@@ -36,7 +36,7 @@ def write_layout(
         quantiser: of the flow pictures, see `layouts.level_range`; with the bound of `entry`.
 
     Raises:
-        InputError: its folder is there already and not of our making.
+        InputError: its folder is there already and was not written by this function.
     """
     place = LAYOUTS[layout]
     note = {"quantiser": quantiser, "header": entry.header}
@@ -45,7 +45,8 @@ def write_layout(
         return False
     if sidecar.parent.exists() and not sidecar.exists():
         raise InputError(
-            f"{sidecar.parent} is there and not of our making; remove it, or write elsewhere"
+            f"{sidecar.parent} exists and was not written by convert-flow; remove it, or write "
+            "elsewhere"
         )
     prefixes = {key: place.prefix(key, root, name) for key in ("u", "v", "rgb")}
     with ExitStack() as stack:
@@ -54,8 +55,18 @@ def write_layout(
             stack.callback(restore_folder, folder)  # removes what a failure leaves
             new[folder] = stack.enter_context(atomic_folder(folder))
         inside = {key: new[prefix.parent] / prefix.name for key, prefix in prefixes.items()}
-        _write_flow(entry, inside, digits=place.digits, quantiser=quantiser)
-        _write_rgb(entry, inside["rgb"], digits=place.digits)
+        bound = entry.header["quantiser"]["bound"]
+        # Of each of our levels, that of the layout.
+        pixels = dequantize(np.arange(256), bound=bound)
+        table = to_levels(pixels, *level_range(quantiser, bound=bound))
+        for start in range(0, entry.num_flows, CHUNK):
+            pairs = entry.read_flow(start, min(CHUNK, entry.num_flows - start))
+            for number, pair in enumerate(table[pairs], start + 1):
+                _write_picture(inside["u"], number, pair[..., 0], digits=place.digits)
+                _write_picture(inside["v"], number, pair[..., 1], digits=place.digits)
+        for index in range(entry.num_frames):
+            bgr = entry.read_rgb([index])[0][..., ::-1]
+            _write_picture(inside["rgb"], index + 1, bgr, digits=place.digits)
         (new[sidecar.parent] / sidecar.name).write_text(json.dumps(note, indent=1, sort_keys=True))
     return True
 
@@ -65,23 +76,6 @@ def remove_unfinished(root: Path, name: str, layout: str) -> None:
     prefixes = (LAYOUTS[layout].prefix(key, root, name) for key in ("u", "v", "rgb"))
     for folder in {prefix.parent for prefix in prefixes}:
         restore_folder(folder)
-
-
-def _write_flow(entry: Any, prefixes: dict[str, Path], *, digits: int, quantiser: str) -> None:
-    bound = entry.header["quantiser"]["bound"]
-    # Of each of our levels, that of the layout.
-    table = to_levels(dequantize(np.arange(256), bound=bound), *level_range(quantiser, bound=bound))
-    for start in range(0, entry.num_flows, CHUNK):
-        pairs = entry.read_flow(start, min(CHUNK, entry.num_flows - start))
-        for number, pair in enumerate(table[pairs], start + 1):
-            _write_picture(prefixes["u"], number, pair[..., 0], digits=digits)
-            _write_picture(prefixes["v"], number, pair[..., 1], digits=digits)
-
-
-def _write_rgb(entry: Any, prefix: Path, *, digits: int) -> None:
-    for index in range(entry.num_frames):
-        bgr = entry.read_rgb([index])[0][..., ::-1]
-        _write_picture(prefix, index + 1, bgr, digits=digits)
 
 
 def _write_picture(prefix: Path, number: int, picture: np.ndarray, *, digits: int) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Values of OpenCV's DISOPTICAL_FLOW_PRESET_...
 PRESETS = {"ultrafast": 0, "fast": 1, "medium": 2}
 # OpenCV refuses frames under 8 pixels and crashes (segmentation fault) on some narrow ones, such as
-# 31 x 100: its pyramid then ends below the size of a patch. From 32 pixels a side on it is sound.
+# 31 x 100: its pyramid then ends below the size of a patch. From 32 pixels a side on it works.
 SMALLEST_SIDE = 32
 
 
@@ -34,7 +34,8 @@ def make_dis(*, preset: str = "medium") -> ClipMethod:
         # A new object for each pair: OpenCV's keeps what it adapted to the size of earlier frames,
         # and making one takes microseconds.
         method = cv2.DISOpticalFlow.create(PRESETS[preset])
-        (top, bottom), (left, right) = (_padding(side) for side in first.shape)
+        missing = [max(0, SMALLEST_SIDE - side) for side in first.shape]
+        (top, bottom), (left, right) = ((side // 2, side - side // 2) for side in missing)
         padded = [
             cv2.copyMakeBorder(grey, top, bottom, left, right, cv2.BORDER_REPLICATE)
             for grey in (first, second)
@@ -44,8 +45,3 @@ def make_dis(*, preset: str = "medium") -> ClipMethod:
         return flow[top : top + height, left : left + width]
 
     return over_clips(pair_flow)
-
-
-def _padding(side: int) -> tuple[int, int]:
-    missing = max(0, SMALLEST_SIDE - side)
-    return missing // 2, missing - missing // 2

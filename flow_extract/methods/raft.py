@@ -65,8 +65,8 @@ def load_network(model: str, weights: str) -> Any:
     except Exception as error:  # no network, no file, another file: the cure is the same
         reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"the weights of RAFT {model} cannot be had from {weights!r} ({reason}). Where there "
-            "is a network, let torchvision fetch them; then give that file: "
+            f"the weights of RAFT {model} cannot be loaded from {weights!r} ({reason}). With a "
+            "network connection, let torchvision download them; then give that file: "
             "--method-option weights=FILE"
         ) from error
     return network
@@ -107,7 +107,9 @@ def _pad(pictures: Any) -> tuple[Any, tuple[int, int]]:
     """Repeat the border, half on either side; also return where the picture now begins."""
     import torch
 
-    pads = [_missing(side) for side in pictures.shape[-2:]]
+    pads = [
+        max(SMALLEST_SIDE, -(-side // MULTIPLE) * MULTIPLE) - side for side in pictures.shape[-2:]
+    ]
     (top, bottom), (left, right) = ((pad // 2, pad - pad // 2) for pad in pads)
     rows, columns = (
         torch.arange(-before, side + after).clamp(0, side - 1)
@@ -117,7 +119,3 @@ def _pad(pictures: Any) -> tuple[Any, tuple[int, int]]:
         )
     )
     return pictures[..., rows[:, None], columns], (top, left)
-
-
-def _missing(side: int) -> int:
-    return max(SMALLEST_SIDE, -(-side // MULTIPLE) * MULTIPLE) - side

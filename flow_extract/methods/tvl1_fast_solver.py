@@ -1,4 +1,4 @@
-"""`tvl1-fast` on one level of the pyramid. Symbols and layout: `tvl1_data_term`.
+"""`tvl1-fast` on one level of the pyramid. Symbols and layout: `tvl1_numerics`.
 
 Minimises TV(u) + lambda * |rho(u)| by algorithm 1 of Chambolle and Pock (2011): primal step tau,
 dual step sigma. The dual variable follows the flow extrapolated by one step, `2 * now - before`
@@ -13,10 +13,10 @@ import numpy as np
 from flow_extract.methods.tvl1_numerics import (
     LEFT,
     ONE,
-    compiled,
     filter_median,
     inside,
     linearise,
+    njit_eager,
     padded,
     warp,
     with_gradients,
@@ -51,7 +51,7 @@ def solve_level(
     return flow
 
 
-@compiled("void(i8, i8, i8, f4[:,:,::1], f4[:,:,::1], f4[:,:,:,::1], f4)")
+@njit_eager("void(i8, i8, i8, f4[:,:,::1], f4[:,:,::1], f4[:,:,:,::1], f4)")
 def _step_dual(
     y: int,
     below: int,
@@ -76,7 +76,7 @@ def _step_dual(
             along_y[x] = new_y * shrink
 
 
-@compiled(
+@njit_eager(
     "void(i8, f4[:,:,::1], f4[:,:,::1], f4[:,:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4, f4)"
 )
 def _step_flow(
@@ -109,7 +109,7 @@ def _step_flow(
     after1[width], after2[width] = after1[width - 1], after2[width - 1]
 
 
-@compiled("void(f4[:,:,::1], f4[:,:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4, f4, f4, i8)")
+@njit_eager("void(f4[:,:,::1], f4[:,:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4, f4, f4, i8)")
 def _iterate(
     u: np.ndarray,
     p: np.ndarray,

@@ -1,6 +1,16 @@
-"""Coarse to fine: what both solvers of TV-L1 share around their iterations.
+"""What both solvers of TV-L1 share: the pyramid, warping, the data term, and compiled loops.
 
-A level is solved by a function that refines a flow u, float32 (2, H, W): (u right, v down)."""
+Notation of Sanchez Perez, Meinhardt-Llopis and Facciolo (IPOL 2013), all arrays float32:
+
+    u         flow, (2, H, stride): components along x and y
+    p         dual variable, (2, 2, H + 1, stride): for each component of u, along x and y
+    gradient  of the warped second frame, (2, H, W)
+    constant  the part of the residual that does not depend on u: rho(u) = constant + gradient . u
+    inverse   1 / |gradient|^2, (H, W); 0 where the frame is flat
+
+Rows of u and p are padded on both sides, and row y of a picture is row y + 1 of p: p has zeros
+before its first column and row, u repeats its last column. So no border needs a branch.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +22,21 @@ import cv2
 import numba
 import numpy as np
 
-# Loops that numba compiles: how, and when.
+SMALLEST_SIDE = 16
+# Floats before the first column: a cache line of 64 bytes.
+LEFT = 16
+# Squared gradients below this carry no information (float32's epsilon, as in OpenCV).
+FLAT = np.float32(1.19e-7)
+ZERO = np.float32(0)
+ONE = np.float32(1)
+
+# Refines a flow u, float32 (2, H, W), on one level of the pyramid: (first frame, second frame, u so
+# far) -> u; frames float32 (H, W), values 0 to 255.
+SolveLevel = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 Function = Callable[..., Any]
 
-# For what only loops call: it is compiled as part of them.
-part = numba.njit(fastmath=True, error_model="numpy")
 
-
-def compiled(signature: str) -> Callable[[Function], Function]:
+def njit_eager(signature: str) -> Callable[[Function], Function]:
     """Compile a loop for these types when its module is imported, or load it from the disk.
 
     So a process that has imported the module hands the loops, ready to run, to those it forks.
@@ -39,12 +56,6 @@ def compiled(signature: str) -> Callable[[Function], Function]:
     return compile_or_load
 
 
-SMALLEST_SIDE = 16
-
-# (first frame, second frame, u so far) -> u; frames float32 (H, W), values 0 to 255.
-SolveLevel = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-
-
 def coarse_to_fine(
     first: np.ndarray, second: np.ndarray, solve: SolveLevel, *, scales: int, scale_step: float
 ) -> np.ndarray:
@@ -56,7 +67,8 @@ def coarse_to_fine(
     u = np.zeros((2, *firsts[-1].shape), np.float32)
     for level_first, level_second in zip(reversed(firsts), reversed(seconds), strict=True):
         if u.shape[1:] != level_first.shape:
-            u = _enlarge(u, level_first.shape) / np.float32(scale_step)
+            enlarged = [cv2.resize(component, level_first.shape[::-1]) for component in u]
+            u = np.stack(enlarged) / np.float32(scale_step)
         u = solve(level_first, level_second, u)
     return np.stack([*u], axis=-1)
 
@@ -94,30 +106,6 @@ def filter_median(u: np.ndarray, size: int) -> None:
             cv2.medianBlur(component, size, dst=component)
 
 
-def _enlarge(u: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    return np.stack([cv2.resize(component, size[::-1]) for component in u])
-
-
-# The data term of TV-L1, made linear in the flow, and the memory layout of its compiled loops.
-#
-# Notation of Sanchez Perez, Meinhardt-Llopis and Facciolo (IPOL 2013), all arrays float32:
-#
-#     u         flow, (2, H, stride): components along x and y
-#     p         dual variable, (2, 2, H + 1, stride): for each component of u, along x and y
-#     gradient  of the warped second frame, (2, H, W)
-#     constant  the part of the residual that does not depend on u: rho(u) = constant + gradient . u
-#     inverse   1 / |gradient|^2, (H, W); 0 where the frame is flat
-#
-# Rows of u and p are padded on both sides, and row y of a picture is row y + 1 of p: p has zeros
-# before its first column and row, u repeats its last column. So no border needs a branch.
-# Floats before the first column: a cache line of 64 bytes.
-LEFT = 16
-# Squared gradients below this carry no information (float32's epsilon, as in OpenCV).
-FLAT = np.float32(1.19e-7)
-ZERO = np.float32(0)
-ONE = np.float32(1)
-
-
 def padded(*shape: int) -> np.ndarray:
     """Zeros of that shape, each row with `LEFT` more before it and at least one after it."""
     *outer, width = shape
@@ -146,7 +134,7 @@ def linearise(
     return gradient, constant, inverse
 
 
-@compiled("void(f4[:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1])")
+@njit_eager("void(f4[:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1])")
 def _linearise(
     first: np.ndarray,
     warped: np.ndarray,

@@ -12,12 +12,12 @@ MEDIANS = (1, 3, 5)
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What the energy weighs, how fine the pyramid is, and how long each level is worked on.
+    """What the energy weighs, how fine the pyramid is, and how many iterations a level gets.
 
     Defaults are those of OpenCV's DualTVL1; pictures count from 0 to 255.
 
     Attributes:
-        tau: step of the dual variable; up to 0.25 it is sure to converge.
+        tau: step of the dual variable; it converges up to 0.25.
         lambda_: weight of the data against smoothness; smaller is smoother.
         theta: how tightly the flow follows its auxiliary copy; smaller is tighter and slower.
         scales: levels of the pyramid, at most; none has a side under 16 pixels.

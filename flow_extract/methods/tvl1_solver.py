@@ -1,4 +1,4 @@
-"""TV-L1 on one level of the pyramid. Symbols and layout: `tvl1_data_term`."""
+"""TV-L1 on one level of the pyramid. Symbols and layout: `tvl1_numerics`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from flow_extract.methods.tvl1_numerics import (
     LEFT,
     ONE,
     ZERO,
-    compiled,
     filter_median,
     inside,
     linearise,
+    njit_eager,
     padded,
     warp,
     with_gradients,
@@ -55,7 +55,7 @@ def _minimise(
             break
 
 
-@compiled("f4(i8, f4[:,:,::1], f4[:,:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4, f4)")
+@njit_eager("f4(i8, f4[:,:,::1], f4[:,:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4, f4)")
 def _step_flow(
     y: int,
     u: np.ndarray,
@@ -90,7 +90,7 @@ def _step_flow(
     return change
 
 
-@compiled("void(i8, i8, i8, f4[:,:,::1], f4[:,:,:,::1], f4)")
+@njit_eager("void(i8, i8, i8, f4[:,:,::1], f4[:,:,:,::1], f4)")
 def _step_dual(
     y: int, below: int, width: int, u: np.ndarray, p: np.ndarray, tau_theta: np.float32
 ) -> None:
@@ -106,7 +106,7 @@ def _step_dual(
             along_y[x] = (along_y[x] + dy) * shrink
 
 
-@compiled("f4(f4[:,:,::1], f4[:,:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4, f4, f4, f4, i8)")
+@njit_eager("f4(f4[:,:,::1], f4[:,:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4, f4, f4, f4, i8)")
 def _iterate(
     u: np.ndarray,
     p: np.ndarray,

@@ -1,43 +1,36 @@
-"""Is a store whole and sound? What is wrong with which video, and how it is put right."""
+"""Checking a store: what is wrong with which video, and removing what is bad."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from flow_extract.extraction.resume import remove_leftovers
-from flow_extract.store import manifest
 from flow_extract.store.codecs import CODECS, load_codec
-from flow_extract.store.locks import locked
-from flow_extract.store.manifest import FILE_NAME, header_digest
-from flow_extract.store.reader import (
-    StoreEntry,
-    entry_path,
-    entry_paths,
-    read_header,
-    recorded_settings,
+from flow_extract.store.header import Header, recorded_settings, settings_hash
+from flow_extract.store.locks import locked, remove_leftovers
+from flow_extract.store.manifest import (
+    MANIFEST,
+    PROBLEM_SUFFIX,
+    header_digest,
+    problem_path,
+    read_problem,
 )
-from flow_extract.store.settings import settings_hash
+from flow_extract.store.reader import StoreEntry, entry_path, entry_paths, read_header
 from twostream_base.errors import InputError
 from twostream_base.files import TEMPORARY_MARK, read_text
 
 Progress = Callable[..., Iterable[Any]]
+# Listed, but as good as it will get: the video itself is short.
+NOT_WRONG = ("damaged",)
 # The kinds of findings for which `drop_bad` removes a store file: an extraction would not notice
 # them, or could not read the file.
 DROPPED = ("unreadable", "misnamed", "header", "content")
-# Bytes that are read at one time.
-BLOCK = 64 * 2**20
-# Listed, but as good as it will get: the video itself is short.
-NOT_WRONG = ("damaged",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +60,7 @@ class Check:
         findings: sorted by name.
     """
 
-    headers: dict[str, dict[str, Any]]
+    headers: dict[str, Header]
     findings: list[Finding]
 
     def counts(self) -> dict[str, int]:
@@ -85,41 +78,65 @@ class Check:
         return [finding for finding in self.findings if finding.kind not in NOT_WRONG]
 
 
+def without_progress(items: Iterable[Any], *, total: int) -> Iterable[Any]:
+    """The items, without a progress bar."""
+    return items
+
+
 def check_store(
-    store: Path, *, deep: bool = False, expected: Collection[str] = (), progress: Progress
+    store: str | PathLike[str],
+    *,
+    deep: bool = False,
+    expected: Collection[str] = (),
+    progress: Progress = without_progress,
 ) -> Check:
     """Look at every file of a store.
 
     Args:
         store: the store.
-        deep: read all data: sha256 of every tensor, and whether anything moves.
-        expected: names that should be there, beside those of the manifest.
+        deep: read all data: sha256 of every array, and whether anything moves.
+        expected: names that should be there, besides those of the manifest.
         progress: `progress(items, total=...)` passes them through, drawing a bar or not.
 
     Raises:
         InputError: no such store; or a codec needs a library that is not installed.
     """
+    store = Path(store)
     paths = entry_paths(store)
-    manifest, findings = _read_manifest(store / FILE_NAME)
+    manifest, findings = _read_manifest(store / MANIFEST)
     headers = {}
     for name, path in progress(paths.items(), total=len(paths)):
-        header, found = _check_file(name, path, noted=manifest.get(name, {}), deep=deep)
-        findings += found
-        if header:
-            headers[name] = header
-    findings += _problems(store, paths)
+        try:
+            headers[name] = read_header(path)
+        except InputError as error:
+            findings.append(Finding(name, "unreadable", str(error)))
+            continue
+        problems = _check_entry(name, path, headers[name], manifest.get(name, {}), deep=deep)
+        findings += [Finding(name, *problem) for problem in problems]
+    for name, path in entry_paths(store, PROBLEM_SUFFIX).items():
+        if name not in paths:
+            try:
+                problem = read_problem(path)
+                findings.append(Finding(name, problem["status"], problem["reason"]))
+            except InputError as error:
+                findings.append(Finding(name, "unreadable", str(error)))
     findings += _unlike_most(headers)
-    findings += _leftovers(store)
+    for folder, _, files in os.walk(store):
+        for file in files:
+            if file.startswith(TEMPORARY_MARK):
+                where = Path(folder, file).relative_to(store).as_posix()
+                reason = "of a run that was killed, or that is working now"
+                findings.append(Finding(where, "leftover", reason))
     known = {finding.name for finding in findings} | paths.keys()
-    for name in sorted({*manifest, *expected} - known):
+    for name in {*manifest, *expected} - known:
         findings.append(Finding(name, "missing", "it has neither a store file nor a problem file"))
     return Check(headers, sorted(findings, key=lambda finding: (finding.name, finding.kind)))
 
 
-def drop_bad(store: Path, check: Check) -> list[str]:
+def drop_bad(store: str | PathLike[str], check: Check) -> list[str]:
     """Remove the store files that are wrong (`DROPPED`), and what killed runs have left.
 
-    The next extraction makes them again. The manifest still names them, so that they count as
+    The next extraction makes them again; the manifest still names them, so that they count as
     `missing` until then. A video that another process works on is left alone.
 
     Returns:
@@ -127,16 +144,16 @@ def drop_bad(store: Path, check: Check) -> list[str]:
     """
     dropped = []
     for name in sorted({found.name for found in check.findings if found.kind in DROPPED}):
-        with locked(store, name) as mine:
+        with locked(Path(store), name) as mine:
             if mine:
-                for path in (entry_path(store, name), manifest.problem_path(store, name)):
+                for path in (entry_path(store, name), problem_path(store, name)):
                     path.unlink(missing_ok=True)
                 dropped.append(name)
-    remove_leftovers(store)
+    remove_leftovers(Path(store))
     return dropped
 
 
-def common_settings(headers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def common_settings(headers: Mapping[str, Header]) -> dict[str, Any]:
     """The settings that most of these headers record.
 
     Raises:
@@ -146,93 +163,49 @@ def common_settings(headers: dict[str, dict[str, Any]]) -> dict[str, Any]:
     if not hashes:
         raise InputError("no readable store file tells the settings; run `twostream extract-flow`")
     most = hashes.most_common(1)[0][0]
-    header = next(header for header in headers.values() if header["settings_hash"] == most)
-    return recorded_settings(header)
+    return recorded_settings(
+        next(header for header in headers.values() if header["settings_hash"] == most)
+    )
 
 
-def _check_file(
-    name: str, path: Path, *, noted: dict[str, Any], deep: bool
-) -> tuple[dict[str, Any] | None, list[Finding]]:
-    """Header and findings of one store file; `noted` is its line in the manifest."""
-    try:
-        header = read_header(path)
-    except InputError as error:
-        return None, [Finding(name, "unreadable", str(error))]
+def _check_entry(
+    name: str, path: Path, header: Header, noted: Mapping[str, Any], *, deep: bool
+) -> Iterator[tuple[str, str]]:
+    """Kind and reason of what is wrong with one store file; `noted` is its line in the manifest."""
     if header["codec"] in CODECS:
         load_codec(header["codec"])  # an absent library is no fault of the file
-    findings = [Finding(name, *found) for found in _check_header(name, header, noted)]
-    try:
-        StoreEntry(path)
-        if deep:
-            findings += [Finding(name, *found) for found in _check_data(path, header)]
-    except InputError as error:
-        findings.append(Finding(name, "unreadable", str(error)))
-    if header["status"] in NOT_WRONG:
-        findings.append(Finding(name, header["status"], header["reason"]))
-    return header, findings
-
-
-def _check_header(
-    name: str, header: dict[str, Any], noted: dict[str, Any]
-) -> Iterator[tuple[str, str]]:
     if header["name"] != name:
         yield "misnamed", f"it was written for {header['name']!r}"
-    digest = header_digest(header)
     # A file of other settings is younger than the manifest, which is then no witness.
     witness = noted if noted.get("settings_hash") == header["settings_hash"] else {}
+    digest = header_digest(header)
     if settings_hash(recorded_settings(header)) != header["settings_hash"]:
         yield "header", "its settings do not fit their hash"
     elif witness.get("header_sha256", digest) != digest:
         yield "header", "it is not the one that the manifest knows"
+    try:
+        entry = StoreEntry(path)
+        changed = entry.changed_arrays() if deep else []
+        if changed:
+            yield "content", f"its {', '.join(changed)} changed after it was written (sha256)"
+        elif deep:
+            for key, count, what in (
+                ("rgb", entry.num_frames, "frames"),
+                ("flow", entry.num_flows, "flow pairs"),
+            ):
+                if count < 2:
+                    continue
+                first = entry.blobs(key, 0, 1)[0].tobytes()  # equal pictures give equal bytes
+                others = (entry.blobs(key, index, 1)[0] for index in range(1, count))
+                if all(other.tobytes() == first for other in others):
+                    yield "still", f"its {count:,} {what} are all the same picture"
+    except InputError as error:
+        yield "unreadable", str(error)
+    if header["status"] in NOT_WRONG:
+        yield header["status"], header["reason"]
 
 
-def _check_data(path: Path, header: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    from safetensors import safe_open
-
-    file = safe_open(path, framework="numpy")
-    changed = [
-        key for key, digest in header["sha256"].items() if _digest(file.get_slice(key)) != digest
-    ]
-    if changed:
-        yield "content", f"its {', '.join(changed)} changed after it was written (sha256)"
-        return
-    for key, what in (("rgb", "frames"), ("flow", "flow pairs")):
-        offsets = file.get_tensor(f"{key}_offsets").astype(np.int64)
-        if _all_the_same(file.get_slice(key), offsets):
-            yield "still", f"its {len(offsets) - 1:,} {what} are all the same picture"
-
-
-def _digest(tensor: Any) -> str:
-    digest = hashlib.sha256()
-    length = tensor.get_shape()[0]
-    for start in range(0, length, BLOCK):
-        digest.update(tensor[start : min(start + BLOCK, length)])
-    return digest.hexdigest()
-
-
-def _all_the_same(blobs: Any, offsets: np.ndarray) -> bool:
-    """Whether there are two blobs or more, and no two differ: equal pictures give equal bytes."""
-    if len(offsets) < 3:
-        return False
-    first = blobs[: int(offsets[1])]
-    return all(
-        np.array_equal(first, blobs[int(begin) : int(end)]) for begin, end in pairwise(offsets[1:])
-    )
-
-
-def _problems(store: Path, stored: Collection[str]) -> Iterator[Finding]:
-    for name, path in entry_paths(store, manifest.SUFFIX).items():
-        if name in stored:
-            continue
-        try:
-            problem = manifest.read_problem(path)
-        except InputError as error:
-            yield Finding(name, "unreadable", str(error))
-        else:
-            yield Finding(name, problem["status"], problem["reason"])
-
-
-def _unlike_most(headers: dict[str, dict[str, Any]]) -> Iterator[Finding]:
+def _unlike_most(headers: Mapping[str, Header]) -> Iterator[Finding]:
     usual = common_settings(headers) if headers else {}
     for name, header in headers.items():
         settings = recorded_settings(header)
@@ -243,14 +216,6 @@ def _unlike_most(headers: dict[str, dict[str, Any]]) -> Iterator[Finding]:
         ]
         if differing:
             yield Finding(name, "settings", f"unlike most: {'; '.join(differing)}")
-
-
-def _leftovers(store: Path) -> Iterator[Finding]:
-    for folder, _, files in os.walk(store):
-        for path in (Path(folder, file) for file in sorted(files)):
-            if path.name.startswith(TEMPORARY_MARK):
-                where = path.relative_to(store).as_posix()
-                yield Finding(where, "leftover", "of a run that was killed, or is at work now")
 
 
 def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], list[Finding]]:

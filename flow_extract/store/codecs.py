@@ -15,6 +15,8 @@ import numpy as np
 
 from twostream_base.errors import InputError
 
+JPEG_QUALITY = 95
+
 
 class Codec(NamedTuple):
     """Four functions between arrays and bytes, and whether what comes back is what went in.
@@ -48,6 +50,11 @@ def load_codec(name: str) -> Codec:
     if name == "lz4":
         _lz4()
     return CODECS[name]
+
+
+def quality_of(codec: str) -> int | None:
+    """The quality that a codec encodes with: 95 for JPEG, None for a lossless one."""
+    return None if load_codec(codec).lossless else JPEG_QUALITY
 
 
 def _jpeg_encode_rgb(frame: np.ndarray, *, quality: int) -> bytes:

@@ -2,20 +2,25 @@
 
 The lock is the kernel's (`flock`, through the library filelock) on a file below `<store>/.locks/`,
 so it is released when its holder dies, whatever the cause. The file is there only while the lock is
-held, or after its holder was killed; `remove_unused_locks` removes the latter.
+held, or after its holder was killed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from twostream_base.files import TEMPORARY_MARK, machine_id
+
 FOLDER = ".locks"
+ABANDONED_SECONDS = 3600
 
 
 @contextmanager
@@ -30,19 +35,52 @@ def locked(store: Path, name: str) -> Iterator[bool]:
         yield mine
 
 
-def remove_unused_locks(store: Path) -> None:
-    """Remove the lock files that nobody holds, and their folder once it is empty."""
-    folder = store / FOLDER
-    with suppress(FileNotFoundError):  # there is none, or another run has just removed it
-        for name in os.listdir(folder):
-            with _held(folder / name):
+def remove_leftovers(store: Path) -> None:
+    """Remove the temporary files and locks of runs that were killed.
+
+    Temporary files have their writer's machine and process id in their name. Those of a dead
+    process of this machine are removed, and all that nobody has touched for an hour.
+    """
+    for folder, _, files in os.walk(store):
+        for path in (Path(folder, file) for file in files if file.startswith(TEMPORARY_MARK)):
+            machine, _, rest = path.name.removeprefix(TEMPORARY_MARK).partition("-")
+            pid = rest.partition("-")[0]
+            dead = machine == machine_id() and pid.isdigit() and not is_running(int(pid))
+            with suppress(FileNotFoundError):  # its writer, or another run, was faster
+                if dead or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                    path.unlink()
+    locks = store / FOLDER
+    with suppress(FileNotFoundError):
+        for lock in os.listdir(locks):
+            with _held(locks / lock):
                 pass
-    with suppress(OSError):
-        folder.rmdir()
+    with suppress(OSError):  # held by others
+        locks.rmdir()
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process of this machine lives; one that has ended and was not waited for does not.
+
+    Before Linux 5.3, and elsewhere, the latter counts as living.
+    """
+    try:
+        if not hasattr(os, "pidfd_open"):
+            os.kill(pid, 0)
+            return True
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it lives, and is another user's
+        return True
+    try:
+        return not select.select([handle], [], [], 0)[0]
+    finally:
+        os.close(handle)
 
 
 @contextmanager
 def _held(path: Path) -> Iterator[bool]:
+    """Hold a lock file, which is removed at the end; yields False if another process holds it."""
     lock = FileLock(path, timeout=0, thread_local=False)
     while not lock.is_locked:
         with suppress(FileExistsError):

@@ -1,89 +1,28 @@
-"""Writing store files (`store.py` describes and reads them)."""
+"""Writing store files (`reader.py` describes them)."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
-from flow_extract.store.reader import DTYPES, FORMAT, StoreEntry, entry_path
+from flow_extract.store.header import Header
+from flow_extract.store.reader import STORE_FILE, StoreEntry
 from twostream_base.errors import InputError
-from twostream_base.files import atomic_path, sha256_bytes
+from twostream_base.tensor_file import Streamed, write_tensor_file
 
-
-def write_entry(store: Path, header: dict[str, Any], *, rgb: Blobs, flow: Blobs) -> None:
-    """Write the store file of `header["name"]`; counts of what it holds and sha256 are filled in.
-
-    Raises:
-        ValueError: the number of flow pairs is not the number of frames - 1, or 0 without method.
-        OSError: the disk does not take it, or does not give it back.
-    """
-    pairs = len(rgb) - 1 if header["method"] else 0
-    if len(flow) != pairs:
-        raise ValueError(f"{len(rgb)} frames need {pairs} flow pairs, not {len(flow)}")
-    offsets = {"flow_offsets": flow.offsets.tobytes(), "rgb_offsets": rgb.offsets.tobytes()}
-    header = header | {
-        "format": FORMAT,
-        "counts": header["counts"] | {"frames": len(rgb), "flows": len(flow)},
-        "sha256": {key: sha256_bytes(data) for key, data in offsets.items()}
-        | {"flow": flow.sha256, "rgb": rgb.sha256},
-    }
-    sizes = {key: len(data) for key, data in offsets.items()} | {"flow": flow.size, "rgb": rgb.size}
-    with atomic_path(entry_path(store, header["name"])) as temporary:
-        with temporary.open("wb") as stream:
-            stream.write(_preamble(header, sizes))
-            stream.write(b"".join(offsets.values()))
-            flow.copy_to(stream)
-            rgb.copy_to(stream)
-        _check(temporary)
-
-
-def _check(temporary: Path) -> None:
-    try:
-        StoreEntry(temporary)
-    except InputError as error:
-        if isinstance(error.__cause__, OSError):  # the disk fails: no fault of the video
-            raise error.__cause__ from None
-        raise
-
-
-def _preamble(header: dict[str, Any], sizes: dict[str, int]) -> bytes:
-    """Length and text at the beginning of a safetensors file, as its own library writes them.
-
-    Written here because that library wants all data in memory, and a long video has gigabytes.
-    """
-    table: dict[str, Any] = {"__metadata__": {"twostream": _json(header)}}
-    begin = 0
-    for key, dtype in DTYPES.items():
-        length = sizes[key] // 8 if dtype == "U64" else sizes[key]
-        offsets = [begin, begin + sizes[key]]
-        table[key] = {"dtype": dtype, "shape": [length], "data_offsets": offsets}
-        begin += sizes[key]
-    text = _json(table, sort_keys=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
-
-
-def _json(value: dict[str, Any], *, sort_keys: bool = True) -> str:
-    return json.dumps(
-        value, sort_keys=sort_keys, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-
-
-# Encoded pictures on their way into a store file.
 # What an ordinary clip needs stays in memory; an hour of video goes to disk.
 MEMORY_LIMIT = 32 * 2**20
+BLOCK = 2**20  # bytes that are copied at one time
 
 
 class Blobs:
-    """Byte strings in a row, to which one can only append; made by `collecting`."""
+    """Encoded pictures in a row, to which one can only append; made by `collecting`."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -93,38 +32,66 @@ class Blobs:
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
-    @property
-    def offsets(self) -> np.ndarray:
-        """Where each blob begins, and where the last one ends: uint64 (len + 1,)."""
-        return np.array(self._offsets, np.uint64)
-
-    @property
-    def size(self) -> int:
-        """Bytes of all blobs together."""
-        return self._offsets[-1]
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of all blobs in a row."""
-        return self._digest.hexdigest()
-
     def append(self, blob: bytes) -> None:
         """Add one blob at the end."""
         self._stream.write(blob)
         self._digest.update(blob)
         self._offsets.append(self._offsets[-1] + len(blob))
 
-    def copy_to(self, stream: IO[bytes]) -> None:
-        """Write all blobs in a row."""
+    @property
+    def offsets(self) -> np.ndarray:
+        """Where each blob begins, and where the last one ends: uint64 (len + 1,)."""
+        return np.array(self._offsets, np.uint64)
+
+    def as_tensor(self) -> Streamed:
+        """All blobs in a row, to be written once."""
         self._stream.seek(0)
-        shutil.copyfileobj(self._stream, stream)
+        chunks = iter(lambda: self._stream.read(BLOCK), b"")
+        return Streamed("uint8", (self._offsets[-1],), chunks, self._digest.hexdigest())
 
 
 @contextmanager
-def collecting(folder: Path) -> Iterator[Blobs]:
-    """Yield empty `Blobs`; past `MEMORY_LIMIT` they go to a nameless file on the disk of `folder`.
+def collecting(folder: Path) -> Iterator[tuple[Blobs, Blobs]]:
+    """Yield two empty `Blobs`, for frames and flow.
 
-    Nameless: it vanishes with its process, however that ends.
+    Past `MEMORY_LIMIT` each goes to a nameless file on the disk of `folder`, which vanishes with
+    its process, however that ends.
     """
-    with tempfile.SpooledTemporaryFile(MEMORY_LIMIT, dir=str(folder)) as stream:
-        yield Blobs(stream)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.SpooledTemporaryFile(MEMORY_LIMIT, dir=str(folder)) as rgb,
+        tempfile.SpooledTemporaryFile(MEMORY_LIMIT, dir=str(folder)) as flow,
+    ):
+        yield Blobs(rgb), Blobs(flow)
+
+
+def write_entry(path: Path, header: Header, *, rgb: Blobs, flow: Blobs) -> None:
+    """Write a store file; the format and the sha256 of the arrays are added to its header.
+
+    Raises:
+        ValueError: what is to be written has not the counts of the header; or the number of flow
+            pairs is not the number of frames - 1, or 0 without method.
+        OSError: the disk does not take it, or does not give it back.
+    """
+    counts = header["counts"]
+    if (len(rgb), len(flow)) != (counts["frames"], counts["flows"]):
+        raise ValueError(f"{len(rgb)} frames and {len(flow)} flow pairs, the header says {counts}")
+    pairs = len(rgb) - 1 if header["method"] else 0
+    if len(flow) != pairs:
+        raise ValueError(f"{len(rgb)} frames need {pairs} flow pairs, not {len(flow)}")
+
+    def check(temporary: Path) -> None:
+        try:
+            StoreEntry(temporary)
+        except InputError as error:
+            if isinstance(error.__cause__, OSError):  # the disk fails: no fault of the video
+                raise error.__cause__ from None
+            raise
+
+    arrays: dict[str, np.ndarray | Streamed] = {
+        "flow_offsets": flow.offsets,
+        "rgb_offsets": rgb.offsets,
+        "flow": flow.as_tensor(),
+        "rgb": rgb.as_tensor(),
+    }
+    write_tensor_file(path, STORE_FILE, header, arrays, check=check)

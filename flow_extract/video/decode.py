@@ -1,4 +1,4 @@
-"""Reading videos: what a file promises, and its frames one by one."""
+"""Decoding videos: what a file promises, and its frames one by one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-# Silences FFmpeg (our messages say what is wrong). It reads this when a process first uses it.
+# Silences FFmpeg, which reads this when a process first uses it; our messages say what is wrong.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 MAX_PIXELS = 8192 * 8192
@@ -33,10 +34,10 @@ class VideoInfo:
     """What a container says about its video, before anything is decoded.
 
     Attributes:
-        width: pixels as displayed, a rotation tag being applied.
-        height: likewise.
+        width: pixels as displayed, after any rotation tag.
+        height: the same.
         fps: frames per second; None if unknown.
-        promised_frames: None if unknown; a nonsensical claim (0, negative, huge) counts as such.
+        promised_frames: None if unknown, or if the claim makes no sense (0, negative, huge).
         estimated: whether the container only knows its length in seconds, which makes the promise
             an estimate: off by a frame or so even where nothing is wrong.
         codec: four characters, such as `h264`.
@@ -57,18 +58,19 @@ class VideoInfo:
         return frames < self.promised_frames - tolerance
 
 
-def probe(path: Path) -> VideoInfo:
+def probe(path: str | PathLike[str]) -> VideoInfo:
     """Read a video's header.
 
     Raises:
-        VideoError: not a regular file, empty, not readable as a video, or more than `MAX_PIXELS`
-            pixels a frame (found before a frame is decoded).
+        VideoError: as `open_video`.
     """
-    with _opened(path) as (_, info):
+    with open_video(path) as (info, _):
         return info
 
 
-def read_frames(path: Path, *, short_side: int | None = None) -> Iterator[np.ndarray]:
+def read_frames(
+    path: str | PathLike[str], *, short_side: int | None = None
+) -> Iterator[np.ndarray]:
     """Decode a video frame by frame: uint8 (H, W, 3) RGB, upright.
 
     Args:
@@ -76,21 +78,63 @@ def read_frames(path: Path, *, short_side: int | None = None) -> Iterator[np.nda
         short_side: resize so that the shorter side has this many pixels (see `scaled_size`).
 
     Raises:
-        VideoError: as `probe`; or no frame could be decoded; or the picture size changes midway.
+        VideoError: as `open_video` and its frames.
+    """
+    with open_video(path, short_side=short_side) as (_, frames):
+        yield from frames
+
+
+@contextmanager
+def open_video(
+    path: str | PathLike[str], *, short_side: int | None = None
+) -> Iterator[tuple[VideoInfo, Iterator[np.ndarray]]]:
+    """Open a video: its header, and its frames as in `read_frames`.
+
+    Raises:
+        VideoError: not a regular file, empty, not readable as a video, or more than `MAX_PIXELS`
+            pixels a frame (found before a frame is decoded). From the frames: none could be
+            decoded; or the picture size changes midway.
     """
     import cv2
 
-    with _opened(path) as (capture, info):
-        size = None if short_side is None else scaled_size(info.width, info.height, short_side)
-        shape = None
-        while (frame := capture.read()[1]) is not None:
-            if frame.shape != (shape or frame.shape):
-                raise VideoError(f"the picture size changes midway: {shape}, then {frame.shape}")
-            shape = frame.shape
-            rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-            yield rgb if size is None else resize(rgb, size)
-        if shape is None:
-            raise VideoError(f"no frame can be decoded (codec {info.codec})")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    path = Path(path)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise VideoError("not a regular file")
+        with path.open("rb") as stream:
+            beginning = stream.read(8)
+    except OSError as error:
+        raise VideoError(f"cannot be read: {error.strerror}") from error
+    if status.st_size == 0:
+        raise VideoError("the file is empty (0 bytes)")
+
+    # An absolute path can be no URL to FFmpeg; the back end is named so that none reads a pattern.
+    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    try:
+        if not capture.isOpened():
+            raise VideoError("not readable as a video: damaged, without a video stream, or unknown")
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        info = _read_info(
+            capture, stores_its_count=beginning[:4] == AVI or beginning[4:] in MP4_BOXES
+        )
+
+        def frames() -> Iterator[np.ndarray]:
+            size = None if short_side is None else scaled_size(info.width, info.height, short_side)
+            shape = None
+            while (frame := capture.read()[1]) is not None:
+                if frame.shape != (shape or frame.shape):
+                    raise VideoError(f"the picture size changes midway: {shape}, {frame.shape}")
+                shape = frame.shape
+                rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+                yield rgb if size is None else resize(rgb, size)
+            if shape is None:
+                raise VideoError(f"no frame can be decoded (codec {info.codec})")
+
+        yield info, frames()
+    finally:
+        capture.release()
 
 
 def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
@@ -113,36 +157,7 @@ def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(frame, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, VideoInfo]]:
-    import cv2
-
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    _check_file(path)
-    # An absolute path can be no URL to FFmpeg; the back end is named so that none reads a pattern.
-    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-    try:
-        if not capture.isOpened():
-            raise VideoError("not readable as a video: damaged, without a video stream, or unknown")
-        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-        yield capture, _info(capture, path)
-    finally:
-        capture.release()
-
-
-def _check_file(path: Path) -> None:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise VideoError("not a regular file")
-        path.open("rb").close()
-    except OSError as error:
-        raise VideoError(f"cannot be read: {error.strerror}") from error
-    if status.st_size == 0:
-        raise VideoError("the file is empty (0 bytes)")
-
-
-def _info(capture: Any, path: Path) -> VideoInfo:
+def _read_info(capture: Any, *, stores_its_count: bool) -> VideoInfo:
     import cv2
 
     width, height = (
@@ -160,12 +175,6 @@ def _info(capture: Any, path: Path) -> VideoInfo:
         height=height,
         fps=fps if 0 < fps < 1e6 else None,
         promised_frames=int(promised) if 1 <= promised <= MAX_PROMISED_FRAMES else None,
-        estimated=not _stores_its_count(path),
+        estimated=not stores_its_count,
         codec=code.to_bytes(4, "little").decode("latin-1"),
     )
-
-
-def _stores_its_count(path: Path) -> bool:
-    with path.open("rb") as stream:
-        beginning = stream.read(8)
-    return beginning.startswith(AVI) or beginning[4:] in MP4_BOXES

@@ -1,4 +1,4 @@
-"""The videos below a folder, by name, and what was left out."""
+"""Finding the videos below a folder, by name, and saying what was left out."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 
-from flow_extract.store import manifest
+from flow_extract.store.manifest import PROBLEM_SUFFIX
 from flow_extract.store.reader import entry_path
-from twostream_base.errors import InputError
+from twostream_base.errors import InputError, some_of
 
 SUFFIXES = ("avi", "mp4", "mkv", "mov", "webm", "mpg", "mpeg", "m4v", "wmv", "flv", "3gp", "ogv")
 MAX_FILE_NAME = 255
@@ -18,12 +19,12 @@ MAX_FILE_NAME = 255
 
 @dataclass(frozen=True, slots=True)
 class FoundVideos:
-    """What lies below a video root.
+    """What is below a video root.
 
     Attributes:
         videos: name -> file, sorted by name.
         refused: name -> reason: videos that cannot have a place in the store.
-        skipped: path below the root -> reason: what bears a video's name but is no file, and
+        skipped: path below the root -> reason: what has a video's suffix but is no file, and
             folder links that lead back to where they are.
         ignored: paths below the root of other files (unknown suffix, or hidden).
     """
@@ -34,12 +35,13 @@ class FoundVideos:
     ignored: list[str] = field(default_factory=list)
 
 
-def find_videos(root: Path, *, store: Path) -> FoundVideos:
+def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> FoundVideos:
     """Find all videos below `root`, through folder links too, in the order of their names.
 
     Raises:
         InputError: `root` is no folder.
     """
+    root, store = Path(root), Path(store)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder of videos")
     found = FoundVideos()
@@ -56,11 +58,30 @@ def find_videos(root: Path, *, store: Path) -> FoundVideos:
         else:
             candidates[key.removesuffix(path.suffix)].append(path)
     for name in sorted(candidates):
-        reason = _refusal(name, candidates[name], store)
-        if reason:
-            found.refused[name] = reason
+        paths = candidates[name]
+        excess = len(name.rpartition("/")[2].encode()) + len(PROBLEM_SUFFIX) - MAX_FILE_NAME
+        if len(paths) > 1:
+            files = ", ".join(path.name for path in paths)
+            found.refused[name] = f"{files} would share one name; rename or remove all but one"
+        elif excess > 0:
+            found.refused[name] = (
+                f"its name is {excess} byte(s) too long for a store file; shorten it"
+            )
         else:
-            found.videos[name] = candidates[name][0]
+            try:
+                entry_path(store, name)
+                found.videos[name] = paths[0]
+            except InputError as error:
+                found.refused[name] = str(error)
+    return found
+
+
+def require_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> FoundVideos:
+    """As `find_videos`, but an InputError where there is no video."""
+    found = find_videos(root, store=store)
+    if not found.videos and not found.refused:
+        others = f"; other files: {some_of(found.ignored)}" if found.ignored else ""
+        raise InputError(f"{root}: no video below this folder{others}")
     return found
 
 
@@ -87,18 +108,3 @@ def _files_below(
             yield from _files_below(Path(entry), skipped, root=root, inside=inside | {here})
         else:
             yield Path(entry)
-
-
-def _refusal(name: str, paths: list[Path], store: Path) -> str:
-    """Why a video cannot have a place in the store; empty if it can."""
-    if len(paths) > 1:
-        files = ", ".join(path.name for path in paths)
-        return f"{files} would share one name; rename or remove all but one"
-    size = len(name.rpartition("/")[2].encode()) + len(manifest.SUFFIX)
-    if size > MAX_FILE_NAME:
-        return f"its name is {size - MAX_FILE_NAME} byte(s) too long for a store file; shorten it"
-    try:
-        entry_path(store, name)
-    except InputError as error:
-        return str(error)
-    return ""

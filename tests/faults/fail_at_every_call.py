@@ -18,9 +18,10 @@ import cv2
 from scene import digests, expect, leftovers, write_video
 
 from flow_extract.extraction.one_video import Job, extract_video
-from flow_extract.extraction.resume import claim, remove_leftovers
+from flow_extract.extraction.resume import claim
+from flow_extract.extraction.settings import extraction_settings
+from flow_extract.store.locks import remove_leftovers
 from flow_extract.store.manifest import rebuild_manifest
-from flow_extract.store.settings import extraction_settings
 
 FAULTS = ("error", "exit")
 

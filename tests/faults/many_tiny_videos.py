@@ -18,7 +18,7 @@ from typing import Any
 from scene import cannot, expect, write_video
 
 from flow_extract.extraction.folder import extract_folder
-from flow_extract.store.settings import extraction_settings
+from flow_extract.extraction.settings import extraction_settings
 
 # What the run may grow by between a tenth of the way and its end: MB of memory, and open files.
 MORE_MEMORY, MORE_FILES = 50, 2

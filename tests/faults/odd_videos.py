@@ -17,8 +17,8 @@ from scene import expect, leftovers, write_video
 
 from flow_extract.extraction.executor import available_cores
 from flow_extract.extraction.folder import extract_folder
+from flow_extract.extraction.settings import extraction_settings
 from flow_extract.store.reader import scan_store
-from flow_extract.store.settings import extraction_settings
 
 MEMORY = 1024  # MB
 # Status and stored frames; 0: no store file.

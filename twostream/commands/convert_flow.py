@@ -119,8 +119,8 @@ def _print(results: list[Result], dest: Path, *, as_json: bool) -> None:
     done = [result for result in results if result.status == "ok"]
     counts = {
         "videos": len(results),
-        "done_now": sum(not result.settled for result in done),
-        "already_done": sum(result.settled for result in done),
+        "done_now": sum(not result.reused for result in done),
+        "already_done": sum(result.reused for result in done),
         "damaged": sum(result.status == "damaged" for result in results),
         "failed": sum(result.status == "failed" for result in results),
     }

@@ -156,7 +156,7 @@ def extract_flow(
     from flow_extract.extraction.dask_engine import run_jobs_on_dask
     from flow_extract.extraction.executor import available_cores, run_jobs
     from flow_extract.extraction.folder import extract_folder
-    from flow_extract.store.settings import extraction_settings
+    from flow_extract.extraction.settings import extraction_settings
 
     if scheduler and engine != "dask":
         raise click.UsageError("--scheduler needs --engine dask")
@@ -186,7 +186,7 @@ def extract_flow(
             progress=partial(progress, label="extract-flow", unit="video", quiet=quiet),
             engine=partial(run_jobs_on_dask, scheduler=scheduler) if engine == "dask" else run_jobs,
             retry_failed=retry_failed,
-            deep=deep,
+            verify_checksums=deep,
         )
     except SystemExit:  # the signal of a batch system; Ctrl-C is explained for all commands alike
         note("Stopped; re-run the same command to resume")
@@ -217,13 +217,13 @@ def with_device(
 def _measure_bound(videos: Path, store: Path, settings: dict[str, Any]) -> float:
     """The bound of the store, or else the one that a few videos call for."""
     from flow_extract.extraction.estimate import bound_of_store, choose_bound
-    from flow_extract.extraction.folder import videos_below
+    from flow_extract.video.find_videos import require_videos
 
     known = bound_of_store(store, settings)
     if known is not None:
         note(f"the store was started with --bound {known:g}, which is kept")
         return known
-    choice = choose_bound(list(videos_below(videos, store=store).videos.values()), settings)
+    choice = choose_bound(list(require_videos(videos, store=store).videos.values()), settings)
     shares = ", ".join(f"{bound:g} px {share:.3%}" for bound, share in choice.shares.items())
     note(f"clipped at {shares} ({choice.pairs} frame pairs): --bound {choice.bound:g}")
     return choice.bound
@@ -240,9 +240,9 @@ def _print_plan(
 ) -> None:
     """What each method would cost, or why it cannot be used here."""
     from flow_extract.extraction.estimate import estimate_methods
-    from flow_extract.extraction.folder import videos_below
+    from flow_extract.video.find_videos import require_videos
 
-    paths = list(videos_below(videos, store=store).videos.values())
+    paths = list(require_videos(videos, store=store).videos.values())
     settings: dict[str, dict[str, Any]] = {}
     unavailable: dict[str, str] = {}
     for name, options in methods.items():
@@ -293,7 +293,7 @@ def _print_report(report: Report, store: Path, *, as_json: bool) -> None:
     )
     for problem in report.problems():
         click.echo(f"{problem.status:<9} {printable(problem.name)}: {problem.reason}")
-    if any(result.status not in STORED for result in report.settled):
+    if any(result.status not in STORED for result in report.reused):
         click.echo("Failures of earlier runs were not tried again; --retry-failed does.")
     elif not counts["failed"]:
         note("next: twostream train --stream spatial")

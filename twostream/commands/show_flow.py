@@ -10,7 +10,6 @@ from flow_extract.methods import FLOW_METHODS
 from twostream.commands.console import Command
 from twostream.commands.option_types import OUT_FILE, OUT_FOLDER, PlugIn
 from twostream_base.errors import InputError
-from twostream_base.plugins import load
 
 # Rows of a picture, where nothing else is asked for.
 PNG_ROWS = 4
@@ -47,6 +46,7 @@ def show_flow(
     VIDEO is a name in the store, or a video file, whose flow is computed first.
     """
     from flow_extract.display.show import choose_pairs, draw_clip, stored_clip, video_clip
+    from flow_extract.extraction.settings import flow_method
     from flow_extract.store.reader import entry_path
     from flow_extract.video.decode import VideoError
 
@@ -54,7 +54,7 @@ def show_flow(
         clip = stored_clip(path)
     elif Path(video).is_file():
         try:
-            clip = video_clip(Path(video), load(method, FLOW_METHODS)(), method_name=method)
+            clip = video_clip(Path(video), flow_method(method, {}), method_name=method)
         except VideoError as error:
             raise InputError(f"{video}: {error}") from error
     else:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flow_extract.store.reader import recorded_settings, scan_store
+from flow_extract.store.header import recorded_settings
+from flow_extract.store.reader import scan_store
 from twostream.data.records import VideoRecord
 from twostream.transforms.presets import Modality
 from twostream_base.errors import InputError, some_of

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flow_extract.display.color_wheel import flow_colors, wheel_picture
+from flow_extract.display.color_wheel import flow_to_rgb, speed_scale, wheel_picture
 from flow_extract.display.show import (
     DEFAULT_FPS,
     FILMS,
     SCALE_PAIRS,
-    scale_end,
     write_png,
 )
 from flow_extract.store.quantize import dequantize
@@ -86,10 +85,10 @@ def _pictures(entry: StoreEntry) -> Callable[[int], list[Image]]:
         return dequantize(entry.read_flow(number, 1)[0], bound=bound)
 
     step = -(-entry.num_flows // SCALE_PAIRS)
-    largest = scale_end(flow(number) for number in range(0, entry.num_flows, step))
+    largest = speed_scale(flow(number) for number in range(0, entry.num_flows, step))
     return lambda number: [
         _scaled(entry.read_rgb([number])[0]),
-        _with_wheel(_scaled(flow_colors(flow(number), largest=largest))),
+        _with_wheel(_scaled(flow_to_rgb(flow(number), max_speed=largest))),
     ]
 
 

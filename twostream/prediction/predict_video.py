@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from flow_extract.extraction.one_video import Job, extract_video
+from flow_extract.store.header import settings_hash
 from flow_extract.store.reader import entry_path, read_header
-from flow_extract.store.settings import settings_hash
 from flow_extract.video.decode import VideoError
 from fusion.combining.fuse import fuse
 from fusion.combining.probabilities import as_probs
@@ -76,7 +76,7 @@ class Prediction(NamedTuple):
     streams: dict[str, np.ndarray]
     lead: float
     entry: Path
-    header: dict[str, Any]
+    header: Mapping[str, Any]
     seconds: dict[str, float]
     warnings: list[str]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from flow_extract.display.color_wheel import flow_colors, hues, wheel_picture
+from flow_extract.display.color_wheel import flow_to_rgb, hues, wheel_picture
 
 
 def test_hues_at_the_corners_of_the_benchmark_s_wheel():
@@ -28,12 +28,12 @@ def test_hues_at_the_corners_of_the_benchmark_s_wheel():
     ],
 )
 def test_known_colors(flow, color):
-    assert flow_colors(np.array(flow, np.float32), largest=1.0).tolist() == list(color)
+    assert flow_to_rgb(np.array(flow, np.float32), max_speed=1.0).tolist() == list(color)
 
 
 def test_scale_is_in_pixels():
     flow = np.random.default_rng(0).normal(size=(6, 7, 2)) * 3
-    assert (flow_colors(flow, largest=4.0) == flow_colors(flow / 4, largest=1.0)).all()
+    assert (flow_to_rgb(flow, max_speed=4.0) == flow_to_rgb(flow / 4, max_speed=1.0)).all()
 
 
 def test_as_torchvision_draws_it():
@@ -42,7 +42,7 @@ def test_as_torchvision_draws_it():
 
     flow = np.random.default_rng(0).normal(size=(50, 60, 2)).astype(np.float32) * 3
     theirs = torchvision.utils.flow_to_image(torch.from_numpy(flow).permute(2, 0, 1))
-    ours = flow_colors(flow, largest=float(np.hypot(flow[..., 0], flow[..., 1]).max()))
+    ours = flow_to_rgb(flow, max_speed=float(np.hypot(flow[..., 0], flow[..., 1]).max()))
     assert np.abs(ours.astype(int) - theirs.permute(1, 2, 0).numpy()).max() <= 1
 
 
@@ -50,5 +50,5 @@ def test_wheel_shows_directions_where_they_point():
     wheel = wheel_picture(101)
     assert wheel.shape == (101, 101, 3)
     for place, flow in (((50, 100), (1, 0)), ((100, 50), (0, 1)), ((50, 0), (-1, 0))):
-        assert wheel[place].tolist() == flow_colors(np.array(flow), largest=1.0).tolist()
+        assert wheel[place].tolist() == flow_to_rgb(np.array(flow), max_speed=1.0).tolist()
     assert wheel[50, 50].tolist() == wheel[0, 0].tolist() == [255, 255, 255]

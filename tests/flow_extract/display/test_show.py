@@ -2,12 +2,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flow_extract.display.color_wheel import flow_colors, wheel_picture
+from flow_extract.display.color_wheel import flow_to_rgb, speed_scale, wheel_picture
 from flow_extract.display.show import (
     choose_pairs,
     draw,
     draw_clip,
-    scale_end,
     stored_clip,
     video_clip,
 )
@@ -56,7 +55,7 @@ def test_no_such_pairs(text):
 
 
 def test_no_flow_at_all():
-    with pytest.raises(InputError, match="less than two frames"):
+    with pytest.raises(InputError, match="two frames"):
         choose_pairs(None, num_flows=0, default=4)
 
 
@@ -64,16 +63,16 @@ def test_no_flow_at_all():
     ("speed", "end"),
     [(0, 1), (0.009, 1), (0.3, 0.3), (0.7, 0.8), (1, 1), (1.1, 1.5), (4.5, 5), (9, 10), (33, 40)],
 )
-def test_scale_ends_at_a_round_number(speed, end):
+def test_speed_scales_at_a_round_number(speed, end):
     flow = np.zeros((20, 20, 2))
     flow[..., 0] = speed
-    assert scale_end([np.zeros((20, 20, 2)), flow]) == pytest.approx(end)
+    assert speed_scale([np.zeros((20, 20, 2)), flow]) == pytest.approx(end)
 
 
 def test_few_wild_vectors_do_not_set_the_scale():
     flow = np.full((100, 100, 2), 0.7)
     flow[0, :30] = 50
-    assert scale_end([flow]) == 1
+    assert speed_scale([flow]) == 1
 
 
 def test_stored_clip_and_video_clip_are_the_same(video, clip):
@@ -93,7 +92,7 @@ def test_picture_holds_frame_colors_and_legend():
     flow = np.random.default_rng(1).normal(size=(240, 320, 2))
     rows = [(3, frame, flow), (7, frame[::-1], flow)]
     picture = np.asarray(draw(rows, title="v", largest=2.0))
-    for what in (frame, frame[::-1], flow_colors(flow, largest=2.0), wheel_picture(120)):
+    for what in (frame, frame[::-1], flow_to_rgb(flow, max_speed=2.0), wheel_picture(120)):
         assert find(picture, what), "not in the picture"
 
 

@@ -6,13 +6,17 @@ import pytest
 
 from flow_extract.extraction import estimate
 from flow_extract.extraction.estimate import (
+    Amount,
+    bound_of_store,
     by_size,
+    choose_bound,
     estimate_methods,
     first_clips,
     measure_amount,
     one_thread,
 )
-from flow_extract.store.settings import extraction_settings
+from flow_extract.extraction.one_video import extract_video
+from flow_extract.extraction.settings import extraction_settings
 from twostream_base.errors import InputError
 
 
@@ -87,17 +91,18 @@ def test_nothing_readable(videos):
 
 
 def test_slow_method_is_judged_by_one_pair(monkeypatch):
-    monkeypatch.setattr(estimate, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(estimate, "LONGEST_TRIAL_SECONDS", -1.0)
     seen = []
 
     def flow(frames):
         seen.append(len(frames))
         return np.zeros((len(frames) - 1, *frames.shape[1:3], 2), np.float32)
 
-    frames = np.zeros((9, 32, 32, 3), np.uint8)
-    used, _, size = estimate._timed(frames, flow, settings())
-    assert (seen, used) == ([2], 1)
-    assert size > 0
+    clip = estimate.TimedClip(np.zeros((9, 32, 32, 3), np.uint8), decoding=0.0)
+    monkeypatch.setattr(estimate, "flow_method", lambda name, options: flow)
+    amount = Amount(videos=1, frames=9, pixels=9 * 32 * 32, opening=0.0)
+    estimate.estimate(settings(), [clip], amount, threads=1)
+    assert seen == [2]
 
 
 def test_one_thread_is_for_a_while():
@@ -106,3 +111,61 @@ def test_one_thread_is_for_a_while():
         assert cv2.getNumThreads() == 1
     assert cv2.getNumThreads() == before
     assert Path(estimate.__file__).exists()
+
+
+SETTINGS = extraction_settings("dis", {}, bound=20.0, short_side=None)
+
+
+def made_up_flow(share, pixels):
+    """A method: this share of the vectors is that long, to the left; the others stand still."""
+
+    def flow(frames):
+        found = np.zeros((len(frames) - 1, *frames.shape[1:3], 2), np.float32)
+        rows = round(share * frames.shape[1])
+        found[:, :rows, :, 0] = -pixels
+        return found
+
+    return lambda name, options: flow
+
+
+@pytest.fixture
+def moving_videos(make_video, tmp_path):
+    return [make_video(tmp_path / f"v{n}.avi", frames=12, size=(50, 64), seed=n) for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("share", "pixels", "expected"),
+    [(0.0, 0, 10), (0.5, 10, 10), (0.5, 18, 20), (0.02, 35, 40), (0.5, 500, 120)],
+)
+def test_smallest_bound_that_clips_almost_nothing(
+    moving_videos, monkeypatch, share, pixels, expected
+):
+    monkeypatch.setattr(estimate, "flow_method", made_up_flow(share, pixels))
+    choice = choose_bound(moving_videos, SETTINGS)
+    assert choice.bound == expected
+    assert choice.pairs == 3 * 8
+    assert choice.shares == {bound: (share if pixels > bound else 0) for bound in estimate.BOUNDS}
+
+
+def test_real_flow_of_slow_motion(moving_videos):
+    """The texture of `make_video` moves by (1.5, -0.5) pixels a frame."""
+    assert choose_bound(moving_videos, SETTINGS) == choose_bound(moving_videos, SETTINGS)
+    assert choose_bound(moving_videos, SETTINGS).bound == 10
+
+
+def test_short_and_broken_videos(make_video, tmp_path):
+    (tmp_path / "broken.avi").write_text("no video")
+    single = make_video(tmp_path / "single.avi", frames=1)
+    with pytest.raises(InputError, match="none of the videos that were tried has two frames"):
+        choose_bound([single, tmp_path / "broken.avi"], SETTINGS)
+    two = make_video(tmp_path / "two.avi", frames=2)
+    assert choose_bound([single, two], SETTINGS).pairs == 1
+
+
+def test_store_that_has_been_begun_keeps_its_bound(make_video, make_job, tmp_path):
+    job = make_job(make_video(tmp_path / "v.avi", frames=2), bound=40.0)
+    assert bound_of_store(job.store, SETTINGS) is None
+    extract_video(job)
+    assert bound_of_store(job.store, SETTINGS) == 40.0
+    other = extraction_settings("farneback", {}, bound=20.0, short_side=None)
+    assert bound_of_store(job.store, other) is None

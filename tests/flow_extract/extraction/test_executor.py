@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from flow_extract.extraction import executor
 from flow_extract.extraction.executor import available_cores, run_jobs
 
 KILL = "__import__('os').kill(__import__('os').getpid(), 9)"
@@ -152,16 +151,6 @@ def test_a_job_is_claimed_until_it_is_concluded():
     ended = dict(jobs)
     assert ended == {"1": ["1"], "22": "long", "3": ["3"]}
     assert HELD == []
-
-
-def test_a_process_lives_until_it_ends():
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert executor.is_running(os.getpid())
-    if hasattr(os, "pidfd_open"):  # it has ended, and nobody has waited for it
-        assert not executor.is_running(process.pid)
-    process.wait()
-    assert not executor.is_running(process.pid)
 
 
 def test_a_job_has_one_thread_inside_and_the_caller_keeps_its_environment():

@@ -1,8 +1,8 @@
 import pytest
 
 from flow_extract.extraction.folder import extract_folder
+from flow_extract.extraction.settings import extraction_settings
 from flow_extract.store.reader import scan_store
-from flow_extract.store.settings import extraction_settings
 from twostream_base.errors import InputError
 
 # Status and stored frames of each file, from the data's MANIFEST.csv: `failed` is what OpenCV does
@@ -56,7 +56,6 @@ def extract(tmp_path):
             workers=2,
             timeout=60,
             retry_failed=retry_failed,
-            progress=lambda items, total: items,
         )
 
     return run
@@ -101,8 +100,8 @@ def test_other_settings_redo_all(extract, root, tmp_path):
 
 def test_failed_video_is_tried_again_on_request_or_when_mended(extract, root, make_video):
     extract(root)
-    assert [result.status for result in extract(root).done] == []
-    assert [result.status for result in extract(root, retry_failed=True).done] == ["failed"]
+    assert [result.status for result in extract(root).extracted] == []
+    assert [result.status for result in extract(root, retry_failed=True).extracted] == ["failed"]
     make_video(root / "class" / "bad.avi", frames=2)
     assert counts(extract(root)) == (4, 1, 3, 0, 0)
 
@@ -127,7 +126,7 @@ def test_no_videos(extract, tmp_path):
 
 def test_decoder_cases(extract, shared_data, tmp_path):
     report = extract(shared_data / "decoder-cases", short_side=32)
-    statuses = {result.name: result.status for result in report.done}
+    statuses = {result.name: result.status for result in report.extracted}
     frames = dict.fromkeys(statuses, 0) | {
         name: header["counts"]["frames"] for name, header in scan_store(tmp_path / "store").items()
     }

@@ -1,5 +1,6 @@
-import os
 import struct
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -9,13 +10,12 @@ from flow_extract.extraction import one_video
 from flow_extract.extraction.one_video import (
     count_clipped,
     extract_video,
-    is_current,
-    record_problem,
-    source_facts,
+    map_in_order,
+    overlapping_chunks,
 )
+from flow_extract.store.header import settings_hash
 from flow_extract.store.manifest import problem_path, read_problem
 from flow_extract.store.reader import StoreEntry, entry_path
-from flow_extract.store.settings import settings_hash
 from twostream_base.files import sha256_file
 
 
@@ -162,17 +162,69 @@ def test_full_disk_is_not_the_fault_of_the_video(make_video, make_job, tmp_path,
     assert list(job.store.iterdir()) == []
 
 
-def test_is_current(make_video, make_job, tmp_path):
-    video = make_video(tmp_path / "v.avi", frames=2)
-    job = make_job(video)
-    record_problem(job, status="crashed", reason="signal 9")
-    record = read_problem(problem_path(job.store, "v"))
-    wanted = settings_hash(job.settings)
+def frames_of(count, size=(4, 6)):
+    return (np.full((*size, 3), n % 256, np.uint8) for n in range(count))
 
-    def current(settings=wanted):
-        return is_current(record, settings_hash=settings, source=source_facts(video, "v.avi"))
 
-    assert current()
-    assert not current("other settings")
-    os.utime(video, ns=(0, 10**18))
-    assert not current()
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1, [[0]]),
+        (2, [[0, 1]]),
+        (16, [[*range(16)]]),
+        (17, [[*range(16)], [15, 16]]),
+        (33, [[*range(16)], [*range(15, 32)], [31, 32]]),
+    ],
+)
+def test_chunks_share_one_frame(count, expected):
+    chunks = [chunk[:, 0, 0, 0].tolist() for chunk in overlapping_chunks(frames_of(count))]
+    assert chunks == expected
+
+
+def test_chunks_of_large_frames_are_short():
+    lengths = [len(chunk) for chunk in overlapping_chunks(frames_of(5, size=(1080, 1920)))]
+    assert lengths == [1, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_answers_come_in_the_order_of_the_items(threads):
+    def slowest_first(n):
+        time.sleep(0.02 / (n + 1))
+        return n * n
+
+    assert list(map_in_order(slowest_first, range(12), threads=threads)) == [
+        n * n for n in range(12)
+    ]
+
+
+def test_never_more_busy_threads_than_allowed():
+    """Making an item counts as much as working on one."""
+    busy, most, lock = 0, 0, threading.Lock()
+
+    def work(item):
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        time.sleep(0.005)
+        with lock:
+            busy -= 1
+        return item
+
+    items = map(work, range(30))
+    assert list(map_in_order(work, items, threads=3)) == list(range(30))
+    assert 1 < most <= 3
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_error_of_an_item_reaches_the_caller(threads):
+    with pytest.raises(ZeroDivisionError):
+        list(map_in_order(lambda n: 1 / n, [2, 1, 0, 1], threads=threads))
+
+
+def test_items_are_not_taken_ahead_of_the_work():
+    taken = []
+    answers = map_in_order(lambda n: n, (taken.append(n) or n for n in range(100)), threads=4)
+    assert next(answers) == 0
+    assert len(taken) <= 5
+    answers.close()

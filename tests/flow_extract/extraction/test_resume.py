@@ -1,6 +1,4 @@
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -13,15 +11,13 @@ from flow_extract.extraction.one_video import (
 )
 from flow_extract.extraction.resume import (
     claim,
-    conclude,
     problem_to_retry,
-    remove_leftovers,
-    settled_result,
+    record_outcome,
+    up_to_date,
 )
-from flow_extract.store.locks import locked
+from flow_extract.store.locks import locked, remove_leftovers
 from flow_extract.store.manifest import problem_path
 from flow_extract.store.reader import entry_path
-from twostream_base.files import machine_id
 
 
 def take_on(job):
@@ -36,45 +32,45 @@ def job(make_video, make_job, tmp_path):
 
 
 def test_new_video_is_to_be_done(job):
-    assert settled_result(job) is None
+    assert up_to_date(job) is None
 
 
-def test_stored_video_is_settled(job):
+def test_stored_video_is_reused(job):
     extract_video(job)
-    assert settled_result(job) == Result("v", "ok", settled=True)
+    assert up_to_date(job) == Result("v", "ok", reused=True)
 
 
-def test_problem_is_settled(job):
+def test_problem_is_reused(job):
     record_problem(job, status="timeout", reason="after 5 s")
-    assert settled_result(job) == Result("v", "timeout", "after 5 s", settled=True)
+    assert up_to_date(job) == Result("v", "timeout", "after 5 s", reused=True)
 
 
 def test_changed_video_or_settings_are_to_be_done(job, make_job):
     extract_video(job)
-    assert settled_result(make_job(job.video, bound=10.0)) is None
+    assert up_to_date(make_job(job.video, bound=10.0)) is None
     os.utime(job.video, ns=(0, 10**18))
-    assert settled_result(job) is None
+    assert up_to_date(job) is None
 
 
 def test_unreadable_files_are_done_again(job):
     extract_video(job)
     entry_path(job.store, "v").write_bytes(b"half")
-    assert settled_result(job) is None
+    assert up_to_date(job) is None
     problem_path(job.store, "v").write_text("{")
-    assert settled_result(job) is None
+    assert up_to_date(job) is None
 
 
 def test_of_two_files_the_one_that_counts_stays(job, make_job):
     extract_video(job)
     problem_path(job.store, "v").write_text("{}")
-    assert settled_result(job).status == "ok"
+    assert up_to_date(job).status == "ok"
     assert not problem_path(job.store, "v").exists()
 
     content = entry_path(job.store, "v").read_bytes()
     other = make_job(job.video, bound=10.0)
     record_problem(other, status="failed", reason="no")
     entry_path(job.store, "v").write_bytes(content)
-    assert settled_result(other).status == "failed"
+    assert up_to_date(other).status == "failed"
     assert not entry_path(job.store, "v").exists()
 
 
@@ -83,15 +79,15 @@ def test_sly_change_of_a_video_is_found_by_its_content(job):
     data, written = job.video.read_bytes(), job.video.stat().st_mtime_ns
     job.video.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     os.utime(job.video, ns=(written, written))
-    assert settled_result(job) is not None
-    assert settled_result(replace(job, deep=True)) is None
+    assert up_to_date(job) is not None
+    assert up_to_date(replace(job, verify_checksum=True)) is None
     job.video.unlink()
-    assert settled_result(replace(job, deep=True)) is None
+    assert up_to_date(replace(job, verify_checksum=True)) is None
 
 
 def test_taking_on_extracts_once(job):
     assert take_on(job) == Result("v", "ok")
-    assert take_on(job) == Result("v", "ok", settled=True)
+    assert take_on(job) == Result("v", "ok", reused=True)
     remove_leftovers(job.store)
     assert [path.name for path in job.store.iterdir()] == ["v.safetensors"]
 
@@ -130,13 +126,13 @@ def test_store_that_cannot_be_written(job, monkeypatch):
     [("raised", "failed"), ("crashed", "crashed"), ("timeout", "timeout"), ("lost", "crashed")],
 )
 def test_end_of_a_process_is_recorded(job, outcome, status):
-    result = conclude(job, Outcome(outcome, reason="why"))
+    result = record_outcome(job, Outcome(outcome, reason="why"))
     assert result == Result("v", status, "why")
-    assert settled_result(job) == replace(result, settled=True)
+    assert up_to_date(job) == replace(result, reused=True)
 
 
 def test_value_of_a_job_is_its_result(job):
-    assert conclude(job, Outcome("returned", Result("v", "ok"))) == Result("v", "ok")
+    assert record_outcome(job, Outcome("returned", Result("v", "ok"))) == Result("v", "ok")
 
 
 @pytest.mark.parametrize(
@@ -150,42 +146,14 @@ def test_value_of_a_job_is_its_result(job):
 )
 def test_which_problems_are_tried_again(job, status, retry_failed, again):
     record_problem(job, status=status, reason="why")
-    found = settled_result(job)
-    retry_of = problem_to_retry(job, found, retry_failed=retry_failed)
-    assert (retry_of is not None) == again
-    assert (settled_result(replace(job, retry_of=retry_of)) is None) == again
+    found = up_to_date(job)
+    written = problem_to_retry(job, found, retry_failed=retry_failed)
+    assert (written is not None) == again
+    assert (up_to_date(replace(job, ignore_problem_from=written)) is None) == again
 
 
 def test_problem_that_another_process_has_just_met_again_is_not_tried_again(job):
     record_problem(job, status="crashed", reason="before")
-    retry_of = problem_to_retry(job, settled_result(job), retry_failed=False)
-    os.utime(problem_path(job.store, "v"), ns=(0, retry_of + 1))
-    assert settled_result(replace(job, retry_of=retry_of)).status == "crashed"
-
-
-def test_leftovers_of_dead_runs_go_and_those_of_the_living_stay(tmp_path):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    here = tmp_path / "class"
-    here.mkdir()
-    (tmp_path / ".locks").mkdir()
-    machine = machine_id()
-    gone = [
-        here / f".part-{machine}-{os.getpid()}-0000aaaa",  # an hour old
-        here / f".part-{machine}-{dead.pid}-0000bbbb",
-        here / f".part-elsewhere-{os.getpid()}-0000cccc",  # an hour old
-        tmp_path / ".locks" / "abandoned.lock",
-    ]
-    stay = [
-        here / f".part-{machine}-{os.getpid()}-0000dddd",
-        here / f".part-elsewhere-{dead.pid}-0000eeee",
-        here / ".part-strange",
-        here / "v.safetensors",
-    ]
-    for path in (*gone, *stay):
-        path.touch()
-    for path in (gone[0], gone[2]):
-        os.utime(path, (0, 0))
-    remove_leftovers(tmp_path)
-    assert sorted(here.iterdir()) == sorted(stay)
-    assert not (tmp_path / ".locks").exists()
+    written = problem_to_retry(job, up_to_date(job), retry_failed=False)
+    os.utime(problem_path(job.store, "v"), ns=(0, written + 1))
+    assert up_to_date(replace(job, ignore_problem_from=written)).status == "crashed"

@@ -2,18 +2,23 @@ import json
 import os
 import shutil
 from functools import partial
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
 
 from flow_extract.extraction.executor import Outcome
-from flow_extract.extraction.one_video import Job, extract_video
+from flow_extract.extraction.one_video import Job, Result, extract_video
+from flow_extract.extraction.settings import extraction_settings
 from flow_extract.layouts import convert as convert_module
 from flow_extract.layouts import writer
 from flow_extract.layouts.convert import (
+    Conversion,
+    conclude,
     convert_to_layout,
     convert_to_store,
+    convert_video,
     layout_source,
     store_source,
 )
@@ -21,7 +26,6 @@ from flow_extract.layouts.layouts import LAYOUTS, QUANTISERS
 from flow_extract.layouts.reader import LayoutEntry
 from flow_extract.store.manifest import problem_path, read_problem
 from flow_extract.store.reader import StoreEntry, entry_path, scan_store
-from flow_extract.store.settings import extraction_settings
 from twostream_base.errors import InputError
 
 
@@ -43,7 +47,7 @@ def from_layout(root, layout, *, quantiser=None, bound=None):
 
 
 def statuses(results):
-    return [(result.name, result.status, result.settled) for result in results]
+    return [(result.name, result.status, result.reused) for result in results]
 
 
 @pytest.fixture(params=LAYOUTS)
@@ -137,7 +141,7 @@ def test_done_videos_are_recognised(store, tmp_path, layout):
         ("class/v_1", "ok", True), ("v_2", "ok", False),
     ]  # fmt: skip
     assert entry_path(back, "class/v_1").read_bytes() == first
-    assert not any(r.settled for r in to_store(from_layout(tree, layout), back, codec="raw"))
+    assert not any(r.reused for r in to_store(from_layout(tree, layout), back, codec="raw"))
     assert len((back / "manifest.jsonl").read_text().splitlines()) == 2
 
 
@@ -181,7 +185,7 @@ def test_pictures_of_somebody_else_are_not_overwritten(store, tmp_path, layout):
     foreign.mkdir(parents=True)
     (foreign / "mine.txt").touch()
     results = to_layout(store_source(store), tmp_path / "tree", layout, quantiser="ours")
-    assert "is there and not of our making" in results[1].reason
+    assert "was not written by convert-flow" in results[1].reason
     assert (foreign / "mine.txt").exists()
 
 
@@ -203,7 +207,7 @@ def test_note_prevails_and_contradiction_is_an_error(store, tmp_path):
         with pytest.raises(InputError, match=r"written with --\w+ (ours|8\.0), not"):
             LayoutEntry(tree, "class/v_1", "xy", **wrong)
     (tree / "class" / "v_1" / "twostream.json").write_text(json.dumps({"quantiser": "ours"}))
-    with pytest.raises(InputError, match=r"twostream\.json: not a sound note"):
+    with pytest.raises(InputError, match=r"twostream\.json: not a valid note"):
         LayoutEntry(tree, "class/v_1", "xy")
 
 
@@ -272,7 +276,7 @@ def test_failing_disk_ends_it_all_and_leaves_nothing(store, tmp_path, monkeypatc
     def no_space(*args, **kwargs):
         raise OSError(28, "No space left on device", "/dest/v")
 
-    for module, name in ((convert_module, "write_entry"), (writer, "_write_rgb")):
+    for module, name in ((convert_module, "write_entry"), (writer, "_write_picture")):
         monkeypatch.setattr(module, name, no_space)
     with pytest.raises(OSError, match=r"class/v_1 cannot be .*: No space left on device: /dest/v"):
         convert(store_source(store), tmp_path / "dest")
@@ -297,3 +301,45 @@ def test_what_a_killed_process_has_left_of_a_tree_goes(store, tmp_path, layout):
 def test_empty_store(tmp_path):
     with pytest.raises(InputError, match="no store files there"):
         store_source(tmp_path)
+
+
+class Opened:
+    header: ClassVar = {"status": "damaged", "reason": "5 of 9 frames decoded"}
+
+
+def job(opened=Opened, write=lambda name, entry: True):
+    return Conversion("v", opened, write)
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_status_is_that_of_the_source(written):
+    result = convert_video(job(write=lambda name, entry: written))
+    assert result == Result("v", "damaged", "5 of 9 frames decoded", reused=not written)
+
+
+def failing(error):
+    def write(name, entry):
+        raise error
+
+    return write
+
+
+@pytest.mark.parametrize("error", [InputError("picture 7 is missing"), ValueError("no JPEG")])
+def test_bad_video(error):
+    assert convert_video(job(write=failing(error))) == Result("v", "failed", str(error))
+
+
+def test_bad_disk_is_not_the_fault_of_the_video(tmp_path):
+    full = failing(OSError(28, "No space left on device", "/store/v"))
+    reason = "No space left on device: /store/v"
+    assert convert_video(job(write=full)) == Result("v", "unwritable", reason)
+    gone = partial(os.stat, tmp_path / "gone")
+    reason = f"No such file or directory: {tmp_path / 'gone'}"
+    assert convert_video(job(opened=gone)) == Result("v", "unwritable", reason)
+
+
+def test_end_of_a_process_is_a_failure():
+    assert conclude(job(), Outcome("returned", Result("v", "ok"))) == Result("v", "ok")
+    for status in ("raised", "crashed", "timeout"):
+        result = conclude(job(), Outcome(status, reason="why"))
+        assert result == Result("v", "failed", f"{status}: why")

@@ -141,7 +141,7 @@ def test_number_that_occurs_twice(tmp_path):
 def test_u_without_v_is_named(write_tree, layout):
     root = write_tree(layout, "v_1", flows=5)
     (root / PLACES[layout][2].format("v_1", 5)).unlink()
-    with pytest.raises(InputError, match="v_1: 5 pictures of u, 4 of v; .* numbers 5;"):
+    with pytest.raises(InputError, match="v_1: 5 pictures of u, 4 of v; .*: 5;"):
         LayoutEntry(root, "v_1", layout)
 
 

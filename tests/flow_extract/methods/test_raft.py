@@ -74,7 +74,7 @@ def test_wrong_model_and_missing_weights(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="model is 'tiny'; allowed: small, large"):
         make_raft(model="tiny")
-    with pytest.raises(ValueError, match="cannot be had from .*weights=FILE"):
+    with pytest.raises(ValueError, match="cannot be loaded from .*weights=FILE"):
         load_network("small", "nowhere.pth")
     torch.save({"conv.weight": torch.zeros(1)}, "other.pth")
     with pytest.raises(ValueError, match="other.pth"):

@@ -7,11 +7,12 @@ from safetensors.numpy import load_file, save_file
 
 from flow_extract.extraction.folder import extract_folder
 from flow_extract.extraction.one_video import Job, extract_video
+from flow_extract.extraction.settings import extraction_settings
 from flow_extract.store.check import check_store, common_settings, drop_bad
+from flow_extract.store.header import recorded_settings
 from flow_extract.store.locks import locked
 from flow_extract.store.manifest import rebuild_manifest
-from flow_extract.store.reader import entry_path, read_header, recorded_settings
-from flow_extract.store.settings import extraction_settings
+from flow_extract.store.reader import entry_path, read_header
 from twostream_base.errors import InputError
 from twostream_base.files import sha256_file
 

@@ -6,12 +6,13 @@ import pytest
 from safetensors.numpy import load_file
 
 from flow_extract.extraction.one_video import Job, extract_video
-from flow_extract.store import reader
+from flow_extract.extraction.settings import extraction_settings
 from flow_extract.store.codecs import CODECS, load_codec
+from flow_extract.store.header import settings_hash
 from flow_extract.store.quantize import quantize
 from flow_extract.store.reader import StoreEntry, entry_path
-from flow_extract.store.settings import extraction_settings, settings_hash
 from flow_extract.synthetic import affine_flow, moving_clip, rotation, smooth_texture
+from twostream_base import tensor_file
 from twostream_base.errors import InputError
 
 SIZES = [(48, 64), (121, 161), (1, 1), (16, 16)]
@@ -127,7 +128,7 @@ def test_stack_of_ten_is_one_read(stored, monkeypatch):
         reads.append(length)
         return pread(handle, length, begin)
 
-    monkeypatch.setattr(reader, "FIRST_READ", 8)
+    monkeypatch.setattr(tensor_file, "_FIRST_READ", 8)
     entry = StoreEntry(stored)
     monkeypatch.setattr(os, "pread", counted)
     assert entry.read_flow(3, 10).shape == (10, 48, 64, 2)

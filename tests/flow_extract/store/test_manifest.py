@@ -3,9 +3,16 @@ import json
 import pytest
 
 from flow_extract.extraction.one_video import extract_video
-from flow_extract.store.manifest import header_digest, rebuild_manifest
-from flow_extract.store.reader import read_header
-from flow_extract.store.settings import settings_hash
+from flow_extract.store.header import settings_hash
+from flow_extract.store.manifest import (
+    header_digest,
+    problem_path,
+    read_problem,
+    rebuild_manifest,
+    write_problem,
+)
+from flow_extract.store.reader import entry_path, read_header
+from twostream_base.errors import InputError
 
 
 @pytest.fixture
@@ -45,3 +52,27 @@ def test_file_that_cannot_be_read_has_a_line(store):
     (store / "good.safetensors").write_bytes(b"half")
     (store / "bad.problem.json").write_text("{")
     assert [line["status"] for line in rebuild_manifest(store)] == ["unreadable", "unreadable"]
+
+
+SOURCE = {"path": "class/v.avi", "size": 3, "mtime_ns": 4}
+FACTS = {"status": "failed", "reason": "no frame", "source": SOURCE, "settings_hash": "abc"}
+
+
+def test_round_trip(tmp_path):
+    write_problem(tmp_path, "class/v", **FACTS)
+    assert problem_path(tmp_path, "class/v") == tmp_path / "class" / "v.problem.json"
+    assert read_problem(problem_path(tmp_path, "class/v")) == FACTS | {"name": "class/v"}
+
+
+def test_takes_the_place_of_the_store_file(tmp_path):
+    entry_path(tmp_path, "v").touch()
+    write_problem(tmp_path, "v", **FACTS)
+    assert [path.name for path in tmp_path.iterdir()] == ["v.problem.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "v"}'])
+def test_damaged_file_is_named(tmp_path, text):
+    path = tmp_path / "v.problem.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"v\.problem\.json: not a valid problem file"):
+        read_problem(path)

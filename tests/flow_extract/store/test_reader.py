@@ -1,8 +1,11 @@
 import json
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from flow_extract.extraction.one_video import extract_video
@@ -11,6 +14,7 @@ from flow_extract.store.quantize import quantize
 from flow_extract.store.reader import (
     StoreEntry,
     entry_path,
+    open_entry,
     read_header,
     scan_store,
 )
@@ -129,7 +133,7 @@ def test_cut_file_is_named(stored, keep):
     data = path.read_bytes()
     path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
     for read in (StoreEntry, read_header):
-        with pytest.raises(InputError, match=r"v\.safetensors: not a sound store file"):
+        with pytest.raises(InputError, match=r"v\.safetensors: not a valid store file"):
             read(path)
 
 
@@ -145,7 +149,7 @@ def test_damaged_picture_is_named(stored):
 def test_foreign_safetensors_file_is_named(tmp_path):
     save_file({"weights": np.zeros(3)}, tmp_path / "a.safetensors")
     with pytest.raises(
-        InputError, match=r"a\.safetensors: not a sound store file \(it should hold"
+        InputError, match=r"a\.safetensors: not a valid store file \(a safetensors file without"
     ):
         scan_store(tmp_path)
 
@@ -153,7 +157,12 @@ def test_foreign_safetensors_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "twostream-store-9"}, "its format is 'twostream-store-9'"),
+        ({"format": "twostream-store-9"}, "'twostream-store-9'; this version reads"),
+        ({"size": {"height": "1", "width": 1}}, "its header lacks a part of 'size'"),
+        ({"counts": {"frames": 3}}, "its header lacks a part of 'counts'"),
+        ({"sha256": {}}, "its header lacks a part of 'sha256'"),
+        ({"size": 7}, "its header lacks size"),
+        ({"source": None}, "its header lacks source"),
         ({"codec": "png"}, "its codec is 'png', not jpeg, raw, lz4"),
         ({"counts": {"frames": 11, "flows": 11}}, "rgb_offsets do not fit"),
     ],
@@ -164,6 +173,51 @@ def test_header_that_does_not_fit(stored, change, message):
     save_file(load_file(path), path, {"twostream": json.dumps(header)})
     with pytest.raises(InputError, match=message):
         StoreEntry(path)
+
+
+def with_arrays(path, **arrays):
+    tensors = {key: value for key, value in (load_file(path) | arrays).items() if value is not None}
+    save_file(tensors, path, {"twostream": json.dumps(read_header(path))})
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"rgb": None},
+        {"more": np.zeros(3, np.uint8)},
+        {"rgb": np.zeros((2, 2), np.uint8)},
+        {"flow": np.zeros(4, np.int8)},
+        {"flow_offsets": np.zeros(12, np.uint32)},
+    ],
+)
+def test_arrays_that_a_store_file_does_not_hold(stored, arrays):
+    with_arrays(stored[0], **arrays)
+    for read in (StoreEntry, read_header):
+        with pytest.raises(InputError, match="it should hold flow_offsets, rgb_offsets, flow, rgb"):
+            read(stored[0])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(place=st.integers(0, 2500), value=st.integers(0, 255))
+def test_a_changed_byte_is_read_or_named(stored, place, value):
+    path, _ = stored
+    data = path.read_bytes()
+    path.write_bytes(data[:place] + bytes([value]) + data[place + 1 :])
+    with suppress(InputError):
+        entry = StoreEntry(path)
+        assert (entry.num_frames, entry.num_flows) == (12, 11)
+    path.write_bytes(data)
+
+
+def test_no_such_file(tmp_path):
+    for path in (tmp_path / "nothing", tmp_path):
+        with pytest.raises(InputError, match="not a valid store file"):
+            StoreEntry(path)
+
+
+def test_open_entry(stored, make_job):
+    path, _ = stored
+    assert open_entry(str(path.parent), "v").header == read_header(path)
 
 
 def test_scan(make_video, make_job, tmp_path):

@@ -1,7 +1,11 @@
+import hashlib
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
 
 from flow_extract.store import writer
@@ -19,7 +23,6 @@ HEADER = {
     "settings_hash": "",
     "source": {},
     "size": {"width": 24, "height": 16},
-    "counts": {"promised": None},
 }
 
 
@@ -29,13 +32,15 @@ def collected(tmp_path):
 
     def write(frames, flows):
         jpeg = CODECS["jpeg"]
-        with collecting(tmp_path) as rgb, collecting(tmp_path) as flow:
+        with collecting(tmp_path) as (rgb, flow):
             for level in range(frames):
                 rgb.append(jpeg.encode_rgb(np.full((16, 24, 3), level, np.uint8), quality=95))
             for level in range(flows):
                 flow.append(jpeg.encode_flow(np.full((16, 24, 2), level, np.uint8), quality=95))
-            write_entry(tmp_path / "store", HEADER, rgb=rgb, flow=flow)
-        return entry_path(tmp_path / "store", "class/v")
+            counts = {"promised": None, "frames": frames, "flows": flows}
+            path = entry_path(tmp_path / "store", "class/v")
+            write_entry(path, HEADER | {"counts": counts}, rgb=rgb, flow=flow)
+        return path
 
     return write
 
@@ -55,16 +60,13 @@ def test_bytes_are_those_of_the_safetensors_library(collected, frames):
     assert path.read_bytes() == save(tensors, {"twostream": text})
 
 
-def test_counts_and_digests_are_filled_in(collected):
+def test_format_and_digests_are_filled_in(collected):
     header = StoreEntry(collected(3, 2)).header
-    assert header["counts"] == {"promised": None, "frames": 3, "flows": 2}
     assert header["format"] == "twostream-store-2"
     assert sorted(header["sha256"]) == ["flow", "flow_offsets", "rgb", "rgb_offsets"]
 
 
 def test_digests_are_those_of_the_tensors(collected):
-    import hashlib
-
     path = collected(4, 3)
     for key, tensor in load_file(path).items():
         digest = hashlib.sha256(tensor.tobytes()).hexdigest()
@@ -82,7 +84,7 @@ def test_disk_that_does_not_give_it_back_is_not_the_fault_of_the_video(
     collected, tmp_path, monkeypatch
 ):
     def broken(path):
-        raise InputError("not a sound store file") from OSError(5, "Input/output error", str(path))
+        raise InputError("not a valid store file") from OSError(5, "Input/output error", str(path))
 
     monkeypatch.setattr(writer, "StoreEntry", broken)
     with pytest.raises(OSError, match="Input/output error"):
@@ -93,3 +95,44 @@ def test_disk_that_does_not_give_it_back_is_not_the_fault_of_the_video(
 def test_twice_the_same_bytes(collected):
     first = collected(3, 2).read_bytes()
     assert collected(3, 2).read_bytes() == first
+
+
+def test_counts_other_than_those_of_the_header(tmp_path):
+    counts = {"promised": None, "frames": 2, "flows": 1}
+    with (
+        collecting(tmp_path) as (rgb, flow),
+        pytest.raises(ValueError, match="0 frames and 0 flow pairs"),
+    ):
+        write_entry(tmp_path / "v", HEADER | {"counts": counts}, rgb=rgb, flow=flow)
+
+
+def content(blobs):
+    return b"".join(blobs.as_tensor().chunks)
+
+
+@given(st.lists(st.binary(max_size=40), max_size=20))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+def test_offsets_lead_back_to_each_blob(tmp_path, items):
+    with collecting(tmp_path) as (blobs, _):
+        for item in items:
+            blobs.append(item)
+        data, offsets, tensor = content(blobs), blobs.offsets.tolist(), blobs.as_tensor()
+    assert [data[a:b] for a, b in pairwise(offsets)] == items
+    assert len(blobs) == len(items)
+    assert (tensor.shape, tensor.sha256) == ((len(data),), hashlib.sha256(data).hexdigest())
+
+
+def test_much_goes_to_a_nameless_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "MEMORY_LIMIT", 100)
+    with collecting(tmp_path) as (blobs, _):
+        for _ in range(10):
+            blobs.append(b"x" * 50)
+        assert list(tmp_path.iterdir()) == []
+        assert content(blobs) == b"x" * 500
+
+
+def test_is_closed_at_the_end(tmp_path):
+    with collecting(tmp_path) as (blobs, _):
+        pass
+    with pytest.raises(ValueError, match="closed"):
+        blobs.append(b"x")

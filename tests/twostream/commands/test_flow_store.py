@@ -6,11 +6,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from flow_extract.extraction.one_video import Job, extract_video
+from flow_extract.extraction.settings import extraction_settings
 from flow_extract.layouts.layouts import LAYOUTS, QUANTISERS
 from flow_extract.store.codecs import CODECS
 from flow_extract.store.manifest import rebuild_manifest
 from flow_extract.store.reader import entry_path
-from flow_extract.store.settings import extraction_settings
 from twostream.cli import cli
 from twostream.commands import convert_flow
 from twostream.commands.option_types import CODEC_NAMES

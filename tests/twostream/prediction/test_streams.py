@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flow_extract.store.settings import extraction_settings
+from flow_extract.extraction.settings import extraction_settings
 from twostream.models.checkpoint import NetworkSpec
 from twostream.prediction.streams import Extraction, extraction_of
 from twostream_base.errors import InputError

@@ -1,0 +1,79 @@
+"""The settings of an extraction: what decides the content of a store file, apart from the video."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from flow_extract.methods import FLOW_METHODS
+from flow_extract.methods.pairwise import ClipMethod
+from flow_extract.store.codecs import quality_of
+from flow_extract.store.quantize import DEFAULT_BOUND, LEVELS, ZERO
+from twostream_base.errors import InputError
+from twostream_base.plugins import load
+
+
+def extraction_settings(
+    method: str = "dis",
+    options: Mapping[str, Any] | None = None,
+    *,
+    bound: float = DEFAULT_BOUND,
+    short_side: int | None = None,
+    codec: str = "jpeg",
+) -> dict[str, Any]:
+    """Everything that decides the content of a store file, as its header records it.
+
+    Args:
+        method: key of `FLOW_METHODS`, or `package.module:function`.
+        options: of the method; those that are not given appear with the method's defaults.
+        bound: flow is clipped to +-`bound` pixels per frame.
+        short_side: frames are resized so that the shorter side has this many pixels; None: not.
+        codec: key of `codecs.CODECS`.
+
+    Raises:
+        InputError: unknown method, option or codec, or the method fails on two blank frames.
+    """
+    import cv2
+
+    options = dict(options or {})
+    signature = inspect.signature(load(method, FLOW_METHODS))
+    try:
+        arguments = signature.bind(**options)
+        arguments.apply_defaults()
+        json.dumps(arguments.arguments)
+        # Tried once here, so that a wrong option stops the run and not every single video.
+        flow_method(method, options)(np.zeros((2, 32, 32, 3), np.uint8))
+    except Exception as error:
+        why = " ".join(str(error).split())  # OpenCV's messages have several lines
+        raise InputError(f"flow method {method!r} with options {options}: {why}") from error
+    return {
+        "method": {"name": method, "options": arguments.arguments},
+        "quantiser": {"bound": bound, "zero": ZERO, "scale": LEVELS / bound},
+        "short_side": short_side,
+        "codec": codec,
+        "quality": quality_of(codec),
+        "opencv": cv2.__version__,
+    }
+
+
+def flow_method(name: str, options: Mapping[str, Any]) -> ClipMethod:
+    """A method of `FLOW_METHODS` or `package.module:function`, checked at each call.
+
+    Raises:
+        ValueError: when called, if it returns anything but float32 (T-1, H, W, 2).
+    """
+    method = load(name, FLOW_METHODS)(**options)
+
+    def clip_flow(frames: np.ndarray) -> np.ndarray:
+        flow = method(frames)
+        expected = (len(frames) - 1, *frames.shape[1:3], 2)
+        if not isinstance(flow, np.ndarray) or (flow.dtype, flow.shape) != (np.float32, expected):
+            found = f"{getattr(flow, 'dtype', type(flow).__name__)} {getattr(flow, 'shape', '')}"
+            raise ValueError(f"the flow method returned {found}, not float32 {expected}")
+        return flow
+
+    return clip_flow

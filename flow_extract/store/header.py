@@ -1,0 +1,147 @@
+"""The header of a store file: the settings that decide its content, and facts about its video."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict, cast
+
+# Keys of a header that say something about one video. All others are settings, which are the same
+# for a whole store: see `extraction.settings`.
+FACTS = (
+    *("format", "name", "status", "reason", "settings_hash", "size", "fps", "counts"),
+    *("clipped_share", "source", "decoder", "sha256"),
+)
+
+
+class Size(TypedDict):
+    """Height and width of the pictures, in pixels."""
+
+    height: int
+    width: int
+
+
+class Counts(TypedDict):
+    """Frames that the video promised (None: unknown), and stored frames and flow pairs."""
+
+    promised: int | None
+    frames: int
+    flows: int
+
+
+class Source(TypedDict):
+    """Where a video came from: path below the video root, size and time of change of the file.
+
+    Size and time are None where the file could not be seen. Of a converted video they are those of
+    its pictures together, and there is no sha256.
+    """
+
+    path: str
+    size: int | None
+    mtime_ns: int | None
+    sha256: NotRequired[str]
+
+
+class Header(TypedDict):
+    """What a store file says about itself.
+
+    Attributes:
+        format: of the file; written last, with `sha256`, by the writer.
+        name: of the video.
+        status: `ok`, or `damaged`: fewer frames were decoded than the video promised.
+        reason: one line; empty for `ok`.
+        settings_hash: see `settings_hash`.
+        fps: frames per second; None if unknown.
+        clipped_share: share of the flow vectors that the bound clips.
+        decoder: what decoded the video.
+        sha256: of each array in the file, in hex digits.
+        method: `name` and `options`; None: frames without flow.
+        quantiser: `bound`, `zero`, `scale`.
+        short_side: to which frames were resized; None: native size.
+        codec: key of `codecs.CODECS`.
+        quality: of JPEG; None for other codecs.
+        opencv: its version.
+        tree: where pictures of another layout were converted: `layout`, `quantiser`.
+        recoded_from: codec of the store that was converted.
+    """
+
+    format: NotRequired[str]
+    name: str
+    status: str
+    reason: str
+    settings_hash: str
+    size: Size
+    fps: float | None
+    counts: Counts
+    clipped_share: NotRequired[float]
+    source: Source
+    decoder: NotRequired[str]
+    sha256: NotRequired[dict[str, str]]
+    method: dict[str, Any] | None
+    quantiser: dict[str, float]
+    short_side: int | None
+    codec: str
+    quality: int | None
+    opencv: NotRequired[str]
+    tree: NotRequired[dict[str, str]]
+    recoded_from: NotRequired[str]
+
+
+def make_header(
+    settings: Mapping[str, Any],
+    *,
+    name: str,
+    status: str,
+    reason: str,
+    size: Size,
+    fps: float | None,
+    counts: Counts,
+    source: Source,
+    **more: Any,
+) -> Header:
+    """The header of a video with these settings.
+
+    Args:
+        settings: everything that decides the content of the file, apart from the video.
+        name, status, reason, size, fps, counts, source: see `Header`.
+        more: `clipped_share` and `decoder`, where they are known.
+    """
+    facts = {
+        "name": name,
+        "status": status,
+        "reason": reason,
+        "settings_hash": settings_hash(settings),
+        "size": size,
+        "fps": fps,
+        "counts": counts,
+        "source": source,
+    }
+    return cast(Header, {**settings, **facts, **more})
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of settings as canonical JSON: two stores hold the same flow when it is the same."""
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def recorded_settings(header: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a header records: what its `settings_hash` is the hash of."""
+    return {key: value for key, value in header.items() if key not in FACTS}
+
+
+def source_of(video: Path, path: str) -> Source:
+    """By what a video file is recognised; `path` is that below the video root."""
+    try:
+        status = video.stat()
+    except OSError:
+        return {"path": path, "size": None, "mtime_ns": None}
+    return {"path": path, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def is_current(record: Mapping[str, Any], *, settings_hash: str, source: Source) -> bool:
+    """Whether a header or problem record is of these settings and of this very video file."""
+    same_source = all(record["source"].get(key) == value for key, value in source.items())
+    return record["settings_hash"] == settings_hash and same_source
