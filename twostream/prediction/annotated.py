@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from flow_extract.display.color_wheel import flow_to_rgb, speed_scale, wheel_picture
 from flow_extract.display.show import (
@@ -22,10 +21,6 @@ from flow_extract.store.reader import StoreEntry
 from flow_extract.video.decode import resize
 from twostream.prediction.predict_video import Prediction
 from twostream_base.errors import InputError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from PIL.ImageDraw import ImageDraw
 
 SUFFIXES = (".png", *FILMS)
 GIF_FPS = 15  # at most: every frame of a GIF takes as much room as a picture
@@ -52,7 +47,15 @@ def draw_prediction(path: Path, prediction: Prediction, *, title: str, top: int 
     """
     check_suffix(path)
     entry = StoreEntry(prediction.entry)
-    draw = partial(_with_frame, _empty_canvas(entry, prediction, title, top), _pictures(entry))
+    canvas, pictures = _chart(entry, prediction, title, top), _pictures(entry)
+
+    def draw(number: int) -> Image.Image:
+        drawn, x = canvas.copy(), MARGIN
+        for picture in pictures(number):
+            drawn.paste(picture, (x, MARGIN + LINE))
+            x += picture.width + MARGIN
+        return drawn
+
     count = entry.num_flows or entry.num_frames
     if path.suffix.lower() == ".png":
         write_png(path, draw(count // 2))
@@ -72,13 +75,17 @@ def check_suffix(path: Path) -> None:
         raise InputError(f"{path}: predictions are drawn to {', '.join(SUFFIXES)} files")
 
 
-def _pictures(entry: StoreEntry) -> Callable[[int], list[Image]]:
+def _pictures(entry: StoreEntry) -> Callable[[int], list[Image.Image]]:
     """Number of a frame -> what is shown of it: itself, and its flow if there is some.
 
     The scale of the colours is that of the whole video.
     """
+
+    def scaled(picture: np.ndarray) -> Image.Image:
+        return Image.fromarray(resize(picture, _shown_size(*picture.shape[:2])))
+
     if not entry.num_flows:
-        return lambda number: [_scaled(entry.read_rgb([number])[0])]
+        return lambda number: [scaled(entry.read_rgb([number])[0])]
     bound = entry.header["quantiser"]["bound"]
 
     def flow(number: int) -> np.ndarray:
@@ -86,16 +93,21 @@ def _pictures(entry: StoreEntry) -> Callable[[int], list[Image]]:
 
     step = -(-entry.num_flows // SCALE_PAIRS)
     largest = speed_scale(flow(number) for number in range(0, entry.num_flows, step))
-    return lambda number: [
-        _scaled(entry.read_rgb([number])[0]),
-        _with_wheel(_scaled(flow_to_rgb(flow(number), max_speed=largest))),
-    ]
+    wheel = Image.fromarray(wheel_picture(WHEEL_SIZE))  # which colour is which direction
+
+    def frame_and_flow(number: int) -> list[Image.Image]:
+        flow_picture = scaled(flow_to_rgb(flow(number), max_speed=largest))
+        width, height = flow_picture.size
+        flow_picture.paste(wheel, (width - WHEEL_SIZE - 4, height - WHEEL_SIZE - 4))
+        outline = (0, 0, width - 1, height - 1)  # where nothing moves the flow is white
+        ImageDraw.Draw(flow_picture).rectangle(outline, outline=OUTLINE)
+        return [scaled(entry.read_rgb([number])[0]), flow_picture]
+
+    return frame_and_flow
 
 
-def _empty_canvas(entry: StoreEntry, prediction: Prediction, title: str, top: int) -> Image:
-    """All that stays the same from frame to frame."""
-    from PIL import Image, ImageDraw, ImageFont
-
+def _chart(entry: StoreEntry, prediction: Prediction, title: str, top: int) -> Image.Image:
+    """What stays the same from frame to frame: title, legend and bars, and room for pictures."""
     pictures = 2 if entry.num_flows else 1
     width = max(LEAST_WIDTH, MARGIN + pictures * (_shown_size(*entry.size)[0] + MARGIN))
     order = np.argsort(-prediction.fused, kind="stable")[:top]
@@ -105,7 +117,11 @@ def _empty_canvas(entry: StoreEntry, prediction: Prediction, title: str, top: in
     pen.font = ImageFont.load_default(TEXT_SIZE)
     pen.text((MARGIN, MARGIN - 4), title, "black")
     if len(prediction.streams) > 1:
-        _draw_legend(pen, below, ("fused", *prediction.streams))
+        x = MARGIN + LABEL_WIDTH
+        for name, color in zip(("fused", *prediction.streams), COLORS, strict=False):
+            pen.rectangle((x, below + 5, x + 10, below + 15), fill=color)
+            pen.text((x + 16, below), name, "black")
+            x += 36 + round(pen.textlength(name))
     sources = [prediction.fused, *prediction.streams.values()]
     for row, index in enumerate(order):
         probs = [float(source[index]) for source in (sources if len(sources) > 2 else sources[:1])]
@@ -113,15 +129,9 @@ def _empty_canvas(entry: StoreEntry, prediction: Prediction, title: str, top: in
     return canvas
 
 
-def _draw_legend(pen: ImageDraw, y: int, sources: Sequence[str]) -> None:
-    x = MARGIN + LABEL_WIDTH
-    for name, color in zip(sources, COLORS, strict=False):
-        pen.rectangle((x, y + 5, x + 10, y + 15), fill=color)
-        pen.text((x + 16, y), name, "black")
-        x += 36 + round(pen.textlength(name))
-
-
-def _draw_row(pen: ImageDraw, y: int, name: str, probs: Sequence[float], width: int) -> None:
+def _draw_row(
+    pen: ImageDraw.ImageDraw, y: int, name: str, probs: Sequence[float], width: int
+) -> None:
     """A class: its name, the fused bar above thin ones of the streams, and the fused percentage."""
     left, right = MARGIN + LABEL_WIDTH, width - MARGIN - PERCENT_WIDTH
     while pen.textlength(name) > LABEL_WIDTH - MARGIN:
@@ -134,31 +144,6 @@ def _draw_row(pen: ImageDraw, y: int, name: str, probs: Sequence[float], width: 
         if (length := round(prob * (right - left))) > 0:
             pen.rectangle((left, y, left + length - 1, y + height - 1), fill=color)
         y += height + 1
-
-
-def _with_frame(canvas: Image, pictures: Callable[[int], list[Image]], number: int) -> Image:
-    drawn, x = canvas.copy(), MARGIN
-    for picture in pictures(number):
-        drawn.paste(picture, (x, MARGIN + LINE))
-        x += picture.width + MARGIN
-    return drawn
-
-
-def _scaled(picture: np.ndarray) -> Image:
-    from PIL import Image
-
-    return Image.fromarray(resize(picture, _shown_size(*picture.shape[:2])))
-
-
-def _with_wheel(picture: Image) -> Image:
-    """The wheel that tells which colour is which direction, in a corner of the flow."""
-    from PIL import Image, ImageDraw
-
-    wheel = Image.fromarray(wheel_picture(WHEEL_SIZE))
-    picture.paste(wheel, (picture.width - WHEEL_SIZE - 4, picture.height - WHEEL_SIZE - 4))
-    corner = (picture.width - 1, picture.height - 1)
-    ImageDraw.Draw(picture).rectangle((0, 0, *corner), outline=OUTLINE)  # still flow is white
-    return picture
 
 
 def _shown_size(height: int, width: int) -> tuple[int, int]:
