@@ -121,7 +121,7 @@ decoding_options = section(
 @click.command(
     cls=Command,
     common=("--videos", "--list", "--strategy", "--weights", "--beam", "--out", "--device"),
-    example="twostream recognize runs/csv/ctc --videos new-videos --out recognised.csv\n"
+    example="twostream recognize runs/csv/ctc --videos new-videos --out decode_streamsd.csv\n"
     "twostream recognize spatial.safetensors motion.safetensors --strategy mean",
 )
 @click.argument(
@@ -139,7 +139,7 @@ decoding_options = section(
     click.option(
         "--out",
         type=OUT_FILE,
-        help="Write the recognised glosses to this .csv or .ctm file.",
+        help="Write the decode_streamsd glosses to this .csv or .ctm file.",
     ),
 )
 @compute_options
@@ -154,7 +154,7 @@ def recognize(
     scores the --videos first. The word error rate is shown where the score files or --list have
     references.
     """
-    from twostream.sequence.recognize import recognise, result_lines, write_sentences
+    from twostream.sequence.recognize import decode_streams, result_lines, write_sentences
     from twostream.sequence.score_file import read_sequence_scores
 
     run_options = {name: options.pop(name) for name in RUN_OPTIONS}
@@ -172,7 +172,7 @@ def recognize(
         raise click.UsageError("--list and --scores are for RUNs; these are score files already")
     else:
         tables = [read_sequence_scores(path) for path in files]
-    result, sentences = recognise(files, tables, **options)
+    result, sentences = decode_streams(files, tables, **options)
     if out:
         write_sentences(out, sentences)
         note(f"{out} written")

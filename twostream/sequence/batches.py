@@ -12,7 +12,7 @@ from flow_extract.methods.dis import make_dis
 from flow_extract.store.quantize import quantize
 from flow_extract.video.decode import VideoError, read_frames, resize
 from twostream.data.loader import load_ahead
-from twostream.sequence.lists import SequenceRecord, list_frames
+from twostream.sequence.lists import PICTURES, SequenceRecord
 from twostream.sequence.options import SequenceOptions
 from twostream.transforms.clips import Clip
 from twostream_base.errors import InputError
@@ -84,14 +84,15 @@ def padded_batches(
 def read_clip(record: SequenceRecord, *, side: int, stream: str) -> Clip:
     """Read all frames, scaled to `side` x `side`: uint8 (T, side, side, 3), or flow (..., 2).
 
+    Pictures in a folder are in the order of their names.
+
     For the `motion` stream it is DIS flow from each frame to the next, at that size, as stored
     values (zero at 128, 20 pixels at 255); the last frame repeats the flow before it.
 
     Raises:
         InputError: a picture or the video cannot be read; the file is named.
     """
-    pictures = _read_pictures(record) if record.frames.is_dir() else _read_video(record)
-    frames = np.stack([resize(picture, (side, side)) for picture in pictures])
+    frames = np.stack([resize(frame, (side, side)) for frame in _read_frames(record)])
     if stream == "spatial":
         return frames
     if len(frames) < 2:
@@ -100,23 +101,24 @@ def read_clip(record: SequenceRecord, *, side: int, stream: str) -> Clip:
     return np.concatenate([flow, flow[-1:]])
 
 
-def _read_pictures(record: SequenceRecord) -> list[Clip]:
+def _read_frames(record: SequenceRecord) -> list[Clip]:
+    if not record.frames.is_dir():
+        try:
+            return list(read_frames(record.frames))
+        except VideoError as error:
+            raise InputError(f"{record.frames}: {error}") from error
     import cv2
 
+    paths = sorted(path for pattern in PICTURES for path in record.frames.glob(pattern))
+    if not paths:
+        raise InputError(f"{record.frames}: no picture ({', '.join(PICTURES)}) for {record.name}")
     pictures = []
-    for path in list_frames(record):
+    for path in paths:
         picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if picture is None:
             raise InputError(f"{path}: not a picture that can be read; copy it again")
         pictures.append(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
     return pictures
-
-
-def _read_video(record: SequenceRecord) -> list[Clip]:
-    try:
-        return list(read_frames(record.frames))
-    except VideoError as error:
-        raise InputError(f"{record.frames}: {error}") from error
 
 
 def temporal_jitter(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flow_extract.video.find_videos import as_text, find_videos
 from twostream.sequence.transcripts import GLOSS_COLUMNS, NAME_COLUMNS, column, read_rows
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import path_inside, read_text
@@ -121,6 +120,8 @@ def find_new_videos(videos: Path, file: Path | None) -> tuple[SequenceRecord, ..
     Raises:
         InputError: a bad list, no video, or a video that cannot be used; it is named.
     """
+    from flow_extract.video.find_videos import as_text, find_videos
+
     if file is not None:
         records = read_list(file, videos, labelled=False)
         check_unique_names(records)
@@ -183,18 +184,6 @@ def check_unique_names(records: Sequence[SequenceRecord]) -> None:
     counts = Counter(record.name for record in records)
     if duplicates := sorted(name for name, count in counts.items() if count > 1):
         raise InputError(f"listed more than once: {some_of(duplicates)}; keep one of each")
-
-
-def list_frames(record: SequenceRecord) -> Sequence[Path]:
-    """The pictures of a folder, in the order of their names.
-
-    Raises:
-        InputError: there is none.
-    """
-    paths = sorted(path for pattern in PICTURES for path in record.frames.glob(pattern))
-    if not paths:
-        raise InputError(f"{record.frames}: no picture ({', '.join(PICTURES)}) for {record.name}")
-    return paths
 
 
 def read_vocabulary(path: Path) -> tuple[str, ...]:

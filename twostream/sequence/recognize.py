@@ -32,7 +32,7 @@ Sentences = dict[str, list[str]]
 Decoder = Callable[[np.ndarray], list[Hypothesis]]
 
 
-def recognise(
+def decode_streams(
     files: Sequence[Path],
     tables: Sequence[SequenceScores],
     *,

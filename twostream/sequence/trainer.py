@@ -60,9 +60,11 @@ class SequenceTrainer:
         Raises:
             NotFiniteError: the loss is not finite; the last good checkpoint is kept.
         """
+        val = self.data.lists["val"]
         for epoch in range(self.run.next_epoch, self.options.epochs):
             start = time.perf_counter()
-            row = {"epoch": epoch} | self._train_epoch(epoch) | self._validate()
+            row = {"epoch": epoch} | self._train_epoch(epoch)
+            row |= validation_row(self._predict(val), val, self.data.vocabulary)
             row["seconds"] = round(time.perf_counter() - start, 3)
             rows = [*self.run.rows, row]
             self.run.end_epoch(
@@ -128,10 +130,6 @@ class SequenceTrainer:
             "sequences": totals.sequences,
             "short": len(totals.too_short),
         }
-
-    def _validate(self) -> dict[str, Any]:
-        records = self.data.lists["val"]
-        return validation_row(self._predict(records), records, self.data.vocabulary)
 
     def _predict(self, records: Sequence[SequenceRecord]) -> dict[int, np.ndarray]:
         batches, count = eval_batches(

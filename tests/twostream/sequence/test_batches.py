@@ -80,8 +80,9 @@ def moving() -> np.ndarray:
 
 def test_pictures_in_a_folder(tmp_path: Path, moving: np.ndarray) -> None:
     moving[..., 0] //= 2  # red, to see the order of the colours
-    for number, frame in enumerate(moving):
-        cv2.imwrite(str(tmp_path / f"images{number:04d}.png"), frame[:, :, ::-1])
+    for number in (9, 8, 11, 10, 12):  # not in the order of their names
+        cv2.imwrite(str(tmp_path / f"images{number:04d}.png"), moving[number - 8][:, :, ::-1])
+    (tmp_path / "notes.txt").touch()
     record = SequenceRecord("a", tmp_path, ("A",))
     assert (read_clip(record, side=64, stream="spatial") == moving).all()
     assert read_clip(record, side=32, stream="spatial").shape == (5, 32, 32, 3)
@@ -103,6 +104,9 @@ def test_broken_files(tmp_path: Path, moving: np.ndarray) -> None:
     (tmp_path / "a/1.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match="a/1.png"):
         read_clip(SequenceRecord("a", tmp_path / "a", ("A",)), side=8, stream="spatial")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: .*\*.png"):
+        read_clip(SequenceRecord("e", tmp_path / "empty", ("A",)), side=8, stream="spatial")
     with pytest.raises(InputError, match="b.avi"):
         read_clip(SequenceRecord("b", tmp_path / "b.avi", ("A",)), side=8, stream="spatial")
     write_video(tmp_path / "c.avi", moving[:1])

@@ -13,7 +13,6 @@ from twostream.sequence.lists import (
     find_new_videos,
     glosses_to_labels,
     labels_to_glosses,
-    list_frames,
     phoenix2014,
     phoenix2014t,
     read_vocabulary,
@@ -101,16 +100,6 @@ def test_a_video_in_two_lists(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(InputError, match=": a;"):
         check_lists(csv_lists(tmp_path, tmp_path), allow_missing=False)
-
-
-def test_frames_in_the_order_of_their_names(tmp_path: Path) -> None:
-    for name in ("images0002.png", "images0010.png", "images0001.png", "notes.txt"):
-        (tmp_path / name).touch()
-    record = SequenceRecord("a", tmp_path, ("A",))
-    names = [path.name for path in list_frames(record)]
-    assert names == ["images0001.png", "images0002.png", "images0010.png"]
-    with pytest.raises(InputError, match=r"b: .*\*.png"):
-        list_frames(SequenceRecord("b", tmp_path / "b", ("A",)))
 
 
 RECORDS = [SequenceRecord("a", Path(), ("B", "A", "B")), SequenceRecord("b", Path(), ("C",))]
