@@ -36,7 +36,7 @@ from twostream.data.stored import StoredVideo
 from twostream.models import build_network
 from twostream.models.consensus import CONSENSUS, mean
 from twostream.models.segment_network import SegmentNetwork
-from twostream.scoring.scoring import score_videos
+from twostream.scoring.logits import compute_logits
 from twostream.training.loop import accumulate_gradient
 from twostream.transforms.boxes import whole
 
@@ -205,9 +205,9 @@ def normalised(floats: Tensor, learner: SegmentNetwork) -> Tensor:
 def evaluate(videos: list[StoredVideo], precision: str) -> float:
     """Mean loss of all stacks in our way."""
     judge = judged().to(memory_format=torch.channels_last)
-    logits = score_videos(
+    logits = compute_logits(
         judge, videos, protocol=PROTOCOLS["clips19"], modality=FLOW, size=SIZE,
-        snippets_at_once=BATCH, threads=WORKERS, device=CPU, precision=precision,
+        views_per_forward=BATCH, threads=WORKERS, device=CPU, precision=precision,
         bar=lambda items, **_: items,
     )  # fmt: skip
     return loss_of(torch.from_numpy(logits).flatten(0, 2))

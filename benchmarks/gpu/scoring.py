@@ -15,7 +15,7 @@ from benchmarks.gpu.videos import stored_videos
 from twostream.compute.compiling import compile_for_eval
 from twostream.data.protocols import PROTOCOLS
 from twostream.data.stored import StoredVideo
-from twostream.scoring.scoring import score_videos
+from twostream.scoring.logits import compute_logits
 
 
 def scoring(target: Target) -> Iterator[dict[str, Any]]:
@@ -36,13 +36,13 @@ def scoring(target: Target) -> Iterator[dict[str, Any]]:
         def score(
             some: list[StoredVideo], tested: Any = tested, precision: str = precision
         ) -> np.ndarray:
-            return score_videos(
+            return compute_logits(
                 tested,
                 some,
                 modality=modality,
                 protocol=protocol,
                 size=224 if target.is_gpu else 32,
-                snippets_at_once=250,
+                views_per_forward=250,
                 threads=os.cpu_count() or 1,
                 device=target.device,
                 precision=precision,

@@ -23,14 +23,14 @@ from twostream_base.files import sha256_file
 # Each video is a part of its own, and takes its time: a kill finds some done and some not.
 COMMAND_LINE = """
 import time
-from twostream.scoring import score_parts, scoring
-load = scoring.load_batches
+from twostream.scoring import logits, score_file
+load = logits.load_batches
 def load_slowly(write, *arguments, **options):
     def write_slowly(item, out):
         time.sleep(0.003)
         write(item, out)
     return load(write_slowly, *arguments, **options)
-scoring.load_batches, score_parts.VIEWS_PER_PART = load_slowly, 1
+logits.load_batches, score_file.VIEWS_PER_PART = load_slowly, 1
 from twostream.cli import main
 main()
 """

@@ -79,7 +79,7 @@ compute_options = section(
     ),
 )
 
-snippets_at_once_option = section(
+views_per_forward_option = section(
     "Speed",
     click.option(
         "--batch-size",

@@ -23,7 +23,7 @@ from twostream.commands.options import (
     checkpoint_option,
     compute_options,
     find_device,
-    snippets_at_once_option,
+    views_per_forward_option,
 )
 from twostream.commands.score_options import single_strategy_options, taken
 from twostream.data.protocols import PROTOCOLS
@@ -107,7 +107,7 @@ output_options = section(
 @single_strategy_options
 @extraction_options
 @output_options
-@snippets_at_once_option
+@views_per_forward_option
 @compute_options
 @quiet_option
 @json_option

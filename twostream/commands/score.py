@@ -23,7 +23,7 @@ from twostream.commands.options import (
     compute_options,
     data_options,
     find_device,
-    snippets_at_once_option,
+    views_per_forward_option,
 )
 from twostream.data.protocols import PROTOCOLS
 
@@ -57,7 +57,7 @@ LARGE_BYTES = 2**30
     help=f"Test protocol: {any_of(PROTOCOLS)}.",
 )
 @checkpoint_option
-@snippets_at_once_option
+@views_per_forward_option
 @click.option(
     "--out",
     type=OUT_FILE,
@@ -83,7 +83,7 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
     with process_group(options["device"]):
         first = rank() == 0
         bar = partial(progress, quiet=quiet or not first)
-        written = score_run(run, path, ScoreOptions(**options), bar=bar, note=note)
+        written = score_run(run, path, ScoreOptions(**options), bar=bar, tell=note)
         if not first:
             return
         shape = read_head(path)["shape"]

@@ -21,8 +21,8 @@ from twostream.compute.precision import find_precision
 from twostream.data.protocols import PROTOCOLS
 from twostream.prediction.predict_video import Prediction, Recipe, predict_video
 from twostream.prediction.streams import Extraction, load_streams
-from twostream.scoring.scoring import Bar
-from twostream.scoring.trial import try_views
+from twostream.scoring.dry_run import check_input_sizes
+from twostream.scoring.logits import Bar
 from twostream_base import plugins
 from twostream_base.errors import InputError
 
@@ -115,7 +115,7 @@ def predict_videos(
         shared=options.cascade is None,
     )
     for stream in streams.values():
-        try_views(
+        check_input_sizes(
             stream.network,
             model=stream.spec.model,
             modality=stream.spec.modality,
@@ -132,7 +132,7 @@ def predict_videos(
         ),
         combine=options.combine,
         cascade=options.cascade,
-        snippets_at_once=options.batch_size,
+        views_per_forward=options.batch_size,
         threads=options.threads,
         device=device,
         precision=find_precision(options.precision, device),

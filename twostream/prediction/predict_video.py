@@ -28,7 +28,7 @@ from twostream.data.protocols import Protocol
 from twostream.data.records import VideoRecord
 from twostream.data.stored import StoredVideo
 from twostream.prediction.streams import Stream
-from twostream.scoring.scoring import score_batches
+from twostream.scoring.logits import iterate_logits
 
 NAME = "video"  # in a store of this one video
 
@@ -50,7 +50,7 @@ class Recipe:
     steps: Mapping[str, Step]
     combine: str | None
     cascade: float | None
-    snippets_at_once: int
+    views_per_forward: int
     threads: int
     device: torch.device
     precision: str
@@ -102,14 +102,14 @@ def predict_video(
             seconds[part] += value
 
         begin = time.perf_counter()
-        (logits,) = score_batches(
+        (logits,) = iterate_logits(
             stream.network,
             [stored],
             [[0]],
             modality=stream.spec.modality,
             protocol=recipe.protocol,
             size=stream.spec.input_size,
-            snippets_at_once=recipe.snippets_at_once,
+            views_per_forward=recipe.views_per_forward,
             threads=recipe.threads,
             device=recipe.device,
             precision=recipe.precision,

@@ -22,11 +22,11 @@ from twostream.data.stored import StoredVideo
 from twostream.models.checkpoint import load_network
 from twostream.prediction.predict_video import extract_for
 from twostream.prediction.streams import Extraction, Stream, extraction_of
-from twostream.scoring.scoring import score_batches
+from twostream.scoring.logits import iterate_logits
 from twostream_base import plugins
 from twostream_base.errors import InputError
 
-SNIPPETS_AT_ONCE = 32  # that enter the network together
+VIEWS_PER_FORWARD = 32  # that enter the network together
 
 
 def load(
@@ -108,14 +108,14 @@ class TrainedNetwork:
             VideoError: as `predict`.
         """
         with self._stored(video) as stored:
-            (logits,) = score_batches(
+            (logits,) = iterate_logits(
                 self.network,
                 [stored],
                 [[0]],
                 modality=self.spec.modality,
                 protocol=self.protocol,
                 size=self.spec.input_size,
-                snippets_at_once=SNIPPETS_AT_ONCE,
+                views_per_forward=VIEWS_PER_FORWARD,
                 threads=os.cpu_count() or 1,
                 device=self.device,
                 precision=self.precision,
@@ -138,7 +138,7 @@ class TrainedNetwork:
             features = torch.cat(
                 [
                     self.network.features(part.to(self.device))
-                    for part in clips.split(SNIPPETS_AT_ONCE)
+                    for part in clips.split(VIEWS_PER_FORWARD)
                 ]
             )
         features = features.float().reshape(*views.shape[:2], -1).mean(dim=1)

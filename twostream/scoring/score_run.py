@@ -21,9 +21,9 @@ from twostream.models.checkpoint import (
     network_from_spec,
     read_spec,
 )
-from twostream.scoring.score_files import make_score_file
-from twostream.scoring.scoring import Bar
-from twostream.scoring.trial import try_views
+from twostream.scoring.dry_run import check_input_sizes
+from twostream.scoring.logits import Bar
+from twostream.scoring.score_file import write_score_file
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text
 
@@ -49,11 +49,11 @@ class ScoreOptions:
 
 
 def score_run(
-    run: Path, path: Path, options: ScoreOptions, *, bar: Bar, note: Callable[[str], None]
+    run: Path, path: Path, options: ScoreOptions, *, bar: Bar, tell: Callable[[str], None]
 ) -> bool:
     """Write the score file `path` with the network in `run`; False if that was done already.
 
-    The same again goes on where it was stopped.
+    A second call resumes what was stopped.
 
     Raises:
         InputError: the network knows other classes, saw flow of other settings, or cannot take the
@@ -65,7 +65,7 @@ def score_run(
     load_weights(run / options.checkpoint, network)
     device = torch.device(options.device)
     network.to_device(device)
-    try_views(
+    check_input_sizes(
         network,
         model=spec.model,
         modality=spec.modality,
@@ -74,9 +74,9 @@ def score_run(
         device=device,
     )
     if options.compiled:
-        note("the network is compiled for evaluation: the first batch takes a while")
+        tell("the network is compiled for evaluation: the first batch takes a while")
         network = compile_for_eval(network)
-    return make_score_file(
+    return write_score_file(
         path,
         network,
         joined,
@@ -88,12 +88,12 @@ def score_run(
             "subset": options.subset,
             "protocol": options.protocol,
         },
-        snippets_at_once=options.batch_size,
+        views_per_forward=options.batch_size,
         threads=options.threads,
         device=device,
         precision=find_precision(options.precision, device),
         bar=bar,
-        note=note,
+        tell=tell,
     )
 
 

@@ -54,23 +54,29 @@ def validation_share(rows: Sequence[dict[str, Any]], epoch: int) -> float:
 
 
 def console_line(row: dict[str, Any]) -> str:
-    """`Time [..] Data [..] Loss [..] Prec@1 [..] Prec@5 [..] LR ..`: seconds, then percent."""
+    """`Time [..] Data [..] Loss [..] Prec@1 [..] Prec@5 [..] LR ..`, the field's own, with units.
+
+    A training step is a batch; in validation `Time` is that of a video.
+    """
     percent1, percent5 = (100 * row[key] / row["videos"] for key in ("top1", "top5"))
-    data = f" Data [{row['data_time']:.3f}]" if row["subset"] == "train" else ""
-    rate = f" LR {row['lr']:g}" if row["subset"] == "train" else ""
+    is_training = row["subset"] == "train"
+    times = f"Time [{row['batch_time']:.3f} s per {'batch' if is_training else 'video'}]"
+    if is_training:
+        times += f" Data [{row['data_time']:.3f} s per batch]"
     return (
-        f"Time [{row['batch_time']:.3f}]{data} Loss [{row['loss']:.5f}] "
-        f"Prec@1 [{percent1:.3f}] Prec@5 [{percent5:.3f}]{rate}"
+        f"{times} Loss [{row['loss']:.5f}] Prec@1 [{percent1:.3f} %] Prec@5 [{percent5:.3f} %]"
+        + (f" LR {row['lr']:g}" if is_training else "")
+        + f", {row['videos'] / row['total_time']:.1f} videos/s"
     )
 
 
 def segments_line(row: dict[str, Any]) -> str | None:
-    """`Segments alone: 12, 11 of 20 [60.0 55.0]`; None where they were not told apart."""
+    """`Segments alone: 12, 11 of 20 [60.0 55.0 %]`; None where they were not told apart."""
     counts = row["segments"]
     if len(counts) < 2:
         return None
     percent = " ".join(f"{100 * count / row['videos']:.1f}" for count in counts)
-    return f"Segments alone: {', '.join(map(str, counts))} of {row['videos']} [{percent}]"
+    return f"Segments alone: {', '.join(map(str, counts))} of {row['videos']} [{percent} %]"
 
 
 def validation_advice(share: float) -> str | None:
@@ -108,7 +114,7 @@ def curves(row: dict[str, Any]) -> dict[str, float]:
     return points
 
 
-# What a run should say of itself before its last epoch has come.
+# Warnings shown while a run trains.
 EPOCHS_OF_GRACE = 5
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from twostream.data.protocols import PROTOCOLS
 from twostream.data.stored import Joined
 from twostream.models.checkpoint import NetworkSpec, has_checkpoint
-from twostream.scoring.scoring import Bar
-from twostream.scoring.trial import try_views
+from twostream.scoring.dry_run import check_input_sizes
+from twostream.scoring.logits import Bar, compute_logits
 from twostream.training.data import RunData, sample
 from twostream.training.epoch_batches import load_epoch
 from twostream.training.learner import Learner
@@ -22,7 +23,8 @@ from twostream.training.loop import EpochStats, NotFiniteError, Progress, evalua
 from twostream.training.options import TrainOptions, dumped_epochs, free_on_resume
 from twostream.training.run import Run
 from twostream.training.run_log import best_epoch, curves, exhausted, log_row, not_learning
-from twostream.training.run_scores import score_joined, write_run_scores
+from twostream.training.run_scores import write_run_scores
+from twostream_base import plugins
 
 
 class Trainer:
@@ -53,7 +55,7 @@ class Trainer:
             tell=tell,
         )
         if not self.run.resumes:
-            try_views(
+            check_input_sizes(
                 self.learner.network,
                 model=options.model,
                 modality=options.modality,
@@ -83,7 +85,7 @@ class Trainer:
             self.data,
             num_epochs=self.run.next_epoch,
             bar=self.bar,
-            note=self.tell,
+            tell=self.tell,
         )
 
     def _run_epoch(self, epoch: int) -> list[dict[str, Any]]:
@@ -136,15 +138,20 @@ class Trainer:
     def _validate(self) -> EpochStats:
         start = time.perf_counter()
         options, val = self.options, self.val
-        scores = score_joined(
-            options,
+        logits = compute_logits(
             self.learner.compiled_eval_network,
-            val,
-            protocol=options.val_protocol,
+            val.videos,
+            modality=options.modality,
+            protocol=plugins.load(options.val_protocol, PROTOCOLS),
+            size=options.input_size,
+            views_per_forward=options.batch_size * options.num_segments,
+            threads=options.threads,
+            device=self.learner.device,
+            precision=options.precision,
             bar=self.bar,
         )
         seconds = time.perf_counter() - start
-        return evaluate(scores, _labels(val), seconds=seconds, loss_of=options.val_loss)
+        return evaluate(logits, _labels(val), seconds=seconds, loss_of=options.val_loss)
 
     def _remark(self, train: EpochStats, *, epochs: int) -> str:
         """Say, and return for the log, what the user should know after an epoch."""

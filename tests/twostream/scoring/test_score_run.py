@@ -25,8 +25,8 @@ TorchRun = Callable[..., subprocess.CompletedProcess[str]]
 SMALL_PARTS = ["--protocol", "segments3", "--batch-size", "12", "--device", "cpu"]
 COMMAND_LINE = """
 from twostream.cli import main
-from twostream.scoring import score_parts
-score_parts.VIEWS_PER_PART = 12
+from twostream.scoring import score_file
+score_file.VIEWS_PER_PART = 12
 main()
 """
 

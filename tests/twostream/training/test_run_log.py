@@ -46,8 +46,10 @@ ROWS = [
 
 def test_console_lines_are_the_fields_own() -> None:
     assert [console_line(row) for row in ROWS] == [
-        "Time [11.550] Data [10.920] Loss [3.71979] Prec@1 [14.952] Prec@5 [36.531] LR 0.01",
-        "Time [8.648] Loss [45.74055] Prec@1 [10.283] Prec@5 [33.994]",
+        "Time [11.550 s per batch] Data [10.920 s per batch] Loss [3.71979] Prec@1 [14.952 %] "
+        "Prec@5 [36.531 %] LR 0.01, 2.8 videos/s",
+        "Time [8.648 s per video] Loss [45.74055] Prec@1 [10.283 %] Prec@5 [33.994 %], "
+        "0.2 videos/s",
     ]
 
 
@@ -77,7 +79,7 @@ def test_curves() -> None:
 
 def test_segments_alone() -> None:
     assert segments_line(ROWS[0]) is None
-    assert segments_line(ROWS[1]) == "Segments alone: 389, 350, 301 of 3783 [10.3 9.3 8.0]"
+    assert segments_line(ROWS[1]) == "Segments alone: 389, 350, 301 of 3783 [10.3 9.3 8.0 %]"
 
 
 def test_the_share_of_validation() -> None:

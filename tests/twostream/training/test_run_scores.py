@@ -63,7 +63,7 @@ def test_stopped_while_it_scores_it_goes_on(train: Run, monkeypatch: pytest.Monk
     class Killed(BaseException):
         pass
 
-    make = run_scores.make_score_file
+    make = run_scores.write_score_file
 
     def make_and_die(*arguments: object, **options: object) -> bool:
         if made := make(*arguments, **options):  # type: ignore[arg-type]
@@ -72,7 +72,7 @@ def test_stopped_while_it_scores_it_goes_on(train: Run, monkeypatch: pytest.Monk
 
     train("undisturbed", "--dump-scores", "last:2")
     with monkeypatch.context() as patch:
-        patch.setattr(run_scores, "make_score_file", make_and_die)
+        patch.setattr(run_scores, "write_score_file", make_and_die)
         for _ in DUMPS:
             with pytest.raises(Killed):
                 train("killed", "--dump-scores", "last:2", catch=False)

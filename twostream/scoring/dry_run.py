@@ -1,4 +1,4 @@
-"""A look at empty snippets, so that what a network cannot take shows before hours of work."""
+"""Dry run: check that a network accepts every input size before hours of work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twostream_base import plugins
 from twostream_base.errors import InputError
 
 
-def try_views(
+def check_input_sizes(
     network: SegmentNetwork,
     *,
     model: str,

@@ -9,7 +9,7 @@ from torch import nn
 
 from twostream.models import MODELS
 from twostream.models.segment_network import SegmentNetwork
-from twostream.scoring.trial import try_views
+from twostream.scoring.dry_run import check_input_sizes
 from twostream.transforms.presets import MODALITIES
 from twostream_base.errors import InputError
 
@@ -22,7 +22,7 @@ def look(
     network: SegmentNetwork, *, input_size: int, protocols: tuple[str, ...] = ("clips19",)
 ) -> None:
     modality = MODALITIES["spatial"]
-    try_views(
+    check_input_sizes(
         network,
         model="a",
         modality=modality,

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fusion.tables.score_file import ScoreTable, read_scores
-from twostream.scoring import score_parts
-from twostream.scoring.score_parts import Batches, is_scored, score_in_parts
+from twostream.scoring import score_file
+from twostream.scoring.score_file import Batches, is_complete, write_in_parts
 from twostream_base.errors import InputError
 
 BATCHES = [[0, 1], [2, 3], [4, 5], [6]]  # of 4 views: with 8 views a part, two parts
@@ -38,7 +38,7 @@ class Scoring:
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score_parts, "VIEWS_PER_PART", 8)
+    monkeypatch.setattr(score_file, "VIEWS_PER_PART", 8)
 
 
 def whole(**about: Any) -> ScoreTable:
@@ -54,14 +54,14 @@ def whole(**about: Any) -> ScoreTable:
 
 def run(path: Path, scoring: Scoring, *, at_once: int = 4, **about: Any) -> list[str]:
     notes: list[str] = []
-    score_in_parts(
+    write_in_parts(
         path,
         whole(**about),
         BATCHES,
         views=2,
-        snippets_at_once=at_once,
+        views_per_forward=at_once,
         score=scoring,
-        note=notes.append,
+        tell=notes.append,
     )
     return notes
 
@@ -73,7 +73,7 @@ def test_the_file_has_all_videos_and_nothing_else_is_left(tmp_path: Path) -> Non
     table = read_scores(path)
     assert table.names == whole().names
     np.testing.assert_array_equal(table.scores, logits(range(7)))
-    assert (table.about, is_scored(path, whole())) == ({"checkpoint": "one"}, True)
+    assert (table.about, is_complete(path, whole())) == ({"checkpoint": "one"}, True)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -100,7 +100,7 @@ def test_stopped_while_the_parts_are_joined_it_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(score_parts, "join_scores", die)
+        patch.setattr(score_file, "write_scores_in_parts", die)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "a", Scoring())
     scoring = Scoring()
@@ -133,13 +133,13 @@ def test_a_damaged_part_is_made_again(tmp_path: Path) -> None:
 
 def test_what_is_there_already(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    assert not is_scored(path, whole())
+    assert not is_complete(path, whole())
     run(path, Scoring())
-    assert is_scored(path, whole())
-    assert not is_scored(path, whole(protocol="clips19"))
+    assert is_complete(path, whole())
+    assert not is_complete(path, whole(protocol="clips19"))
     path.write_text("a letter")
     with pytest.raises(InputError, match=r"a: not a valid score file .*8 bytes"):
-        is_scored(path, whole())
+        is_complete(path, whole())
 
 
 def test_scores_that_are_not_finite_name_the_video(tmp_path: Path) -> None:
@@ -148,6 +148,6 @@ def test_scores_that_are_not_finite_name_the_video(tmp_path: Path) -> None:
             yield np.where(np.array(batch)[:, None, None, None] == 5, np.nan, logits(batch))
 
     with pytest.raises(InputError, match="NaN or infinite, for v5"):
-        score_in_parts(
-            tmp_path / "a", whole(), BATCHES, views=2, snippets_at_once=4, score=broken, note=print
+        write_in_parts(
+            tmp_path / "a", whole(), BATCHES, views=2, views_per_forward=4, score=broken, tell=print
         )

@@ -1,0 +1,141 @@
+"""Logits of every test view of every video, without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from twostream.compute.distributed import gather_in_order, shard
+from twostream.compute.precision import autocast
+from twostream.data.dataset import ViewWriter, views_shape
+from twostream.data.loader import load_batches, split_into_batches
+from twostream.data.protocols import Protocol
+from twostream.data.stored import StoredVideo
+from twostream.models.segment_network import SegmentNetwork
+from twostream.transforms.presets import Modality
+
+Bar = Callable[..., Iterator[Any]]  # twostream.commands.console.progress, or anything like it
+
+
+def compute_logits(
+    network: SegmentNetwork,
+    videos: Sequence[StoredVideo],
+    *,
+    protocol: Protocol,
+    views_per_forward: int,
+    **options: Any,
+) -> NDArray[np.float32]:
+    """Logits (V, S, R, classes) of `videos` in their order, under a test protocol.
+
+    With several processes each takes its share of the batches, and all get all logits.
+
+    Args:
+        options: as `iterate_logits` takes them.
+    """
+    batches = batch_videos(len(videos), protocol, views_per_forward=views_per_forward)
+    share = iterate_logits(
+        network,
+        videos,
+        shard(batches),
+        protocol=protocol,
+        views_per_forward=views_per_forward,
+        **options,
+    )
+    return np.concatenate(gather_in_order(list(share)))
+
+
+def batch_videos(count: int, protocol: Protocol, *, views_per_forward: int) -> list[list[int]]:
+    """Cut videos 0 to `count` into batches of about `views_per_forward` views, a video at least.
+
+    The last bits of logits depend on what enters the network together. So these batches are made
+    from the whole list, whatever part of it is scored, by whichever process.
+    """
+    views = protocol.num_snippets * protocol.num_crops
+    return split_into_batches(range(count), batch_size=max(1, views_per_forward // views))
+
+
+def iterate_logits(
+    network: SegmentNetwork,
+    videos: Sequence[StoredVideo],
+    batches: Sequence[Sequence[int]],
+    *,
+    modality: Modality,
+    protocol: Protocol,
+    size: int,
+    views_per_forward: int,
+    threads: int,
+    device: torch.device,
+    precision: str,
+    bar: Bar,
+) -> Generator[NDArray[np.float32]]:
+    """Yield the logits (N, S, R, classes) of each batch of indices into `videos`.
+
+    Args:
+        size: side of a training clip, pixels; the protocol scales it for its views.
+        views_per_forward: about how many views enter the network together.
+    """
+    # A batch comes in portions of snippets (video, number): the many views of a video need not be
+    # in memory all at one time.
+    snippets_per_forward = max(1, views_per_forward // protocol.num_crops)
+    portions = []
+    for batch in batches:
+        snippets = [(video, number) for video in batch for number in range(protocol.num_snippets)]
+        begins = range(0, len(snippets), snippets_per_forward)
+        portions.append([snippets[begin : begin + snippets_per_forward] for begin in begins])
+    loaded = load_batches(
+        ViewWriter(videos, modality, protocol).write,
+        [portion for of_batch in portions for portion in of_batch],
+        shape=views_shape(modality, protocol, size=size),
+        threads=threads,
+        device=device,
+    )
+    views = (portion.flatten(0, 1) for portion, _ in loaded)
+    by_batch = (
+        (islice(views, len(of_batch)), batch)
+        for of_batch, batch in zip(portions, batches, strict=True)
+    )
+    for _, logits in forward_views(
+        network,
+        bar(by_batch, total=len(batches), label=f"scoring, {protocol.name}", unit="batch"),
+        crops=protocol.num_crops,
+        device=device,
+        precision=precision,
+    ):
+        yield logits
+
+
+def forward_views(
+    network: SegmentNetwork,
+    batches: Iterable[tuple[Iterable[Tensor], Sequence[int]]],
+    *,
+    crops: int = 1,
+    device: torch.device,
+    precision: str,
+) -> Iterator[tuple[Sequence[int], NDArray[np.float32]]]:
+    """Yield video indices and logits (N, S, R, classes) of each batch.
+
+    A learned consensus sees the segments of a video together, each crop by itself; it may give
+    another number of segments S.
+
+    Args:
+        batches: video indices, and the N*S*R snippets of these videos, the crops of a segment in
+            succession: uint8 (n, T, C, H, W), in the portions that enter the network together. A
+            portion is used up before the next is asked for.
+        crops: R.
+    """
+    network.eval()
+    for portions, indices in batches:
+        with torch.inference_mode(), autocast(device, precision):
+            features = torch.cat(
+                [network.features(portion[:, None].to(device)) for portion in portions]
+            )
+            views = features.reshape(len(indices), -1, crops, features.shape[-1])
+            segments = views.transpose(1, 2).flatten(0, 1)  # (N*R, S, D)
+            logits = network.classifier(segments).unflatten(0, (-1, crops)).transpose(1, 2)
+        yield indices, logits.float().cpu().numpy()

@@ -1,0 +1,242 @@
+"""Score files: the logits of videos, and everything that is needed to use them.
+
+A score file is made in parts, so that it can be resumed after a kill, and shared by several
+processes. Parts are score files of a few videos, in a folder beside the final file. Each says what
+it is part of; one of anything else (another checkpoint, protocol, list or batch size) is dropped.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from itertools import compress, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fusion.tables.large_files import write_scores_in_parts
+from fusion.tables.score_file import ScoreTable, read_head, read_scores, write_scores
+from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank, shard
+from twostream.data.protocols import PROTOCOLS, Protocol
+from twostream.data.stored import Joined
+from twostream.models.checkpoint import WEIGHTS, NetworkSpec
+from twostream.models.segment_network import SegmentNetwork
+from twostream.scoring.logits import Bar, batch_videos, iterate_logits
+from twostream_base import plugins
+from twostream_base.errors import InputError
+from twostream_base.files import atomic_path, sha256_file
+from twostream_base.versions import library_version, tool_version
+
+# A part takes a GPU a second or two and a CPU one or two minutes: what a kill can cost.
+VIEWS_PER_PART = 4096
+
+Batches = Sequence[Sequence[int]]
+
+
+def write_score_file(
+    path: Path,
+    network: SegmentNetwork,
+    joined: Joined,
+    *,
+    spec: NetworkSpec,
+    checkpoint: Path,
+    facts: dict[str, Any],
+    views_per_forward: int,
+    threads: int,
+    device: torch.device,
+    precision: str,
+    bar: Bar,
+    tell: Callable[[str], None],
+) -> bool:
+    """Score `joined.videos`, with all processes, into the score file `path`.
+
+    Args:
+        spec, checkpoint, facts: as in `score_metadata`.
+        tell: is told about parts that an earlier try has left.
+
+    Returns:
+        Whether it had to be made; False where it is there already.
+    """
+    protocol: Protocol = plugins.load(facts["protocol"], PROTOCOLS)
+    whole = ScoreTable(
+        names=tuple(video.record.name for video in joined.videos),
+        class_names=spec.class_names,
+        scores=np.empty((0, 0, 0, len(spec.class_names)), dtype=np.float32),
+        labels=np.array([video.record.label for video in joined.videos], dtype=np.int64),
+        kind="logits",
+        about=score_metadata(
+            joined, spec=spec, checkpoint=checkpoint, facts={**facts, "precision": precision}
+        ),
+    )
+    if broadcast_from_rank_0(lambda: is_complete(path, whole)):
+        return False
+    write_in_parts(
+        path,
+        whole,
+        batch_videos(len(joined.videos), protocol, views_per_forward=views_per_forward),
+        views=protocol.num_snippets * protocol.num_crops,
+        views_per_forward=views_per_forward,
+        score=partial(
+            iterate_logits,
+            network,
+            joined.videos,
+            modality=spec.modality,
+            protocol=protocol,
+            size=spec.input_size,
+            views_per_forward=views_per_forward,
+            threads=threads,
+            device=device,
+            precision=precision,
+            bar=bar,
+        ),
+        tell=tell,
+    )
+    return True
+
+
+def score_metadata(
+    joined: Joined, *, spec: NetworkSpec, checkpoint: Path, facts: dict[str, Any]
+) -> dict[str, Any]:
+    """All that a score file says of how its scores came about.
+
+    Args:
+        checkpoint: folder of the weights that made them.
+        facts: data set, split, subset, protocol (as on the command line), ....
+    """
+    protocol: Protocol = plugins.load(facts["protocol"], PROTOCOLS)
+    modality = spec.modality
+    clip = {
+        "snippet_length": modality.snippet_length,
+        "interval": modality.interval,
+        "frame_size": list(modality.frame_size or ()),
+    }
+    return {
+        "stream": spec.stream,
+        "model": spec.model,
+        "consensus": {"name": spec.consensus, "options": spec.consensus_options},
+        **facts,
+        "protocol_card": protocol.metadata(size=spec.input_size) | clip,
+        "listed": len(joined.videos) + len(joined.missing),
+        "missing": len(joined.missing),
+        "checkpoint": sha256_file(checkpoint / WEIGHTS),
+        "epoch": spec.epoch,
+        "selected_on": spec.selected_on,
+        "flow": spec.flow,
+        "versions": {"twostream": tool_version(), "torch": library_version("torch")},
+    }
+
+
+def is_complete(path: Path, whole: ScoreTable) -> bool:
+    """Whether the score file `path` is there, with the metadata and videos of `whole`.
+
+    Raises:
+        InputError: there is a file that is no score file; it is not for us to replace.
+    """
+    if not path.exists():
+        return False
+    head = read_head(path)
+    return (head["about"], tuple(head["names"])) == (whole.about, whole.names)
+
+
+def write_in_parts(
+    path: Path,
+    whole: ScoreTable,
+    batches: Batches,
+    *,
+    views: int,
+    views_per_forward: int,
+    score: Callable[[Batches], Generator[NDArray[np.float32]]],
+    tell: Callable[[str], None],
+) -> None:
+    """Write the score file `path`; parts that an earlier try has left are used.
+
+    The file has the same bytes however often that was stopped, and by how many processes.
+
+    Args:
+        whole: all of the file but its scores.
+        batches: indices of all videos, in order.
+        views: of each video.
+        views_per_forward: how many views of a batch enter the network together. Logits depend on
+            it in their last bits, so parts made with another number are dropped.
+        score: some of the batches -> the logits of each.
+        tell: is told about parts found and dropped.
+    """
+    folder = path.with_name(f"{path.stem}.parts")
+    parts = _plan_parts(folder, whole, batches, views=views, views_per_forward=views_per_forward)
+    pending = broadcast_from_rank_0(lambda: _find_pending(folder, parts, tell))
+    share = [parts[index] for index in shard(pending)]
+    with closing(score([batch for part in share for batch in part.batches])) as logits:
+        for part in share:
+            scores = np.concatenate(list(islice(logits, len(part.batches))))
+            write_scores(part.path, replace(part.empty, scores=scores))
+    barrier()
+    if rank() == 0:
+        shape = (len(whole.names), *read_scores(parts[0].path).scores.shape[1:])
+        # In the folder of the parts first: a kill leaves nothing elsewhere.
+        write_scores_in_parts(
+            folder / "scores",
+            (replace(read_scores(part.path), about=whole.about) for part in parts),
+            whole=replace(whole, scores=np.broadcast_to(np.float32(0), shape)),
+        )
+        with atomic_path(path) as temporary:
+            (folder / "scores").rename(temporary)
+        shutil.rmtree(folder)
+    barrier()
+
+
+class Part(NamedTuple):
+    """Some neighbouring videos of a score file, in whole batches."""
+
+    path: Path
+    batches: Batches
+    empty: ScoreTable  # all but the scores
+
+    def is_done(self) -> bool:
+        """Whether its file is there, whole, and of this very part."""
+        try:
+            table = read_scores(self.path)
+        except InputError:
+            return False
+        return (table.about, table.names) == (self.empty.about, self.empty.names)
+
+
+def _plan_parts(
+    folder: Path, whole: ScoreTable, batches: Batches, *, views: int, views_per_forward: int
+) -> list[Part]:
+    batches_per_part = max(1, VIEWS_PER_PART // (len(batches[0]) * views))
+    groups = [
+        batches[begin : begin + batches_per_part]
+        for begin in range(0, len(batches), batches_per_part)
+    ]
+    parts = []
+    for number, group in enumerate(groups):
+        videos = slice(group[0][0], group[-1][-1] + 1)
+        about = {"part": number, "of": len(groups), "views_per_forward": views_per_forward}
+        empty = replace(
+            whole,
+            names=whole.names[videos],
+            labels=whole.labels[videos],
+            about=whole.about | about,
+        )
+        parts.append(Part(folder / f"{number:06d}.safetensors", group, empty))
+    return parts
+
+
+def _find_pending(folder: Path, parts: list[Part], tell: Callable[[str], None]) -> list[int]:
+    """Numbers of the parts still to be made; what is no part of this score file is removed."""
+    done = [part.is_done() for part in parts]
+    kept = {part.path for part in compress(parts, done)}
+    others = [path for path in folder.glob("*") if path not in kept]
+    for path in others:
+        path.unlink()
+    if any(done):
+        tell(f"{folder}: {sum(done):,} of {len(parts):,} parts are done already")
+    if dropped := sum(path.suffix == ".safetensors" for path in others):
+        tell(f"{folder}: {dropped:,} parts dropped: damaged, or of another scoring")
+    return [number for number, is_done in enumerate(done) if not is_done]
