@@ -121,7 +121,7 @@ decoding_options = section(
 @click.command(
     cls=Command,
     common=("--videos", "--list", "--strategy", "--weights", "--beam", "--out", "--device"),
-    example="twostream recognize runs/csv/ctc --videos new-videos --out decode_streamsd.csv\n"
+    example="twostream recognize runs/csv/ctc --videos new-videos --out recognised.csv\n"
     "twostream recognize spatial.safetensors motion.safetensors --strategy mean",
 )
 @click.argument(
@@ -139,7 +139,7 @@ decoding_options = section(
     click.option(
         "--out",
         type=OUT_FILE,
-        help="Write the decode_streamsd glosses to this .csv or .ctm file.",
+        help="Write the recognised glosses to this .csv or .ctm file.",
     ),
 )
 @compute_options
