@@ -8,7 +8,6 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -49,14 +48,21 @@ def demo(folder: Path) -> None:
     _run(folder, "extract-flow")
     _run(folder, "train", "--stream", "spatial", "--epochs", "6", *TRAIN)
     _run(folder, "train", "--stream", "motion", "--epochs", "8", *TRAIN)
-    results = {title: _run_json(folder, "fuse", *options) for title, options in STRATEGIES}
+    results = {
+        title: json.loads(_run(folder, "fuse", *options, "--json", capture=True))
+        for title, options in STRATEGIES
+    }
     _run(folder, "report", "--title", "Three colours, three motions")
-    streams = {row["stream"]: row for row in results["mean"]["inputs"]}
+    rows = {row["stream"]: row for row in results["mean"]["inputs"]}
+    rows |= {title: result["fused"] for title, result in results.items()}
     click.echo("\nTest videos recognised at the first guess, with 95 % Wilson interval:\n")
-    for title, row in {**streams, **{t: r["fused"] for t, r in results.items()}}.items():
-        click.echo(_table_row(title, row["top1"]))
+    for title, row in rows.items():
+        top1 = row["top1"]
+        low, high = top1["interval"]
+        count = f"{top1['correct']:>4}/{top1['of']}"
+        click.echo(f"  {title:<22}{count}  {top1['percent']:6.2f} %  [{low:.1f}, {high:.1f}]")
     click.echo(
-        f"\nRead {folder / 'report.html'}, and go on in {folder}: "
+        f"\nRead {folder / 'report.html'}; next, in {folder}: "
         "twostream fuse --strategy weighted --weights spatial=1,motion=2"
     )
 
@@ -78,14 +84,3 @@ def _run(folder: Path, *arguments: str, capture: bool = False) -> str:
     if done.returncode:
         raise InputError(f"that command ended with exit code {done.returncode}, in {folder}")
     return done.stdout or ""
-
-
-def _run_json(folder: Path, *arguments: str) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads(_run(folder, *arguments, "--json", capture=True))
-    return result
-
-
-def _table_row(title: str, top1: dict[str, Any]) -> str:
-    low, high = top1["interval"]
-    count = f"{top1['correct']:>4}/{top1['of']}"
-    return f"  {title:<22}{count}  {top1['percent']:6.2f} %  [{low:.1f}, {high:.1f}]"

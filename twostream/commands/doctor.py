@@ -16,6 +16,14 @@ from twostream.commands.console import Command, json_option, print_json
 from twostream_base import plugins
 from twostream_base.versions import library_version, tool_version
 
+LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "click", "safetensors")
+OPENCV_BUILDS = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+
 
 @click.command(cls=Command, example="twostream doctor --store store")
 @click.option(
@@ -28,8 +36,7 @@ from twostream_base.versions import library_version, tool_version
 @json_option
 def doctor(store: Path, as_json: bool) -> None:
     """Check what works on this machine, and say how to fix what does not."""
-
-    findings = examine(store)
+    findings = list(examine(store))
     if as_json:
         print_json({"findings": findings})
         return
@@ -39,43 +46,22 @@ def doctor(store: Path, as_json: bool) -> None:
         click.echo(f"{mark} {finding['what']}: {finding['found']}{cure}")
 
 
-# What works on this machine: one small function a question.
-LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "click", "safetensors")
-OPENCV_BUILDS = (
-    "opencv-python",
-    "opencv-python-headless",
-    "opencv-contrib-python",
-    "opencv-contrib-python-headless",
-)
-
-
-def examine(folder: Path) -> list[dict[str, Any]]:
+def examine(folder: Path) -> Iterator[dict[str, Any]]:
     """Findings about versions, devices, libraries, flow methods and the disk of `folder`.
 
     Each is a dict of JSON values: `what`, `found`, `ok`, and `cure` where it is not ok.
     """
-    return [
-        _finding(
-            "twostream",
-            f"{tool_version()}, Python {platform.python_version()}, "
-            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        ),
-        _finding("libraries", ", ".join(f"{name} {library_version(name)}" for name in LIBRARIES)),
-        *_torch(),
-        _torchvision(),
-        *_opencv(),
-        *_flow_methods(),
-        _disk(folder),
-    ]
-
-
-def _finding(what: str, found: str, *, ok: bool = True, cure: str = "") -> dict[str, Any]:
-    return {"what": what, "found": found, "ok": ok, "cure": cure}
-
-
-def _torch() -> Iterator[dict[str, Any]]:
     import torch
 
+    from twostream_base.vision import has_operators
+
+    yield _finding(
+        "twostream",
+        f"{tool_version()}, Python {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    )
+    versions = ", ".join(f"{name} {library_version(name)}" for name in LIBRARIES)
+    yield _finding("libraries", versions)
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             card = torch.cuda.get_device_properties(index)
@@ -85,13 +71,24 @@ def _torch() -> Iterator[dict[str, Any]]:
     else:
         cure = "training on the CPU works, slowly; a GPU needs its driver and a CUDA build of torch"
         yield _finding("GPU", "none that torch can use", ok=False, cure=cure)
+    operators = "loaded" if has_operators else "absent (usual beside a CPU build of torch)"
+    yield _finding("torchvision's compiled operators", f"{operators}; nothing here needs them")
+    yield from _opencv()
+    for name in FLOW_METHODS:
+        problem, cure = _try_method(name)
+        yield _finding(f"flow method {name}", problem or "works", ok=not problem, cure=cure)
+    existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    yield _finding(
+        f"disk of {existing}",
+        f"{free:,.0f} GiB free",
+        ok=free > 70,
+        cure="UCF101's frames and flow need about 70 GiB at full size",
+    )
 
 
-def _torchvision() -> dict[str, Any]:
-    from twostream_base.vision import has_operators
-
-    found = "loaded" if has_operators else "absent (usual beside a CPU build of torch)"
-    return _finding("torchvision's compiled operators", f"{found}; nothing here needs them")
+def _finding(what: str, found: str, *, ok: bool = True, cure: str = "") -> dict[str, Any]:
+    return {"what": what, "found": found, "ok": ok, "cure": cure}
 
 
 def _opencv() -> Iterator[dict[str, Any]]:
@@ -116,43 +113,24 @@ def _opencv() -> Iterator[dict[str, Any]]:
     )
 
 
-def _flow_methods() -> Iterator[dict[str, Any]]:
-    """Try each method on two small frames: what is promised here has just worked."""
-    for name in FLOW_METHODS:
-        problem, cure = _try_raft() if name == "raft" else _try_method(name)
-        yield _finding(f"flow method {name}", problem or "works", ok=not problem, cure=cure)
-
-
 def _try_method(name: str) -> tuple[str, str]:
-    """Why a method does not work here (empty if it does), and how to mend it."""
+    """Why a flow method does not work here (empty if it does), and how to fix it.
+
+    It computes the flow of two small frames; RAFT only where that needs no download.
+    """
     import numpy as np
 
+    if name == "raft":
+        from flow_extract.methods.raft import default_weights
+        from twostream_base.vision import are_cached
+
+        if not are_cached(default_weights()):
+            return (
+                "its weights are not on this machine",
+                "its first use fetches them; without a network: --method-option weights=FILE",
+            )
     try:
         plugins.load(name, FLOW_METHODS)()(np.zeros((2, 64, 64, 3), dtype=np.uint8))
     except Exception as error:  # whatever it is, the user is told
         return f"fails: {error}", "install what it names, or choose another method"
     return "", ""
-
-
-def _try_raft() -> tuple[str, str]:
-    """RAFT is tried only where that needs no download."""
-    from flow_extract.methods.raft import default_weights
-    from twostream_base.vision import are_cached
-
-    if are_cached(default_weights()):
-        return _try_method("raft")
-    return (
-        "its weights are not on this machine",
-        "its first use fetches them; without a network: --method-option weights=FILE",
-    )
-
-
-def _disk(folder: Path) -> dict[str, Any]:
-    existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
-    free = shutil.disk_usage(existing).free / 2**30
-    return _finding(
-        f"disk of {existing}",
-        f"{free:,.0f} GiB free",
-        ok=free > 70,
-        cure="UCF101's frames and flow need about 70 GiB at full size",
-    )

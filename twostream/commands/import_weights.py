@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from twostream.commands.console import Command
+from twostream.commands.console import Command, note
 from twostream.commands.option_types import FILE, FOLDER, OUT_FOLDER, PlugIn, any_of
 from twostream.data.splits import DATASETS
 
@@ -46,10 +46,14 @@ def import_weights(file: Path, out: Path, rotated: bool, **options: Any) -> None
     FILE is a ResNet of torchvision, two-stream-action-recognition or tsn-pytorch; the format is
     recognised by the names of its weights.
     """
+    from twostream.data.splits import read_split
     from twostream.models.external_checkpoints import read_external, write_imported
 
     external = read_external(file, rotated=rotated)
-    names = _class_names(options) or tuple(str(label) for label in range(external.num_classes))
+    names = tuple(str(label) for label in range(external.num_classes))
+    if options["dataset"] and options["annotations"]:
+        split = read_split(options["dataset"], options["annotations"], split=options["split"])
+        names = split.class_names
     write_imported(out / "best", external, class_names=names, source=str(file))
     pairs = f", looking at the first {external.pairs} of 10 flow pairs" if external.pairs else ""
     click.echo(
@@ -57,12 +61,4 @@ def import_weights(file: Path, out: Path, rotated: bool, **options: Any) -> None
         f"classes, stored values minus {external.mean[0]:g} divided by {external.std[0]:g} (first "
         f"channel){pairs}"
     )
-
-
-def _class_names(options: dict[str, Any]) -> tuple[str, ...]:
-    from twostream.data.splits import read_split
-
-    if not (options["dataset"] and options["annotations"]):
-        return ()
-    lists = read_split(options["dataset"], options["annotations"], split=options["split"])
-    return lists.class_names
+    note(f"next: twostream score {out}")

@@ -11,6 +11,7 @@ import click
 from twostream.commands.console import (
     Command,
     json_option,
+    note,
     print_json,
     progress,
     quiet_option,
@@ -105,54 +106,55 @@ SHOWN = 5
 def init(quiet: bool, as_json: bool, **options: Any) -> None:
     """Check a data set's lists against its videos and write the project file twostream.toml."""
     from twostream.data.inventory import take_inventory
+    from twostream.data.toy import NUM_VIDEOS, generate, write_toy_lists
 
     if Path(FILE_NAME).exists() and not options["force"]:
         raise InputError(f"{FILE_NAME} exists in this folder already; --force replaces it")
-    videos, annotations = _folders(options)
+    dataset, videos, annotations = options["dataset"], options["videos"], options["annotations"]
     lines = []
-    if options["dataset"] == "toy":
-        _make_toy(videos, annotations, quiet=quiet)
-    elif options["dataset"] == "folder" and not (annotations / "classInd.txt").exists():
-        lines += _make_lists(videos, annotations, options)
-    report = take_inventory(options["dataset"], videos, annotations, store=options["store"])
+    if dataset == "toy":
+        videos, annotations = videos or Path("toy/videos"), annotations or Path("toy/annotations")
+        write_toy_lists(annotations)
+        for _ in progress(
+            generate(videos), total=NUM_VIDEOS, label="toy videos", unit="video", quiet=quiet
+        ):
+            pass
+    if videos is None:
+        raise click.UsageError("Missing option '--videos': the folder of the videos.")
+    if dataset == "folder":
+        annotations = annotations or Path("annotations")
+        if not (annotations / "classInd.txt").exists():
+            lines += _make_lists(videos, annotations, options)
+    if annotations is None:
+        raise click.UsageError("Missing option '--annotations': the folder of the official lists.")
+    report = take_inventory(dataset, videos, annotations, store=options["store"])
     missing = sum(split["missing"] for split in report["splits"])
-    if not missing or options["allow_missing"]:
-        _write_project(videos, annotations, options)
-        lines.append(f"wrote {FILE_NAME}; next: twostream extract-flow")
+    complete = not missing or options["allow_missing"]
+    if complete:
+        paths = {"videos": videos, "annotations": annotations}
+        paths |= {key: options[key] for key in ("store", "runs")}
+        settings: dict[str, Any] = {"dataset": dataset}
+        settings |= {key: Path(os.path.relpath(path)).as_posix() for key, path in paths.items()}
+        if options["allow_missing"]:
+            settings["allow-missing"] = True
+        title = "Written by `twostream init`. Paths are relative to this file."
+        write_toml(Path(FILE_NAME), settings, title=title)
+        lines.append(f"wrote {FILE_NAME}")
     if as_json:
         print_json(report)
     else:
-        click.echo("\n".join([*_describe(report), *lines]))
-    if missing and not options["allow_missing"]:
+        click.echo("\n".join([*_report_lines(report), *lines]))
+    if not complete:
         raise InputError(
             "videos are missing, so nothing was written; complete the folder, or give "
             "--allow-missing to work with the ones that are there"
         )
-
-
-def _folders(options: dict[str, Any]) -> tuple[Path, Path]:
-    """Folders of videos and lists; the toy data and a folder's lists have places of their own."""
-    toy = options["dataset"] == "toy"
-    videos = options["videos"] or (Path("toy/videos") if toy else None)
-    if videos is None:
-        raise click.UsageError("Missing option '--videos': the folder of the videos.")
-    annotations = options["annotations"]
-    if annotations is None and not toy and options["dataset"] != "folder":
-        raise click.UsageError("Missing option '--annotations': the folder of the official lists.")
-    return videos, annotations or (Path("toy/annotations") if toy else Path("annotations"))
-
-
-def _make_toy(videos: Path, annotations: Path, *, quiet: bool) -> None:
-    from twostream.data.toy import NUM_VIDEOS, generate, write_toy_lists
-
-    write_toy_lists(annotations)
-    for _ in progress(
-        generate(videos), total=NUM_VIDEOS, label="toy videos", unit="video", quiet=quiet
-    ):
-        pass
+    if not as_json:
+        note("next: twostream extract-flow")
 
 
 def _make_lists(videos: Path, annotations: Path, options: dict[str, Any]) -> list[str]:
+    """Write the lists of a folder with one folder a class, and say what was done."""
     from flow_extract.video.find_videos import find_videos
     from twostream.data.make_lists import groups_by_pattern, groups_from_csv, write_lists
 
@@ -164,7 +166,7 @@ def _make_lists(videos: Path, annotations: Path, options: dict[str, Any]) -> lis
     else:
         group_of = str
         lines.append(
-            "each video counts as a scene of its own; if several show the same scene, give "
+            "each video counts as a group of its own; if several show the same scene, give "
             "--group-pattern or --group-file, or the accuracy will be too high"
         )
     left_out = write_lists(
@@ -183,7 +185,8 @@ def _make_lists(videos: Path, annotations: Path, options: dict[str, Any]) -> lis
     return lines
 
 
-def _describe(report: dict[str, Any]) -> list[str]:
+def _report_lines(report: dict[str, Any]) -> list[str]:
+    """Classes, videos and splits, and a few of the videos that do not fit."""
     lines = [f"{report['dataset']}: {report['classes']} classes, {report['videos']:,} videos found"]
     for split in report["splits"]:
         lines.append(
@@ -195,18 +198,3 @@ def _describe(report: dict[str, Any]) -> list[str]:
             lines.append(f"  {text}: {some_of(report[key], limit=SHOWN)}")
     lines += [f"  refused: {name}: {reason}" for name, reason in report["refused"].items()]
     return lines
-
-
-def _write_project(videos: Path, annotations: Path, options: dict[str, Any]) -> None:
-    paths = {
-        "videos": videos,
-        "annotations": annotations,
-        "store": options["store"],
-        "runs": options["runs"],
-    }
-    settings: dict[str, Any] = {"dataset": options["dataset"]}
-    settings |= {key: Path(os.path.relpath(path)).as_posix() for key, path in paths.items()}
-    if options["allow_missing"]:
-        settings["allow-missing"] = True
-    title = "Written by `twostream init`. Paths are relative to this file."
-    write_toml(Path(FILE_NAME), settings, title=title)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -51,7 +50,12 @@ def wer(
     Shows substitutions, deletions and insertions, and the frequent confusions. Files are text (a
     sentence a line), csv (PHOENIX-2014, 2014T, or name,glosses), stm or ctm.
     """
-    from twostream.sequence.wer_report import align_files, compare_systems, wer_result
+    from twostream.sequence.wer_report import (
+        align_files,
+        compare_systems,
+        wer_lines,
+        wer_result,
+    )
 
     rules = load(normalise, NORMALISERS)
     aligned = align_files(reference, hypothesis, normalise=rules)
@@ -59,13 +63,4 @@ def wer(
     if against:
         other = align_files(reference, against, normalise=rules)
         result["against"] = compare_systems(aligned, other, num_confusions=confusions)
-    _show(result, as_json)
-
-
-def _show(result: dict[str, Any], as_json: bool) -> None:
-    from twostream.sequence.wer_report import wer_lines
-
-    if as_json:
-        print_json(result)
-    else:
-        click.echo("\n".join(wer_lines(result)))
+    print_json(result) if as_json else click.echo("\n".join(wer_lines(result)))
