@@ -29,7 +29,7 @@ from flow_extract.store.codecs import CODECS, quality_of
 from flow_extract.store.header import make_header
 from flow_extract.store.quantize import quantize
 from flow_extract.store.reader import StoreEntry, entry_path
-from flow_extract.store.writer import collecting, write_entry
+from flow_extract.store.writer import EntryWriter
 from flow_extract.video.decode import read_frames
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -128,11 +128,11 @@ def store_writer(codec: str) -> Callable[[Path, str, np.ndarray], None]:
 
     def write(root: Path, name: str, pairs: np.ndarray) -> None:
         height, width = pairs.shape[1:3]
-        with collecting(root) as (rgb, flow):
+        with EntryWriter(root, name) as entry:
             for _ in range(len(pairs) + 1):
-                rgb.append(b"\0")
+                entry.rgb.append(b"\0")
             for pair in pairs:
-                flow.append(CODECS[codec].encode_flow(pair, quality=quality))
+                entry.flow.append(CODECS[codec].encode_flow(pair, quality=quality))
             header = make_header(
                 {"method": {"name": "dis"}, "codec": codec},
                 name=name,
@@ -140,10 +140,10 @@ def store_writer(codec: str) -> Callable[[Path, str, np.ndarray], None]:
                 reason="",
                 size={"height": height, "width": width},
                 fps=None,
-                counts={"promised": None, "frames": len(rgb), "flows": len(flow)},
+                counts={"promised": None, "frames": len(pairs) + 1, "flows": len(pairs)},
                 source={"path": name, "size": None, "mtime_ns": None},
             )
-            write_entry(entry_path(root, name), header, rgb=rgb, flow=flow)
+            entry.finish(header)
 
     return write
 

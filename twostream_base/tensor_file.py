@@ -31,6 +31,7 @@ DTYPES = {
     "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
 _CODES = {name: code for code, name in DTYPES.items() if name}
+_ITEM_BYTES = {code: np.dtype(name or "int16").itemsize for code, name in DTYPES.items()}
 LARGEST_TABLE = 100_000_000  # bytes, the limit of safetensors
 _FIRST_READ = 1 << 14  # the table of most files, in one read
 _BLOCK = 8 * 2**20
@@ -237,13 +238,12 @@ class TensorFile:
                         raise TypeError(f"numbers of {key} are not whole")
                     tensors[key] = TensorInfo(entry["dtype"], shape, data + begin, data + end)
             ordered = sorted(tensors.items(), key=lambda item: item[1][2:])
-            known = {code: np.dtype(name or "int16").itemsize for code, name in DTYPES.items()}
             position = data
             for key, info in ordered:
-                size = math.prod(info.shape) * known.get(info.dtype, 0)
+                size = math.prod(info.shape) * _ITEM_BYTES.get(info.dtype, 0)
                 if min(info.shape, default=0) < 0 or info.begin != position or info.end < position:
                     raise ValueError(f"`{key}` lies elsewhere than it should")
-                if info.dtype in known and info.end - info.begin != size:
+                if info.dtype in _ITEM_BYTES and info.end - info.begin != size:
                     raise ValueError(f"`{key}` has not the bytes of its shape")
                 position = info.end
         except (ValueError, TypeError, KeyError) as error:

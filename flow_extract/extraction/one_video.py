@@ -18,11 +18,11 @@ import numpy as np
 from flow_extract.extraction.settings import flow_method
 from flow_extract.methods.pairwise import ClipMethod
 from flow_extract.store.codecs import CODECS
-from flow_extract.store.header import make_header, settings_hash, source_of
-from flow_extract.store.manifest import problem_path, write_problem
+from flow_extract.store.header import Source, make_header, settings_hash
+from flow_extract.store.manifest import write_problem
 from flow_extract.store.quantize import quantize
 from flow_extract.store.reader import entry_path
-from flow_extract.store.writer import collecting, write_entry
+from flow_extract.store.writer import EntryWriter
 from flow_extract.video.decode import VideoError, open_video, read_frames
 from twostream_base.errors import InputError
 from twostream_base.files import sha256_file
@@ -143,11 +143,10 @@ def extract_video(job: Job) -> Result:
 
     cv2.setNumThreads(1)
     source = source_of(job.video, job.source_path)
-    path = entry_path(job.store, job.name)
     try:
         with (
             open_video(job.video, short_side=job.settings["short_side"]) as (info, frames),
-            collecting(path.parent) as (rgb, flow),
+            EntryWriter(job.store, job.name) as entry,
         ):
             method = job.settings["method"]
             encode = partial(
@@ -167,18 +166,16 @@ def extract_video(job: Job) -> Result:
                     yield clip
 
             for clip in map_in_order(encode, enumerate(clips()), threads=job.threads):
-                for blob in clip.rgb:
-                    rgb.append(blob)
-                for blob in clip.flow:
-                    flow.append(blob)
+                entry.rgb.extend(clip.rgb)
+                entry.flow.extend(clip.flow)
                 size, clipped = clip.size, clipped + clip.clipped
                 seconds["flow"] += clip.flow_seconds
 
-            status, reason = "ok", ""
-            if info.lacks(len(rgb)):
+            status, reason, num_frames = "ok", "", len(entry.rgb)
+            if info.lacks(num_frames):
                 about = "about " if info.estimated else ""
                 status = "damaged"
-                reason = f"{len(rgb)} of {about}{info.promised_frames} frames decoded"
+                reason = f"{num_frames} of {about}{info.promised_frames} frames decoded"
             try:
                 source["sha256"] = sha256_file(job.video)
             except OSError as error:
@@ -191,18 +188,30 @@ def extract_video(job: Job) -> Result:
                 reason=reason,
                 size={"width": size[1], "height": size[0]},
                 fps=info.fps,
-                counts={"promised": info.promised_frames, "frames": len(rgb), "flows": len(flow)},
+                counts={
+                    "promised": info.promised_frames,
+                    "frames": num_frames,
+                    "flows": len(entry.flow),
+                },
                 source=source,
-                clipped_share=round(clipped / max(1, len(flow) * size[0] * size[1]), 8),
+                clipped_share=round(clipped / max(1, len(entry.flow) * size[0] * size[1]), 8),
                 decoder=f"FFmpeg avcodec {avcodec[1]}" if avcodec else "FFmpeg",
             )
-            write_entry(path, header, rgb=rgb, flow=flow)
-        problem_path(job.store, job.name).unlink(missing_ok=True)
+            entry.finish(header)
         return Result(job.name, status, reason, seconds=seconds)
     except VideoError as error:
         return record_problem(job, status="failed", reason=str(error))
     except OSError as error:
         return unwritable(job, error)
+
+
+def source_of(video: Path, path: str) -> Source:
+    """By what a video file is recognised; `path` is that below the video root."""
+    try:
+        status = video.stat()
+    except OSError:
+        return {"path": path, "size": None, "mtime_ns": None}
+    return {"path": path, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def unwritable(job: Job, error: OSError) -> Result:
@@ -275,18 +284,20 @@ def encode_clip(
     """
     number, frames = numbered
     codec, bound = CODECS[settings["codec"]], settings["quantiser"]["bound"]
-    fresh = frames[1:] if number else frames
-    rgb = [codec.encode_rgb(frame, quality=settings["quality"]) for frame in fresh]
     size = frames.shape[1], frames.shape[2]
-    if len(frames) == 1 or method is None:
-        return EncodedClip(size, rgb, [], 0, 0.0)
+    flow = np.empty((0, *size, 2), np.float32)
     began = time.perf_counter()
-    flow = method(frames)
+    if len(frames) > 1 and method:
+        flow = method(frames)
     seconds = time.perf_counter() - began
-    pairs = [
-        codec.encode_flow(pair, quality=settings["quality"]) for pair in quantize(flow, bound=bound)
-    ]
-    return EncodedClip(size, rgb, pairs, count_clipped(flow, bound=bound), seconds)
+    levels, quality = quantize(flow, bound=bound), settings["quality"]
+    return EncodedClip(
+        size,
+        [codec.encode_rgb(frame, quality=quality) for frame in frames[1 if number else 0 :]],
+        [codec.encode_flow(pair, quality=quality) for pair in levels],
+        count_clipped(flow, bound=bound),
+        seconds,
+    )
 
 
 def count_clipped(flow: np.ndarray, *, bound: float) -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from flow_extract.extraction.executor import Outcome
-from flow_extract.extraction.one_video import Job, Result, record_problem, unwritable
-from flow_extract.store.header import is_current, settings_hash, source_of
+from flow_extract.extraction.one_video import Job, Result, record_problem, source_of, unwritable
+from flow_extract.store.header import is_current, settings_hash
 from flow_extract.store.locks import locked
 from flow_extract.store.manifest import problem_path, read_problem
 from flow_extract.store.reader import entry_path, read_header

@@ -17,9 +17,9 @@ from flow_extract.store.check import without_progress
 from flow_extract.store.codecs import load_codec, quality_of
 from flow_extract.store.header import is_current, make_header, recorded_settings, settings_hash
 from flow_extract.store.locks import remove_leftovers
-from flow_extract.store.manifest import problem_path, rebuild_manifest, write_problem
+from flow_extract.store.manifest import rebuild_manifest, write_problem
 from flow_extract.store.reader import StoreEntry, entry_path, entry_paths, read_header
-from flow_extract.store.writer import collecting, write_entry
+from flow_extract.store.writer import EntryWriter
 from twostream_base.errors import InputError
 
 # A video's name -> what opens it: a `StoreEntry` or a `LayoutEntry`.
@@ -191,12 +191,12 @@ def into_store(name: str, entry: Any, *, store: Path, codec: str) -> bool:
     if new and is_current(new, settings_hash=settings_hash(settings), source=old["source"]):
         return False
     encode = load_codec(codec)
-    with collecting(path.parent) as (rgb, flow):
+    with EntryWriter(store, name) as written:
         for index in range(entry.num_frames):
-            rgb.append(encode.encode_rgb(entry.read_rgb([index])[0], quality=quality))
+            written.rgb.append(encode.encode_rgb(entry.read_rgb([index])[0], quality=quality))
         for start in range(0, entry.num_flows, CHUNK):
             for pair in entry.read_flow(start, min(CHUNK, entry.num_flows - start)):
-                flow.append(encode.encode_flow(pair, quality=quality))
+                written.flow.append(encode.encode_flow(pair, quality=quality))
         header = make_header(
             settings,
             name=name,
@@ -208,8 +208,7 @@ def into_store(name: str, entry: Any, *, store: Path, codec: str) -> bool:
             source=old["source"],
             **{key: old[key] for key in ("clipped_share", "decoder") if key in old},
         )
-        write_entry(path, header, rgb=rgb, flow=flow)
-    problem_path(store, name).unlink(missing_ok=True)
+        written.finish(header)
     return True
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
 # Keys of a header that say something about one video. All others are settings, which are the same
@@ -130,15 +129,6 @@ def settings_hash(settings: Mapping[str, Any]) -> str:
 def recorded_settings(header: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a header records: what its `settings_hash` is the hash of."""
     return {key: value for key, value in header.items() if key not in FACTS}
-
-
-def source_of(video: Path, path: str) -> Source:
-    """By what a video file is recognised; `path` is that below the video root."""
-    try:
-        status = video.stat()
-    except OSError:
-        return {"path": path, "size": None, "mtime_ns": None}
-    return {"path": path, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def is_current(record: Mapping[str, Any], *, settings_hash: str, source: Source) -> bool:

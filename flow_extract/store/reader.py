@@ -62,8 +62,8 @@ class StoreEntry:
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = Path(path)
-        self._file = _open(self.path)
+        self._file = _open(path)
+        self.path = self._file.path
         self.header = cast(Header, self._file.header)
         if self.header["codec"] not in CODECS:
             raise self._file.error(
@@ -179,7 +179,7 @@ def read_header(path: str | PathLike[str]) -> Header:
     Raises:
         InputError: as `StoreEntry`.
     """
-    with _open(Path(path)) as file:
+    with _open(path) as file:
         return cast(Header, file.header)
 
 
@@ -210,7 +210,7 @@ def entry_paths(store: str | PathLike[str], suffix: str = SUFFIX) -> dict[str, P
     return {key.removesuffix(suffix): named[key] for key in sorted(named) if key.endswith(suffix)}
 
 
-def _open(path: Path) -> TensorFile:
+def _open(path: str | PathLike[str]) -> TensorFile:
     """A store file whose header and arrays have the right parts."""
     file = TensorFile(path, STORE_FILE)
     arrays = {key: info.dtype for key, info in file.tensors.items() if len(info.shape) == 1}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from flow_extract.store.header import Header
-from flow_extract.store.reader import STORE_FILE, StoreEntry
+from flow_extract.store.manifest import problem_path
+from flow_extract.store.reader import STORE_FILE, StoreEntry, entry_path
 from twostream_base.errors import InputError
 from twostream_base.tensor_file import Streamed, write_tensor_file
 
@@ -22,7 +24,7 @@ BLOCK = 2**20  # bytes that are copied at one time
 
 
 class Blobs:
-    """Encoded pictures in a row, to which one can only append; made by `collecting`."""
+    """Encoded pictures in a row, to which one can only append."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -38,6 +40,11 @@ class Blobs:
         self._digest.update(blob)
         self._offsets.append(self._offsets[-1] + len(blob))
 
+    def extend(self, blobs: Iterable[bytes]) -> None:
+        """Add several blobs at the end."""
+        for blob in blobs:
+            self.append(blob)
+
     @property
     def offsets(self) -> np.ndarray:
         """Where each blob begins, and where the last one ends: uint64 (len + 1,)."""
@@ -50,48 +57,62 @@ class Blobs:
         return Streamed("uint8", (self._offsets[-1],), chunks, self._digest.hexdigest())
 
 
-@contextmanager
-def collecting(folder: Path) -> Iterator[tuple[Blobs, Blobs]]:
-    """Yield two empty `Blobs`, for frames and flow.
+class EntryWriter:
+    """Collects the pictures of a video in a `with` block, and writes its store file by `finish`.
 
-    Past `MEMORY_LIMIT` each goes to a nameless file on the disk of `folder`, which vanishes with
-    its process, however that ends.
+    Past `MEMORY_LIMIT` they go to nameless files on the disk of the store, which vanish with their
+    process, however that ends.
+
+    Attributes:
+        path: of the store file.
+        rgb: encoded frames.
+        flow: encoded flow pairs.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.SpooledTemporaryFile(MEMORY_LIMIT, dir=str(folder)) as rgb,
-        tempfile.SpooledTemporaryFile(MEMORY_LIMIT, dir=str(folder)) as flow,
-    ):
-        yield Blobs(rgb), Blobs(flow)
+
+    def __init__(self, store: Path, name: str) -> None:
+        self.path = entry_path(store, name)
+        self._problem = problem_path(store, name)
+
+    def __enter__(self) -> EntryWriter:
+        folder = self.path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        self._streams = ExitStack()
+        spool = partial(tempfile.SpooledTemporaryFile, MEMORY_LIMIT, dir=str(folder))
+        self.rgb = Blobs(self._streams.enter_context(spool()))
+        self.flow = Blobs(self._streams.enter_context(spool()))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._streams.close()
+
+    def finish(self, header: Header) -> None:
+        """Write the store file, and remove a problem file of the video.
+
+        Raises:
+            ValueError: what was collected has not the counts of the header; or the number of flow
+                pairs is not the number of frames - 1, or 0 without method.
+            OSError: the disk does not take it, or does not give it back.
+        """
+        frames, pairs, counts = len(self.rgb), len(self.flow), header["counts"]
+        if (frames, pairs) != (counts["frames"], counts["flows"]):
+            raise ValueError(f"{frames} frames and {pairs} flow pairs; the header says {counts}")
+        if pairs != (frames - 1 if header["method"] else 0):
+            raise ValueError(f"{pairs} flow pairs do not fit {frames} frames; expected one fewer")
+        arrays: dict[str, np.ndarray | Streamed] = {
+            "flow_offsets": self.flow.offsets,
+            "rgb_offsets": self.rgb.offsets,
+            "flow": self.flow.as_tensor(),
+            "rgb": self.rgb.as_tensor(),
+        }
+        write_tensor_file(self.path, STORE_FILE, header, arrays, check=_check)
+        self._problem.unlink(missing_ok=True)
 
 
-def write_entry(path: Path, header: Header, *, rgb: Blobs, flow: Blobs) -> None:
-    """Write a store file; the format and the sha256 of the arrays are added to its header.
-
-    Raises:
-        ValueError: what is to be written has not the counts of the header; or the number of flow
-            pairs is not the number of frames - 1, or 0 without method.
-        OSError: the disk does not take it, or does not give it back.
-    """
-    counts = header["counts"]
-    if (len(rgb), len(flow)) != (counts["frames"], counts["flows"]):
-        raise ValueError(f"{len(rgb)} frames and {len(flow)} flow pairs, the header says {counts}")
-    pairs = len(rgb) - 1 if header["method"] else 0
-    if len(flow) != pairs:
-        raise ValueError(f"{len(rgb)} frames need {pairs} flow pairs, not {len(flow)}")
-
-    def check(temporary: Path) -> None:
-        try:
-            StoreEntry(temporary)
-        except InputError as error:
-            if isinstance(error.__cause__, OSError):  # the disk fails: no fault of the video
-                raise error.__cause__ from None
-            raise
-
-    arrays: dict[str, np.ndarray | Streamed] = {
-        "flow_offsets": flow.offsets,
-        "rgb_offsets": rgb.offsets,
-        "flow": flow.as_tensor(),
-        "rgb": rgb.as_tensor(),
-    }
-    write_tensor_file(path, STORE_FILE, header, arrays, check=check)
+def _check(path: Path) -> None:
+    """Read back what was written, under a temporary name."""
+    try:
+        StoreEntry(path)
+    except InputError as error:
+        if isinstance(error.__cause__, OSError):  # the disk fails: no fault of the video
+            raise error.__cause__ from None
+        raise

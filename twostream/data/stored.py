@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from flow_extract.store.header import recorded_settings
 from flow_extract.store.reader import scan_store
@@ -91,7 +91,7 @@ def join_store(
     """
     headers = scan_store(store)
     matches = match_names([record.name for record in records], list(headers))
-    counted = "frames" if modality.name == "rgb" else "flows"
+    counted: Literal["frames", "flows"] = "frames" if modality.name == "rgb" else "flows"
     videos, missing = [], {}
     settings: dict[str, dict[str, Any]] = {}  # by their hash
     for record in records:

@@ -16,6 +16,7 @@ from flow_extract.extraction.one_video import (
 from flow_extract.store.header import settings_hash
 from flow_extract.store.manifest import problem_path, read_problem
 from flow_extract.store.reader import StoreEntry, entry_path
+from flow_extract.store.writer import EntryWriter
 from twostream_base.files import sha256_file
 
 
@@ -154,7 +155,7 @@ def test_full_disk_is_not_the_fault_of_the_video(make_video, make_job, tmp_path,
     def no_space(*args, **kwargs):
         raise OSError(28, "No space left on device", "/store/v")
 
-    monkeypatch.setattr(one_video, "write_entry", no_space)
+    monkeypatch.setattr(EntryWriter, "finish", no_space)
     job = make_job(make_video(tmp_path / "v.avi", frames=2))
     result = extract_video(job)
     assert result.status == "unwritable"

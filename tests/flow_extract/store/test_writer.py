@@ -10,8 +10,8 @@ from safetensors.numpy import load_file, save
 
 from flow_extract.store import writer
 from flow_extract.store.codecs import CODECS
-from flow_extract.store.reader import StoreEntry, entry_path
-from flow_extract.store.writer import collecting, write_entry
+from flow_extract.store.reader import StoreEntry
+from flow_extract.store.writer import EntryWriter
 from twostream_base.errors import InputError
 
 HEADER = {
@@ -32,15 +32,16 @@ def collected(tmp_path):
 
     def write(frames, flows):
         jpeg = CODECS["jpeg"]
-        with collecting(tmp_path) as (rgb, flow):
+        with EntryWriter(tmp_path / "store", "class/v") as entry:
             for level in range(frames):
-                rgb.append(jpeg.encode_rgb(np.full((16, 24, 3), level, np.uint8), quality=95))
+                entry.rgb.append(jpeg.encode_rgb(np.full((16, 24, 3), level, np.uint8), quality=95))
             for level in range(flows):
-                flow.append(jpeg.encode_flow(np.full((16, 24, 2), level, np.uint8), quality=95))
+                entry.flow.append(
+                    jpeg.encode_flow(np.full((16, 24, 2), level, np.uint8), quality=95)
+                )
             counts = {"promised": None, "frames": frames, "flows": flows}
-            path = entry_path(tmp_path / "store", "class/v")
-            write_entry(path, HEADER | {"counts": counts}, rgb=rgb, flow=flow)
-        return path
+            entry.finish(HEADER | {"counts": counts})
+        return entry.path
 
     return write
 
@@ -75,7 +76,7 @@ def test_digests_are_those_of_the_tensors(collected):
 
 @pytest.mark.parametrize(("frames", "flows"), [(3, 3), (3, 1), (0, 0)])
 def test_other_numbers_leave_nothing(collected, tmp_path, frames, flows):
-    with pytest.raises(ValueError, match=f"{frames} frames need {frames - 1} flow pairs"):
+    with pytest.raises(ValueError, match=f"{flows} flow pairs do not fit {frames} frames"):
         collected(frames, flows)
     assert not list((tmp_path / "store").rglob("*.*"))
 
@@ -100,10 +101,10 @@ def test_twice_the_same_bytes(collected):
 def test_counts_other_than_those_of_the_header(tmp_path):
     counts = {"promised": None, "frames": 2, "flows": 1}
     with (
-        collecting(tmp_path) as (rgb, flow),
+        EntryWriter(tmp_path, "v") as entry,
         pytest.raises(ValueError, match="0 frames and 0 flow pairs"),
     ):
-        write_entry(tmp_path / "v", HEADER | {"counts": counts}, rgb=rgb, flow=flow)
+        entry.finish(HEADER | {"counts": counts})
 
 
 def content(blobs):
@@ -113,7 +114,8 @@ def content(blobs):
 @given(st.lists(st.binary(max_size=40), max_size=20))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 def test_offsets_lead_back_to_each_blob(tmp_path, items):
-    with collecting(tmp_path) as (blobs, _):
+    with EntryWriter(tmp_path, "v") as entry:
+        blobs = entry.rgb
         for item in items:
             blobs.append(item)
         data, offsets, tensor = content(blobs), blobs.offsets.tolist(), blobs.as_tensor()
@@ -124,7 +126,8 @@ def test_offsets_lead_back_to_each_blob(tmp_path, items):
 
 def test_much_goes_to_a_nameless_file(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "MEMORY_LIMIT", 100)
-    with collecting(tmp_path) as (blobs, _):
+    with EntryWriter(tmp_path, "v") as entry:
+        blobs = entry.rgb
         for _ in range(10):
             blobs.append(b"x" * 50)
         assert list(tmp_path.iterdir()) == []
@@ -132,7 +135,7 @@ def test_much_goes_to_a_nameless_file(tmp_path, monkeypatch):
 
 
 def test_is_closed_at_the_end(tmp_path):
-    with collecting(tmp_path) as (blobs, _):
-        pass
+    with EntryWriter(tmp_path, "v") as entry:
+        blobs = entry.rgb
     with pytest.raises(ValueError, match="closed"):
         blobs.append(b"x")
