@@ -21,10 +21,9 @@ from statistics import median
 
 import numpy as np
 
-from fusion.combining.step import MEAN
+from fusion.combining.step import Steps
 from fusion.evaluation.sharded_fusion import fuse_in_shards
-from fusion.tables.large_files import map_scores, write_scores_in_parts
-from fusion.tables.score_file import ScoreTable
+from fusion.tables.score_file import ScoreTable, open_large_file, write_scores_in_parts
 
 ROOT = Path(__file__).parents[1]
 SEGMENTS, CLASSES, PORTION = 25, 400, 500
@@ -69,8 +68,8 @@ def make_scores(path: Path, videos: int, *, seed: int) -> Path:
         class_names=tuple(f"c{row:03d}" for row in range(CLASSES)),
         scores=np.broadcast_to(np.float32(0), (videos, SEGMENTS, 1, CLASSES)),
         labels=np.arange(videos) % CLASSES,
-        kind="logits",
-        about={"stream": f"stream{seed}"},
+        score_type="logits",
+        metadata={"stream": f"stream{seed}"},
     )
 
     def parts() -> Iterator[ScoreTable]:
@@ -88,9 +87,8 @@ def make_scores(path: Path, videos: int, *, seed: int) -> Path:
 
 
 def fuse_all(folder: Path) -> None:
-    mapped = {name: map_scores(folder / f"{name}.safetensors") for name in "12"}
-    steps = {"crops": MEAN, "segments": MEAN, "streams": MEAN}
-    fuse_in_shards(mapped, files=dict.fromkeys(mapped, ""), steps=steps, out=folder / "fused")
+    large = {name: open_large_file(folder / f"{name}.safetensors") for name in "12"}
+    fuse_in_shards(large, files=dict.fromkeys(large, ""), steps=Steps(), out=folder / "fused")
 
 
 def plain_read(path: Path) -> None:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from fusion.exchange.formats.two_stream_pickle import read_two_stream_pickle
+from fusion.exchange.formats.pickles import read_two_stream_pickle
 from fusion.exchange.importing import import_scores
 from fusion.tables.score_file import write_scores
 
@@ -56,7 +56,7 @@ def write_real_scores(folder: Path) -> list[str]:
     files = []
     for stream in ("spatial", "motion"):
         foreign = read_two_stream_pickle(REAL_SCORES / f"{stream}_video_preds.pickle")
-        table = import_scores(foreign, about={"stream": stream}, summed_over=19)
+        table = import_scores(foreign, metadata={"stream": stream}, summed_over=19)
         write_scores(folder / f"{stream}.safetensors", table)
         files.append(str(folder / f"{stream}.safetensors"))
     return files

@@ -14,7 +14,7 @@ from statistics import median
 
 import numpy as np
 
-from fusion.exchange.formats.two_stream_pickle import read_two_stream_pickle
+from fusion.exchange.formats.pickles import read_two_stream_pickle
 from fusion.fitting.weight_search import weight_curve
 
 SCORES = Path(__file__).resolve().parents[2] / "shared" / "data" / "scores-resnet101-ucf101"

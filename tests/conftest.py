@@ -14,7 +14,7 @@ from hypothesis import settings
 from flow_extract.extraction.one_video import Job
 from flow_extract.extraction.settings import extraction_settings
 from flow_extract.synthetic import moving_clip, smooth_texture, translation
-from fusion.exchange.formats.foreign_scores import four_axes
+from fusion.exchange.formats.external_scores import four_axes
 from fusion.tables.score_file import ScoreTable
 
 # How long an example takes depends on how busy the machine is.
@@ -81,16 +81,16 @@ def make_job(tmp_path: Path) -> Callable[..., Job]:
 def make_table() -> Callable[..., ScoreTable]:
     """A factory: scores (V, C), (V, S, C) or (V, S, R, C), videos v0.., classes c0.., labels 0."""
 
-    def make(scores: Any, *, kind: str = "logits", **given: Any) -> ScoreTable:
+    def make(scores: Any, *, score_type: str = "logits", **metadata: Any) -> ScoreTable:
         array = four_axes(np.asarray(scores, dtype=np.float32))
         videos, classes = array.shape[0], array.shape[3]
         return ScoreTable(
-            names=tuple(given.pop("names", [f"v{row}" for row in range(videos)])),
-            class_names=tuple(given.pop("class_names", [f"c{row}" for row in range(classes)])),
+            names=tuple(metadata.pop("names", [f"v{row}" for row in range(videos)])),
+            class_names=tuple(metadata.pop("class_names", [f"c{row}" for row in range(classes)])),
             scores=array,
-            labels=np.array(given.pop("labels", [0] * videos), dtype=np.int64),
-            kind=kind,
-            about=given,
+            labels=np.array(metadata.pop("labels", [0] * videos), dtype=np.int64),
+            score_type=score_type,
+            metadata=metadata,
         )
 
     return make

@@ -18,7 +18,7 @@ PACKAGES = {
 }
 ROOMS = {
     "flow_extract": "synthetic methods store video extraction layouts display",
-    "fusion": "metrics tables combining fitting evaluation exchange report",
+    "fusion": "tables combining evaluation fitting exchange reporting workflows",
     "twostream": "compute transforms data models scoring training prediction sequence export "
     "commands cli __main__",
 }

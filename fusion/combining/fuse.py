@@ -1,18 +1,31 @@
-"""Fusion of score tables: crops, then segments, then streams become one score a class."""
+"""Fusion of score tables: crops, then segments, then streams become one score for each class."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from fusion.combining.step import MEAN, Reduced, Step, fallback_warnings, reduced
-from fusion.combining.video_scores import Votes, cast_votes, shared_facts, view_scores
-from fusion.tables.join import join
+from fusion.combining.step import (
+    MEAN,
+    Step,
+    StepResult,
+    Steps,
+    apply_step,
+    fallback_warnings,
+    make_step,
+)
+from fusion.combining.strategies import Strategy, weighted
+from fusion.combining.video_scores import (
+    VideoScores,
+    score_videos,
+    shared_metadata,
+    view_scores,
+)
+from fusion.tables.join import Input, JoinedTables, join
 from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError
 from twostream_base.versions import tool_version
@@ -20,107 +33,111 @@ from twostream_base.versions import tool_version
 
 @dataclass(frozen=True, eq=False)
 class Fusion:
-    """A fused result and how it came about.
+    """A fused result and what it was made of.
 
     Attributes:
-        table: the fused scores, (V, 1, 1, C).
-        votes: the scores of each input after its own crops and segments were fused.
+        table: the fused scores, (V, 1, 1, C), with a header that tells how they were made.
+        streams: the scores of each stream after its own crops and segments were fused.
         warnings: what the reader of the result should know, a line each.
     """
 
     table: ScoreTable
-    votes: Votes
+    streams: VideoScores
     warnings: list[str]
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Fused scores, float32 (V, C)."""
+        return self.table.scores[:, 0, 0]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The true classes, int64 (V,), -1 where not known."""
+        return self.table.labels
 
 
 def fuse(
-    tables: Mapping[str, ScoreTable],
+    inputs: Mapping[str, Input],
     *,
-    crops: Step = MEAN,
-    segments: Step = MEAN,
-    streams: Step = MEAN,
+    strategy: str | Strategy | Step = "mean",
+    segments: str | Strategy | Step = "mean",
+    crops: str | Strategy | Step = "mean",
+    weights: Mapping[str, float] | None = None,
     combine: str | None = None,
+    labels: ArrayLike | None = None,
+    score_type: str | None = None,
 ) -> Fusion:
-    """Join tables by video name and fuse the crops and segments of each one, then the streams.
+    """Fuse the crops, then the segments of each stream, then the streams.
 
-    See `cast_votes` for what is combined. One table alone has its crops and segments fused only.
-    Probabilities sum to 1 after each step.
+        fused = fuse({"spatial": "rgb.safetensors", "motion": "flow.safetensors"},
+                     strategy="weighted", weights={"spatial": 1, "motion": 2})
+        fused.scores    # (videos, classes)
+
+    One stream alone has only its crops and segments fused. Probabilities sum to 1 after each step.
+
+    Args:
+        inputs: for each stream a score file, a table, or an array: see `join`.
+        strategy, segments, crops: a name of `STRATEGIES`, a function, or a `Step` with options
+            (`make_step("topk", k=2)`).
+        weights: of the streams, for the strategy `weighted`.
+        combine: fuse `logits` or `probs`; by default what the inputs hold.
+        labels, score_type: of arrays, see `table_of_array`.
 
     Raises:
-        InputError: the tables do not join, hold unlike kinds, or a strategy fails its contract.
+        InputError: the inputs do not join or hold different types of scores, or a strategy is not
+            known or breaks its contract.
     """
-    votes = cast_votes(tables, crops=crops, segments=segments, combine=combine)
-    fused, warnings = fuse_streams(votes, streams)
-    steps = {"crops": crops, "segments": segments, "streams": streams}
-    table = fused_table(votes, fused.scores, fused.kind, steps)
-    return Fusion(table, votes, [*votes.warnings, *warnings])
+    joined = join(inputs, labels=labels, score_type=score_type)
+    options: dict[str, Any] = {}
+    if weights is not None:
+        if set(weights) != set(inputs):
+            raise InputError(
+                f"weights of {', '.join(weights)}; the streams are {', '.join(inputs)}: give each "
+                "stream a weight"
+            )
+        if strategy not in ("weighted", weighted):
+            raise InputError("weights are for the strategy `weighted`")
+        options["weights"] = [weights[key] for key in inputs]
+    steps = Steps(
+        crops=make_step(crops), segments=make_step(segments), streams=make_step(strategy, **options)
+    )
+    return fuse_joined(joined, steps, combine=combine)
 
 
-def fuse_streams(votes: Votes, streams: Step) -> tuple[Reduced, list[str]]:
+def fuse_joined(joined: JoinedTables, steps: Steps, *, combine: str | None = None) -> Fusion:
+    """Fuse joined tables; `steps.epochs` has no effect here. See `fuse`."""
+    streams = score_videos(joined, crops=steps.crops, segments=steps.segments, combine=combine)
+    fused, warnings = fuse_streams(streams, steps.streams)
+    axes = {"crops": steps.crops, "segments": steps.segments, "streams": steps.streams}
+    table = fused_table(streams, fused.scores, fused.score_type, axes)
+    return Fusion(table, streams, [*streams.warnings, *warnings])
+
+
+def fuse_streams(streams: VideoScores, step: Step) -> tuple[StepResult, list[str]]:
     """Fuse the streams of each video to (V, C) scores; and warnings."""
-    scores = list(votes.scores.values())
+    scores = list(streams.scores.values())
     if len(scores) > 1:
-        fused = reduced(np.stack(scores, axis=-2), streams, kind=votes.kind)
+        fused = apply_step(np.stack(scores, axis=-2), step, score_type=streams.score_type)
         return fused, fallback_warnings({"the streams": fused})
-    alone = f"one input alone: {streams.name} had no streams to join"
-    return Reduced(scores[0], votes.kind, 0), [] if streams == MEAN else [alone]
+    alone = f"there is only one input: {step.name} had no streams to fuse"
+    return StepResult(scores[0], streams.score_type, 0), [] if step == MEAN else [alone]
 
 
 def fused_table(
-    votes: Votes, scores: np.ndarray, kind: str, steps: Mapping[str, Step]
+    streams: VideoScores, scores: np.ndarray, score_type: str, steps: Mapping[str, Step]
 ) -> ScoreTable:
-    """A score table of fused (V, C) scores, whose header tells its inputs and how it was made."""
-    about: dict[str, Any] = shared_facts(votes.about) | {
+    """A score table of fused (V, C) scores, whose header tells its inputs and `steps` by axis."""
+    metadata: dict[str, Any] = shared_metadata(streams.metadata) | {
         "stream": "fusion",
         **{axis: {"strategy": step.name, **step.options} for axis, step in steps.items()},
-        "combine": votes.combine,
-        "inputs": votes.about,
+        "combine": streams.combine,
+        "inputs": streams.metadata,
         "versions": {"twostream": tool_version(), "numpy": np.__version__},
     }
     four_axes = scores[:, None, None, :].astype(np.float32)
-    return ScoreTable(votes.names, votes.class_names, four_axes, votes.labels, kind, about)
-
-
-# Fusion over epochs: the score files that `train --dump-scores` keeps of one run become one.
-_DUMP = re.compile(r"epoch-(\d+)(-test)?\.safetensors")
-
-
-def find_epochs(run_scores: Path, wanted: str, *, subset: str) -> list[Path]:
-    """The files of some epochs in a folder, oldest first.
-
-    `epoch-017.safetensors` is of the videos that select the epoch, `epoch-017-test.safetensors` of
-    the test videos where these are others.
-
-    Args:
-        wanted: `all`, `last:5`, or numbers as `3,5,8`.
-        subset: of the videos, `val` or `test`.
-
-    Raises:
-        InputError: none are there, or not those that are wanted.
-    """
-    dumps = [
-        (match, path)
-        for path in sorted(run_scores.glob("epoch-*"))
-        if (match := _DUMP.fullmatch(path.name))
-    ]
-    apart = subset == "test" and any(match[2] for match, _ in dumps)
-    found = {int(match[1]): path for match, path in dumps if bool(match[2]) == apart}
-    epochs = sorted(found)
-    if wanted != "all" and (last := re.fullmatch(r"last:([1-9]\d*)", wanted)):
-        chosen = epochs[-int(last[1]) :]
-        lacking = int(last[1]) - len(chosen)
-    elif wanted == "all" or re.fullmatch(r"\d+(,\d+)*", wanted):
-        chosen = epochs if wanted == "all" else sorted({int(text) for text in wanted.split(",")})
-        lacking = len(set(chosen) - set(epochs)) + (not chosen)
-    else:
-        raise InputError(f"--epochs {wanted!r}: expected all, last:N, or numbers as 3,5,8")
-    if lacking:
-        there = ", ".join(map(str, epochs)) or "none"
-        raise InputError(
-            f"--epochs {wanted}: {run_scores} holds the scores of epochs {there}; "
-            "`twostream train --dump-scores last:N` keeps them"
-        )
-    return [found[epoch] for epoch in chosen]
+    return ScoreTable(
+        streams.names, streams.class_names, four_axes, streams.labels, score_type, metadata
+    )
 
 
 def fuse_epochs(tables: Mapping[str, ScoreTable], step: Step) -> ScoreTable:
@@ -131,17 +148,22 @@ def fuse_epochs(tables: Mapping[str, ScoreTable], step: Step) -> ScoreTable:
     Raises:
         InputError: the tables do not join, differ in their views, or the strategy fails.
     """
-    joined, _ = join(tables)
-    shapes = {key: f"{table.kind} {table.scores.shape[1:3]}" for key, table in joined.items()}
+    if len(tables) == 1:
+        return next(iter(tables.values()))
+    joined = join(tables).tables
+    shapes = {key: f"{table.score_type} {table.scores.shape[1:3]}" for key, table in joined.items()}
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{key}: {shape}" for key, shape in shapes.items())
-        raise InputError(f"the epochs differ in their kind or views (segments, crops): {listed}")
+        raise InputError(f"the epochs differ in score type or views (segments, crops): {listed}")
     last = list(joined.values())[-1]
-    if len(joined) == 1:
-        return last
-    kind = "probs" if last.kind == "probs" else "logits"
-    stacked = np.stack([view_scores(table, kind) for table in joined.values()], axis=-2)
-    fused = reduced(stacked, step, kind=kind)
-    epochs = [table.about.get("epoch", key) for key, table in joined.items()]
-    about = last.about | {"epoch": epochs, "epochs": {"strategy": step.name, **step.options}}
-    return replace(last, scores=fused.scores.astype(np.float32), kind=fused.kind, about=about)
+    score_type = "probs" if last.score_type == "probs" else "logits"
+    stacked = np.stack([view_scores(table, score_type) for table in joined.values()], axis=-2)
+    fused = apply_step(stacked, step, score_type=score_type)
+    epochs = [table.metadata.get("epoch", key) for key, table in joined.items()]
+    metadata = last.metadata | {"epoch": epochs, "epochs": {"strategy": step.name, **step.options}}
+    return replace(
+        last,
+        scores=fused.scores.astype(np.float32),
+        score_type=fused.score_type,
+        metadata=metadata,
+    )

@@ -1,91 +1,122 @@
-"""Which score files are fused: those of the run folders, or those that the user names."""
+"""Which score files are fused: those of run folders, or those that the user names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
-from fusion.combining.fuse import find_epochs, fuse_epochs
-from fusion.combining.step import Step
-from fusion.tables.score_file import ScoreTable, read_head, read_scores
+from fusion.combining.fuse import fuse_epochs
+from fusion.combining.options import FusionOptions, find_steps
+from fusion.combining.step import Steps
+from fusion.tables.join import JoinedTables, join
+from fusion.tables.score_file import read_head, read_scores
 from twostream_base.errors import InputError
 
 STREAMS = ("spatial", "motion")
+_EPOCH = re.compile(r"epoch-(\d+)(-test)?\.safetensors")
 
-
-@dataclass(frozen=True)
-class InputOptions:
-    """The options of the command line that choose the score files, as typed."""
-
-    files: Sequence[Path] = ()
-    runs: Path = Path("runs")
-    dataset: str | None = None
-    split: int | None = None
-    subset: str = "test"
-    epochs: str | None = None
+# For each stream its score file, or one for each epoch, oldest first.
+ScoreFiles = Mapping[str, Sequence[Path]]
 
 
 @dataclass(frozen=True, eq=False)
-class Input:
-    """The score files of one stream: one, or one for each epoch, oldest first."""
+class FusionInputs:
+    """What is fused, and how: the start of `fuse`, `tune`, `compare` and `report`.
 
-    tables: dict[Path, ScoreTable]
+    Attributes:
+        files: the score files of each stream.
+        joined: a table for each stream; where it has several epochs, they are fused.
+        steps: of the options.
+    """
 
-    @property
-    def files(self) -> str:
-        """The paths, for a reader."""
-        return ", ".join(map(str, self.tables))
+    files: ScoreFiles
+    joined: JoinedTables
+    steps: Steps
 
 
-def read_inputs(
-    options: InputOptions, *, read: Callable[[Path], ScoreTable] = read_scores
-) -> dict[str, Input]:
-    """Find and read the score files; the key of each input is its stream name.
-
-    Files of the same stream, or of none, go by their file name without suffix, and where this does
-    not tell the inputs apart, all go by their paths.
+def read_inputs(options: FusionOptions) -> FusionInputs:
+    """Find, read and join the score files that the options name.
 
     Raises:
-        InputError: a file that is not there, not sound, or given twice.
+        InputError: a file that is missing, damaged or given twice; files that do not join; or an
+            option that is malformed or has no effect.
     """
-    paths = options.files or _find_runs(options)
+    files = find_files(options)
+    by_epoch = {
+        key: {path.stem: read_scores(path) for path in paths} for key, paths in files.items()
+    }
+    first = next(iter(next(iter(by_epoch.values())).values()))
+    steps = find_steps(options, streams=list(files), class_names=first.class_names)
+    joined = join({key: fuse_epochs(tables, steps.epochs) for key, tables in by_epoch.items()})
+    return FusionInputs(files, joined, steps)
+
+
+def find_files(options: FusionOptions) -> dict[str, list[Path]]:
+    """The score files of each stream, by stream name.
+
+    Files of the same stream, or of none, go by their file name without suffix; where this does not
+    tell the inputs apart, all go by their paths.
+
+    Raises:
+        InputError: a file that is missing, not a score file, or given twice.
+    """
+    paths = list(options.files) or [_find_run(stream, options) for stream in STREAMS]
     if len({path.resolve() for path in paths}) < len(paths):
         raise InputError(f"a file is given twice: {' '.join(map(str, paths))}")
-    inputs = [Input({file: read(file) for file in _files(p, options)}) for p in paths]
-    return dict(zip(_keys(paths, inputs), inputs, strict=True))
-
-
-def input_paths(options: InputOptions) -> list[Path]:
-    """The score files that `read_inputs` would read.
-
-    Raises:
-        InputError: a file that is not there.
-    """
-    paths = options.files or _find_runs(options)
-    return [file for path in paths for file in _files(path, options)]
-
-
-def input_tables(inputs: Mapping[str, Input], over_epochs: Step) -> dict[str, ScoreTable]:
-    """One table an input; where it has several epochs, they are fused."""
-    return {
-        key: fuse_epochs({path.stem: table for path, table in given.tables.items()}, over_epochs)
-        for key, given in inputs.items()
-    }
-
-
-def _keys(paths: Sequence[Path], inputs: Sequence[Input]) -> list[str]:
-    streams = [str(next(iter(one.tables.values())).about.get("stream", "")) for one in inputs]
+    files = [_score_files(path, options) for path in paths]
+    streams = [str(read_head(of_input[0])["about"].get("stream", "")) for of_input in files]
     keys = [
         stream if stream and streams.count(stream) == 1 else path.stem
         for stream, path in zip(streams, paths, strict=True)
     ]
-    return keys if len(set(keys)) == len(keys) else [str(path) for path in paths]
+    if len(set(keys)) < len(keys):
+        keys = [str(path) for path in paths]
+    return dict(zip(keys, files, strict=True))
 
 
-def _files(path: Path, options: InputOptions) -> list[Path]:
-    """The score files of an input: a score file itself, or a run folder."""
+def find_epochs(run_scores: Path, wanted: str, *, subset: str) -> list[Path]:
+    """The score files of some epochs in a folder, oldest first.
+
+    `epoch-017.safetensors` is of the videos that select the epoch, `epoch-017-test.safetensors` of
+    the test videos where these are others.
+
+    Args:
+        wanted: `all`, `last:5`, or numbers as `3,5,8`.
+        subset: of the videos, `val` or `test`.
+
+    Raises:
+        InputError: there are none, or not those that are wanted.
+    """
+    matches = [
+        (match, path)
+        for path in sorted(run_scores.glob("epoch-*"))
+        if (match := _EPOCH.fullmatch(path.name))
+    ]
+    test_files = subset == "test" and any(match[2] for match, _ in matches)
+    files = {int(match[1]): path for match, path in matches if bool(match[2]) == test_files}
+    epochs = sorted(files)
+    if wanted != "all" and (last := re.fullmatch(r"last:([1-9]\d*)", wanted)):
+        chosen = epochs[-int(last[1]) :]
+        missing = int(last[1]) - len(chosen)
+    elif wanted == "all" or re.fullmatch(r"\d+(,\d+)*", wanted):
+        chosen = epochs if wanted == "all" else sorted({int(text) for text in wanted.split(",")})
+        missing = len(set(chosen) - set(epochs)) + (not chosen)
+    else:
+        raise InputError(f"--epochs {wanted!r}: expected all, last:N, or numbers as 3,5,8")
+    if missing:
+        there = ", ".join(map(str, epochs)) or "none"
+        raise InputError(
+            f"--epochs {wanted}: {run_scores} holds the scores of epochs {there}; "
+            "`twostream train --dump-scores last:N` keeps them"
+        )
+    return [files[epoch] for epoch in chosen]
+
+
+def _score_files(path: Path, options: FusionOptions) -> list[Path]:
+    """The score files of an input: a score file itself, or those of a run folder."""
     if options.epochs:
         if not path.is_dir():
             raise InputError(f"--epochs needs run folders; {path} is a file")
@@ -102,25 +133,19 @@ def _files(path: Path, options: InputOptions) -> list[Path]:
     return [file]
 
 
-def _find_runs(options: InputOptions) -> list[Path]:
-    """The one spatial and the one motion run below `runs` that have such scores."""
+def _find_run(stream: str, options: FusionOptions) -> Path:
+    """The one run of a stream below `runs` that has the scores that the options ask for."""
     data = escape(options.dataset) if options.dataset else "*"
-    folder = f"{data}-split{options.split or '*'}"
     scores = "epoch-*" if options.epochs else options.subset
-    return [
-        _only_run(options.runs, stream, f"{folder}/{stream}-*/scores/{scores}.safetensors")
-        for stream in STREAMS
-    ]
-
-
-def _only_run(runs: Path, stream: str, pattern: str) -> Path:
-    found = sorted({path.parents[1] for path in runs.glob(pattern)})
-    if not found:
+    pattern = f"{data}-split{options.split or '*'}/{stream}-*/scores/{scores}.safetensors"
+    runs = sorted({path.parents[1] for path in options.runs.glob(pattern)})
+    if not runs:
         raise InputError(
-            f"no scores of the {stream} stream: {runs / pattern} is not there. `twostream train "
-            f"--stream {stream}` makes them; else go to the folder of twostream.toml, or name FILES"
+            f"no scores of the {stream} stream: {options.runs / pattern} is not there. `twostream "
+            f"train --stream {stream}` makes them; else go to the folder of twostream.toml, or "
+            "name FILES"
         )
-    if len(found) > 1:
-        listed = " ".join(map(str, found))
-        raise InputError(f"{len(found)} {stream} runs have scores; name those to fuse: {listed}")
-    return found[0]
+    if len(runs) > 1:
+        listed = " ".join(map(str, runs))
+        raise InputError(f"{len(runs)} {stream} runs have scores; name those to fuse: {listed}")
+    return runs[0]

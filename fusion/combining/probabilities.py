@@ -1,4 +1,4 @@
-"""Probabilities over classes: made from logits, and how sure a voter is by them."""
+"""Probabilities over classes: from logits, and how confident they are."""
 
 from __future__ import annotations
 
@@ -8,55 +8,52 @@ SMALLEST = np.finfo(np.float64).tiny
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
-    """Turn logits (..., classes) into probabilities, whatever their size."""
+    """Turn logits (..., classes) of any size into probabilities."""
     powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def log_softmax(scores: np.ndarray) -> np.ndarray:
-    """Turn logits (..., classes) into the logarithms of probabilities."""
+    """Turn logits (..., classes) into log-probabilities."""
     shifted = scores - scores.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def as_probs(scores: np.ndarray, kind: str) -> np.ndarray:
-    """Probabilities of scores whose `kind` is `logits` or `probs`."""
-    return softmax(scores) if kind == "logits" else scores
+def as_probs(scores: np.ndarray, score_type: str) -> np.ndarray:
+    """Probabilities of scores that are `logits` or `probs`."""
+    return softmax(scores) if score_type == "logits" else scores
 
 
-def as_log_probs(scores: np.ndarray, kind: str) -> np.ndarray:
-    """Logarithms of probabilities; a probability of 0 counts as the smallest normal number."""
-    return log_softmax(scores) if kind == "logits" else np.log(np.maximum(scores, SMALLEST))
+def as_log_probs(scores: np.ndarray, score_type: str) -> np.ndarray:
+    """Log-probabilities; a probability of 0 counts as the smallest normal number."""
+    return log_softmax(scores) if score_type == "logits" else np.log(np.maximum(scores, SMALLEST))
 
 
 def spread(scores: np.ndarray) -> np.ndarray:
     """Unbiased variance over the classes; exactly 0 where all are equal.
 
-    Of probabilities it lies in 0..1/C: (Σp² - 1/C) / (C - 1).
+    Of probabilities it is in 0..1/C: (Σp² - 1/C) / (C - 1).
     """
-    # The rounding of the mean leaves a flat voter a variance of about 1e-36: not its own.
+    # Rounding of the mean would give a flat member a variance of about 1e-36.
     flat = np.ptp(scores, axis=-1) == 0
     return np.where(flat, 0.0, scores.var(axis=-1, ddof=1))
 
 
 def certainty(probs: np.ndarray) -> np.ndarray:
-    """1 less the entropy over its largest value ln C: 0 for flat probabilities, 1 for one peak."""
+    """1 - H/ln C, with H the entropy: 0 for flat probabilities, 1 for a single peak."""
     entropy = -(probs * np.log(np.maximum(probs, SMALLEST))).sum(axis=-1)
     largest = np.log(probs.shape[-1])
     return np.where(np.ptp(probs, axis=-1) == 0, 0.0, np.maximum(0.0, 1 - entropy / largest))
 
 
-def lead(probs: np.ndarray) -> np.ndarray:
-    """The highest probability less the second highest, in 0..1."""
+def top_margin(probs: np.ndarray) -> np.ndarray:
+    """The highest probability minus the second highest, in 0..1."""
     two = np.partition(probs, -2, axis=-1)[..., -2:]
     return two[..., 1] - two[..., 0]
 
 
-def shares(confidence: np.ndarray) -> np.ndarray:
-    """Weights (..., voters), of sum 1, in the ratio of a confidence that is 0 or more.
-
-    Where all voters have none, they weigh the same.
-    """
-    total = confidence.sum(axis=-1, keepdims=True)
-    equal = np.full_like(confidence, 1 / confidence.shape[-1])
-    return np.divide(confidence, total, out=equal, where=total > 0)
+def normalise_weights(weights: np.ndarray) -> np.ndarray:
+    """Divide weights (..., n) that are 0 or more by their sum; where all are 0, they become 1/n."""
+    total = weights.sum(axis=-1, keepdims=True)
+    equal = np.full_like(weights, 1 / weights.shape[-1])
+    return np.divide(weights, total, out=equal, where=total > 0)

@@ -1,4 +1,4 @@
-"""One step of a fusion: a strategy makes one score of many voters, and is held to its contract."""
+"""One step of a fusion: a strategy fuses the members of one axis, and its result is checked."""
 
 from __future__ import annotations
 
@@ -9,45 +9,93 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.combining.confidence import count_fallbacks, entropy, margin, variance
-from fusion.combining.strategies import Strategy, mean, returned_kind
+from fusion.combining.probabilities import as_probs, spread
+from fusion.combining.strategies import (
+    BY_CONFIDENCE,
+    STRATEGIES,
+    VARIANCE_FORMS,
+    Strategy,
+    mean,
+    returned_type,
+    variance,
+)
 from twostream_base.errors import InputError
-
-_FALL_BACK = (variance, entropy, margin)
+from twostream_base.plugins import load
 
 
 @dataclass(frozen=True)
 class Step:
-    """How voters become one: a strategy, the name it has in headers, and its options."""
+    """How the members of an axis become one: a strategy, its name in headers, and its options."""
 
     name: str
     strategy: Strategy
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Reduced(NamedTuple):
-    """What a step made: scores (..., C), their kind, and how often it met only flat voters."""
-
-    scores: np.ndarray
-    kind: str
-    fallbacks: int
-
-
 MEAN = Step("mean", mean)
 
 
-def reduced(scores: np.ndarray, step: Step, *, kind: str) -> Reduced:
-    """Apply a step to scores of `kind` (logits or probs), (..., voters, C) -> (..., C).
+@dataclass(frozen=True)
+class Steps:
+    """The step of each axis, in the order of fusion."""
+
+    epochs: Step = MEAN
+    crops: Step = MEAN
+    segments: Step = MEAN
+    streams: Step = MEAN
+
+
+class StepResult(NamedTuple):
+    """Fused scores (..., C), their type, and how many times all members were flat."""
+
+    scores: np.ndarray
+    score_type: str
+    fallbacks: int
+
+
+def make_step(strategy: str | Strategy | Step, *, form: str | None = None, **options: Any) -> Step:
+    """A step from a name in `STRATEGIES`, `package.module:function`, or a function.
+
+    Args:
+        form: of the strategy `variance`: `normalised` (the default) or `legacy`.
+        options: of the strategy, as `k=2` of `topk`.
+
+    Raises:
+        InputError: an unknown strategy or form, or options that it cannot be called with.
+    """
+    if isinstance(strategy, Step):
+        return strategy
+    function: Strategy = load(strategy, STRATEGIES) if isinstance(strategy, str) else strategy
+    names = {entry: name for name, entry in STRATEGIES.items()}
+    name = names.get(function) or (
+        strategy if isinstance(strategy, str) else getattr(strategy, "__name__", repr(strategy))
+    )
+    if function is variance:
+        if form not in (None, *VARIANCE_FORMS):
+            raise InputError(f"variance form={form!r}; allowed: {', '.join(VARIANCE_FORMS)}")
+        options = VARIANCE_FORMS[form or "normalised"] | options
+    elif form is not None:
+        raise InputError(f"form={form!r} is an option of the strategy variance, not of {name}")
+    try:
+        inspect.signature(function).bind(np.empty((1, 1, 1)), **options)
+    except (TypeError, ValueError) as error:
+        call = ", ".join(["scores", *options])
+        raise InputError(f"strategy {name} cannot be called with ({call}): {error}") from None
+    return Step(name, function, options)
+
+
+def apply_step(scores: np.ndarray, step: Step, *, score_type: str) -> StepResult:
+    """Fuse scores (..., members, C) of `score_type` (logits or probs) to (..., C).
 
     Probabilities sum to 1 afterwards.
 
     Raises:
-        InputError: the strategy returned another shape, something not finite, or negative numbers
-            for probabilities.
+        InputError: the strategy returned another shape, values that are not finite, or negative
+            numbers for probabilities.
     """
     options = dict(step.options)
-    if "kind" in inspect.signature(step.strategy).parameters:
-        options["kind"] = kind
+    if "score_type" in inspect.signature(step.strategy).parameters:
+        options["score_type"] = score_type
     result = np.asarray(step.strategy(scores, **options), dtype=np.float64)
     expected = scores.shape[:-2] + scores.shape[-1:]
     if result.shape != expected or not np.isfinite(result).all():
@@ -55,27 +103,30 @@ def reduced(scores: np.ndarray, step: Step, *, kind: str) -> Reduced:
             f"strategy {step.name} returned {result.shape} scores; it must return "
             f"finite scores of shape {expected} for {scores.shape}"
         )
-    made = returned_kind(step.strategy, step.options, kind=kind)
-    fallbacks = count_fallbacks(scores, kind=kind) if step.strategy in _FALL_BACK else 0
-    return Reduced(_summing_to_one(result, step) if made == "probs" else result, made, fallbacks)
+    fused_type = returned_type(step.strategy, step.options, score_type=score_type)
+    fallbacks = 0
+    if step.strategy in BY_CONFIDENCE:
+        fallbacks = int((~spread(as_probs(scores, score_type)).any(axis=-1)).sum())
+    if fused_type == "probs":
+        result = _summing_to_one(result, step)
+    return StepResult(result, fused_type, fallbacks)
 
 
-def fallback_warnings(made: Mapping[str, Reduced]) -> list[str]:
-    """A line for each step, by its key, that met only flat voters somewhere."""
+def fallback_warnings(results: Mapping[str, StepResult]) -> list[str]:
+    """A line for each result, by its key, in which all members were flat somewhere."""
     return [
-        f"{key}: weighting by confidence met only flat voters {step.fallbacks} times and weighted "
-        "them equally"
-        for key, step in made.items()
-        if step.fallbacks
+        f"{key}: all members were flat {result.fallbacks} times, and were weighted equally there"
+        for key, result in results.items()
+        if result.fallbacks
     ]
 
 
 def _summing_to_one(scores: np.ndarray, step: Step) -> np.ndarray:
     if (scores < 0).any():
         raise InputError(
-            f"strategy {step.name} made negative scores out of probabilities; use --combine logits"
+            f"strategy {step.name} made negative scores of probabilities; use --combine logits"
         )
     total = scores.sum(axis=-1, keepdims=True)
-    # All 0 says nothing of any class: as the legacy variance of flat voters.
+    # All 0 says nothing about any class: the legacy variance of flat members gives this.
     uniform = np.full_like(scores, 1 / scores.shape[-1])
     return np.divide(scores, total, out=uniform, where=total > 0)

@@ -1,4 +1,4 @@
-"""Votes: one score a video, stream and class, after crops and segments were fused."""
+"""One score for each video, stream and class, after crops and segments have been fused."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ from typing import Any
 
 import numpy as np
 
-from fusion.combining.probabilities import softmax
-from fusion.combining.step import MEAN, Reduced, Step, fallback_warnings, reduced
-from fusion.tables.join import join
+from fusion.combining.probabilities import as_log_probs, softmax
+from fusion.combining.step import MEAN, Step, StepResult, apply_step, fallback_warnings
+from fusion.tables.join import JoinedTables
 from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError
 from twostream_base.files import sha256_bytes
 
-COMBINE = ("logits", "probs")
 _PASSED_ON = ("dataset", "split", "subset", "protocol", "selected_on", "listed", "missing")
 
 
 @dataclass(frozen=True, eq=False)
-class Votes:
-    """What each stream says of each video; everything that compares streams starts here.
+class VideoScores:
+    """The scores of each stream for each video; whatever compares streams starts here.
 
     Attributes:
         names: V video names, the same for all streams.
         class_names: C class names.
         labels: int64 (V,), -1 where not known.
         scores: for each stream float64 (V, C).
-        kind: `logits` or `probs`: what the scores are now.
+        score_type: `logits` or `probs`: what the scores are now.
         combine: the same before any strategy was applied.
-        about: for each stream what its file says of it, its kind, and the sha256 of its scores.
+        metadata: for each stream that of its file, its score type, and the sha256 of its scores.
         warnings: what the reader of a result should know, a line each.
     """
 
@@ -38,96 +37,103 @@ class Votes:
     class_names: tuple[str, ...]
     labels: np.ndarray
     scores: dict[str, np.ndarray]
-    kind: str
+    score_type: str
     combine: str
-    about: dict[str, dict[str, Any]]
+    metadata: dict[str, dict[str, Any]]
     warnings: list[str]
 
 
-def shared_facts(streams: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What all streams say of themselves alike: data set, split, subset, protocol, ..."""
-    facts: dict[str, Any] = {}
-    for fact in _PASSED_ON:
-        values = [about[fact] for about in streams.values() if fact in about]
-        if len(values) == len(streams) and all(value == values[0] for value in values):
-            facts[fact] = values[0]
-    # One stream that has seen the test list is enough to make the fused result optimistic.
-    if "test" in [about.get("selected_on") for about in streams.values()]:
-        facts["selected_on"] = "test"
-    return facts
-
-
-def cast_votes(
-    tables: Mapping[str, ScoreTable],
+def score_videos(
+    joined: JoinedTables,
     *,
     crops: Step = MEAN,
     segments: Step = MEAN,
     combine: str | None = None,
-) -> Votes:
-    """Join tables by video name and fuse the crops, then the segments of each one.
+) -> VideoScores:
+    """Fuse the crops, then the segments of each stream.
 
     A sum of logits is divided by its count first. With `combine="probs"` every view then goes
     through the softmax; by default what the tables hold is combined.
 
     Raises:
-        InputError: the tables do not join, hold unlike kinds, or a strategy fails its contract.
+        InputError: the tables hold different types of scores, or a strategy breaks its contract.
     """
-    joined, warnings = join(tables)
-    combined = _common_kind(joined, combine)
-    votes = {
-        key: _voted(table, combined, crops=crops, segments=segments)
-        for key, table in joined.items()
-    }
-    first = next(iter(joined.values()))
-    return Votes(
-        names=first.names,
-        class_names=first.class_names,
-        labels=first.labels,
-        scores={key: vote.scores for key, vote in votes.items()},
-        kind=next(iter(votes.values())).kind,
+    combined = _common_type(joined.tables, combine)
+    results = {}
+    for key, table in joined.tables.items():
+        if crops == MEAN:
+            # Crop by crop, so that not all views are in memory as float64 at once.
+            count = table.scores.shape[2]
+            mean = sum(view_scores(table, combined, crop=crop) for crop in range(count)) / count
+            of_segments = StepResult(np.asarray(mean), combined, 0)
+        else:
+            of_segments = apply_step(view_scores(table, combined), crops, score_type=combined)
+        fused = apply_step(of_segments.scores, segments, score_type=of_segments.score_type)
+        results[key] = fused._replace(fallbacks=fused.fallbacks + of_segments.fallbacks)
+    return VideoScores(
+        names=joined.first.names,
+        class_names=joined.first.class_names,
+        labels=joined.first.labels,
+        scores={key: result.scores for key, result in results.items()},
+        score_type=next(iter(results.values())).score_type,
         combine=combined,
-        about={key: _about(table) for key, table in joined.items()},
-        warnings=warnings + fallback_warnings(votes),
+        metadata={
+            key: {
+                "kind": table.score_type,
+                "scores_sha256": sha256_bytes(np.ascontiguousarray(table.scores).data),
+                **table.metadata,
+            }
+            for key, table in joined.tables.items()
+        },
+        warnings=joined.warnings + fallback_warnings(results),
     )
 
 
-def _common_kind(tables: Mapping[str, ScoreTable], combine: str | None) -> str:
-    held = {key: "probs" if table.kind == "probs" else "logits" for key, table in tables.items()}
-    listed = ", ".join(f"{key} {kind}" for key, kind in held.items())
-    if combine == "logits" and "probs" in held.values():
-        raise InputError(f"probabilities cannot become logits ({listed}); use --combine probs")
-    if combine is None and len(set(held.values())) > 1:
-        raise InputError(f"the inputs hold unlike scores ({listed}); use --combine probs")
-    return combine or next(iter(held.values()))
-
-
-def _voted(table: ScoreTable, combined: str, *, crops: Step, segments: Step) -> Reduced:
-    """Scores of each video, (V, C): its crops are fused, then its segments."""
-    if crops == MEAN:
-        of_segments = Reduced(_mean_of_crops(table, combined), combined, 0)
-    else:
-        of_segments = reduced(view_scores(table, combined), crops, kind=combined)
-    votes = reduced(of_segments.scores, segments, kind=of_segments.kind)
-    return votes._replace(fallbacks=votes.fallbacks + of_segments.fallbacks)
-
-
-def _mean_of_crops(table: ScoreTable, kind: str) -> np.ndarray:
-    """Float64 (V, S, C), without all views in float64 at one time."""
-    crops = table.scores.shape[2]
-    return sum(view_scores(table, kind, crop=crop) for crop in range(crops)) / crops
-
-
-def view_scores(table: ScoreTable, kind: str, *, crop: int | slice = slice(None)) -> np.ndarray:
-    """Scores of every view as `kind`, float64 (V, S, R, C); (V, S, C) of one `crop`.
+def view_scores(
+    table: ScoreTable, score_type: str, *, crop: int | slice = slice(None)
+) -> np.ndarray:
+    """Scores of every view as `score_type`, float64 (V, S, R, C); (V, S, C) of one `crop`.
 
     A sum of logits becomes their mean.
     """
     scores = table.scores[:, :, crop].astype(np.float64)
-    if table.kind == "logit_sum":
-        scores /= table.about["summed_over"]
-    return softmax(scores) if kind == "probs" and table.kind != "probs" else scores
+    if table.score_type == "logit_sum":
+        scores /= table.metadata["summed_over"]
+    return softmax(scores) if score_type == "probs" and table.score_type != "probs" else scores
 
 
-def _about(table: ScoreTable) -> dict[str, Any]:
-    sha256 = sha256_bytes(np.ascontiguousarray(table.scores).data)
-    return {"kind": table.kind, "scores_sha256": sha256, **table.about}
+def view_logits(table: ScoreTable) -> np.ndarray:
+    """Logits of every view, float64 (V, S, R, C); of probabilities their logarithms."""
+    if table.score_type == "probs":
+        return as_log_probs(view_scores(table, "probs"), "probs")
+    return view_scores(table, "logits")
+
+
+def mean_logits(table: ScoreTable) -> np.ndarray:
+    """Logits of each video, float64 (V, C): the mean of its views."""
+    return view_logits(table).mean(axis=(1, 2))
+
+
+def shared_metadata(streams: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The metadata that all streams have alike: data set, split, subset, protocol, ..."""
+    facts: dict[str, Any] = {}
+    for fact in _PASSED_ON:
+        values = [metadata[fact] for metadata in streams.values() if fact in metadata]
+        if len(values) == len(streams) and all(value == values[0] for value in values):
+            facts[fact] = values[0]
+    # One stream that has seen the test list is enough to make the fused result optimistic.
+    if "test" in [metadata.get("selected_on") for metadata in streams.values()]:
+        facts["selected_on"] = "test"
+    return facts
+
+
+def _common_type(tables: Mapping[str, ScoreTable], combine: str | None) -> str:
+    types = {
+        key: "probs" if table.score_type == "probs" else "logits" for key, table in tables.items()
+    }
+    listed = ", ".join(f"{key} {score_type}" for key, score_type in types.items())
+    if combine == "logits" and "probs" in types.values():
+        raise InputError(f"probabilities cannot become logits ({listed}); use --combine probs")
+    if combine is None and len(set(types.values())) > 1:
+        raise InputError(f"the inputs hold different scores ({listed}); use --combine probs")
+    return combine or next(iter(types.values()))

@@ -1,4 +1,4 @@
-"""What streams and segments could add to each other, whatever the way of fusion.
+"""How the mistakes of streams and segments go together, whatever the strategy.
 
 The measures of pairs are those of Kuncheva and Whitaker (Machine Learning 51, 2003, section 2).
 """
@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from fusion.combining.step import MEAN, Step, reduced
-from fusion.combining.video_scores import Votes, view_scores
-from fusion.metrics import proportion
+from fusion.combining.step import MEAN, Step, apply_step
+from fusion.combining.video_scores import VideoScores, view_scores
+from fusion.evaluation.metrics import proportion
 from fusion.tables.score_file import ScoreTable
 
 
-def complementarity(votes: Votes) -> dict[str, Any]:
+def complementarity(streams: VideoScores) -> dict[str, Any]:
     """How the streams' mistakes go together, as JSON values.
 
     `oracle` counts the videos that at least one stream gets right: no choice among them does better
@@ -25,15 +25,15 @@ def complementarity(votes: Votes) -> dict[str, Any]:
     right together, 0 for independent ones, -1 for opposite ones, None where it is not defined; and
     `double_fault`, the videos that both get wrong.
     """
-    known = votes.labels >= 0
+    known = streams.labels >= 0
     right = {
-        key: scores[known].argmax(axis=1) == votes.labels[known]
-        for key, scores in votes.scores.items()
+        key: scores[known].argmax(axis=1) == streams.labels[known]
+        for key, scores in streams.scores.items()
     }
     videos = int(known.sum())
-    some = np.any(list(right.values()), axis=0)
+    any_right = np.any(list(right.values()), axis=0)
     return {
-        "oracle": proportion(int(some.sum()), videos),
+        "oracle": proportion(int(any_right.sum()), videos),
         "pairs": [
             {
                 "first": a,
@@ -47,10 +47,10 @@ def complementarity(votes: Votes) -> dict[str, Any]:
 
 
 def yules_q(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Q of two bool (V,): (both·neither - one·other) / (both·neither + one·other)."""
+    """Q of two bool (V,): (both·neither - a·b) / (both·neither + a·b), a and b: only one right."""
     both, neither = int((first & second).sum()), int((~first & ~second).sum())
-    one, other = int((first & ~second).sum()), int((second & ~first).sum())
-    same, unlike = both * neither, one * other
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    same, unlike = both * neither, only_first * only_second
     return (same - unlike) / (same + unlike) if same + unlike else None
 
 
@@ -60,19 +60,21 @@ def segment_accuracy(table: ScoreTable, *, segments: Step = MEAN) -> list[dict[s
     Crops are averaged. `without` is None where there is one segment only, and where the strategy
     is one of as many weights as segments.
     """
-    kind = "probs" if table.kind == "probs" else "logits"
+    score_type = "probs" if table.score_type == "probs" else "logits"
     known = table.labels >= 0
-    scores, labels = view_scores(table, kind).mean(axis=2)[known], table.labels[known]
+    scores, labels = view_scores(table, score_type).mean(axis=2)[known], table.labels[known]
 
     def top1(fused: np.ndarray) -> dict[str, Any]:
         return proportion(int((fused.argmax(axis=1) == labels).sum()), len(labels))
 
     count = scores.shape[1]
-    weighed = count > 1 and "weights" not in segments.options
+    has_rest = count > 1 and "weights" not in segments.options
     rows = []
     for number in range(count):
         rest = np.delete(scores, number, axis=1)
-        without = top1(reduced(rest, segments, kind=kind).scores) if weighed else None
+        without = (
+            top1(apply_step(rest, segments, score_type=score_type).scores) if has_rest else None
+        )
         rows.append({"segment": number + 1, "alone": top1(scores[:, number]), "without": without})
     return rows
 

@@ -1,4 +1,4 @@
-"""What goes wrong between streams without an error: a line for each thing that applies."""
+"""Automatic warnings: what goes wrong between streams without an error, a line each."""
 
 from __future__ import annotations
 
@@ -6,40 +6,42 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fusion.combining.video_scores import Votes
-from fusion.metrics import proportion, wilson_interval
+from fusion.combining.video_scores import VideoScores
+from fusion.evaluation.metrics import proportion, wilson_interval
 from twostream_base.errors import some_of
 
-SCALE_LEAK = 1.5  # logits this many times as wide as another stream's are louder, not surer
-COPIES = 0.97  # agreement from which on a fusion merely repeats one stream
+SCALE_LEAK = (
+    1.5  # logits this many times as wide as another stream's are louder, not more confident
+)
+COPIES = 0.97  # agreement above which a fusion merely repeats one stream
 _TOP = 5
 _ENOUGH = 20
 
 
-def diagnose(votes: Votes, fused: np.ndarray, *, strategy: str) -> list[str]:
-    """Look through the streams' votes and their fusion (V, C); the lines name the cure."""
-    found = [*scale_leak(votes, fused, strategy=strategy)]
-    for key, scores in votes.scores.items():
-        if line := doubled_rows(votes.names, scores):
-            found.append(f"{key}: {line}")
-        if line := at_chance(scores, votes.labels) or swapped_classes(votes, scores):
-            found.append(f"{key}: {line}")
-    if len(votes.scores) > 1 and (line := suspicious_labels(votes)):
-        found.append(line)
-    return found
+def diagnose(streams: VideoScores, fused: np.ndarray, *, strategy: str) -> list[str]:
+    """Warnings about the streams' scores and their fusion (V, C); each names the cure."""
+    findings = [*scale_leak(streams, fused, strategy=strategy)]
+    for key, scores in streams.scores.items():
+        if line := doubled_rows(streams.names, scores):
+            findings.append(f"{key}: {line}")
+        if line := at_chance(scores, streams.labels) or swapped_classes(streams, scores):
+            findings.append(f"{key}: {line}")
+    if len(streams.scores) > 1 and (line := suspicious_labels(streams)):
+        findings.append(line)
+    return findings
 
 
-def scale_leak(votes: Votes, fused: np.ndarray, *, strategy: str) -> list[str]:
-    """A fusion that one stream decides alone, or whose streams' logits differ in width."""
-    if len(votes.scores) < 2:
+def scale_leak(streams: VideoScores, fused: np.ndarray, *, strategy: str) -> list[str]:
+    """A fusion that one stream decides alone, or whose streams' logits differ in scale."""
+    if len(streams.scores) < 2:
         return []
-    winners = {key: scores.argmax(axis=1) for key, scores in votes.scores.items()}
+    winners = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
     agreement = {key: float((fused.argmax(axis=1) == won).mean()) for key, won in winners.items()}
     second, first = sorted(agreement, key=lambda key: agreement[key])[-2:]
-    wide = {key: logit_width(scores) for key, scores in votes.scores.items()}
+    wide = {key: logit_width(scores) for key, scores in streams.scores.items()}
     loudest, quietest = max(wide, key=lambda key: wide[key]), min(wide, key=lambda key: wide[key])
     ratio = wide[loudest] / wide[quietest] if wide[quietest] else np.inf
-    leaks = votes.kind == "logits" and ratio >= SCALE_LEAK
+    leaks = streams.score_type == "logits" and ratio >= SCALE_LEAK
     width = f"logits of {loudest} are {ratio:.1f}x as wide as those of {quietest}"
     if agreement[first] >= COPIES > agreement[second]:
         cause = f"its {width.replace(f' of {loudest}', '')}: this is not fusion; try --calibrate"
@@ -79,14 +81,14 @@ def at_chance(scores: np.ndarray, labels: np.ndarray) -> str | None:
     )
 
 
-def swapped_classes(votes: Votes, scores: np.ndarray) -> str | None:
-    """Classes that a stream mostly calls by each other's names, round a circle.
+def swapped_classes(streams: VideoScores, scores: np.ndarray) -> str | None:
+    """Classes that a stream mostly predicts as each other, in a cycle.
 
     Mostly: in more than half of their videos, beyond the doubt of a 95 % interval.
     """
-    classes = len(votes.class_names)
-    known = votes.labels >= 0
-    pairs = votes.labels[known] * classes + scores[known].argmax(axis=1)
+    classes = len(streams.class_names)
+    known = streams.labels >= 0
+    pairs = streams.labels[known] * classes + scores[known].argmax(axis=1)
     confusion = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
     moved = {
         c: int(row.argmax())
@@ -97,21 +99,25 @@ def swapped_classes(votes: Votes, scores: np.ndarray) -> str | None:
         moved = {c: to for c, to in moved.items() if c not in loose}
     if not moved:
         return None
-    names = [f"{votes.class_names[c]} is called {votes.class_names[to]}" for c, to in moved.items()]
-    return f"its classes seem to stand in another order: {some_of(names)}; give its own class list"
+    names = [
+        f"{streams.class_names[c]} is predicted as {streams.class_names[to]}"
+        for c, to in moved.items()
+    ]
+    return f"its classes seem to be in another order: {some_of(names)}; give its own class list"
 
 
-def suspicious_labels(votes: Votes) -> str | None:
-    """Videos whose streams all give one other class, and the label no place among their first 5."""
-    if len(votes.class_names) <= _TOP:
+def suspicious_labels(streams: VideoScores) -> str | None:
+    """Videos for which all streams agree on another class, with the label not in their top 5."""
+    if len(streams.class_names) <= _TOP:
         return None
-    winners = np.stack([scores.argmax(axis=1) for scores in votes.scores.values()])
-    suspects = (winners == winners[0]).all(axis=0) & (votes.labels >= 0)
-    for scores in votes.scores.values():
-        true = np.take_along_axis(scores, np.maximum(votes.labels, 0)[:, None], axis=1)
+    winners = np.stack([scores.argmax(axis=1) for scores in streams.scores.values()])
+    suspects = (winners == winners[0]).all(axis=0) & (streams.labels >= 0)
+    for scores in streams.scores.values():
+        true = np.take_along_axis(scores, np.maximum(streams.labels, 0)[:, None], axis=1)
         suspects &= (scores > true).sum(axis=1) >= _TOP
     listed = [
-        f"{votes.names[v]} ({votes.class_names[winners[0, v]]}?)" for v in np.flatnonzero(suspects)
+        f"{streams.names[v]} ({streams.class_names[winners[0, v]]}?)"
+        for v in np.flatnonzero(suspects)
     ]
     if not listed:
         return None

@@ -1,4 +1,4 @@
-"""What is wrong, or merely odd, in score files: each alone, and together."""
+"""What a score file holds, and what is wrong or suspicious in it: `scores show`, `scores check`."""
 
 from __future__ import annotations
 
@@ -9,21 +9,74 @@ from typing import Any
 
 import numpy as np
 
-from fusion.combining.fuse import fuse
-from fusion.combining.video_scores import cast_votes
+from fusion.combining.video_scores import score_videos
 from fusion.evaluation.diagnosis import at_chance, doubled_rows
+from fusion.evaluation.metrics import accuracy_summary
 from fusion.evaluation.text_tables import accuracy_cells
-from fusion.metrics import accuracy_summary
 from fusion.tables.join import join
 from fusion.tables.score_file import UNKNOWN, ScoreTable, read_scores
 from twostream_base.errors import InputError, some_of
 
+TOP = 3
+
+
+def contents(table: ScoreTable, *, first: int) -> dict[str, Any]:
+    """Header, shape, accuracy, and the highest classes of the first videos, as JSON values.
+
+    Accuracy and classes are those of the mean over segments and crops.
+    """
+    scores = score_videos(join({"file": table})).scores["file"].astype(np.float32)
+    axes = ("videos", "segments", "crops", "classes")
+    videos = []
+    for row in range(min(first, len(scores))):
+        label = int(table.labels[row])
+        highest = np.argsort(-scores[row], kind="stable")[:TOP]
+        videos.append(
+            {
+                "name": table.names[row],
+                "label": None if label < 0 else table.class_names[label],
+                "top": [
+                    {"class": table.class_names[c], "score": round(float(scores[row, c]), 4)}
+                    for c in highest
+                ],
+            }
+        )
+    return {
+        "kind": table.score_type,
+        "shape": dict(zip(axes, table.scores.shape, strict=True)),
+        "dtype": str(table.scores.dtype),
+        "about": table.metadata,
+        "accuracy": accuracy_summary(scores, table.labels),
+        "first": videos,
+    }
+
+
+def content_lines(shown: Mapping[str, Any]) -> list[str]:
+    """`contents` as lines of text."""
+    shape = ", ".join(f"{axis} {count}" for axis, count in shown["shape"].items())
+    top1, top5, mean_class = accuracy_cells(shown["accuracy"])
+    facts = {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for key, value in shown["about"].items()
+    }
+    lines = [
+        f"{shown['kind']}, {shown['dtype']}; {shape}",
+        *(f"{key}: {text}" for key, text in facts.items()),
+        "",
+        f"top-1 {top1}   top-5 {top5}   mean class {mean_class}",
+        "",
+    ]
+    for video in shown["first"]:
+        ranking = ", ".join(f"{item['class']} {item['score']:.4g}" for item in video["top"])
+        lines.append(f"{video['name']} (true: {video['label'] or 'not known'}): {ranking}")
+    return lines
+
 
 def check_files(paths: Sequence[Path]) -> dict[str, Any]:
-    """Read files and look through them, as JSON values.
+    """Read files and check what is in them, as JSON values.
 
-    A file is `sound`, or has an `error`; its `findings` are lines about what is odd in it. Of
-    several sound files, `together` says whether they join.
+    A file is `sound`, or has an `error`; its `findings` are lines about what is suspicious in it.
+    Of several sound files, `together` says whether they join.
     """
     files: list[dict[str, Any]] = []
     tables: dict[str, ScoreTable] = {}
@@ -35,11 +88,17 @@ def check_files(paths: Sequence[Path]) -> dict[str, Any]:
         else:
             tables[str(path)] = table
             files.append({"file": str(path), "sound": True, "findings": findings(table)})
-    return {"files": files, "together": _together(tables) if len(tables) > 1 else None}
+    together: dict[str, Any] | None = None
+    if len(tables) > 1:
+        try:
+            together = {"join": True, "warnings": join(tables).warnings}
+        except InputError as error:
+            together = {"join": False, "error": str(error), "warnings": []}
+    return {"files": files, "together": together}
 
 
 def check_lines(result: Mapping[str, Any]) -> list[str]:
-    """The same as lines of text."""
+    """`check_files` as lines of text."""
     lines = []
     for file in result["files"]:
         lines.append(f"{file['file']}: sound" if file["sound"] else f"broken: {file['error']}")
@@ -52,37 +111,26 @@ def check_lines(result: Mapping[str, Any]) -> list[str]:
 
 
 def findings(table: ScoreTable) -> list[str]:
-    """What is odd in a sound table, a line each."""
-    scores = cast_votes({"this file": table}).scores["this file"]
-    found = (
-        doubled_rows(table.names, table.scores),
-        _flat(table),
-        _sums(table),
-        _labels(table),
-        at_chance(scores, table.labels),
-    )
-    return [line for line in found if line]
-
-
-def _flat(table: ScoreTable) -> str | None:
+    """What is suspicious in a sound table, a line each."""
+    lines = [doubled_rows(table.names, table.scores)]
     flat = (np.ptp(table.scores, axis=-1) == 0).any(axis=(1, 2))
-    names = [table.names[row] for row in np.flatnonzero(flat)]
-    return _counted(names, "have views that score all classes alike")
+    lines.append(_videos(table, flat, "have views that score all classes alike"))
+    if table.score_type == "probs":
+        sums = table.scores.sum(axis=-1, dtype=np.float64)
+        off = np.abs(sums - 1).max(axis=(1, 2)) > 1e-2
+        lines.append(_videos(table, off, "have probabilities that do not sum to 1"))
+    lines.append(_label_gaps(table))
+    scores = score_videos(join({"file": table})).scores["file"]
+    lines.append(at_chance(scores, table.labels))
+    return [line for line in lines if line]
 
 
-def _sums(table: ScoreTable) -> str | None:
-    if table.kind != "probs":
-        return None
-    off = np.abs(table.scores.sum(axis=-1, dtype=np.float64) - 1).max(axis=(1, 2)) > 1e-2
-    names = [table.names[row] for row in np.flatnonzero(off)]
-    return _counted(names, "have probabilities that do not sum to 1")
+def _videos(table: ScoreTable, rows: np.ndarray, what: str) -> str | None:
+    names = [table.names[row] for row in np.flatnonzero(rows)]
+    return f"{len(names)} videos {what}: {some_of(names)}" if names else None
 
 
-def _counted(videos: Sequence[str], what: str) -> str | None:
-    return f"{len(videos)} videos {what}: {some_of(videos)}" if videos else None
-
-
-def _labels(table: ScoreTable) -> str | None:
+def _label_gaps(table: ScoreTable) -> str | None:
     unknown = int((table.labels == UNKNOWN).sum())
     empty = len(table.class_names) - len(set(table.labels.tolist()) - {UNKNOWN})
     parts = []
@@ -91,71 +139,3 @@ def _labels(table: ScoreTable) -> str | None:
     if empty and unknown < len(table.names):
         parts.append(f"{empty} of {len(table.class_names)} classes have no video")
     return "; ".join(parts) or None
-
-
-def _together(tables: Mapping[str, ScoreTable]) -> dict[str, Any]:
-    try:
-        warnings = join(tables)[1]
-    except InputError as error:
-        return {"join": False, "error": str(error), "warnings": []}
-    return {"join": True, "warnings": warnings}
-
-
-# What a score file holds, for programs and for people.
-TOP = 3
-
-
-def contents(table: ScoreTable, *, first: int) -> dict[str, Any]:
-    """Header, shape, accuracy, and the highest classes of the first videos, as JSON values.
-
-    Accuracy and classes are those of the mean over segments and crops.
-    """
-    fused = fuse({"this file": table}).table
-    scores = fused.scores[:, 0, 0]
-    axes = ("videos", "segments", "crops", "classes")
-    return {
-        "kind": table.kind,
-        "shape": dict(zip(axes, table.scores.shape, strict=True)),
-        "dtype": str(table.scores.dtype),
-        "about": table.about,
-        "accuracy": accuracy_summary(scores, table.labels),
-        "first": [_video(table, row, scores[row]) for row in range(min(first, len(scores)))],
-    }
-
-
-def content_lines(shown: Mapping[str, Any]) -> list[str]:
-    """The same as lines of text."""
-    shape = ", ".join(f"{axis} {count}" for axis, count in shown["shape"].items())
-    top1, top5, mean_class = accuracy_cells(shown["accuracy"])
-    return [
-        f"{shown['kind']}, {shown['dtype']}; {shape}",
-        *(f"{key}: {_text(value)}" for key, value in shown["about"].items()),
-        "",
-        f"top-1 {top1}   top-5 {top5}   mean class {mean_class}",
-        "",
-        *(
-            f"{video['name']} (true: {video['label'] or 'not known'}): {_ranking(video['top'])}"
-            for video in shown["first"]
-        ),
-    ]
-
-
-def _video(table: ScoreTable, row: int, scores: np.ndarray) -> dict[str, Any]:
-    label = int(table.labels[row])
-    highest = np.argsort(-scores, kind="stable")[:TOP]
-    return {
-        "name": table.names[row],
-        "label": None if label < 0 else table.class_names[label],
-        "top": [
-            {"class": table.class_names[index], "score": round(float(scores[index]), 4)}
-            for index in highest
-        ],
-    }
-
-
-def _ranking(top: list[dict[str, Any]]) -> str:
-    return ", ".join(f"{item['class']} {item['score']:.4g}" for item in top)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,177 +1,132 @@
-"""Fusion of score files larger than the memory: some hundred videos at a time."""
+"""Fusion of score files larger than memory: a few hundred videos at a time."""
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from os import PathLike
+from typing import Any
 
 import numpy as np
 
-from fusion.combining.fuse import fuse
-from fusion.combining.step import Step
-from fusion.combining.video_scores import shared_facts
-from fusion.evaluation.text_tables import described
-from fusion.metrics import rank_summary, true_ranks
-from fusion.tables.join import JoinPlan, plan_join
-from fusion.tables.large_files import MappedScores, write_scores_in_parts
-from fusion.tables.score_file import ScoreTable, check_table
-from twostream_base.tensor_file import TensorFile
+from fusion.combining.fuse import Fusion, fuse_joined
+from fusion.combining.step import Steps
+from fusion.combining.video_scores import shared_metadata
+from fusion.evaluation.metrics import rank_summary, true_ranks
+from fusion.evaluation.result import summarise
+from fusion.tables.join import JoinedTables, JoinPlan, plan_join
+from fusion.tables.score_file import (
+    LargeScoreFile,
+    ScoreTable,
+    check_table,
+    write_scores_in_parts,
+)
 
-# Scores of one shard and stream in memory; a few such arrays in float64 exist at one time.
+# Scores of one shard and stream in memory; a few such arrays exist in float64 at one time.
 SHARD_BYTES = 2 * 2**20
-FUSED = "the fused scores"
-_NEEDED = ("summed_over",)
 _TIMES = re.compile(r"(\d+) times")
 
 
-@dataclass(frozen=True, eq=False)
-class Shard:
-    """Some videos of all streams, still on disk, and how they are fused."""
-
-    heads: Mapping[str, ScoreTable]
-    files: Mapping[str, TensorFile]
-    rows: Mapping[str, list[int]]
-    columns: Mapping[str, list[int]]
-    steps: Mapping[str, Step]
-    combine: str | None
-
-
-class FusedShard(NamedTuple):
-    """Fused scores of a shard, and for each input and `fused` the true class's rank (n,)."""
-
-    table: ScoreTable
-    ranks: dict[str, np.ndarray]
-    warnings: list[str]
-
-
 def fuse_in_shards(
-    mapped: Mapping[str, MappedScores],
+    large: Mapping[str, LargeScoreFile],
     *,
     files: Mapping[str, str],
-    steps: Mapping[str, Step],
+    steps: Steps,
     combine: str | None = None,
-    out: Path | None = None,
+    out: str | PathLike[str] | None = None,
     videos: int | None = None,
 ) -> dict[str, Any]:
     """Fuse files as `fuse` does, to the bit; return `fusion_result`, write the scores to `out`.
 
     Args:
-        mapped: the streams, by key.
-        files: for each key the file, for the reader.
-        steps: crops, segments and streams.
-        combine: as for `fuse`.
-        out: a score file to write, shard by shard.
+        large: the file of each stream.
+        files: for each stream what a reader is told about its file.
         videos: of a shard; by default as many as make `SHARD_BYTES`.
 
     Raises:
         InputError: as `fuse` does.
     """
-    plan = plan_join({key: one.head for key, one in mapped.items()})
-    count = videos or max(1, SHARD_BYTES // max(_video_bytes(one) for one in mapped.values()))
-    shards = (
-        _shard(mapped, plan, slice(begin, begin + count), steps, combine)
-        for begin in range(0, len(plan.names), count)
-    )
-    one_video = fuse_shard(_shard(mapped, plan, slice(0, 1), steps, combine))
-    whole = _whole(one_video.table, plan, mapped)
-    ranks: dict[str, list[np.ndarray]] = {key: [] for key in (*mapped, FUSED)}
-    odd: list[str] = []
-    tables = _tallied(map(fuse_shard, shards), ranks, odd)
+    plan = plan_join({key: file.head for key, file in large.items()})
+    largest = max(file.head.scores[:1].nbytes for file in large.values())
+    count = videos or max(1, SHARD_BYTES // largest)
+    ranks: dict[str, list[np.ndarray]] = {key: [] for key in large}
+    fused_ranks: list[np.ndarray] = []
+    warnings: list[str] = []
+
+    def fused_tables() -> Iterator[ScoreTable]:
+        for begin in range(0, len(plan.names), count):
+            fusion = _fuse_shard(large, plan, slice(begin, begin + count), steps, combine)
+            for key, scores in fusion.streams.scores.items():
+                ranks[key].append(true_ranks(scores, fusion.labels))
+            fused_ranks.append(true_ranks(fusion.scores, fusion.labels))
+            warnings.extend(fusion.warnings)
+            yield fusion.table
+
+    one_video = _fuse_shard(large, plan, slice(0, 1), steps, combine).table
+    whole = _whole_table(one_video, plan, large)
     if out:
-        write_scores_in_parts(out, tables, whole=whole)
+        write_scores_in_parts(out, fused_tables(), whole=whole)
     else:
-        deque(tables, maxlen=0)
-    accuracies = {
-        key: rank_summary(np.concatenate(own), plan.labels, classes=len(plan.class_names))
-        for key, own in ranks.items()
-    }
-    fused = accuracies.pop(FUSED)
-    warnings = [*plan.warnings, *_merged(odd)]
-    return described(whole, inputs=accuracies, fused=fused, warnings=warnings, files=files)
+        deque(fused_tables(), maxlen=0)
+
+    def summary(parts: list[np.ndarray]) -> dict[str, Any]:
+        return rank_summary(np.concatenate(parts), plan.labels, classes=len(plan.class_names))
+
+    return summarise(
+        whole,
+        inputs={key: summary(parts) for key, parts in ranks.items()},
+        fused=summary(fused_ranks),
+        warnings=[*plan.warnings, *_merge_counts(warnings)],
+        files=files,
+    )
 
 
-def fuse_shard(shard: Shard) -> FusedShard:
-    """Read and fuse the videos of a shard."""
-    tables = {
-        key: replace(
-            head,
-            scores=shard.files[key].read_rows("scores", shard.rows[key])[..., shard.columns[key]],
-        )
-        for key, head in shard.heads.items()
-    }
-    for key, table in tables.items():
-        check_table(table, where=str(shard.files[key].path))
-    fusion = fuse(tables, **shard.steps, combine=shard.combine)
-    scores = fusion.votes.scores | {FUSED: fusion.table.scores[:, 0, 0]}
-    ranks = {key: true_ranks(own, fusion.table.labels) for key, own in scores.items()}
-    return FusedShard(fusion.table, ranks, fusion.warnings)
-
-
-def _shard(
-    mapped: Mapping[str, MappedScores],
+def _fuse_shard(
+    large: Mapping[str, LargeScoreFile],
     plan: JoinPlan,
     part: slice,
-    steps: Mapping[str, Step],
+    steps: Steps,
     combine: str | None,
-) -> Shard:
-    names, labels = plan.names[part], plan.labels[part]
-    return Shard(
-        heads={
-            key: replace(
-                one.head,
-                names=names,
-                labels=labels,
-                class_names=plan.class_names,
-                scores=np.empty(0),
-                # What one warns of is said once, of all.
-                about={key: one.head.about[key] for key in _NEEDED if key in one.head.about},
-            )
-            for key, one in mapped.items()
-        },
-        files={key: one.file for key, one in mapped.items()},
-        rows={key: plan.rows[key][part] for key in mapped},
-        columns=plan.columns,
-        steps=steps,
-        combine=combine,
-    )
+) -> Fusion:
+    """Read and fuse some of the joined videos."""
+    tables = {}
+    for key, source in large.items():
+        scores = source.file.read_rows("scores", plan.rows[key][part])[..., plan.columns[key]]
+        metadata = source.head.metadata
+        tables[key] = replace(
+            source.head,
+            names=plan.names[part],
+            labels=plan.labels[part],
+            class_names=plan.class_names,
+            scores=scores,
+            # Warnings about the metadata are given once, not for each shard.
+            metadata={key: metadata[key] for key in ("summed_over",) if key in metadata},
+        )
+        check_table(tables[key], where=str(source.file.path))
+    return fuse_joined(JoinedTables(tables, []), steps, combine=combine)
 
 
-def _whole(fused: ScoreTable, plan: JoinPlan, mapped: Mapping[str, MappedScores]) -> ScoreTable:
-    """The header of the fused file, as `fuse` would make it of the whole inputs."""
+def _whole_table(
+    fused: ScoreTable, plan: JoinPlan, large: Mapping[str, LargeScoreFile]
+) -> ScoreTable:
+    """The fused file without its scores, as `fuse` would make it of the whole inputs."""
     inputs = {
-        key: {"kind": one.head.kind, "scores_sha256": one.sha256, **one.head.about}
-        for key, one in mapped.items()
+        key: {"kind": file.head.score_type, "scores_sha256": file.sha256, **file.head.metadata}
+        for key, file in large.items()
     }
     return replace(
         fused,
         names=plan.names,
         labels=plan.labels,
         scores=np.broadcast_to(np.float32(0), (len(plan.names), *fused.scores.shape[1:])),
-        about=shared_facts(inputs) | fused.about | {"inputs": inputs},
+        metadata=shared_metadata(inputs) | fused.metadata | {"inputs": inputs},
     )
 
 
-def _tallied(
-    shards: Iterable[FusedShard], ranks: dict[str, list[np.ndarray]], odd: list[str]
-) -> Iterator[ScoreTable]:
-    """Pass on the fused tables; keep ranks and warnings of each shard."""
-    for shard in shards:
-        for key, own in shard.ranks.items():
-            ranks[key].append(own)
-        odd += shard.warnings
-        yield shard.table
-
-
-def _video_bytes(one: MappedScores) -> int:
-    return one.head.scores[:1].nbytes
-
-
-def _merged(warnings: Iterable[str]) -> list[str]:
-    """Lines that differ in a count of times alone become one, with the sum."""
+def _merge_counts(warnings: list[str]) -> list[str]:
+    """Lines that differ only in `N times` become one line with the sum."""
     sums: dict[str, int] = {}
     for line in warnings:
         times = _TIMES.search(line)

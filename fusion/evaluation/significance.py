@@ -1,6 +1,7 @@
-"""Is one fusion better than another on the same videos? Tests and intervals for paired answers.
+"""Is one result better than another on the same videos? Tests and intervals for paired answers.
 
-`first` and `second` say of each video whether it was right: bool (V,)."""
+`first` and `second` say for each video whether a result is right: bool (V,).
+"""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from fusion.metrics import Z_95, proportion
+from fusion.evaluation.metrics import Z_95, proportion
 from twostream_base.errors import InputError
 
 _POWER_80 = 0.841621
@@ -54,8 +56,9 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """95 % percentile interval of accuracy(first) - accuracy(second), in -1..1.
 
-    Videos are drawn with replacement, the same for both; with `groups` whole groups are, as videos
-    of one scene tend to be right or wrong together (Efron and Tibshirani, 1993, chapters 8, 13).
+    Paired bootstrap: videos are drawn with replacement, the same for both; with `groups` whole
+    groups are drawn, as videos of one scene tend to be right or wrong together (Efron and
+    Tibshirani, 1993, chapters 8, 13).
     """
     gain = first.astype(np.int64) - second.astype(np.int64)
     if groups is None:
@@ -63,7 +66,14 @@ def bootstrap_interval(
         drawn = rng.multinomial(len(gain), counts / len(gain), size=resamples)
         differences = (drawn[:, 2] - drawn[:, 0]) / len(gain)
     else:
-        differences = _drawn_groups(gain, groups, rng, resamples)
+        number = np.unique(np.asarray(groups), return_inverse=True)[1]
+        gains, sizes = np.bincount(number, weights=gain), np.bincount(number)
+        blocks = []
+        for start in range(0, resamples, _BLOCK):  # bounded memory
+            rows = min(_BLOCK, resamples - start)
+            picks = rng.integers(len(sizes), size=(rows, len(sizes)))
+            blocks.append(gains[picks].sum(axis=1) / sizes[picks].sum(axis=1))
+        differences = np.concatenate(blocks)
     low, high = np.quantile(differences, [0.025, 0.975])
     return float(low), float(high)
 
@@ -81,7 +91,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def smallest_difference(videos: int, discordant: int) -> float | None:
-    """The least true difference of accuracies, in 0..1, that a test of so many videos would find.
+    """The smallest true difference of accuracies, in 0..1, that a test of `videos` would find.
 
     Found with probability 0.8 at a level of 5 %, where the two disagree on `discordant` of the
     videos (Connor, Biometrics 1987, with that share held fixed). None where they never disagree.
@@ -97,50 +107,53 @@ def smallest_difference(videos: int, discordant: int) -> float | None:
     return high
 
 
-def _drawn_groups(
-    gain: np.ndarray, groups: Sequence[str], rng: np.random.Generator, resamples: int
-) -> np.ndarray:
-    number = np.unique(np.asarray(groups), return_inverse=True)[1]
-    gains = np.bincount(number, weights=gain)
-    sizes = np.bincount(number)
-    differences = []
-    for start in range(0, resamples, _BLOCK):  # bounded memory
-        rows = min(_BLOCK, resamples - start)
-        drawn = rng.integers(len(sizes), size=(rows, len(sizes)))
-        differences.append(gains[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
-    return np.concatenate(differences)
-
-
-# Every pair of results on the same videos: which is better, by how much, and is it luck?
 def compare(
-    results: Mapping[str, np.ndarray],
-    labels: np.ndarray,
+    results: Mapping[str, ArrayLike],
+    labels: ArrayLike,
     *,
-    rng: np.random.Generator,
+    rng: np.random.Generator | int = 0,
     groups: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Compare the top-1 answers of several results, scores (V, C) each, as JSON values.
 
-    Each pair has the videos that only one got right, the exact McNemar p-value, also after Holm's
-    correction for all pairs (`p_holm`), the difference in percent points with its 95 % bootstrap
-    interval (of whole `groups` where given), and the `smallest` difference that so many videos can
-    show. Videos without a label (-1) are left out.
+    Each pair has the videos that only one result got right, the exact McNemar p-value, also after
+    Holm's correction for all pairs (`p_holm`), the difference in percent points with its 95 %
+    bootstrap interval (of whole `groups` where given), and the `smallest` difference that so many
+    videos can show. Videos without a label (-1) are left out.
 
     Raises:
-        InputError: fewer than two results, or no labels.
+        InputError: fewer than two results, other shapes, or no labels.
     """
-    known = labels >= 0
-    if len(results) < 2 or not known.any():
-        raise InputError("comparing needs two results, and videos with a label")
-    right = {
-        name: scores[known].argmax(axis=1) == labels[known] for name, scores in results.items()
-    }
+    rng, truth = np.random.default_rng(rng), np.asarray(labels)
+    arrays = {name: np.asarray(scores) for name, scores in results.items()}
+    known = truth >= 0
+    if len(arrays) < 2 or not known.any():
+        raise InputError("a comparison needs two results, and videos with a label")
+    if misshapen := [name for name, a in arrays.items() if a.ndim != 2 or len(a) != len(truth)]:
+        raise InputError(
+            f"scores must be ({len(truth)} videos, classes); not so: {', '.join(misshapen)}"
+        )
+    right = {name: a[known].argmax(axis=1) == truth[known] for name, a in arrays.items()}
     if groups is not None:
         groups = [group for group, has_label in zip(groups, known, strict=True) if has_label]
-    pairs = [
-        {"first": a, "second": b, **_pair(right[a], right[b], rng, groups)}
-        for a, b in combinations(right, 2)
-    ]
+    pairs = []
+    for a, b in combinations(right, 2):
+        first, second = right[a], right[b]
+        test = mcnemar(first, second)
+        low, high = bootstrap_interval(first, second, rng=rng, groups=groups)
+        smallest = smallest_difference(len(first), test.only_first + test.only_second)
+        pairs.append(
+            {
+                "first": a,
+                "second": b,
+                "only_first": test.only_first,
+                "only_second": test.only_second,
+                "p": test.p,
+                "difference": _points((test.only_first - test.only_second) / len(first)),
+                "interval": [_points(low), _points(high)],
+                "smallest": None if smallest is None else _points(smallest),
+            }
+        )
     for pair, adjusted in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
         pair["p_holm"] = adjusted
     systems = [
@@ -148,25 +161,6 @@ def compare(
     ]
     drawn = "videos" if groups is None else "groups"
     return {"videos": int(known.sum()), "systems": systems, "pairs": pairs, "bootstrap": drawn}
-
-
-def _pair(
-    first: np.ndarray,
-    second: np.ndarray,
-    rng: np.random.Generator,
-    groups: Sequence[str] | None,
-) -> dict[str, Any]:
-    test = mcnemar(first, second)
-    low, high = bootstrap_interval(first, second, rng=rng, groups=groups)
-    smallest = smallest_difference(len(first), test.only_first + test.only_second)
-    return {
-        "only_first": test.only_first,
-        "only_second": test.only_second,
-        "p": test.p,
-        "difference": _points((test.only_first - test.only_second) / len(first)),
-        "interval": [_points(low), _points(high)],
-        "smallest": None if smallest is None else _points(smallest),
-    }
 
 
 def _points(share: float) -> float:

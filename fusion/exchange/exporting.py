@@ -1,16 +1,19 @@
-"""Score tables leave for other tools; what is written holds no pickle."""
+"""Export of score tables for other tools; no pickle is written."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Callable, Iterable
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fusion.combining.probabilities import softmax
-from fusion.combining.video_scores import cast_votes
+from fusion.combining.video_scores import score_videos
+from fusion.tables.join import join
 from fusion.tables.score_file import UNKNOWN, ScoreTable
 from twostream_base.errors import InputError
 from twostream_base.files import atomic_path, write_text
@@ -33,13 +36,14 @@ def export_top(path: Path, table: ScoreTable, *, top: int = 5) -> None:
     Logits go through the softmax after their mean over segments and crops.
     """
     scores = _video_scores(table)
-    probs = scores if table.kind == "probs" else softmax(scores)
+    probs = scores if table.score_type == "probs" else softmax(scores)
     highest = np.argsort(-probs, axis=1, kind="stable")[:, :top]
-    heading = [f"{what}{rank}" for rank in range(1, highest.shape[1] + 1) for what in _TOP]
-    rows = (
-        (name, label, *_pairs(table, probs[row], highest[row]))
-        for row, (name, label) in enumerate(zip(table.names, _labels(table), strict=True))
-    )
+    ranks = range(1, highest.shape[1] + 1)
+    heading = [f"{what}{rank}" for rank in ranks for what in ("class", "prob")]
+    rows = []
+    for row, (name, label) in enumerate(zip(table.names, _labels(table), strict=True)):
+        cells = [(table.class_names[c], f"{probs[row, c]:.6f}") for c in highest[row]]
+        rows.append((name, label, *(text for cell in cells for text in cell)))
     _write_csv(path, ("name", "label", *heading), rows)
 
 
@@ -51,14 +55,14 @@ def export_npz(path: Path, table: ScoreTable) -> None:
 
 
 def export_npy(path: Path, table: ScoreTable) -> None:
-    """Write the scores alone, (V, C) or with segments and crops, and beside them their order.
+    """Write the scores alone, (V, C) or with segments and crops, and next to them their order.
 
     The list `<path>.txt` has lines of name, number of segments and label; `scores import --order`
     reads it.
     """
     if UNKNOWN in table.labels or any(" " in name for name in table.names):
         raise InputError(
-            f"{path}: a list beside .npy needs labels and names without spaces; use npz"
+            f"{path}: a list next to .npy needs labels and names without spaces; use npz"
         )
     single = table.scores.shape[1:3] == (1, 1)
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
@@ -87,21 +91,32 @@ EXPORTS: dict[str, Callable[..., None]] = {
     "npy": export_npy,
     "gluoncv": export_gluoncv,
 }
-_TOP = ("class", "prob")
+
+
+def export_scores(
+    path: str | PathLike[str], table: ScoreTable, *, format: str = "top", **options: Any
+) -> None:
+    """Write a table for other tools.
+
+    Args:
+        format: a name of `EXPORTS`.
+        options: of the format: `top` of "top".
+
+    Raises:
+        InputError: an unknown format, or a table that the format cannot hold.
+    """
+    if format not in EXPORTS:
+        raise InputError(f"format {format!r}; allowed: {', '.join(EXPORTS)}")
+    EXPORTS[format](Path(path), table, **options)
 
 
 def _video_scores(table: ScoreTable) -> np.ndarray:
     """The mean over segments and crops, float64 (V, C)."""
-    return cast_votes({"this file": table}).scores["this file"]
+    return score_videos(join({"file": table})).scores["file"]
 
 
 def _labels(table: ScoreTable) -> list[str]:
     return ["" if label == UNKNOWN else table.class_names[label] for label in table.labels.tolist()]
-
-
-def _pairs(table: ScoreTable, probs: np.ndarray, classes: np.ndarray) -> Iterable[str]:
-    for index in classes:
-        yield from (table.class_names[index], f"{probs[index]:.6f}")
 
 
 def _write_csv(path: Path, heading: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

@@ -1,19 +1,28 @@
-"""Scores of other tools become score tables: their rows get names, labels and class names."""
+"""Import of other tools' scores: their rows get names, labels and class names."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from fusion.exchange.formats.foreign_scores import ForeignScores
-from fusion.tables.score_file import UNKNOWN, ScoreTable, check_table
+from fusion.exchange.formats import SCORE_FORMATS, Reader
+from fusion.exchange.formats.external_scores import ExternalScores
+from fusion.tables.score_file import UNKNOWN, ScoreTable, check_table, guess_score_type
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text
+from twostream_base.plugins import load
+from twostream_base.video_names import match_names, without_suffix
+
+Order = Sequence[tuple[str, int | None]]
+
+_ORDER_ROW = re.compile(r"(.+?)(?:\s+(\d+))?(?:\s+(\d+))?")
+_NUMBERED_CLASS = re.compile(r"(\d+)[\s,]+(.+)")
 
 
 @dataclass(frozen=True)
@@ -26,154 +35,125 @@ class VideoList:
 
 
 def import_scores(
-    foreign: ForeignScores,
+    source: str | PathLike[str] | ExternalScores,
     *,
-    about: dict[str, Any],
+    format: str | Reader | None = None,
+    metadata: dict[str, Any] | None = None,
     listed: VideoList | None = None,
     summed_over: int | None = None,
 ) -> ScoreTable:
-    """Make a table of scores whose rows have names; bring it to a list if there is one.
+    """Make a score table of another tool's scores; bring it to a list if there is one.
 
-    With `listed`, videos, their spelling, order and labels are those of the list (names match as
-    `match_names` says), and so is the order of the classes: by the class names that the file gives,
-    else by its labels, where these number the classes in another way throughout. Without class
-    names the classes are "0", "1", ...; `summed_over`: how many logits each score is the sum of.
+    With `listed`, the videos, their spelling, order and labels are those of the list (see
+    `match_names`, folders ignored), and so is the order of the classes: by the class names of the
+    file, else by its labels, where these number the classes in another way throughout. Without
+    class names the classes are "0", "1", ...
+
+    Args:
+        source: a file, or what a reader gave.
+        format: of a file: a name of `SCORE_FORMATS`, `package.module:function`, or a function.
+        metadata: of the table: stream, dataset, ...
+        summed_over: how many logits each score is the sum of.
 
     Raises:
-        InputError: no names in the file, not the same videos or classes as the list, labels that
-            contradict it, or a table that is not sound.
+        InputError: not a file of that format, no names in it, other videos or classes than the
+            list, labels that contradict it, or a table that breaks a rule.
     """
-    if foreign.names is None:
+    if isinstance(source, ExternalScores):
+        scores = source
+    elif format is None:
+        raise InputError(f"{source}: give its format; known: {', '.join(SCORE_FORMATS)}")
+    else:
+        reader = load(format, SCORE_FORMATS) if isinstance(format, str) else format
+        scores = reader(Path(source))
+    if scores.names is None:
         raise InputError(
-            f"{foreign.path}: holds no video names; say in which order its rows stand "
-            "(--order LIST)"
+            f"{scores.path}: holds no video names; name the videos of its rows (--order LIST)"
         )
+    facts = dict(metadata or {})
     if listed is not None:
-        foreign, facts = _as_listed(foreign, listed)
-        about = about | facts
-    classes = foreign.class_names or [str(label) for label in range(foreign.scores.shape[-1])]
-    unknown = np.full(len(foreign.scores), UNKNOWN, np.int64)
-    assert foreign.names is not None
+        scores, reordered = _as_listed(scores, listed)
+        if reordered:
+            facts["class_order"] = "brought into that of the list"
+    classes = scores.class_names or [str(label) for label in range(scores.scores.shape[-1])]
+    unknown = np.full(len(scores.scores), UNKNOWN, np.int64)
+    assert scores.names is not None
     table = ScoreTable(
-        names=tuple(foreign.names),
+        names=tuple(scores.names),
         class_names=tuple(classes),
-        scores=foreign.scores,
-        labels=unknown if foreign.labels is None else foreign.labels,
-        kind="logit_sum" if summed_over else _kind(foreign.scores),
-        about=about | ({"summed_over": summed_over} if summed_over else {}),
+        scores=scores.scores,
+        labels=unknown if scores.labels is None else scores.labels,
+        score_type="logit_sum" if summed_over else guess_score_type(scores.scores),
+        metadata=facts | ({"summed_over": summed_over} if summed_over else {}),
     )
-    check_table(table, where=str(foreign.path))
+    check_table(table, where=str(scores.path))
     return table
 
 
-def _as_listed(foreign: ForeignScores, listed: VideoList) -> tuple[ForeignScores, dict[str, Any]]:
-    """The scores in the order of the list; and what had to be done for it."""
-    assert foreign.names is not None
-    rows = match_names(foreign.names, listed.names, path=foreign.path)
-    scores, labels = foreign.scores[rows], np.array(listed.labels, np.int64)
-    own = None if foreign.labels is None else foreign.labels[rows]
-    columns = None
-    if foreign.class_names is not None and listed.class_names:
-        columns = columns_by_name(foreign.class_names, listed.class_names, path=foreign.path)
-        own = None if own is None else _renumbered(own, columns)
-    elif own is not None:
-        columns = columns_by_labels(own, labels, classes=scores.shape[-1])
-        own = own if columns is None else _renumbered(own, columns)
-    if own is not None:
-        _check_labels(own, labels, listed, foreign)
-    facts = {}
-    if columns is not None and columns != list(range(len(columns))):
-        scores = scores[..., columns]
-        facts["class_order"] = "brought into that of the list"
-    names = tuple(listed.names)
-    class_names = tuple(listed.class_names) or None
-    return replace(
-        foreign, names=names, scores=scores, labels=labels, class_names=class_names
-    ), facts
+def read_order(path: Path, *, sort: bool = False, numbered: Path | None = None) -> Order:
+    """Read a list of rows: video name (without its suffix), and the label from 0 if there is one.
 
+    The columns are name, number of frames, label.
 
-def _renumbered(labels: np.ndarray, columns: Sequence[int]) -> np.ndarray:
-    """Labels in the new order of classes; -1 picks the last entry, which stays -1."""
-    return np.append(np.argsort(columns), UNKNOWN)[labels]
-
-
-def _check_labels(
-    own: np.ndarray, labels: np.ndarray, listed: VideoList, foreign: ForeignScores
-) -> None:
-    wrong = [
-        f"{listed.names[row]} ({labels[row]}, in the file {own[row]})"
-        for row in np.flatnonzero((own != labels) & (own != UNKNOWN)).tolist()
-    ]
-    if wrong:
-        raise InputError(
-            f"{foreign.path}: {len(wrong)} labels contradict the list: {some_of(wrong)}; check "
-            "--dataset, --split and --subset"
-        )
-
-
-def _kind(scores: np.ndarray) -> str:
-    """Scores that are never negative and sum to 1 over the classes are probabilities."""
-    if (scores >= 0).all() and np.allclose(scores.sum(axis=-1), 1, atol=1e-3):
-        return "probs"
-    return "logits"
-
-
-# The rows of a file are found by video name, however each tool spells it.
-_SUFFIX = re.compile(r"\.(avi|mp4|mkv|webm|mov|mpe?g|m4v|wmv|flv)$", re.IGNORECASE)
-
-
-def without_suffix(name: str) -> str:
-    """Drop the suffix of a video file, and no other."""
-    return _SUFFIX.sub("", name)
-
-
-def match_names(theirs: Sequence[str], listed: Sequence[str], *, path: Path) -> list[int]:
-    """The row of each listed name among their names, which come from the file `path`.
-
-    Names match without case, folder, video suffix and a leading `v_`; with their folders where they
-    are the same as in the list.
+    Args:
+        sort: order the rows by the bytes of the first column, as tools do that sort their lists
+            before scoring.
+        numbered: a list of names; the last part of each first column (`brush_hair/11`) is then a
+            line number in it, from 1.
 
     Raises:
-        InputError: videos that are missing, not listed, or cannot be told apart.
+        InputError: no rows, or a number beyond the list.
     """
-    exact = set(theirs) == set(listed)
-    rows = _by_key(theirs, exact=exact, what=f"{path}: videos")
-    wanted = _by_key(listed, exact=exact, what="listed videos")
-    missing = [listed[index] for key, index in wanted.items() if key not in rows]
-    extra = [theirs[index] for key, index in rows.items() if key not in wanted]
-    if missing or extra:
-        faults = [
-            f"{len(videos)} {fault} ({some_of(videos)})"
-            for fault, videos in (("missing", missing), ("not listed", extra))
-            if videos
-        ]
+    matches = [_ORDER_ROW.fullmatch(line.strip()) for line in read_text(path).splitlines()]
+    rows = [match.groups() for match in matches if match]
+    if not rows:
+        raise InputError(f"{path}: lists no videos; expected lines of: name [frames [label]]")
+    if sort:
+        rows.sort(key=lambda row: row[0].encode())
+    names = [without_suffix(name) for name, _, _ in rows]
+    if numbered:
+        listed = [without_suffix(line.strip()) for line in read_text(numbered).splitlines()]
+        numbers = [PurePosixPath(name).name for name in names]
+        for number in numbers:
+            if not number.isdecimal() or not 1 <= int(number) <= len(listed):
+                raise InputError(
+                    f"{numbered}: {number!r} is not a line of it; it has {len(listed)}"
+                )
+        names = [listed[int(number) - 1] for number in numbers]
+    labels = [int(label) if label else None for _, _, label in rows]
+    return list(zip(names, labels, strict=True))
+
+
+def name_rows(scores: ExternalScores, order: Order) -> ExternalScores:
+    """Give the rows of a file without names those of `order`, and its labels where it has none.
+
+    Raises:
+        InputError: names in the file, another number of rows, or labels that contradict each other.
+    """
+    if scores.names is not None:
+        raise InputError(f"{scores.path}: holds video names; --order is for files without")
+    if len(order) != len(scores.scores):
         raise InputError(
-            f"{path}: not the {len(listed)} videos of the list: {'; '.join(faults)}; "
-            "check --dataset, --split and --subset"
+            f"{scores.path}: {len(scores.scores)} rows, but the order lists {len(order)}; is it "
+            "the list of another split?"
         )
-    return [rows[key] for key in wanted]
-
-
-def _by_key(names: Iterable[str], *, exact: bool, what: str) -> dict[str, int]:
-    index: dict[str, int] = {}
-    for row, name in enumerate(names):
-        key = name if exact else _key(name)
-        if key in index:
-            raise InputError(f"{what} cannot be told apart by file name: {name!r} comes twice")
-        index[key] = row
-    return index
-
-
-def _key(name: str) -> str:
-    return without_suffix(PurePosixPath(name).name).casefold().removeprefix("v_")
-
-
-# Class columns in another order are recognised, by class names or by the labels of the videos.
-_NUMBERED = re.compile(r"(\d+)[\s,]+(.+)")
+    labels = scores.labels
+    if labels is None:
+        labels = np.array([UNKNOWN if label is None else label for _, label in order], np.int64)
+    elif wrong := [
+        f"{name} ({label}, in the file {in_file})"
+        for (name, label), in_file in zip(order, labels.tolist(), strict=True)
+        if label not in (None, in_file)
+    ]:
+        raise InputError(
+            f"{scores.path}: {len(wrong)} labels contradict the order list: {some_of(wrong)}; "
+            "give another list, or try --sort-order"
+        )
+    return replace(scores, names=tuple(name for name, _ in order), labels=labels)
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Read a class a line; where all lines are numbered on (`1 Archery`), without the numbers.
+    """Read a class name a line; where the lines are numbered (`1 Archery`), without the numbers.
 
     Raises:
         InputError: no classes.
@@ -181,39 +161,38 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not lines:
         raise InputError(f"{path}: names no classes; expected one a line")
-    numbered = [_NUMBERED.fullmatch(line) for line in lines]
-    numbers = [int(found[1]) for found in numbered if found]
+    matches = [match for line in lines if (match := _NUMBERED_CLASS.fullmatch(line))]
+    numbers = [int(match[1]) for match in matches]
     for first in (0, 1):
         if numbers == list(range(first, first + len(lines))):
-            return tuple(found[2] for found in numbered if found)
+            return tuple(match[2] for match in matches)
     return tuple(lines)
 
 
-def columns_by_name(theirs: Sequence[str], listed: Sequence[str], *, path: Path) -> list[int]:
-    """Which of their columns is each listed class; names match without case.
+def columns_by_name(classes: Sequence[str], listed: Sequence[str], *, path: Path) -> list[int]:
+    """Which of the file's `classes` is each listed class; names match without case.
 
     Raises:
-        InputError: classes that stand in one of them only.
+        InputError: classes that only one of them has.
     """
-    column = {name.casefold(): index for index, name in enumerate(theirs)}
-    odd = column.keys() ^ {name.casefold() for name in listed}
-    if odd or len(theirs) != len(listed):
+    column = {name.casefold(): index for index, name in enumerate(classes)}
+    unlike = column.keys() ^ {name.casefold() for name in listed}
+    if unlike or len(classes) != len(listed):
         raise InputError(
-            f"{path}: its {len(theirs)} classes are not the {len(listed)} of the list: "
-            f"{some_of(sorted(odd)) or 'some twice'}"
+            f"{path}: its {len(classes)} classes are not the {len(listed)} of the list: "
+            f"{some_of(sorted(unlike)) or 'some twice'}"
         )
     return [column[name.casefold()] for name in listed]
 
 
-def columns_by_labels(own: np.ndarray, listed: np.ndarray, *, classes: int) -> list[int] | None:
-    """Which of their columns is each listed class, by what both call the same videos.
+def columns_by_labels(in_file: np.ndarray, listed: np.ndarray, *, classes: int) -> list[int] | None:
+    """Which of the file's classes is each listed class, by how both label the same videos.
 
-    `own` and `listed` are the labels (V,) of the same videos, -1 unknown. None where they do not
-    tell: two of our classes are one of theirs, the reverse, or classes without videos would have
-    to move.
+    `in_file` and `listed` are labels (V,), -1 unknown. None where they do not tell: two listed
+    classes are one of the file's, the reverse, or classes without videos would have to move.
     """
-    known = (own != UNKNOWN) & (listed != UNKNOWN)
-    pairs = set(zip(listed[known].tolist(), own[known].tolist(), strict=True))
+    known = (in_file != UNKNOWN) & (listed != UNKNOWN)
+    pairs = set(zip(listed[known].tolist(), in_file[known].tolist(), strict=True))
     column = dict(pairs)
     if len(column) < len(pairs) or len(set(column.values())) < len(pairs):
         return None
@@ -221,75 +200,61 @@ def columns_by_labels(own: np.ndarray, listed: np.ndarray, *, classes: int) -> l
     return columns if sorted(columns) == list(range(classes)) else None
 
 
-# Lists that name the rows of score files which hold no names.
-_ROW = re.compile(r"(.+?)(?:\s+(\d+))?(?:\s+(\d+))?")
+def _as_listed(scores: ExternalScores, listed: VideoList) -> tuple[ExternalScores, bool]:
+    """The scores with the videos and classes of the list; and whether classes were reordered."""
+    rows = _listed_rows(scores, listed)
+    values, labels = scores.scores[rows], np.array(listed.labels, np.int64)
+    in_file = None if scores.labels is None else scores.labels[rows]
+    columns = None
+    if scores.class_names is not None and listed.class_names:
+        columns = columns_by_name(scores.class_names, listed.class_names, path=scores.path)
+    elif in_file is not None:
+        columns = columns_by_labels(in_file, labels, classes=values.shape[-1])
+    if in_file is not None:
+        if columns is not None:  # a label of -1 picks the last entry, which is -1
+            in_file = np.append(np.argsort(columns), UNKNOWN)[in_file]
+        wrong = [
+            f"{listed.names[row]} ({labels[row]}, in the file {in_file[row]})"
+            for row in np.flatnonzero((in_file != labels) & (in_file != UNKNOWN)).tolist()
+        ]
+        if wrong:
+            raise InputError(
+                f"{scores.path}: {len(wrong)} labels contradict the list: {some_of(wrong)}; check "
+                "--dataset, --split and --subset"
+            )
+    reordered = columns is not None and columns != list(range(len(columns)))
+    brought = replace(
+        scores,
+        names=tuple(listed.names),
+        scores=values[..., columns] if reordered else values,
+        labels=labels,
+        class_names=tuple(listed.class_names) or None,
+    )
+    return brought, reordered
 
-Order = Sequence[tuple[str, int | None]]
 
-
-def read_order(
-    path: Path, *, sort: bool = False, numbered: Path | None = None
-) -> list[tuple[str, int | None]]:
-    """Read a list of rows: video name (without its suffix), and the label from 0 if there is one.
-
-    The columns are name, number of frames, label. `sort` orders the rows by the bytes of the first
-    column, as tools do that sort their lists before scoring. With `numbered`, a list of names, the
-    last part of each first column is a line number in it, from 1 (`brush_hair/11`).
-
-    Raises:
-        InputError: no rows, or a number beyond the list.
-    """
-    rows = [_ROW.fullmatch(line.strip()) for line in read_text(path).splitlines()]
-    columns = [row.groups() for row in rows if row]
-    if not columns:
-        raise InputError(f"{path}: lists no videos; expected lines of: name [frames [label]]")
-    if sort:
-        columns.sort(key=lambda row: row[0].encode())
-    names = [without_suffix(name) for name, _, _ in columns]
-    if numbered:
-        names = _numbered_names(names, numbered)
-    labels = [int(label) if label else None for _, _, label in columns]
-    return list(zip(names, labels, strict=True))
-
-
-def name_rows(foreign: ForeignScores, order: Order) -> ForeignScores:
-    """Give the rows of a file without names those of `order`, and its labels where it has none.
-
-    Raises:
-        InputError: names in the file, another number of rows, or labels that contradict each other.
-    """
-    if foreign.names is not None:
-        raise InputError(f"{foreign.path}: holds video names; --order is for files without")
-    if len(order) != len(foreign.scores):
-        raise InputError(
-            f"{foreign.path}: {len(foreign.scores)} rows, but the order lists "
-            f"{len(order)}; is it the list of another split?"
+def _listed_rows(scores: ExternalScores, listed: VideoList) -> list[int]:
+    """The row of each listed video; the file must hold these videos and no others."""
+    names = scores.names or ()
+    row = {name: index for index, name in enumerate(names)}
+    if len(row) < len(names):
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        raise InputError(f"{scores.path}: videos that come twice: {some_of(doubled)}")
+    try:
+        found = match_names(listed.names, names, ignore_folders=True)
+    except InputError as error:
+        raise InputError(f"{scores.path}: {error}") from None
+    faults = [
+        f"{len(videos)} {fault} ({some_of(videos)})"
+        for fault, videos in (
+            ("missing", [name for name in listed.names if name not in found]),
+            ("not listed", sorted(row.keys() - set(found.values()))),
         )
-    labels = foreign.labels
-    if labels is None:
-        labels = np.array([UNKNOWN if label is None else label for _, label in order], np.int64)
-    else:
-        _check_labels_order_list(labels, order, foreign.path)
-    return replace(foreign, names=tuple(name for name, _ in order), labels=labels)
-
-
-def _numbered_names(places: Sequence[str], path: Path) -> list[str]:
-    names = [without_suffix(line.strip()) for line in read_text(path).splitlines()]
-    numbers = [PurePosixPath(place).name for place in places]
-    for number in numbers:
-        if not number.isdecimal() or not 1 <= int(number) <= len(names):
-            raise InputError(f"{path}: {number!r} is no line of it; it has {len(names)}")
-    return [names[int(number) - 1] for number in numbers]
-
-
-def _check_labels_order_list(labels: np.ndarray, order: Order, path: Path) -> None:
-    wrong = [
-        f"{name} ({label}, in the file {own})"
-        for (name, label), own in zip(order, labels.tolist(), strict=True)
-        if label not in (None, own)
+        if videos
     ]
-    if wrong:
+    if faults:
         raise InputError(
-            f"{path}: {len(wrong)} labels contradict the order list: "
-            f"{some_of(wrong)}; another list, or try --sort-order"
+            f"{scores.path}: not the {len(listed.names)} videos of the list: {'; '.join(faults)}; "
+            "check --dataset, --split and --subset"
         )
+    return [row[found[name]] for name in listed.names]

@@ -1,20 +1,26 @@
 """Calibration: logits of one stream become those whose probabilities come true.
 
 A temperature T (Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2)
-divides all logits of a stream; vector scaling gives each class a factor and an offset. Two streams
-that are calibrated are equally loud, so that their plain mean is a fair fusion."""
+divides all logits of a stream; vector scaling gives each class a factor and an offset. Calibrated
+streams are on one scale, so that their plain mean is a fair fusion.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fusion.combining.probabilities import SMALLEST, log_softmax, softmax
+from fusion.combining.video_scores import mean_logits, view_logits
+from fusion.tables.join import JoinedTables
+from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError
 
 _STEPS = 50
+BINS = 15
 
 
 class Scaling(NamedTuple):
@@ -31,14 +37,16 @@ class Scaling(NamedTuple):
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The T > 0 at which softmax(logits / T) of (V, C) logits has the least cross-entropy.
 
-    The loss is convex in 1/T; Newton's steps, kept between the bounds found so far. Of n videos the
-    true class counts 1 - 1/(n + 2), as if a video were in doubt (Platt, 1999, section 2.2), so that
-    T stays above 0 where all are right. Worse than chance, it stops at 1000 times their spread.
+    The loss is convex in 1/T: Newton's method, kept between the bounds found so far. For n videos
+    the target of the true class is 1 - 1/(n + 2) instead of 1 (Platt, 1999, section 2.2), so that T
+    stays above 0 where all are right. For logits worse than chance, T stops at 1000 times their
+    standard deviation.
 
     Raises:
         InputError: no videos.
     """
-    _check(logits, labels)
+    if not len(labels):
+        raise InputError("no labelled videos to calibrate on")
     spread = float(logits.std()) or 1.0
     scaled = logits / spread
     doubt = 1 / (len(labels) + 2)
@@ -46,7 +54,11 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     true = (1 - doubt) * true + doubt * scaled.mean(axis=1)
     low, high, inverse = 1e-3, 1e3, 1.0
     for _ in range(_STEPS):
-        slope, curvature = _derivatives(scaled, true, inverse)
+        # First and second derivative of the mean cross-entropy by 1/T.
+        probs = softmax(inverse * scaled)
+        expected = (probs * scaled).sum(axis=1)
+        slope = float((expected - true).mean())
+        curvature = float(((probs * scaled**2).sum(axis=1) - expected**2).mean())
         low, high = (low, inverse) if slope > 0 else (inverse, high)
         step = inverse - slope / curvature if curvature > 0 else 0.0
         proposed = step if low < step < high else np.sqrt(low * high)
@@ -62,10 +74,9 @@ def temperature(logits: np.ndarray, labels: np.ndarray) -> Scaling:
 
 
 def vector(logits: np.ndarray, labels: np.ndarray, *, strength: float = 100.0) -> Scaling:
-    """A factor and an offset for each class, least cross-entropy on (V, C) logits.
+    """A factor and an offset for each class, of least cross-entropy on (V, C) logits.
 
-    It starts from the temperature and is drawn towards it: `strength` is how many videos the
-    penalty outweighs (a squared change of every class by 1).
+    A penalty of `strength` times the squared change draws them towards the temperature.
 
     Raises:
         InputError: no videos.
@@ -88,18 +99,20 @@ def vector(logits: np.ndarray, labels: np.ndarray, *, strength: float = 100.0) -
     return Scaling(start * (1 + factor), offset)
 
 
-CALIBRATIONS: dict[str, Callable[[np.ndarray, np.ndarray], Scaling]] = {
+Fit = Callable[[np.ndarray, np.ndarray], Scaling]
+
+CALIBRATIONS: dict[str, Fit] = {
     "temperature": temperature,
     "vector": vector,
 }
 
 
-def cross_fitted(
+def cross_fit(
     logits: np.ndarray,
     labels: np.ndarray,
     folds: np.ndarray,
     *,
-    fit: Callable[[np.ndarray, np.ndarray], Scaling] = temperature,
+    fit: Fit = temperature,
 ) -> list[Scaling]:
     """The scaling for the videos of each fold, fitted on the labelled videos of all others."""
     return [
@@ -108,27 +121,101 @@ def cross_fitted(
     ]
 
 
-def _derivatives(logits: np.ndarray, true: np.ndarray, inverse: float) -> tuple[float, float]:
-    """First and second derivative of the mean cross-entropy by 1/T."""
-    probs = softmax(inverse * logits)
-    expected = (probs * logits).sum(axis=1)
-    variance = (probs * logits**2).sum(axis=1) - expected**2
-    return float((expected - true).mean()), float(variance.mean())
+@dataclass(frozen=True, eq=False)
+class CalibratedTables:
+    """Joined tables with calibrated logits.
+
+    Attributes:
+        joined: the tables, of score type `logits`.
+        scalings: for each stream the scaling of each fold; only one when fitted on other videos.
+        before: for each stream the `reliability` of its mean scores before calibration.
+        after: the same of its calibrated scores, none of which was fitted on its own label.
+    """
+
+    joined: JoinedTables
+    scalings: dict[str, list[Scaling]]
+    before: dict[str, dict[str, Any]]
+    after: dict[str, dict[str, Any]]
 
 
-def _check(logits: np.ndarray, labels: np.ndarray) -> None:
-    if not len(labels):
-        raise InputError("no labelled videos to calibrate on")
-    assert logits.ndim == 2
-    assert labels.min() >= 0
+def calibrate_in_folds(
+    joined: JoinedTables, folds: np.ndarray, *, fit: Fit = temperature
+) -> CalibratedTables:
+    """Calibrate each video by what was fitted on the other folds (V,); see `grouped_folds`."""
+    means = {key: mean_logits(table) for key, table in joined.tables.items()}
+    labels = joined.first.labels
+    scalings = {key: cross_fit(logits, labels, folds, fit=fit) for key, logits in means.items()}
+    return _calibrated(joined, means, scalings, folds)
 
 
-# How far probabilities come true: reliability bins, calibration error, cross-entropy.
-BINS = 15
+def calibrate_on(
+    joined: JoinedTables, others: Mapping[str, ScoreTable], *, fit: Fit = temperature
+) -> CalibratedTables:
+    """Calibrate all videos by what was fitted on `others`: validation videos of each stream.
+
+    Raises:
+        InputError: a stream is missing in `others`, has other classes, the same videos, or no
+            labels.
+    """
+    means = {key: mean_logits(table) for key, table in joined.tables.items()}
+    scalings = {
+        key: [fit(*logits_to_fit(key, table, others))] for key, table in joined.tables.items()
+    }
+    return _calibrated(joined, means, scalings, np.zeros(len(joined.first.names), dtype=np.int64))
+
+
+def logits_to_fit(
+    key: str, table: ScoreTable, others: Mapping[str, ScoreTable]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean logits (V, C) and labels of the labelled videos of `others[key]`, classes as in `table`.
+
+    Raises:
+        InputError: no such other table, other classes, or videos that are in both.
+    """
+    if key not in others:
+        raise InputError(f"no validation scores of {key} to learn from")
+    other = others[key]
+    if set(other.names) & set(table.names):
+        raise InputError(f"{key}: the videos to learn from are among those that are fused")
+    if set(other.class_names) != set(table.class_names):
+        raise InputError(f"{key}: the validation scores have other classes")
+    column = {name: index for index, name in enumerate(table.class_names)}
+    order = np.array([column[name] for name in other.class_names])
+    known = other.labels >= 0
+    logits = np.empty((int(known.sum()), len(order)))
+    logits[:, order] = mean_logits(other)[known]
+    return logits, order[other.labels[known]]
+
+
+def _calibrated(
+    joined: JoinedTables,
+    means: Mapping[str, np.ndarray],
+    scalings: dict[str, list[Scaling]],
+    folds: np.ndarray,
+) -> CalibratedTables:
+    before, after, tables = {}, {}, {}
+    for key, table in joined.tables.items():
+        factor = np.stack([scaling.factor for scaling in scalings[key]])[folds]
+        offset = np.stack([scaling.offset for scaling in scalings[key]])[folds]
+        before[key] = reliability(softmax(means[key]), table.labels)
+        after[key] = reliability(softmax(means[key] * factor + offset), table.labels)
+        scores = view_logits(table) * factor[:, None, None] + offset[:, None, None]
+        facts = {
+            "method": "temperature" if len(scalings[key][0].factor) == 1 else "vector",
+            # of each fold; of vector scaling that of the mean factor
+            "temperatures": [float(f"{1 / s.factor.mean():.6g}") for s in scalings[key]],
+        }
+        tables[key] = replace(
+            table,
+            scores=scores.astype(np.float32),
+            score_type="logits",
+            metadata=table.metadata | {"calibration": facts},
+        )
+    return CalibratedTables(JoinedTables(tables, joined.warnings), scalings, before, after)
 
 
 def reliability(probs: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> dict[str, Any]:
-    """Compare how sure (V, C) probabilities are of their first class with how often it is right.
+    """Compare the confidence of (V, C) probabilities in their first class with its accuracy.
 
     `ece` is the expected calibration error (Guo et al., ICML 2017, section 2): the mean, over
     videos, of |accuracy - confidence| of their bin, in 0..1; `nll` the mean cross-entropy. `bins`
@@ -141,7 +228,18 @@ def reliability(probs: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> d
         return {"videos": 0, "ece": None, "nll": None, "confidence": None, "bins": []}
     confidence, right = probs.max(axis=1), probs.argmax(axis=1) == labels
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    rows = [_bin(confidence[place == b], right[place == b], b, bins) for b in range(bins)]
+    rows = []
+    for number in range(bins):
+        inside = place == number
+        rows.append(
+            {
+                "from": number / bins,
+                "to": (number + 1) / bins,
+                "videos": int(inside.sum()),
+                "confidence": float(confidence[inside].mean()) if inside.any() else None,
+                "accuracy": float(right[inside].mean()) if inside.any() else None,
+            }
+        )
     filled = [row for row in rows if row["videos"]]
     gaps = [row["videos"] * abs(row["accuracy"] - row["confidence"]) for row in filled]
     true = np.take_along_axis(probs, labels[:, None], axis=1)
@@ -151,14 +249,4 @@ def reliability(probs: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> d
         "nll": float(-np.log(np.maximum(true, SMALLEST)).mean()),
         "confidence": float(confidence.mean()),
         "bins": rows,
-    }
-
-
-def _bin(confidence: np.ndarray, right: np.ndarray, number: int, bins: int) -> dict[str, Any]:
-    return {
-        "from": number / bins,
-        "to": (number + 1) / bins,
-        "videos": len(right),
-        "confidence": float(confidence.mean()) if len(right) else None,
-        "accuracy": float(right.mean()) if len(right) else None,
     }

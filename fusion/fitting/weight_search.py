@@ -1,4 +1,4 @@
-"""Weights of a fusion: for two streams all of them at once and exactly, for more by line searches.
+"""The fusion weights that get most videos right: exact for two streams, line searches for more.
 
 With weight w on stream A and 1 - w on B, a video is right where its true class leads every other
 class c: dB + w (dA - dB) > 0, with dA, dB the leads within A and B. Each c allows a half-line of w,
@@ -22,8 +22,8 @@ class WeightCurve(NamedTuple):
     """How many videos are right at each weight 0..1 of the first of two streams.
 
     Attributes:
-        starts: sorted (K,), the lowest weight at which each of K videos is right,
-        ends: sorted (K,), the highest; videos that no weight gets right are left out.
+        starts: sorted (K,), the lowest weight at which each of K videos is right.
+        ends: sorted (K,), the highest. Videos that no weight gets right are left out.
     """
 
     starts: np.ndarray
@@ -31,8 +31,8 @@ class WeightCurve(NamedTuple):
 
     def correct(self, weights: np.ndarray) -> np.ndarray:
         """Videos that are right at each of the weights."""
-        begun = np.searchsorted(self.starts, weights, side="right")
-        return begun - np.searchsorted(self.ends, weights, side="left")
+        started = np.searchsorted(self.starts, weights, side="right")
+        return started - np.searchsorted(self.ends, weights, side="left")
 
     def steps(self) -> tuple[np.ndarray, np.ndarray]:
         """The weights at which the count changes, from 0 on, and the count from each of them on."""
@@ -62,11 +62,11 @@ def weight_curve(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> W
     Of equal scores the lower class index ranks first, as in argmax.
     """
     chunks = range(0, len(labels), _CHUNK)
-    found = [
+    intervals = [
         _intervals(first[at : at + _CHUNK], second[at : at + _CHUNK], labels[at : at + _CHUNK])
         for at in chunks
     ]
-    lows, highs = (np.concatenate(ends) for ends in zip(*found, strict=True))
+    lows, highs = (np.concatenate(ends) for ends in zip(*intervals, strict=True))
     right = lows <= highs
     return WeightCurve(np.sort(lows[right]), np.sort(highs[right]))
 
@@ -86,7 +86,7 @@ def search_weights(scores: Sequence[np.ndarray], labels: np.ndarray) -> tuple[np
     counts = np.array([right_count(scores, weights, labels) for weights in grid])
     starts = np.lexsort((grid.max(axis=1), -counts))[:_STARTS]
     refined = [_refined(scores, grid[start], int(counts[start]), labels) for start in starts]
-    return max(refined, key=lambda found: found[1])
+    return max(refined, key=lambda pair: pair[1])
 
 
 def right_count(scores: Sequence[np.ndarray], weights: np.ndarray, labels: np.ndarray) -> int:
@@ -106,7 +106,7 @@ def _intervals(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         bound = -lead_b / slope
     classes = np.arange(first.shape[1])
-    tie_loses = classes < true  # there w itself does not do, but the next number does
+    tie_loses = classes < true  # w itself loses the tie there, the next number wins
     low = np.where(slope > 0, np.where(tie_loses, np.nextafter(bound, np.inf), bound), 0.0)
     high = np.where(slope < 0, np.where(tie_loses, np.nextafter(bound, -np.inf), bound), 1.0)
     never = (slope == 0) & ((lead_b < 0) | ((lead_b == 0) & tie_loses)) & (classes != true)

@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from os import PathLike
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from fusion.tables.score_file import UNKNOWN, ScoreTable
+from fusion.tables.score_file import UNKNOWN, ScoreTable, read_scores, table_of_array
 from twostream_base.errors import InputError, some_of
 
+Input = ScoreTable | str | PathLike[str] | ArrayLike
 MUST_AGREE = ("dataset", "split", "subset")
 
 
 @dataclass(frozen=True, eq=False)
 class JoinPlan:
-    """What joined tables have in common, and where each one keeps it.
+    """What joined tables have in common, and where each table keeps it.
 
     Attributes:
         names, class_names, labels: of the joined tables.
-        rows: for each table which of its videos is each of `names`,
-        columns: and which of its classes is each of `class_names`.
-        warnings: about what may be fused but should be known.
+        rows: for each table, which of its videos is each of `names`.
+        columns: for each table, which of its classes is each of `class_names`.
+        warnings: what should be known but does not prevent a fusion.
     """
 
     names: tuple[str, ...]
@@ -33,16 +36,59 @@ class JoinPlan:
     warnings: list[str]
 
 
-def join(tables: Mapping[str, ScoreTable]) -> tuple[dict[str, ScoreTable], list[str]]:
-    """Bring tables to the videos, classes and labels of the first one, in its order.
+@dataclass(frozen=True, eq=False)
+class JoinedTables:
+    """Score tables of the same videos and classes, in the same order.
 
-    The keys of `tables` (stream names, say) stand in the messages. A label that only some tables
-    know is given to all. Second result: warnings about what may be fused but should be known.
+    Attributes:
+        tables: by stream; at least one.
+        warnings: what should be known but does not prevent a fusion.
+    """
+
+    tables: dict[str, ScoreTable]
+    warnings: list[str]
+
+    @property
+    def first(self) -> ScoreTable:
+        """The table whose names, class names and labels are those of all."""
+        return next(iter(self.tables.values()))
+
+
+def join(
+    inputs: Mapping[str, Input],
+    *,
+    labels: ArrayLike | None = None,
+    score_type: str | None = None,
+) -> JoinedTables:
+    """Bring the inputs to the videos, classes and labels of the first one, in its order.
+
+    The keys of `inputs` (stream names, say) are used in messages. A label that only some tables
+    know is given to all.
+
+    Args:
+        inputs: score files (paths), tables, or arrays (V, C), (V, S, C) or (V, S, R, C). Arrays
+            have no video names: they must all be of the same videos in the same order, and cannot
+            be joined with files.
+        labels, score_type: of arrays, see `table_of_array`.
 
     Raises:
         InputError: names that are missing, extra or doubled; other classes; labels that contradict
             each other; another dataset, split or subset.
     """
+    by_name = [isinstance(value, str | PathLike | ScoreTable) for value in inputs.values()]
+    if len(set(by_name)) > 1 or (any(by_name) and not (labels is None and score_type is None)):
+        raise InputError(
+            "arrays, labels and score_type cannot go with score files: arrays have no video names "
+            "to join by, and files say their labels and score type themselves"
+        )
+    tables = {}
+    for key, value in inputs.items():
+        if isinstance(value, ScoreTable):
+            tables[key] = value
+        elif isinstance(value, str | PathLike):
+            tables[key] = read_scores(value)
+        else:
+            tables[key] = table_of_array(value, labels=labels, score_type=score_type)
     plan = plan_join(tables)
     joined = {
         key: replace(
@@ -54,37 +100,44 @@ def join(tables: Mapping[str, ScoreTable]) -> tuple[dict[str, ScoreTable], list[
         )
         for key, table in tables.items()
     }
-    return joined, plan.warnings
+    return JoinedTables(joined, plan.warnings)
 
 
 def plan_join(tables: Mapping[str, ScoreTable]) -> JoinPlan:
     """Find out how to join tables, without touching their scores; raises what `join` does."""
     if not tables:
         raise InputError("nothing to fuse; give at least one score file")
-    _check_origin(tables)
-    _check_names(tables)
-    first = next(iter(tables.values()))
-    rows = {key: _places(first.names, table.names) for key, table in tables.items()}
-    columns = {key: _class_columns(table, first, key) for key, table in tables.items()}
-    # labels -1 pick the last entry, which stays -1
-    labels = {
-        key: np.append(np.argsort(columns[key]), UNKNOWN)[table.labels[rows[key]]]
-        for key, table in tables.items()
-    }
-    joined = _joined_labels(labels, first.names)
-    warnings = _warnings(tables) + _moved_classes(columns)
-    return JoinPlan(first.names, first.class_names, joined, rows, columns, warnings)
-
-
-def _check_origin(tables: Mapping[str, ScoreTable]) -> None:
     for fact in MUST_AGREE:
         known = {
-            key: str(table.about[fact]) for key, table in tables.items() if fact in table.about
+            key: str(table.metadata[fact])
+            for key, table in tables.items()
+            if fact in table.metadata
         }
         if len(set(known.values())) > 1:
             raise InputError(
                 f"{fact} differs: {_listed(known)}; only scores of one {fact} can be fused"
             )
+    _check_names(tables)
+    first = next(iter(tables.values()))
+    rows, columns, labels = {}, {}, {}
+    for key, table in tables.items():
+        if unlike := set(table.class_names) ^ set(first.class_names):
+            raise InputError(
+                f"{key} has other classes than the first input: {some_of(sorted(unlike))} "
+                "not in both; only scores of the same classes can be fused"
+            )
+        rows[key] = _positions(first.names, table.names)
+        columns[key] = _positions(first.class_names, table.class_names)
+        # a label of -1 picks the last entry, which is -1
+        labels[key] = np.append(np.argsort(columns[key]), UNKNOWN)[table.labels[rows[key]]]
+    return JoinPlan(
+        first.names,
+        first.class_names,
+        _joined_labels(labels, first.names),
+        rows,
+        columns,
+        _warnings(tables, columns),
+    )
 
 
 def _check_names(tables: Mapping[str, ScoreTable]) -> None:
@@ -92,10 +145,10 @@ def _check_names(tables: Mapping[str, ScoreTable]) -> None:
     faults = []
     for key, table in tables.items():
         doubled = [name for name, count in Counter(table.names).items() if count > 1]
-        lacking = sorted(everything - set(table.names))
+        missing = sorted(everything - set(table.names))
         faults += [
             f"{key} {fault} {len(names)}: {some_of(names)}"
-            for fault, names in (("lacks", lacking), ("has doubled", doubled))
+            for fault, names in (("lacks", missing), ("has doubled", doubled))
             if names
         ]
     if faults:
@@ -106,19 +159,9 @@ def _check_names(tables: Mapping[str, ScoreTable]) -> None:
         )
 
 
-def _class_columns(table: ScoreTable, first: ScoreTable, key: str) -> list[int]:
-    odd = set(table.class_names) ^ set(first.class_names)
-    if odd:
-        raise InputError(
-            f"{key} has other classes than the first input: {some_of(sorted(odd))} "
-            "not in both; only scores of the same classes can be fused"
-        )
-    return _places(first.class_names, table.class_names)
-
-
-def _places(wanted: tuple[str, ...], given: tuple[str, ...]) -> list[int]:
-    place = {name: index for index, name in enumerate(given)}
-    return [place[name] for name in wanted]
+def _positions(items: tuple[str, ...], among: tuple[str, ...]) -> list[int]:
+    position = {name: index for index, name in enumerate(among)}
+    return [position[name] for name in items]
 
 
 def _joined_labels(labels: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray:
@@ -134,33 +177,27 @@ def _joined_labels(labels: Mapping[str, np.ndarray], names: tuple[str, ...]) -> 
     return joined
 
 
-def _warnings(tables: Mapping[str, ScoreTable]) -> list[str]:
-    protocols = {
-        key: str(table.about.get("protocol", "not known")) for key, table in tables.items()
-    }
+def _warnings(tables: Mapping[str, ScoreTable], columns: Mapping[str, list[int]]) -> list[str]:
+    facts = {key: table.metadata for key, table in tables.items()}
+    protocols = {key: str(about.get("protocol", "not known")) for key, about in facts.items()}
     warnings = []
     if len(set(protocols.values())) > 1:
         warnings.append(f"the protocols differ: {_listed(protocols)}")
-    for key, table in tables.items():
-        if table.about.get("selected_on", "not known") == table.about.get("subset", "test"):
+    for key, about in facts.items():
+        if about.get("selected_on", "not known") == about.get("subset", "test"):
             warnings.append(
-                f"{key}: its epoch was selected on these very videos, so that its "
-                "accuracy is optimistic"
+                f"{key}: its epoch was selected on these very videos, so its accuracy is optimistic"
             )
-        if table.about.get("missing"):
+        if about.get("missing"):
             warnings.append(
-                f"{key}: {table.about['missing']} of {table.about.get('listed', '?')} "
-                "listed videos are left out (--allow-missing)"
+                f"{key}: {about['missing']} of {about.get('listed', '?')} listed videos are left "
+                "out (--allow-missing)"
             )
-    return warnings
-
-
-def _moved_classes(columns: Mapping[str, list[int]]) -> list[str]:
-    first = next(iter(columns))
-    return [
-        f"the classes of {key} stand in another order; they are joined by name, in that of {first}"
-        for key, places in columns.items()
-        if places != sorted(places)
+    first = next(iter(tables))
+    return warnings + [
+        f"the classes of {key} are in another order; they are joined by name, in that of {first}"
+        for key, positions in columns.items()
+        if positions != sorted(positions)
     ]
 
 

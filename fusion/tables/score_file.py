@@ -1,21 +1,31 @@
-"""Score files: a stream's scores for every video, with all that one must know to use them.
+"""Score files: the scores that a stream gave to every video, and what is known about them.
 
-On disk: safetensors with the tensors `scores` and `labels`, and one JSON text in the header.
+On disk: safetensors with the tensors `scores` and `labels`, and a JSON header. Files larger than
+memory are written in parts, and read a few videos at a time.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from twostream_base.errors import InputError, some_of
-from twostream_base.tensor_file import FileType, TensorFile, write_tensor_file
+from twostream_base.tensor_file import (
+    DTYPES,
+    FileType,
+    Streamed,
+    TensorFile,
+    write_tensor_file,
+)
 
-KINDS = ("logits", "logit_sum", "probs")
+SCORE_TYPES = ("logits", "logit_sum", "probs")
 UNKNOWN = -1
 SCORE_FILE = FileType(
     "score file",
@@ -33,72 +43,59 @@ class ScoreTable:
     Attributes:
         names: V video names, each once.
         class_names: C class names, each once; the position is the label.
-        scores: float32 or float16 (V segments R crops C as `(V, S, R, C)`), all finite.
+        scores: float32 or float16 (V, S segments, R crops, C), all finite.
         labels: int64 (V,), the true class, or -1 where it is not known.
-        kind: `logits`, `probs`, or `logit_sum`: each value is a sum over `about["summed_over"]`
-            logits.
-        about: what else is known, as JSON values: stream, dataset, split, subset, protocol, model,
-            checkpoint, epoch, selected_on, flow, versions, listed, missing, ...
+        score_type: `logits`, `probs`, or `logit_sum`: each value is a sum over
+            `metadata["summed_over"]` logits.
+        metadata: what else is known, as JSON values: stream, dataset, split, subset, protocol,
+            model, checkpoint, epoch, selected_on, flow, versions, listed, missing, ...
     """
 
     names: tuple[str, ...]
     class_names: tuple[str, ...]
     scores: np.ndarray
     labels: np.ndarray
-    kind: str
-    about: dict[str, Any]
+    score_type: str
+    metadata: dict[str, Any]
 
 
-def write_scores(path: Path, table: ScoreTable) -> None:
-    """Write a score file; the same table gives the same bytes.
+@dataclass(frozen=True, eq=False)
+class LargeScoreFile:
+    """A score file whose scores stay on disk.
 
-    Raises:
-        InputError: the table is not sound (see `check_table`).
+    Attributes:
+        head: the file's table; its scores are zeros that take no memory.
+        file: open; `file.read_rows("scores", rows)` reads the scores of some videos.
+        sha256: of the scores, as in the file's header.
     """
-    check_table(table, where=str(path))
-    tensors = {"scores": table.scores, "labels": table.labels}
-    write_tensor_file(path, SCORE_FILE, score_header(table), tensors)
+
+    head: ScoreTable
+    file: TensorFile
+    sha256: str
 
 
-def score_header(table: ScoreTable) -> dict[str, Any]:
-    """All of `table` but its arrays, as the header of its file."""
-    return {
-        "names": table.names,
-        "class_names": table.class_names,
-        "kind": table.kind,
-        "about": table.about,
-    }
-
-
-def read_scores(path: Path) -> ScoreTable:
+def read_scores(path: str | PathLike[str]) -> ScoreTable:
     """Read a score file and verify all of it.
 
     Raises:
-        InputError: not a score file, damaged, or its content is not sound; the file is named.
+        InputError: not a score file, damaged, or a table that breaks a rule; the file is named.
     """
     with TensorFile(path, SCORE_FILE) as file:
         if sorted(file.tensors) != ["labels", "scores"]:
             held = ", ".join(sorted(file.tensors)) or "nothing"
             raise file.error(f"it holds {held}, not labels and scores alone")
-        table = ScoreTable(
-            names=tuple(file.header["names"]),
-            class_names=tuple(file.header["class_names"]),
-            scores=file.read("scores"),
-            labels=file.read("labels"),
-            kind=file.header["kind"],
-            about=file.header["about"],
-        )
+        table = _table(file, file.read("scores"))
     check_table(table, where=str(path))
     return table
 
 
-def read_head(path: Path) -> dict[str, Any]:
-    """What a score file says of itself: `names`, `class_names`, `kind`, `about` and `shape`.
+def read_head(path: str | PathLike[str]) -> dict[str, Any]:
+    """The header of a score file: `names`, `class_names`, `kind`, `about`; and the `shape`.
 
-    The scores are not read: that is quick, and finds no damage in them.
+    The scores are not read: this is quick, and does not find damage in them.
 
     Raises:
-        InputError: not such a file, or truncated.
+        InputError: not a score file, or truncated.
     """
     with TensorFile(path, SCORE_FILE) as file:
         if "scores" not in file.tensors:
@@ -106,30 +103,125 @@ def read_head(path: Path) -> dict[str, Any]:
         return {**file.header, "shape": file.tensors["scores"].shape}
 
 
+def open_large_file(path: str | PathLike[str]) -> LargeScoreFile:
+    """Read all but the scores of a score file, and verify the scores against their checksum.
+
+    Whether the scores are finite is not checked here.
+
+    Raises:
+        InputError: not a score file, or damaged.
+    """
+    file = TensorFile(path, SCORE_FILE)
+    file.verify("scores")
+    info = file.tensors["scores"]
+    if info.dtype not in ("F32", "F16"):
+        raise InputError(f"{path}: scores are {info.dtype}; they must be float32 or float16")
+    head = _table(file, np.broadcast_to(np.dtype(DTYPES[info.dtype]).type(0), info.shape))
+    first = replace(head, names=head.names[:1], labels=head.labels[:1], scores=head.scores[:1])
+    check_table(first, where=str(path))
+    return LargeScoreFile(head, file, file.header["sha256"]["scores"])
+
+
+def write_scores(path: str | PathLike[str], table: ScoreTable) -> None:
+    """Write a score file; the same table gives the same bytes.
+
+    Raises:
+        InputError: the table breaks a rule (see `check_table`).
+    """
+    check_table(table, where=str(path))
+    tensors = {"scores": table.scores, "labels": table.labels}
+    write_tensor_file(Path(path), SCORE_FILE, _header(table), tensors)
+
+
+def write_scores_in_parts(
+    path: str | PathLike[str], parts: Iterable[ScoreTable], *, whole: ScoreTable
+) -> None:
+    """Write the videos of `parts`, one part after the other, as one score file.
+
+    One part is in memory at a time. The bytes are those that `write_scores` writes of all at once.
+
+    Args:
+        whole: the file's table; only the shape and type of its `scores` count, so
+            `np.broadcast_to(np.float32(0), shape)` will do.
+
+    Raises:
+        InputError: a part breaks a rule, or the parts are not the videos of `whole` in order.
+    """
+
+    def checked_scores() -> Iterator[np.ndarray]:
+        begin = 0
+        for part in parts:
+            check_table(part, where=str(path))
+            end = begin + len(part.names)
+            expected = replace(whole, names=whole.names[begin:end], labels=whole.labels[begin:end])
+            if not (
+                (part.names, part.class_names, part.score_type)
+                == (expected.names, expected.class_names, expected.score_type)
+                and np.array_equal(part.labels, expected.labels)
+                and part.scores.dtype == whole.scores.dtype
+                and part.scores.shape[1:] == whole.scores.shape[1:]
+            ):
+                raise InputError(
+                    f"{path}: the part with videos {begin} to {end} does not belong to this file"
+                )
+            yield part.scores
+            begin = end
+        if begin != len(whole.names):
+            raise InputError(f"{path}: the parts hold {begin} of {len(whole.names)} videos")
+
+    scores = Streamed(whole.scores.dtype.name, whole.scores.shape, checked_scores())
+    tensors = {"scores": scores, "labels": whole.labels}
+    write_tensor_file(Path(path), SCORE_FILE, _header(whole), tensors)
+
+
+def table_of_array(
+    scores: ArrayLike, *, labels: ArrayLike | None = None, score_type: str | None = None
+) -> ScoreTable:
+    """A table of an array (V, C), (V, S, C) or (V, S, R, C); names and classes are "0", "1", ...
+
+    Args:
+        labels: (V,) from 0, -1 where not known; by default none is known.
+        score_type: `logits` or `probs`; by default as `guess_score_type` finds.
+
+    Raises:
+        InputError: not numbers of such a shape, or a table that breaks a rule.
+    """
+    array = np.asarray(scores)
+    if array.dtype.kind not in "fiu" or not 2 <= array.ndim <= 4:
+        raise InputError(
+            f"scores are {array.dtype} {array.shape}; expected numbers "
+            "(videos, [segments, [crops,]] classes)"
+        )
+    four_axes = array.reshape(
+        (len(array), *array.shape[1:-1], *(1,) * (4 - array.ndim), array.shape[-1])
+    ).astype(np.float16 if array.dtype == np.float16 else np.float32)
+    known = np.full(len(array), UNKNOWN) if labels is None else np.asarray(labels)
+    if known.dtype.kind not in "iu":
+        raise InputError(f"labels are {known.dtype}; they must be whole numbers, -1 for unknown")
+    table = ScoreTable(
+        names=tuple(map(str, range(len(array)))),
+        class_names=tuple(map(str, range(array.shape[-1]))),
+        scores=four_axes,
+        labels=known.astype(np.int64),
+        score_type=score_type or guess_score_type(four_axes),
+        metadata={},
+    )
+    check_table(table, where="scores")
+    return table
+
+
+def guess_score_type(scores: np.ndarray) -> str:
+    """`probs` for scores (..., C) that are never negative and sum to 1, else `logits`."""
+    sums = scores.sum(axis=-1, dtype=np.float64)
+    return "probs" if (scores >= 0).all() and np.allclose(sums, 1, atol=1e-3) else "logits"
+
+
 def check_table(table: ScoreTable, *, where: str) -> None:
-    """Hold a table against the rules that `ScoreTable` states; `where` starts the message.
+    """Check a table against the rules that `ScoreTable` states; `where` starts the message.
 
     Raises:
         InputError: the first rule that is broken, and by what.
     """
-    _check_shapes(table, where)
-    for items, what in ((table.names, "video names"), (table.class_names, "class names")):
-        if not all(isinstance(item, str) and item for item in items):
-            raise InputError(f"{where}: {what} must be texts that are not empty")
-        if doubled := [item for item, count in Counter(items).items() if count > 1]:
-            raise InputError(f"{where}: {what} must differ; more than once: {some_of(doubled)}")
-    _check_kind(table, where)
-    last = len(table.class_names) - 1
-    if outside := _videos(table, (table.labels < UNKNOWN) | (table.labels > last)):
-        raise InputError(f"{where}: labels must lie in -1..{last}; not so for {outside}")
-    if broken := _videos(table, ~np.isfinite(table.scores).all(axis=(1, 2, 3))):
-        raise InputError(
-            f"{where}: scores that are NaN or infinite, for {broken}; look for the "
-            "cause in training, then score again"
-        )
-
-
-def _check_shapes(table: ScoreTable, where: str) -> None:
     shape, dtype = table.scores.shape, table.scores.dtype
     if dtype not in (np.float32, np.float16) or len(shape) != 4 or 0 in shape:
         raise InputError(
@@ -146,17 +238,48 @@ def _check_shapes(table: ScoreTable, where: str) -> None:
             f"{where}: labels are {table.labels.dtype} {table.labels.shape}; they "
             f"must be int64 ({shape[0]},)"
         )
-
-
-def _check_kind(table: ScoreTable, where: str) -> None:
-    if table.kind not in KINDS:
-        raise InputError(f"{where}: kind {table.kind!r}; allowed: {', '.join(KINDS)}")
-    count = table.about.get("summed_over")
-    if table.kind == "logit_sum" and not (isinstance(count, int) and count > 0):
+    for items, what in ((table.names, "video names"), (table.class_names, "class names")):
+        if not all(isinstance(item, str) and item for item in items):
+            raise InputError(f"{where}: {what} must be texts that are not empty")
+        if doubled := [item for item, count in Counter(items).items() if count > 1]:
+            raise InputError(f"{where}: {what} must differ; more than once: {some_of(doubled)}")
+    if table.score_type not in SCORE_TYPES:
         raise InputError(
-            f"{where}: `summed_over` is {count!r}; it must count the logits of each sum"
+            f"{where}: score type {table.score_type!r}; allowed: {', '.join(SCORE_TYPES)}"
+        )
+    count = table.metadata.get("summed_over")
+    if table.score_type == "logit_sum" and not (isinstance(count, int) and count > 0):
+        raise InputError(f"{where}: `summed_over` is {count!r}; it must be the logits in each sum")
+    last = len(table.class_names) - 1
+    if outside := _some_names(table, (table.labels < UNKNOWN) | (table.labels > last)):
+        raise InputError(f"{where}: labels must be in -1..{last}; not so for {outside}")
+    if broken := _some_names(table, ~np.isfinite(table.scores).all(axis=(1, 2, 3))):
+        raise InputError(
+            f"{where}: scores that are NaN or infinite, for {broken}; look for the "
+            "cause in training, then score again"
         )
 
 
-def _videos(table: ScoreTable, chosen: np.ndarray) -> str:
-    return some_of([table.names[video] for video in np.flatnonzero(chosen)])
+def _table(file: TensorFile, scores: np.ndarray) -> ScoreTable:
+    return ScoreTable(
+        names=tuple(file.header["names"]),
+        class_names=tuple(file.header["class_names"]),
+        scores=scores,
+        labels=file.read("labels"),
+        score_type=file.header["kind"],
+        metadata=file.header["about"],
+    )
+
+
+def _header(table: ScoreTable) -> dict[str, Any]:
+    """All of a table but its arrays, under the keys that the file format has."""
+    return {
+        "names": table.names,
+        "class_names": table.class_names,
+        "kind": table.score_type,
+        "about": table.metadata,
+    }
+
+
+def _some_names(table: ScoreTable, rows: np.ndarray) -> str:
+    return some_of([table.names[row] for row in np.flatnonzero(rows)])

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fusion.combining.confidence import VARIANCE_FORMS
 from fusion.combining.fuse import fuse
 from fusion.combining.step import Step
-from fusion.combining.strategies import STRATEGIES
+from fusion.combining.strategies import STRATEGIES, VARIANCE_FORMS
 from fusion.evaluation.diagnosis import diagnose
+from fusion.evaluation.metrics import top_k_correct
 from fusion.exchange.formats import SCORE_FORMATS
 from fusion.exchange.importing import VideoList, import_scores, name_rows, read_order
-from fusion.fitting.calibrate_tables import calibrate_in_folds
+from fusion.fitting.calibration import calibrate_in_folds
 from fusion.fitting.hold_out import grouped_folds, video_groups
 from fusion.fitting.weight_search import weight_curve
-from fusion.metrics import top_k_correct
+from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable
 
 SEQVLAD = {  # percent: RGB, flow; raw 1:1, 1:1.5, max; softmax 1:1, 1:1.5
@@ -48,14 +48,14 @@ def ucf101(shared_data: Path) -> dict[str, ScoreTable]:
             SCORE_FORMATS["two-stream-pickle"](
                 shared_data / "scores-resnet101-ucf101" / f"{stream}_video_preds.pickle"
             ),
-            listed=VideoList(names, labels, classes), about={"stream": stream}, summed_over=19,
+            listed=VideoList(names, labels, classes), metadata={"stream": stream}, summed_over=19,
         )
         for stream in ("spatial", "motion")
     }  # fmt: skip
 
 
 def test_resnet101_inputs(ucf101: dict[str, ScoreTable]) -> None:
-    inputs = fuse(ucf101).votes.scores
+    inputs = fuse(ucf101).streams.scores
     table = ucf101["spatial"]
     assert len(table.names) == 3783
     assert [correct(inputs["spatial"], table, k) for k in (1, 5)] == [3074, 3629]
@@ -76,7 +76,7 @@ def test_resnet101_fused(
     ucf101: dict[str, ScoreTable], strategy: str, options: dict, top1: int, top5: int
 ) -> None:
     step = Step(strategy, STRATEGIES[strategy], options)
-    table = fuse(ucf101, streams=step).table
+    table = fuse(ucf101, strategy=step).table
     assert [correct(table.scores, table, k) for k in (1, 5)] == [top1, top5]
 
 
@@ -86,14 +86,14 @@ def test_resnet101_with_cross_fitted_temperatures(
 ) -> None:
     table = ucf101["spatial"]
     groups = video_groups(table.names, "ucf101", dataset=None)
-    made = calibrate_in_folds(ucf101, grouped_folds(groups, table.labels, count=folds))
-    fused = fuse(made.tables).table
+    made = calibrate_in_folds(join(ucf101), grouped_folds(groups, table.labels, count=folds))
+    fused = fuse(made.joined.tables).table
     assert correct(fused.scores, fused) >= 3417  # 90.3 %, where raw logits give 3332
     assert made.after["spatial"]["ece"] < 0.03 < 0.5 < made.before["spatial"]["ece"]
 
 
 def test_resnet101_exact_curve_of_all_weights(ucf101: dict[str, ScoreTable]) -> None:
-    first, second = fuse(ucf101).votes.scores.values()
+    first, second = fuse(ucf101).streams.scores.values()
     labels, weights = ucf101["spatial"].labels, np.linspace(0, 1, 101)
     naive = [((w * first + (1 - w) * second).argmax(axis=1) == labels).sum() for w in weights]
     curve = weight_curve(first, second, labels)
@@ -102,8 +102,8 @@ def test_resnet101_exact_curve_of_all_weights(ucf101: dict[str, ScoreTable]) -> 
 
 
 def test_resnet101_says_that_its_maximum_is_no_fusion(ucf101: dict[str, ScoreTable]) -> None:
-    fusion = fuse(ucf101, streams=MAXIMUM)
-    found = diagnose(fusion.votes, fusion.table.scores[:, 0, 0], strategy="max")
+    fusion = fuse(ucf101, strategy=MAXIMUM)
+    found = diagnose(fusion.streams, fusion.table.scores[:, 0, 0], strategy="max")
     assert found[0] == (
         "max agrees with motion on 99.9 % of the videos; its logits are 3.6x as wide as those of "
         "spatial: this is not fusion; try --calibrate"
@@ -119,13 +119,13 @@ def test_seqvlad(shared_data: Path, dataset: str, split: int) -> None:
             name_rows(
                 SCORE_FORMATS["tsn-npz"](folder / f"{dataset}_{stream}_split{split}.npz"), order
             ),
-            about={"stream": stream, "dataset": dataset, "split": split},
+            metadata={"stream": stream, "dataset": dataset, "split": split},
         )
         for stream in ("rgb", "flow")
     )
     tables = {"rgb": rgb, "flow": flow}
-    raw = [fuse(tables, streams=step).table.scores for step in (EVEN, TILTED, MAXIMUM)]
-    soft = [fuse(tables, streams=step, combine="probs").table.scores for step in (EVEN, TILTED)]
+    raw = [fuse(tables, strategy=step).table.scores for step in (EVEN, TILTED, MAXIMUM)]
+    soft = [fuse(tables, strategy=step, combine="probs").table.scores for step in (EVEN, TILTED)]
     percents = [
         100 * correct(scores, rgb) / len(rgb.names)
         for scores in (rgb.scores, flow.scores, *raw, *soft)
@@ -158,9 +158,9 @@ def test_three_ways_with_improved_trajectories(
             folder / f"{dataset.removesuffix('51').removesuffix('101')}_idt_split{split}.mat"
         ),
         listed=VideoList(names, labels),
-        about={"stream": "idt"},
+        metadata={"stream": "idt"},
     )
-    assert ("class_order" in trajectories.about) == hmdb51  # climb and climb_stairs are swapped
+    assert ("class_order" in trajectories.metadata) == hmdb51  # climb and climb_stairs are swapped
     parts = [rgb.scores + 1.5 * flow.scores, trajectories.scores]
     units = [part / np.linalg.norm(part, axis=-1, keepdims=True) for part in parts]
     percents = [

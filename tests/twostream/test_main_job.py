@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from fusion.metrics import top_k_correct
+from fusion.evaluation.metrics import top_k_correct
 from fusion.tables.score_file import read_scores
 from twostream.cli import cli
 from twostream_base.files import sha256_file
@@ -75,10 +75,10 @@ def test_from_videos_to_a_fused_result(twostream: Run, mini: MiniProject, tmp_pa
 
     table = read_scores(run / "scores" / "test.safetensors")
     assert table.scores.shape == (4, 3, 1, 2)
-    assert table.about["protocol"] == "segments3"
-    assert table.about["selected_on"] == "val"
-    assert table.about["flow"]["method"]["name"] == "dis"
-    assert table.about["checkpoint"] == sha256_file(run / "best" / "weights.safetensors")
+    assert table.metadata["protocol"] == "segments3"
+    assert table.metadata["selected_on"] == "val"
+    assert table.metadata["flow"]["method"]["name"] == "dis"
+    assert table.metadata["checkpoint"] == sha256_file(run / "best" / "weights.safetensors")
     pooled = table.scores.mean(axis=(1, 2))
     motion = next(row for row in fused["inputs"] if row["stream"] == "motion")
     assert motion["top1"]["correct"] == top_k_correct(pooled, table.labels, 1)
@@ -204,7 +204,7 @@ def test_missing_videos_are_counted(twostream: Run, mini: MiniProject, tmp_path:
     )
     twostream("train", *options, "--allow-missing")
     table = read_scores(Path("runs/ucf101-split1/motion-resnet18/scores/test.safetensors"))
-    assert (table.about["listed"], table.about["missing"], len(table.names)) == (4, 1, 3)
+    assert (table.metadata["listed"], table.metadata["missing"], len(table.names)) == (4, 1, 3)
 
 
 @pytest.mark.parametrize("stream", ["spatial", "motion"])

@@ -134,7 +134,7 @@ def predict(
 
 
 def _options(choices: dict[str, Any]) -> PredictOptions:
-    from fusion.combining.step_options import StepOptions
+    from fusion.combining.options import StepOptions
     from twostream.prediction.predict import PredictOptions
     from twostream.prediction.streams import Extraction
 

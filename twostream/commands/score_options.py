@@ -8,14 +8,13 @@ from typing import Any
 
 import click
 
-from fusion.combining.confidence import VARIANCE_FORMS
-from fusion.combining.strategies import STRATEGIES
+from fusion.combining.strategies import STRATEGIES, VARIANCE_FORMS
 from twostream.commands.console import section
 from twostream.commands.option_types import FILE, PlugIn, any_of
 
 SCORE_INPUT = click.Path(exists=True, path_type=Path)
 
-# FILES and the options that find them: the fields of `InputOptions`.
+# FILES and the options that find them: fields of `FusionOptions`.
 input_options = section(
     "Score files",
     click.argument("files", nargs=-1, type=SCORE_INPUT),
@@ -147,7 +146,7 @@ several_strategies_options = section(
     ),
 )
 
-# On which videos things are fitted: the fields of `HoldOutOptions` but the calibration.
+# On which videos things are fitted: fields of `FusionOptions`.
 hold_out_options = section(
     "Held-out videos",
     click.option(

@@ -160,13 +160,13 @@ def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> No
     table = importing.import_scores(
         external,
         listed=listed,
-        about={key: options[key] for key in facts},
+        metadata={key: options[key] for key in facts},
         summed_over=options["summed_over"],
     )
     write_scores(out, table)
     videos, segments, crops, classes = table.scores.shape
     click.echo(f"{out}: {videos:,} videos, {segments} segments, {crops} crops, {classes} classes")
-    if "class_order" in table.about:
+    if "class_order" in table.metadata:
         note("its classes were in another order; they now have the order of the list")
 
 
@@ -200,9 +200,9 @@ def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> No
 )
 def export(file: Path, format_name: str, out: Path, top: int) -> None:
     """Export the score FILE for other tools. Pickles are never written."""
-    from fusion.exchange.exporting import EXPORTS
+    from fusion.exchange.exporting import export_scores
     from fusion.tables.score_file import read_scores
 
     options = {"top": top} if format_name == "top" else {}
-    EXPORTS[format_name](out, read_scores(file), **options)
+    export_scores(out, read_scores(file), format=format_name, **options)
     click.echo(f"{out} written")

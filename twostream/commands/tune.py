@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,17 +13,8 @@ from twostream.commands.score_options import (
     combine_option,
     hold_out_options,
     input_options,
-    taken,
     view_options,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from fusion.combining.inputs import Input
-    from fusion.combining.video_scores import Votes
-
-    Tuned = tuple[Votes, dict[str, Any], np.ndarray | None]
 
 
 @click.command(
@@ -65,53 +56,25 @@ if TYPE_CHECKING:
     "sure, if that may cost this many percentage points.",
 )
 @json_option
-def tune(curve: Path | None, out: Path | None, as_json: bool, **choices: Any) -> None:
+def tune(
+    choose: str,
+    cascade: float | None,
+    curve: Path | None,
+    out: Path | None,
+    as_json: bool,
+    **choices: Any,
+) -> None:
     """Find the best weights of the streams, and their accuracy on videos not used to choose them.
 
     For two streams all weights are searched, exactly; for more, a grid refined by exact searches
     along lines. FILES as for `fuse`.
     """
-    from fusion.combining.inputs import InputOptions, read_inputs
-    from fusion.evaluation.text_tables import tune_lines, write_curve
-    from fusion.fitting.tune import fused_by
-    from fusion.tables.score_file import write_scores
+    from fusion.combining.options import FusionOptions
+    from fusion.evaluation.text_tables import tune_lines
+    from fusion.workflows import tune_files
 
-    inputs = read_inputs(taken(choices, InputOptions))
-    votes, result, folds = _tuned(inputs, choices)
-    if out:
-        write_scores(out, fused_by(votes, result, folds))
-        note(f"{out} written")
-    if curve:
-        write_curve(curve, votes)
-        note(f"{curve} written")
+    options = FusionOptions(**choices)
+    result = tune_files(options, choose=choose, cascade=cascade, curve=curve, out=out)
+    for path in filter(None, (out, curve)):
+        note(f"{path} written")
     print_json(result) if as_json else click.echo("\n".join(tune_lines(result)))
-
-
-def _tuned(inputs: dict[str, Input], choices: dict[str, Any]) -> Tuned:
-    from fusion.combining.inputs import input_tables
-    from fusion.combining.step_options import StepOptions, input_steps
-    from fusion.combining.video_scores import cast_votes
-    from fusion.fitting.cascade import cascade_in_folds, cascade_on
-    from fusion.fitting.hold_out import HoldOutOptions, table_folds, val_tables
-    from fusion.fitting.tune import tune_in_folds, tune_on, tune_on_test
-
-    steps = input_steps(taken(choices, StepOptions), inputs)
-    views = {axis: steps[axis] for axis in ("crops", "segments")}
-    tables = input_tables(inputs, steps["epochs"])
-    votes = cast_votes(tables, **views, combine=choices["combine"])
-    hold_out = taken(choices, HoldOutOptions)
-    if choices["choose"] == "val":
-        val = cast_votes(val_tables(inputs, hold_out.val), **views, combine=choices["combine"])
-        result = tune_on(votes, val)
-        if choices["cascade"] is not None:
-            result["cascade"] = cascade_on(votes, val, tolerance=choices["cascade"] / 100)
-        return votes, result, None
-    if choices["choose"] == "crossfit":
-        folds = table_folds(tables, hold_out)
-        result = tune_in_folds(votes, folds)
-        if choices["cascade"] is not None:
-            result["cascade"] = cascade_in_folds(votes, folds, tolerance=choices["cascade"] / 100)
-        return votes, result, folds
-    if choices["cascade"] is not None:
-        raise click.UsageError("--cascade is chosen on val or in folds, not on test")
-    return votes, tune_on_test(votes), None

@@ -8,7 +8,7 @@ from typing import Any
 
 from flow_extract.video.find_videos import find_videos
 from twostream.data.splits import SPLITS, read_split
-from twostream.data.stored import match_names
+from twostream_base.video_names import match_names
 
 
 def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path) -> dict[str, Any]:

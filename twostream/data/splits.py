@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from twostream.data.records import Split, VideoRecord
 from twostream_base import plugins
 from twostream_base.errors import InputError
 from twostream_base.files import read_text
+from twostream_base.video_names import hmdb51_group, ucf101_group
 
 SPLITS = (1, 2, 3)
 HMDB51_MARKS = {"1": "train", "2": "test"}  # 0: in neither
@@ -35,9 +35,9 @@ HMDB51_MARKS = {"1": "train", "2": "test"}  # 0: in neither
 def read_ucf101(annotations: Path, *, split: int) -> Split:
     """Read `classInd.txt`, `trainlist0K.txt` and `testlist0K.txt` (Soomro et al., 2012).
 
-    The group is `g01` to `g25` of the file name, class by class: one group shows one scene.
+    The group is the scene, see `ucf101_group`; a video of another name is a group of its own.
     """
-    return _read_class_lists(annotations, split=split, group_of=_ucf101_group)
+    return _read_class_lists(annotations, split=split, group_of=ucf101_group)
 
 
 def read_folder(annotations: Path, *, split: int) -> Split:
@@ -46,14 +46,14 @@ def read_folder(annotations: Path, *, split: int) -> Split:
     `groups.csv` has the lines `name,group`. A video without a group is a group of its own.
     """
     groups = _read_groups(annotations / "groups.csv")
-    return _read_class_lists(annotations, split=split, group_of=lambda n: groups.get(n, n))
+    return _read_class_lists(annotations, split=split, group_of=groups.get)
 
 
 def read_hmdb51(annotations: Path, *, split: int) -> Split:
     """Read the 51 files `<class>_test_split<K>.txt`: video, then 1 train, 2 test or 0 unused.
 
-    Classes are numbered alphabetically, as the field does. The group is the source film, the part
-    of the file name before the class (Kuehne et al., ICCV 2011).
+    Classes are numbered alphabetically, as the field does. The group is the film, see
+    `hmdb51_group`; a video of another name is a group of its own.
     """
     ending = f"_test_split{split}.txt"
     class_names = sorted(file.name.removesuffix(ending) for file in annotations.glob(f"*{ending}"))
@@ -65,8 +65,8 @@ def read_hmdb51(annotations: Path, *, split: int) -> Split:
         for where, (video, mark) in read_rows(file, r"(.+?)\s+([012])", "video, then 0, 1 or 2"):
             if mark in HMDB51_MARKS:
                 name = video_name(f"{class_name}/{video}", where=where)
-                film = video.partition(f"_{class_name}_")[0]
-                listed.append((where, HMDB51_MARKS[mark], VideoRecord(name, label, group=film)))
+                group = hmdb51_group(name) or name
+                listed.append((where, HMDB51_MARKS[mark], VideoRecord(name, label, group)))
     return make_split(class_names, listed, where=annotations)
 
 
@@ -106,7 +106,9 @@ def read_split(
     return reader(annotations, split=split)
 
 
-def _read_class_lists(annotations: Path, *, split: int, group_of: Callable[[str], str]) -> Split:
+def _read_class_lists(
+    annotations: Path, *, split: int, group_of: Callable[[str], str | None]
+) -> Split:
     class_names = _read_numbered_classes(annotations / "classInd.txt")
     labels = {name.casefold(): label for label, name in enumerate(class_names)}
     listed: list[Listed] = []
@@ -125,7 +127,7 @@ def _read_class_lists(annotations: Path, *, split: int, group_of: Callable[[str]
                     f"{where}: class number {number}, but {class_names[label]} is "
                     f"{label + 1} in classInd.txt (both count from 1)"
                 )
-            listed.append((where, subset, VideoRecord(name, label, group_of(name))))
+            listed.append((where, subset, VideoRecord(name, label, group_of(name) or name)))
     return make_split(class_names, listed, where=annotations)
 
 
@@ -146,8 +148,3 @@ def _read_groups(path: Path) -> dict[str, str]:
             raise InputError(f"{path}:{number}: {len(row)} columns; expected name,group")
         groups[row[0]] = row[1]
     return groups
-
-
-def _ucf101_group(name: str) -> str:
-    scene = re.search(r"_(g\d+)_c\d+$", name)
-    return f"{name.partition('/')[0]}_{scene[1]}" if scene else name

@@ -12,6 +12,7 @@ from flow_extract.store.reader import scan_store
 from twostream.data.records import VideoRecord
 from twostream.transforms.presets import Modality
 from twostream_base.errors import InputError, some_of
+from twostream_base.video_names import match_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +48,6 @@ class Joined:
             "method": self.extraction["method"],
             "bound": self.extraction["quantiser"]["bound"],
         }
-
-
-def match_names(listed: Sequence[str], available: Sequence[str]) -> dict[str, str]:
-    """Find each listed name among the available ones: exactly, else without regard to case.
-
-    UCF101 spells one class HandstandPushups in folders and HandStandPushups in file names, and
-    copies of it differ in which; so case may be ignored where that leaves one candidate.
-
-    Returns:
-        listed name -> available name, for those that were found.
-    """
-    exact = set(available)
-    folded: dict[str, list[str]] = {}
-    for name in available:
-        folded.setdefault(name.casefold(), []).append(name)
-    found = {}
-    for name in listed:
-        candidates = [name] if name in exact else folded.get(name.casefold(), [])
-        if len(candidates) > 1:
-            raise InputError(
-                f"{name} could be any of {some_of(candidates)}, which differ in case "
-                "only; rename all but one"
-            )
-        if candidates:
-            found[name] = candidates[0]
-    return found
 
 
 def join_store(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flow_extract.video.decode import VideoError
 from flow_extract.video.find_videos import find_videos
-from fusion.combining.step_options import StepOptions, chosen_steps
+from fusion.combining.options import StepOptions, find_steps
 from fusion.evaluation.text_tables import columns
 from twostream.compute.precision import find_precision
 from twostream.data.protocols import PROTOCOLS
@@ -125,9 +125,9 @@ def predict_videos(
         )
     recipe = Recipe(
         protocol=plugins.load(options.protocol, PROTOCOLS),
-        steps=chosen_steps(
+        steps=find_steps(
             options.steps,
-            keys=list(options.runs),
+            streams=list(options.runs),
             class_names=next(iter(streams.values())).spec.class_names,
         ),
         combine=options.combine,

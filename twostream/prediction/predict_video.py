@@ -19,10 +19,11 @@ from flow_extract.extraction.one_video import Job, extract_video
 from flow_extract.store.header import settings_hash
 from flow_extract.store.reader import entry_path, read_header
 from flow_extract.video.decode import VideoError
-from fusion.combining.fuse import fuse
+from fusion.combining.fuse import fuse_joined
 from fusion.combining.probabilities import as_probs
-from fusion.combining.step import Step
-from fusion.fitting.cascade import first_lead
+from fusion.combining.step import Steps
+from fusion.fitting.cascade import confidence_margin
+from fusion.tables.join import join
 from fusion.tables.score_file import UNKNOWN, ScoreTable
 from twostream.data.protocols import Protocol
 from twostream.data.records import VideoRecord
@@ -40,14 +41,14 @@ class Recipe:
     """How videos are looked at, and how the scores are fused.
 
     Attributes:
-        steps: of `fusion.combining.step_options.chosen_steps`.
-        combine: as `fusion.combining.fuse.fuse` takes it.
+        steps: of `fusion.combining.options.find_steps`.
+        combine: as `fusion.fuse` takes it.
         cascade: the first stream alone decides where the lead of its first class on the second is
             at least this; None: all streams are asked.
     """
 
     protocol: Protocol
-    steps: Mapping[str, Step]
+    steps: Steps
     combine: str | None
     cascade: float | None
     views_per_forward: int
@@ -117,27 +118,28 @@ def predict_video(
         )
         seconds["networks"] += time.perf_counter() - begin
 
-        about = {"stream": key, "protocol": recipe.protocol.name}
-        labels = np.array([UNKNOWN])
-        tables[key] = ScoreTable((NAME,), stream.spec.class_names, logits, labels, "logits", about)
-        # As `twostream fuse` would fuse score files of this one video.
-        fusion = fuse(
-            tables,
-            crops=recipe.steps["crops"],
-            segments=recipe.steps["segments"],
-            streams=recipe.steps["streams"],
-            combine=recipe.combine,
+        tables[key] = ScoreTable(
+            names=(NAME,),
+            class_names=stream.spec.class_names,
+            scores=logits,
+            labels=np.array([UNKNOWN]),
+            score_type="logits",
+            metadata={"stream": key, "protocol": recipe.protocol.name},
         )
+        # As `twostream fuse` would fuse score files of this one video.
+        fusion = fuse_joined(join(tables), recipe.steps, combine=recipe.combine)
         if len(tables) == 1:
-            (scores,) = fusion.votes.scores.values()
-            lead = float(first_lead(scores, fusion.votes.kind)[0])
+            (scores,) = fusion.streams.scores.values()
+            lead = float(confidence_margin(scores, fusion.streams.score_type)[0])
             if recipe.cascade is not None and lead >= recipe.cascade:
                 break
-    table, votes = fusion.table, fusion.votes
     return Prediction(
-        class_names=votes.class_names,
-        fused=as_probs(table.scores[0, 0, 0].astype(np.float64), table.kind),
-        streams={key: as_probs(scores[0], votes.kind) for key, scores in votes.scores.items()},
+        class_names=fusion.table.class_names,
+        fused=as_probs(fusion.scores[0].astype(np.float64), fusion.table.score_type),
+        streams={
+            key: as_probs(scores[0], fusion.streams.score_type)
+            for key, scores in fusion.streams.scores.items()
+        },
         lead=lead,
         entry=stored.path,
         header=read_header(stored.path),

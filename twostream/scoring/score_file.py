@@ -20,8 +20,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fusion.tables.large_files import write_scores_in_parts
-from fusion.tables.score_file import ScoreTable, read_head, read_scores, write_scores
+from fusion.tables.score_file import (
+    ScoreTable,
+    read_head,
+    read_scores,
+    write_scores,
+    write_scores_in_parts,
+)
 from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank, shard
 from twostream.data.protocols import PROTOCOLS, Protocol
 from twostream.data.stored import Joined
@@ -69,8 +74,8 @@ def write_score_file(
         class_names=spec.class_names,
         scores=np.empty((0, 0, 0, len(spec.class_names)), dtype=np.float32),
         labels=np.array([video.record.label for video in joined.videos], dtype=np.int64),
-        kind="logits",
-        about=score_metadata(
+        score_type="logits",
+        metadata=score_metadata(
             joined, spec=spec, checkpoint=checkpoint, facts={**facts, "precision": precision}
         ),
     )
@@ -141,7 +146,7 @@ def is_complete(path: Path, whole: ScoreTable) -> bool:
     if not path.exists():
         return False
     head = read_head(path)
-    return (head["about"], tuple(head["names"])) == (whole.about, whole.names)
+    return (head["about"], tuple(head["names"])) == (whole.metadata, whole.names)
 
 
 def write_in_parts(
@@ -181,7 +186,7 @@ def write_in_parts(
         # In the folder of the parts first: a kill leaves nothing elsewhere.
         write_scores_in_parts(
             folder / "scores",
-            (replace(read_scores(part.path), about=whole.about) for part in parts),
+            (replace(read_scores(part.path), metadata=whole.metadata) for part in parts),
             whole=replace(whole, scores=np.broadcast_to(np.float32(0), shape)),
         )
         with atomic_path(path) as temporary:
@@ -203,7 +208,7 @@ class Part(NamedTuple):
             table = read_scores(self.path)
         except InputError:
             return False
-        return (table.about, table.names) == (self.empty.about, self.empty.names)
+        return (table.metadata, table.names) == (self.empty.metadata, self.empty.names)
 
 
 def _plan_parts(
@@ -217,12 +222,12 @@ def _plan_parts(
     parts = []
     for number, group in enumerate(groups):
         videos = slice(group[0][0], group[-1][-1] + 1)
-        about = {"part": number, "of": len(groups), "views_per_forward": views_per_forward}
+        part = {"part": number, "of": len(groups), "views_per_forward": views_per_forward}
         empty = replace(
             whole,
             names=whole.names[videos],
             labels=whole.labels[videos],
-            about=whole.about | about,
+            metadata=whole.metadata | part,
         )
         parts.append(Part(folder / f"{number:06d}.safetensors", group, empty))
     return parts

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from fusion.combining.options import StepOptions, find_steps
 from fusion.combining.probabilities import as_log_probs, softmax
-from fusion.combining.step import MEAN, Step, reduced
-from fusion.combining.step_options import StepOptions, chosen_steps
+from fusion.combining.step import MEAN, Step, apply_step
 from twostream.sequence.decoding import (
     Hypothesis,
     LanguageModel,
@@ -63,7 +63,7 @@ def decode_streams(
     first = next(iter(streams.values()))
     decoder = make_decoder(first.vocabulary, **decoding)
     options = StepOptions(strategy=strategy, weights=weights, strategy_option=strategy_option)
-    step = chosen_steps(options, keys=list(streams), class_names=first.vocabulary)["streams"]
+    step = find_steps(options, streams=list(streams), class_names=first.vocabulary).streams
     hypotheses = decode_all(fuse_steps(streams, step, combine=combine), decoder)
     sentences = _best_sentences(hypotheses, first.vocabulary)
     normaliser = load(normalise, NORMALISERS)
@@ -124,8 +124,10 @@ def fuse_steps(
     fused = {}
     for name in tables[0].names:
         scores = np.stack([rows[name] for rows in by_name], axis=-2).astype(np.float64)
-        result = reduced(softmax(scores) if combine == "probs" else scores, step, kind=combine)
-        fused[name] = as_log_probs(result.scores, result.kind)
+        result = apply_step(
+            softmax(scores) if combine == "probs" else scores, step, score_type=combine
+        )
+        fused[name] = as_log_probs(result.scores, result.score_type)
     return fused
 
 

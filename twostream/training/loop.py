@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from fusion.metrics import top_k_correct
+from fusion.evaluation.metrics import top_k_correct
 from twostream.compute.distributed import rank, sum_over_processes, world_size
 from twostream.compute.memory import MicroBatches
 from twostream.compute.precision import autocast

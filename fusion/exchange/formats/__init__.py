@@ -1,6 +1,6 @@
-"""Readers for the score files of other tools: a path becomes `ForeignScores`.
+"""Readers for the score files of other tools: a path becomes `ExternalScores`.
 
-The command line reads the names below for its help, so numpy and the readers come late.
+The command line lists the names below in its help, so numpy and the readers are imported late.
 """
 
 from __future__ import annotations
@@ -11,30 +11,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fusion.exchange.formats.foreign_scores import ForeignScores
+    from fusion.exchange.formats.external_scores import ExternalScores
 
-Reader = Callable[[Path], "ForeignScores"]
+Reader = Callable[[Path], "ExternalScores"]
 
 
 def _late(module: str, function: str) -> Reader:
-    def read(path: Path) -> ForeignScores:
-        reader: Reader = getattr(
-            importlib.import_module(f"fusion.exchange.formats.{module}"), function
-        )
+    def read(path: Path) -> ExternalScores:
+        imported = importlib.import_module(f"fusion.exchange.formats.{module}")
+        reader: Reader = getattr(imported, function)
         return reader(path)
 
     return read
 
 
 SCORE_FORMATS: dict[str, Reader] = {
-    "two-stream-pickle": _late("two_stream_pickle", "read_two_stream_pickle"),
-    "counted-pickle": _late("two_stream_pickle", "read_counted_pickle"),
+    "two-stream-pickle": _late("pickles", "read_two_stream_pickle"),
+    "counted-pickle": _late("pickles", "read_counted_pickle"),
     "tsn-npz": _late("npy_npz", "read_tsn_npz"),
     "npy": _late("npy_npz", "read_npy_scores"),
-    "mmaction2": _late("mmaction2_pickle", "read_mmaction2_pickle"),
-    "slowfast": _late("slowfast_pickle", "read_slowfast_pickle"),
+    "mmaction2": _late("pickles", "read_mmaction2_pickle"),
+    "slowfast": _late("pickles", "read_slowfast_pickle"),
     "gluoncv": _late("gluoncv_text", "read_gluoncv_text"),
-    "mat": _late("decision_values", "read_decision_values"),
+    "mat": _late("mat", "read_mat_scores"),
     "csv": _late("score_csv", "read_score_csv"),
     "npz": _late("npy_npz", "read_tsn_npz"),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.exchange.formats.foreign_scores import ForeignScores, stack_videos
+from fusion.exchange.formats.external_scores import ExternalScores, stack_videos
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text
 
@@ -21,7 +21,7 @@ _HEADING = re.compile(r"[\d.]+, *[\d.]+")
 Views = dict[tuple[int, int], np.ndarray]
 
 
-def read_gluoncv_text(path: Path) -> ForeignScores:
+def read_gluoncv_text(path: Path) -> ExternalScores:
     """Read lines `name [scores] label chunk crop`; chunks become segments.
 
     The files of several processes may be joined into one, in any order. A view that stands there
@@ -43,7 +43,7 @@ def read_gluoncv_text(path: Path) -> ForeignScores:
     _check_views(views, path)
     rows = [(name, _grid(own, where=f"{path}: {name}")) for name, own in views.items()]
     scores = stack_videos(rows, path=path, most=len(text))
-    return ForeignScores(path, tuple(views), scores, np.array(list(labels.values()), np.int64))
+    return ExternalScores(path, tuple(views), scores, np.array(list(labels.values()), np.int64))
 
 
 def _parse(line: str, *, where: str) -> tuple[str, int, tuple[int, int], np.ndarray]:
@@ -72,6 +72,6 @@ def _grid(views: Views, *, where: str) -> np.ndarray:
     """Scores of a video's views, (chunks, crops, classes)."""
     rows = [views[place] for place in sorted(views)]
     if len({row.size for row in rows}) > 1:
-        raise InputError(f"{where}: its views have unlike numbers of classes")
+        raise InputError(f"{where}: its views have different numbers of classes")
     crops = len({crop for _, crop in views})
     return np.stack(rows).reshape(-1, crops, rows[0].size)

@@ -1,4 +1,4 @@
-"""Score files in .npz: those of Temporal Segment Networks (`--save_scores`), and our own export."""
+"""Score files in .npy and .npz: of TSN (`--save_scores`), two-stream-pytorch, and our export."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.exchange.formats.foreign_scores import (
-    ForeignScores,
+from fusion.exchange.formats.external_scores import (
+    ExternalScores,
     check_numbers,
     four_axes,
     integer_labels,
@@ -19,8 +19,10 @@ from twostream_base.errors import InputError
 _ARRAYS = ("scores", "labels", "names", "class_names")
 
 
-def read_tsn_npz(path: Path) -> ForeignScores:
+def read_tsn_npz(path: Path) -> ExternalScores:
     """Read `scores`: (V, C), (V, S, C), (V, S, R, C) numbers, or object rows [scores, label].
+
+    TSN's `--save_scores` writes them.
 
     Scores of a row are (S, R, classes), raw outputs. `labels` from 0, `names` and `class_names` may
     stand beside them.
@@ -33,17 +35,31 @@ def read_tsn_npz(path: Path) -> ForeignScores:
     if "scores" not in members:
         raise InputError(f"{path}: no array `scores`, which the .npz of a score file has")
     rows, size = members["scores"]
-    beside = _labels(members, path)
-    labels = beside
+    labels = integer_labels(members["labels"].array, path) if "labels" in members else None
     if rows.dtype.kind == "O":
-        scores, labels = _object_rows(rows, size, path)
-        if beside is not None and not np.array_equal(labels, beside):
+        scores, row_labels = _object_rows(rows, size, path)
+        if labels is not None and not np.array_equal(labels, row_labels):
             raise InputError(f"{path}: the labels in the rows are not those of `labels`")
+        labels = row_labels
     else:
         check_numbers(rows, where=f"{path}: `scores`")
         scores = four_axes(rows.astype(np.float32))
     names, class_names = (_texts(members, key, path) for key in ("names", "class_names"))
-    return ForeignScores(path, names, scores, labels, class_names)
+    return ExternalScores(path, names, scores, labels, class_names)
+
+
+def read_npy_scores(path: Path) -> ExternalScores:
+    """Read a .npy array of numbers (V, C), (V, S, C) or (V, S, R, C), without names or labels.
+
+    bryanyzhu/two-stream-pytorch writes such files.
+
+    Raises:
+        InputError: not such an array, or one of objects (these would be a pickle).
+    """
+    with path.open("rb") as stream:
+        scores = read_npy(stream, where=str(path), path=path)
+    check_numbers(scores, where=f"{path}: the array")
+    return ExternalScores(path, None, four_axes(scores.astype(np.float32)), labels=None)
 
 
 def _object_rows(rows: np.ndarray, size: int, path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -51,10 +67,6 @@ def _object_rows(rows: np.ndarray, size: int, path: Path) -> tuple[np.ndarray, n
         raise InputError(f"{path}: object rows of shape {rows.shape}; expected [scores, label]")
     videos = ((f"row {row}", rows[row, 0]) for row in range(len(rows)))
     return stack_videos(videos, path=path, most=size), integer_labels(rows[:, 1], path)
-
-
-def _labels(members: dict[str, Member], path: Path) -> np.ndarray | None:
-    return integer_labels(members["labels"].array, path) if "labels" in members else None
 
 
 def _texts(members: dict[str, Member], key: str, path: Path) -> tuple[str, ...] | None:
@@ -66,16 +78,3 @@ def _texts(members: dict[str, Member], key: str, path: Path) -> tuple[str, ...] 
             f"{path}: `{key}` is {texts.dtype} {texts.shape}; expected a list of texts"
         )
     return tuple(texts.tolist())
-
-
-# Score files that are one array, as bryanyzhu/two-stream-pytorch saves them.
-def read_npy_scores(path: Path) -> ForeignScores:
-    """Read a .npy array of numbers (V, C), (V, S, C) or (V, S, R, C), without names or labels.
-
-    Raises:
-        InputError: not such an array, or one of objects (these would be a pickle).
-    """
-    with path.open("rb") as stream:
-        scores = read_npy(stream, where=str(path), path=path)
-    check_numbers(scores, where=f"{path}: the array")
-    return ForeignScores(path, None, four_axes(scores.astype(np.float32)), labels=None)

@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from fusion.exchange.formats.restricted_pickle import load
+from fusion.exchange.formats.restricted_pickle import load_pickle
 from twostream_base.errors import InputError
 
 LARGEST_MEMBER = 2 * 2**30
@@ -82,7 +82,7 @@ def read_npy(stream: IO[bytes], *, where: str, path: Path) -> np.ndarray:
     shape, fortran, dtype = _read_npy_header(stream, where)
     data = stream.read()
     if dtype.kind == "O":
-        array = np.asarray(load(data, path=path))
+        array = np.asarray(load_pickle(data, path=path))
         if array.dtype.kind != "O" or array.shape != shape:
             raise InputError(
                 f"{where}: the header says objects {shape}, the content is "

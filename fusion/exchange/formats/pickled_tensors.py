@@ -16,11 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.exchange.formats.restricted_pickle import (
-    Maker,
-    RestrictedUnpickler,
-    load,
-)
+from fusion.exchange.formats.restricted_pickle import Maker, RestrictedUnpickler, load_pickle
 
 _PRELIMINARIES = 3
 # Texts, not dtypes: a pickle could alter those.
@@ -55,7 +51,7 @@ def load_tensors(data: bytes, *, path: Path) -> Any:
         "torch._utils._rebuild_tensor_v2": Maker(_tensor),
         "collections.OrderedDict": Maker(dict),  # of hooks: always empty
     }
-    return load(data, path=path, stand_ins=stand_ins)
+    return load_pickle(data, path=path, stand_ins=stand_ins)
 
 
 class _StorageUnpickler(RestrictedUnpickler):

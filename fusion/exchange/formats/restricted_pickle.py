@@ -38,7 +38,7 @@ _MALFORMED = (
 )
 
 
-def load(data: bytes, *, path: Path, stand_ins: Mapping[str, Any] | None = None) -> Any:
+def load_pickle(data: bytes, *, path: Path, stand_ins: Mapping[str, Any] | None = None) -> Any:
     """Build what the pickle `data` from `path` holds: dict, list, tuple, str, numbers, arrays.
 
     Arrays come as `PickledArray`, which `np.asarray` takes. `stand_ins` take the place of further

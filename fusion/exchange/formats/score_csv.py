@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.exchange.formats.foreign_scores import ForeignScores, stack_videos
+from fusion.exchange.formats.external_scores import ExternalScores, stack_videos
 from fusion.tables.score_file import UNKNOWN
 from twostream_base.errors import InputError
 from twostream_base.files import read_text
 
 
-def read_score_csv(path: Path) -> ForeignScores:
+def read_score_csv(path: Path) -> ExternalScores:
     """Read a CSV whose first line is `name,label,` and the class names; `label` may be left out.
 
     A label is a class name, a number from 0, or empty where it is not known.
@@ -36,7 +36,7 @@ def read_score_csv(path: Path) -> ForeignScores:
             raise InputError(f"{where}: {len(row)} cells; the heading has {len(heading)}")
         scores.append((f"line {number}", _numbers(row[-len(class_names) :], where)))
         labels.append(_label(row[1], class_names, where) if labelled else UNKNOWN)
-    return ForeignScores(
+    return ExternalScores(
         path,
         names=tuple(row[0] for row in rows),
         scores=stack_videos(scores, path=path, most=len(text)),

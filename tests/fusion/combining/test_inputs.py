@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fusion.combining.inputs import Input, InputOptions, input_tables, read_inputs
-from fusion.combining.step import MEAN
+from fusion.combining.inputs import FusionInputs, find_epochs, find_files, read_inputs
+from fusion.combining.options import FusionOptions
 from fusion.tables.score_file import ScoreTable, write_scores
 from twostream_base.errors import InputError
 
@@ -28,33 +28,33 @@ def runs(make_table: Make, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def found(inputs: dict[str, Input]) -> list[Path]:
-    return [path for given in inputs.values() for path in given.tables]
+def paths_of(inputs: FusionInputs) -> list[Path]:
+    return [path for paths in inputs.files.values() for path in paths]
 
 
 @pytest.mark.parametrize(("dataset", "split"), [("toy", 1), (None, 1), ("toy", None), (None, None)])
 def test_the_one_run_of_each_stream(runs: Path, dataset: str | None, split: int | None) -> None:
-    inputs = read_inputs(InputOptions(runs=runs, dataset=dataset, split=split))
-    assert found(inputs) == [runs / f"{name}.safetensors" for name in RUNS[:2]]
-    assert list(inputs) == ["spatial", "motion"]
+    inputs = read_inputs(FusionOptions(runs=runs, dataset=dataset, split=split))
+    assert paths_of(inputs) == [runs / f"{name}.safetensors" for name in RUNS[:2]]
+    assert list(inputs.joined.tables) == ["spatial", "motion"]
 
 
 def test_run_folders_may_be_named(runs: Path) -> None:
     folder = runs / "toy-split1" / "motion-resnet18"
     for options, file in (({}, "test"), ({"subset": "val"}, "val"), ({"epochs": "3"}, "epoch-003")):
-        inputs = read_inputs(InputOptions(files=[folder], **options))
-        assert found(inputs) == [folder / "scores" / f"{file}.safetensors"]
+        inputs = read_inputs(FusionOptions(files=[folder], **options))
+        assert paths_of(inputs) == [folder / "scores" / f"{file}.safetensors"]
     with pytest.raises(InputError, match="is .*spatial-resnet18 a run folder with val scores?"):
-        read_inputs(InputOptions(files=[runs / "toy-split1" / "spatial-resnet18"], subset="val"))
+        read_inputs(FusionOptions(files=[runs / "toy-split1" / "spatial-resnet18"], subset="val"))
 
 
 def test_a_run_that_is_not_there(runs: Path) -> None:
     with pytest.raises(
         InputError, match=r"spatial-\*/scores/val.*`twostream train --stream spatial"
     ):
-        read_inputs(InputOptions(runs=runs, dataset="toy", split=1, subset="val"))
+        read_inputs(FusionOptions(runs=runs, dataset="toy", split=1, subset="val"))
     with pytest.raises(InputError, match="no scores of the spatial stream: .*toy-split2"):
-        read_inputs(InputOptions(runs=runs, dataset="toy", split=2))
+        read_inputs(FusionOptions(runs=runs, dataset="toy", split=2))
 
 
 def test_several_runs_are_listed(runs: Path) -> None:
@@ -63,8 +63,8 @@ def test_several_runs_are_listed(runs: Path) -> None:
     second.parent.mkdir(parents=True)
     second.write_bytes((runs / "toy-split1" / scores).read_bytes())
     with pytest.raises(InputError, match=r"2 motion runs .*toy-split1/motion.*toy-split2/motion"):
-        read_inputs(InputOptions(runs=runs, dataset="toy"))
-    assert len(read_inputs(InputOptions(runs=runs, dataset="toy", split=1))) == 2
+        read_inputs(FusionOptions(runs=runs, dataset="toy"))
+    assert len(find_files(FusionOptions(runs=runs, dataset="toy", split=1))) == 2
 
 
 def test_epochs_are_fused_stream_by_stream(make_table: Make, tmp_path: Path) -> None:
@@ -72,20 +72,20 @@ def test_epochs_are_fused_stream_by_stream(make_table: Make, tmp_path: Path) -> 
         for epoch in (7, 8, 9):
             path = tmp_path / f"toy-split1/{stream}-net/scores/epoch-{epoch:03}.safetensors"
             write_scores(path, make_table([[epoch, 0]], stream=stream, epoch=epoch))
-    inputs = read_inputs(InputOptions(runs=tmp_path, epochs="last:2"))
-    assert [path.stem for path in found(inputs)] == ["epoch-008", "epoch-009"] * 2
-    tables = input_tables(inputs, MEAN)
+    inputs = read_inputs(FusionOptions(runs=tmp_path, epochs="last:2"))
+    assert [path.stem for path in paths_of(inputs)] == ["epoch-008", "epoch-009"] * 2
+    tables = inputs.joined.tables
     assert tables["motion"].scores.ravel().tolist() == [8.5, 0]
-    assert tables["motion"].about["epoch"] == [8, 9]
+    assert tables["motion"].metadata["epoch"] == [8, 9]
     with pytest.raises(InputError, match="--epochs needs run folders; .* is a file"):
-        read_inputs(InputOptions(files=[path], epochs="all"))
+        read_inputs(FusionOptions(files=[path], epochs="all"))
 
 
 def test_epochs_of_other_videos_are_refused(make_table: Make, tmp_path: Path) -> None:
     write_scores(tmp_path / "scores/epoch-001.safetensors", make_table([[1, 0]], subset="test"))
-    assert len(read_inputs(InputOptions(files=[tmp_path], epochs="1"))) == 1
+    assert len(find_files(FusionOptions(files=[tmp_path], epochs="1"))) == 1
     with pytest.raises(InputError, match="is of the test videos; give --subset test"):
-        read_inputs(InputOptions(files=[tmp_path], epochs="1", subset="val"))
+        read_inputs(FusionOptions(files=[tmp_path], epochs="1", subset="val"))
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,52 @@ def test_what_an_input_is_called(
     paths = [Path(f"{file}.safetensors") for file in files]
     for path, stream in zip(paths, streams, strict=True):
         write_scores(path, make_table([[1, 2]], **({"stream": stream} if stream else {})))
-    assert list(read_inputs(InputOptions(files=paths))) == keys
+    assert list(find_files(FusionOptions(files=paths))) == keys
 
 
 def test_a_file_given_twice(make_table: Make, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     write_scores(path, make_table([[1, 2]]))
     with pytest.raises(InputError, match="a file is given twice"):
-        read_inputs(InputOptions(files=[path, tmp_path / ".." / tmp_path.name / "a.safetensors"]))
+        read_inputs(FusionOptions(files=[path, tmp_path / ".." / tmp_path.name / "a.safetensors"]))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "epochs"),
+    [("all", [2, 9, 10, 101]), ("last:2", [10, 101]), ("last:4", [2, 9, 10, 101]), ("9,2", [2, 9])],
+)
+def test_which_files(tmp_path: Path, wanted: str, epochs: list[int]) -> None:
+    for epoch in (101, 2, 9, 10):
+        (tmp_path / f"epoch-{epoch:03}.safetensors").touch()
+    (tmp_path / "epoch-best.safetensors").touch()
+    (tmp_path / "epoch-003-test.safetensors").touch()
+    expected = [f"epoch-{epoch:03}.safetensors" for epoch in epochs]
+    assert [path.name for path in find_epochs(tmp_path, wanted, subset="val")] == expected
+
+
+def test_test_videos_have_files_of_their_own_where_others_select(tmp_path: Path) -> None:
+    (tmp_path / "epoch-004.safetensors").touch()
+    assert [path.name for path in find_epochs(tmp_path, "all", subset="test")] == [
+        "epoch-004.safetensors"
+    ]
+    (tmp_path / "epoch-004-test.safetensors").touch()
+    for subset, name in (("test", "epoch-004-test"), ("val", "epoch-004")):
+        assert find_epochs(tmp_path, "4", subset=subset) == [tmp_path / f"{name}.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("last:3", "holds the scores of epochs 2, 9; `twostream train --dump-scores last:N` keeps"),
+        ("2,3", "holds the scores of epochs 2, 9"),
+        ("last:0", "expected all, last:N, or numbers as 3,5,8"),
+        ("best", "expected all, last:N"),
+    ],
+)
+def test_epochs_that_are_not_there(tmp_path: Path, wanted: str, message: str) -> None:
+    for epoch in (2, 9):
+        (tmp_path / f"epoch-{epoch:03}.safetensors").touch()
+    with pytest.raises(InputError, match=message):
+        find_epochs(tmp_path, wanted, subset="test")
+    with pytest.raises(InputError, match="epochs none"):
+        find_epochs(tmp_path / "absent", "all", subset="test")

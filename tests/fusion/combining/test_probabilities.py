@@ -6,23 +6,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fusion.combining.confidence import count_fallbacks
 from fusion.combining.probabilities import (
     as_log_probs,
     certainty,
-    lead,
     log_softmax,
-    shares,
+    normalise_weights,
     softmax,
     spread,
+    top_margin,
 )
+from fusion.combining.step import apply_step, make_step
 
 ROWS = np.array([[-1.3063, 1.4182, -0.3061, 0.2], [0.5, -0.25, 1.75, 0.0], [0.1, 0.1, -0.4, 0.9]])
 LOGITS = arrays(np.float64, (3, 5), elements=st.floats(-700, 700))
 
 
 def variance_shares(probs: np.ndarray) -> np.ndarray:
-    return shares(spread(probs))
+    return normalise_weights(spread(probs))
 
 
 @given(scores=LOGITS, shift=st.floats(-1e3, 1e3))
@@ -55,13 +55,14 @@ def test_share_of_one_peak_among_101_classes(peak: float, variance: float) -> No
     assert variance_shares(np.stack([one, certain]))[0] == pytest.approx(expected, rel=1e-3)
 
 
-def test_flat_voters_share_alike_and_are_counted() -> None:
+def test_flat_members_weigh_the_same_and_are_counted() -> None:
     flat = np.full((2, 101), 0.3)
     one_flat = np.stack([np.linspace(0, 1, 101), np.full(101, 7.0)])
     videos = np.stack([flat, one_flat, flat])
     assert variance_shares(softmax(videos)).tolist() == [[0.5, 0.5], [1, 0], [0.5, 0.5]]
-    assert count_fallbacks(videos, kind="logits") == 2
-    assert count_fallbacks(softmax(videos), kind="probs") == 2
+    step = make_step("variance")
+    assert apply_step(videos, step, score_type="logits").fallbacks == 2
+    assert apply_step(softmax(videos), step, score_type="probs").fallbacks == 2
 
 
 @given(scores=LOGITS)
@@ -71,8 +72,8 @@ def test_logarithms_of_the_softmax(scores: np.ndarray) -> None:
     assert np.isfinite(as_log_probs(softmax(scores), "probs")).all()
 
 
-def test_how_sure_a_voter_is() -> None:
+def test_measures_of_confidence() -> None:
     probs = np.array([[0.25] * 4, [1, 0, 0, 0], [0.5, 0.5, 0, 0], [0.7, 0.1, 0.1, 0.1]])
     np.testing.assert_allclose(certainty(probs), [0, 1, 0.5, 0.3216], atol=5e-5)
-    np.testing.assert_allclose(lead(probs), [0, 1, 0, 0.6])
+    np.testing.assert_allclose(top_margin(probs), [0, 1, 0, 0.6])
     np.testing.assert_allclose(spread(probs), [0, 0.25, 1 / 12, 0.09])

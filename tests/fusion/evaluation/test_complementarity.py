@@ -7,13 +7,14 @@ import pytest
 
 from fusion.combining.step import Step
 from fusion.combining.strategies import STRATEGIES
-from fusion.combining.video_scores import cast_votes
+from fusion.combining.video_scores import score_videos
 from fusion.evaluation.complementarity import (
     class_accuracy,
     complementarity,
     segment_accuracy,
     yules_q,
 )
+from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable
 
 Make = Callable[..., ScoreTable]
@@ -22,13 +23,13 @@ YES, NO = [0.0, 1.0], [1.0, 0.0]
 
 def test_mistakes_of_two_streams_written_out(make_table: Make) -> None:
     labels = [1, 1, 1, 1, 1, -1]
-    votes = cast_votes({
+    streams = score_videos(join({
         "a": make_table([YES, YES, YES, NO, NO, NO], labels=labels),
         "b": make_table([YES, YES, NO, YES, NO, NO], labels=labels),
-    })  # fmt: skip
-    found = complementarity(votes)
-    assert (found["oracle"]["correct"], found["oracle"]["of"]) == (4, 5)
-    (pair,) = found["pairs"]
+    }))  # fmt: skip
+    result = complementarity(streams)
+    assert (result["oracle"]["correct"], result["oracle"]["of"]) == (4, 5)
+    (pair,) = result["pairs"]
     assert pair["double_fault"]["correct"] == 1
     assert pair["q"] == pytest.approx((2 * 1 - 1 * 1) / (2 * 1 + 1 * 1))
 

@@ -8,7 +8,7 @@ import pytest
 from fusion.combining.fuse import fuse
 from fusion.combining.step import MEAN, Step
 from fusion.combining.strategies import STRATEGIES
-from fusion.combining.video_scores import Votes, cast_votes
+from fusion.combining.video_scores import VideoScores, score_videos
 from fusion.evaluation.diagnosis import (
     at_chance,
     diagnose,
@@ -16,6 +16,7 @@ from fusion.evaluation.diagnosis import (
     suspicious_labels,
     swapped_classes,
 )
+from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable
 
 Make = Callable[..., ScoreTable]
@@ -25,31 +26,31 @@ NOISE = RNG.normal(size=(2, 400, 8)) + 3 * np.eye(8)[LABELS]
 
 
 @pytest.fixture
-def cast(make_table: Make) -> Callable[..., Votes]:
-    def make(*streams: np.ndarray, labels: np.ndarray = LABELS, **options: str) -> Votes:
+def cast(make_table: Make) -> Callable[..., VideoScores]:
+    def make(*streams: np.ndarray, labels: np.ndarray = LABELS, **options: str) -> VideoScores:
         keys = ("spatial", "motion")[: len(streams)]
         tables = {
             key: make_table(scores, labels=labels)
             for key, scores in zip(keys, streams, strict=True)
         }
-        return cast_votes(tables, **options)
+        return score_videos(join(tables), **options)
 
     return make
 
 
-def lines(votes: Votes, strategy: str) -> list[str]:
-    fused = STRATEGIES[strategy](np.stack([*votes.scores.values()], axis=-2))
-    return diagnose(votes, fused, strategy=strategy)
+def lines(streams: VideoScores, strategy: str) -> list[str]:
+    fused = STRATEGIES[strategy](np.stack([*streams.scores.values()], axis=-2))
+    return diagnose(streams, fused, strategy=strategy)
 
 
-def test_nothing_is_said_of_sound_streams(cast: Callable[..., Votes]) -> None:
+def test_nothing_is_said_of_sound_streams(cast: Callable[..., VideoScores]) -> None:
     assert lines(cast(*NOISE), "mean") == []
     assert lines(cast(NOISE[0]), "mean") == []
 
 
-def test_a_scale_leak(cast: Callable[..., Votes]) -> None:
-    votes = cast(NOISE[0], 20 * NOISE[1])
-    (line,) = lines(votes, "max")
+def test_a_scale_leak(cast: Callable[..., VideoScores]) -> None:
+    streams = cast(NOISE[0], 20 * NOISE[1])
+    (line,) = lines(streams, "max")
     assert line.startswith("max agrees with motion on 100.0 % of the videos; ")
     assert "its logits are 19.8x as wide as those of spatial: this is not fusion; try" in line
     mild = cast(NOISE[0], 2 * NOISE[1])
@@ -61,9 +62,9 @@ def test_a_scale_leak(cast: Callable[..., Votes]) -> None:
     assert lines(cast(NOISE[0], 2 * NOISE[1], combine="probs"), "mean") == []
 
 
-def test_dominance_without_a_difference_of_scale(cast: Callable[..., Votes]) -> None:
-    votes = cast(*NOISE)
-    (line,) = diagnose(votes, votes.scores["spatial"], strategy="own:first")
+def test_dominance_without_a_difference_of_scale(cast: Callable[..., VideoScores]) -> None:
+    streams = cast(*NOISE)
+    (line,) = diagnose(streams, streams.scores["spatial"], strategy="own:first")
     assert line == "own:first agrees with spatial on 100.0 % of the videos; spatial decides alone"
     assert diagnose(cast(NOISE[0], NOISE[0]), NOISE[0], strategy="mean") == []
 
@@ -74,7 +75,7 @@ def test_rows_that_are_doubled() -> None:
     assert found == "1 videos have the scores of another one: c as a"
 
 
-def test_accuracy_at_chance(cast: Callable[..., Votes]) -> None:
+def test_accuracy_at_chance(cast: Callable[..., VideoScores]) -> None:
     assert at_chance(NOISE[0], LABELS) is None
     assert at_chance(NOISE[0], np.full(400, -1)) is None
     found = at_chance(NOISE[0][::-1], LABELS)
@@ -84,29 +85,29 @@ def test_accuracy_at_chance(cast: Callable[..., Votes]) -> None:
 
 
 @pytest.mark.parametrize("order", [[1, 0, 2, 3, 4, 5, 6, 7], [0, 1, 4, 2, 3, 5, 6, 7]])
-def test_classes_in_another_order(cast: Callable[..., Votes], order: list[int]) -> None:
+def test_classes_in_another_order(cast: Callable[..., VideoScores], order: list[int]) -> None:
     sure = NOISE[0] + 2 * np.eye(8)[LABELS]
     assert swapped_classes(cast(sure), sure) is None
     found = swapped_classes(cast(sure), sure[:, order])
     assert found is not None
     moved = [c for c in range(8) if order[c] != c]
-    assert all(f"c{order[c]} is called c{c}" in found for c in moved)
-    assert found.count("is called") == len(moved)
+    assert all(f"c{order[c]} is predicted as c{c}" in found for c in moved)
+    assert found.count("is predicted as") == len(moved)
     absorbed = sure.copy()
     absorbed[:, 3] += 9  # one class takes all: no other order would mend that
     assert swapped_classes(cast(absorbed), absorbed) is None
 
 
-def test_guessing_between_two_classes_is_no_other_order(cast: Callable[..., Votes]) -> None:
+def test_guessing_between_two_classes_is_no_other_order(cast: Callable[..., VideoScores]) -> None:
     """A stream blind to what tells two classes apart calls 7 of 12 by the other's name, and 5."""
     said = np.array([0] * 5 + [1] * 7 + [0] * 7 + [1] * 5)
     guesses = np.eye(8)[said]
-    votes = cast(guesses, labels=np.repeat([0, 1], 12))
-    assert swapped_classes(votes, guesses) is None
-    assert swapped_classes(votes, np.eye(8)[1 - votes.labels]) is not None
+    streams = cast(guesses, labels=np.repeat([0, 1], 12))
+    assert swapped_classes(streams, guesses) is None
+    assert swapped_classes(streams, np.eye(8)[1 - streams.labels]) is not None
 
 
-def test_labels_to_look_at(cast: Callable[..., Votes]) -> None:
+def test_labels_to_look_at(cast: Callable[..., VideoScores]) -> None:
     sure = NOISE + 6 * np.eye(8)[LABELS]
     assert suspicious_labels(cast(*sure)) is None
     wrong = LABELS.copy()
@@ -122,5 +123,5 @@ def test_labels_to_look_at(cast: Callable[..., Votes]) -> None:
 
 def test_fuse_has_no_part_in_it(make_table: Make) -> None:
     tables = {"spatial": make_table(NOISE[0]), "motion": make_table(20 * NOISE[1])}
-    assert fuse(tables, streams=Step("max", STRATEGIES["max"])).warnings == []
-    assert fuse(tables, streams=MEAN).warnings == []
+    assert fuse(tables, strategy=Step("max", STRATEGIES["max"])).warnings == []
+    assert fuse(tables, strategy=MEAN).warnings == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from fusion.evaluation.inspect_file import findings
+from fusion.evaluation.inspect_file import content_lines, contents, findings
 from fusion.tables.score_file import ScoreTable, write_scores
 from twostream.cli import cli
 
@@ -43,7 +44,7 @@ def test_nothing_odd(sound: Path) -> None:
         ),
         (
             [[0.5, 0.5], [0.9, 0.2]],
-            {"kind": "probs"},
+            {"score_type": "probs"},
             "1 videos have probabilities that do not sum",
         ),
         (
@@ -59,8 +60,6 @@ def test_nothing_odd(sound: Path) -> None:
     ],
 )
 def test_what_is_odd(make_table: Make, scores: object, given: dict, finding: str) -> None:
-    import re
-
     assert any(re.match(finding, line) for line in findings(make_table(scores, **given)))
 
 
@@ -87,3 +86,30 @@ def test_files_that_do_and_do_not_join(sound: Path, make_table: Make, tmp_path: 
     result = check(sound, other)
     assert result.exit_code == 1
     assert f"{other} lacks 1: v7" in result.output
+
+
+def test_contents(make_table: Make) -> None:
+    table = make_table([[[19, 0, 38, -19], [19, 38, 0, -19]], [[0, 0, 0, 1]] * 2], labels=[1, -1],
+                       score_type="logit_sum", summed_over=19, stream="spatial")  # fmt: skip
+    shown = contents(table, first=1)
+    assert shown["shape"] == {"videos": 2, "segments": 2, "crops": 1, "classes": 4}
+    assert shown["accuracy"]["top1"]["of"] == 1
+    assert shown["first"] == [
+        {"name": "v0", "label": "c1", "top": [
+            {"class": "c0", "score": 1}, {"class": "c1", "score": 1}, {"class": "c2", "score": 1},
+        ]},
+    ]  # fmt: skip
+    assert content_lines(shown) == [
+        "logit_sum, float32; videos 2, segments 2, crops 1, classes 4",
+        "summed_over: 19",
+        "stream: spatial",
+        "",
+        "top-1 0/1  0.00 % [0.00, 79.35]   top-5 1/1  100.00 % [20.65, 100.00]   mean class 0.00 %",
+        "",
+        "v0 (true: c1): c0 1, c1 1, c2 1",
+    ]
+
+
+def test_videos_without_label_and_more_than_there_are(make_table: Make) -> None:
+    shown = contents(make_table([[0.25, 0.75]], labels=[-1], score_type="probs"), first=5)
+    assert content_lines(shown)[-1] == "v0 (true: not known): c1 0.75, c0 0.25"

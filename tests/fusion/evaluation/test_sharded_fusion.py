@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from fusion.combining.fuse import fuse
-from fusion.combining.step import Step
+from fusion.combining.fuse import fuse_joined
+from fusion.combining.step import Step, Steps
 from fusion.combining.strategies import STRATEGIES
+from fusion.evaluation.result import fusion_result
 from fusion.evaluation.sharded_fusion import fuse_in_shards
-from fusion.evaluation.text_tables import fusion_result
-from fusion.tables.large_files import map_scores
-from fusion.tables.score_file import ScoreTable, read_scores, write_scores
+from fusion.tables.join import join
+from fusion.tables.score_file import ScoreTable, open_large_file, read_scores, write_scores
 from twostream.cli import cli
 from twostream_base.errors import InputError
 
@@ -52,17 +52,15 @@ def step(name: str, **options: object) -> Step:
 
 def test_shards_give_the_same_bits(tmp_path: Path, files: dict[str, Path]) -> None:
     choices = [
-        ({"segments": step("mean"), "streams": step("weighted", weights=[2, 1])}, None),
-        ({"segments": step("variance"), "streams": step("max")}, "probs"),
-        ({"crops": step("max"), "segments": step("entropy"), "streams": step("rank")}, None),
+        (Steps(streams=step("weighted", weights=[2, 1])), None),
+        (Steps(segments=step("variance"), streams=step("max")), "probs"),
+        (Steps(crops=step("max"), segments=step("entropy"), streams=step("rank")), None),
     ]
     named = {key: str(path) for key, path in files.items()}
     for steps, combine in choices:
-        whole = fuse(
-            {key: read_scores(path) for key, path in files.items()}, **steps, combine=combine
-        )
+        whole = fuse_joined(join(files), steps, combine=combine)
         result = fuse_in_shards(
-            {key: map_scores(path) for key, path in files.items()},
+            {key: open_large_file(path) for key, path in files.items()},
             files=named, steps=steps, combine=combine, out=tmp_path / "out", videos=10,
         )  # fmt: skip
         assert result["warnings"] == whole.warnings + [
@@ -72,25 +70,25 @@ def test_shards_give_the_same_bits(tmp_path: Path, files: dict[str, Path]) -> No
         written = read_scores(tmp_path / "out")
         np.testing.assert_array_equal(written.scores, whole.table.scores, strict=True)
         assert written.names == whole.table.names
-        assert written.kind == whole.table.kind
+        assert written.score_type == whole.table.score_type
         inputs = {
-            key: about | {"scores_sha256": ""} for key, about in written.about["inputs"].items()
+            key: about | {"scores_sha256": ""} for key, about in written.metadata["inputs"].items()
         }
-        own = {key: about | {"scores_sha256": ""} for key, about in whole.votes.about.items()}
-        assert written.about | {"inputs": inputs} == whole.table.about | {"inputs": own}
+        own = {key: about | {"scores_sha256": ""} for key, about in whole.streams.metadata.items()}
+        assert written.metadata | {"inputs": inputs} == whole.table.metadata | {"inputs": own}
 
 
 def test_a_missing_video_and_a_nan_are_named(files: dict[str, Path], make_table: Make) -> None:
-    run = partial(fuse_in_shards, files={}, steps={}, videos=10)
-    mapped = {key: map_scores(path) for key, path in files.items()}
+    run = partial(fuse_in_shards, files={}, steps=Steps(), videos=10)
+    large = {key: open_large_file(path) for key, path in files.items()}
     write_scores(files["motion"], make_table(np.zeros((2, 6)), class_names=list("abcdef")))
     with pytest.raises(InputError, match="the videos do not join"):
-        run(mapped | {"motion": map_scores(files["motion"])})
+        run(large | {"motion": open_large_file(files["motion"])})
     data = bytearray(files["spatial"].read_bytes())
     data[-4:] = np.float32(np.nan).tobytes()
     files["spatial"].write_bytes(data)
     with pytest.raises(InputError, match="NaN or infinite, for class/v52"):
-        run({"spatial": mapped["spatial"]})
+        run({"spatial": large["spatial"]})
 
 
 def fuse_command(*arguments: object) -> Result:
@@ -102,10 +100,8 @@ def test_the_command_takes_large_files_from_disk(
 ) -> None:
     paths, wholes = list(files.values()), []
     fuse_whole = fuse_command(*paths, "--out", tmp_path / "memory", "--json")
-    monkeypatch.setattr("twostream.commands.fuse.LARGE_BYTES", 1000)
-    monkeypatch.setattr(
-        "twostream.commands.fuse._fused_in_memory", lambda choices, out: wholes.append(choices)
-    )
+    monkeypatch.setattr("fusion.workflows.LARGE_BYTES", 1000)
+    monkeypatch.setattr("fusion.workflows.read_inputs", wholes.append)
     from_disk = fuse_command(*paths, "--out", tmp_path / "disk", "--json")
     assert from_disk.exit_code == 0, from_disk.output
     one, other = (json.loads(result.stdout) for result in (from_disk, fuse_whole))

@@ -10,11 +10,13 @@ from scipy.stats import binomtest
 
 from fusion.evaluation.significance import (
     bootstrap_interval,
+    compare,
     holm,
     mcnemar,
     sign_test,
     smallest_difference,
 )
+from twostream_base.errors import InputError
 
 
 def answers(both: int, one: int, other: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -107,3 +109,60 @@ def test_the_smallest_difference_is_found_four_times_in_five() -> None:
     assert smallest_difference(1530, 0) is None
     assert smallest_difference(4, 1) == pytest.approx(0.25)
     assert math.isclose(difference, (1.96 + 0.84) * math.sqrt(share / videos), rel_tol=0.02)
+
+
+def scores_of(*right: int) -> np.ndarray:
+    """Scores of 10 videos of class 1, right for the numbered ones."""
+    scores = np.tile([1.0, 0.0], (10, 1))
+    scores[list(right)] = [0.0, 1.0]
+    return scores
+
+
+LABELS = np.ones(10, dtype=np.int64)
+
+
+def test_pairs_written_out() -> None:
+    results = {"a": scores_of(*range(9)), "b": scores_of(0, 9), "c": scores_of(*range(8))}
+    result = compare(results, LABELS, rng=0)
+    assert [(system["name"], system["correct"]) for system in result["systems"]] == [
+        ("a", 9), ("b", 2), ("c", 8),
+    ]  # fmt: skip
+    ab, ac, bc = result["pairs"]
+    assert (ab["first"], ab["second"], ab["only_first"], ab["only_second"]) == ("a", "b", 8, 1)
+    assert ab["difference"] == 70
+    assert ab["p"] == pytest.approx(20 / 512)
+    assert ab["p_holm"] == pytest.approx(60 / 512)
+    assert (ac["p"], bc["difference"]) == (1, -60)
+    low, high = ab["interval"]
+    assert 0 < low < 70 < high <= 100
+    assert result["bootstrap"] == "videos"
+
+
+def test_videos_without_label_are_left_out() -> None:
+    labels = LABELS.copy()
+    labels[9] = -1
+    results = {"a": scores_of(*range(9)), "b": scores_of(0, 9)}
+    result = compare(results, labels, rng=0, groups=list("aabbccddee"))
+    assert result["videos"] == 9
+    assert result["bootstrap"] == "groups"
+    assert (result["pairs"][0]["only_first"], result["pairs"][0]["only_second"]) == (8, 0)
+
+
+def test_the_same_seed_gives_the_same_intervals() -> None:
+    results = {"a": scores_of(1, 2, 3), "b": scores_of(4, 5)}
+    first, second = (compare(results, LABELS, rng=7) for _ in range(2))
+    assert first == second
+
+
+def test_nothing_to_compare() -> None:
+    for results, labels in (
+        ({"a": scores_of()}, LABELS),
+        ({"a": scores_of(), "b": scores_of()}, -LABELS),
+    ):
+        with pytest.raises(InputError, match="two results, and videos with a label"):
+            compare(results, labels)
+
+
+def test_results_of_other_videos() -> None:
+    with pytest.raises(InputError, match=r"10 videos, classes\); not so: b"):
+        compare({"a": scores_of(), "b": scores_of()[:9]}, LABELS)

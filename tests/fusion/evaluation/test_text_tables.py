@@ -3,8 +3,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import numpy as np
+import pytest
+
 from fusion.combining.fuse import fuse
-from fusion.evaluation.text_tables import fusion_result, result_lines
+from fusion.combining.video_scores import VideoScores, score_videos
+from fusion.evaluation.result import fusion_result
+from fusion.evaluation.significance import compare
+from fusion.evaluation.text_tables import compare_lines, fusion_lines, tune_lines
+from fusion.fitting.cascade import cascade_in_folds
+from fusion.fitting.tune import tune_in_folds, tune_on_test
+from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable
 
 Make = Callable[..., ScoreTable]
@@ -40,7 +49,7 @@ def test_result_for_programs(make_table: Make) -> None:
 def test_result_for_people(make_table: Make) -> None:
     fusion = fuse({"spatial": make_table([[3, 0], [0, 1]], protocol="clips19"),
                    "motion": make_table([[0, 1], [2, 0]], protocol="segments3")})  # fmt: skip
-    lines = result_lines(fusion_result(fusion, files=FILES))
+    lines = fusion_lines(fusion_result(fusion, files=FILES))
     assert [re.sub(" {3,}", " | ", line) for line in lines] == [
         "2 videos, segments fused by mean",
         "",
@@ -56,6 +65,65 @@ def test_result_for_people(make_table: Make) -> None:
 
 def test_result_without_labels(make_table: Make) -> None:
     fusion = fuse({"spatial": make_table([[3, 0]], labels=[-1])})
-    lines = result_lines(fusion_result(fusion, files=FILES))
+    lines = fusion_lines(fusion_result(fusion, files=FILES))
     assert re.split(" {3,}", lines[3]) == ["spatial", "no labels", "no labels", "-"]
     assert lines[-1] == "warning: 1 of 1 videos have no label and are not in the accuracies"
+
+
+NOTHING_MORE = {
+    "complementarity": {"oracle": {}, "pairs": []}, "segments": {}, "classes": [], "warnings": [],
+}  # fmt: skip
+
+
+def test_the_table_of_pairs() -> None:
+    right = np.tile([0.0, 1.0], (20, 1))
+    wrong = right[:, ::-1]
+    results = {"good": right, "bad": wrong, "same": right}
+    labels = np.ones(20, dtype=np.int64)
+    lines = compare_lines(compare(results, labels, rng=0) | NOTHING_MORE)
+    assert lines[0] == "20 videos; intervals by bootstrap of videos"
+    assert [line.split()[0] for line in lines[3:6]] == ["good", "same", "bad"]  # the best first
+    table = {" ".join(line.split()[:3]): line.split()[3:] for line in lines[8:11]}
+    assert " ".join(table["good - bad"]) == "+100.00 [+100.00, +100.00] 20 0 5.7e-06 * 59.02"
+    assert table["good - same"] == ["+0.00", "[+0.00,", "+0.00]", "0", "0", "1", "-"]
+    assert not any(line.startswith(("streams", "segment", "class")) for line in lines)
+
+
+@pytest.fixture
+def streams(make_table: Make) -> VideoScores:
+    """Video 0 is right from 1/3 on, 1 above 3/4, 2 below 1/2."""
+    tables = {
+        "a": make_table([[2, 0], [0, 1], [1, 0]], labels=[0, 1, 1]),
+        "b": make_table([[0, 1], [3, 0], [0, 1]], labels=[0, 1, 1]),
+    }
+    return score_videos(join(tables))
+
+
+def test_weights_in_folds(streams: VideoScores) -> None:
+    lines = tune_lines(tune_in_folds(streams, np.array([0, 1, 1])))
+    assert (
+        lines[0]
+        == "3 videos, chosen in grouped folds, each evaluated with the weights of the others"
+    )
+    assert any(line.startswith("best on these videos   2/3  66.67 %") for line in lines)
+    assert any(
+        line.startswith("without fold 2: a=0.6667,b=0.3333, which get 0/2") for line in lines
+    )
+    assert lines[-1].startswith("use: --strategy weighted --weights a=0.")
+    assert re.search(r"look \d+\.\d\d points better", lines[-2])
+
+
+def test_a_choice_on_test_says_so(streams: VideoScores) -> None:
+    lines = tune_lines(tune_on_test(streams))
+    assert "CHOSEN ON THESE VERY VIDEOS" in lines[0]
+    assert not any("held out" in line or "better" in line for line in lines)
+
+
+def test_a_cascade(streams: VideoScores) -> None:
+    folds = np.array([0, 1, 1])
+    tuned = tune_in_folds(streams, folds)
+    lines = tune_lines(tuned | {"cascade": cascade_in_folds(streams, folds, tolerance=0.5)})
+    assert [line.split("  ")[0] for line in lines[-4:-1]] == [
+        "cascade", "always both", "first stream only",
+    ]  # fmt: skip
+    assert lines[-1].startswith("flow where the first stream's margin is below ")

@@ -37,7 +37,7 @@ def test_what_is_written_with_names_comes_back(
     tmp_path: Path, table: ScoreTable, name: str
 ) -> None:
     EXPORTS[name](tmp_path / "out", table)
-    back = import_scores(SCORE_FORMATS[name](tmp_path / "out"), about={})
+    back = import_scores(SCORE_FORMATS[name](tmp_path / "out"), metadata={})
     np.testing.assert_array_equal(back.scores, table.scores)
     assert back.names == table.names
     assert back.labels.tolist() == [1, 0]
@@ -56,7 +56,7 @@ def test_an_array_comes_back_with_the_list_beside_it(tmp_path: Path, table: Scor
 
 def test_csv_holds_the_means_of_the_views(tmp_path: Path, table: ScoreTable) -> None:
     EXPORTS["csv"](tmp_path / "out.csv", table)
-    back = import_scores(SCORE_FORMATS["csv"](tmp_path / "out.csv"), about={})
+    back = import_scores(SCORE_FORMATS["csv"](tmp_path / "out.csv"), metadata={})
     means = table.scores.astype(np.float64).mean(axis=(1, 2))
     np.testing.assert_allclose(back.scores[:, 0, 0], means, rtol=1e-6)
     assert back.class_names == table.class_names

@@ -1,18 +1,32 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
+from fusion.combining.fuse import fuse
 from fusion.combining.probabilities import log_softmax, softmax
+from fusion.combining.video_scores import mean_logits
 from fusion.fitting.calibration import (
     CALIBRATIONS,
-    cross_fitted,
+    calibrate_in_folds,
+    calibrate_on,
+    cross_fit,
     fit_temperature,
+    reliability,
     temperature,
     vector,
 )
+from fusion.fitting.hold_out import grouped_folds, video_groups
+from fusion.tables.join import join
+from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError
+
+Make = Callable[..., ScoreTable]
 
 
 def loss(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -77,9 +91,9 @@ def test_a_fold_is_scaled_by_the_others_alone(fit) -> None:  # noqa: ANN001
     logits, labels = drawn(60)
     folds = np.arange(60) % 3
     labels[:6] = -1
-    scalings = cross_fitted(logits, labels, folds, fit=fit)
+    scalings = cross_fit(logits, labels, folds, fit=fit)
     spoilt = np.where((folds == 1)[:, None], 1e3 * logits[::-1], logits)
-    again = cross_fitted(spoilt, np.where(folds == 1, 0, labels), folds, fit=fit)
+    again = cross_fit(spoilt, np.where(folds == 1, 0, labels), folds, fit=fit)
     np.testing.assert_array_equal(again[1].factor, scalings[1].factor)
     assert not np.allclose(again[0].factor, scalings[0].factor)
     np.testing.assert_allclose(scalings[2](logits[5]), scalings[2](logits)[5])
@@ -87,4 +101,130 @@ def test_a_fold_is_scaled_by_the_others_alone(fit) -> None:  # noqa: ANN001
 
 def test_nothing_to_calibrate_on() -> None:
     with pytest.raises(InputError, match="no labelled videos"):
-        cross_fitted(np.zeros((2, 3)), np.array([-1, -1]), np.array([0, 1]))
+        cross_fit(np.zeros((2, 3)), np.array([-1, -1]), np.array([0, 1]))
+
+
+def test_bins_written_out() -> None:
+    probs = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.25, 0.75], [0.5, 0.5]])
+    found = reliability(probs, np.array([0, 1, 1, 1, -1]), bins=4)
+    assert found["bins"] == [
+        {"from": 0.0, "to": 0.25, "videos": 0, "confidence": None, "accuracy": None},
+        {"from": 0.25, "to": 0.5, "videos": 0, "confidence": None, "accuracy": None},
+        {"from": 0.5, "to": 0.75, "videos": 2, "confidence": pytest.approx(0.675), "accuracy": 1},
+        {"from": 0.75, "to": 1.0, "videos": 2, "confidence": pytest.approx(0.85), "accuracy": 0.5},
+    ]
+    assert found["videos"] == 4
+    assert found["ece"] == pytest.approx((2 * 0.325 + 2 * 0.35) / 4)
+    assert found["nll"] == pytest.approx(-np.log([0.9, 0.2, 0.6, 0.75]).mean())
+    assert found["confidence"] == pytest.approx(0.7625)
+
+
+def test_probabilities_that_come_true_have_no_error() -> None:
+    rng = np.random.default_rng(0)
+    probs = rng.dirichlet([0.3] * 6, size=30_000)
+    labels = (probs.cumsum(axis=1) > rng.random((len(probs), 1))).argmax(axis=1)
+    assert reliability(probs, labels)["ece"] < 0.012
+    assert (
+        reliability(np.sqrt(probs) / np.sqrt(probs).sum(axis=1, keepdims=True), labels)["ece"] > 0.1
+    )
+
+
+def test_without_labels_nothing_is_known() -> None:
+    assert reliability(np.eye(2), np.array([-1, -1])) == {
+        "videos": 0, "ece": None, "nll": None, "confidence": None, "bins": [],
+    }  # fmt: skip
+
+
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(4, size=60)
+VIEWS = RNG.normal(size=(60, 3, 2, 4)) + 2 * np.eye(4)[LABELS][:, None, None]
+FOLDS = np.arange(60) % 3
+
+
+def test_the_scale_of_a_stream_no_longer_matters(make_table: Make) -> None:
+    other = VIEWS[::-1].copy()
+    quiet = {"a": make_table(VIEWS, labels=LABELS), "b": make_table(other, labels=LABELS)}
+    loud = quiet | {"b": make_table(40 * other, labels=LABELS)}
+    assert not np.allclose(fuse(quiet).table.scores, fuse(loud).table.scores / 20)
+    fused = [
+        fuse(calibrate_in_folds(join(tables), FOLDS).joined.tables).table
+        for tables in (quiet, loud)
+    ]
+    np.testing.assert_allclose(fused[0].scores, fused[1].scores, rtol=1e-4, atol=1e-5)
+
+
+def test_calibrated_means_are_the_mean_of_calibrated_views(make_table: Make) -> None:
+    table = make_table(19 * VIEWS, labels=LABELS, score_type="logit_sum", summed_over=19)
+    made = calibrate_in_folds(join({"a": table}), FOLDS)
+    temperatures = np.array(made.joined.tables["a"].metadata["calibration"]["temperatures"])
+    expected = VIEWS.mean(axis=(1, 2)) / temperatures[FOLDS][:, None]
+    np.testing.assert_allclose(mean_logits(made.joined.tables["a"]), expected, rtol=1e-4, atol=1e-5)
+    assert made.joined.tables["a"].score_type == "logits"
+    assert made.after["a"]["nll"] < made.before["a"]["nll"]
+    assert made.before["a"]["videos"] == 60
+
+
+def test_probabilities_are_calibrated_by_their_logarithms(make_table: Make) -> None:
+    one_view = VIEWS[:, :1, :1]
+    logits = calibrate_in_folds(join({"a": make_table(one_view, labels=LABELS)}), FOLDS)
+    table = make_table(softmax(one_view), labels=LABELS, score_type="probs")
+    probs = calibrate_in_folds(join({"a": table}), FOLDS)
+    a, b = (softmax(made.joined.tables["a"].scores) for made in (logits, probs))
+    np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_on_validation_videos_whose_classes_are_in_another_order(make_table: Make) -> None:
+    tables = {"a": make_table(VIEWS, labels=LABELS)}
+    names, order = [f"w{row}" for row in range(60)], [2, 0, 3, 1]
+    val = make_table(
+        5 * VIEWS[..., order],
+        names=names,
+        labels=[order.index(label) for label in LABELS],
+        class_names=[f"c{label}" for label in order],
+    )
+    made = calibrate_on(join(tables), {"a": val})
+    straight = calibrate_on(join(tables), {"a": make_table(5 * VIEWS, names=names, labels=LABELS)})
+    np.testing.assert_allclose(made.scalings["a"][0].factor, straight.scalings["a"][0].factor)
+    np.testing.assert_array_equal(
+        made.joined.tables["a"].scores, straight.joined.tables["a"].scores
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        (lambda make: {}, "no validation scores of a"),
+        (
+            lambda make: {"a": make(VIEWS, labels=LABELS)},
+            "are among those that are fused",
+        ),
+        (
+            lambda make: {"a": make(VIEWS[..., :3], names=[f"w{v}" for v in range(60)])},
+            "other classes",
+        ),
+        (
+            lambda make: {"a": make(VIEWS[:1], names=["w"], labels=[-1])},
+            "no labelled videos to calibrate on",
+        ),
+    ],
+)
+def test_validation_scores_that_do_not_fit(
+    make_table: Make, others: Callable, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        calibrate_on(join({"a": make_table(VIEWS, labels=LABELS)}), others(make_table))
+
+
+@given(order=st.permutations(range(60)))
+@settings(max_examples=5)
+def test_the_order_of_the_videos_is_irrelevant(make_table: Make, order: list[int]) -> None:
+    def calibrated(rows: list[int]) -> ScoreTable:
+        names, labels = [f"v{row}_g{row // 3}" for row in rows], LABELS[rows]
+        groups = video_groups(names, r"_(g\d+)", dataset=None)
+        table = make_table(VIEWS[rows], names=names, labels=labels)
+        return calibrate_in_folds(join({"a": table}), grouped_folds(groups, labels)).joined.tables[
+            "a"
+        ]
+
+    straight, moved = calibrated(list(range(60))), calibrated(order)
+    np.testing.assert_allclose(moved.scores, straight.scores[order], rtol=1e-4)

@@ -1,22 +1,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fusion.combining.inputs import Input, InputOptions, input_tables, read_inputs
-from fusion.combining.step import MEAN, Step
-from fusion.combining.strategies import maximum
+from fusion.combining.inputs import FusionInputs, read_inputs
+from fusion.combining.options import FusionOptions
+from fusion.combining.step import Steps, make_step
 from fusion.fitting.hold_out import (
-    HoldOutOptions,
-    calibrated_tables,
-    check_only_learning,
+    calibrate_inputs,
+    find_folds,
+    fuse_inputs_by_learning,
+    grouped_folds,
     known_groups,
-    learned,
-    table_folds,
-    val_tables,
+    read_validation_scores,
+    video_groups,
 )
 from fusion.tables.score_file import ScoreTable, write_scores
 from twostream_base.errors import InputError
@@ -24,88 +27,153 @@ from twostream_base.errors import InputError
 Make = Callable[..., ScoreTable]
 
 
+@pytest.mark.parametrize(
+    ("name", "how", "dataset", "group"),
+    [
+        ("Archery/v_Archery_g02_c03", None, "ucf101", "archery_g02"),
+        ("HandstandPushups/v_HandStandPushups_g01_c02", "ucf101", None, "handstandpushups_g01"),
+        ("kick/FILM_2_kick_f_cm_np1_ba_bad_0", None, "hmdb51", "FILM_2"),
+        ("kick_ball/kick_kick_ball_f_cm_np1_ba_bad_0", "hmdb51", None, "kick"),
+        ("a/b", "video", "ucf101", "a/b"),
+        ("a/fi__scene12-3", r"scene(\d+)-", None, "12"),
+        ("a/fi__scene12-3", r"scene\d+", None, "scene12"),
+    ],
+)
+def test_the_group_of_a_video(name: str, how: str | None, dataset: str | None, group: str) -> None:
+    assert video_groups([name], how, dataset=dataset) == [group]
+
+
+def test_groups_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "groups.csv"
+    path.write_text('v1,one\nv2,two\n"v,3",one\n')
+    assert video_groups(["v,3", "v2", "v1"], str(path), dataset="toy") == ["one", "two", "one"]
+    with pytest.raises(InputError, match="no group for 1 of 2 videos: v4"):
+        video_groups(["v4", "v1"], str(path), dataset=None)
+    for text, message in (("v1\n", "lines name,group"), ("v1,a\nv1,b\n", "more than once: v1")):
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            video_groups(["v1"], str(path), dataset=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "dataset", "message"),
+    [
+        ("a/b", None, "toy", r"\(data set toy\): give --groups ucf101, hmdb51, video"),
+        ("a/b", None, None, "data set not known"),
+        ("a/b", "ucf101", None, "--groups ucf101: no group for 1 of 1 videos: a/b"),
+        ("kick/12", None, "hmdb51", "--groups hmdb51: no group .* kick/12"),
+        ("a/b", "(", None, "not a regular expression"),
+        ("a/b", "x", None, "--groups x: no group .* a/b"),
+    ],
+)
+def test_groups_that_are_not_known(
+    name: str, how: str | None, dataset: str | None, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        video_groups([name], how, dataset=dataset)
+
+
+@given(
+    drawn=st.lists(st.tuples(st.integers(0, 9), st.integers(-1, 3)), min_size=20, max_size=60),
+    random=st.randoms(),
+)
+def test_folds_never_part_a_group_and_ignore_the_order(drawn, random) -> None:  # noqa: ANN001
+    drawn = [(9, 0), (8, 1), (7, 2), *drawn]
+    groups, labels = [f"g{group}" for group, _ in drawn], np.array([label for _, label in drawn])
+    folds = grouped_folds(groups, labels, count=3)
+    assert set(folds) == {0, 1, 2}
+    assert len({(group, fold) for group, fold in zip(groups, folds, strict=True)}) == len({*groups})
+    order = list(range(len(drawn)))
+    random.shuffle(order)
+    moved = grouped_folds([groups[row] for row in order], labels[order], count=3)
+    np.testing.assert_array_equal(moved, folds[order])
+
+
+def test_folds_spread_the_classes() -> None:
+    names = [f"c{c}/v_c{c}_g{g:02}_c{k:02}" for c in range(4) for g in range(6) for k in range(3)]
+    labels = np.repeat(np.arange(4), 18)
+    folds = grouped_folds(video_groups(names, "ucf101", dataset=None), labels, count=3)
+    counts = [np.bincount(labels[folds == fold], minlength=4).tolist() for fold in range(3)]
+    assert counts == [[6] * 4] * 3
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_too_few_groups(count: int) -> None:
+    with pytest.raises(InputError, match=rf"{count} folds of 2 groups; allowed: 2\.\.2"):
+        grouped_folds(["a", "b", "a"], np.zeros(3, dtype=int), count=count)
+
+
 @pytest.fixture
-def inputs(make_table: Make, tmp_path: Path) -> dict[str, Input]:
+def inputs(make_table: Make, tmp_path: Path) -> FusionInputs:
     """Two runs with scores of test and of other, validation videos; motion is 10 times louder."""
     rng, labels = np.random.default_rng(0), np.arange(30) % 3
     for stream, loud in (("spatial", 1), ("motion", 10)):
         for subset in ("test", "val"):
             names = [f"{subset}{row}_g{row // 3}" for row in range(30)]
-            scores = loud * (
-                rng.normal(size=(30, 3)) + np.eye(3)[labels]
-                if subset == "val"
-                else rng.normal(size=(30, 3))
-            )
-            given = {"labels": labels} if subset == "val" else {}
+            scores = loud * rng.normal(size=(30, 3))
+            known = {}
+            if subset == "val":
+                scores, known = scores + loud * np.eye(3)[labels], {"labels": labels}
             table = make_table(
-                scores, stream=stream, dataset="toy", subset=subset, names=names, **given
+                scores, stream=stream, dataset="toy", subset=subset, names=names, **known
             )
             write_scores(tmp_path / stream / "scores" / f"{subset}.safetensors", table)
-    return read_inputs(InputOptions(files=[tmp_path / "spatial", tmp_path / "motion"]))
+    return read_inputs(FusionOptions(files=[tmp_path / "spatial", tmp_path / "motion"]))
 
 
-def test_validation_scores_are_found_beside_the_inputs(inputs: dict[str, Input]) -> None:
-    found = val_tables(inputs, [])
-    assert [table.names[0] for table in found.values()] == ["val0_g0"] * 2
-    tables = input_tables(inputs, MEAN)
-    assert calibrated_tables(tables, inputs, HoldOutOptions()) is None
-    made = calibrated_tables(tables, inputs, HoldOutOptions(calibrate="val"))
-    assert made is not None
-    spatial, motion = (float(one.factor[0]) for (one,) in made.scalings.values())
+def test_validation_scores_are_found_next_to_the_inputs(inputs: FusionInputs) -> None:
+    tables = read_validation_scores(inputs, FusionOptions())
+    assert [table.names[0] for table in tables.values()] == ["val0_g0"] * 2
+    assert calibrate_inputs(inputs, FusionOptions()) is None
+    calibrated = calibrate_inputs(inputs, FusionOptions(calibrate="val"))
+    assert calibrated is not None
+    spatial, motion = (float(s.factor[0]) for (s,) in calibrated.scalings.values())
     assert 3 < spatial / motion < 30
 
 
-def test_folds_of_the_file_itself(inputs: dict[str, Input]) -> None:
-    tables = input_tables(inputs, MEAN)
-    options = HoldOutOptions(calibrate="crossfit", groups=r"_(g\d+)", folds=4)
-    folds = table_folds(tables, options)
+def test_folds_of_the_file_itself(inputs: FusionInputs) -> None:
+    options = FusionOptions(calibrate="crossfit", groups=r"_(g\d+)", folds=4)
+    folds = find_folds(inputs, options)
     assert (np.ptp(folds.reshape(10, 3), axis=1) == 0).all()
-    made = calibrated_tables(tables, inputs, options)
-    assert made is not None
-    assert len(made.scalings["motion"]) == 4
-    with pytest.raises(InputError, match="which videos belong together is not known"):
-        table_folds(tables, HoldOutOptions())
+    calibrated = calibrate_inputs(inputs, options)
+    assert calibrated is not None
+    assert len(calibrated.scalings["motion"]) == 4
+    with pytest.raises(InputError, match="data set toy.*--groups"):
+        find_folds(inputs, FusionOptions())
 
 
-def test_validation_scores_that_are_not_those_of_the_inputs(
-    inputs: dict[str, Input], tmp_path: Path
-) -> None:
+def test_validation_scores_of_other_streams(inputs: FusionInputs, tmp_path: Path) -> None:
     spatial, motion = (
         tmp_path / stream / "scores" / "val.safetensors" for stream in ("spatial", "motion")
     )
-    assert len(val_tables(inputs, [spatial, motion])) == 2
+
+    def read(*val: Path) -> dict[str, ScoreTable]:
+        return read_validation_scores(inputs, FusionOptions(val=val))
+
+    assert len(read(spatial, motion)) == 2
     with pytest.raises(InputError, match="stream motion, but the scores of spatial are of spatial"):
-        val_tables(inputs, [motion, spatial])
-    with pytest.raises(InputError, match="1 times --val for 2 inputs"):
-        val_tables(inputs, [motion])
+        read(motion, spatial)
+    with pytest.raises(InputError, match="--val was given 1 times for 2 inputs"):
+        read(motion)
     motion.unlink()
-    with pytest.raises(
-        InputError, match="no validation scores of motion at .*name them with --val"
-    ):
-        val_tables(inputs, [])
+    with pytest.raises(InputError, match=rf"motion at {motion}; .*--val FILE"):
+        read()
 
 
-def test_learning_as_the_options_say(inputs: dict[str, Input]) -> None:
-    tables = input_tables(inputs, MEAN)
-    options = HoldOutOptions(learn="class-weights", learn_on="val")
-    assert learned(tables, inputs, options).table.about["streams"]["learned_on"] == "val"
+def test_learning_as_the_options_say(inputs: FusionInputs) -> None:
+    options = FusionOptions(learn="class-weights", learn_on="val")
+    fused = fuse_inputs_by_learning(inputs, options)
+    assert fused.table.metadata["streams"]["learned_on"] == "val"
     with pytest.raises(InputError, match="--learn fits temperatures itself; leave out --calibrate"):
-        learned(tables, inputs, HoldOutOptions(learn="stacking", calibrate="val"))
+        fuse_inputs_by_learning(inputs, replace(options, calibrate="val"))
     with pytest.raises(InputError, match="which videos belong together"):
-        learned(tables, inputs, HoldOutOptions(learn="stacking"))
-
-
-def test_options_that_do_nothing_beside_learning() -> None:
-    steps = {"crops": MEAN, "segments": MEAN, "streams": MEAN}
-    check_only_learning(steps, None)
-    for given, combine in ((steps | {"streams": Step("max", maximum)}, None), (steps, "probs")):
+        fuse_inputs_by_learning(inputs, FusionOptions(learn="stacking"))
+    for steps, combine in ((Steps(streams=make_step("max")), None), (Steps(), "probs")):
         with pytest.raises(InputError, match="leave out --strategy, --segments, --crops and"):
-            check_only_learning(given, combine)
+            fuse_inputs_by_learning(replace(inputs, steps=steps), replace(options, combine=combine))
 
 
-def test_groups_that_may_be_unknown(inputs: dict[str, Input]) -> None:
-    tables = input_tables(inputs, MEAN)
-    assert known_groups(tables, HoldOutOptions()) is None
-    assert (known_groups(tables, HoldOutOptions(groups=r"_(g\d+)")) or [])[:4] == ["g0"] * 3 + [
-        "g1"
-    ]
+def test_groups_that_may_be_unknown(inputs: FusionInputs) -> None:
+    assert known_groups(inputs, FusionOptions()) is None
+    groups = known_groups(inputs, FusionOptions(groups=r"_(g\d+)")) or []
+    assert groups[:4] == ["g0"] * 3 + ["g1"]

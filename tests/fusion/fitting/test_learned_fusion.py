@@ -1,18 +1,28 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
 import fusion.fitting.learned_fusion as learned_module
 from fusion.combining.probabilities import log_softmax
+from fusion.evaluation.metrics import top_k_correct
 from fusion.fitting.learned_fusion import (
     LEARNERS,
     class_shares,
+    class_weights,
+    fuse_by_learning,
     learn,
-    learned_in_folds,
+    learn_in_folds,
     stacking,
 )
+from fusion.tables.join import join
+from fusion.tables.score_file import ScoreTable, check_table
+from twostream_base.errors import InputError
+
+Make = Callable[..., ScoreTable]
 
 CLASSES = 4
 
@@ -71,7 +81,7 @@ def test_the_gradients_are_those_of_the_losses(fit, monkeypatch: pytest.MonkeyPa
         assert error < 1e-3
         return np.zeros(size)
 
-    monkeypatch.setattr(learned_module, "_minimum", check)
+    monkeypatch.setattr(learned_module, "_minimise", check)
     fit(*drawn(30))
 
 
@@ -79,8 +89,54 @@ def test_no_video_learns_from_its_own_fold() -> None:
     logits, labels = drawn(120)
     folds = np.arange(120) % 3
     labels[:10] = -1
-    fused = learned_in_folds(logits, labels, folds, stacking)
+    fused = learn_in_folds(logits, labels, folds, stacking)
     spoilt = np.where(folds == 1, (labels + 1) % CLASSES, labels)
-    again = learned_in_folds(logits, spoilt, folds, stacking)
+    again = learn_in_folds(logits, spoilt, folds, stacking)
     np.testing.assert_array_equal(again[folds == 1], fused[folds == 1])
     assert not np.allclose(again[folds == 0], fused[folds == 0])
+
+
+def two_streams(
+    make_table: Make, prefix: str, seed: int, order: list[int]
+) -> dict[str, ScoreTable]:
+    """Two streams of 400 videos, classes in `order`; each stream knows two of four classes."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(4, size=400)
+    names = [f"{prefix}{row}" for row in range(400)]
+    tables = {}
+    for stream, knows in (("a", [1, 1, 0, 0]), ("b", [0, 0, 1, 1])):
+        scores = rng.normal(size=(400, 4)) + 2 * np.eye(4)[labels] * knows
+        tables[stream] = make_table(
+            scores[:, order],
+            names=names,
+            labels=[order.index(label) for label in labels],
+            class_names=[f"c{label}" for label in order],
+        )
+    return tables
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_in_folds_and_on_validation_videos_in_another_class_order(
+    make_table: Make, name: str
+) -> None:
+    tables = two_streams(make_table, "t", 0, [0, 1, 2, 3])
+    plain = sum(table.scores[:, 0, 0] for table in tables.values())
+    count = top_k_correct(np.asarray(plain), tables["a"].labels, 1)
+    val = two_streams(make_table, "v", 1, [2, 0, 3, 1])
+    for where, given in (("crossfit", {"folds": np.arange(400) % 4}), ("val", {"others": val})):
+        fusion = fuse_by_learning(join(tables), LEARNERS[name], name=name, **given)
+        check_table(fusion.table, where="fused")
+        assert fusion.table.score_type == "probs"
+        assert top_k_correct(fusion.table.scores[:, 0, 0], tables["a"].labels, 1) > count
+        assert fusion.table.metadata["streams"] == {"strategy": name, "learned_on": where}
+
+
+def test_what_cannot_be_learnt_from(make_table: Make) -> None:
+    tables = two_streams(make_table, "t", 0, [0, 1, 2, 3])
+    val = two_streams(make_table, "v", 1, [0, 1, 2, 3])
+    with pytest.raises(InputError, match="needs two inputs"):
+        fuse_by_learning(join({"a": tables["a"]}), class_weights, name="x", others=val)
+    with pytest.raises(InputError, match="no validation scores of b to learn from"):
+        fuse_by_learning(join(tables), class_weights, name="x", others={"a": val["a"]})
+    with pytest.raises(InputError, match="are among those that are fused"):
+        fuse_by_learning(join(tables), class_weights, name="x", others=tables)

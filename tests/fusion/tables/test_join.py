@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusion.tables.join import join
-from fusion.tables.score_file import ScoreTable
+from fusion.tables.score_file import ScoreTable, write_scores
 from twostream_base.errors import InputError
 
 Make = Callable[..., ScoreTable]
@@ -28,8 +29,9 @@ def test_rows_and_classes_follow_the_first_table(
         class_names=[first.class_names[c] for c in classes],
         labels=[[*np.argsort(classes), -1][first.labels[row]] for row in order],
     )
-    joined, warnings = join({"a": first, "b": second})
-    moved = "the classes of b stand in another order; they are joined by name, in that of a"
+    result = join({"a": first, "b": second})
+    joined, warnings = result.tables, result.warnings
+    moved = "the classes of b are in another order; they are joined by name, in that of a"
     assert warnings == ([] if classes == [0, 1, 2] else [moved])
     for table in joined.values():
         assert table.names == first.names
@@ -39,10 +41,10 @@ def test_rows_and_classes_follow_the_first_table(
 
 
 def test_a_label_that_one_table_knows_is_given_to_all(make_table: Make) -> None:
-    joined, _ = join({
+    joined = join({
         "a": make_table(RAMP, labels=[0, -1, 2, -1]), "b": make_table(RAMP, labels=[0, 1, -1, -1]),
     })  # fmt: skip
-    assert [table.labels.tolist() for table in joined.values()] == [[0, 1, 2, -1]] * 2
+    assert [table.labels.tolist() for table in joined.tables.values()] == [[0, 1, 2, -1]] * 2
 
 
 def test_videos_that_are_not_in_all_are_listed_with_counts(make_table: Make) -> None:
@@ -81,7 +83,7 @@ def test_scores_of_another_data_set_split_or_subset(make_table: Make, fact: str)
     tables = {key: make_table(RAMP, **{fact: value}) for key, value in (("a", "1"), ("b", "2"))}
     with pytest.raises(InputError, match=f"{fact} differs: a 1, b 2"):
         join(tables)
-    unknown = replace(tables["b"], about={})
+    unknown = replace(tables["b"], metadata={})
     join({"a": tables["a"], "b": unknown})
 
 
@@ -91,9 +93,9 @@ def test_what_may_be_fused_but_should_be_known(make_table: Make) -> None:
         "motion": make_table(RAMP, protocol="segments3", selected_on="test", subset="test"),
         "idt": make_table(RAMP, listed=60, missing=2),
     }
-    assert join(tables)[1] == [
+    assert join(tables).warnings == [
         "the protocols differ: spatial clips19, motion segments3, idt not known",
-        "motion: its epoch was selected on these very videos, so that its accuracy is optimistic",
+        "motion: its epoch was selected on these very videos, so its accuracy is optimistic",
         "idt: 2 of 60 listed videos are left out (--allow-missing)",
     ]
 
@@ -108,5 +110,21 @@ def test_a_large_join_in_any_order(make_table: Make) -> None:
     shuffled = random.Random(0).sample(range(1000), 1000)
     scores = np.random.default_rng(0).normal(size=(1000, 5))
     moved = make_table(scores[shuffled], names=[names[row] for row in shuffled])
-    joined, _ = join({"a": make_table(scores, names=names), "b": moved})
+    joined = join({"a": make_table(scores, names=names), "b": moved}).tables
     np.testing.assert_array_equal(joined["a"].scores, joined["b"].scores)
+
+
+def test_files_tables_and_arrays(make_table: Make, tmp_path: Path) -> None:
+    table = make_table(RAMP)
+    write_scores(tmp_path / "a.safetensors", table)
+    inputs = {"path": tmp_path / "a.safetensors", "text": str(tmp_path / "a.safetensors"),
+              "table": table}  # fmt: skip
+    for joined in join(inputs).tables.values():
+        np.testing.assert_array_equal(joined.scores, table.scores)
+    arrays = join({"a": RAMP, "b": 2 * np.asarray(RAMP)}, labels=[0, 1, -1, 1])
+    assert arrays.first.labels.tolist() == [0, 1, -1, 1]
+    for wrong in ({"inputs": {"a": table, "b": RAMP}}, {"inputs": {"a": table}, "labels": [0] * 4}):
+        with pytest.raises(InputError, match="arrays have no video names"):
+            join(**wrong)
+    with pytest.raises(InputError, match="a 4 videos, b 3 videos"):
+        join({"a": RAMP, "b": np.asarray(RAMP)[:3]})

@@ -17,9 +17,12 @@ from safetensors.numpy import save
 from fusion.tables.score_file import (
     ScoreTable,
     check_table,
+    open_large_file,
     read_head,
     read_scores,
+    table_of_array,
     write_scores,
+    write_scores_in_parts,
 )
 from twostream_base.errors import InputError
 
@@ -28,8 +31,8 @@ SCORES = np.arange(24).reshape(3, 2, 1, 4)
 
 
 def assert_same(one: ScoreTable, other: ScoreTable) -> None:
-    assert (one.names, one.class_names, one.kind, one.about) == (
-        other.names, other.class_names, other.kind, other.about,
+    assert (one.names, one.class_names, one.score_type, one.metadata) == (
+        other.names, other.class_names, other.score_type, other.metadata,
     )  # fmt: skip
     np.testing.assert_array_equal(one.scores, other.scores, strict=True)
     np.testing.assert_array_equal(one.labels, other.labels, strict=True)
@@ -58,8 +61,8 @@ def test_what_is_written_is_read(make_table: Make, scores: np.ndarray, word: str
 
 
 def test_the_same_table_gives_the_same_bytes(make_table: Make, tmp_path: Path) -> None:
-    one = make_table(SCORES, kind="logit_sum", summed_over=19, stream="spatial", split=1)
-    other = make_table(SCORES, kind="logit_sum", split=1, stream="spatial", summed_over=19)
+    one = make_table(SCORES, score_type="logit_sum", summed_over=19, stream="spatial", split=1)
+    other = make_table(SCORES, score_type="logit_sum", split=1, stream="spatial", summed_over=19)
     write_scores(tmp_path / "a", one)
     write_scores(tmp_path / "b", other)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -97,13 +100,13 @@ def with_nan(table: ScoreTable) -> ScoreTable:
         (lambda t: replace(t, names=("v0", "v1", "")), r"video names must be texts"),
         (lambda t: replace(t, names=("v0",)), r"1 names and 4 classes"),
         (lambda t: replace(t, class_names=("a", "a", "b", "c")), r"class names must differ.*: a"),
-        (lambda t: replace(t, labels=np.array([0, 4, -1])), r"must lie in -1..3; not so for v1"),
+        (lambda t: replace(t, labels=np.array([0, 4, -1])), r"must be in -1..3; not so for v1"),
         (lambda t: replace(t, labels=np.array([0, 1, -2])), r"not so for v2"),
         (lambda t: replace(t, labels=np.array([0.0, 1, 2])), r"must be int64 \(3,\)"),
         (lambda t: replace(t, scores=t.scores[:, 0]), r"must be float32 or float16 \(videos"),
         (lambda t: replace(t, scores=t.scores.astype(float)), r"scores are float64"),
-        (lambda t: replace(t, kind="odds"), r"allowed: logits, logit_sum, probs"),
-        (lambda t: replace(t, kind="logit_sum"), r"`summed_over` is None"),
+        (lambda t: replace(t, score_type="odds"), r"allowed: logits, logit_sum, probs"),
+        (lambda t: replace(t, score_type="logit_sum"), r"`summed_over` is None"),
     ],
 )
 def test_a_table_that_is_not_sound(
@@ -190,3 +193,120 @@ def test_the_head_is_read_without_the_scores(make_table: Make, tmp_path: Path) -
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"a(.safetensors)?: .*truncated"):
         read_head(path)
+
+
+@pytest.fixture
+def large_file(tmp_path: Path, make_table: Make) -> Path:
+    """Seven videos of 3 segments, 2 crops and 5 classes."""
+    scores = np.random.default_rng(0).normal(size=(7, 3, 2, 5))
+    table = make_table(scores, labels=[0, 1, 2, 3, 4, -1, 0], stream="spatial")
+    write_scores(tmp_path / "a.safetensors", table)
+    return tmp_path / "a.safetensors"
+
+
+def test_the_head_is_the_file_without_its_scores(large_file: Path) -> None:
+    head, table = open_large_file(large_file).head, read_scores(large_file)
+    assert (head.names, head.class_names, head.score_type, head.metadata) == (
+        table.names, table.class_names, table.score_type, table.metadata,
+    )  # fmt: skip
+    assert head.labels.tolist() == table.labels.tolist()
+    assert head.scores.shape == table.scores.shape
+    assert head.scores.strides == (0, 0, 0, 0)  # no memory
+
+
+def test_rows_in_any_order(large_file: Path) -> None:
+    file, scores = open_large_file(large_file).file, read_scores(large_file).scores
+    np.testing.assert_array_equal(file.read_rows("scores", [5, 0, 5]), scores[[5, 0, 5]])
+    np.testing.assert_array_equal(file.read_rows("scores", slice(2, 4)), scores[2:4])
+
+
+def test_a_large_file_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"a: not a valid score file .*7 bytes"):
+        open_large_file(tmp_path / "a")
+
+
+@pytest.fixture
+def table(make_table: Make) -> ScoreTable:
+    """Seven videos, with names that JSON has to escape, or need not."""
+    scores = np.random.default_rng(0).normal(size=(7, 3, 2, 4))
+    names = ["a b", 'quote"', "back\\slash", "tab\t\x01\x7f", "Ägypten/日本", "emoji 🎈", "z"]
+    return make_table(scores, names=names, labels=[0, 1, 2, 3, 0, -1, 2], split=1, note="ß")
+
+
+def rows(table: ScoreTable, begin: int, end: int) -> ScoreTable:
+    return replace(
+        table,
+        names=table.names[begin:end],
+        scores=table.scores[begin:end],
+        labels=table.labels[begin:end],
+        metadata={"part": begin},
+    )
+
+
+@pytest.mark.parametrize("edges", [(0, 7), (0, 1, 7), (0, 3, 4, 7)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_parts_give_the_bytes_of_the_whole(
+    table: ScoreTable, tmp_path: Path, edges: tuple[int, ...], dtype: type
+) -> None:
+    table = replace(table, scores=table.scores.astype(dtype))
+    write_scores(tmp_path / "at-once", table)
+    parts = (rows(table, *pair) for pair in zip(edges, edges[1:], strict=False))
+    whole = replace(table, scores=np.broadcast_to(dtype(0), table.scores.shape))
+    write_scores_in_parts(tmp_path / "in-parts", parts, whole=whole)
+    assert (tmp_path / "in-parts").read_bytes() == (tmp_path / "at-once").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("edges", "message"),
+    [
+        ([(0, 3), (4, 7)], "the part with videos 3 to 6 does not belong to this file"),
+        ([(0, 3), (3, 6)], "the parts hold 6 of 7 videos"),
+        ([(0, 7), (0, 1)], "the part with videos 7 to 8 does not belong to this file"),
+    ],
+)
+def test_missing_and_doubled_videos_are_refused(
+    table: ScoreTable, tmp_path: Path, edges: list[tuple[int, int]], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        write_scores_in_parts(tmp_path / "a", (rows(table, *pair) for pair in edges), whole=table)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_part_that_is_not_sound_is_refused(table: ScoreTable, tmp_path: Path) -> None:
+    scores = table.scores.copy()
+    scores[5, 0, 0, 0] = np.nan
+    with pytest.raises(InputError, match="NaN or infinite, for emoji"):
+        write_scores_in_parts(tmp_path / "a", [replace(table, scores=scores)], whole=table)
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (5, 3, 4), (5, 3, 2, 4)])
+def test_arrays_become_tables(shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(0).normal(size=shape)
+    table = table_of_array(array, labels=[0, 1, 2, 3, -1])
+    assert table.scores.shape == (5, *(*shape[1:-1], 1, 1)[:2], 4)
+    np.testing.assert_array_equal(table.scores.reshape(shape), array.astype(np.float32))
+    assert (table.names, table.class_names) == (tuple("01234"), tuple("0123"))
+    assert (table.score_type, table.labels.tolist()) == ("logits", [0, 1, 2, 3, -1])
+    probs = np.abs(array) / np.abs(array).sum(axis=-1, keepdims=True)
+    assert table_of_array(probs).score_type == "probs"
+    assert table_of_array(probs, score_type="logits").score_type == "logits"
+    assert table_of_array(array).labels.tolist() == [-1] * 5
+    assert table_of_array(array.astype(np.float16)).scores.dtype == np.float16
+
+
+@pytest.mark.parametrize(
+    ("scores", "options", "fact"),
+    [
+        (np.zeros(4), {}, r"float64 \(4,\)"),
+        (np.array([["a"]]), {}, "<U1"),
+        (np.full((2, 3), np.nan), {}, "NaN or infinite, for 0, 1"),
+        (np.zeros((2, 3)), {"labels": [0.5, 1]}, "labels are float64"),
+        (np.zeros((2, 3)), {"labels": [0]}, r"labels are int64 \(1,\)"),
+        (np.zeros((2, 3)), {"labels": [0, 3]}, r"-1..2; not so for 1"),
+        (np.zeros((2, 3)), {"score_type": "odds"}, "'odds'; allowed: logits"),
+    ],
+)
+def test_arrays_that_are_no_scores(scores: np.ndarray, options: dict, fact: str) -> None:
+    with pytest.raises(InputError, match=fact):
+        table_of_array(scores, **options)

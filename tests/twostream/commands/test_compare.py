@@ -64,7 +64,7 @@ def test_files_as_they_are(files: list[Path], make_table: Make, tmp_path: Path) 
     assert [system["name"] for system in made["systems"]] == ["spatial", "motion"]
     refused = compare(files[0], "--alone")
     assert refused.exit_code == 2
-    assert "comparing needs two results" in refused.output
+    assert "a comparison needs two results" in refused.output
     other = tmp_path / "other.safetensors"
     write_scores(other, make_table([[1, 2]], dataset="hmdb51"))
     refused = compare(files[0], other)

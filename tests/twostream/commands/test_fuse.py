@@ -94,7 +94,7 @@ def test_every_strategy_and_what_out_writes(runs: Path, options: list[str]) -> N
     assert result.exit_code == 0, result.output
     table = read_scores(Path("fused.safetensors"))
     assert table.scores.shape == (2, 1, 1, 2)
-    assert table.about["dataset"] == "toy"
+    assert table.metadata["dataset"] == "toy"
     shown = json.loads(twostream("scores", "show", "fused.safetensors", "--json").stdout)
     assert shown["accuracy"] == json.loads(result.stdout)["fused"]
 

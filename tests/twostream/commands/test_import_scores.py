@@ -32,7 +32,7 @@ def test_rows_without_names_take_them_and_class_names_from_lists(tmp_path: Path)
     assert table.names == ("run/b", "run/a")
     assert table.class_names == ("jump", "run")
     assert table.labels.tolist() == [1, 0]
-    assert table.about == {"stream": "spatial"}
+    assert table.metadata == {"stream": "spatial"}
 
 
 def test_classes_in_another_order_are_said(tmp_path: Path) -> None:
@@ -62,4 +62,4 @@ def test_a_file_without_names_and_no_order(tmp_path: Path) -> None:
         tmp_path / "a.npy", "--format", "npy", "--stream", "s", "--out", tmp_path / "o"
     )
     assert result.exit_code == 2
-    assert "say in which order its rows stand (--order LIST)" in result.output
+    assert "a.npy: holds no video names; name the videos of its rows (--order" in result.output

@@ -62,7 +62,7 @@ def test_networks_of_clips_train_score_and_are_scored_again(
               "--precision", "fp32", "--out", "again.safetensors")  # fmt: skip
     again = read_scores(Path("again.safetensors"))
     assert np.allclose(first.scores, again.scores, atol=1e-4)
-    assert first.about["protocol_card"] == again.about["protocol_card"]
+    assert first.metadata["protocol_card"] == again.metadata["protocol_card"]
 
 
 # A small one of each family that is not trained above; `benchmarks/every_model.py` trains all.

@@ -41,7 +41,7 @@ def test_on_validation_scores(runs: Path) -> None:
     assert made["chosen_on"] == "val"
     assert made["weights"].keys() == {"spatial", "motion"}
     assert Path("curve.csv").exists()
-    assert read_scores(Path("tuned.safetensors")).about["streams"]["chosen_on"] == "val"
+    assert read_scores(Path("tuned.safetensors")).metadata["streams"]["chosen_on"] == "val"
     assert "chosen on the validation scores" in tune("--segments", "max").output
 
 

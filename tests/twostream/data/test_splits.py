@@ -54,7 +54,7 @@ def test_ucf101_records(tmp_path: Path) -> None:
     assert lists.class_names == ("Archery", "HandstandPushups")
     (first, second), (test,) = lists.train, lists.test
     assert (first.name, first.label, first.group) == (
-        "Archery/v_Archery_g08_c01", 0, "Archery_g08",
+        "Archery/v_Archery_g08_c01", 0, "archery_g08",
     )  # fmt: skip
     assert (second.name, second.label) == ("HandstandPushups/v_HandStandPushups_g09_c02", 1)
     assert test.label == 0

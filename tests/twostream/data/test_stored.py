@@ -7,7 +7,7 @@ import pytest
 
 from twostream.data import stored
 from twostream.data.records import VideoRecord
-from twostream.data.stored import join_store, match_names
+from twostream.data.stored import join_store
 from twostream.transforms.presets import MODALITIES
 from twostream_base.errors import InputError
 
@@ -87,11 +87,3 @@ def test_mixed_settings_are_refused(store: dict[str, Any]) -> None:
     store["A/v2"] = header(settings="s2")
     with pytest.raises(InputError, match="/store mixes videos of 2 settings"):
         join()
-
-
-def test_names_match_without_case_where_that_is_clear() -> None:
-    available = ["Handstand/v_HandStand_g01", "A/x", "a/X"]
-    listed = ["Handstand/v_Handstand_g01", "A/x", "B/y"]
-    assert match_names(listed, available) == {listed[0]: available[0], "A/x": "A/x"}
-    with pytest.raises(InputError, match="A/X could be any of A/x, a/X"):
-        match_names(["A/X"], available)

@@ -57,7 +57,7 @@ def test_mean_fusion_of_the_score_file_is_the_networks_own_prediction(
 
     twostream("fuse", str(RUN / "scores" / "test.safetensors"), "--out", "fused", "--json")
     fused, table = read_scores(Path("fused")), read_scores(RUN / "scores" / "test.safetensors")
-    assert table.about["consensus"] == {"name": "attention", "options": {}}
+    assert table.metadata["consensus"] == {"name": "attention", "options": {}}
     records = [VideoRecord(name, 0, group=name) for name in table.names]
     joined = join_store(records, mini.root / "store", modality=MODALITIES["motion"])
     for video, scores in zip(joined.videos, fused.scores[:, 0, 0], strict=True):

@@ -14,8 +14,6 @@ from PIL import Image
 
 from fusion.combining.fuse import fuse
 from fusion.combining.probabilities import as_probs
-from fusion.combining.step import Step
-from fusion.combining.strategies import STRATEGIES
 from fusion.tables.score_file import read_scores
 from twostream.cli import cli
 from twostream.data import toy
@@ -76,11 +74,11 @@ def test_it_is_what_scoring_and_fusion_give(
 ) -> None:
     files = {stream: run / "scores" / "test.safetensors" for stream, run in runs.items()}
     tables = {stream: read_scores(file) for stream, file in files.items()}
-    fused = fuse(tables, streams=Step("geometric", STRATEGIES["geometric"])).table
+    fused = fuse(tables, strategy="geometric").table
     videos = [mini.root / "videos" / f"{name}.avi" for name in fused.names]
     result = predict(*videos, "--strategy", "geometric")
     assert [row["video"] for row in result["videos"]] == [str(video) for video in videos]
-    expected = as_probs(fused.scores[:, 0, 0].astype(np.float64), fused.kind)
+    expected = as_probs(fused.scores[:, 0, 0].astype(np.float64), fused.score_type)
     found = [probabilities(row["top"]) for row in result["videos"]]
     assert np.allclose(found, expected, atol=1e-5)
     for row in result["videos"]:
@@ -132,7 +130,7 @@ def test_table_and_drawings(twostream: Command, runs: dict[str, Path], mini: Min
     with Image.open(f"v_{CLASSES[1]}_g01_c01.gif") as film:
         assert (film.n_frames, film.width) == (12, 3 * 12 + 2 * 240)
     alone = twostream("predict", video, *spatial, *options, "--out", "rgb.png", "--strategy", "max")
-    assert f"warning: {video}: one input alone: max had no streams to join" in alone.output
+    assert f"warning: {video}: there is only one input: max had no streams to fuse" in alone.output
     with Image.open("rgb.png") as picture:
         assert (picture.width, picture.height) == (480, 12 + 24 + 240 + 12 + 24 + 2 * 36 + 12)
 

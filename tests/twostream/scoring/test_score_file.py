@@ -47,8 +47,8 @@ def whole(**about: Any) -> ScoreTable:
         class_names=("a", "b", "c"),
         scores=np.empty((0, 0, 0, 3), dtype=np.float32),
         labels=np.arange(7) % 3,
-        kind="logits",
-        about={"checkpoint": "one", **about},
+        score_type="logits",
+        metadata={"checkpoint": "one", **about},
     )
 
 
@@ -73,7 +73,7 @@ def test_the_file_has_all_videos_and_nothing_else_is_left(tmp_path: Path) -> Non
     table = read_scores(path)
     assert table.names == whole().names
     np.testing.assert_array_equal(table.scores, logits(range(7)))
-    assert (table.about, is_complete(path, whole())) == ({"checkpoint": "one"}, True)
+    assert (table.metadata, is_complete(path, whole())) == ({"checkpoint": "one"}, True)
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -44,9 +44,9 @@ def test_the_last_epochs_of_a_run(train: Run, twostream: Run) -> None:
     tables = {name: read_scores(run / f"scores/{name}.safetensors") for name in DUMPS}
     for name, table in tables.items():
         subset = "test" if name.endswith("test") else "val"
-        assert (table.about["subset"], table.about["protocol"]) == (subset, "segments3")
-    assert [tables[name].about["epoch"] for name in DUMPS[:4]] == [1, 1, 2, 2]
-    best = tables["test"].about["epoch"]
+        assert (table.metadata["subset"], table.metadata["protocol"]) == (subset, "segments3")
+    assert [tables[name].metadata["epoch"] for name in DUMPS[:4]] == [1, 1, 2, 2]
+    best = tables["test"].metadata["epoch"]
     if best:
         np.testing.assert_array_equal(
             tables["test"].scores, tables[f"epoch-{best:03d}-test"].scores
@@ -86,7 +86,7 @@ def test_one_file_an_epoch_where_test_videos_select(train: Run, twostream: Run) 
     train("runs", "--dump-scores", "all", "--epochs", "1", "--select", "test")
     run = folder_of("runs", "motion")
     assert sorted(scores_of(run)) == ["epoch-000", "test"]
-    assert read_scores(run / "scores/epoch-000.safetensors").about["subset"] == "test"
+    assert read_scores(run / "scores/epoch-000.safetensors").metadata["subset"] == "test"
     more = train("runs", "--dump-scores", "all", "--epochs", "2", "--select", "test")
     assert "no scores of" not in more.output
     assert sorted(scores_of(run)) == ["epoch-000", "epoch-001", "test"]

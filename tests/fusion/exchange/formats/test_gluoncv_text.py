@@ -47,7 +47,7 @@ def test_views_of_joined_files_find_their_places(tmp_path: Path) -> None:
         ("v [1, 2] 0 0\n", r"line 1: expected `name \[scores\] label chunk crop`"),
         ("v [1, x] 0 0 0\n", "line 1: expected"),
         ("v [1, 2] 0 0 0\nv [1, 2] 1 0 0\n", "line 2: v has labels 0 and 1"),
-        ("v [1, 2] 0 0 0\nv [1, 2, 3] 0 0 1\n", "0.txt: v: its views have unlike numbers"),
+        ("v [1, 2] 0 0 0\nv [1, 2, 3] 0 0 1\n", "0.txt: v: its views have different numbers"),
         ("v [1, 2] 0 0 0\nw [1, 2, 3] 0 0 0\n", r"w has scores of shape \(1, 1, 3\)"),
         ("", "holds no videos"),
     ],

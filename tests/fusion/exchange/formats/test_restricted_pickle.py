@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from fusion.exchange.formats.restricted_pickle import load
+from fusion.exchange.formats.restricted_pickle import load_pickle
 from twostream_base.errors import InputError
 
 PATH = Path("scores.pkl")
@@ -31,7 +31,7 @@ class Runs:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_plain_data_of_every_protocol(protocol: int) -> None:
     value = {"a": [1, -2.5, True, None], "b": ("é", b"\x00\xff"), "c": {3: 10**30}}
-    assert load(pickle.dumps(value, protocol), path=PATH) == value
+    assert load_pickle(pickle.dumps(value, protocol), path=PATH) == value
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -41,7 +41,7 @@ def test_plain_data_of_every_protocol(protocol: int) -> None:
 )
 def test_arrays_of_every_plain_type(protocol: int, array: np.ndarray, transposed: bool) -> None:
     array = array.T if transposed else array
-    loaded = load(pickle.dumps([array, array], protocol), path=PATH)
+    loaded = load_pickle(pickle.dumps([array, array], protocol), path=PATH)
     for copy in loaded:
         np.testing.assert_array_equal(np.asarray(copy), array, strict=True)
 
@@ -51,7 +51,7 @@ def test_scalars_and_arrays_of_objects(protocol: int) -> None:
     rows = np.empty((2, 2), dtype=object)
     rows[0] = [np.arange(3.0), np.int64(7)]
     rows[1] = [[np.ones(2)], np.float32(0.5)]
-    loaded = np.asarray(load(pickle.dumps(rows, protocol), path=PATH))
+    loaded = np.asarray(load_pickle(pickle.dumps(rows, protocol), path=PATH))
     np.testing.assert_array_equal(np.asarray(loaded[0, 0]), [0, 1, 2])
     np.testing.assert_array_equal(np.asarray(loaded[1, 0]), [[1, 1]])
     assert loaded[:, 1].tolist() == [7, 0.5]
@@ -64,7 +64,7 @@ def test_a_python_2_pickle_with_old_numpy_names() -> None:
         b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x08\x00\x00\x80?\x00\x00\x00"
         b"\xc0tbs."
     )
-    assert np.asarray(load(data, path=PATH)["v"]).tolist() == [1, -2]
+    assert np.asarray(load_pickle(data, path=PATH)["v"]).tolist() == [1, -2]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -80,7 +80,7 @@ def test_nothing_in_a_pickle_runs(tmp_path: Path, protocol: int, function: str) 
     }[function]
     for value in (call, {"video": call}, [np.zeros(3), [call]], {"a": np.array([call, None])}):
         with pytest.raises(InputError, match=r"^scores.pkl: the pickle asks for \S+; .*not run$"):
-            load(pickle.dumps(value, protocol), path=PATH)
+            load_pickle(pickle.dumps(value, protocol), path=PATH)
     assert not marker.exists()
 
 
@@ -91,7 +91,7 @@ def test_nothing_in_a_pickle_runs(tmp_path: Path, protocol: int, function: str) 
 )  # fmt: skip
 def test_other_types_are_refused(value: object) -> None:
     with pytest.raises(InputError, match="^scores.pkl: "):
-        load(pickle.dumps(value), path=PATH)
+        load_pickle(pickle.dumps(value), path=PATH)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_other_types_are_refused(value: object) -> None:
 )
 def test_malformed_pickles(data: bytes) -> None:
     with pytest.raises(InputError, match="^scores.pkl: not a pickle that can be read: "):
-        load(data, path=PATH)
+        load_pickle(data, path=PATH)
 
 
 def test_an_object_array_must_be_given_its_objects() -> None:
@@ -119,16 +119,16 @@ def test_an_object_array_must_be_given_its_objects() -> None:
     loose = honest.replace(b"]q\x11(NK\x01e", b"U\x10" + b"A" * 16)
     assert loose != honest
     with pytest.raises(InputError, match="items do not fill its shape"):
-        load(loose, path=PATH)
+        load_pickle(loose, path=PATH)
 
 
 def test_an_array_must_fill_its_shape() -> None:
     short = pickle.dumps(np.zeros(3, "f4"), 3).replace(b"K\x03\x85", b"K\x09\x85")
     with pytest.raises(InputError, match="cannot reshape"):
-        load(short, path=PATH)
+        load_pickle(short, path=PATH)
 
 
 @given(data=st.binary(max_size=60).map(lambda tail: b"\x80\x02" + tail))
 def test_any_bytes_give_data_or_an_input_error(data: bytes) -> None:
     with contextlib.suppress(InputError):
-        load(data, path=PATH)
+        load_pickle(data, path=PATH)

@@ -1,0 +1,131 @@
+"""Everything that the report shows, computed from the scores of the streams."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fusion.combining.step import Step
+from fusion.combining.video_scores import VideoScores
+from fusion.evaluation.complementarity import class_accuracy, complementarity, segment_accuracy
+from fusion.evaluation.diagnosis import diagnose
+from fusion.evaluation.significance import compare
+from fusion.fitting.calibration import CalibratedTables
+from fusion.fitting.weight_search import WeightCurve, weight_curve
+from fusion.tables.join import JoinedTables
+from twostream_base.errors import InputError
+from twostream_base.files import read_text
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What the sections of the report show.
+
+    Attributes:
+        streams: the scores of each stream for each video.
+        results: scores (V, C) of each stream alone and each fusion, by name.
+        shown: the name of the result that is shown in detail.
+        compared: `compare` of all results.
+        tuned: `tune_in_folds` of the streams, or None.
+        calibrated: the calibrated streams, or None.
+        segments: `segment_accuracy` of the streams that have several.
+        logs: rows of the `log.csv` of each run folder, by stream.
+        files: the file of each stream.
+        command: what repeats the report.
+    """
+
+    streams: VideoScores
+    results: dict[str, np.ndarray]
+    shown: str
+    compared: dict[str, Any]
+    tuned: dict[str, Any] | None
+    calibrated: CalibratedTables | None
+    segments: dict[str, list[dict[str, Any]]]
+    logs: dict[str, list[dict[str, str]]]
+    files: dict[str, str]
+    command: str
+
+    def best_stream(self) -> str:
+        """The stream that alone gets most videos right: what a fusion must beat."""
+        return max(self.streams.scores, key=lambda key: int(self.right(key).sum()))
+
+    def right(self, name: str) -> np.ndarray:
+        """Which videos a result gets right, bool (V,); False where there is no label."""
+        return self.results[name].argmax(axis=1) == self.streams.labels
+
+    def curve(self) -> WeightCurve | None:
+        """How many videos are right at every weight of the first of two streams."""
+        if len(self.streams.scores) != 2:
+            return None
+        known = self.streams.labels >= 0
+        first, second = (scores[known] for scores in self.streams.scores.values())
+        return weight_curve(first, second, self.streams.labels[known])
+
+    def classes(self) -> list[dict[str, Any]]:
+        """Videos and correct ones of each class, by the best stream and the shown result."""
+        results = {name: self.results[name] for name in (self.best_stream(), self.shown)}
+        return class_accuracy(results, self.streams.labels, self.streams.class_names)
+
+    def complementarity(self) -> dict[str, Any]:
+        """How the mistakes of the streams go together."""
+        return complementarity(self.streams)
+
+    def warnings(self) -> list[str]:
+        """What the reader should know before trusting a number."""
+        fused = self.results[self.shown]
+        return [*self.streams.warnings, *diagnose(self.streams, fused, strategy=self.shown)]
+
+
+def make_content(
+    streams: VideoScores,
+    joined: JoinedTables,
+    results: dict[str, np.ndarray],
+    *,
+    shown: str | None,
+    segments: Step,
+    groups: Sequence[str] | None,
+    seed: int,
+    **parts: Any,
+) -> Content:
+    """Compare all results, and evaluate the segments; `parts` are the other fields of `Content`.
+
+    Where `shown` is None it is the first fusion of calibrated streams, else the first fusion.
+
+    Raises:
+        InputError: no labels, fewer than two results, or a `shown` that is none of them.
+    """
+    if not (streams.labels >= 0).any():
+        raise InputError("a report needs videos with labels; these scores have none")
+    fusions = [name for name in results if name not in streams.scores]
+    calibrated = [name for name in fusions if name.endswith(", calibrated")]
+    shown = shown or [*calibrated, *fusions, *results][0]
+    if shown not in results:
+        raise InputError(f"--shown {shown!r} is none of the results: {', '.join(results)}")
+    return Content(
+        streams=streams,
+        results=results,
+        shown=shown,
+        compared=compare(results, streams.labels, rng=seed, groups=groups),
+        segments={
+            key: segment_accuracy(table, segments=segments)
+            for key, table in joined.tables.items()
+            if table.scores.shape[1] > 1
+        },
+        **parts,
+    )
+
+
+def read_run_logs(files: Mapping[str, Sequence[Path]]) -> dict[str, list[dict[str, str]]]:
+    """Rows of `log.csv` by stream, where the score file is in a run folder that has one."""
+    logs = {}
+    for key, paths in files.items():
+        log = paths[0].resolve().parents[1] / "log.csv" if paths else Path()
+        if log.is_file():
+            logs[key] = list(csv.DictReader(io.StringIO(read_text(log))))
+    return logs

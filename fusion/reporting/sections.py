@@ -1,0 +1,252 @@
+"""The sections of the report on results: inputs, comparison, weights, calibration, segments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fusion.evaluation.text_tables import weights_text
+from fusion.reporting.charts import (
+    interval_chart,
+    reliability_chart,
+    segment_chart,
+    training_chart,
+    weight_chart,
+)
+from fusion.reporting.content import Content
+from fusion.reporting.markup import bullet_list, details, figure, paragraph, section, table
+
+CURVE_POINTS = 201
+_FACTS = ("dataset", "split", "subset", "protocol", "model", "epoch", "selected_on")
+
+
+def inputs_section(content: Content) -> str:
+    """The inputs: file, protocol and origin of each stream."""
+    rows = [
+        (key, *(about.get(fact, "-") for fact in _FACTS), about["kind"], content.files[key])
+        for key, about in content.streams.metadata.items()
+    ]
+    heading = ("stream", "data set", "split", "subset", "protocol", "model", "epoch",
+               "selected on", "scores", "file")  # fmt: skip
+    warnings = content.warnings()
+    return section(
+        "inputs",
+        "Inputs and protocols",
+        table(heading, rows),
+        f'<div class="warning">{bullet_list(warnings)}</div>' if warnings else "",
+    )
+
+
+def results_section(content: Content) -> str:
+    """Every stream and strategy with its interval, and the paired tests against the shown one."""
+    systems = sorted(content.compared["systems"], key=lambda system: -system["correct"])
+    rows = [
+        (row["name"], f"{row['correct']}/{row['of']}", f"{row['percent']:.2f}", _interval(row))
+        for row in systems
+    ]
+    pairs = content.compared["pairs"]
+    of_shown = [
+        _with_first(pair, content.shown)
+        for pair in pairs
+        if content.shown in (pair["first"], pair["second"])
+    ]
+    drawn = content.compared["bootstrap"]
+    return section(
+        "results",
+        "Streams and strategies",
+        '<div class="charts">',
+        figure(
+            interval_chart(systems, title="Top-1 of all results"),
+            "95 % intervals of each alone (Wilson). Overlap means little, as the videos are "
+            "the same; the paired tests below use that.",
+        ),
+        table(("result", "right", "%", "95 % interval"), rows),
+        "</div>",
+        table(
+            _PAIR_HEADING,
+            map(_pair_row, of_shown),
+            caption=f"{content.shown} against each other result, in percent points: exact McNemar "
+            f"test, Holm's correction for all {len(pairs)} pairs, bootstrap of {drawn}",
+        ),
+        details(f"All {len(pairs)} pairs", table(_PAIR_HEADING, map(_pair_row, pairs))),
+    )
+
+
+def weights_section(content: Content) -> str:
+    """Accuracy at every weight, with the weights that were chosen, and what they are worth."""
+    tuned, curve = content.tuned, content.curve()
+    parts = []
+    if curve is not None:
+        weights = np.linspace(0, 1, CURVE_POINTS)
+        videos = int((content.streams.labels >= 0).sum())
+        percents = (100 * curve.correct(weights) / videos).tolist()
+        first = next(iter(content.streams.scores))
+        chart = weight_chart(
+            weights.tolist(),
+            percents,
+            points=_weight_points(tuned, first, curve, videos),
+            stream=first,
+        )
+        parts.append(figure(chart, "Exact: each video is right on one stretch of weights."))
+    if tuned is None:
+        parts.append(
+            paragraph(
+                "No weight was chosen on other videos: the scenes of the videos are not known, nor "
+                "validation scores given. The best point of the curve has seen the test labels."
+            )
+        )
+    else:
+        parts.append(_tuned_table(tuned))
+    return section("weights", "Weights of the streams", '<div class="charts">', *parts, "</div>")
+
+
+def calibration_section(content: Content) -> str:
+    """Reliability diagrams, before and after calibration."""
+    if content.calibrated is None:
+        return section(
+            "calibration",
+            "Calibration",
+            paragraph("Not calibrated: the scenes of the videos are not known (--groups), nor "
+                      "validation scores asked for (--calibrate val)."),
+        )  # fmt: skip
+    calibrated = content.calibrated
+    charts = [
+        figure(
+            reliability_chart(key, calibrated.before[key], calibrated.after[key]),
+            f"{key}: {_temperatures(table.metadata['calibration'])}",
+        )
+        for key, table in calibrated.joined.tables.items()
+    ]
+    folds = max(len(scalings) for scalings in calibrated.scalings.values())
+    fitted_on = "the other scenes, for each video" if folds > 1 else "validation videos"
+    return section(
+        "calibration",
+        "Calibration",
+        paragraph(
+            f"Fitted on {fitted_on}. On the dashed line, answers are right as often as their "
+            "confidence says."
+        ),
+        '<div class="charts">',
+        *charts,
+        "</div>",
+    )
+
+
+def segments_section(content: Content) -> str:
+    """Accuracy of each segment."""
+    if not content.segments:
+        text = "Each of these score files has one segment per video: there is nothing to compare."
+        return section("segments", "Which segment matters", paragraph(text))
+    charts = [
+        figure(
+            segment_chart(rows, stream=key),
+            f"{key}: a segment matters where the others alone are worse.",
+        )
+        for key, rows in content.segments.items()
+    ]
+    return section("segments", "Which segment matters", '<div class="charts">', *charts, "</div>")
+
+
+def training_section(content: Content) -> str:
+    """Loss and accuracy over the epochs, where run folders are known."""
+    charts = []
+    for key, rows in content.logs.items():
+        for title, unit, value in (("Loss", "loss", _loss), ("Top-1", "top-1, %", _percent)):
+            series = _series(rows, value)
+            if series:
+                chart = training_chart(series, title=f"{title} of {key}", unit=unit)
+                charts.append(figure(chart, f"{key}: {title.lower()} by epoch"))
+    if not charts:
+        text = "No run folder with a log.csv was given."
+        return section("training", "Training", paragraph(text, "soft"))
+    return section("training", "Training", '<div class="charts">', *charts, "</div>")
+
+
+_PAIR_HEADING = ("first", "second", "difference", "95 % interval", "only first right",
+                 "only second", "p", "p, Holm", "smallest detectable")  # fmt: skip
+
+
+def _pair_row(pair: Mapping[str, Any]) -> tuple[str, ...]:
+    low, high = pair["interval"]
+    smallest = "-" if pair["smallest"] is None else f"{pair['smallest']:.2f}"
+    return (
+        pair["first"], pair["second"], f"{pair['difference']:+.2f}", f"{low:+.2f} to {high:+.2f}",
+        str(pair["only_first"]), str(pair["only_second"]), f"{pair['p']:.2g}",
+        f"{pair['p_holm']:.2g}", smallest,
+    )  # fmt: skip
+
+
+def _with_first(pair: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The pair with `name` as its first."""
+    if pair["first"] == name:
+        return pair
+    low, high = pair["interval"]
+    return {
+        **pair, "first": pair["second"], "second": pair["first"],
+        "only_first": pair["only_second"], "only_second": pair["only_first"],
+        "difference": -pair["difference"], "interval": [-high, -low],
+    }  # fmt: skip
+
+
+def _interval(count: Mapping[str, Any]) -> str:
+    low, high = count["interval"]
+    return f"{low:.2f} to {high:.2f}"
+
+
+def _weight_points(
+    tuned: Mapping[str, Any] | None, first: str, curve: Any, videos: int
+) -> list[tuple[str, float, float]]:
+    best, count = curve.best()
+    points = [("best on these very videos", best, 100 * count / videos)]
+    if tuned is not None:
+        weight = tuned["weights"][first]
+        here = 100 * float(curve.correct(np.array([weight]))[0]) / videos
+        chosen = (f"chosen on {tuned['chosen_on']}", weight, here)
+        points = [
+            chosen,
+            points[0],
+            ("its held-out estimate", weight, tuned["held_out"]["percent"]),
+        ]
+    return points
+
+
+def _tuned_table(tuned: Mapping[str, Any]) -> str:
+    chosen, picked = (weights_text(row["weights"]) for row in (tuned, tuned["picked"]))
+    rows = [
+        (f"chosen on {tuned['chosen_on']}: {chosen}; held-out estimate", tuned["held_out"]),
+        ("equal weights", tuned["equal"]),
+        (f"best on these very videos: {picked}", tuned["picked"]),
+    ]
+    caption = f"Choosing on the test videos is too optimistic by {tuned['optimism']:.2f} points"
+    cells = [(what, _share(count), _interval(count)) for what, count in rows]
+    return table(("weights", "top-1", "95 % interval"), cells, caption=caption)
+
+
+def _share(count: Mapping[str, Any]) -> str:
+    return f"{count['percent']:.2f} % ({count['correct']}/{count['of']})"
+
+
+def _temperatures(facts: Mapping[str, Any]) -> str:
+    listed = ", ".join(f"{temperature:.3g}" for temperature in facts["temperatures"])
+    folds = " (one a fold)" if len(facts["temperatures"]) > 1 else ""
+    return f"{facts['method']} scaling, temperature {listed}{folds}"
+
+
+def _series(rows: list[dict[str, str]], value: Any) -> dict[str, list[tuple[float, float]]]:
+    series: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        number = value(row)
+        if number is not None:
+            series.setdefault(row["subset"], []).append((float(row["epoch"]), number))
+    return series
+
+
+def _loss(row: Mapping[str, str]) -> float | None:
+    return float(row["loss"]) if row.get("loss") else None
+
+
+def _percent(row: Mapping[str, str]) -> float | None:
+    known = row.get("top1") and row.get("videos")
+    return 100 * float(row["top1"]) / float(row["videos"]) if known else None

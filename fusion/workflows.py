@@ -1,0 +1,348 @@
+"""What `fuse`, `tune`, `compare` and `report` do with score files: from options to results.
+
+Each command is one function here. Results are JSON values, except for the page of the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fusion.combining.fuse import fuse_joined, fuse_streams
+from fusion.combining.inputs import FusionInputs, find_files, read_inputs
+from fusion.combining.options import FusionOptions, StepOptions, find_steps
+from fusion.combining.step import Steps
+from fusion.combining.video_scores import VideoScores, score_videos
+from fusion.evaluation.complementarity import class_accuracy, complementarity, segment_accuracy
+from fusion.evaluation.result import fusion_result
+from fusion.evaluation.sharded_fusion import fuse_in_shards
+from fusion.evaluation.significance import compare
+from fusion.fitting.calibration import CalibratedTables
+from fusion.fitting.cascade import cascade_in_folds, cascade_on
+from fusion.fitting.hold_out import (
+    calibrate_inputs,
+    find_folds,
+    fuse_inputs_by_learning,
+    grouped_folds,
+    known_groups,
+    read_validation_scores,
+    video_groups,
+)
+from fusion.fitting.tune import fuse_by_tuned_weights, tune_in_folds, tune_on, tune_on_test
+from fusion.fitting.weight_search import weight_curve
+from fusion.reporting.content import make_content, read_run_logs
+from fusion.reporting.page import report_page
+from fusion.tables.join import Input, join
+from fusion.tables.score_file import open_large_file, read_head, write_scores
+from twostream_base.errors import InputError
+from twostream_base.files import write_text
+
+# Score files with more bytes in total are not held in memory: a few videos at a time are fused.
+LARGE_BYTES = 2**30
+COMPARED = ("mean", "max", "geometric", "rank", "variance")
+
+
+def fuse_files(options: FusionOptions, *, out: Path | None = None) -> dict[str, Any]:
+    """Fuse score files, and write the fused scores to `out`: see `fusion_result`.
+
+    Large files are read a few videos at a time, unless --epochs, --calibrate or --learn need them
+    whole; the fused scores are the same to the bit, without the diagnosis.
+    """
+    files = find_files(options)
+    shown = {key: ", ".join(map(str, paths)) for key, paths in files.items()}
+    size = sum(path.stat().st_size for paths in files.values() for path in paths)
+    fitted = options.calibrate != "none" or options.learn != "none"
+    if size > LARGE_BYTES and not options.epochs and not fitted:
+        first = next(iter(files.values()))[0]
+        steps = find_steps(
+            options, streams=list(files), class_names=read_head(first)["class_names"]
+        )
+        large = {key: open_large_file(paths[0]) for key, paths in files.items()}
+        return fuse_in_shards(large, files=shown, steps=steps, combine=options.combine, out=out)
+    inputs = read_inputs(options)
+    calibrated = None
+    if options.learn != "none":
+        fusion = fuse_inputs_by_learning(inputs, options)
+    else:
+        calibrated = calibrate_inputs(inputs, options)
+        joined = calibrated.joined if calibrated else inputs.joined
+        fusion = fuse_joined(joined, inputs.steps, combine=options.combine)
+    if out:
+        write_scores(out, fusion.table)
+    result = fusion_result(fusion, files=shown)
+    if calibrated:
+        result["calibration"] = {
+            key: table.metadata["calibration"]
+            | {"before": calibrated.before[key], "after": calibrated.after[key]}
+            for key, table in calibrated.joined.tables.items()
+        }
+    return result
+
+
+def tune_files(
+    options: FusionOptions,
+    *,
+    choose: str = "val",
+    cascade: float | None = None,
+    curve: Path | None = None,
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Find weights of the streams, as `tune_on`, `tune_in_folds` or `tune_on_test` do.
+
+    Args:
+        choose: the weights on validation scores (`val`), in grouped folds (`crossfit`), or on these
+            very videos (`test`).
+        cascade: also evaluate a cascade that may lose so many percent points of the videos.
+        curve: a CSV file for the count of correct videos at every weight of two streams.
+        out: a score file for the scores fused by the weights.
+
+    Raises:
+        InputError: what the functions named above refuse, a curve of other than two streams, or a
+            cascade that would be chosen on test.
+    """
+    if cascade is not None and choose == "test":
+        raise InputError("--cascade is chosen on val or in folds, not on test")
+    inputs = read_inputs(options)
+    streams = _video_scores(inputs, options)
+    folds = None
+    if choose == "val":
+        tables = read_validation_scores(inputs, options)
+        validation = _video_scores(replace(inputs, joined=join(tables)), options)
+        result = tune_on(streams, validation)
+        if cascade is not None:
+            result["cascade"] = cascade_on(streams, validation, tolerance=cascade / 100)
+    elif choose == "crossfit":
+        folds = find_folds(inputs, options)
+        result = tune_in_folds(streams, folds)
+        if cascade is not None:
+            result["cascade"] = cascade_in_folds(streams, folds, tolerance=cascade / 100)
+    else:
+        result = tune_on_test(streams)
+    if out:
+        write_scores(out, fuse_by_tuned_weights(streams, result, folds))
+    if curve:
+        _write_curve(curve, streams)
+    return result
+
+
+def compare_files(
+    options: FusionOptions,
+    *,
+    strategies: Sequence[str] = COMPARED,
+    stream_weights: str | None = None,
+    alone: bool = False,
+    classes: bool = False,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Compare the streams and their fusions by each of `strategies`, pair by pair: see `compare`.
+
+    Args:
+        stream_weights: `STREAM=W,...`, for the strategy `weighted`.
+        alone: compare the streams only.
+        classes: also count the correct videos of each class.
+        seed: of the bootstrap.
+    """
+    inputs = read_inputs(options)
+    streams = _video_scores(inputs, options)
+    results: dict[str, ArrayLike] = {**streams.scores}
+    if not alone:
+        calibrated = calibrate_inputs(inputs, options)
+        results |= _fusions(streams, calibrated, strategies, stream_weights)
+    groups = known_groups(inputs, options)
+    result = compare(results, streams.labels, rng=seed, groups=groups)
+    counts = class_accuracy(results, streams.labels, streams.class_names) if classes else []
+    return result | {
+        "complementarity": complementarity(streams),
+        "segments": {
+            key: segment_accuracy(table, segments=inputs.steps.segments)
+            for key, table in inputs.joined.tables.items()
+            if table.scores.shape[1] > 1
+        },
+        "classes": counts,
+        "warnings": streams.warnings,
+    }
+
+
+def report_files(
+    options: FusionOptions,
+    *,
+    strategies: Sequence[str] = COMPARED,
+    stream_weights: str | None = None,
+    shown: str | None = None,
+    title: str = "Two-stream report",
+    command: str = "",
+    seed: int = 0,
+) -> str:
+    """The report on score files as one HTML page.
+
+    Where the groups of the videos are known, streams are calibrated and weights chosen in grouped
+    folds.
+
+    Args:
+        strategies, stream_weights, seed: as in `compare_files`.
+        shown: the result that is shown in detail, by its name; by default the first fusion of
+            calibrated streams, else the first fusion.
+        command: what repeats the report.
+    """
+    return _report_page(
+        read_inputs(options),
+        options,
+        strategies=strategies,
+        stream_weights=stream_weights,
+        shown=shown,
+        title=title,
+        command=command,
+        seed=seed,
+    )
+
+
+def report(
+    inputs: Mapping[str, Input],
+    *,
+    strategies: Sequence[str] = COMPARED,
+    groups: str | None = None,
+    labels: ArrayLike | None = None,
+    title: str = "Two-stream report",
+    seed: int = 0,
+) -> str:
+    """All that scores tell as one self-contained HTML page.
+
+        page = report({"spatial": "rgb.safetensors", "motion": "flow.safetensors"})
+        Path("report.html").write_text(page)
+
+    Args:
+        inputs, labels: for each stream a score file, a table, or an array: see `join`.
+        strategies: names of fusions to compare.
+        groups: which videos belong together, see `video_groups`; by default those of the data set.
+
+    Raises:
+        InputError: the inputs do not join, or no video has a label.
+    """
+    files = {
+        key: [Path(value)] if isinstance(value, str | PathLike) else []
+        for key, value in inputs.items()
+    }
+    read = FusionInputs(files, join(inputs, labels=labels), Steps())
+    options = FusionOptions(groups=groups)
+    return _report_page(read, options, strategies=strategies, title=title, seed=seed)
+
+
+def tune_weights(
+    inputs: Mapping[str, Input],
+    *,
+    validation: Mapping[str, Input] | None = None,
+    groups: Sequence[str] | str | None = None,
+    folds: int = 5,
+    labels: ArrayLike | None = None,
+) -> dict[str, Any]:
+    """The weights of the streams that get most videos right, and an honest estimate of it.
+
+        tune_weights({"spatial": a, "motion": b}, labels=y, groups=scenes)["weights"]
+
+    With `validation` they are found there (see `tune_on`), else in grouped folds of the videos
+    themselves (see `tune_in_folds`).
+
+    Args:
+        inputs, validation: for each stream a score file or a table; `inputs` also arrays, with
+            `labels`: see `join`.
+        groups: the group of each video, or how `video_groups` finds it; by default that of the data
+            set.
+        folds: how many grouped folds.
+
+    Raises:
+        InputError: the inputs do not join, no labels, groups that are not known, or fewer groups
+            than folds.
+    """
+    joined = join(inputs, labels=labels)
+    streams = score_videos(joined)
+    if validation is not None:
+        return tune_on(streams, score_videos(join(validation)))
+    if groups is None or isinstance(groups, str):
+        dataset = joined.first.metadata.get("dataset")
+        groups = video_groups(streams.names, groups, dataset=dataset)
+    return tune_in_folds(streams, grouped_folds(groups, streams.labels, count=folds))
+
+
+def _video_scores(inputs: FusionInputs, options: StepOptions) -> VideoScores:
+    steps = inputs.steps
+    return score_videos(
+        inputs.joined, crops=steps.crops, segments=steps.segments, combine=options.combine
+    )
+
+
+def _fusions(
+    streams: VideoScores,
+    calibrated: CalibratedTables | None,
+    strategies: Sequence[str],
+    stream_weights: str | None,
+) -> dict[str, np.ndarray]:
+    """Fused scores (V, C) by each strategy, by name; also of the calibrated streams."""
+    if len(streams.scores) == 1:
+        return {}
+    if doubled := set(streams.scores) & set(strategies):
+        raise InputError(f"{', '.join(doubled)} is an input and a strategy; rename the file")
+    variants = {"": streams}
+    if calibrated:
+        variants[", calibrated"] = score_videos(calibrated.joined)
+    fused = {}
+    for name in strategies:
+        options = StepOptions(strategy=name, weights=stream_weights if name == "weighted" else None)
+        steps = find_steps(options, streams=list(streams.scores), class_names=streams.class_names)
+        for suffix, variant in variants.items():
+            fused[name + suffix] = fuse_streams(variant, steps.streams)[0].scores
+    return fused
+
+
+def _report_page(
+    inputs: FusionInputs,
+    options: FusionOptions,
+    *,
+    strategies: Sequence[str],
+    stream_weights: str | None = None,
+    shown: str | None = None,
+    title: str,
+    command: str = "",
+    seed: int,
+) -> str:
+    streams = _video_scores(inputs, options)
+    groups = known_groups(inputs, options)
+    if groups and options.calibrate == "none":
+        options = replace(options, calibrate="crossfit")
+    calibrated = calibrate_inputs(inputs, options)
+    tuned = None
+    if groups and len(streams.scores) > 1:
+        tuned = tune_in_folds(streams, find_folds(inputs, options))
+    fusions = _fusions(streams, calibrated, strategies, stream_weights)
+    content = make_content(
+        streams,
+        inputs.joined,
+        streams.scores | fusions,
+        shown=shown,
+        segments=inputs.steps.segments,
+        groups=groups,
+        seed=seed,
+        tuned=tuned,
+        calibrated=calibrated,
+        logs=read_run_logs(inputs.files),
+        files={key: ", ".join(map(str, paths)) for key, paths in inputs.files.items()},
+        command=command,
+    )
+    return report_page(content, title=title)
+
+
+def _write_curve(path: Path, streams: VideoScores) -> None:
+    """Write the exact curve of two streams: a row for each weight at which the count changes."""
+    if len(streams.scores) != 2:
+        raise InputError(f"--curve is for two streams; these are {len(streams.scores)}")
+    known = streams.labels >= 0
+    first, second = (scores[known] for scores in streams.scores.values())
+    weights, counts = weight_curve(first, second, streams.labels[known]).steps()
+    name = next(iter(streams.scores))
+    rows = [f"{weight!r},{count}" for weight, count in zip(weights.tolist(), counts, strict=True)]
+    write_text(path, "\n".join([f"weight of {name} from,correct", *rows]) + "\n")

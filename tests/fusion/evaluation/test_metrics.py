@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import binom
+
+from fusion.evaluation.metrics import (
+    accuracy_summary,
+    evaluate,
+    mean_class_accuracy,
+    top_k_correct,
+    wilson_interval,
+)
+from twostream_base.errors import InputError
+
+SCORES = np.array([[0.9, 0.1, 0.0], [0.2, 0.3, 0.5], [0.4, 0.4, 0.2], [0.4, 0.4, 0.2]])
+
+
+def test_top_k_counts_the_true_class_among_the_k_highest() -> None:
+    labels = np.array([0, 1, 0, 1])
+    assert [top_k_correct(SCORES, labels, k) for k in (1, 2, 3)] == [2, 4, 4]
+
+
+@given(
+    scores=arrays(np.float64, (6, 4), elements=st.sampled_from([0.0, 0.5, 1.0])),
+    labels=arrays(np.int64, 6, elements=st.integers(0, 3)),
+    k=st.integers(1, 5),
+)
+def test_top_k_is_the_slow_ranking(scores: np.ndarray, labels: np.ndarray, k: int) -> None:
+    rankings = [sorted(range(4), key=lambda c: (-row[c], c)) for row in scores]
+    hits = [label in ranking[:k] for label, ranking in zip(labels, rankings, strict=True)]
+    assert top_k_correct(scores, labels, k) == sum(hits)
+    assert top_k_correct(scores, labels, 1) == (scores.argmax(axis=1) == labels).sum()
+
+
+def test_mean_class_accuracy_weighs_classes_not_videos() -> None:
+    labels = np.array([0, 2, 2, 2])  # class 0: 1 of 1, class 2: 1 of 3, class 1: no video
+    assert mean_class_accuracy(SCORES, labels) == (pytest.approx((1 + 1 / 3) / 2), 2)
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"),
+    [(904, 1530, 56.6, 61.5), (924, 1530, 57.9, 62.8), (3241, 3783, 84.5, 86.8),
+     (3308, 3783, 86.3, 88.5)],
+)  # fmt: skip
+def test_wilson_intervals_of_the_lab_notes(k: int, n: int, low: float, high: float) -> None:
+    assert [round(100 * end, 1) for end in wilson_interval(k, n)] == [low, high]
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_interval_holds_the_share(counts: tuple[int, int]) -> None:
+    k, n = counts
+    low, high = wilson_interval(k, n)
+    assert 0 <= low <= k / n + 1e-12
+    assert k / n - 1e-12 <= high <= 1
+    assert wilson_interval(n - k, n) == pytest.approx((1 - high, 1 - low))
+
+
+def test_summary_leaves_out_and_counts_videos_without_label() -> None:
+    summary = accuracy_summary(SCORES, np.array([0, -1, 1, -1]))
+    assert summary["top1"] == {
+        "correct": 1, "of": 2, "percent": 50.0, "interval": [9.4531, 90.5469],
+    }  # fmt: skip
+    assert summary["top5"]["correct"] == 2  # there are but three classes
+    assert summary["mean_class"] == {"percent": 50.0, "classes": 2}
+    assert summary["unlabelled"] == 2
+
+
+def test_summary_without_any_label() -> None:
+    summary = accuracy_summary(SCORES, np.full(4, -1))
+    assert summary["top1"] == {"correct": 0, "of": 0, "percent": None, "interval": None}
+    assert summary["mean_class"] == {"percent": None, "classes": 0}
+
+
+@pytest.mark.parametrize("n", [20, 56, 1530])
+def test_wilson_intervals_cover_the_truth_as_often_as_they_say(n: int) -> None:
+    """The coverage is summed over all k; that of Wilson's interval is 95 % on average."""
+    intervals = np.array([wilson_interval(k, n) for k in range(n + 1)])
+    coverage = []
+    for truth in np.linspace(0.05, 0.95, 37):
+        covered = (intervals[:, 0] <= truth) & (truth <= intervals[:, 1])
+        coverage.append(binom.pmf(np.flatnonzero(covered), n, truth).sum())
+    assert np.mean(coverage) == pytest.approx(0.95, abs=0.006)
+    assert min(coverage) > 0.9
+
+
+def test_evaluation_of_arrays_with_segments_and_crops() -> None:
+    views = np.random.default_rng(0).normal(size=(50, 3, 2, 4))
+    labels = np.arange(50) % 4
+    labels[7] = -1
+    whole = evaluate(views, labels)
+    assert whole == evaluate(views.mean(axis=2), labels)
+    assert whole == evaluate(views.mean(axis=(1, 2)).tolist(), labels.tolist())
+    correct = int((views.mean(axis=(1, 2)).argmax(axis=1) == labels).sum())
+    assert (whole["top1"]["correct"], whole["top1"]["of"], whole["unlabelled"]) == (correct, 49, 1)
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "fact"),
+    [
+        (np.zeros(3), [0, 0, 0], r"scores \(3,\)"),
+        (np.zeros((3, 2)), [0, 0], r"labels int64 \(2,\)"),
+        (np.zeros((3, 2)), [0.5, 0, 0], "float64"),
+        (np.zeros((3, 2)), [0, 1, 2], r"labels 0..2; allowed: -1..1"),
+    ],
+)
+def test_what_cannot_be_evaluated(scores: np.ndarray, labels: list, fact: str) -> None:
+    with pytest.raises(InputError, match=fact):
+        evaluate(scores, labels)
