@@ -61,9 +61,11 @@ class Architecture:
             **self.options,
             **options,
         }
-        if self.conversion:
-            convert = {"tsm": build_tsm, "i3d": build_i3d}[self.conversion]
-            backbone, size = convert(self.base, num_frames=modality.network_length, **options)
+        frames = modality.network_length
+        if self.conversion == "tsm":
+            backbone, size = build_tsm(self.base, num_frames=frames, **options)
+        elif self.conversion == "i3d":
+            backbone, size = build_i3d(self.base, num_frames=frames, **options)
         else:
             backbone, size = build_backbone(self.base, **options)
         classifier = nn.Linear(size, num_classes)
