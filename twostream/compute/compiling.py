@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from functools import wraps
 from typing import Any, TypeVar
 
 import torch
@@ -23,15 +21,11 @@ def compile_for_eval(network: Network) -> Network:
     """
     twin = copy.copy(network)  # shares parameters, buffers and layers
     name = "features" if hasattr(network, "features") else "forward"
-    setattr(twin, name, _explained(torch.compile(getattr(network, name))))
-    return twin
+    run = torch.compile(getattr(network, name))
 
-
-def _explained(function: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(function)
-    def call(*arguments: Any) -> Any:
+    def run_or_explain(*arguments: Any) -> Any:
         try:
-            return function(*arguments)
+            return run(*arguments)
         except torch._dynamo.exc.TorchDynamoException as error:
             reason = str(error).strip().partition("\n")[0]
             raise InputError(
@@ -39,4 +33,5 @@ def _explained(function: Callable[..., Any]) -> Callable[..., Any]:
                 "needed, or leave --compile out"
             ) from error
 
-    return call
+    setattr(twin, name, run_or_explain)
+    return twin

@@ -1,4 +1,4 @@
-"""Several processes at one job, as `torchrun` starts them: who we are, and what we share.
+"""Distributed training and scoring by several processes, as `torchrun` starts them.
 
 Without torchrun there is one process, rank 0, and nothing here does anything. The processes are
 equal but for rank 0, which alone writes files that all share, and shows results.
@@ -41,16 +41,38 @@ def process_group(device: str) -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
-    _choose_device(device)
+    if device not in ("cpu", "cuda"):
+        raise InputError(
+            f"--device {device} is one device, but torchrun started {os.environ['WORLD_SIZE']} "
+            "processes. Give --device cuda (one GPU each) or --device cpu"
+        )
+    if device == "cuda":
+        number, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if number >= gpus:
+            raise InputError(
+                f"torchrun started more processes than this machine has GPUs ({gpus}); "
+                f"give --nproc-per-node {gpus}, or --device cpu"
+            )
+        torch.cuda.set_device(number)
     try:
-        _connect("gloo" if device == "cpu" else "nccl")
+        # Under `--max-restarts` the processes find each other through the same store again, where
+        # the addresses of the dead still stand: each start writes under a prefix of its own.
+        store, number, count = next(dist.rendezvous("env://"))
+        dist.init_process_group(
+            "gloo" if device == "cpu" else "nccl",
+            store=dist.PrefixStore(f"start{num_restarts()}", store),
+            rank=number,
+            world_size=count,
+            timeout=TIMEOUT,
+        )
         yield
         dist.barrier()  # who ends first must not close the connections of the others
     except RuntimeError as error:
-        if not _is_lost_connection(error):
+        # Gloo raises a bare RuntimeError from its transport; NCCL has a class of its own.
+        if not (isinstance(error, dist.DistError) or "gloo/transport" in str(error)):
             raise
         raise ConnectionError(
-            "another process of this run has ended; the same command again goes on"
+            "another process of this run has ended; re-run the same command to resume"
         ) from error
     finally:
         if dist.is_initialized():
@@ -157,36 +179,3 @@ def sum_over_processes(
     for tensor, values in zip(summed, flat.split([t.numel() for t in summed]), strict=True):
         tensor.copy_(values.view(tensor.shape))
     return total.item(), every.cpu()
-
-
-def _choose_device(device: str) -> None:
-    if device == "cpu":
-        return
-    if device != "cuda":
-        raise InputError(
-            f"--device {device} is one device, but torchrun started {os.environ['WORLD_SIZE']} "
-            "processes. Give --device cuda (one GPU each) or --device cpu"
-        )
-    number, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-    if number >= gpus:
-        raise InputError(
-            f"torchrun started more processes than this machine has GPUs ({gpus}); "
-            f"give --nproc-per-node {gpus}, or --device cpu"
-        )
-    torch.cuda.set_device(number)
-
-
-def _connect(backend: str) -> None:
-    """Join the process group that torchrun's environment describes.
-
-    Under `--max-restarts` the processes find each other through the same store again, where the
-    addresses of the dead still stand: each start writes under a prefix of its own.
-    """
-    store, number, count = next(dist.rendezvous("env://"))
-    start = dist.PrefixStore(f"start{num_restarts()}", store)
-    dist.init_process_group(backend, store=start, rank=number, world_size=count, timeout=TIMEOUT)
-
-
-def _is_lost_connection(error: RuntimeError) -> bool:
-    """Gloo raises a bare RuntimeError from its transport; NCCL has a class of its own."""
-    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)

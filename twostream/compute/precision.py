@@ -18,14 +18,9 @@ def find_precision(name: str, device: torch.device) -> str:
         return name
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if device.type == "cpu" and any(_cpu_has(feature) for feature in CPU_FEATURES):
+    if device.type == "cpu" and any(getattr(torch.cpu, f, lambda: False)() for f in CPU_FEATURES):
         return "bf16"
     return "fp32"
-
-
-def _cpu_has(feature: str) -> bool:
-    ask = getattr(torch.cpu, feature, None)
-    return ask is not None and ask()
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -13,7 +13,7 @@ from twostream_base.errors import InputError
 
 AUTO = "auto"  # of --accumulate: as many parts as memory asks for
 
-# What may differ when a run is taken up again: it does not change what has been learnt.
+# What may differ when a run is resumed: it does not change what has been learnt.
 FREE_ON_RESUME = (
     "epochs",
     "annotations",
@@ -130,7 +130,7 @@ class TrainOptions:
 
 
 def free_on_resume(options: TrainOptions) -> tuple[str, ...]:
-    """The options that may be others when the run is taken up again."""
+    """The options that may differ when the run is resumed."""
     # A cosine ends with the last epoch, and the last epoch is validated whatever its number.
     if options.schedule == "cosine" or options.val_every > 1:
         return tuple(name for name in FREE_ON_RESUME if name != "epochs")
@@ -151,9 +151,8 @@ def dumped_epochs(dump: str, count: int) -> range:
     return range(max(0, count - int(last[1])), count) if last else range(0)
 
 
-# Options of a run that contradict each other.
 def check_options(options: TrainOptions) -> None:
-    """Refuse what cannot be meant.
+    """Refuse options that contradict each other.
 
     Raises:
         InputError: two options contradict each other, or one needs another.
@@ -168,7 +167,7 @@ def check_options(options: TrainOptions) -> None:
         ),
         (
             options.nesterov and (options.optimizer != "sgd" or options.momentum == 0),
-            "--nesterov needs --optimizer sgd and a --momentum above 0: it is a form of that",
+            "--nesterov needs --optimizer sgd and a --momentum above 0: it is a form of momentum",
         ),
         (
             options.sync_bn and not options.device.startswith("cuda"),

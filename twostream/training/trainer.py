@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fusion.tables.score_file import read_head
+from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank
 from twostream.data.protocols import PROTOCOLS
 from twostream.data.stored import Joined
-from twostream.models.checkpoint import NetworkSpec, has_checkpoint
+from twostream.models.checkpoint import NetworkSpec, has_checkpoint, load_weights, read_spec
 from twostream.scoring.dry_run import check_input_sizes
 from twostream.scoring.logits import Bar, compute_logits
-from twostream.training.data import RunData, sample
-from twostream.training.epoch_batches import load_epoch
+from twostream.scoring.score_file import write_score_file
+from twostream.training.data import RunData, load_epoch, sample
 from twostream.training.learner import Learner
 from twostream.training.loop import EpochStats, NotFiniteError, Progress, evaluate
 from twostream.training.options import TrainOptions, dumped_epochs, free_on_resume
-from twostream.training.run import Run
+from twostream.training.run import Run, drop_epochs, epoch_folder
 from twostream.training.run_log import best_epoch, curves, exhausted, log_row, not_learning
-from twostream.training.run_scores import write_run_scores
 from twostream_base import plugins
+from twostream_base.errors import some_of
 
 
 class Trainer:
@@ -78,15 +82,65 @@ class Trainer:
             yield from self._run_epoch(self.run.next_epoch)
 
     def write_scores(self) -> bool:
-        """Write the score files of the run; False if that was done already."""
-        return write_run_scores(
-            self.options,
-            self.learner.compiled_eval_network,
-            self.data,
-            num_epochs=self.run.next_epoch,
-            bar=self.bar,
-            tell=self.tell,
-        )
+        """Score the selection and test videos with the best epoch, and with those of --dump-scores.
+
+        Returns:
+            Whether a score file had to be made; False where all were there already.
+        """
+        options, folder = self.options, self.run.folder / "scores"
+        barrier()  # rank 0 may still be writing the best weights
+        files = {name: folder / f"{name}.safetensors" for name in (options.select, "test")}
+        written = self._score(self.run.folder / "best", files)
+        lacking = []
+        for epoch in dumped_epochs(options.dump_scores, self.run.next_epoch):
+            # The file without further name is of the videos that select the epoch, as in the log.
+            name = f"epoch-{epoch:03d}"
+            files = {"test": folder / f"{name}-test.safetensors"}
+            files[options.select] = folder / f"{name}.safetensors"
+            checkpoint = epoch_folder(self.run.folder, epoch)
+            if broadcast_from_rank_0(partial(has_checkpoint, checkpoint)):
+                written = self._score(checkpoint, files) or written
+            elif not all(
+                path.exists() and read_head(path)["about"].get("protocol") == options.protocol
+                for path in files.values()
+            ):
+                lacking.append(epoch)
+        if rank() == 0:
+            drop_epochs(self.run.folder)
+        if lacking:
+            self.tell(
+                f"no scores of epochs {some_of(lacking)} under {options.protocol}: they had been "
+                "trained without --dump-scores, or scored under another protocol"
+            )
+        return written
+
+    def _score(self, checkpoint: Path, files: Mapping[str, Path]) -> bool:
+        """Write the score file of each subset with the weights of a checkpoint."""
+        options, network = self.options, self.learner.compiled_eval_network
+        load_weights(checkpoint, network)
+        written = [
+            write_score_file(
+                path,
+                network,
+                self.data.test if subset == "test" else self.data.val,
+                spec=read_spec(checkpoint),
+                checkpoint=checkpoint,
+                facts={
+                    "dataset": options.dataset,
+                    "split": options.split,
+                    "subset": subset,
+                    "protocol": options.protocol,
+                },
+                views_per_forward=options.batch_size * options.num_segments,
+                threads=options.threads,
+                device=self.learner.device,
+                precision=options.precision,
+                bar=self.bar,
+                tell=self.tell,
+            )
+            for subset, path in files.items()
+        ]
+        return any(written)
 
     def _run_epoch(self, epoch: int) -> list[dict[str, Any]]:
         options, schedule = self.options, self.learner.schedule

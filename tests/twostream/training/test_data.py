@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from twostream.training import epoch_batches
-from twostream.training.epoch_batches import plan_batches
+from twostream.training import data
+from twostream.training.data import plan_batches
 from twostream_base.errors import InputError
 
 
@@ -31,7 +31,7 @@ def test_the_order_derives_from_seed_and_epoch() -> None:
 def test_every_process_gets_two_videos_of_each_batch(
     monkeypatch: pytest.MonkeyPatch, processes: int, lengths: list[int] | None
 ) -> None:
-    monkeypatch.setattr(epoch_batches, "world_size", lambda: processes)
+    monkeypatch.setattr(data, "world_size", lambda: processes)
     if lengths:
         plan = plan_batches(options(batch_size=4), num_videos=11, epoch=0)
         assert [len(batch) for batch in plan] == lengths

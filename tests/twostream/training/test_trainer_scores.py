@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 
 from fusion.tables.score_file import read_scores
-from twostream.training import run_scores
+from twostream.training import trainer
 
 from ..conftest import MiniProject
 from .test_trainer import NETWORK, QUICK, folder_of
@@ -63,7 +63,7 @@ def test_stopped_while_it_scores_it_goes_on(train: Run, monkeypatch: pytest.Monk
     class Killed(BaseException):
         pass
 
-    make = run_scores.write_score_file
+    make = trainer.write_score_file
 
     def make_and_die(*arguments: object, **options: object) -> bool:
         if made := make(*arguments, **options):  # type: ignore[arg-type]
@@ -72,7 +72,7 @@ def test_stopped_while_it_scores_it_goes_on(train: Run, monkeypatch: pytest.Monk
 
     train("undisturbed", "--dump-scores", "last:2")
     with monkeypatch.context() as patch:
-        patch.setattr(run_scores, "write_score_file", make_and_die)
+        patch.setattr(trainer, "write_score_file", make_and_die)
         for _ in DUMPS:
             with pytest.raises(Killed):
                 train("killed", "--dump-scores", "last:2", catch=False)
