@@ -77,4 +77,4 @@ except ConnectionError as error:
     sys.stdout.write(str(error))
 """)
     assert done.returncode == 1
-    assert done.stdout == "another process of this run has ended; the same command again goes on"
+    assert done.stdout == "another process of this run has ended; re-run the same command to resume"
