@@ -1,25 +1,29 @@
 """The official lists of each data set, read into records; one reader a data set.
 
 A reader is `(annotations: folder, *, split: int) -> Split`. What it reads is checked line by line:
-an unknown class, a doubled video, a video in both train and test end with file and line.
+an unknown class, a doubled video, a video in both train and test end with file and line. UCF101 and
+HMDB51 have three splits; the others have one, tested on their validation list, as the labels of
+their test lists were never published.
 """
 
 from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from twostream.data.list_files import (
     Listed,
+    check_single_split,
+    file_ending_in,
+    first_existing,
     make_split,
     read_classes,
-    read_jester,
-    read_kinetics,
-    read_path_lists,
+    read_csv_rows,
+    read_json,
     read_rows,
-    read_something,
     video_name,
 )
 from twostream.data.records import Split, VideoRecord
@@ -29,6 +33,7 @@ from twostream_base.files import read_text
 from twostream_base.video_names import hmdb51_group, ucf101_group
 
 SPLITS = (1, 2, 3)
+SUBSETS = ("train", "test")
 HMDB51_MARKS = {"1": "train", "2": "test"}  # 0: in neither
 
 
@@ -41,12 +46,46 @@ def read_ucf101(annotations: Path, *, split: int) -> Split:
 
 
 def read_folder(annotations: Path, *, split: int) -> Split:
-    """Read a data set of one's own: UCF101's list files, and groups from `groups.csv` if there.
+    """Read a custom data set: UCF101's list files, and groups from `groups.csv` if there.
 
     `groups.csv` has the lines `name,group`. A video without a group is a group of its own.
     """
-    groups = _read_groups(annotations / "groups.csv")
+    path, groups = annotations / "groups.csv", {}
+    lines = read_text(path).splitlines() if path.exists() else []
+    for number, row in enumerate(csv.reader(lines), start=1):
+        if len(row) != 2:
+            raise InputError(f"{path}:{number}: {len(row)} columns; expected name,group")
+        groups[row[0]] = row[1]
     return _read_class_lists(annotations, split=split, group_of=groups.get)
+
+
+def _read_class_lists(
+    annotations: Path, *, split: int, group_of: Callable[[str], str | None]
+) -> Split:
+    path, columns = annotations / "classInd.txt", "number, then class name"
+    for expected, (where, (number,)) in enumerate(read_rows(path, r"(\d+)\s+.+", columns), 1):
+        if int(number) != expected:
+            raise InputError(f"{where}: class number {number}; expected {expected}")
+    class_names = read_classes(path, r"\d+\s+(.+)", columns)
+    labels = {name.casefold(): label for label, name in enumerate(class_names)}
+    listed: list[Listed] = []
+    for subset in SUBSETS:
+        file = annotations / f"{subset}list{split:02d}.txt"
+        for where, (video, number) in read_rows(
+            file, r"(.+?)(?:\s+(\d+))?", "Class/video [number]"
+        ):
+            name = video_name(video, where=where)
+            folder, slash, _ = name.partition("/")
+            label = labels.get(folder.casefold())
+            if label is None or not slash:
+                raise InputError(f"{where}: {video!r} is not below a class of classInd.txt")
+            if number and int(number) != label + 1:
+                raise InputError(
+                    f"{where}: class number {number}, but {class_names[label]} is "
+                    f"{label + 1} in classInd.txt (both count from 1)"
+                )
+            listed.append((where, subset, VideoRecord(name, label, group_of(name) or name)))
+    return make_split(class_names, listed, where=annotations)
 
 
 def read_hmdb51(annotations: Path, *, split: int) -> Split:
@@ -68,6 +107,119 @@ def read_hmdb51(annotations: Path, *, split: int) -> Split:
                 group = hmdb51_group(name) or name
                 listed.append((where, HMDB51_MARKS[mark], VideoRecord(name, label, group)))
     return make_split(class_names, listed, where=annotations)
+
+
+def read_kinetics(annotations: Path, *, split: int) -> Split:
+    """Read `train.csv` and `validate.csv` (or `val.csv`) of Kinetics (Kay et al., 2017).
+
+    Their columns are label, youtube_id, time_start, time_end, split. A video lies at
+    `<label>/<youtube_id>_<start>_<end>`, times with six digits; its group is the source video.
+    Classes are numbered alphabetically.
+    """
+    check_single_split(split, "Kinetics")
+    files = (annotations / "train.csv", first_existing(annotations, "validate.csv", "val.csv"))
+    columns = ("label", "youtube_id", "time_start", "time_end")
+    rows = [
+        (subset, *row)
+        for subset, file in zip(SUBSETS, files, strict=True)
+        for row in read_csv_rows(file, columns)
+    ]
+    class_names = sorted({row["label"] for _, _, row in rows})
+    labels = {name: label for label, name in enumerate(class_names)}
+    listed: list[Listed] = []
+    for subset, where, row in rows:
+        seconds = []
+        for key in ("time_start", "time_end"):
+            try:
+                seconds.append(int(float(row[key])))
+            except ValueError:
+                raise InputError(f"{where}: {row[key]!r} is not a time in seconds") from None
+        start, end = seconds
+        path = f"{row['label']}/{row['youtube_id']}_{start:06d}_{end:06d}.mp4"
+        name = video_name(path, where=where)
+        listed.append((where, subset, VideoRecord(name, labels[row["label"]], row["youtube_id"])))
+    return make_split(class_names, listed, where=annotations)
+
+
+def read_something(annotations: Path, *, split: int) -> Split:
+    """Read Something-Something's JSON (Goyal et al., ICCV 2017): labels, train, validation.
+
+    File names end in `labels.json`, `train.json` and `validation.json`, whatever stands before.
+    A video is its id; each is filmed for itself, so each is a group.
+    """
+    check_single_split(split, "Something-Something")
+    numbered = read_json(file_ending_in(annotations, "labels.json"), dict)
+    class_names = sorted(numbered, key=lambda name: int(numbered[name]))
+    labels = {name: label for label, name in enumerate(class_names)}
+    listed: list[Listed] = []
+    for subset, ending in zip(SUBSETS, ("train.json", "validation.json"), strict=True):
+        path = file_ending_in(annotations, ending)
+        for number, video in enumerate(read_json(path, list), start=1):
+            where = f"{path}, video {number}"
+            # Templates mark what is filled in, as "Pushing [something]"; labels do not.
+            template = re.sub(r"[\[\]]", "", str(video.get("template", "")))
+            label = _label(template, labels, where=where)
+            name = video_name(str(video.get("id", "")), where=where)
+            listed.append((where, subset, VideoRecord(name, label, group=name)))
+    return make_split(class_names, listed, where=annotations)
+
+
+def read_jester(annotations: Path, *, split: int) -> Split:
+    """Read Jester's CSV (Materzynska et al., 2019): labels one a line, then `id;label`.
+
+    File names end in `labels.csv`, `train.csv` and `validation.csv`. A video is its id.
+    """
+    check_single_split(split, "Jester")
+    class_names = read_classes(file_ending_in(annotations, "labels.csv"), r"(.+)", "a class")
+    labels = {name: label for label, name in enumerate(class_names)}
+    listed: list[Listed] = []
+    for subset, ending in zip(SUBSETS, ("train.csv", "validation.csv"), strict=True):
+        for where, (video, name) in read_rows(
+            file_ending_in(annotations, ending), r"([^;]+);([^;]+)", "id;label"
+        ):
+            record = VideoRecord(video, _label(name, labels, where=where), group=video)
+            listed.append((where, subset, record))
+    return make_split(class_names, listed, where=annotations)
+
+
+def read_path_lists(annotations: Path, *, split: int) -> Split:
+    """Read `train.txt` and `test.txt` (or `val.txt`) with `path [frames] label`, labels from 0.
+
+    So TSN and mmaction2 write them. Class names come from `classes.txt`, one a line; without it
+    they are the numbers. Each video is a group of its own.
+    """
+    check_single_split(split, "a pair of path lists")
+    files = (annotations / "train.txt", first_existing(annotations, "test.txt", "val.txt"))
+    columns = "path, perhaps the number of frames, label"
+    rows = [
+        (subset, where, video, int(label))
+        for subset, file in zip(SUBSETS, files, strict=True)
+        for where, (video, label) in read_rows(file, r"(.+?)(?:\s+\d+)?\s+(\d+)", columns)
+    ]
+    highest = max((row[3] for row in rows), default=0)
+    names_file = annotations / "classes.txt"
+    if names_file.exists():
+        class_names = read_classes(names_file, r"(.+)", "a class")
+    else:
+        class_names = [str(label) for label in range(highest + 1)]
+    listed: list[Listed] = []
+    for subset, where, video, label in rows:
+        if label >= len(class_names):
+            raise InputError(f"{where}: label {label}; {names_file} has {len(class_names)} classes "
+                             "and labels count from 0")  # fmt: skip
+        name = video_name(video, where=where)
+        listed.append((where, subset, VideoRecord(name, label, group=name)))
+    if all(label for _, _, _, label in rows):
+        raise InputError(f"{annotations}: no video has label 0; labels in these lists count from 0")
+    return make_split(class_names, listed, where=annotations)
+
+
+def _label(name: str, labels: dict[str, int], *, where: str) -> int:
+    if name not in labels:
+        raise InputError(
+            f"{where}: {name!r} is none of the {len(labels)} classes of the labels file"
+        )
+    return labels[name]
 
 
 DATASETS: dict[str, Callable[..., Split]] = {
@@ -104,47 +256,3 @@ def read_split(
     if not annotations.is_dir():
         raise InputError(f"{annotations}: no such folder; --annotations is the folder of the lists")
     return reader(annotations, split=split)
-
-
-def _read_class_lists(
-    annotations: Path, *, split: int, group_of: Callable[[str], str | None]
-) -> Split:
-    class_names = _read_numbered_classes(annotations / "classInd.txt")
-    labels = {name.casefold(): label for label, name in enumerate(class_names)}
-    listed: list[Listed] = []
-    for subset in ("train", "test"):
-        file = annotations / f"{subset}list{split:02d}.txt"
-        for where, (video, number) in read_rows(
-            file, r"(.+?)(?:\s+(\d+))?", "Class/video [number]"
-        ):
-            name = video_name(video, where=where)
-            folder, slash, _ = name.partition("/")
-            label = labels.get(folder.casefold())
-            if label is None or not slash:
-                raise InputError(f"{where}: {video!r} is not below a class of classInd.txt")
-            if number and int(number) != label + 1:
-                raise InputError(
-                    f"{where}: class number {number}, but {class_names[label]} is "
-                    f"{label + 1} in classInd.txt (both count from 1)"
-                )
-            listed.append((where, subset, VideoRecord(name, label, group_of(name) or name)))
-    return make_split(class_names, listed, where=annotations)
-
-
-def _read_numbered_classes(path: Path) -> list[str]:
-    columns = "number, then class name"
-    for expected, (where, (number,)) in enumerate(read_rows(path, r"(\d+)\s+.+", columns), 1):
-        if int(number) != expected:
-            raise InputError(f"{where}: class number {number}; expected {expected}")
-    return read_classes(path, r"\d+\s+(.+)", columns)
-
-
-def _read_groups(path: Path) -> dict[str, str]:
-    if not path.exists():
-        return {}
-    groups = {}
-    for number, row in enumerate(csv.reader(read_text(path).splitlines()), start=1):
-        if len(row) != 2:
-            raise InputError(f"{path}:{number}: {len(row)} columns; expected name,group")
-        groups[row[0]] = row[1]
-    return groups
