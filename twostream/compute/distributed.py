@@ -23,7 +23,7 @@ from twostream_base.errors import InputError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Only how long to wait for a slow process: a lost one is noticed at once, by its connection.
+# How long to wait for a slow process; a lost one is noticed at once, by its connection.
 TIMEOUT = timedelta(days=1)
 
 
@@ -110,16 +110,16 @@ def broadcast_from_rank_0(decide: Callable[[], Result]) -> Result:
 
 
 def shard(items: Sequence[Item]) -> Sequence[Item]:
-    """Those items that are dealt to this process, one by one; all shares together are `items`."""
+    """This process's shard: every P-th item; the shards of all processes together are `items`."""
     return items[rank() :: world_size()]
 
 
-def gather_in_order(own: list[Item]) -> list[Item]:
-    """All the items, in their order, from each process's share."""
+def gather_in_order(share: list[Item]) -> list[Item]:
+    """All items in their order, from the shard of each process (see `shard`)."""
     if not dist.is_initialized():
-        return own
+        return share
     shares: list[list[Item]] = [[] for _ in range(world_size())]
-    dist.all_gather_object(shares, own)
+    dist.all_gather_object(shares, share)
     count = sum(map(len, shares))
     return [shares[number % world_size()][number // world_size()] for number in range(count)]
 
@@ -132,16 +132,16 @@ def data_parallel(
     Buffers stay each process's own: see `sum_over_processes`.
 
     Args:
-        rehearse: takes the network, or the wrapped one, through a forward and a backward pass like
-            those of training. It may be of few videos.
+        rehearse: runs a forward and a backward pass of its argument, the network or the wrapped
+            one, as training does; few videos will do.
     """
     rehearse(network)
     unused = any(p.grad is None for p in network.parameters() if p.requires_grad)
     wrapped = DistributedDataParallel(
         network, broadcast_buffers=False, find_unused_parameters=unused
     )
-    # After a first pass torch orders its messages anew. Once that is behind us, a resumed run adds
-    # up gradients in the order of an undisturbed one, and so ends with the same bits.
+    # After its first pass torch regroups the gradients that it sends. With that done, a resumed
+    # run sums gradients in the order of an undisturbed one, and so ends with the same bits.
     rehearse(wrapped)
     network.zero_grad(set_to_none=True)
     return wrapped

@@ -71,7 +71,7 @@ class MicroBatches:
     Args:
         parts: to begin with.
         auto: double the parts whenever memory is short, for good.
-        tell: is told, in a sentence, when that happens.
+        tell: gets a message when that happens.
     """
 
     def __init__(self, parts: int, *, auto: bool, tell: Callable[[str], None]) -> None:

@@ -23,7 +23,7 @@ def check_input_sizes(
     protocols: Sequence[str],
     device: torch.device,
 ) -> None:
-    """Show a network a snippet of each size that it is going to see.
+    """Run a network on an empty snippet of each size that it is going to see.
 
     Neither its weights and statistics nor any random numbers change.
 

@@ -2,7 +2,7 @@
 
 A score file is made in parts, so that it can be resumed after a kill, and shared by several
 processes. Parts are score files of a few videos, in a folder beside the final file. Each says what
-it is part of; one of anything else (another checkpoint, protocol, list or batch size) is dropped.
+it is part of; a part of another file (checkpoint, protocol, list or batch size) is dropped.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def write_score_file(
 
     Args:
         spec, checkpoint, facts: as in `score_metadata`.
-        tell: is told about parts that an earlier try has left.
+        tell: gets a message about parts that an earlier run has left.
 
     Returns:
         Whether it had to be made; False where it is there already.
@@ -159,9 +159,9 @@ def write_in_parts(
     score: Callable[[Batches], Generator[NDArray[np.float32]]],
     tell: Callable[[str], None],
 ) -> None:
-    """Write the score file `path`; parts that an earlier try has left are used.
+    """Write the score file `path`; parts that an earlier run has left are used.
 
-    The file has the same bytes however often that was stopped, and by how many processes.
+    The file has the same bytes however often this was stopped, and however many processes do it.
 
     Args:
         whole: all of the file but its scores.
@@ -170,7 +170,7 @@ def write_in_parts(
         views_per_forward: how many views of a batch enter the network together. Logits depend on
             it in their last bits, so parts made with another number are dropped.
         score: some of the batches -> the logits of each.
-        tell: is told about parts found and dropped.
+        tell: gets a message about parts that are used or dropped.
     """
     folder = path.with_name(f"{path.stem}.parts")
     parts = _plan_parts(folder, whole, batches, views=views, views_per_forward=views_per_forward)

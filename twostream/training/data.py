@@ -72,22 +72,22 @@ def gather(options: TrainOptions) -> RunData:
         )
     if options.select == "test":
         return RunData(split.class_names, train, val=test, test=test)
-    kept, held = split_training_videos(train, split=options.split, fraction=options.val_fraction)
-    return RunData(split.class_names, kept, val=held, test=test)
+    train, val = split_training_videos(train, split=options.split, fraction=options.val_fraction)
+    return RunData(split.class_names, train, val=val, test=test)
 
 
 def sample(joined: Joined, count: int, *, split: int) -> Joined:
     """`count` of the videos (0: all), as many of each class, the same in every run of a split."""
     labels = [video.record.label for video in joined.videos]
-    chosen = stratified_sample(labels, count or len(labels), rng=np.random.default_rng(split))
-    return replace(joined, videos=[joined.videos[index] for index in chosen])
+    indices = stratified_sample(labels, count or len(labels), rng=np.random.default_rng(split))
+    return replace(joined, videos=[joined.videos[index] for index in indices])
 
 
 def plan_batches(options: TrainOptions, *, num_videos: int, epoch: int) -> list[list[int]]:
-    """Video indices of each batch of an epoch; their order derives from (seed, epoch).
+    """Video indices of each batch of an epoch, shuffled by (seed, epoch).
 
     Raises:
-        InputError: a batch cannot be dealt out to the processes of the run.
+        InputError: a batch is too small to be shared by the processes of the run.
     """
     order = np.random.default_rng((options.seed, epoch)).permutation(num_videos).tolist()
     least = LEAST_SHARE * world_size()
@@ -105,7 +105,7 @@ def load_epoch(
 ) -> tuple[Iterator[tuple[Tensor, list[int]]], int]:
     """The batches of an epoch after its first `skip`, and how many they are.
 
-    Each comes as the clips of this process's share, and the indices of all its videos. A sample
+    A batch is the clips of this process's share and the indices of all its videos. A sample
     depends on (seed, epoch, index) alone. torch is seeded before each batch: dropout then depends
     on (seed, epoch, batch, rank) alone.
     """

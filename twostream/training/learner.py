@@ -39,10 +39,10 @@ class Learner:
 
     Args:
         weights: what the network starts from, as `--weights`; `none` where they are loaded later.
-        tell: is told, in a sentence, what was changed for want of memory.
+        tell: gets a message when micro-batches were made smaller for lack of memory.
 
     Attributes:
-        compiled_eval_network: `eval_network`, compiled where that is wanted; they share weights.
+        compiled_eval_network: `eval_network`, with --compile a compiled one of the same weights.
     """
 
     def __init__(

@@ -153,7 +153,7 @@ class EpochStats:
         loss: mean cross-entropy of a video, natural logarithm.
         batch_time, data_time: mean seconds of a batch, and of waiting for its data.
         total_time: seconds of the whole pass.
-        segments: top-1 of each segment alone, where they were looked at one by one.
+        segments: top-1 of each segment alone; empty where that is not known.
     """
 
     videos: int
@@ -168,7 +168,7 @@ class EpochStats:
 
 @dataclass(slots=True)
 class Progress:
-    """How far an epoch has come: sums over its batches, from which it can go on."""
+    """Sums over the batches of an epoch so far: all that is needed to resume within it."""
 
     batches: int = 0
     videos: int = 0

@@ -73,7 +73,7 @@ class Run:
         free: names of the options that may differ when the run is resumed.
 
     Attributes:
-        resumes: whether there is a checkpoint to go on from.
+        resumes: whether there is a checkpoint to resume from.
         rows: of the log, those of earlier epochs too.
         next_epoch: the number of epochs that are complete.
         progress: how far `next_epoch` has come, as given to `save_within_epoch`.
@@ -105,7 +105,7 @@ class Run:
 
         Args:
             spec: what the checkpoint of an epoch says of its network.
-            tell: is told, in a sentence, what the user should know.
+            tell: gets messages for the user, one sentence each.
             curves: the points that a row of the log adds to TensorBoard; None for no TensorBoard.
 
         Raises:
@@ -136,7 +136,7 @@ class Run:
                 self._show(self.rows)
 
     def save_within_epoch(self, progress: dict[str, Any], *, every: float) -> None:
-        """Save `last` if `every` seconds have passed since it was: a kill then costs no more.
+        """Save `last` if `every` seconds have passed since it was saved.
 
         Args:
             progress: plain values that tell how far the epoch has come.
@@ -213,7 +213,7 @@ def check_same_run(folder: Path, options: DataclassInstance, *, free: Collection
     if strange := sorted(bound & (before.keys() ^ now.keys())):
         raise InputError(
             f"{folder} holds a run of another version of twostream, whose options differ in "
-            f"{some_of(strange)}; go on with that version, or give another --name, or --restart"
+            f"{some_of(strange)}; resume it with that version, or give another --name, or --restart"
         )
     changed = [
         f"{key} was {before[key]!r}, now {value!r}"

@@ -39,7 +39,7 @@ class Trainer:
     time.
 
     Args:
-        bar: draws progress. tell: is told, in a sentence, what the user should know.
+        bar: wraps batches in a progress bar. tell: gets messages for the user, one sentence each.
 
     Raises:
         InputError: the folder holds a run with other options, or its checkpoint is damaged; or the
@@ -76,7 +76,7 @@ class Trainer:
         """Train to the last epoch; yield the log rows of each epoch once its checkpoint is safe.
 
         Raises:
-            NotFiniteError: the loss is not finite; the last good checkpoint is kept.
+            NotFiniteError: the loss is not finite; the last checkpoint stays.
         """
         while self.run.next_epoch < self.options.epochs and not self.learner.schedule.exhausted:
             yield from self._run_epoch(self.run.next_epoch)
@@ -91,7 +91,7 @@ class Trainer:
         barrier()  # rank 0 may still be writing the best weights
         files = {name: folder / f"{name}.safetensors" for name in (options.select, "test")}
         written = self._score(self.run.folder / "best", files)
-        lacking = []
+        missing = []
         for epoch in dumped_epochs(options.dump_scores, self.run.next_epoch):
             # The file without further name is of the videos that select the epoch, as in the log.
             name = f"epoch-{epoch:03d}"
@@ -104,12 +104,12 @@ class Trainer:
                 path.exists() and read_head(path)["about"].get("protocol") == options.protocol
                 for path in files.values()
             ):
-                lacking.append(epoch)
+                missing.append(epoch)
         if rank() == 0:
             drop_epochs(self.run.folder)
-        if lacking:
+        if missing:
             self.tell(
-                f"no scores of epochs {some_of(lacking)} under {options.protocol}: they had been "
+                f"no scores of epochs {some_of(missing)} under {options.protocol}: they were "
                 "trained without --dump-scores, or scored under another protocol"
             )
         return written
@@ -153,9 +153,9 @@ class Trainer:
                 stats[options.select] = self._validate()
         except NotFiniteError as error:
             last = self.run.folder / "last"
-            kept = f"the state before is kept in {last}" if has_checkpoint(last) else "none kept"
+            saved = f"the last state is in {last}" if has_checkpoint(last) else "no state was saved"
             raise NotFiniteError(
-                f"epoch {epoch}, {error}, at learning rate {lr:g}; {kept}. Try a lower --lr with "
+                f"epoch {epoch}, {error}, at learning rate {lr:g}; {saved}. Try a lower --lr with "
                 "another --name"
             ) from error
         if is_validated:
@@ -208,7 +208,7 @@ class Trainer:
         return evaluate(logits, _labels(val), seconds=seconds, loss_of=options.val_loss)
 
     def _remark(self, train: EpochStats, *, epochs: int) -> str:
-        """Say, and return for the log, what the user should know after an epoch."""
+        """Tell the user what is wrong after an epoch, if anything; return it for the log."""
         schedule, planned = self.learner.schedule, self.options.epochs
         classes = len(self.data.class_names)
         remarks = [not_learning(train.loss, num_classes=classes, epochs=epochs)]
