@@ -20,7 +20,7 @@ from twostream.commands.console import (
 )
 from twostream.commands.option_types import FILE, FOLDER, OUT_FILE, OUT_FOLDER, PlugIn, any_of
 from twostream.commands.options import compute_options, find_device
-from twostream.sequence.transcripts import NORMALISERS
+from twostream.sequence.transcripts import NORMALISERS, write_transcripts
 
 RUN_OPTIONS = (
     "videos", "listed", "allow_missing", "scores", "device", "precision", "threads",
@@ -154,7 +154,7 @@ def recognize(
     scores the --videos first. The word error rate is shown where the score files or --list have
     references.
     """
-    from twostream.sequence.recognize import decode_streams, result_lines, write_sentences
+    from twostream.sequence.recognize import decode_streams, result_lines
     from twostream.sequence.score_file import read_sequence_scores
 
     run_options = {name: options.pop(name) for name in RUN_OPTIONS}
@@ -174,6 +174,6 @@ def recognize(
         tables = [read_sequence_scores(path) for path in files]
     result, sentences = decode_streams(files, tables, **options)
     if out:
-        write_sentences(out, sentences)
+        write_transcripts(out, sentences)
         note(f"{out} written")
     print_json(result) if as_json else click.echo("\n".join(result_lines(result)))

@@ -21,14 +21,12 @@ from twostream.sequence.decoding import (
 )
 from twostream.sequence.lists import glosses_to_labels, labels_to_glosses
 from twostream.sequence.score_file import SequenceScores
-from twostream.sequence.transcripts import NORMALISERS, Normaliser, read_transcripts
+from twostream.sequence.transcripts import NORMALISERS, Normaliser, Transcripts, read_transcripts
 from twostream.sequence.wer_report import rate_lines, wer_result
 from twostream.sequence.word_error_rate import align
 from twostream_base.errors import InputError, some_of
-from twostream_base.files import write_text
 from twostream_base.plugins import load
 
-Sentences = dict[str, list[str]]
 Decoder = Callable[[np.ndarray], list[Hypothesis]]
 
 
@@ -43,7 +41,7 @@ def decode_streams(
     weights: str | None,
     strategy_option: Sequence[str],
     **decoding: Any,
-) -> tuple[dict[str, Any], Sentences]:
+) -> tuple[dict[str, Any], Transcripts]:
     """Decode the scores of each file or run alone, and of all of them fused.
 
     Args:
@@ -200,14 +198,14 @@ def decode_all(
 
 def _best_sentences(
     hypotheses: Mapping[str, list[Hypothesis]], vocabulary: Sequence[str]
-) -> Sentences:
+) -> Transcripts:
     return {
         name: labels_to_glosses(ranked[0].labels, vocabulary) for name, ranked in hypotheses.items()
     }
 
 
 def _error_rates(
-    table: SequenceScores, sentences: Sentences, normalise: Normaliser
+    table: SequenceScores, sentences: Transcripts, normalise: Normaliser
 ) -> dict[str, Any]:
     alignments = {
         name: align(normalise(reference), normalise(sentences[name]))
@@ -235,33 +233,3 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
     if unknown := result["recognised"]["without_reference"]:
         lines.append(f"{unknown:,} videos without reference glosses are in no rate")
     return lines
-
-
-def write_sentences(path: Path, sentences: Sentences) -> None:
-    """Write the recognised glosses as .csv or .ctm, by the suffix.
-
-    Raises:
-        InputError: another suffix.
-    """
-    if path.suffix not in WRITERS:
-        raise InputError(f"{path}: recognised glosses are written to {' or '.join(WRITERS)} files")
-    write_text(path, WRITERS[path.suffix](sentences))
-
-
-def format_csv(sentences: Mapping[str, Sequence[str]]) -> str:
-    """`name|glosses`, as `twostream wer` reads it."""
-    rows = [f"{name}|{' '.join(glosses)}" for name, glosses in sentences.items()]
-    return "\n".join(["name|glosses", *rows, ""])
-
-
-def format_ctm(sentences: Mapping[str, Sequence[str]]) -> str:
-    """NIST's ctm, with the position in the sentence as time: CTC gives no times."""
-    lines = [
-        f"{name} 1 {position:.2f} 1.00 {gloss}"
-        for name, glosses in sentences.items()
-        for position, gloss in enumerate(glosses or ["[EMPTY]"])
-    ]
-    return "\n".join([*lines, ""])
-
-
-WRITERS = {".csv": format_csv, ".ctm": format_ctm}

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from twostream_base.errors import InputError, some_of
-from twostream_base.files import read_text
+from twostream_base.files import read_text, write_text
 
 Transcripts = dict[str, list[str]]
 NAME_COLUMNS = ("id", "name")
@@ -131,6 +131,28 @@ READERS: dict[str, Callable[[Path], Transcripts]] = {
     ".stm": _read_stm,
     ".ctm": _read_ctm,
 }
+
+
+def write_transcripts(path: Path, transcripts: Transcripts) -> None:
+    """Write `name|glosses` to a .csv, or NIST's .ctm, as `read_transcripts` reads them.
+
+    The times of a ctm are positions in the sentence: CTC gives no times.
+
+    Raises:
+        InputError: another suffix.
+    """
+    if path.suffix == ".csv":
+        lines = ["name|glosses"]
+        lines += [f"{name}|{' '.join(glosses)}" for name, glosses in transcripts.items()]
+    elif path.suffix == ".ctm":
+        lines = [
+            f"{name} 1 {position:.2f} 1.00 {gloss}"
+            for name, glosses in transcripts.items()
+            for position, gloss in enumerate(glosses or ["[EMPTY]"])
+        ]
+    else:
+        raise InputError(f"{path}: recognised glosses are written to .csv or .ctm files")
+    write_text(path, "\n".join([*lines, ""]))
 
 
 # `(glosses) -> glosses`. The data sets' official scripts work on lines of text with sed, awk and

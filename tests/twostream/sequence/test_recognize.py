@@ -9,8 +9,6 @@ from fusion.combining.step import Step
 from fusion.combining.strategies import STRATEGIES
 from twostream.sequence.recognize import (
     decode_all,
-    format_csv,
-    format_ctm,
     fuse_steps,
     greedy_decoder,
 )
@@ -75,11 +73,3 @@ def test_streams_that_do_not_match(other: SequenceScores, message: str) -> None:
 def test_a_video_without_time_steps_has_no_gloss() -> None:
     decoded = decode_all({"a": np.zeros((0, 3)), "b": np.log([[0.2, 0.8]])}, greedy_decoder)
     assert [hypotheses[0].labels for hypotheses in decoded.values()] == [(), (1,)]
-
-
-def test_formats() -> None:
-    sentences = {"a": ["A", "B"], "b": []}
-    assert format_csv(sentences) == "name|glosses\na|A B\nb|\n"
-    assert format_ctm(sentences).splitlines() == [
-        "a 1 0.00 1.00 A", "a 1 1.00 1.00 B", "b 1 0.00 1.00 [EMPTY]",
-    ]  # fmt: skip

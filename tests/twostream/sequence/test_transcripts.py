@@ -10,6 +10,7 @@ from twostream.sequence.transcripts import (
     normalise_phoenix2014,
     normalise_phoenix2014t,
     read_transcripts,
+    write_transcripts,
 )
 from twostream_base.errors import InputError
 
@@ -44,6 +45,20 @@ def test_lines_are_named_by_their_number(tmp_path: Path) -> None:
 def test_empty_ctm_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.ctm").write_text("a 1 0.0 0.1 [EMPTY]\n")
     assert read_transcripts(tmp_path / "a.ctm") == {"a": []}
+
+
+def test_written(tmp_path: Path) -> None:
+    sentences = {"a": ["A", "B"], "b": []}
+    expected = {
+        "s.csv": ["name|glosses", "a|A B", "b|"],
+        "s.ctm": ["a 1 0.00 1.00 A", "a 1 1.00 1.00 B", "b 1 0.00 1.00 [EMPTY]"],
+    }
+    for name, lines in expected.items():
+        write_transcripts(tmp_path / name, sentences)
+        assert (tmp_path / name).read_text() == "\n".join([*lines, ""])
+        assert read_transcripts(tmp_path / name) == sentences
+    with pytest.raises(InputError, match=r"s.doc: .*\.csv or \.ctm"):
+        write_transcripts(tmp_path / "s.doc", sentences)
 
 
 @pytest.mark.parametrize(
