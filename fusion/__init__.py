@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fusion.exchange.formats import SCORE_FORMATS as SCORE_FORMATS
     from fusion.exchange.formats.external_scores import ExternalScores as ExternalScores
     from fusion.exchange.formats.external_scores import stack_videos as stack_videos
-    from fusion.exchange.formats.npz_members import read_members as read_members
+    from fusion.exchange.formats.npy_npz import read_members as read_members
     from fusion.exchange.formats.restricted_pickle import load_pickle as load_pickle
     from fusion.exchange.importing import VideoList as VideoList
     from fusion.exchange.importing import import_scores as import_scores
@@ -64,7 +64,7 @@ _HOMES = {
     "fusion.exchange.exporting": ["export_scores"],
     "fusion.exchange.formats": ["SCORE_FORMATS"],
     "fusion.exchange.formats.external_scores": ["ExternalScores", "stack_videos"],
-    "fusion.exchange.formats.npz_members": ["read_members"],
+    "fusion.exchange.formats.npy_npz": ["read_members"],
     "fusion.exchange.formats.restricted_pickle": ["load_pickle"],
     "fusion.exchange.importing": ["VideoList", "import_scores"],
     "fusion.fitting.estimators": ["CalibratedFusion", "LearnedFusion"],

@@ -20,7 +20,7 @@ from fusion.combining.options import FusionOptions, StepOptions, find_steps
 from fusion.combining.step import Steps
 from fusion.combining.video_scores import VideoScores, score_videos
 from fusion.evaluation.complementarity import class_accuracy, complementarity, segment_accuracy
-from fusion.evaluation.result import fusion_result
+from fusion.evaluation.results import fusion_result
 from fusion.evaluation.sharded_fusion import fuse_in_shards
 from fusion.evaluation.significance import compare
 from fusion.fitting.calibration import CalibratedTables
@@ -127,7 +127,14 @@ def tune_files(
     if out:
         write_scores(out, fuse_by_tuned_weights(streams, result, folds))
     if curve:
-        _write_curve(curve, streams)
+        if len(streams.scores) != 2:
+            raise InputError(f"--curve is for two streams; these are {len(streams.scores)}")
+        known = streams.labels >= 0
+        first, second = (scores[known] for scores in streams.scores.values())
+        weights, counts = weight_curve(first, second, streams.labels[known]).steps()
+        rows = [f"{w!r},{count}" for w, count in zip(weights.tolist(), counts, strict=True)]
+        heading = f"weight of {next(iter(streams.scores))} from,correct"
+        write_text(curve, "\n".join([heading, *rows]) + "\n")
     return result
 
 
@@ -150,7 +157,7 @@ def compare_files(
     """
     inputs = read_inputs(options)
     streams = _video_scores(inputs, options)
-    results: dict[str, ArrayLike] = {**streams.scores}
+    results = {**streams.scores}
     if not alone:
         calibrated = calibrate_inputs(inputs, options)
         results |= _fusions(streams, calibrated, strategies, stream_weights)
@@ -334,15 +341,3 @@ def _report_page(
         command=command,
     )
     return report_page(content, title=title)
-
-
-def _write_curve(path: Path, streams: VideoScores) -> None:
-    """Write the exact curve of two streams: a row for each weight at which the count changes."""
-    if len(streams.scores) != 2:
-        raise InputError(f"--curve is for two streams; these are {len(streams.scores)}")
-    known = streams.labels >= 0
-    first, second = (scores[known] for scores in streams.scores.values())
-    weights, counts = weight_curve(first, second, streams.labels[known]).steps()
-    name = next(iter(streams.scores))
-    rows = [f"{weight!r},{count}" for weight, count in zip(weights.tolist(), counts, strict=True)]
-    write_text(path, "\n".join([f"weight of {name} from,correct", *rows]) + "\n")

@@ -66,10 +66,9 @@ def make_step(strategy: str | Strategy | Step, *, form: str | None = None, **opt
     if isinstance(strategy, Step):
         return strategy
     function: Strategy = load(strategy, STRATEGIES) if isinstance(strategy, str) else strategy
-    names = {entry: name for name, entry in STRATEGIES.items()}
-    name = names.get(function) or (
-        strategy if isinstance(strategy, str) else getattr(strategy, "__name__", repr(strategy))
-    )
+    known = {entry: name for name, entry in STRATEGIES.items()}
+    typed = strategy if isinstance(strategy, str) else getattr(strategy, "__name__", "custom")
+    name = known.get(function, str(typed))
     if function is variance:
         if form not in (None, *VARIANCE_FORMS):
             raise InputError(f"variance form={form!r}; allowed: {', '.join(VARIANCE_FORMS)}")

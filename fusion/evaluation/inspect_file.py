@@ -12,7 +12,7 @@ import numpy as np
 from fusion.combining.video_scores import score_videos
 from fusion.evaluation.diagnosis import at_chance, doubled_rows
 from fusion.evaluation.metrics import accuracy_summary
-from fusion.evaluation.text_tables import accuracy_cells
+from fusion.evaluation.results import accuracy_cells
 from fusion.tables.join import join
 from fusion.tables.score_file import UNKNOWN, ScoreTable, read_scores
 from twostream_base.errors import InputError, some_of

@@ -15,7 +15,7 @@ from fusion.combining.fuse import Fusion, fuse_joined
 from fusion.combining.step import Steps
 from fusion.combining.video_scores import shared_metadata
 from fusion.evaluation.metrics import rank_summary, true_ranks
-from fusion.evaluation.result import summarise
+from fusion.evaluation.results import summarise
 from fusion.tables.join import JoinedTables, JoinPlan, plan_join
 from fusion.tables.score_file import (
     LargeScoreFile,

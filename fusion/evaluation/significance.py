@@ -136,7 +136,7 @@ def compare(
     right = {name: a[known].argmax(axis=1) == truth[known] for name, a in arrays.items()}
     if groups is not None:
         groups = [group for group, has_label in zip(groups, known, strict=True) if has_label]
-    pairs = []
+    pairs: list[dict[str, Any]] = []
     for a, b in combinations(right, 2):
         first, second = right[a], right[b]
         test = mcnemar(first, second)

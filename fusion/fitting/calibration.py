@@ -228,7 +228,7 @@ def reliability(probs: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> d
         return {"videos": 0, "ece": None, "nll": None, "confidence": None, "bins": []}
     confidence, right = probs.max(axis=1), probs.argmax(axis=1) == labels
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number in range(bins):
         inside = place == number
         rows.append(

@@ -24,7 +24,7 @@ def tune_in_folds(streams: VideoScores, folds: np.ndarray) -> dict[str, Any]:
     `folds` has the weights of each fold and its counts.
     """
     scores, labels, folds = _labelled(streams, folds)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for fold in range(int(folds.max()) + 1):
         out = folds == fold
         fold_weights, fitted = search_weights([stream[~out] for stream in scores], labels[~out])

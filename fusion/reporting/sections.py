@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.evaluation.text_tables import weights_text
+from fusion.evaluation.results import weights_text
 from fusion.reporting.charts import (
     interval_chart,
     reliability_chart,
@@ -153,8 +153,11 @@ def training_section(content: Content) -> str:
     """Loss and accuracy over the epochs, where run folders are known."""
     charts = []
     for key, rows in content.logs.items():
-        for title, unit, value in (("Loss", "loss", _loss), ("Top-1", "top-1, %", _percent)):
-            series = _series(rows, value)
+        for title, unit, figure_of in (("Loss", "loss", _loss), ("Top-1", "top-1, %", _percent)):
+            series: dict[str, list[tuple[float, float]]] = {}
+            for row in rows:
+                if (number := figure_of(row)) is not None:
+                    series.setdefault(row["subset"], []).append((float(row["epoch"]), number))
             if series:
                 chart = training_chart(series, title=f"{title} of {key}", unit=unit)
                 charts.append(figure(chart, f"{key}: {title.lower()} by epoch"))
@@ -220,27 +223,16 @@ def _tuned_table(tuned: Mapping[str, Any]) -> str:
         (f"best on these very videos: {picked}", tuned["picked"]),
     ]
     caption = f"Choosing on the test videos is too optimistic by {tuned['optimism']:.2f} points"
-    cells = [(what, _share(count), _interval(count)) for what, count in rows]
+    cells = [
+        (what, f"{n['percent']:.2f} % ({n['correct']}/{n['of']})", _interval(n)) for what, n in rows
+    ]
     return table(("weights", "top-1", "95 % interval"), cells, caption=caption)
-
-
-def _share(count: Mapping[str, Any]) -> str:
-    return f"{count['percent']:.2f} % ({count['correct']}/{count['of']})"
 
 
 def _temperatures(facts: Mapping[str, Any]) -> str:
     listed = ", ".join(f"{temperature:.3g}" for temperature in facts["temperatures"])
     folds = " (one a fold)" if len(facts["temperatures"]) > 1 else ""
     return f"{facts['method']} scaling, temperature {listed}{folds}"
-
-
-def _series(rows: list[dict[str, str]], value: Any) -> dict[str, list[tuple[float, float]]]:
-    series: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        number = value(row)
-        if number is not None:
-            series.setdefault(row["subset"], []).append((float(row["epoch"]), number))
-    return series
 
 
 def _loss(row: Mapping[str, str]) -> float | None:

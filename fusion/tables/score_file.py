@@ -169,8 +169,10 @@ def write_scores_in_parts(
         if begin != len(whole.names):
             raise InputError(f"{path}: the parts hold {begin} of {len(whole.names)} videos")
 
-    scores = Streamed(whole.scores.dtype.name, whole.scores.shape, checked_scores())
-    tensors = {"scores": scores, "labels": whole.labels}
+    tensors: dict[str, np.ndarray | Streamed] = {
+        "scores": Streamed(whole.scores.dtype.name, whole.scores.shape, checked_scores()),
+        "labels": whole.labels,
+    }
     write_tensor_file(Path(path), SCORE_FILE, _header(whole), tensors)
 
 

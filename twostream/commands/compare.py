@@ -52,7 +52,7 @@ def compare(
     protocols are pointed out.
     """
     from fusion.combining.options import FusionOptions
-    from fusion.evaluation.text_tables import compare_lines
+    from fusion.evaluation.results import compare_lines
     from fusion.workflows import compare_files
 
     result = compare_files(

@@ -56,7 +56,7 @@ def fuse(out: Path | None, as_json: bool, **choices: Any) -> None:
     name when two are alike.
     """
     from fusion.combining.options import FusionOptions
-    from fusion.evaluation.text_tables import fusion_lines
+    from fusion.evaluation.results import fusion_lines
     from fusion.workflows import fuse_files
 
     result = fuse_files(FusionOptions(**choices), out=out)

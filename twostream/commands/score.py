@@ -73,7 +73,7 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
     Re-run the same command to resume a scoring that was stopped.
     """
     from fusion.evaluation.inspect_file import contents
-    from fusion.evaluation.text_tables import accuracy_text
+    from fusion.evaluation.results import accuracy_text
     from fusion.tables.score_file import read_head, read_scores
     from twostream.compute.distributed import process_group, rank
     from twostream.scoring.score_run import ScoreOptions, score_run

@@ -184,7 +184,7 @@ def _print_stage(row: dict[str, Any], trainer: Trainer) -> None:
 def _print_result(trainer: Trainer, *, written: bool, as_json: bool) -> None:
     """What the score files of the run reach, where they are, and the next command."""
     from fusion.evaluation.inspect_file import contents
-    from fusion.evaluation.text_tables import accuracy_text
+    from fusion.evaluation.results import accuracy_text
     from fusion.tables.score_file import read_scores
 
     options, folder = trainer.options, trainer.run.folder

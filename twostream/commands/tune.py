@@ -70,7 +70,7 @@ def tune(
     along lines. FILES as for `fuse`.
     """
     from fusion.combining.options import FusionOptions
-    from fusion.evaluation.text_tables import tune_lines
+    from fusion.evaluation.results import tune_lines
     from fusion.workflows import tune_files
 
     options = FusionOptions(**choices)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from flow_extract.video.decode import VideoError
 from flow_extract.video.find_videos import find_videos
 from fusion.combining.options import StepOptions, find_steps
-from fusion.evaluation.text_tables import columns
+from fusion.evaluation.results import columns
 from twostream.compute.precision import find_precision
 from twostream.data.protocols import PROTOCOLS
 from twostream.prediction.predict_video import Prediction, Recipe, predict_video

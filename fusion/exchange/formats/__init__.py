@@ -32,8 +32,8 @@ SCORE_FORMATS: dict[str, Reader] = {
     "npy": _late("npy_npz", "read_npy_scores"),
     "mmaction2": _late("pickles", "read_mmaction2_pickle"),
     "slowfast": _late("pickles", "read_slowfast_pickle"),
-    "gluoncv": _late("gluoncv_text", "read_gluoncv_text"),
+    "gluoncv": _late("text_files", "read_gluoncv_text"),
     "mat": _late("mat", "read_mat_scores"),
-    "csv": _late("score_csv", "read_score_csv"),
+    "csv": _late("text_files", "read_score_csv"),
     "npz": _late("npy_npz", "read_tsn_npz"),
 }

@@ -1,8 +1,18 @@
-"""Score files in .npy and .npz: of TSN (`--save_scores`), two-stream-pytorch, and our export."""
+"""Score files in .npy and .npz: of TSN (`--save_scores`), two-stream-pytorch, and our export.
+
+Arrays are read with bounded memory; pickled objects in them are read as data alone.
+"""
 
 from __future__ import annotations
 
+import math
+import tokenize
+import warnings
+import zipfile
+import zlib
+from collections.abc import Collection
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -13,10 +23,27 @@ from fusion.exchange.formats.external_scores import (
     integer_labels,
     stack_videos,
 )
-from fusion.exchange.formats.npz_members import Member, read_members, read_npy
+from fusion.exchange.formats.restricted_pickle import load_pickle
 from twostream_base.errors import InputError
 
 _ARRAYS = ("scores", "labels", "names", "class_names")
+LARGEST_MEMBER = 2 * 2**30
+# A small member may shrink a lot (sorted labels do); a large one that does is a zip bomb.
+SMALL_MEMBER, HIGHEST_RATIO = 64 * 2**20, 200
+# What zipfile raises on damaged archives; OSError where one sends it to a place that is none.
+_MALFORMED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+    OSError,
+)
+_HEADER_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def read_tsn_npz(path: Path) -> ExternalScores:
@@ -78,3 +105,72 @@ def _texts(members: dict[str, Member], key: str, path: Path) -> tuple[str, ...] 
             f"{path}: `{key}` is {texts.dtype} {texts.shape}; expected a list of texts"
         )
     return tuple(texts.tolist())
+
+
+class Member(NamedTuple):
+    """An array of an .npz file, and how many bytes it has there once unpacked."""
+
+    array: np.ndarray
+    size: int
+
+
+def read_members(path: Path, wanted: Collection[str]) -> dict[str, Member]:
+    """Read the `wanted` arrays of an .npz file, those that it has; objects in them are plain data.
+
+    Raises:
+        InputError: not such a file, one that unpacks to too much, or objects other than data.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            return {
+                name: Member(_read_member(archive, members[name], path), members[name].file_size)
+                for name in wanted
+                if name in members
+            }
+    except InputError:
+        raise
+    except _MALFORMED as error:
+        raise InputError(f"{path}: not an .npz file that can be read: {error}") from None
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
+    where = f"{path}: {info.filename}"
+    bomb = info.file_size > max(SMALL_MEMBER, HIGHEST_RATIO * info.compress_size)
+    if bomb or info.file_size > LARGEST_MEMBER:
+        raise InputError(
+            f"{where} would unpack from {info.compress_size:,} to {info.file_size:,} bytes; refused"
+        )
+    with archive.open(info) as stream:
+        return read_npy(stream, where=where, path=path)
+
+
+def read_npy(stream: IO[bytes], *, where: str, path: Path) -> np.ndarray:
+    """Read the array of a .npy stream to its end; `where` starts the messages.
+
+    Raises:
+        InputError: the header cannot be read, or promises other than what follows.
+    """
+    shape, fortran, dtype = _read_npy_header(stream, where)
+    data = stream.read()
+    if dtype.kind == "O":
+        array = np.asarray(load_pickle(data, path=path))
+        if array.dtype.kind != "O" or array.shape != shape:
+            raise InputError(
+                f"{where}: the header says objects {shape}, the content is "
+                f"{array.dtype} {array.shape}"
+            )
+        return array
+    if dtype.hasobject or len(data) != math.prod(shape) * dtype.itemsize:
+        raise InputError(f"{where}: {len(data):,} bytes are not {shape} of {dtype}")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _read_npy_header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    try:
+        version = np.lib.format.read_magic(stream)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy warns of headers that Python 2 wrote
+            return _HEADER_READERS[version](stream)
+    except (ValueError, KeyError, SyntaxError, tokenize.TokenError) as error:
+        raise InputError(f"{where}: not a .npy array that can be read: {error}") from None

@@ -18,8 +18,7 @@ from fusion.exchange.formats.external_scores import (
     integer_labels,
     stack_videos,
 )
-from fusion.exchange.formats.pickled_tensors import load_tensors
-from fusion.exchange.formats.restricted_pickle import load_pickle
+from fusion.exchange.formats.restricted_pickle import load_pickle, load_tensors
 from twostream_base.errors import InputError
 
 _SCORES = ("pred_score", "pred_scores")

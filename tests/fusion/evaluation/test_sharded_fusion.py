@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from fusion.combining.fuse import fuse_joined
 from fusion.combining.step import Step, Steps
 from fusion.combining.strategies import STRATEGIES
-from fusion.evaluation.result import fusion_result
+from fusion.evaluation.results import fusion_result
 from fusion.evaluation.sharded_fusion import fuse_in_shards
 from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable, open_large_file, read_scores, write_scores

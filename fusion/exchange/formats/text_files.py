@@ -1,14 +1,17 @@
-"""Score files of GluonCV and what descends from it (VideoMAE, UniFormer): a text line a view."""
+"""Score files of text: CSV, and a line a view as GluonCV, VideoMAE and UniFormer write it."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from fusion.exchange.formats.external_scores import ExternalScores, stack_videos
+from fusion.tables.score_file import UNKNOWN
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text
 
@@ -36,7 +39,7 @@ def read_gluoncv_text(path: Path) -> ExternalScores:
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or _HEADING.fullmatch(line.strip()):
             continue
-        name, label, place, scores = _parse(line, where=f"{path}: line {number}")
+        name, label, place, scores = _parse_view(line, where=f"{path}: line {number}")
         if labels.setdefault(name, label) != label:
             raise InputError(f"{path}: line {number}: {name} has labels {labels[name]} and {label}")
         views.setdefault(name, {}).setdefault(place, scores)
@@ -46,7 +49,7 @@ def read_gluoncv_text(path: Path) -> ExternalScores:
     return ExternalScores(path, tuple(views), scores, np.array(list(labels.values()), np.int64))
 
 
-def _parse(line: str, *, where: str) -> tuple[str, int, tuple[int, int], np.ndarray]:
+def _parse_view(line: str, *, where: str) -> tuple[str, int, tuple[int, int], np.ndarray]:
     found = _LINE.fullmatch(line.strip())
     try:
         if found is None:
@@ -75,3 +78,58 @@ def _grid(views: Views, *, where: str) -> np.ndarray:
         raise InputError(f"{where}: its views have different numbers of classes")
     crops = len({crop for _, crop in views})
     return np.stack(rows).reshape(-1, crops, rows[0].size)
+
+
+def read_score_csv(path: Path) -> ExternalScores:
+    """Read a CSV whose first line is `name,label,` and the class names; `label` may be left out.
+
+    A label is a class name, a number from 0, or empty where it is not known.
+
+    Raises:
+        InputError: another heading, a row of another length, or a cell that is no number or class.
+    """
+    text = read_text(path)
+    heading, *rows = _cells(text, path)
+    labelled = heading[1:2] == ["label"]
+    class_names = tuple(heading[2 if labelled else 1 :])
+    if heading[0] != "name" or not class_names:
+        raise InputError(f"{path}: the first line must be `name,label,` and the class names")
+    scores, labels = [], []
+    for number, row in enumerate(rows, start=2):
+        where = f"{path}: line {number}"
+        if len(row) != len(heading):
+            raise InputError(f"{where}: {len(row)} cells; the heading has {len(heading)}")
+        scores.append((f"line {number}", _numbers(row[-len(class_names) :], where)))
+        labels.append(_label(row[1], class_names, where) if labelled else UNKNOWN)
+    return ExternalScores(
+        path,
+        names=tuple(row[0] for row in rows),
+        scores=stack_videos(scores, path=path, most=len(text)),
+        labels=np.array(labels, np.int64) if labelled else None,
+        class_names=class_names,
+    )
+
+
+def _cells(text: str, path: Path) -> list[list[str]]:
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
+    except csv.Error as error:
+        raise InputError(f"{path}: not a CSV file that can be read: {error}") from None
+    return rows or [[""]]
+
+
+def _numbers(cells: Sequence[str], where: str) -> list[float]:
+    try:
+        return [float(cell) for cell in cells]
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _label(cell: str, class_names: Sequence[str], where: str) -> int:
+    if not cell:
+        return UNKNOWN
+    if cell in class_names:
+        return class_names.index(cell)
+    if cell.isdecimal() and int(cell) < len(class_names):
+        return int(cell)
+    raise InputError(f"{where}: label {cell!r} is neither a class of the heading nor its number")

@@ -8,9 +8,8 @@ import pytest
 
 from fusion.combining.fuse import fuse
 from fusion.combining.video_scores import VideoScores, score_videos
-from fusion.evaluation.result import fusion_result
+from fusion.evaluation.results import compare_lines, fusion_lines, fusion_result, tune_lines
 from fusion.evaluation.significance import compare
-from fusion.evaluation.text_tables import compare_lines, fusion_lines, tune_lines
 from fusion.fitting.cascade import cascade_in_folds
 from fusion.fitting.tune import tune_in_folds, tune_on_test
 from fusion.tables.join import join

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fusion.combining.options import FusionOptions
+from fusion.tables import join as join_module
+from fusion.tables.score_file import ScoreTable, write_scores
+from fusion.workflows import compare_files, fuse_files, tune_files
+from twostream_base.errors import InputError
+
+Make = Callable[..., ScoreTable]
+
+
+@pytest.fixture
+def options(make_table: Make, tmp_path: Path) -> FusionOptions:
+    """Video 0 is right from a weight of 1/3 on, 1 above 3/4, 2 below 1/2; two segments each."""
+    labels, names = [0, 1, 1], ["v_g1", "v_g2", "v_g3"]
+    first, second = [[2, 0], [0, 1], [1, 0]], [[0, 1], [3, 0], [0, 1]]
+    for stream, scores in (("a", first), ("b", second)):
+        views = np.repeat(np.array(scores)[:, None], 2, axis=1)
+        table = make_table(views, labels=labels, names=names, stream=stream)
+        write_scores(tmp_path / f"{stream}.safetensors", table)
+    files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    return FusionOptions(files=files, groups=r"_(g\d)", folds=3)
+
+
+def test_the_curve_written_out(options: FusionOptions, tmp_path: Path) -> None:
+    tune_files(options, choose="test", curve=tmp_path / "curve.csv")
+    heading, *rows = (tmp_path / "curve.csv").read_text().splitlines()
+    assert heading == "weight of a from,correct"
+    steps = [tuple(map(float, row.split(","))) for row in rows]
+    np.testing.assert_allclose(steps, [(0, 1), (1 / 3, 2), (1 / 2, 1), (3 / 4, 2)])
+    with pytest.raises(InputError, match="--curve is for two streams; these are 1"):
+        tune_files(FusionOptions(files=options.files[:1]), choose="test", curve=tmp_path / "x.csv")
+
+
+def test_a_cascade_is_not_chosen_on_test(options: FusionOptions) -> None:
+    with pytest.raises(InputError, match="--cascade is chosen on val or in folds, not on test"):
+        tune_files(options, choose="test", cascade=1.0)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"learn": "class-weights"}, {"calibrate": "crossfit"}], ids=str
+)
+def test_tables_are_joined_once(
+    options: FusionOptions, monkeypatch: pytest.MonkeyPatch, more: dict[str, str]
+) -> None:
+    joins = []
+    plan_join = join_module.plan_join
+    monkeypatch.setattr(join_module, "plan_join", lambda t: joins.append(t) or plan_join(t))
+    fuse_files(FusionOptions(**{**vars(options), **more}))
+    assert len(joins) == 1
+
+
+def test_what_is_compared(options: FusionOptions) -> None:
+    result = compare_files(options, strategies=["mean", "weighted"], stream_weights="a=1,b=9",
+                           classes=True)  # fmt: skip
+    assert [row["name"] for row in result["systems"]] == ["a", "b", "mean", "weighted"]
+    assert [row["correct"] for row in result["systems"]] == [2, 1, 1, 1]
+    assert len(result["pairs"]) == 6
+    assert result["bootstrap"] == "groups"
+    assert list(result["segments"]) == ["a", "b"]
+    assert [row["videos"] for row in result["classes"]] == [1, 2]
+    alone = compare_files(options, alone=True)
+    assert [row["name"] for row in alone["systems"]] == ["a", "b"]
+    calibrated = compare_files(
+        FusionOptions(**{**vars(options), "calibrate": "crossfit"}), strategies=["mean"]
+    )
+    assert [row["name"] for row in calibrated["systems"]][2:] == ["mean", "mean, calibrated"]
