@@ -76,8 +76,9 @@ def parse() -> argparse.Namespace:
 def try_all(folder: Path, options: argparse.Namespace) -> list[Row]:
     """Try each network on each stream, smallest first; tell and keep each row at once."""
     make_videos(folder)
-    kept = folder / "rows.jsonl"
-    known = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    record = folder / "rows.jsonl"
+    lines = record.read_text().splitlines() if record.exists() else []
+    known = [json.loads(line) for line in lines]
     rows = {(row["model"], row["stream"]): row for row in known}
     for size in sorted(sizes(options.names), key=lambda size: size["parameters"]):
         for stream in options.streams:
@@ -87,9 +88,11 @@ def try_all(folder: Path, options: argparse.Namespace) -> list[Row]:
             about = {**dict(zip(("model", "stream"), key, strict=True)),
                      "parameters": size["parameters"]}  # fmt: skip
             reason = why_not(folder, size["parameters"], largest=options.largest)
-            row = about | ({"outcome": reason} if reason else one(folder, *key, options.limit))
+            row = about | (
+                {"outcome": reason} if reason else try_network(folder, *key, options.limit)
+            )
             rows[key] = row
-            with kept.open("a") as file:
+            with record.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(table_row(row), flush=True)
     return sorted(rows.values(), key=lambda row: (row["parameters"], row["model"], row["stream"]))
@@ -137,7 +140,7 @@ def why_not(folder: Path, parameters: int, *, largest: float) -> str | None:
     return None
 
 
-def one(folder: Path, model: str, stream: str, limit: float) -> Row:
+def try_network(folder: Path, model: str, stream: str, limit: float) -> Row:
     """Train a network for a few steps and look at its score file."""
     side = 224 if model.startswith(FIXED_SIZE) else 64
     runs = folder / "runs"

@@ -129,10 +129,10 @@ def classical(tree: JpegTree, items: list, *, workers: int = 0, kind: str = "flo
     return list(DataLoader(tree.dataset(items, kind=kind), batch_size=BATCH, num_workers=workers))
 
 
-def paired(theirs: Callable[[], object], own: Callable[[], object]) -> float:
+def paired(classical: Callable[[], object], ours: Callable[[], object]) -> float:
     ratios = []
     for _ in range(TURNS):
-        ratios.append(timed(theirs) / timed(own))
+        ratios.append(timed(classical) / timed(ours))
     return median(ratios)
 
 
@@ -142,13 +142,13 @@ def timed(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def assert_equal_values(found: list, expected: list, *, at_most: float) -> None:
+def assert_equal_values(ours: list, expected: list, *, at_most: float) -> None:
     """Of the last batch, the one that is still in memory: mean difference in stored levels."""
     values = expected[-1]
     if values.shape[1] == 3:
         values = values * STD[:, None, None] + MEAN[:, None, None]
-    last = 255 * values.numpy().reshape(found[-1].shape)
-    difference = float(np.abs(found[-1].numpy() - last).mean())
+    last = 255 * values.numpy().reshape(ours[-1].shape)
+    difference = float(np.abs(ours[-1].numpy() - last).mean())
     assert difference <= at_most, f"the values differ by {difference:.3f} levels"
 
 
@@ -161,11 +161,11 @@ def on_one_core(tree: JpegTree, stores: dict, items: list) -> list[Row]:
         ratio = paired(lambda: classical(tree, items), lambda videos=videos: ours(videos, items))
         rows.append(row(f"motion stacks, one core, {codec}", ratio, GOALS[codec]))
 
-    def own() -> list:
+    def our_frames() -> list:
         return ours(stores["jpeg"], items, modality=RGB)
 
-    assert_equal_values(own(), classical(tree, items, kind="rgb"), at_most=1.5)
-    ratio = paired(lambda: classical(tree, items, kind="rgb"), own)
+    assert_equal_values(our_frames(), classical(tree, items, kind="rgb"), at_most=1.5)
+    ratio = paired(lambda: classical(tree, items, kind="rgb"), our_frames)
     rows.append(row("RGB frames, one core, jpeg", ratio, GOALS["rgb"]))
     os.sched_setaffinity(0, cores)
     return rows
@@ -183,18 +183,20 @@ def test_views(tree: JpegTree, videos: list[StoredVideo]) -> list[Row]:
     protocol = PROTOCOLS["tsn25x10"]
     portion = np.empty((3, *views_shape(FLOW, protocol, size=SIZE)), np.uint8)
 
-    def own() -> None:
+    def our_views() -> None:
         write = ViewWriter(videos, FLOW, protocol).write
         for number in range(protocol.num_snippets):
             write((0, number), portion[number % len(portion)])
 
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = memory_of("VmRSS")
-    own()
+    our_views()
     grown = memory_of("VmHWM") - before
     starts = protocol.starts(videos[0].length - LENGTH + 1, protocol.num_snippets)
     boxes = [view.box for view in protocol.views(*StoreEntry(videos[0].path).size)[:5]]
-    ratio = median(timed(lambda: tsn_views(tree, 0, starts, boxes)) / timed(own) for _ in range(2))
+    ratio = median(
+        timed(lambda: tsn_views(tree, 0, starts, boxes)) / timed(our_views) for _ in range(2)
+    )
     fits = grown <= MEGABYTES
     memory = ("25 x 10 views: memory that is added, MB", grown, f"<= {MEGABYTES}", fits)
     return [row("25 x 10 views of one video prepared, one core", ratio, GOALS["25x10"]), memory]

@@ -16,11 +16,11 @@ from twostream_base.errors import InputError
 def hold_out(
     records: Sequence[VideoRecord], *, fraction: float, rng: np.random.Generator
 ) -> tuple[list[VideoRecord], list[VideoRecord]]:
-    """Split `records` into (kept, held out), whole groups at a time: a grouped split by class.
+    """Split `records` into (training, held out), whole groups at a time: a grouped split by class.
 
     Groups are drawn at random until `fraction` of a class (at least one video) is held out; a
-    group that would take the last video of any class from the kept side stays there. A class with
-    one group only is thus never held out.
+    group that would take the last training video of any class stays in training. So a class with
+    one group only is never held out.
 
     Raises:
         InputError: no group can be held out at all.
@@ -28,21 +28,21 @@ def hold_out(
     members: dict[str, list[VideoRecord]] = defaultdict(list)
     for record in records:
         members[record.group].append(record)
-    kept = Counter(record.label for record in records)
-    held: Counter[int] = Counter()
+    remaining = Counter(record.label for record in records)
+    held_out: Counter[int] = Counter()
     held_groups: set[str] = set()
-    for label in sorted(kept):
-        target = max(1, round(fraction * (kept[label] + held[label])))
+    for label in sorted(remaining):
+        target = max(1, round(fraction * (remaining[label] + held_out[label])))
         groups = sorted({record.group for record in records if record.label == label})
         for index in rng.permutation(len(groups)):
-            if held[label] >= target:
+            if held_out[label] >= target:
                 break
             group = groups[index]
-            taken = Counter(record.label for record in members[group])
-            if group not in held_groups and all(kept[c] > n for c, n in taken.items()):
+            sizes = Counter(record.label for record in members[group])
+            if group not in held_groups and all(remaining[c] > n for c, n in sizes.items()):
                 held_groups.add(group)
-                kept -= taken
-                held += taken
+                remaining -= sizes
+                held_out += sizes
     if not held_groups:
         raise InputError(
             f"no hold-out is possible: each class of these {len(records)} videos has one group "
@@ -60,13 +60,15 @@ def split_training_videos(train: Joined, *, split: int, fraction: float) -> tupl
     Whole groups at a time; the draw depends on the number of the split alone.
     """
     records = [video.record for video in train.videos]
-    kept, held = hold_out(records, fraction=fraction, rng=np.random.default_rng(split))
+    train_records, val_records = hold_out(
+        records, fraction=fraction, rng=np.random.default_rng(split)
+    )
 
     def part(records: Sequence[VideoRecord]) -> Joined:
         names = {record.name for record in records}
         return replace(train, videos=[v for v in train.videos if v.record.name in names])
 
-    return part(kept), part(held)
+    return part(train_records), part(val_records)
 
 
 def stratified_sample(labels: Sequence[int], count: int, *, rng: np.random.Generator) -> list[int]:

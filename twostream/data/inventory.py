@@ -1,4 +1,4 @@
-"""A data set's lists held against the videos on disk."""
+"""Comparing the lists of a data set with the videos on disk."""
 
 from __future__ import annotations
 
@@ -26,28 +26,27 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
     if dataset in ("ucf101", "hmdb51", "toy"):
         numbers = SPLITS
     elif dataset == "folder":  # those with lists, the first at least
-        there = [k for k in SPLITS if (annotations / f"trainlist{k:02d}.txt").exists()]
-        numbers = there or numbers
+        numbers = [k for k in SPLITS if (annotations / f"trainlist{k:02d}.txt").exists()] or numbers
     splits = {number: read_split(dataset, annotations, split=number) for number in numbers}
     on_disk = find_videos(videos, store=store)
     records = {number: (*split.train, *split.test) for number, split in splits.items()}
     listed = sorted({record.name for subset in records.values() for record in subset})
-    found = match_names(listed, list(on_disk.videos))
+    matches = match_names(listed, list(on_disk.videos))
     return {
         "dataset": dataset,
         "classes": len(next(iter(splits.values())).class_names),
-        "videos": len(found),
+        "videos": len(matches),
         "splits": [
             {
                 "split": number,
                 "train": len(split.train),
                 "test": len(split.test),
-                "missing": sum(record.name not in found for record in records[number]),
+                "missing": sum(record.name not in matches for record in records[number]),
             }
             for number, split in splits.items()
         ],
-        "missing": [name for name in listed if name not in found],
-        "unlisted": sorted(set(on_disk.videos) - set(found.values())),
+        "missing": [name for name in listed if name not in matches],
+        "unlisted": sorted(set(on_disk.videos) - set(matches.values())),
         "ignored": on_disk.ignored,
         "refused": {**on_disk.refused, **on_disk.skipped},
     }

@@ -117,8 +117,8 @@ def first_existing(folder: Path, *names: str) -> Path:
 
 def file_ending_in(folder: Path, ending: str) -> Path:
     """The one file of a folder whose name ends so."""
-    found = sorted(folder.glob(f"*{ending}"))
-    if len(found) != 1:
-        listed = ", ".join(path.name for path in found) or "none"
+    files = sorted(folder.glob(f"*{ending}"))
+    if len(files) != 1:
+        listed = ", ".join(path.name for path in files) or "none"
         raise InputError(f"{folder}: one file *{ending} is expected; there is {listed}")
-    return found[0]
+    return files[0]

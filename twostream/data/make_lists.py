@@ -1,4 +1,4 @@
-"""List files for a folder of one's own videos: one folder a class, three grouped random splits."""
+"""Writing lists for a custom folder of videos: a folder a class, three grouped random splits."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def groups_by_pattern(pattern: str) -> GroupOf:
         raise InputError(f"--group-pattern {pattern!r} needs parentheses around the group's name")
 
     def group_of(name: str) -> str:
-        found = expression.search(name)
-        if not found:
+        match = expression.search(name)
+        if not match:
             raise InputError(f"--group-pattern {pattern!r} does not match the video {name!r}")
-        return f"{name.partition('/')[0]}/{found[1]}"
+        return f"{name.partition('/')[0]}/{match[1]}"
 
     return group_of
 

@@ -66,8 +66,8 @@ def build_backbone(
         network.set_submodule(first, adapt_input_channels(conv, in_channels))
     if state:
         # The classes of its classifier are another data set's.
-        kept = {key: value for key, value in state.items() if not key.startswith(f"{head}.")}
-        fit(network, kept, source=source)
+        layers = {key: value for key, value in state.items() if not key.startswith(f"{head}.")}
+        fit(network, layers, source=source)
     first, conv = first_convolution(network)
     if conv.in_channels != in_channels:
         network.set_submodule(first, adapt_input_channels(conv, in_channels))

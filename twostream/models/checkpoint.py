@@ -189,16 +189,16 @@ def load_state(folder: Path) -> dict[str, Any]:
     path = folder / STATE
     _check_sum(path)
     try:
-        kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"{path}: cannot be read ({reason}); --restart begins anew") from error
-    if kept.get("format") != STATE_FORMAT:
+    if content.get("format") != STATE_FORMAT:
         raise InputError(
             f"{path}: of another version of twostream, with which the run can go on; here give it "
             "another --name, or --restart"
         )
-    state: dict[str, Any] = kept["state"]
+    state: dict[str, Any] = content["state"]
     return state
 
 

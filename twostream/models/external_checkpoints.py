@@ -180,7 +180,7 @@ def _load(path: Path) -> Mapping[str, Any]:
     allowed += [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)]
     try:
         with safe_globals([*allowed, codecs.encode]):
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # noise can make a reader stumble anywhere
@@ -189,9 +189,9 @@ def _load(path: Path) -> Mapping[str, Any]:
             f"{path}: cannot be read safely ({reason}). Where it was made, keep the weights alone: "
             "torch.save(checkpoint['state_dict'], 'weights.pth')"
         ) from error
-    if not isinstance(found, Mapping):
-        raise InputError(f"{path}: holds a {type(found).__name__}, not a state dict")
-    return found
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path}: holds a {type(content).__name__}, not a state dict")
+    return content
 
 
 def _torchvision_names(path: Path, state: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:

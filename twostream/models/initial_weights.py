@@ -49,8 +49,8 @@ def pretrained_weights(kind: str, *, model: str) -> Mapping[str, Tensor]:
     """
     known = torchvision.models.get_model_weights(model)
     offered = {weights.name.casefold(): weights for weights in known}
-    chosen = next((w for name, w in offered.items() if name.startswith(kind)), None)
-    if chosen is None:
+    entry = next((w for name, w in offered.items() if name.startswith(kind)), None)
+    if entry is None:
         others = [kind for kind in PRETRAINED if any(name.startswith(kind) for name in offered)]
         raise InputError(
             f"torchvision has no {kind} weights for {model}; give --weights "
@@ -59,7 +59,7 @@ def pretrained_weights(kind: str, *, model: str) -> Mapping[str, Tensor]:
     try:
         # The files of DenseNet have the names of layers of long ago: norm.1 for norm1.
         old_name = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
-        return {old_name.sub(r"\1\2.", k): tensor for k, tensor in fetch_weights(chosen).items()}
+        return {old_name.sub(r"\1\2.", k): tensor for k, tensor in fetch_weights(entry).items()}
     except (URLError, OSError, RuntimeError) as error:
         raise InputError(
             f"the {kind} weights of {model} could not be fetched ({error}). Give a file that you "
@@ -89,14 +89,14 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
 
 
 def fit(network: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
-    """Load all layers of a backbone.
+    """Load weights into all layers of a network, or of its backbone.
 
     Batch counters are left alone: files from before torch 0.4.1 have none, and nothing reads them.
 
     Raises:
         InputError: a layer is absent, unknown, or of another shape.
     """
-    wanted, given = (
+    needed, stored = (
         {
             name: tensor
             for name, tensor in tensors.items()
@@ -104,13 +104,13 @@ def fit(network: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None
         }
         for tensors in (network.state_dict(), state)
     )
-    problems = [f"{name} is absent" for name in wanted if name not in given]
-    problems += [f"{name} is not part of it" for name in given if name not in wanted]
+    problems = [f"{name} is absent" for name in needed if name not in stored]
+    problems += [f"{name} is not part of it" for name in stored if name not in needed]
     problems += [
-        f"{name} is {tuple(given[name].shape)} instead of {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in given and given[name].shape != tensor.shape
+        f"{name} is {tuple(stored[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in needed.items()
+        if name in stored and stored[name].shape != tensor.shape
     ]
     if problems:
         raise InputError(f"{source} do not fit the network: {some_of(problems, limit=3)}")
-    network.load_state_dict(given, strict=False)
+    network.load_state_dict(stored, strict=False)

@@ -26,7 +26,7 @@ class SegmentNetwork(nn.Module):
         is_3d: which of the two the backbone takes.
 
     Attributes:
-        modality: as given.
+        modality: what the network sees of a video.
         feature_size: D.
     """
 
@@ -62,7 +62,7 @@ class SegmentNetwork(nn.Module):
     def take_normalisation(self, values: Mapping[str, Tensor]) -> None:
         """Take mean and std (T*C, 1, 1) along with weights that were trained with them.
 
-        Weights of another stream bring theirs for other channels: then nothing is taken.
+        Those of another stream have other channels, and are ignored.
         """
         if values and values["mean"].shape == self.mean.shape:
             self.mean.copy_(values["mean"])

@@ -151,10 +151,10 @@ def predict_video(
 def extract_for(
     stream: Stream, video: Path, *, work_dir: Path, threads: int
 ) -> tuple[StoredVideo, dict[str, float]]:
-    """The store file of a video that a stream reads; made where it is not there yet.
+    """The store file of a video that a stream reads; extracted where it does not exist yet.
 
     Returns:
-        The stored video, and the seconds of `decode` and `flow`; none where the file was there.
+        The stored video, and the seconds of `decode` and `flow`; empty where the file existed.
 
     Raises:
         VideoError: the video gives no frames, or no flow.

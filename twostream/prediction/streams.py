@@ -89,7 +89,7 @@ def extraction_of(spec: NetworkSpec, run: Path, overrides: Extraction) -> dict[s
     tools, which know little, the defaults stand in.
 
     Raises:
-        InputError: it was trained on flow of which nobody knows how it was made.
+        InputError: it was trained on flow of an unknown method.
     """
     known = DEFAULTS | spec.flow | spec.extraction
     if spec.extraction:

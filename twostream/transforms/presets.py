@@ -1,4 +1,4 @@
-"""What the modalities are, and how each enters a network."""
+"""Modalities: RGB, flow and RGB differences, and how each enters a network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twostream.transforms.clips import Clip, mirror_flow, mirror_rgb
 
 @dataclass(frozen=True, slots=True)
 class Modality:
-    """What the streams do differently.
+    """What a network sees of a video, and how it is normalised, mirrored and cropped.
 
     Attributes:
         name: `rgb` or `flow`.
@@ -20,7 +20,8 @@ class Modality:
         frame_size: height and width that frames are scaled to before any crop; None leaves them.
         differences: the network sees what changes from each frame to the next, not the frames.
         mean, std: of stored values (0 to 255), one a channel; the network subtracts and divides.
-        mirror: writes (C, H, W) mirrored, so that it keeps its meaning, to where it is told.
+        mirror: (source, out), both (C, H, W): writes the source mirrored left to right; of flow, u
+            is negated too.
         scales: sides of the training crop, relative to the frame's short side.
     """
 
