@@ -23,6 +23,7 @@ PRELOAD = ("flow_extract.extraction.one_video", "cv2")
 # Parallel is what runs side by side; inside, libraries would start a thread for each core again.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 # A process that has answered may take this long to leave.
 EXIT_SECONDS = 10.0
 
@@ -105,7 +106,12 @@ def run_jobs(
                     process = context.Process(
                         target=_child, args=(function, job, sender), daemon=True
                     )
-                    process.start()
+                    # An interrupt in the middle of it would leave a child that complains.
+                    mask = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+                    try:
+                        process.start()
+                    finally:
+                        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                     sender.close()
                     deadline = time.monotonic() + timeout
                     running.append(_Running(job, process, receiver, deadline, claimed))
