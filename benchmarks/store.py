@@ -240,6 +240,8 @@ def table(
         f"{lengths[-1]} pairs of {width} x {height},",
         f"one core, median of {TURNS} turns. In brackets: times as fast as the tree; for the disk, "
         "the share of it.",
+        "The ways take turns, so that other work on the machine slows all of them: compare the "
+        "ratios, not the rates.",
         "A store file is synced and checked before it gets its name. How long a file system takes "
         "to make the tree's",
         "many files varies most: the ratio of writing is given with its span over the turns, and "

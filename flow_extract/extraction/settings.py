@@ -72,8 +72,8 @@ def flow_method(name: str, options: Mapping[str, Any]) -> ClipMethod:
         flow = method(frames)
         expected = (len(frames) - 1, *frames.shape[1:3], 2)
         if not isinstance(flow, np.ndarray) or (flow.dtype, flow.shape) != (np.float32, expected):
-            found = f"{getattr(flow, 'dtype', type(flow).__name__)} {getattr(flow, 'shape', '')}"
-            raise ValueError(f"the flow method returned {found}, not float32 {expected}")
+            kind = f"{getattr(flow, 'dtype', type(flow).__name__)} {getattr(flow, 'shape', '')}"
+            raise ValueError(f"the flow method returned {kind}, not float32 {expected}")
         return flow
 
     return clip_flow

@@ -5,7 +5,7 @@
     xy       <video>/x_00001.jpg         y_...           img_...          mmaction
 
 Numbers begin with 0 or 1. Flow picture t leads from frame picture t to the next, both counted from
-their first ones. A `<video>` may lie in further folders, and its folder may bear a video's suffix.
+their first ones. A `<video>` may be in further folders, and its folder may have a video's suffix.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def tree_videos(root: Path, layout: Layout) -> dict[str, str]:
     starts = tuple(Path(template).name for template in (layout.u, layout.v, layout.rgb))
     folders = {folder for top in tops for folder in _video_folders(root / top, starts)}
     if not folders:
-        wanted = ", ".join(template.format("VIDEO") + "*.jpg" for template in layout[:3])
-        raise InputError(f"{root}: no pictures there; looked for {wanted}")
+        patterns = ", ".join(template.format("VIDEO") + "*.jpg" for template in layout[:3])
+        raise InputError(f"{root}: no pictures there; looked for {patterns}")
     names: dict[str, str] = {}
     for folder in sorted(folders):
         stem, _, suffix = folder.rpartition(".")

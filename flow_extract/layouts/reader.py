@@ -53,19 +53,19 @@ class LayoutEntry:
         place = LAYOUTS[layout]
         self.path = place.prefix("u", root, folder).parent
         keys = ("rgb", "u", "v")
-        found = {key: list_pictures(place.prefix(key, root, folder)) for key in keys}
-        if found["u"].keys() != found["v"].keys():
-            unpaired = sorted(found["u"].keys() ^ found["v"].keys())
+        numbered = {key: list_pictures(place.prefix(key, root, folder)) for key in keys}
+        if numbered["u"].keys() != numbered["v"].keys():
+            u, v = numbered["u"], numbered["v"]
             raise InputError(
-                f"{folder}: {len(found['u']):,} pictures of u, {len(found['v']):,} of v; these "
-                f"numbers have only one of them: {some_of(unpaired)}; extract this video again"
+                f"{folder}: {len(u):,} pictures of u, {len(v):,} of v; these numbers have only one "
+                f"of them: {some_of(sorted(u.keys() ^ v.keys()))}; extract this video again"
             )
-        if not any(found.values()):
+        if not any(numbered.values()):
             prefixes = ", ".join(f"{place.prefix(key, root, folder)}*.jpg" for key in keys)
             raise InputError(
                 f"{folder}: there are no pictures {prefixes}; extract this video again"
             )
-        self._files = {key: list(numbered.values()) for key, numbered in found.items()}
+        self._files = {key: list(files.values()) for key, files in numbered.items()}
         frames, flows = len(self._files["rgb"]), len(self._files["u"])
         self.num_frames, self.num_flows, status, reason = _usable(frames, flows)
 
@@ -211,5 +211,7 @@ def _read_picture(path: Path, flags: int) -> np.ndarray:
 
 
 def _wrong_size(path: Path, picture: np.ndarray, size: tuple[int, int]) -> InputError:
-    found = f"{picture.shape[1]} x {picture.shape[0]}"
-    return InputError(f"{path}: {found} pixels, others of this video {size[1]} x {size[0]}")
+    width, height = picture.shape[1::-1]
+    return InputError(
+        f"{path}: {width} x {height} pixels, others of this video {size[1]} x {size[0]}"
+    )

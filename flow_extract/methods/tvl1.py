@@ -48,7 +48,7 @@ def make_tvl1(
         from flow_extract.methods.tvl1_torch import tvl1_on_device
 
         return tvl1_on_device(parameters, device=device)
-    # numba takes half a second to import: when flow is wanted, not for `--help`.
+    # numba takes half a second to import: only when flow is computed, not for `--help`.
     from flow_extract.methods.tvl1_numerics import coarse_to_fine
     from flow_extract.methods.tvl1_solver import solve_level
 

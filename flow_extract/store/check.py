@@ -143,7 +143,7 @@ def drop_bad(store: str | PathLike[str], check: Check) -> list[str]:
         The names of the videos whose files were removed.
     """
     dropped = []
-    for name in sorted({found.name for found in check.findings if found.kind in DROPPED}):
+    for name in sorted({item.name for item in check.findings if item.kind in DROPPED}):
         with locked(Path(store), name) as mine:
             if mine:
                 for path in (entry_path(store, name), problem_path(store, name)):

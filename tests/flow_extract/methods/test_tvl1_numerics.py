@@ -26,10 +26,11 @@ from flow_extract.methods.tvl1_numerics import (
 )
 
 ROOT = Path(__file__).parents[3]
-FLOW_OF_TWO_FRAMES = """
+COMPILED_LOOP = """
 import numpy as np
-from flow_extract.methods.tvl1 import make_tvl1
-print(make_tvl1(scales=1, warps=1)(np.zeros((2, 20, 20, 3), np.uint8)).shape)
+from flow_extract.methods.tvl1_numerics import linearise, padded
+frame, warped = np.zeros((3, 4), np.float32), np.zeros((3, 4, 3), np.float32)
+print(linearise(frame, warped, padded(2, 3, 4))[0].shape)
 """
 
 
@@ -54,35 +55,35 @@ def test_data_term():
     assert inverse.tolist() == [[pytest.approx(1 / 25), 0, pytest.approx(1 / 5)]]
 
 
-def run_flow(root: Path, **environment: str) -> None:
+def run_loop(root: Path, **environment: str) -> None:
     kept = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
-    command = [sys.executable, "-W", "error", "-c", FLOW_OF_TWO_FRAMES]
+    command = [sys.executable, "-W", "error", "-c", COMPILED_LOOP]
     done = subprocess.run(
         command, cwd=root, env=kept | environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "(1, 20, 20, 2)\n"
+    assert done.stdout == "(2, 3, 4)\n"
     assert not done.stderr
 
 
 def test_compiled_loops_are_kept_for_the_next_process(tmp_path):
-    run_flow(ROOT, NUMBA_CACHE_DIR=str(tmp_path))
+    run_loop(ROOT, NUMBA_CACHE_DIR=str(tmp_path))
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb?")}
     assert files
-    run_flow(ROOT, NUMBA_CACHE_DIR=str(tmp_path))
+    run_loop(ROOT, NUMBA_CACHE_DIR=str(tmp_path))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb?")} == files
 
 
 def test_a_package_that_cannot_be_written_uses_the_user_cache_or_none(tmp_path):
-    for package in ("flow_extract", "twostream"):
+    for package in ("flow_extract", "twostream_base"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
     # A file where the cache's folder should be: even root cannot write into it.
     (tmp_path / "flow_extract" / "methods" / "__pycache__").write_text("")
     home = tmp_path / "home"
-    run_flow(tmp_path, HOME=str(home), XDG_CACHE_HOME=str(home / "cache"))
+    run_loop(tmp_path, HOME=str(home), XDG_CACHE_HOME=str(home / "cache"))
     assert list((home / "cache").rglob("*.nbc"))
     nowhere = str(tmp_path / "flow_extract" / "methods" / "__pycache__")
-    run_flow(tmp_path, HOME=nowhere, XDG_CACHE_HOME=nowhere)
+    run_loop(tmp_path, HOME=nowhere, XDG_CACHE_HOME=nowhere)
 
 
 @pytest.mark.parametrize(

@@ -295,7 +295,8 @@ def test_engines_take_over_from_each_other(videos, tmp_path, start, short_of):
     other = {"local": "dask", "dask": "local"}[short_of]
     output, errors = start("store", "--engine", other).communicate()
     assert "0 damaged, 0 failed" in output
-    assert len(errors.splitlines()) == 1 and errors.startswith("next: ")
+    assert len(errors.splitlines()) == 1
+    assert errors.startswith("next: ")
     assert digests(tmp_path / "store") == digests(tmp_path / "alone")
 
 
