@@ -27,10 +27,16 @@ def clips(tmp_path: Path) -> Path:
 def test_a_folder_with_groups_in_the_names(twostream: Run, clips: Path) -> None:
     result = twostream("init", "--dataset", "folder", "--videos", "clips", "--min-videos", "2",
                        "--group-pattern", r"_(g\d+)_")  # fmt: skip
-    assert "folder: 2 classes, 16 videos found" in result.output
-    assert "left out 1 classes (1 videos) with fewer than 2 videos: rare" in result.output
-    assert "no videos: README.txt" in result.output
-    assert "in no list: rare/v_rare_g0_c1" in result.output
+    assert result.stdout.splitlines() == [
+        "folder: 2 classes, 16 videos found",
+        *(f"  split {n}: 12 train, 4 test; 0 of them missing" for n in (1, 2, 3)),
+        "  in no list: rare/v_rare_g0_c1",
+        "  no videos: README.txt",
+        "wrote lists of 3 random splits to annotations",
+        "left out 1 classes (1 videos) with fewer than 2 videos: rare",
+        "wrote twostream.toml",
+    ]
+    assert result.stderr == "next: twostream extract-flow\n"
     assert tomllib.loads(Path("twostream.toml").read_text()) == {
         "dataset": "folder", "videos": "clips", "annotations": "annotations",
         "store": "store", "runs": "runs",
