@@ -11,10 +11,11 @@ from twostream.commands.console import (
     Command,
     ProjectOption,
     json_option,
-    note,
     print_json,
     progress,
     quiet_option,
+    tell,
+    tell_next,
 )
 from twostream.commands.option_types import OUT_FOLDER
 
@@ -44,7 +45,7 @@ def check_flow(
     from flow_extract.video.find_videos import find_videos, printable
 
     if videos and not videos.is_dir():
-        note(f"{videos}: no such folder of videos; which ones are missing is not known")
+        tell(f"{videos}: no such folder of videos; which ones are missing is not known")
         videos = None
     expected = find_videos(videos, store=store).videos if videos else {}
     bar = partial(progress, label="check-flow", unit="video", quiet=quiet)
@@ -65,5 +66,8 @@ def check_flow(
             click.echo(f"{finding.kind:<10} {printable(finding.name)}: {finding.reason}")
         if removed:
             click.echo(f"{len(removed):,} removed; `twostream extract-flow` makes them again")
+    if check.wrong() and not (repair or as_json):
+        only_missing = all(finding.kind == "missing" for finding in check.wrong())
+        tell_next(*(["extract-flow"] if only_missing else ["check-flow", "--repair"]))
     if check.wrong():
         click.get_current_context().exit(1)

@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from twostream.commands.console import Command, json_option, print_json
+from twostream.commands.console import Command, json_option, print_json, tell_next
 from twostream.commands.score_options import (
     calibration_options,
     combine_option,
     hold_out_options,
     input_options,
+    input_words,
     several_strategies_options,
     view_options,
 )
@@ -43,7 +44,7 @@ def compare(
     classes: bool,
     seed: int,
     as_json: bool,
-    **choices: Any,
+    **options: Any,
 ) -> None:
     """Compare streams and their fusions, each pair by an exact test on the same videos.
 
@@ -55,12 +56,17 @@ def compare(
     from fusion.evaluation.results import compare_lines
     from fusion.workflows import compare_files
 
+    fusion_options = FusionOptions(**options)
     result = compare_files(
-        FusionOptions(**choices),
+        fusion_options,
         strategies=strategies,
         stream_weights=stream_weights,
         alone=alone,
         classes=classes,
         seed=seed,
     )
-    print_json(result) if as_json else click.echo("\n".join(compare_lines(result)))
+    if as_json:
+        print_json(result)
+        return
+    click.echo("\n".join(compare_lines(result)))
+    tell_next("report", *input_words(fusion_options))

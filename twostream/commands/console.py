@@ -110,9 +110,16 @@ def print_json(result: dict[str, Any]) -> None:
     click.echo(json.dumps(result, indent=2, ensure_ascii=False))
 
 
-def note(text: str) -> None:
+def tell(text: str) -> None:
     """Tell the user something that is not the result: on standard error, so pipes stay clean."""
     click.echo(text, err=True)
+
+
+def tell_next(*words: object) -> None:
+    """Name the command that usually follows the one that has just ended."""
+    import shlex
+
+    tell(f"next: {shlex.join(['twostream', *map(str, words)])}")
 
 
 json_option = section(

@@ -15,11 +15,12 @@ from twostream.commands.console import (
     Command,
     ProjectOption,
     json_option,
-    note,
     print_json,
     progress,
     quiet_option,
     section,
+    tell,
+    tell_next,
 )
 from twostream.commands.option_types import CODEC_NAMES, OUT_FOLDER, Bound, PlugIn
 from twostream_base.errors import InputError, some_of
@@ -164,7 +165,7 @@ def extract_flow(
         raise click.UsageError("--jobs has no effect with --scheduler: the cluster has its workers")
     cores = available_cores()
     if jobs is not None and jobs > cores:
-        note(f"--jobs {jobs} is more than the cores ({cores}); {cores} videos at one time")
+        tell(f"--jobs {jobs} is more than the cores ({cores}); {cores} videos at one time")
     workers = min(cores, jobs or (cores if device in (None, "cpu") else DEVICE_JOBS))
     method_options = with_device(method, read_options(options, option="--method-option"), device)
     make_settings = partial(extraction_settings, short_side=short_side, codec=codec)
@@ -189,7 +190,7 @@ def extract_flow(
             verify_checksums=deep,
         )
     except SystemExit:  # the signal of a batch system; Ctrl-C is explained for all commands alike
-        note("Stopped; re-run the same command to resume")
+        tell("Stopped; re-run the same command to resume")
         raise
     _print_report(report, store, as_json=as_json)
     if report.counts()["failed"]:
@@ -221,11 +222,11 @@ def _measure_bound(videos: Path, store: Path, settings: dict[str, Any]) -> float
 
     known = bound_of_store(store, settings)
     if known is not None:
-        note(f"the store was started with --bound {known:g}, which is kept")
+        tell(f"the store was started with --bound {known:g}, which is kept")
         return known
     choice = choose_bound(list(require_videos(videos, store=store).videos.values()), settings)
     shares = ", ".join(f"{bound:g} px {share:.3%}" for bound, share in choice.shares.items())
-    note(f"clipped at {shares} ({choice.pairs} frame pairs): --bound {choice.bound:g}")
+    tell(f"clipped at {shares} ({choice.pairs} frame pairs): --bound {choice.bound:g}")
     return choice.bound
 
 
@@ -284,9 +285,9 @@ def _print_report(report: Report, store: Path, *, as_json: bool) -> None:
         return
     if report.found.ignored:
         names = [printable(path) for path in report.found.ignored]
-        note(f"{len(names):,} files are not videos and were ignored: {some_of(names)}")
+        tell(f"{len(names):,} files are not videos and were ignored: {some_of(names)}")
     for path, why in report.found.skipped.items():
-        note(f"skipped   {printable(path)}: {why}")
+        tell(f"skipped   {printable(path)}: {why}")
     click.echo(
         "{videos:,} videos: {done_now:,} done now, {already_done:,} already done, "
         "{damaged:,} damaged, {failed:,} failed; store {store}".format(**counts, store=store)
@@ -296,4 +297,4 @@ def _print_report(report: Report, store: Path, *, as_json: bool) -> None:
     if any(result.status not in STORED for result in report.reused):
         click.echo("Failures of earlier runs were not tried again; --retry-failed does.")
     elif not counts["failed"]:
-        note("next: twostream train --stream spatial")
+        tell_next("train", "--stream", "spatial")

@@ -10,15 +10,17 @@ import click
 from twostream.commands.console import (
     Command,
     json_option,
-    note,
     print_json,
     section,
+    tell,
+    tell_next,
 )
 from twostream.commands.option_types import OUT_FILE
 from twostream.commands.score_options import (
     calibration_options,
     hold_out_options,
     input_options,
+    input_words,
     learning_options,
     strategy_options,
 )
@@ -48,7 +50,7 @@ from twostream.commands.score_options import (
     ),
 )
 @json_option
-def fuse(out: Path | None, as_json: bool, **choices: Any) -> None:
+def fuse(out: Path | None, as_json: bool, **options: Any) -> None:
     """Fuse score files, segments first, then streams, and show the accuracy of each and of all.
 
     FILES (or run folders) are joined by video name. Without FILES, the scores of the one spatial
@@ -59,7 +61,13 @@ def fuse(out: Path | None, as_json: bool, **choices: Any) -> None:
     from fusion.evaluation.results import fusion_lines
     from fusion.workflows import fuse_files
 
-    result = fuse_files(FusionOptions(**choices), out=out)
+    fusion_options = FusionOptions(**options)
+    result = fuse_files(fusion_options, out=out)
     if out:
-        note(f"{out} written")
-    print_json(result) if as_json else click.echo("\n".join(fusion_lines(result)))
+        tell(f"{out} written")
+    if as_json:
+        print_json(result)
+        return
+    click.echo("\n".join(fusion_lines(result)))
+    if len(result["inputs"]) > 1:
+        tell_next("compare", *input_words(fusion_options))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from twostream.commands.console import Command, note
+from twostream.commands.console import Command, tell_next
 from twostream.commands.option_types import FILE, FOLDER, OUT_FOLDER, PlugIn, any_of
 from twostream.data.splits import DATASETS
 
@@ -61,4 +61,4 @@ def import_weights(file: Path, out: Path, rotated: bool, **options: Any) -> None
         f"classes, stored values minus {external.mean[0]:g} divided by {external.std[0]:g} (first "
         f"channel){pairs}"
     )
-    note(f"next: twostream score {out}")
+    tell_next("score", out)

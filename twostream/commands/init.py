@@ -11,11 +11,11 @@ import click
 from twostream.commands.console import (
     Command,
     json_option,
-    note,
     print_json,
     progress,
     quiet_option,
     section,
+    tell_next,
 )
 from twostream.commands.option_types import FILE, PlugIn, any_of
 from twostream.commands.project import FILE_NAME
@@ -150,7 +150,7 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
             "--allow-missing to work with the ones that are there"
         )
     if not as_json:
-        note("next: twostream extract-flow")
+        tell_next("extract-flow")
 
 
 def _make_lists(videos: Path, annotations: Path, options: dict[str, Any]) -> list[str]:

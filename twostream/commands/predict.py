@@ -25,15 +25,12 @@ from twostream.commands.options import (
     find_device,
     views_per_forward_option,
 )
-from twostream.commands.score_options import single_strategy_options, taken
+from twostream.commands.score_options import single_strategy_options
 from twostream.data.protocols import PROTOCOLS
 from twostream_base.errors import InputError
 
 if TYPE_CHECKING:
-    from twostream.prediction.predict import PredictOptions, Show, VideoInputs
-
-# In the order in which they are asked: flow, the costly part, last.
-STREAMS = ("spatial", "difference", "motion")
+    from twostream.prediction.predict_video import Prediction
 
 network_options = section(
     "Network",
@@ -112,56 +109,79 @@ output_options = section(
 @quiet_option
 @json_option
 def predict(
-    videos: tuple[str, ...], out: Path | None, quiet: bool, as_json: bool, **choices: Any
+    videos: tuple[str, ...],
+    spatial: Path | None,
+    difference: Path | None,
+    motion: Path | None,
+    method: str | None,
+    method_option: tuple[str, ...],
+    short_side: int | None,
+    checkpoint: str,
+    protocol: str,
+    cascade: float | None,
+    top: int,
+    out: Path | None,
+    batch_size: int,
+    device: str,
+    precision: str,
+    threads: int,
+    quiet: bool,
+    as_json: bool,
+    **step_options: Any,
 ) -> None:
     """Recognise the action in each VIDEO: optical flow, the trained streams, and their fusion.
 
     VIDEO is a file, or a folder (all videos below it). Frames and flow are made as for training.
     Exit code 1: some videos could not be read; they are listed.
     """
-    from twostream.prediction.predict import find_inputs, predict_videos, result_lines
+    from fusion.combining.options import StepOptions
+    from twostream.prediction.annotated import check_suffix, draw_prediction
+    from twostream.prediction.predict import (
+        PredictOptions,
+        find_inputs,
+        predict_videos,
+        result_lines,
+    )
+    from twostream.prediction.streams import Extraction
 
-    options = _options(choices)
-    bar = partial(progress, label="predict", unit="video", quiet=quiet)
+    # In the order in which they are asked: flow, the costly part, last.
+    streams = {"spatial": spatial, "difference": difference, "motion": motion}
+    runs = {stream: run for stream, run in streams.items() if run}
+    if not runs:
+        raise InputError("no network is given: name run folders by --spatial, --motion, or both")
+    options = PredictOptions(
+        runs=runs,
+        checkpoint=checkpoint,
+        protocol=protocol,
+        cascade=cascade,
+        steps=StepOptions(**step_options),
+        extraction=Extraction(method, method_option, short_side),
+        top=top,
+        batch_size=batch_size,
+        threads=threads,
+        device=find_device(device),
+        precision=precision,
+    )
     with TemporaryDirectory(prefix="twostream-predict-") as folder:
         work_dir = Path(folder)
         inputs = find_inputs(videos, work_dir=work_dir)
-        show = _drawing(out, inputs) if out else None
+        show = None
+        if out:  # checked before any work is done
+            check_suffix(out)
+            files = {
+                name: Path(str(out).replace("{name}", Path(name).stem)) for name in inputs.videos
+            }
+            if len(set(files.values())) < len(files):
+                raise InputError(
+                    f"--out {out}: {len(files):,} videos need a file each; write {{name}} where "
+                    "the name of the video belongs, and give videos of the same name one by one"
+                )
+
+            def show(name: str, prediction: Prediction) -> None:
+                draw_prediction(files[name], prediction, title=Path(name).stem)
+
+        bar = partial(progress, label="predict", unit="video", quiet=quiet)
         result = predict_videos(inputs, options, work_dir=work_dir, bar=bar, show=show)
     print_json(result) if as_json else click.echo("\n".join(result_lines(result)))
     if result["failed"]:
         click.get_current_context().exit(1)
-
-
-def _options(choices: dict[str, Any]) -> PredictOptions:
-    from fusion.combining.options import StepOptions
-    from twostream.prediction.predict import PredictOptions
-    from twostream.prediction.streams import Extraction
-
-    runs = {key: choices[key] for key in STREAMS if choices[key]}
-    if not runs:
-        raise InputError("no network is given: name run folders by --spatial, --motion, or both")
-    return taken(
-        choices
-        | {
-            "runs": runs,
-            "steps": taken(choices, StepOptions),
-            "extraction": taken(choices, Extraction),
-            "device": find_device(choices["device"]),
-        },
-        PredictOptions,
-    )
-
-
-def _drawing(out: Path, inputs: VideoInputs) -> Show:
-    """What draws a prediction to `out`, checked before any work is done."""
-    from twostream.prediction.annotated import check_suffix, draw_prediction
-
-    check_suffix(out)
-    paths = {name: Path(str(out).replace("{name}", Path(name).stem)) for name in inputs.videos}
-    if len(set(paths.values())) < len(paths):
-        raise InputError(
-            f"--out {out}: {len(paths):,} videos need a file each; write {{name}} where the name "
-            "of the video shall stand, and give videos of the same name one by one"
-        )
-    return lambda name, prediction: draw_prediction(paths[name], prediction, title=Path(name).stem)

@@ -12,11 +12,11 @@ from fusion.combining.strategies import STRATEGIES
 from twostream.commands.console import (
     Command,
     json_option,
-    note,
     print_json,
     progress,
     quiet_option,
     section,
+    tell,
 )
 from twostream.commands.option_types import FILE, FOLDER, OUT_FILE, OUT_FOLDER, PlugIn, any_of
 from twostream.commands.options import compute_options, find_device
@@ -167,7 +167,7 @@ def recognize(
         run_options["device"] = device = find_device(run_options["device"])
         run_options["precision"] = find_precision(run_options["precision"], torch.device(device))
         bar = partial(progress, quiet=quiet)
-        tables = read_inputs(files, NewVideos(**run_options), bar=bar, tell=note)
+        tables = read_inputs(files, NewVideos(**run_options), bar=bar, tell=tell)
     elif run_options["listed"] or run_options["scores"]:
         raise click.UsageError("--list and --scores are for RUNs; these are score files already")
     else:
@@ -175,5 +175,5 @@ def recognize(
     result, sentences = decode_streams(files, tables, **options)
     if out:
         write_transcripts(out, sentences)
-        note(f"{out} written")
+        tell(f"{out} written")
     print_json(result) if as_json else click.echo("\n".join(result_lines(result)))

@@ -56,7 +56,7 @@ def report(
     title: str,
     seed: int,
     out: Path,
-    **choices: Any,
+    **options: Any,
 ) -> None:
     """Write everything about score files as one HTML page that needs no network and no scripts.
 
@@ -68,7 +68,7 @@ def report(
     from twostream_base.files import write_text
 
     page = report_files(
-        FusionOptions(**choices),
+        FusionOptions(**options),
         strategies=strategies,
         stream_weights=stream_weights,
         shown=shown,

@@ -11,10 +11,11 @@ import click
 from twostream.commands.console import (
     Command,
     json_option,
-    note,
     print_json,
     progress,
     quiet_option,
+    tell,
+    tell_next,
 )
 from twostream.commands.option_types import FOLDER, OUT_FILE, PlugIn, any_of
 from twostream.commands.options import (
@@ -83,7 +84,7 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
     with process_group(options["device"]):
         first = rank() == 0
         bar = partial(progress, quiet=quiet or not first)
-        written = score_run(run, path, ScoreOptions(**options), bar=bar, tell=note)
+        written = score_run(run, path, ScoreOptions(**options), bar=bar, tell=tell)
         if not first:
             return
         shape = read_head(path)["shape"]
@@ -98,4 +99,4 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
         click.echo(f"{path}: {counts.format(**result)}" + ("" if written else "; done already"))
         if "accuracy" in result:
             click.echo(f"top-1 {accuracy_text(result['accuracy']['top1'])}")
-        note(f"next: twostream scores show {path}")
+        tell_next("scores", "show", path)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from fusion.combining.strategies import STRATEGIES, VARIANCE_FORMS
 from twostream.commands.console import section
 from twostream.commands.option_types import FILE, PlugIn, any_of
+
+if TYPE_CHECKING:
+    from fusion.combining.options import FusionOptions
 
 SCORE_INPUT = click.Path(exists=True, path_type=Path)
 
@@ -209,8 +211,8 @@ learning_options = section(
 )
 
 
-def taken(choices: dict[str, Any], kind: type) -> Any:
-    """Build one of the option classes from those of `choices` that are its fields."""
-    return kind(
-        **{field.name: choices[field.name] for field in fields(kind) if field.name in choices}
-    )
+def input_words(options: FusionOptions) -> list[object]:
+    """The words with which another command takes the same score files."""
+    subset = ["--subset", options.subset] if options.subset != "test" else []
+    split = ["--split", options.split] if options.split and not options.files else []
+    return [*options.files, *split, *subset]

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from fusion.exchange.formats import SCORE_FORMATS
-from twostream.commands.console import Command, Group, json_option, note, print_json
+from twostream.commands.console import Command, Group, json_option, print_json, tell
 from twostream.commands.option_types import FILE, FOLDER, OUT_FILE, PlugIn, any_of
 from twostream.data.splits import DATASETS
 from twostream_base.plugins import load
@@ -167,7 +167,7 @@ def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> No
     videos, segments, crops, classes = table.scores.shape
     click.echo(f"{out}: {videos:,} videos, {segments} segments, {crops} crops, {classes} classes")
     if "class_order" in table.metadata:
-        note("its classes were in another order; they now have the order of the list")
+        tell("its classes were in another order; they now have the order of the list")
 
 
 @scores.command(

@@ -11,10 +11,11 @@ import click
 from twostream.commands.console import (
     Command,
     json_option,
-    note,
     print_json,
     progress,
     quiet_option,
+    tell,
+    tell_next,
 )
 from twostream.commands.options import compile_option, compute_options, data_options, find_device
 from twostream.commands.train_options import (
@@ -88,7 +89,7 @@ def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
             train_options,
             data,
             bar=partial(progress, quiet=quiet or not first),
-            tell=note if first else lambda text: None,
+            tell=tell if first else lambda text: None,
         )
         show = first and not as_json
         if show:
@@ -150,9 +151,9 @@ def _print_start(trainer: Trainer) -> None:
             f"{trainer.progress.batches} batches"
         )
     if options.sync_bn and world_size() == 1:
-        note("--sync-bn has no effect: one process sees the whole batch anyway.")
+        tell("--sync-bn has no effect: one process sees the whole batch anyway.")
     if options.select == "test":
-        note("Selecting the epoch on the test videos: the test accuracy will be too high.")
+        tell("Selecting the epoch on the test videos: the test accuracy will be too high.")
 
 
 def _print_stage(row: dict[str, Any], trainer: Trainer) -> None:
@@ -178,7 +179,7 @@ def _print_stage(row: dict[str, Any], trainer: Trainer) -> None:
             click.echo(segments)
         advice = validation_advice(share)
     if advice:
-        note(advice)
+        tell(advice)
 
 
 def _print_result(trainer: Trainer, *, written: bool, as_json: bool) -> None:
@@ -205,12 +206,12 @@ def _print_result(trainer: Trainer, *, written: bool, as_json: bool) -> None:
     )
     for subset, summary in accuracy.items():
         click.echo(f"    {subset:<4}  top-1 {accuracy_text(summary['top1'])}")
-    split = "" if options.split == 1 else f" --split {options.split}"
+    split = [] if options.split == 1 else ["--split", options.split]
     other = "motion" if options.stream == "spatial" else "spatial"
     if any(folder.parent.glob(f"{other}-*/scores/test.safetensors")):
-        note(f"next: twostream fuse{split}")
+        tell_next("fuse", *split)
     else:
-        note(f"next: twostream train --stream {other}{split}")
+        tell_next("train", "--stream", other, *split)
 
 
 def _memory_advice(trainer: Trainer) -> str:

@@ -12,11 +12,12 @@ import click
 from twostream.commands.console import (
     Command,
     json_option,
-    note,
     print_json,
     progress,
     quiet_option,
     section,
+    tell,
+    tell_next,
 )
 from twostream.commands.option_files import take_defaults, take_stream
 from twostream.commands.option_types import FILE, Epochs, PlugIn, any_of
@@ -219,7 +220,7 @@ def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) ->
     data = read_sequence_data(sequence_options)
     if restart and sequence_options.folder.exists():
         shutil.rmtree(sequence_options.folder)
-    trainer = SequenceTrainer(sequence_options, data, bar=partial(progress, quiet=quiet), tell=note)
+    trainer = SequenceTrainer(sequence_options, data, bar=partial(progress, quiet=quiet), tell=tell)
     if not as_json:
         _print_start(trainer)
     try:
@@ -244,7 +245,7 @@ def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) ->
         return
     listed = ", ".join(map(str, written))
     click.echo(f"==> scores: {listed}" if written else "==> nothing to do: trained and scored")
-    note(f"next: twostream recognize {sequence_options.folder / 'scores' / 'test.safetensors'}")
+    tell_next("recognize", sequence_options.folder / "scores" / "test.safetensors")
 
 
 def _print_start(trainer: SequenceTrainer) -> None:

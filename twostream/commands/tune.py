@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from twostream.commands.console import Command, json_option, note, print_json
+from twostream.commands.console import Command, json_option, print_json, tell
 from twostream.commands.option_types import OUT_FILE
 from twostream.commands.score_options import (
     combine_option,
@@ -62,7 +62,7 @@ def tune(
     curve: Path | None,
     out: Path | None,
     as_json: bool,
-    **choices: Any,
+    **options: Any,
 ) -> None:
     """Find the best weights of the streams, and their accuracy on videos not used to choose them.
 
@@ -73,8 +73,9 @@ def tune(
     from fusion.evaluation.results import tune_lines
     from fusion.workflows import tune_files
 
-    options = FusionOptions(**choices)
-    result = tune_files(options, choose=choose, cascade=cascade, curve=curve, out=out)
+    result = tune_files(
+        FusionOptions(**options), choose=choose, cascade=cascade, curve=curve, out=out
+    )
     for path in filter(None, (out, curve)):
-        note(f"{path} written")
+        tell(f"{path} written")
     print_json(result) if as_json else click.echo("\n".join(tune_lines(result)))

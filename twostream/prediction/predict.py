@@ -38,7 +38,6 @@ class PredictOptions:
     protocol: str
     cascade: float | None
     steps: StepOptions
-    combine: str | None
     extraction: Extraction
     top: int
     batch_size: int
@@ -130,7 +129,7 @@ def predict_videos(
             streams=list(options.runs),
             class_names=next(iter(streams.values())).spec.class_names,
         ),
-        combine=options.combine,
+        combine=options.steps.combine,
         cascade=options.cascade,
         views_per_forward=options.batch_size,
         threads=options.threads,

@@ -49,10 +49,11 @@ def test_check_and_repair(store):
     entry_path(store, "a/v_2").unlink()
     result = invoke("check-flow", "--store", "store")
     assert result.exit_code == 1
-    assert result.output.splitlines() == [
+    assert result.stdout.splitlines() == [
         "1 store files, 6 frames, 5 flow pairs; 1 things wrong; store store",
         "missing    a/v_2: it has neither a store file nor a problem file",
     ]
+    assert result.stderr == "next: twostream extract-flow\n"
     entry_path(store, "a/v_1").write_bytes(b"half")
     result = invoke("check-flow", "--store", "store", "--repair", "--json")
     assert result.exit_code == 1
