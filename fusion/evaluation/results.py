@@ -145,7 +145,7 @@ def compare_lines(result: Mapping[str, Any]) -> list[str]:
         "",
         *columns(pairs),
         "p: exact McNemar, after Holm's correction; *: below 0.05",
-        "smallest: the difference that so many videos show four times in five",
+        "smallest: the difference that this many videos reveal with a power of 80 %",
     ]
     facts = result["complementarity"]
     if facts["pairs"]:

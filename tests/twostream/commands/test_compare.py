@@ -49,6 +49,42 @@ def test_streams_and_strategies(files: list[Path]) -> None:
         assert text in result.output
 
 
+def test_what_compare_shows(files: list[Path]) -> None:
+    result = compare(*files, "--strategy", "mean")
+    assert result.stdout.splitlines() == [
+        "60 videos; intervals by bootstrap of videos",
+        "",
+        "          top-1",
+        "mean      51/60  85.00 % [73.89, 91.90]",
+        "spatial   48/60  80.00 % [68.22, 88.17]",
+        "motion    47/60  78.33 % [66.38, 86.88]",
+        "",
+        "difference in points           95 %               "
+        "only first   only second   p      smallest",
+        "spatial - motion       +1.67   [-11.67, +15.00]   9            8             1      18.88",
+        "spatial - mean         -5.00   [-15.00, +5.00]    4            7             1      15.18",
+        "motion - mean          -6.67   [-15.00, +0.00]    1            5             0.66   10.00",
+        "p: exact McNemar, after Holm's correction; *: below 0.05",
+        "smallest: the difference that this many videos reveal with a power of 80 %",
+        "",
+        "streams           Q      both wrong",
+        "spatial, motion   0.37   4/60  6.67 % [2.62, 15.93]",
+        "at least one stream is right: 56/60  93.33 % [84.07, 97.38]",
+        "",
+        "segment of spatial   alone                           all the others",
+        "1                    34/60  56.67 % [44.10, 68.43]   43/60  71.67 % [59.23, 81.49]",
+        "2                    38/60  63.33 % [50.68, 74.38]   43/60  71.67 % [59.23, 81.49]",
+        "3                    39/60  65.00 % [52.36, 75.83]   37/60  61.67 % [49.02, 72.91]",
+        "",
+        "segment of motion   alone                           all the others",
+        "1                   40/60  66.67 % [54.06, 77.27]   45/60  75.00 % [62.77, 84.22]",
+        "2                   38/60  63.33 % [50.68, 74.38]   47/60  78.33 % [66.38, 86.88]",
+        "3                   42/60  70.00 % [57.49, 80.10]   46/60  76.67 % [64.56, 85.56]",
+        "warning: the protocols differ: spatial spatial-views, motion motion-views",
+    ]
+    assert result.stderr.startswith("next: twostream report ")
+
+
 def test_for_programs_with_calibration_and_groups(files: list[Path]) -> None:
     options = ["--calibrate", "crossfit", "--groups", r"_(g\d+)", "--strategy", "weighted"]
     made = json.loads(compare(*files, *options, "--weights", "motion=1,spatial=2", "--json").stdout)

@@ -47,10 +47,17 @@ def scores_of(runs: Path, stream: str) -> Path:
     return runs / "toy-split1" / f"{stream}-resnet18" / "scores" / "test.safetensors"
 
 
-def test_fuse_finds_the_runs(runs: Path) -> None:
+def test_what_fuse_shows(runs: Path) -> None:
     result = twostream("fuse")
-    assert result.exit_code == 0, result.output
-    assert "fused (mean)   2/2  100.00 %" in result.output
+    assert result.stdout.splitlines() == [
+        "2 videos, segments fused by mean",
+        "",
+        "               top-1                           top-5                           mean class",
+        "spatial        1/2  50.00 % [9.45, 90.55]      2/2  100.00 % [34.24, 100.00]   50.00 %",
+        "motion         1/2  50.00 % [9.45, 90.55]      2/2  100.00 % [34.24, 100.00]   50.00 %",
+        "fused (mean)   2/2  100.00 % [34.24, 100.00]   2/2  100.00 % [34.24, 100.00]   100.00 %",
+    ]
+    assert result.stderr == "next: twostream compare\n"
 
 
 def test_fuse_takes_data_set_split_and_runs_from_the_project_file(runs: Path) -> None:
@@ -129,6 +136,23 @@ def test_show(runs: Path) -> None:
     assert "stream: motion" in result.output
     assert "v0 (true: c0): c1 1, c0 0" in result.output
     assert "v1" not in result.output
+
+
+def test_what_scores_show_shows(runs: Path) -> None:
+    result = twostream("scores", "show", scores_of(runs, "spatial"))
+    assert result.stdout.splitlines() == [
+        "logits, float32; videos 2, segments 1, crops 1, classes 2",
+        "dataset: toy",
+        "split: 1",
+        "stream: spatial",
+        "subset: test",
+        "",
+        "top-1 1/2  50.00 % [9.45, 90.55]   top-5 2/2  100.00 % [34.24, 100.00]   "
+        "mean class 50.00 %",
+        "",
+        "v0 (true: c0): c0 3, c1 0",
+        "v1 (true: c0): c1 1, c0 0",
+    ]
 
 
 def test_every_mistake_is_one_line_and_exit_code_2(

@@ -45,6 +45,20 @@ def test_on_validation_scores(runs: Path) -> None:
     assert "chosen on the validation scores" in tune("--segments", "max").output
 
 
+def test_what_tune_shows(runs: Path) -> None:
+    assert tune().stdout.splitlines() == [
+        "40 videos, chosen on the validation scores",
+        "",
+        "                       top-1                             weights",
+        "held out               40/40  100.00 % [91.24, 100.00]   spatial=0.3912,motion=0.6088",
+        "equal weights          40/40  100.00 % [91.24, 100.00]   1 each",
+        "best on these videos   40/40  100.00 % [91.24, 100.00]   spatial=0.5304,motion=0.4696",
+        "",
+        "weights chosen on these videos would look 0.00 points better",
+        "use: --strategy weighted --weights spatial=0.3912,motion=0.6088",
+    ]
+
+
 def test_in_grouped_folds(runs: Path) -> None:
     made = json.loads(tune("--choose", "crossfit", "--groups", r"_(g\d+)", "--json").stdout)
     assert len(made["folds"]) == 5
