@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fusion.combining.fuse import Fusion as Fusion
+    from fusion.combining.fuse import VideoScores as VideoScores
     from fusion.combining.fuse import fuse as fuse
+    from fusion.combining.fuse import score_videos as score_videos
     from fusion.combining.step import Step as Step
     from fusion.combining.step import make_step as make_step
     from fusion.combining.strategies import STRATEGIES as STRATEGIES
-    from fusion.combining.video_scores import VideoScores as VideoScores
-    from fusion.combining.video_scores import score_videos as score_videos
     from fusion.evaluation.metrics import evaluate as evaluate
     from fusion.evaluation.metrics import mean_class_accuracy as mean_class_accuracy
     from fusion.evaluation.metrics import top_k_correct as top_k_correct
@@ -53,11 +53,10 @@ if TYPE_CHECKING:
 
 # public name -> where it is defined, and its name there if that is another
 _HOMES = {
-    "fusion.combining.fuse": ["Fusion", "fuse"],
+    "fusion.combining.fuse": ["Fusion", "VideoScores", "fuse", "score_videos"],
     "fusion.combining.step": ["Step", "make_step"],
     "fusion.combining.strategies": ["STRATEGIES"],
-    "fusion.combining.video_scores": ["VideoScores", "score_videos"],
-    "fusion.evaluation.metrics": [
+        "fusion.evaluation.metrics": [
         "evaluate", "mean_class_accuracy", "top_k_correct", "wilson_interval",
     ],
     "fusion.evaluation.significance": ["bootstrap_interval", "compare", "holm", "mcnemar"],

@@ -14,11 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.combining.fuse import fuse_joined, fuse_streams
-from fusion.combining.inputs import FusionInputs, find_files, read_inputs
-from fusion.combining.options import FusionOptions, StepOptions, find_steps
-from fusion.combining.step import Steps
-from fusion.combining.video_scores import VideoScores, score_videos
+from fusion.combining.fuse import VideoScores, fuse_joined, fuse_streams, score_videos
+from fusion.combining.inputs import (
+    FusionInputs,
+    FusionOptions,
+    find_files,
+    read_inputs,
+    stream_names,
+)
+from fusion.combining.step import StepOptions, Steps, find_steps
 from fusion.evaluation.complementarity import class_accuracy, complementarity, segment_accuracy
 from fusion.evaluation.results import fusion_result
 from fusion.evaluation.sharded_fusion import fuse_in_shards
@@ -39,7 +43,7 @@ from fusion.fitting.weight_search import weight_curve
 from fusion.reporting.content import make_content, read_run_logs
 from fusion.reporting.page import report_page
 from fusion.tables.join import Input, join
-from fusion.tables.score_file import open_large_file, read_head, write_scores
+from fusion.tables.score_file import open_large_file, write_scores
 from twostream_base.errors import InputError
 from twostream_base.files import write_text
 
@@ -54,25 +58,21 @@ def fuse_files(options: FusionOptions, *, out: Path | None = None) -> dict[str, 
     Large files are read a few videos at a time, unless --epochs, --calibrate or --learn need them
     whole; the fused scores are the same to the bit, without the diagnosis.
     """
-    files = find_files(options)
-    shown = {key: ", ".join(map(str, paths)) for key, paths in files.items()}
-    size = sum(path.stat().st_size for paths in files.values() for path in paths)
+    paths, files = find_files(options)
+    size = sum(path.stat().st_size for of_input in files for path in of_input)
     fitted = options.calibrate != "none" or options.learn != "none"
     if size > LARGE_BYTES and not options.epochs and not fitted:
-        first = next(iter(files.values()))[0]
-        steps = find_steps(
-            options, streams=list(files), class_names=read_head(first)["class_names"]
-        )
-        large = {key: open_large_file(paths[0]) for key, paths in files.items()}
-        return fuse_in_shards(large, files=shown, steps=steps, combine=options.combine, out=out)
+        return _fuse_large_files(paths, [file for (file,) in files], options, out)
     inputs = read_inputs(options)
     calibrated = None
     if options.learn != "none":
         fusion = fuse_inputs_by_learning(inputs, options)
-    else:
+    elif options.calibrate != "none":
         calibrated = calibrate_inputs(inputs, options)
-        joined = calibrated.joined if calibrated else inputs.joined
-        fusion = fuse_joined(joined, inputs.steps, combine=options.combine)
+        fusion = fuse_joined(calibrated.joined, inputs.steps, combine=options.combine)
+    else:
+        fusion = fuse_joined(inputs.joined, inputs.steps, combine=options.combine)
+    shown = {key: ", ".join(map(str, paths)) for key, paths in inputs.files.items()}
     if out:
         write_scores(out, fusion.table)
     result = fusion_result(fusion, files=shown)
@@ -159,7 +159,9 @@ def compare_files(
     streams = _video_scores(inputs, options)
     results = {**streams.scores}
     if not alone:
-        calibrated = calibrate_inputs(inputs, options)
+        calibrated = None
+        if options.calibrate != "none":
+            calibrated = calibrate_inputs(inputs, options)
         results |= _fusions(streams, calibrated, strategies, stream_weights)
     groups = known_groups(inputs, options)
     result = compare(results, streams.labels, rng=seed, groups=groups)
@@ -271,9 +273,24 @@ def tune_weights(
     if validation is not None:
         return tune_on(streams, score_videos(join(validation)))
     if groups is None or isinstance(groups, str):
-        dataset = joined.first.metadata.get("dataset")
+        dataset = next(iter(joined.tables.values())).metadata.get("dataset")
         groups = video_groups(streams.names, groups, dataset=dataset)
     return tune_in_folds(streams, grouped_folds(groups, streams.labels, count=folds))
+
+
+def _fuse_large_files(
+    paths: Sequence[Path], files: Sequence[Path], options: FusionOptions, out: Path | None
+) -> dict[str, Any]:
+    large = [open_large_file(file) for file in files]
+    streams = stream_names(paths, [file.head.metadata for file in large])
+    steps = find_steps(options, streams=streams, class_names=large[0].head.class_names)
+    return fuse_in_shards(
+        dict(zip(streams, large, strict=True)),
+        files=dict(zip(streams, map(str, files), strict=True)),
+        steps=steps,
+        combine=options.combine,
+        out=out,
+    )
 
 
 def _video_scores(inputs: FusionInputs, options: StepOptions) -> VideoScores:
@@ -321,7 +338,7 @@ def _report_page(
     groups = known_groups(inputs, options)
     if groups and options.calibrate == "none":
         options = replace(options, calibrate="crossfit")
-    calibrated = calibrate_inputs(inputs, options)
+    calibrated = None if options.calibrate == "none" else calibrate_inputs(inputs, options)
     tuned = None
     if groups and len(streams.scores) > 1:
         tuned = tune_in_folds(streams, find_folds(inputs, options))

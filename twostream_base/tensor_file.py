@@ -273,6 +273,21 @@ class TensorFile:
         return header
 
 
+def read_tensor_file(
+    path: str | PathLike[str], file_type: FileType, keys: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read header and tensors of a file that holds exactly the tensors `keys`, all verified.
+
+    Raises:
+        InputError: not such a file, or damaged.
+    """
+    with TensorFile(path, file_type) as file:
+        if sorted(file.tensors) != sorted(keys):
+            held = ", ".join(sorted(file.tensors)) or "nothing"
+            raise file.error(f"it holds {held}, not {' and '.join(keys)} alone")
+        return file.header, {key: file.read(key) for key in keys}
+
+
 def write_tensor_file(
     path: Path,
     file_type: FileType,

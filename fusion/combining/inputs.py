@@ -7,16 +7,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
+from typing import Any
 
 from fusion.combining.fuse import fuse_epochs
-from fusion.combining.options import FusionOptions, find_steps
-from fusion.combining.step import Steps
+from fusion.combining.step import StepOptions, Steps, find_steps
 from fusion.tables.join import JoinedTables, join
 from fusion.tables.score_file import read_head, read_scores
 from twostream_base.errors import InputError
 
 STREAMS = ("spatial", "motion")
 _EPOCH = re.compile(r"epoch-(\d+)(-test)?\.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionOptions(StepOptions):
+    """All options that `fuse`, `tune`, `compare` and `report` share, as typed.
+
+    Attributes:
+        files: score files or run folders; without them the runs below `runs` are searched.
+        dataset, split, subset: of the runs. epochs: `all`, `last:N` or `N,...`.
+        calibrate: `none`, `val` or `crossfit`. calibration: a name of CALIBRATIONS.
+        learn: `none` or a name of LEARNERS. learn_on: `val` or `crossfit`.
+        val: validation score files, one for each input. groups, folds: see `video_groups` and
+            `grouped_folds`.
+    """
+
+    files: Sequence[Path] = ()
+    runs: Path = Path("runs")
+    dataset: str | None = None
+    split: int | None = None
+    subset: str = "test"
+    epochs: str | None = None
+    calibrate: str = "none"
+    calibration: str = "temperature"
+    learn: str = "none"
+    learn_on: str = "crossfit"
+    val: Sequence[Path] = ()
+    groups: str | None = None
+    folds: int = 5
+
 
 # For each stream its score file, or one for each epoch, oldest first.
 ScoreFiles = Mapping[str, Sequence[Path]]
@@ -44,37 +73,44 @@ def read_inputs(options: FusionOptions) -> FusionInputs:
         InputError: a file that is missing, damaged or given twice; files that do not join; or an
             option that is malformed or has no effect.
     """
-    files = find_files(options)
-    by_epoch = {
-        key: {path.stem: read_scores(path) for path in paths} for key, paths in files.items()
-    }
-    first = next(iter(next(iter(by_epoch.values())).values()))
-    steps = find_steps(options, streams=list(files), class_names=first.class_names)
-    joined = join({key: fuse_epochs(tables, steps.epochs) for key, tables in by_epoch.items()})
-    return FusionInputs(files, joined, steps)
+    paths, files = find_files(options)
+    by_epoch = [[read_scores(file) for file in of_input] for of_input in files]
+    streams = stream_names(paths, [tables[0].metadata for tables in by_epoch])
+    class_names = by_epoch[0][0].class_names
+    steps = find_steps(options, streams=streams, class_names=class_names)
+    tables = {}
+    for stream, of_input, epochs in zip(streams, files, by_epoch, strict=True):
+        tables[stream] = epochs[0]
+        if len(epochs) > 1:
+            named = {file.stem: table for file, table in zip(of_input, epochs, strict=True)}
+            tables[stream] = fuse_epochs(named, steps.epochs)
+    return FusionInputs(dict(zip(streams, files, strict=True)), join(tables), steps)
 
 
-def find_files(options: FusionOptions) -> dict[str, list[Path]]:
-    """The score files of each stream, by stream name.
-
-    Files of the same stream, or of none, go by their file name without suffix; where this does not
-    tell the inputs apart, all go by their paths.
+def find_files(options: FusionOptions) -> tuple[list[Path], list[list[Path]]]:
+    """The inputs, files or run folders; and the score files of each, one or one for each epoch.
 
     Raises:
-        InputError: a file that is missing, not a score file, or given twice.
+        InputError: a file that is missing or given twice.
     """
     paths = list(options.files) or [_find_run(stream, options) for stream in STREAMS]
     if len({path.resolve() for path in paths}) < len(paths):
         raise InputError(f"a file is given twice: {' '.join(map(str, paths))}")
-    files = [_score_files(path, options) for path in paths]
-    streams = [str(read_head(of_input[0])["about"].get("stream", "")) for of_input in files]
-    keys = [
+    return paths, [_score_files(path, options) for path in paths]
+
+
+def stream_names(paths: Sequence[Path], metadata: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each input is called: its stream, as its metadata tells it.
+
+    Inputs of the same stream, or of none, go by their file name without suffix; where this does not
+    tell the inputs apart, all go by their paths.
+    """
+    streams = [str(facts.get("stream", "")) for facts in metadata]
+    names = [
         stream if stream and streams.count(stream) == 1 else path.stem
         for stream, path in zip(streams, paths, strict=True)
     ]
-    if len(set(keys)) < len(keys):
-        keys = [str(path) for path in paths]
-    return dict(zip(keys, files, strict=True))
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
 def find_epochs(run_scores: Path, wanted: str, *, subset: str) -> list[Path]:

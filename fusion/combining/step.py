@@ -1,10 +1,16 @@
-"""One step of a fusion: a strategy fuses the members of one axis, and its result is checked."""
+"""One step of a fusion: a strategy fuses the members of one axis, and its result is checked.
+
+A step is made by `make_step`, or by `find_steps` from the options of a command.
+"""
 
 from __future__ import annotations
 
+import csv
 import inspect
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,12 +21,15 @@ from fusion.combining.strategies import (
     STRATEGIES,
     VARIANCE_FORMS,
     Strategy,
+    geometric,
     mean,
-    returned_type,
+    rank,
     variance,
+    weighted,
 )
-from twostream_base.errors import InputError
-from twostream_base.plugins import load
+from twostream_base.errors import InputError, some_of
+from twostream_base.files import read_text
+from twostream_base.plugins import load, read_options, read_pairs
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,29 @@ class StepResult(NamedTuple):
     fallbacks: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class StepOptions:
+    """The strategy of each axis and its options, as typed at the command line.
+
+    Attributes:
+        strategy, segments, crops, over_epochs: a name of STRATEGIES or `module:function`.
+        weights: `STREAM=W,...`. segment_weights: `W,...`. class_weights: a CSV file.
+        variance: a name of VARIANCE_FORMS. strategy_option: texts `key=value`.
+        combine: `logits`, `probs`, or None for what the files hold.
+    """
+
+    strategy: str = "mean"
+    segments: str = "mean"
+    crops: str = "mean"
+    over_epochs: str = "mean"
+    weights: str | None = None
+    segment_weights: str | None = None
+    class_weights: Path | None = None
+    variance: str | None = None
+    strategy_option: Sequence[str] = ()
+    combine: str | None = None
+
+
 def make_step(strategy: str | Strategy | Step, *, form: str | None = None, **options: Any) -> Step:
     """A step from a name in `STRATEGIES`, `package.module:function`, or a function.
 
@@ -65,7 +97,11 @@ def make_step(strategy: str | Strategy | Step, *, form: str | None = None, **opt
     """
     if isinstance(strategy, Step):
         return strategy
-    function: Strategy = load(strategy, STRATEGIES) if isinstance(strategy, str) else strategy
+    function: Strategy = (
+        STRATEGIES.get(strategy) or load(strategy, STRATEGIES)
+        if isinstance(strategy, str)
+        else strategy
+    )
     known = {entry: name for name, entry in STRATEGIES.items()}
     typed = strategy if isinstance(strategy, str) else getattr(strategy, "__name__", "custom")
     name = known.get(function, str(typed))
@@ -111,13 +147,16 @@ def apply_step(scores: np.ndarray, step: Step, *, score_type: str) -> StepResult
     return StepResult(result, fused_type, fallbacks)
 
 
-def fallback_warnings(results: Mapping[str, StepResult]) -> list[str]:
-    """A line for each result, by its key, in which all members were flat somewhere."""
-    return [
-        f"{key}: all members were flat {result.fallbacks} times, and were weighted equally there"
-        for key, result in results.items()
-        if result.fallbacks
-    ]
+def fallback_warning(key: str, result: StepResult) -> str:
+    """The line for a result in which all members were flat somewhere."""
+    times = result.fallbacks
+    return f"{key}: all members were flat {times} times, and were weighted equally there"
+
+
+def returned_type(strategy: Strategy, options: Mapping[str, Any], *, score_type: str) -> str:
+    """What a strategy returns for scores of `score_type`: `logits` or `probs`."""
+    makes_probs = strategy in (geometric, rank, *BY_CONFIDENCE)
+    return "probs" if makes_probs and options.get("combine") != "scores" else score_type
 
 
 def _summing_to_one(scores: np.ndarray, step: Step) -> np.ndarray:
@@ -129,3 +168,118 @@ def _summing_to_one(scores: np.ndarray, step: Step) -> np.ndarray:
     # All 0 says nothing about any class: the legacy variance of flat members gives this.
     uniform = np.full_like(scores, 1 / scores.shape[-1])
     return np.divide(scores, total, out=uniform, where=total > 0)
+
+
+def find_steps(
+    options: StepOptions, *, streams: Sequence[str], class_names: Sequence[str]
+) -> Steps:
+    """The step of each axis; `streams` are the inputs, in the order of fusion.
+
+    Raises:
+        InputError: an option that is malformed, missing, or without effect.
+    """
+    names = {
+        "epochs": options.over_epochs,
+        "crops": options.crops,
+        "segments": options.segments,
+        "streams": options.strategy,
+    }
+    strategies: dict[str, Strategy] = {
+        axis: STRATEGIES.get(name) or load(name, STRATEGIES) for axis, name in names.items()
+    }
+    streams_weighted = strategies["streams"] is weighted
+    for option, value, has_effect, cure in (
+        ("--weights", options.weights, streams_weighted, "--strategy weighted"),
+        ("--class-weights", options.class_weights, streams_weighted, "--strategy weighted"),
+        ("--segment-weights", options.segment_weights, strategies["segments"] is weighted,
+         "--segments weighted"),
+        ("--variance", options.variance, variance in strategies.values(), "the strategy variance"),
+    ):  # fmt: skip
+        if value and not has_effect:
+            listed = " and ".join(dict.fromkeys(names.values()))
+            raise InputError(f"{option} has no effect on {listed}; it needs {cure}")
+    extra: dict[str, Any] = {}
+    if options.strategy_option:
+        extra = read_options(options.strategy_option, option="--strategy-option")
+    for key in extra:
+        if not any(_takes(strategy, key) for strategy in strategies.values()):
+            listed = ", ".join(dict.fromkeys(names.values()))
+            raise InputError(f"--strategy-option {key} has no effect: {listed} do not take it")
+    steps: dict[str, Step] = {}
+    for axis, strategy in strategies.items():
+        taken = {key: value for key, value in extra.items() if _takes(strategy, key)}
+        if strategy is weighted:
+            taken["weights"] = _weights(axis, options, streams, class_names)
+        form = options.variance if strategy is variance else None
+        steps[axis] = make_step(names[axis], form=form, **taken)
+    return Steps(**steps)
+
+
+def _takes(strategy: Strategy, option: str) -> bool:
+    """Whether a user may give a strategy this option: not the score type, nor weights."""
+    if option == "score_type" or (strategy is weighted and option == "weights"):
+        return False
+    try:
+        _, *parameters = inspect.signature(strategy).parameters.values()
+    except (TypeError, ValueError):  # some built-in functions do not tell what they take
+        return True
+    return any(p.name == option or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _weights(
+    axis: str, options: StepOptions, streams: Sequence[str], class_names: Sequence[str]
+) -> Any:
+    """What the strategy `weighted` of an axis multiplies."""
+    if axis == "segments" and options.segment_weights:
+        return [_number(text, "--segment-weights") for text in options.segment_weights.split(",")]
+    if axis == "streams" and options.weights and options.class_weights:
+        raise InputError("--weights and --class-weights both weight the streams; give only one")
+    if axis == "streams" and options.class_weights:
+        table = read_class_weights(options.class_weights, streams, class_names)
+        return table.tolist()
+    if axis == "streams" and options.weights:
+        pairs = read_pairs(options.weights.split(","), option="--weights")
+        weights = {key: _number(value, "--weights") for key, value in pairs.items()}
+        if set(weights) != set(streams):
+            example = ",".join(f"{key}=1" for key in streams)
+            raise InputError(
+                f"--weights names {', '.join(weights)}; the inputs are {', '.join(streams)}: "
+                f"give each one a weight, as {example}"
+            )
+        return [weights[key] for key in streams]
+    option = {"streams": "--weights", "segments": "--segment-weights"}.get(axis)
+    raise InputError(
+        f"the strategy `weighted` needs {option}" if option else f"{axis} cannot be weighted"
+    )
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{option}: {text!r} is not a number") from None
+
+
+def read_class_weights(
+    path: Path, streams: Sequence[str], class_names: Sequence[str]
+) -> np.ndarray:
+    """Weights (streams, classes) of a CSV file: `class,spatial,motion`, then a row for each class.
+
+    Raises:
+        InputError: other streams or classes than these, a class twice, or what is not a number.
+    """
+    header, *rows = list(csv.reader(io.StringIO(read_text(path)))) or [[]]
+    if sorted(header[1:]) != sorted(streams):
+        expected = ",".join(["class", *streams])
+        raise InputError(f"{path}: the first line is {','.join(header)!r}; expected {expected!r}")
+    by_class = {row[0]: row[1:] for row in rows if row}
+    unlike = sorted(set(by_class) ^ set(class_names))
+    if unlike or len(by_class) != len([row for row in rows if row]):
+        names = some_of(unlike or [*by_class])
+        raise InputError(f"{path}: each class needs one row; look at {names}")
+    columns = [header[1:].index(key) for key in streams]
+    try:
+        table = [[float(by_class[name][column]) for name in class_names] for column in columns]
+    except (ValueError, IndexError):
+        raise InputError(f"{path}: a weight that is missing or not a number") from None
+    return np.array(table)

@@ -8,7 +8,7 @@ this module does not import numpy at its top.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twostream_base.errors import InputError
@@ -207,9 +207,3 @@ STRATEGIES: dict[str, Strategy] = {
     "margin": margin,
 }
 BY_CONFIDENCE = (variance, entropy, margin)
-
-
-def returned_type(strategy: Strategy, options: Mapping[str, Any], *, score_type: str) -> str:
-    """What a strategy returns for scores of `score_type`: `logits` or `probs`."""
-    makes_probs = strategy in (geometric, rank, *BY_CONFIDENCE)
-    return "probs" if makes_probs and options.get("combine") != "scores" else score_type

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fusion.combining.fuse import VideoScores, view_scores
 from fusion.combining.step import MEAN, Step, apply_step
-from fusion.combining.video_scores import VideoScores, view_scores
 from fusion.evaluation.metrics import proportion
 from fusion.tables.score_file import ScoreTable
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fusion.combining.video_scores import VideoScores
+from fusion.combining.fuse import VideoScores
 from fusion.evaluation.metrics import proportion, wilson_interval
 from twostream_base.errors import some_of
 

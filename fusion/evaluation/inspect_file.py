@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.combining.video_scores import score_videos
+from fusion.combining.fuse import score_videos
 from fusion.evaluation.diagnosis import at_chance, doubled_rows
 from fusion.evaluation.metrics import accuracy_summary
 from fusion.evaluation.results import accuracy_cells

@@ -15,13 +15,13 @@ AXES = ("streams", "segments", "crops")
 
 def fusion_result(fusion: Fusion, *, files: Mapping[str, str]) -> dict[str, Any]:
     """Accuracy of each input and of their fusion; `files` is what a reader is told of each."""
-    labels, strategy = fusion.labels, fusion.table.metadata["streams"]["strategy"]
-    found = diagnose(fusion.streams, fusion.scores, strategy=strategy)
+    table, streams = fusion.table, fusion.streams
+    scores, strategy = table.scores[:, 0, 0], table.metadata["streams"]["strategy"]
     return summarise(
-        fusion.table,
-        inputs={key: accuracy_summary(s, labels) for key, s in fusion.streams.scores.items()},
-        fused=accuracy_summary(fusion.scores, labels),
-        warnings=[*fusion.warnings, *found],
+        table,
+        inputs={key: accuracy_summary(s, table.labels) for key, s in streams.scores.items()},
+        fused=accuracy_summary(scores, table.labels),
+        warnings=[*fusion.warnings, *diagnose(streams, scores, strategy=strategy)],
         files=files,
     )
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fusion.combining.fuse import Fusion, fuse_joined
+from fusion.combining.fuse import Fusion, fuse_joined, shared_metadata
 from fusion.combining.step import Steps
-from fusion.combining.video_scores import shared_metadata
 from fusion.evaluation.metrics import rank_summary, true_ranks
 from fusion.evaluation.results import summarise
 from fusion.tables.join import JoinedTables, JoinPlan, plan_join
@@ -105,7 +104,8 @@ def _fuse_shard(
             metadata={key: metadata[key] for key in ("summed_over",) if key in metadata},
         )
         check_table(tables[key], where=str(source.file.path))
-    return fuse_joined(JoinedTables(tables, []), steps, combine=combine)
+    joined = JoinedTables(plan.names[part], plan.class_names, plan.labels[part], tables, [])
+    return fuse_joined(joined, steps, combine=combine)
 
 
 def _whole_table(

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fusion.combining.fuse import score_videos
 from fusion.combining.probabilities import softmax
-from fusion.combining.video_scores import score_videos
 from fusion.tables.join import join
 from fusion.tables.score_file import UNKNOWN, ScoreTable
 from twostream_base.errors import InputError

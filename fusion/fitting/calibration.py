@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fusion.combining.fuse import mean_logits, view_logits
 from fusion.combining.probabilities import SMALLEST, log_softmax, softmax
-from fusion.combining.video_scores import mean_logits, view_logits
 from fusion.tables.join import JoinedTables
 from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError
@@ -143,7 +143,7 @@ def calibrate_in_folds(
 ) -> CalibratedTables:
     """Calibrate each video by what was fitted on the other folds (V,); see `grouped_folds`."""
     means = {key: mean_logits(table) for key, table in joined.tables.items()}
-    labels = joined.first.labels
+    labels = joined.labels
     scalings = {key: cross_fit(logits, labels, folds, fit=fit) for key, logits in means.items()}
     return _calibrated(joined, means, scalings, folds)
 
@@ -161,7 +161,7 @@ def calibrate_on(
     scalings = {
         key: [fit(*logits_to_fit(key, table, others))] for key, table in joined.tables.items()
     }
-    return _calibrated(joined, means, scalings, np.zeros(len(joined.first.names), dtype=np.int64))
+    return _calibrated(joined, means, scalings, np.zeros(len(joined.names), dtype=np.int64))
 
 
 def logits_to_fit(
@@ -211,7 +211,7 @@ def _calibrated(
             score_type="logits",
             metadata=table.metadata | {"calibration": facts},
         )
-    return CalibratedTables(JoinedTables(tables, joined.warnings), scalings, before, after)
+    return CalibratedTables(replace(joined, tables=tables), scalings, before, after)
 
 
 def reliability(probs: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> dict[str, Any]:

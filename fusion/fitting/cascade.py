@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fusion.combining.fuse import VideoScores
 from fusion.combining.probabilities import as_probs, top_margin
-from fusion.combining.video_scores import VideoScores
 from fusion.evaluation.metrics import proportion
 from fusion.fitting.tune import check_apart
 from fusion.fitting.weight_search import search_weights

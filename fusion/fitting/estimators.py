@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fusion.combining.fuse import mean_logits
 from fusion.combining.probabilities import softmax
-from fusion.combining.video_scores import mean_logits
 from fusion.evaluation.metrics import accuracy_summary
 from fusion.fitting.calibration import CALIBRATIONS, Scaling
 from fusion.fitting.hold_out import grouped_folds

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fusion.combining.fuse import Fusion
-from fusion.combining.inputs import FusionInputs, ScoreFiles
-from fusion.combining.options import FusionOptions
+from fusion.combining.inputs import FusionInputs, FusionOptions, ScoreFiles
 from fusion.combining.step import MEAN
 from fusion.fitting.calibration import (
     CALIBRATIONS,
@@ -106,18 +105,16 @@ def find_folds(inputs: FusionInputs, options: FusionOptions) -> np.ndarray:
     Raises:
         InputError: groups that are not known, too few of them, or no labels.
     """
-    table = inputs.joined.first
-    groups = video_groups(table.names, options.groups, dataset=table.metadata.get("dataset"))
-    return grouped_folds(groups, table.labels, count=options.folds)
+    groups = video_groups(inputs.joined.names, options.groups, dataset=_dataset(inputs))
+    return grouped_folds(groups, inputs.joined.labels, count=options.folds)
 
 
 def known_groups(inputs: FusionInputs, options: FusionOptions) -> list[str] | None:
     """The group of each joined video; None where neither --groups nor the data set tells it."""
-    table = inputs.joined.first
-    dataset = table.metadata.get("dataset")
+    dataset = _dataset(inputs)
     if options.groups is None and dataset not in GROUPINGS:
         return None
-    return video_groups(table.names, options.groups, dataset=dataset)
+    return video_groups(inputs.joined.names, options.groups, dataset=dataset)
 
 
 def read_validation_scores(inputs: FusionInputs, options: FusionOptions) -> dict[str, ScoreTable]:
@@ -140,10 +137,8 @@ def read_validation_scores(inputs: FusionInputs, options: FusionOptions) -> dict
     return tables
 
 
-def calibrate_inputs(inputs: FusionInputs, options: FusionOptions) -> CalibratedTables | None:
-    """Calibrate the streams as the options say; None for `--calibrate none`."""
-    if options.calibrate == "none":
-        return None
+def calibrate_inputs(inputs: FusionInputs, options: FusionOptions) -> CalibratedTables:
+    """Calibrate the streams on validation scores or in folds, as --calibrate says."""
     fit = CALIBRATIONS[options.calibration]
     if options.calibrate == "val":
         return calibrate_on(inputs.joined, read_validation_scores(inputs, options), fit=fit)
@@ -180,6 +175,11 @@ def _validation_files(files: ScoreFiles, val: Sequence[Path]) -> dict[str, Path]
     if val:
         return dict(zip(files, val, strict=True))
     return {key: paths[0].with_name("val.safetensors") for key, paths in files.items()}
+
+
+def _dataset(inputs: FusionInputs) -> str | None:
+    first = next(iter(inputs.joined.tables.values()))
+    return first.metadata.get("dataset")
 
 
 def _read_groups(path: Path) -> dict[str, str]:

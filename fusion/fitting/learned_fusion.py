@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from fusion.combining.fuse import Fusion, fused_table
+from fusion.combining.fuse import Fusion, fused_table, mean_logits, score_videos
 from fusion.combining.probabilities import log_softmax, softmax
 from fusion.combining.step import MEAN, Step
 from fusion.combining.strategies import mean
-from fusion.combining.video_scores import mean_logits, score_videos
 from fusion.fitting.calibration import logits_to_fit, temperature
 from fusion.tables.join import JoinedTables, join
 from fusion.tables.score_file import ScoreTable

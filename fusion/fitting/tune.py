@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fusion.combining.fuse import fused_table
+from fusion.combining.fuse import VideoScores, fused_table
 from fusion.combining.step import Step
 from fusion.combining.strategies import weighted
-from fusion.combining.video_scores import VideoScores
 from fusion.evaluation.metrics import proportion
 from fusion.fitting.weight_search import right_count, search_weights
 from fusion.tables.score_file import ScoreTable

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fusion.combining.fuse import VideoScores
 from fusion.combining.step import Step
-from fusion.combining.video_scores import VideoScores
 from fusion.evaluation.complementarity import class_accuracy, complementarity, segment_accuracy
 from fusion.evaluation.diagnosis import diagnose
 from fusion.evaluation.significance import compare

@@ -41,17 +41,16 @@ class JoinedTables:
     """Score tables of the same videos and classes, in the same order.
 
     Attributes:
+        names, class_names, labels: of all tables.
         tables: by stream; at least one.
         warnings: what should be known but does not prevent a fusion.
     """
 
+    names: tuple[str, ...]
+    class_names: tuple[str, ...]
+    labels: np.ndarray
     tables: dict[str, ScoreTable]
     warnings: list[str]
-
-    @property
-    def first(self) -> ScoreTable:
-        """The table whose names, class names and labels are those of all."""
-        return next(iter(self.tables.values()))
 
 
 def join(
@@ -100,7 +99,7 @@ def join(
         )
         for key, table in tables.items()
     }
-    return JoinedTables(joined, plan.warnings)
+    return JoinedTables(plan.names, plan.class_names, plan.labels, joined, plan.warnings)
 
 
 def plan_join(tables: Mapping[str, ScoreTable]) -> JoinPlan:

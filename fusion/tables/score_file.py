@@ -22,6 +22,7 @@ from twostream_base.tensor_file import (
     FileType,
     Streamed,
     TensorFile,
+    read_tensor_file,
     write_tensor_file,
 )
 
@@ -80,11 +81,8 @@ def read_scores(path: str | PathLike[str]) -> ScoreTable:
     Raises:
         InputError: not a score file, damaged, or a table that breaks a rule; the file is named.
     """
-    with TensorFile(path, SCORE_FILE) as file:
-        if sorted(file.tensors) != ["labels", "scores"]:
-            held = ", ".join(sorted(file.tensors)) or "nothing"
-            raise file.error(f"it holds {held}, not labels and scores alone")
-        table = _table(file, file.read("scores"))
+    header, tensors = read_tensor_file(path, SCORE_FILE, ("labels", "scores"))
+    table = _table(header, tensors["scores"], tensors["labels"])
     check_table(table, where=str(path))
     return table
 
@@ -116,7 +114,8 @@ def open_large_file(path: str | PathLike[str]) -> LargeScoreFile:
     info = file.tensors["scores"]
     if info.dtype not in ("F32", "F16"):
         raise InputError(f"{path}: scores are {info.dtype}; they must be float32 or float16")
-    head = _table(file, np.broadcast_to(np.dtype(DTYPES[info.dtype]).type(0), info.shape))
+    zeros = np.broadcast_to(np.dtype(DTYPES[info.dtype]).type(0), info.shape)
+    head = _table(file.header, zeros, file.read("labels"))
     first = replace(head, names=head.names[:1], labels=head.labels[:1], scores=head.scores[:1])
     check_table(first, where=str(path))
     return LargeScoreFile(head, file, file.header["sha256"]["scores"])
@@ -253,23 +252,27 @@ def check_table(table: ScoreTable, *, where: str) -> None:
     if table.score_type == "logit_sum" and not (isinstance(count, int) and count > 0):
         raise InputError(f"{where}: `summed_over` is {count!r}; it must be the logits in each sum")
     last = len(table.class_names) - 1
-    if outside := _some_names(table, (table.labels < UNKNOWN) | (table.labels > last)):
-        raise InputError(f"{where}: labels must be in -1..{last}; not so for {outside}")
-    if broken := _some_names(table, ~np.isfinite(table.scores).all(axis=(1, 2, 3))):
+    outside = np.flatnonzero((table.labels < UNKNOWN) | (table.labels > last))
+    if len(outside):
+        names = some_of([table.names[row] for row in outside])
+        raise InputError(f"{where}: labels must be in -1..{last}; not so for {names}")
+    broken = np.flatnonzero(~np.isfinite(table.scores).all(axis=(1, 2, 3)))
+    if len(broken):
+        names = some_of([table.names[row] for row in broken])
         raise InputError(
-            f"{where}: scores that are NaN or infinite, for {broken}; look for the "
+            f"{where}: scores that are NaN or infinite, for {names}; look for the "
             "cause in training, then score again"
         )
 
 
-def _table(file: TensorFile, scores: np.ndarray) -> ScoreTable:
+def _table(header: dict[str, Any], scores: np.ndarray, labels: np.ndarray) -> ScoreTable:
     return ScoreTable(
-        names=tuple(file.header["names"]),
-        class_names=tuple(file.header["class_names"]),
+        names=tuple(header["names"]),
+        class_names=tuple(header["class_names"]),
         scores=scores,
-        labels=file.read("labels"),
-        score_type=file.header["kind"],
-        metadata=file.header["about"],
+        labels=labels,
+        score_type=header["kind"],
+        metadata=header["about"],
     )
 
 
@@ -281,7 +284,3 @@ def _header(table: ScoreTable) -> dict[str, Any]:
         "kind": table.score_type,
         "about": table.metadata,
     }
-
-
-def _some_names(table: ScoreTable, rows: np.ndarray) -> str:
-    return some_of([table.names[row] for row in np.flatnonzero(rows)])

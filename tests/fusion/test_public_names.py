@@ -76,7 +76,7 @@ def test_arrays_files_and_tables_give_the_same(files: dict[str, str], strategy: 
 
 
 def test_the_same_as_the_command(files: dict[str, str], tmp_path: Path) -> None:
-    from fusion.combining.options import FusionOptions
+    from fusion.combining.inputs import FusionOptions
 
     paths = [Path(path) for path in files.values()]
     options = FusionOptions(files=paths, strategy="weighted", weights="spatial=1,motion=2",
@@ -193,7 +193,7 @@ def test_estimators_refuse_what_does_not_fit(run: Callable[[], object], fact: st
 
 
 def test_a_report_of_files_and_of_arrays(files: dict[str, str]) -> None:
-    from fusion.combining.options import FusionOptions
+    from fusion.combining.inputs import FusionOptions
 
     page = fusion.report(files, title="A title")
     assert "<title>A title</title>" in page

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fusion.combining.options import FusionOptions
+from fusion.combining.inputs import FusionOptions
 from fusion.tables import join as join_module
 from fusion.tables.score_file import ScoreTable, write_scores
 from fusion.workflows import compare_files, fuse_files, tune_files

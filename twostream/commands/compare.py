@@ -52,7 +52,7 @@ def compare(
     each strategy after calibration. Files of different splits or subsets are refused; different
     protocols are pointed out.
     """
-    from fusion.combining.options import FusionOptions
+    from fusion.combining.inputs import FusionOptions
     from fusion.evaluation.results import compare_lines
     from fusion.workflows import compare_files
 

@@ -57,7 +57,7 @@ def fuse(out: Path | None, as_json: bool, **options: Any) -> None:
     and the one motion run are used. Streams are named as in the header of their file, or by file
     name when two are alike.
     """
-    from fusion.combining.options import FusionOptions
+    from fusion.combining.inputs import FusionOptions
     from fusion.evaluation.results import fusion_lines
     from fusion.workflows import fuse_files
 

@@ -134,7 +134,7 @@ def predict(
     VIDEO is a file, or a folder (all videos below it). Frames and flow are made as for training.
     Exit code 1: some videos could not be read; they are listed.
     """
-    from fusion.combining.options import StepOptions
+    from fusion.combining.step import StepOptions
     from twostream.prediction.annotated import check_suffix, draw_prediction
     from twostream.prediction.predict import (
         PredictOptions,

@@ -63,7 +63,7 @@ def report(
     FILES as for `fuse`. Where the groups of the videos are known (--groups, or by data set),
     streams are calibrated and weights chosen across grouped folds.
     """
-    from fusion.combining.options import FusionOptions
+    from fusion.combining.inputs import FusionOptions
     from fusion.workflows import report_files
     from twostream_base.files import write_text
 

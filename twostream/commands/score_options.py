@@ -12,7 +12,7 @@ from twostream.commands.console import section
 from twostream.commands.option_types import FILE, PlugIn, any_of
 
 if TYPE_CHECKING:
-    from fusion.combining.options import FusionOptions
+    from fusion.combining.inputs import FusionOptions
 
 SCORE_INPUT = click.Path(exists=True, path_type=Path)
 

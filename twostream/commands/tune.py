@@ -69,7 +69,7 @@ def tune(
     For two streams all weights are searched, exactly; for more, a grid refined by exact searches
     along lines. FILES as for `fuse`.
     """
-    from fusion.combining.options import FusionOptions
+    from fusion.combining.inputs import FusionOptions
     from fusion.evaluation.results import tune_lines
     from fusion.workflows import tune_files
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flow_extract.video.decode import VideoError
 from flow_extract.video.find_videos import find_videos
-from fusion.combining.options import StepOptions, find_steps
+from fusion.combining.step import StepOptions, find_steps
 from fusion.evaluation.results import columns
 from twostream.compute.precision import find_precision
 from twostream.data.protocols import PROTOCOLS

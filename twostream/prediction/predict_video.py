@@ -41,7 +41,7 @@ class Recipe:
     """How videos are looked at, and how the scores are fused.
 
     Attributes:
-        steps: of `fusion.combining.options.find_steps`.
+        steps: of `fusion.combining.step.find_steps`.
         combine: as `fusion.fuse` takes it.
         cascade: the first stream alone decides where the lead of its first class on the second is
             at least this; None: all streams are asked.

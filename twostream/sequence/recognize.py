@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fusion.combining.options import StepOptions, find_steps
 from fusion.combining.probabilities import as_log_probs, softmax
-from fusion.combining.step import MEAN, Step, apply_step
+from fusion.combining.step import MEAN, Step, StepOptions, apply_step, find_steps
 from twostream.sequence.decoding import (
     Hypothesis,
     LanguageModel,

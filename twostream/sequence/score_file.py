@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from twostream.sequence.lists import SequenceRecord
-from twostream_base.tensor_file import FileType, TensorFile, write_tensor_file
+from twostream_base.tensor_file import FileType, read_tensor_file, write_tensor_file
 
 SEQUENCE_FILE = FileType(
     "file of sequence scores",
@@ -96,13 +96,12 @@ def read_sequence_scores(path: Path) -> SequenceScores:
     Raises:
         InputError: not a sequence score file, of another format, or damaged; the file is named.
     """
-    with TensorFile(path, SEQUENCE_FILE) as file:
-        header, lengths, log_probs = file.header, file.read("lengths"), file.read("log_probs")
-    ends = np.cumsum(lengths)
+    header, tensors = read_tensor_file(path, SEQUENCE_FILE, ("lengths", "log_probs"))
+    ends = np.cumsum(tensors["lengths"])
     return SequenceScores(
         names=tuple(header["names"]),
         vocabulary=tuple(header["vocabulary"]),
-        log_probs=np.split(log_probs, ends[:-1]) if len(ends) else [],
+        log_probs=np.split(tensors["log_probs"], ends[:-1]) if len(ends) else [],
         references=header["references"],
         metadata=header["about"],
     )

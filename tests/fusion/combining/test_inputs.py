@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from fusion.combining.inputs import FusionInputs, find_epochs, find_files, read_inputs
-from fusion.combining.options import FusionOptions
+from fusion.combining.inputs import (
+    FusionInputs,
+    FusionOptions,
+    find_epochs,
+    find_files,
+    read_inputs,
+    stream_names,
+)
 from fusion.tables.score_file import ScoreTable, write_scores
 from twostream_base.errors import InputError
 
@@ -64,7 +70,7 @@ def test_several_runs_are_listed(runs: Path) -> None:
     second.write_bytes((runs / "toy-split1" / scores).read_bytes())
     with pytest.raises(InputError, match=r"2 motion runs .*toy-split1/motion.*toy-split2/motion"):
         read_inputs(FusionOptions(runs=runs, dataset="toy"))
-    assert len(find_files(FusionOptions(runs=runs, dataset="toy", split=1))) == 2
+    assert len(find_files(FusionOptions(runs=runs, dataset="toy", split=1))[1]) == 2
 
 
 def test_epochs_are_fused_stream_by_stream(make_table: Make, tmp_path: Path) -> None:
@@ -83,7 +89,7 @@ def test_epochs_are_fused_stream_by_stream(make_table: Make, tmp_path: Path) -> 
 
 def test_epochs_of_other_videos_are_refused(make_table: Make, tmp_path: Path) -> None:
     write_scores(tmp_path / "scores/epoch-001.safetensors", make_table([[1, 0]], subset="test"))
-    assert len(find_files(FusionOptions(files=[tmp_path], epochs="1"))) == 1
+    assert len(find_files(FusionOptions(files=[tmp_path], epochs="1"))[1]) == 1
     with pytest.raises(InputError, match="is of the test videos; give --subset test"):
         read_inputs(FusionOptions(files=[tmp_path], epochs="1", subset="val"))
 
@@ -100,18 +106,11 @@ def test_epochs_of_other_videos_are_refused(make_table: Make, tmp_path: Path) ->
     ],
 )
 def test_what_an_input_is_called(
-    make_table: Make,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    files: list[str],
-    streams: list[str | None],
-    keys: list[str],
+    files: list[str], streams: list[str | None], keys: list[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     paths = [Path(f"{file}.safetensors") for file in files]
-    for path, stream in zip(paths, streams, strict=True):
-        write_scores(path, make_table([[1, 2]], **({"stream": stream} if stream else {})))
-    assert list(find_files(FusionOptions(files=paths))) == keys
+    metadata = [{"stream": stream} if stream else {} for stream in streams]
+    assert stream_names(paths, metadata) == keys
 
 
 def test_a_file_given_twice(make_table: Make, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from fusion.combining.probabilities import softmax
+from fusion.combining.step import returned_type
 from fusion.combining.strategies import (
     STRATEGIES,
     VARIANCE_FORMS,
@@ -18,7 +19,6 @@ from fusion.combining.strategies import (
     geometric,
     margin,
     rank,
-    returned_type,
     topk,
     variance,
     weighted,

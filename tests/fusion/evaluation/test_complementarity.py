@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from fusion.combining.fuse import score_videos
 from fusion.combining.step import Step
 from fusion.combining.strategies import STRATEGIES
-from fusion.combining.video_scores import score_videos
 from fusion.evaluation.complementarity import (
     class_accuracy,
     complementarity,

@@ -5,10 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fusion.combining.fuse import fuse
+from fusion.combining.fuse import VideoScores, fuse, score_videos
 from fusion.combining.step import MEAN, Step
 from fusion.combining.strategies import STRATEGIES
-from fusion.combining.video_scores import VideoScores, score_videos
 from fusion.evaluation.diagnosis import (
     at_chance,
     diagnose,

@@ -6,8 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fusion.combining.fuse import fuse
-from fusion.combining.video_scores import VideoScores, score_videos
+from fusion.combining.fuse import VideoScores, fuse, score_videos
 from fusion.evaluation.results import compare_lines, fusion_lines, fusion_result, tune_lines
 from fusion.evaluation.significance import compare
 from fusion.fitting.cascade import cascade_in_folds

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from fusion.combining.fuse import fuse
+from fusion.combining.fuse import fuse, mean_logits
 from fusion.combining.probabilities import log_softmax, softmax
-from fusion.combining.video_scores import mean_logits
 from fusion.fitting.calibration import (
     CALIBRATIONS,
     calibrate_in_folds,

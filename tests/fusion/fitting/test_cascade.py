@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fusion.combining.video_scores import VideoScores, score_videos
+from fusion.combining.fuse import VideoScores, score_videos
 from fusion.fitting.cascade import (
     at_threshold,
     cascade_curve,

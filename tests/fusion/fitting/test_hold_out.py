@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusion.combining.inputs import FusionInputs, read_inputs
-from fusion.combining.options import FusionOptions
+from fusion.combining.inputs import FusionInputs, FusionOptions, read_inputs
 from fusion.combining.step import Steps, make_step
 from fusion.fitting.hold_out import (
     calibrate_inputs,
@@ -124,9 +123,7 @@ def inputs(make_table: Make, tmp_path: Path) -> FusionInputs:
 def test_validation_scores_are_found_next_to_the_inputs(inputs: FusionInputs) -> None:
     tables = read_validation_scores(inputs, FusionOptions())
     assert [table.names[0] for table in tables.values()] == ["val0_g0"] * 2
-    assert calibrate_inputs(inputs, FusionOptions()) is None
     calibrated = calibrate_inputs(inputs, FusionOptions(calibrate="val"))
-    assert calibrated is not None
     spatial, motion = (float(s.factor[0]) for (s,) in calibrated.scalings.values())
     assert 3 < spatial / motion < 30
 
@@ -136,7 +133,6 @@ def test_folds_of_the_file_itself(inputs: FusionInputs) -> None:
     folds = find_folds(inputs, options)
     assert (np.ptp(folds.reshape(10, 3), axis=1) == 0).all()
     calibrated = calibrate_inputs(inputs, options)
-    assert calibrated is not None
     assert len(calibrated.scalings["motion"]) == 4
     with pytest.raises(InputError, match="data set toy.*--groups"):
         find_folds(inputs, FusionOptions())

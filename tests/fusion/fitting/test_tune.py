@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fusion.combining.video_scores import VideoScores, score_videos
+from fusion.combining.fuse import VideoScores, score_videos
 from fusion.fitting.tune import fuse_by_tuned_weights, tune_in_folds, tune_on, tune_on_test
 from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable

@@ -122,7 +122,7 @@ def test_files_tables_and_arrays(make_table: Make, tmp_path: Path) -> None:
     for joined in join(inputs).tables.values():
         np.testing.assert_array_equal(joined.scores, table.scores)
     arrays = join({"a": RAMP, "b": 2 * np.asarray(RAMP)}, labels=[0, 1, -1, 1])
-    assert arrays.first.labels.tolist() == [0, 1, -1, 1]
+    assert arrays.labels.tolist() == [0, 1, -1, 1]
     for wrong in ({"inputs": {"a": table, "b": RAMP}}, {"inputs": {"a": table}, "labels": [0] * 4}):
         with pytest.raises(InputError, match="arrays have no video names"):
             join(**wrong)

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fusion.combining.options import StepOptions, find_steps, read_class_weights
-from fusion.combining.step import Step, Steps
+from fusion.combining.step import Step, StepOptions, Steps, find_steps, read_class_weights
 from fusion.combining.strategies import VARIANCE_FORMS, maximum, mean, topk, variance, weighted
 from twostream_base.errors import InputError
 
