@@ -56,6 +56,20 @@ def test_links_lead_to_files(document: Path) -> None:
         assert target.startswith("http") or (document.parent / target).exists(), target
 
 
+def test_named_files_exist() -> None:
+    folders = "twostream|flow_extract|fusion|twostream_base|tests|benchmarks|bin|docs"
+    named = set(re.findall(rf"`((?:{folders})/[\w./-]*)`", TEXT))
+    assert len(named) > 20
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_text_is_wrapped_at_100(document: Path) -> None:
+    """Tables and pictures cannot be; so a change of a sentence can be reviewed in a diff."""
+    lines = document.read_text().splitlines()
+    assert [line for line in lines if len(line) > 100 and not line.startswith(("|", "!["))] == []
+
+
 def check_flow(make: Callable[..., Any]) -> None:
     flow = make(gain=2)(np.zeros((4, 8, 9, 3), np.uint8))
     assert (flow.shape, flow.dtype) == ((3, 8, 9, 2), np.float32)

@@ -33,7 +33,9 @@ GROUPINGS: dict[str, Callable[[str], str | None]] = {
 }
 
 
-def video_groups(names: Sequence[str], how: str | None, *, dataset: str | None) -> list[str]:
+def video_groups(
+    names: Sequence[str], how: str | None = None, *, dataset: str | None = None
+) -> list[str]:
     """The group of each video: its scene, film or source.
 
     Args:

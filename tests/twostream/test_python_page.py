@@ -1,4 +1,4 @@
-"""The snippets of docs/python.md and of the README run as they are printed, one after the other."""
+"""The examples of docs/python.md run, one after the other, and give what their comments say."""
 
 from __future__ import annotations
 
@@ -8,42 +8,75 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from click.testing import Result
+
+import fusion
 
 from .conftest import MiniProject
 
-ROOT = Path(__file__).parents[2]
-PAGES = [page for page in (ROOT / "docs" / "python.md", ROOT / "README.md") if page.exists()]
-# A plug-in example begins with the name of its file; test_documents runs those.
-SNIPPETS = {
-    page.name: re.findall(r"^```python\n((?!# own\.py).*?)^```", page.read_text(), re.M | re.S)
-    for page in PAGES
-}
-LONGEST = 6
-QUICK = ["--weights", "none", "--input-size", "32", "--batch-size", "4", "--val-fraction", "0.3",
-         "--protocol", "segments3", "--epochs", "1", "--device", "cpu"]  # fmt: skip
+PAGE = Path(__file__).parents[2] / "docs" / "python.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("page", SNIPPETS)
-def test_snippets_are_short(page: str) -> None:
-    for snippet in SNIPPETS[page]:
-        assert len([line for line in snippet.splitlines() if line.strip()]) <= LONGEST, snippet
+def test_examples_are_short() -> None:
+    lengths = [len([line for line in code.splitlines() if line.strip()]) for code in EXAMPLES]
+    assert len(lengths) == 9
+    assert max(lengths) <= 6
 
 
-@pytest.mark.parametrize("page", [page for page, snippets in SNIPPETS.items() if snippets])
-def test_snippets_run(page: str, mini: MiniProject, twostream: Callable[..., Result]) -> None:
-    """In a folder with `clip.mp4`, `videos/`, `annotations/`, `store/`, the runs and scores of both
-    streams in `runs/ucf101-split1/` (ResNet18, two classes), `spatial.safetensors` and
-    `motion.safetensors`.
-    """
-    for name in ("videos", "annotations", "store"):
-        Path(name).symlink_to(mini.root / name)
-    shutil.copy(next(Path("videos").rglob("*.avi")), "clip.mp4")
-    for stream in ("spatial", "motion"):
-        twostream("train", "--stream", stream, "--runs", "runs", *mini.arguments, *QUICK)
-        scores = Path(f"runs/ucf101-split1/{stream}-resnet18/scores/test.safetensors")
-        shutil.copy(scores, f"{stream}.safetensors")
+def test_examples_run(
+    twostream: Callable[..., Any],
+    mini: MiniProject,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copy(mini.root / "videos/RedHorizontal/v_RedHorizontal_g01_c01.avi", "clip.avi")
+    for folder in ("videos", "annotations"):
+        Path(folder).symlink_to(mini.root / folder)
+    shutil.copytree(mini.root / "store", "store")
+    options = ["--runs", "runs", "--epochs", "1", "--weights", "none", "--input-size", "32",
+               "--val-fraction", "0.3", "--val-protocol", "efficient", "--protocol", "efficient",
+               "--device", "cpu", "--threads", "2"]  # fmt: skip
+    twostream("train", "--stream", "motion", *mini.arguments, *options)
+    for seed, stream in enumerate(("spatial", "motion")):
+        write_random_scores(Path(f"{stream}.safetensors"), seed=seed)
+
     scope: dict[str, Any] = {}
-    for snippet in SNIPPETS[page]:
-        exec(compile(snippet, page, "exec"), scope)
+    for code in EXAMPLES:
+        exec(code, scope)
+    assert scope["frames"].shape == (24, 96, 96, 3)
+    assert scope["picture"].shape == (96, 96, 3)
+    assert (scope["rgb"].shape, scope["stored"].shape) == ((3, 96, 96, 3), (10, 96, 96, 2))
+    assert scope["clips"].shape == (4, 3, 10, 2, 64, 64)
+    assert sum(scope["network"].predict("clip.avi").values()) == pytest.approx(1)
+    assert scope["features"].shape == (3, 512)
+    assert scope["logits"].shape == (1, 3, 2)
+    assert scope["probabilities"].shape == (60, 3)
+    assert scope["model"].held_out_["top1"]["of"] == 60
+    assert 0 <= scope["result"]["pairs"][0]["p"] <= 1
+
+
+def write_random_scores(path: Path, *, seed: int) -> None:
+    """Logits of 60 videos, 10 scenes of each of 3 classes, that are right more often than not."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(3), 20)
+    scores = rng.normal(size=(60, 3, 1, 3)).astype(np.float32)
+    scores[np.arange(60), ..., labels] += 1
+    names = tuple(
+        f"{name}/v_{name}_g{scene:02d}_c{clip:02d}"
+        for name in ("Archery", "Bowling", "Diving")
+        for scene in range(1, 11)
+        for clip in (1, 2)
+    )
+    fusion.write_scores(
+        path,
+        fusion.ScoreTable(
+            names=names,
+            labels=labels,
+            scores=scores,
+            class_names=("Archery", "Bowling", "Diving"),
+            score_type="logits",
+            metadata={"stream": path.stem},
+        ),
+    )
