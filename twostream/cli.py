@@ -120,7 +120,7 @@ def cli(ctx: click.Context, project: Path | None) -> None:
     name = ctx.invoked_subcommand
     if name is None or name in WITHOUT_PROJECT:
         return
-    from twostream.commands.project import find_project, option_defaults, read_project
+    from twostream.commands.option_files import find_project, option_defaults, read_project
 
     path = project or find_project(Path.cwd())
     if path is None:

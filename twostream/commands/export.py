@@ -42,11 +42,12 @@ def export(run: Path, out: Path, checkpoint: str, as_json: bool) -> None:
 
 def result_lines(result: dict[str, Any]) -> list[str]:
     """The file, and how it compares with the network."""
-    taken = result["metadata"]["input"]
+    network_input = result["metadata"]["input"]
     shapes = " and ".join("x".join(map(str, shape)) for shape in result["checked"])
     return [
-        f"{result['file']}: {result['bytes'] / 1e6:,.1f} MB; {taken['name']} {taken['type']} "
-        f"({', '.join(map(str, taken['shape']))}) to logits of "
+        f"{result['file']}: {result['bytes'] / 1e6:,.1f} MB; {network_input['name']} "
+        f"{network_input['type']} "
+        f"({', '.join(map(str, network_input['shape']))}) to logits of "
         f"{len(result['metadata']['class_names']):,} classes",
         f"equal to the network on {shapes}: largest difference "
         f"{result['largest_difference']:.1e}, largest logit {result['largest_logit']:.3g}",

@@ -17,8 +17,8 @@ from twostream.commands.console import (
     section,
     tell_next,
 )
+from twostream.commands.option_files import PROJECT_FILE
 from twostream.commands.option_types import FILE, PlugIn, any_of
-from twostream.commands.project import FILE_NAME
 from twostream.data.splits import DATASETS, SPLITS
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import write_toml
@@ -108,8 +108,8 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
     from twostream.data.inventory import take_inventory
     from twostream.data.toy import NUM_VIDEOS, generate, write_toy_lists
 
-    if Path(FILE_NAME).exists() and not options["force"]:
-        raise InputError(f"{FILE_NAME} exists in this folder already; --force replaces it")
+    if Path(PROJECT_FILE).exists() and not options["force"]:
+        raise InputError(f"{PROJECT_FILE} exists in this folder already; --force replaces it")
     dataset, videos, annotations = options["dataset"], options["videos"], options["annotations"]
     lines = []
     if dataset == "toy":
@@ -138,8 +138,8 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         if options["allow_missing"]:
             settings["allow-missing"] = True
         title = "Written by `twostream init`. Paths are relative to this file."
-        write_toml(Path(FILE_NAME), settings, title=title)
-        lines.append(f"wrote {FILE_NAME}")
+        write_toml(Path(PROJECT_FILE), settings, title=title)
+        lines.append(f"wrote {PROJECT_FILE}")
     if as_json:
         print_json(report)
     else:

@@ -17,19 +17,8 @@ from twostream.commands.console import (
     tell,
     tell_next,
 )
-from twostream.commands.options import compile_option, compute_options, data_options, find_device
-from twostream.commands.train_options import (
-    augmentation_options,
-    dump_scores_option,
-    memory_options,
-    network_options,
-    recipe_options,
-    regularisation_options,
-    run_options,
-    schedule_options,
-    snippet_options,
-    validation_options,
-)
+from twostream.commands.options import find_device
+from twostream.commands.train_options import train_options
 
 if TYPE_CHECKING:
     from twostream.training.options import TrainOptions
@@ -52,19 +41,7 @@ STREAM_DEFAULTS: dict[str, dict[str, Any]] = {
     example="twostream train --stream spatial\n"
     "twostream train --stream motion --recipe strong --batch-size 16 --name strong",
 )  # fmt: skip
-@recipe_options
-@data_options
-@network_options
-@snippet_options
-@run_options
-@schedule_options
-@augmentation_options
-@regularisation_options
-@validation_options
-@memory_options
-@dump_scores_option
-@compute_options
-@compile_option
+@train_options
 @quiet_option
 @json_option
 def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
@@ -78,15 +55,15 @@ def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
     from twostream.training.loop import NotFiniteError
     from twostream.training.trainer import Trainer
 
-    train_options = _train_options(options)
-    with process_group(train_options.device):
-        data = gather(train_options)
+    settings = _complete(options)
+    with process_group(settings.device):
+        data = gather(settings)
         first = rank() == 0
         # Once: not again when torchrun's --max-restarts starts the processes anew.
-        if restart and first and not num_restarts() and train_options.folder.exists():
-            shutil.rmtree(train_options.folder)
+        if restart and first and not num_restarts() and settings.folder.exists():
+            shutil.rmtree(settings.folder)
         trainer = Trainer(
-            train_options,
+            settings,
             data,
             bar=partial(progress, quiet=quiet or not first),
             tell=tell if first else lambda text: None,
@@ -109,7 +86,7 @@ def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
             _print_result(trainer, written=written, as_json=as_json)
 
 
-def _train_options(options: dict[str, Any]) -> TrainOptions:
+def _complete(options: dict[str, Any]) -> TrainOptions:
     """Fill in what depends on other options or on the machine, and turn paths into text."""
     import torch
 
@@ -127,9 +104,9 @@ def _train_options(options: dict[str, Any]) -> TrainOptions:
     values |= {key: list(options[key]) for key in ("consensus_option", "model_option")}
     values["device"] = find_device(options["device"])
     values["precision"] = find_precision(options["precision"], torch.device(values["device"]))
-    train_options = TrainOptions(**values)
-    check_options(train_options)
-    return train_options
+    settings = TrainOptions(**values)
+    check_options(settings)
+    return settings
 
 
 def _print_start(trainer: Trainer) -> None:

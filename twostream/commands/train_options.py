@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from twostream.commands.console import ProjectOption, section
+from twostream.commands.console import Decorated, ProjectOption, section
 from twostream.commands.option_files import Recipe, show_recipe, take_defaults, take_stream
 from twostream.commands.option_types import FILE, CountOrAuto, Epochs, FrameSize, PlugIn, any_of
+from twostream.commands.options import compile_option, compute_options, data_options
 from twostream.data.protocols import PROTOCOLS
 from twostream.models import MODELS
 from twostream.models.consensus import CONSENSUS
@@ -411,3 +412,24 @@ dump_scores_option = section(
         help="Also keep the scores of the last N epochs, for `fuse --epochs`.",
     ),
 )
+
+
+def train_options(command: Decorated) -> Decorated:
+    """All options of `train` but what it prints, in the order of the sections of its help."""
+    for add in reversed((
+        recipe_options,
+        data_options,
+        network_options,
+        snippet_options,
+        run_options,
+        schedule_options,
+        augmentation_options,
+        regularisation_options,
+        validation_options,
+        memory_options,
+        dump_scores_option,
+        compute_options,
+        compile_option,
+    )):  # fmt: skip
+        command = add(command)
+    return command
