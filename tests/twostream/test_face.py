@@ -13,6 +13,7 @@ import torch
 from click.testing import CliRunner
 from torch.utils.data import DataLoader
 
+import fusion
 import twostream
 from flow_extract.methods import FLOW_METHODS
 from flow_extract.video.decode import VideoError, read_frames
@@ -81,15 +82,22 @@ def test_a_network_sees_a_video_as_scoring_does(
     np.testing.assert_allclose(means, logits.mean(axis=1), atol=1e-4)
 
 
-def test_predict_is_the_command(runs: dict[str, Path], mini: MiniProject) -> None:
+def test_predict_and_fuse_are_the_command(runs: dict[str, Path], mini: MiniProject) -> None:
     video = str(mini.root / "videos" / f"{VIDEO}.avi")
-    options = ["--device", "cpu", "--precision", "fp32", "--json"]
-    arguments = ["predict", video, "--motion", str(runs["motion"]), *options]
-    (row,) = json.loads(CliRunner().invoke(cli, arguments).stdout)["videos"]
+    options = ["--device", "cpu", "--precision", "fp32", "--json", "--strategy", "variance"]
+    folders = [text for stream, run in runs.items() for text in (f"--{stream}", str(run))]
+    done = CliRunner().invoke(cli, ["predict", video, *folders, *options])
+    (row,) = json.loads(done.stdout)["videos"]
+    networks = {stream: load_on_cpu(run) for stream, run in runs.items()}
+    for stream, network in networks.items():
+        expected = {best["class"]: best["probability"] for best in row["streams"][stream]}
+        probabilities = network.predict(video)
+        assert list(probabilities) == list(expected)
+        assert probabilities == pytest.approx(expected, abs=1e-6)
+    logits = {stream: network.logits(video)[None] for stream, network in networks.items()}
+    fused = fusion.fuse(logits, strategy="variance").scores[0]
     expected = {best["class"]: best["probability"] for best in row["top"]}
-    probabilities = load_on_cpu(runs["motion"]).predict(video)
-    assert list(probabilities) == list(expected)
-    assert probabilities == pytest.approx(expected, abs=1e-6)
+    assert dict(zip(CLASSES, fused, strict=True)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_frames_and_flow_in_memory(runs: dict[str, Path], mini: MiniProject) -> None:
