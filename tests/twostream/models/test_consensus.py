@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from twostream.models import build_network
+from twostream.models.attention import AttentionClassifier
 from twostream.models.consensus import CONSENSUS, Learned, load_consensus, mean, reduction
 from twostream.transforms.presets import MODALITIES
 from twostream_base.errors import InputError
@@ -116,3 +118,30 @@ def test_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     learned = load_consensus("own_consensus_of_a_test:linear", {"bias": False})
     assert isinstance(learned, Learned)
     assert learned.build(feature_size=6, num_classes=4).bias is None
+
+
+def test_it_equals_the_formula_written_out() -> None:
+    torch.manual_seed(1)
+    head = AttentionClassifier(5, 4)
+    torch.nn.init.normal_(head.score.weight)
+    features = torch.randn(2, 3, 5)
+    head.requires_grad_(False)
+    predictions = head(features).mean(dim=1)
+    for video in range(2):
+        scores = [float(head.score.weight[0] @ features[video, s]) for s in range(3)]
+        total = sum(map(math.exp, scores))
+        expected = sum(
+            math.exp(scores[s]) / total * head.classes(features[video, s]) for s in range(3)
+        )
+        assert torch.allclose(predictions[video], expected, atol=1e-6)
+    assert torch.allclose(head.weights(features).sum(dim=1), torch.ones(2, 1))
+
+
+def test_it_starts_as_the_mean_and_learns_from_there() -> None:
+    torch.manual_seed(1)
+    head = AttentionClassifier(5, 4)
+    features = torch.randn(2, 3, 5)
+    logits = head(features)
+    assert torch.allclose(logits, head.classes(features))
+    torch.nn.functional.cross_entropy(logits.mean(dim=1), torch.tensor([0, 2])).backward()
+    assert (head.score.weight.grad != 0).all()
