@@ -32,14 +32,15 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, section by section."""
-        first = "Common options" if self.common else "Options"
-        rows: dict[str, list[tuple[str, str]]] = {first: []}
-        by_name = {name: param for param in self.get_params(ctx) for name in param.opts}
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        by_name = {name: option for option in options for name in option.opts}
         common = [by_name[name] for name in self.common]
-        for param in [*common, *(param for param in self.get_params(ctx) if param not in common)]:
-            listed_first = not self.common or param in common
-            title = first if listed_first else vars(param).get("section", first)
-            if record := param.get_help_record(ctx):
+        first = "Common options" if common else "Options"
+        rows: dict[str, list[tuple[str, str]]] = {first: []}
+        for option in [*common, *(option for option in options if option not in common)]:
+            listed_first = not common or option in common
+            title = first if listed_first else vars(option).get("section", first)
+            if record := option.get_help_record(ctx):
                 rows.setdefault(title, []).append(record)
         for title, records in rows.items():
             with formatter.section(title):

@@ -25,7 +25,12 @@ def scores() -> None:
     """Show, check, import and export score files."""
 
 
-@scores.command("show", cls=Command, example="twostream scores show spatial.safetensors")
+@scores.command(
+    "show",
+    short_help="Show the content of a score file.",
+    cls=Command,
+    example="twostream scores show spatial.safetensors",
+)
 @click.argument("file", type=FILE)
 @click.option(
     "--first",
@@ -48,7 +53,10 @@ def show(file: Path, first: int, as_json: bool) -> None:
 
 
 @scores.command(
-    "check", cls=Command, example="twostream scores check spatial.safetensors motion.safetensors"
+    "check",
+    short_help="Verify score files and whether they join.",
+    cls=Command,
+    example="twostream scores check spatial.safetensors motion.safetensors",
 )
 @click.argument("files", nargs=-1, required=True, type=FILE)
 @json_option

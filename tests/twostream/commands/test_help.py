@@ -79,6 +79,8 @@ def test_a_help_has_an_example_and_few_options_first(helps: dict[str, str], path
     (first,) = [block for block in blocks if block.startswith(("Common options:", "Options:"))]
     assert 1 <= len(options_of(first)) <= 15
     assert not [line for line in text.splitlines() if len(line) > 100]
+    listed = text.partition("\nCommands:\n")[2].partition("\n\n")[0].splitlines()
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed)
 
 
 def test_no_option_is_lost_between_the_sections(helps: dict[str, str]) -> None:
