@@ -9,21 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.gpu.target import Target
-from twostream.models import build_network, default_clip
+from twostream import Modality, SegmentNetwork, create_model
 from twostream.models.consensus import mean
-from twostream.models.segment_network import SegmentNetwork
 from twostream.training.loop import accumulate_gradient
-from twostream.transforms.presets import Modality, modality_of
 
 NUM_CLASSES = 101
 
 
 def build(model: str, stream: str, target: Target) -> tuple[SegmentNetwork, Modality]:
     """A network of random weights on the device, and what it takes in."""
-    modality = modality_of(stream, **default_clip(model, stream))
-    network = build_network(model, consensus=mean, modality=modality, num_classes=NUM_CLASSES)
-    network.place(target.device)
-    return network, modality
+    network = create_model(model, stream=stream, num_classes=NUM_CLASSES)
+    network.to_device(target.device)
+    return network, network.modality
 
 
 def random_clips(
