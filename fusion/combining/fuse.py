@@ -173,7 +173,9 @@ def score_videos(
         metadata={
             key: {
                 "kind": table.score_type,
-                "scores_sha256": hashlib.sha256(np.ascontiguousarray(table.scores)).hexdigest(),
+                "scores_sha256": hashlib.sha256(
+                    np.ascontiguousarray(table.scores).data
+                ).hexdigest(),
                 **table.metadata,
             }
             for key, table in joined.tables.items()

@@ -113,18 +113,18 @@ def stream_names(paths: Sequence[Path], metadata: Sequence[Mapping[str, Any]]) -
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
-def find_epochs(run_scores: Path, wanted: str, *, subset: str) -> list[Path]:
+def find_epochs(run_scores: Path, selection: str, *, subset: str) -> list[Path]:
     """The score files of some epochs in a folder, oldest first.
 
     `epoch-017.safetensors` is of the videos that select the epoch, `epoch-017-test.safetensors` of
     the test videos where these are others.
 
     Args:
-        wanted: `all`, `last:5`, or numbers as `3,5,8`.
+        selection: `all`, `last:5`, or numbers as `3,5,8`.
         subset: of the videos, `val` or `test`.
 
     Raises:
-        InputError: there are none, or not those that are wanted.
+        InputError: there are none, or not those that are selection.
     """
     matches = [
         (match, path)
@@ -134,21 +134,23 @@ def find_epochs(run_scores: Path, wanted: str, *, subset: str) -> list[Path]:
     test_files = subset == "test" and any(match[2] for match, _ in matches)
     files = {int(match[1]): path for match, path in matches if bool(match[2]) == test_files}
     epochs = sorted(files)
-    if wanted != "all" and (last := re.fullmatch(r"last:([1-9]\d*)", wanted)):
-        chosen = epochs[-int(last[1]) :]
-        missing = int(last[1]) - len(chosen)
-    elif wanted == "all" or re.fullmatch(r"\d+(,\d+)*", wanted):
-        chosen = epochs if wanted == "all" else sorted({int(text) for text in wanted.split(",")})
-        missing = len(set(chosen) - set(epochs)) + (not chosen)
+    if selection != "all" and (last := re.fullmatch(r"last:([1-9]\d*)", selection)):
+        selected = epochs[-int(last[1]) :]
+        missing = int(last[1]) - len(selected)
+    elif selection == "all" or re.fullmatch(r"\d+(,\d+)*", selection):
+        selected = (
+            epochs if selection == "all" else sorted({int(text) for text in selection.split(",")})
+        )
+        missing = len(set(selected) - set(epochs)) + (not selected)
     else:
-        raise InputError(f"--epochs {wanted!r}: expected all, last:N, or numbers as 3,5,8")
+        raise InputError(f"--epochs {selection!r}: expected all, last:N, or numbers as 3,5,8")
     if missing:
         there = ", ".join(map(str, epochs)) or "none"
         raise InputError(
-            f"--epochs {wanted}: {run_scores} holds the scores of epochs {there}; "
+            f"--epochs {selection}: {run_scores} holds the scores of epochs {there}; "
             "`twostream train --dump-scores last:N` keeps them"
         )
-    return [files[epoch] for epoch in chosen]
+    return [files[epoch] for epoch in selected]
 
 
 def _score_files(path: Path, options: FusionOptions) -> list[Path]:

@@ -30,14 +30,14 @@ class McNemar(NamedTuple):
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> McNemar:
     """Exact two-sided test that both are right equally often (McNemar, 1947; binomial form)."""
-    one, other = int((first & ~second).sum()), int((second & ~first).sum())
-    return McNemar(one, other, sign_test(one, other))
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    return McNemar(only_first, only_second, sign_test(only_first, only_second))
 
 
-def sign_test(one: int, other: int) -> float:
-    """Probability that a fair coin, thrown `one + other` times, is at least as unbalanced."""
-    n, fewer = one + other, min(one, other)
-    if one == other:
+def sign_test(heads: int, tails: int) -> float:
+    """Probability that a fair coin, tossed `heads + tails` times, is at least as unbalanced."""
+    n, fewer = heads + tails, min(heads, tails)
+    if heads == tails:
         return 1.0
     log_all = math.lgamma(n + 1) - n * math.log(2)
     tail = math.fsum(

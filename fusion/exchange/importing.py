@@ -241,14 +241,14 @@ def _listed_rows(scores: ExternalScores, listed: VideoList) -> list[int]:
         doubled = sorted({name for name in names if names.count(name) > 1})
         raise InputError(f"{scores.path}: videos that come twice: {some_of(doubled)}")
     try:
-        found = match_names(listed.names, names, ignore_folders=True)
+        matches = match_names(listed.names, names, ignore_folders=True)
     except InputError as error:
         raise InputError(f"{scores.path}: {error}") from None
     faults = [
         f"{len(videos)} {fault} ({some_of(videos)})"
         for fault, videos in (
-            ("missing", [name for name in listed.names if name not in found]),
-            ("not listed", sorted(row.keys() - set(found.values()))),
+            ("missing", [name for name in listed.names if name not in matches]),
+            ("not listed", sorted(row.keys() - set(matches.values()))),
         )
         if videos
     ]
@@ -257,4 +257,4 @@ def _listed_rows(scores: ExternalScores, listed: VideoList) -> list[int]:
             f"{scores.path}: not the {len(listed.names)} videos of the list: {'; '.join(faults)}; "
             "check --dataset, --split and --subset"
         )
-    return [row[found[name]] for name in listed.names]
+    return [row[matches[name]] for name in listed.names]

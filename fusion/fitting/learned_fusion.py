@@ -126,8 +126,10 @@ def fuse_by_learning(
     if folds is not None:
         fused, learned_on = learn_in_folds(logits, streams.labels, folds, learner), "crossfit"
     else:
-        given = others or {}
-        joined_others = join({key: given[key] for key in joined.tables if key in given}).tables
+        validation = others or {}
+        joined_others = join(
+            {key: validation[key] for key in joined.tables if key in validation}
+        ).tables
         pairs = [logits_to_fit(key, table, joined_others) for key, table in joined.tables.items()]
         other_logits = np.stack([logits for logits, _ in pairs], axis=1)
         fused, learned_on = learn(other_logits, pairs[0][1], learner)(logits), "val"

@@ -52,8 +52,8 @@ class WeightCurve(NamedTuple):
         # Where the count is highest no video joins, so that the next end closes the stretch.
         lasts = self.ends[np.searchsorted(self.ends, tops, side="left")]
         middles, widths = (tops + lasts) / 2, (lasts - tops).round(12)
-        chosen = np.lexsort((abs(middles - 0.5), -widths))[0]
-        return float(middles[chosen]), int(counts.max())
+        widest = np.lexsort((abs(middles - 0.5), -widths))[0]
+        return float(middles[widest]), int(counts.max())
 
 
 def weight_curve(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> WeightCurve:

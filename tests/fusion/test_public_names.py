@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -217,3 +218,17 @@ def test_export_and_import(files: dict[str, str], tmp_path: Path) -> None:
     assert (back.names, back.labels.tolist()) == (table.names, table.labels.tolist())
     with pytest.raises(fusion.InputError, match="format 'xls'; allowed: csv, top, npz"):
         fusion.export_scores(tmp_path / "a.xls", table, format="xls")
+
+
+def test_the_examples_of_the_documents(
+    files: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "fusion.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 2
+    monkeypatch.chdir(Path(files["spatial"]).parent)
+    streams = {"spatial": SPATIAL, "motion": MOTION}
+    names = {"streams": streams, "new_streams": streams, "labels": LABELS, "scenes": SCENES}
+    for example in examples:
+        exec(example, dict(names))
+    assert "'of': 60" in capsys.readouterr().out

@@ -40,15 +40,17 @@ def read_mat_scores(path: Path) -> ExternalScores:
         most = min(max(SMALL, HIGHEST_RATIO * path.stat().st_size), LARGEST)
         if size > most:
             raise InputError(f"{path}: {size:,} bytes of content, over {most:,}; refused")
-        wanted = [name for name, _, _ in understood]
-        loaded = scipy.io.loadmat(str(path), variable_names=wanted) if wanted else {}
+        understood_names = [name for name, _, _ in understood]
+        loaded = (
+            scipy.io.loadmat(str(path), variable_names=understood_names) if understood_names else {}
+        )
     except InputError:
         raise
     except Exception as error:  # scipy raises of many kinds, its own and Python's
         raise InputError(
             f"{path}: not a .mat file of version 5 to 7, or damaged: {error!r}"
         ) from None
-    values: dict[str, np.ndarray] = {name: loaded[name] for name in wanted}
+    values: dict[str, np.ndarray] = {name: loaded[name] for name in understood_names}
     matrices = [name for name, value in values.items() if _is_matrix(value)]
     if not matrices:
         held = ", ".join(f"{name} {kind} {shape}" for name, shape, kind in listed) or "nothing"

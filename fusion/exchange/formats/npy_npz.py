@@ -114,8 +114,8 @@ class Member(NamedTuple):
     size: int
 
 
-def read_members(path: Path, wanted: Collection[str]) -> dict[str, Member]:
-    """Read the `wanted` arrays of an .npz file, those that it has; objects in them are plain data.
+def read_members(path: Path, keys: Collection[str]) -> dict[str, Member]:
+    """Read the arrays `keys` of an .npz file, those that it has; objects in them are plain data.
 
     Raises:
         InputError: not such a file, one that unpacks to too much, or objects other than data.
@@ -125,7 +125,7 @@ def read_members(path: Path, wanted: Collection[str]) -> dict[str, Member]:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             return {
                 name: Member(_read_member(archive, members[name], path), members[name].file_size)
-                for name in wanted
+                for name in keys
                 if name in members
             }
     except InputError:

@@ -44,30 +44,30 @@ def read_gluoncv_text(path: Path) -> ExternalScores:
             raise InputError(f"{path}: line {number}: {name} has labels {labels[name]} and {label}")
         views.setdefault(name, {}).setdefault(place, scores)
     _check_views(views, path)
-    rows = [(name, _grid(own, where=f"{path}: {name}")) for name, own in views.items()]
+    rows = [(name, _grid(of_video, where=f"{path}: {name}")) for name, of_video in views.items()]
     scores = stack_videos(rows, path=path, most=len(text))
     return ExternalScores(path, tuple(views), scores, np.array(list(labels.values()), np.int64))
 
 
 def _parse_view(line: str, *, where: str) -> tuple[str, int, tuple[int, int], np.ndarray]:
-    found = _LINE.fullmatch(line.strip())
+    match = _LINE.fullmatch(line.strip())
     try:
-        if found is None:
+        if match is None:
             raise ValueError
-        scores = np.array([float(part) for part in found["scores"].split(",")], np.float32)
-        return found["name"], int(found["label"]), (int(found["chunk"]), int(found["crop"])), scores
+        scores = np.array([float(part) for part in match["scores"].split(",")], np.float32)
+        return match["name"], int(match["label"]), (int(match["chunk"]), int(match["crop"])), scores
     except ValueError:
         raise InputError(f"{where}: expected `name [scores] label chunk crop`") from None
 
 
 def _check_views(views: Mapping[str, Views], path: Path) -> None:
-    everything = {place for own in views.values() for place in own}
-    lacking = [name for name, own in views.items() if own.keys() != everything]
+    everything = {place for of_video in views.values() for place in of_video}
+    incomplete = [name for name, of_video in views.items() if of_video.keys() != everything]
     chunks, crops = ({place[axis] for place in everything} for axis in (0, 1))
-    if lacking or len(everything) != len(chunks) * len(crops):
+    if incomplete or len(everything) != len(chunks) * len(crops):
         raise InputError(
             f"{path}: {len(chunks)} chunks and {len(crops)} crops, but not all of them for "
-            f"{some_of(lacking) or 'any video'}; are the files of all processes joined?"
+            f"{some_of(incomplete) or 'any video'}; are the files of all processes joined?"
         )
 
 
