@@ -85,12 +85,12 @@ class StepOptions:
     combine: str | None = None
 
 
-def make_step(strategy: str | Strategy | Step, *, form: str | None = None, **options: Any) -> Step:
+def make_step(strategy: str | Strategy | Step, /, **options: Any) -> Step:
     """A step from a name in `STRATEGIES`, `package.module:function`, or a function.
 
     Args:
-        form: of the strategy `variance`: `normalised` (the default) or `legacy`.
-        options: of the strategy, as `k=2` of `topk`.
+        options: of the strategy, as `k=2` of `topk`; of `variance` also `form`, `normalised` (the
+            default) or `legacy`.
 
     Raises:
         InputError: an unknown strategy or form, or options that it cannot be called with.
@@ -106,11 +106,10 @@ def make_step(strategy: str | Strategy | Step, *, form: str | None = None, **opt
     typed = strategy if isinstance(strategy, str) else getattr(strategy, "__name__", "custom")
     name = known.get(function, str(typed))
     if function is variance:
-        if form not in (None, *VARIANCE_FORMS):
+        form = options.pop("form", "normalised")
+        if form not in VARIANCE_FORMS:
             raise InputError(f"variance form={form!r}; allowed: {', '.join(VARIANCE_FORMS)}")
-        options = VARIANCE_FORMS[form or "normalised"] | options
-    elif form is not None:
-        raise InputError(f"form={form!r} is an option of the strategy variance, not of {name}")
+        options = VARIANCE_FORMS[form] | options
     try:
         inspect.signature(function).bind(np.empty((1, 1, 1)), **options)
     except (TypeError, ValueError) as error:
@@ -210,8 +209,9 @@ def find_steps(
         taken = {key: value for key, value in extra.items() if _takes(strategy, key)}
         if strategy is weighted:
             taken["weights"] = _weights(axis, options, streams, class_names)
-        form = options.variance if strategy is variance else None
-        steps[axis] = make_step(names[axis], form=form, **taken)
+        if strategy is variance and options.variance:
+            taken["form"] = options.variance
+        steps[axis] = make_step(names[axis], **taken)
     return Steps(**steps)
 
 

@@ -110,8 +110,10 @@ def test_options_of_strategies() -> None:
             fusion.fuse(arrays, **wrong)
     with pytest.raises(fusion.InputError, match="form='x'; allowed: normalised, legacy"):
         fusion.make_step("variance", form="x")
-    with pytest.raises(fusion.InputError, match="form='legacy' is an option of .*variance"):
+    with pytest.raises(fusion.InputError, match=r"mean cannot be called with \(scores, form\)"):
         fusion.make_step("mean", form="legacy")
+    step = fusion.make_step(lambda scores, *, form, strategy: scores[0], form=1, strategy=2)
+    assert step.options == {"form": 1, "strategy": 2}
 
 
 def test_weights_on_arrays() -> None:
