@@ -71,7 +71,7 @@ def test_from_videos_to_a_fused_result(twostream: Run, mini: MiniProject, tmp_pa
     assert fused["videos"] == 4
     assert [row["stream"] for row in fused["inputs"]] == ["spatial", "motion"]
     assert fused["fused"]["top1"]["of"] == 4
-    assert read_scores(Path("f")).kind == "probs"
+    assert read_scores(Path("f")).score_type == "probs"
 
     table = read_scores(run / "scores" / "test.safetensors")
     assert table.scores.shape == (4, 3, 1, 2)
