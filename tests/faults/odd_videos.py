@@ -103,7 +103,7 @@ def main(folder: Path) -> None:
             result.status,
             headers[result.name]["counts"]["frames"] if result.name in headers else 0,
         )
-        for result in report.done
+        for result in report.extracted
     }
     differences = dict(found.items() ^ OUTCOMES.items())
     expect(not differences, f"{differences}; {report.problems()}")
