@@ -7,10 +7,11 @@ entry = flow_extract.open_entry("store", "class/clip")
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+from twostream_base.public_names import late_names
+
+if TYPE_CHECKING:  # the same names, for editors and type checkers
     from flow_extract.display.color_wheel import flow_to_rgb
     from flow_extract.extraction.folder import Report, extract_folder
     from flow_extract.extraction.one_video import Job, Result, extract_video, read_video
@@ -22,55 +23,18 @@ if TYPE_CHECKING:
     from flow_extract.synthetic import endpoint_error, moving_clip, read_flo
     from flow_extract.video.decode import VideoError, VideoInfo, probe, read_frames
 
-__all__ = [
-    "FLOW_METHODS",
-    "Check",
-    "Job",
-    "Report",
-    "Result",
-    "StoreEntry",
-    "VideoError",
-    "VideoInfo",
-    "check_store",
-    "dequantize",
-    "endpoint_error",
-    "extract_folder",
-    "extract_video",
-    "extraction_settings",
-    "flow_to_rgb",
-    "moving_clip",
-    "open_entry",
-    "probe",
-    "quantize",
-    "read_flo",
-    "read_frames",
-    "read_video",
-    "scan_store",
-]
-
-# Where the names are defined; imported when they are first used, as some need heavy libraries.
-_MODULES = {
-    "display.color_wheel": ("flow_to_rgb",),
-    "extraction.folder": ("Report", "extract_folder"),
-    "extraction.one_video": ("Job", "Result", "extract_video", "read_video"),
-    "extraction.settings": ("extraction_settings",),
-    "methods": ("FLOW_METHODS",),
-    "store.check": ("Check", "check_store"),
-    "store.quantize": ("dequantize", "quantize"),
-    "store.reader": ("StoreEntry", "open_entry", "scan_store"),
-    "synthetic": ("endpoint_error", "moving_clip", "read_flo"),
-    "video.decode": ("VideoError", "VideoInfo", "probe", "read_frames"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _MODULES.items():
-        if name in names:
-            value = getattr(import_module(f"{__name__}.{module}"), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__, __getattr__, __dir__ = late_names(
+    __name__,
+    {
+        "flow_extract.display.color_wheel": "flow_to_rgb",
+        "flow_extract.extraction.folder": "Report extract_folder",
+        "flow_extract.extraction.one_video": "Job Result extract_video read_video",
+        "flow_extract.extraction.settings": "extraction_settings",
+        "flow_extract.methods": "FLOW_METHODS",
+        "flow_extract.store.check": "Check check_store",
+        "flow_extract.store.quantize": "dequantize quantize",
+        "flow_extract.store.reader": "StoreEntry open_entry scan_store",
+        "flow_extract.synthetic": "endpoint_error moving_clip read_flo",
+        "flow_extract.video.decode": "VideoError VideoInfo probe read_frames",
+    },
+)

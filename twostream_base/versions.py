@@ -23,3 +23,6 @@ def library_version(distribution: str) -> str:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return "absent"
+
+
+__version__ = tool_version()

@@ -7,12 +7,6 @@ import flow_extract
 from twostream_base.errors import InputError
 
 
-def test_names_are_listed_and_others_are_an_error():
-    assert set(flow_extract.__all__) <= set(dir(flow_extract))
-    with pytest.raises(AttributeError, match="no_such_name"):
-        _ = flow_extract.no_such_name
-
-
 @pytest.mark.parametrize("frames", [1, 2, 40])
 def test_frames_and_flow_of_a_video(make_video, tmp_path, frames):
     """The texture of `make_video` moves by (1.5, -0.5) pixels a frame."""

@@ -37,13 +37,6 @@ def test_importing_it_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_every_name_is_there() -> None:
-    assert all(getattr(twostream, name) is not None for name in twostream.__all__)
-    assert set(twostream.__all__) <= set(dir(twostream))
-    with pytest.raises(AttributeError, match="'no_such_name'"):
-        twostream.no_such_name  # noqa: B018
-
-
 @pytest.fixture(scope="module")
 def runs(mini: MiniProject, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The run folder of each stream, trained for an epoch."""
