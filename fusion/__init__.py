@@ -20,21 +20,21 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from fusion.combining.fuse import Fusion, VideoScores, fuse, score_videos
     from fusion.combining.step import Step, make_step
     from fusion.combining.strategies import STRATEGIES
+    from fusion.evaluation.comparison import bootstrap_interval, compare, holm, mcnemar
     from fusion.evaluation.metrics import (
         evaluate,
         mean_class_accuracy,
         top_k_correct,
         wilson_interval,
     )
-    from fusion.evaluation.significance import bootstrap_interval, compare, holm, mcnemar
     from fusion.exchange.exporting import export_scores
     from fusion.exchange.formats import SCORE_FORMATS
     from fusion.exchange.formats.external_scores import ExternalScores, stack_videos
     from fusion.exchange.formats.npy_npz import read_members
     from fusion.exchange.formats.restricted_pickle import load_pickle
     from fusion.exchange.importing import VideoList, import_scores
-    from fusion.fitting.estimators import CalibratedFusion, LearnedFusion
     from fusion.fitting.hold_out import grouped_folds, video_groups
+    from fusion.fitting.learned_fusion import CalibratedFusion, LearnedFusion
     from fusion.tables.join import join
     from fusion.tables.score_file import ScoreTable, read_scores, write_scores
     from fusion.workflows import report, tune_weights
@@ -47,14 +47,14 @@ __all__, __getattr__, __dir__ = late_names(
         "fusion.combining.step": "Step make_step",
         "fusion.combining.strategies": "STRATEGIES",
         "fusion.evaluation.metrics": "evaluate mean_class_accuracy top_k_correct wilson_interval",
-        "fusion.evaluation.significance": "bootstrap_interval compare holm mcnemar",
+        "fusion.evaluation.comparison": "bootstrap_interval compare holm mcnemar",
         "fusion.exchange.exporting": "export_scores",
         "fusion.exchange.formats": "SCORE_FORMATS",
         "fusion.exchange.formats.external_scores": "ExternalScores stack_videos",
         "fusion.exchange.formats.npy_npz": "read_members",
         "fusion.exchange.formats.restricted_pickle": "load_pickle",
         "fusion.exchange.importing": "VideoList import_scores",
-        "fusion.fitting.estimators": "CalibratedFusion LearnedFusion",
+        "fusion.fitting.learned_fusion": "CalibratedFusion LearnedFusion",
         "fusion.fitting.hold_out": "grouped_folds video_groups",
         "fusion.tables.join": "join",
         "fusion.tables.score_file": "ScoreTable read_scores write_scores",

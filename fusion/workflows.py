@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.combining.fuse import VideoScores, fuse_joined, fuse_streams, score_videos
+from fusion.combining.fuse import Fusion, VideoScores, fuse_joined, fuse_streams, score_videos
 from fusion.combining.inputs import (
     FusionInputs,
     FusionOptions,
@@ -22,28 +22,31 @@ from fusion.combining.inputs import (
     read_inputs,
     stream_names,
 )
-from fusion.combining.step import StepOptions, Steps, find_steps
-from fusion.evaluation.complementarity import class_accuracy, complementarity, segment_accuracy
+from fusion.combining.step import MEAN, StepOptions, Steps, find_steps
+from fusion.evaluation.comparison import class_accuracy, compare, complementarity, segment_accuracy
 from fusion.evaluation.results import fusion_result
 from fusion.evaluation.sharded_fusion import fuse_in_shards
-from fusion.evaluation.significance import compare
-from fusion.fitting.calibration import CalibratedTables
-from fusion.fitting.cascade import cascade_in_folds, cascade_on
-from fusion.fitting.hold_out import (
-    calibrate_inputs,
-    find_folds,
-    fuse_inputs_by_learning,
-    grouped_folds,
-    known_groups,
-    read_validation_scores,
-    video_groups,
+from fusion.fitting.calibration import (
+    CALIBRATIONS,
+    CalibratedTables,
+    calibrate_in_folds,
+    calibrate_on,
 )
-from fusion.fitting.tune import fuse_by_tuned_weights, tune_in_folds, tune_on, tune_on_test
+from fusion.fitting.hold_out import GROUPINGS, grouped_folds, video_groups
+from fusion.fitting.learned_fusion import LEARNERS, fuse_by_learning
+from fusion.fitting.tune import (
+    cascade_in_folds,
+    cascade_on,
+    fuse_by_tuned_weights,
+    tune_in_folds,
+    tune_on,
+    tune_on_test,
+)
 from fusion.fitting.weight_search import weight_curve
 from fusion.reporting.content import make_content, read_run_logs
 from fusion.reporting.page import report_page
 from fusion.tables.join import Input, join
-from fusion.tables.score_file import open_large_file, write_scores
+from fusion.tables.score_file import ScoreTable, open_large_file, read_scores, write_scores
 from twostream_base.errors import InputError
 from twostream_base.files import write_text
 
@@ -187,6 +190,7 @@ def report_files(
     title: str = "Two-stream report",
     command: str = "",
     seed: int = 0,
+    inputs: FusionInputs | None = None,
 ) -> str:
     """The report on score files as one HTML page.
 
@@ -198,17 +202,34 @@ def report_files(
         shown: the result that is shown in detail, by its name; by default the first fusion of
             calibrated streams, else the first fusion.
         command: what repeats the report.
+        inputs: what the options would have read, where it is here already.
     """
-    return _report_page(
-        read_inputs(options),
-        options,
-        strategies=strategies,
-        stream_weights=stream_weights,
+    inputs = inputs or read_inputs(options)
+    streams = _video_scores(inputs, options)
+    groups = known_groups(inputs, options)
+    if groups and options.calibrate == "none":
+        options = replace(options, calibrate="crossfit")
+    calibrated = None if options.calibrate == "none" else calibrate_inputs(inputs, options)
+    tuned = None
+    if groups and len(streams.scores) > 1:
+        folds = grouped_folds(groups, streams.labels, count=options.folds)
+        tuned = tune_in_folds(streams, folds)
+    fusions = _fusions(streams, calibrated, strategies, stream_weights)
+    content = make_content(
+        streams,
+        inputs.joined,
+        streams.scores | fusions,
         shown=shown,
-        title=title,
-        command=command,
+        segments=inputs.steps.segments,
+        groups=groups,
         seed=seed,
+        tuned=tuned,
+        calibrated=calibrated,
+        logs=read_run_logs(inputs.files),
+        files={key: ", ".join(map(str, paths)) for key, paths in inputs.files.items()},
+        command=command,
     )
+    return report_page(content, title=title)
 
 
 def report(
@@ -239,7 +260,7 @@ def report(
     }
     read = FusionInputs(files, join(inputs, labels=labels), Steps())
     options = FusionOptions(groups=groups)
-    return _report_page(read, options, strategies=strategies, title=title, seed=seed)
+    return report_files(options, strategies=strategies, title=title, seed=seed, inputs=read)
 
 
 def tune_weights(
@@ -323,38 +344,81 @@ def _fusions(
     return fused
 
 
-def _report_page(
-    inputs: FusionInputs,
-    options: FusionOptions,
-    *,
-    strategies: Sequence[str],
-    stream_weights: str | None = None,
-    shown: str | None = None,
-    title: str,
-    command: str = "",
-    seed: int,
-) -> str:
-    streams = _video_scores(inputs, options)
-    groups = known_groups(inputs, options)
-    if groups and options.calibrate == "none":
-        options = replace(options, calibrate="crossfit")
-    calibrated = None if options.calibrate == "none" else calibrate_inputs(inputs, options)
-    tuned = None
-    if groups and len(streams.scores) > 1:
-        tuned = tune_in_folds(streams, find_folds(inputs, options))
-    fusions = _fusions(streams, calibrated, strategies, stream_weights)
-    content = make_content(
-        streams,
-        inputs.joined,
-        streams.scores | fusions,
-        shown=shown,
-        segments=inputs.steps.segments,
-        groups=groups,
-        seed=seed,
-        tuned=tuned,
-        calibrated=calibrated,
-        logs=read_run_logs(inputs.files),
-        files={key: ", ".join(map(str, paths)) for key, paths in inputs.files.items()},
-        command=command,
-    )
-    return report_page(content, title=title)
+def find_folds(inputs: FusionInputs, options: FusionOptions) -> np.ndarray:
+    """The fold of each joined video.
+
+    Raises:
+        InputError: groups that are not known, too few of them, or no labels.
+    """
+    groups = video_groups(inputs.joined.names, options.groups, dataset=_dataset(inputs))
+    return grouped_folds(groups, inputs.joined.labels, count=options.folds)
+
+
+def known_groups(inputs: FusionInputs, options: FusionOptions) -> list[str] | None:
+    """The group of each joined video; None where neither --groups nor the data set tells it."""
+    dataset = _dataset(inputs)
+    if options.groups is None and dataset not in GROUPINGS:
+        return None
+    return video_groups(inputs.joined.names, options.groups, dataset=dataset)
+
+
+def read_validation_scores(inputs: FusionInputs, options: FusionOptions) -> dict[str, ScoreTable]:
+    """The validation scores of each stream: the files of --val in order, or those next to its own.
+
+    Raises:
+        InputError: another number of files, one that is missing, or of another stream.
+    """
+    if options.val and len(options.val) != len(inputs.files):
+        raise InputError(
+            f"--val was given {len(options.val)} times for {len(inputs.files)} inputs; give it "
+            "once for each input"
+        )
+    paths = {key: files[0].with_name("val.safetensors") for key, files in inputs.files.items()}
+    if options.val:
+        paths = dict(zip(inputs.files, options.val, strict=True))
+    tables = {}
+    for key, path in paths.items():
+        if not path.exists():
+            raise InputError(f"no validation scores of {key} at {path}; name them with --val FILE")
+        tables[key] = read_scores(path)
+        expected = inputs.joined.tables[key].metadata
+        for fact in ("stream", "dataset", "split"):
+            here, there = expected.get(fact), tables[key].metadata.get(fact)
+            if here is not None and there is not None and here != there:
+                raise InputError(f"{path}: {fact} {there}, but the scores of {key} are of {here}")
+    return tables
+
+
+def calibrate_inputs(inputs: FusionInputs, options: FusionOptions) -> CalibratedTables:
+    """Calibrate the streams on validation scores or in folds, as --calibrate says."""
+    fit = CALIBRATIONS[options.calibration]
+    if options.calibrate == "val":
+        return calibrate_on(inputs.joined, read_validation_scores(inputs, options), fit=fit)
+    return calibrate_in_folds(inputs.joined, find_folds(inputs, options), fit=fit)
+
+
+def fuse_inputs_by_learning(inputs: FusionInputs, options: FusionOptions) -> Fusion:
+    """Fuse by the learner of --learn.
+
+    Raises:
+        InputError: options that have no effect with --learn, or what `fuse_by_learning` refuses.
+    """
+    if options.calibrate != "none":
+        raise InputError("--learn fits temperatures itself; leave out --calibrate")
+    steps = inputs.steps
+    if (steps.crops, steps.segments, steps.streams) != (MEAN, MEAN, MEAN) or options.combine:
+        raise InputError(
+            "--learn fuses the streams by what it learns from their mean logits; leave out "
+            "--strategy, --segments, --crops and --combine"
+        )
+    learner = LEARNERS[options.learn]
+    if options.learn_on == "val":
+        others = read_validation_scores(inputs, options)
+        return fuse_by_learning(inputs.joined, learner, name=options.learn, others=others)
+    folds = find_folds(inputs, options)
+    return fuse_by_learning(inputs.joined, learner, name=options.learn, folds=folds)
+
+
+def _dataset(inputs: FusionInputs) -> str | None:
+    first = next(iter(inputs.joined.tables.values()))
+    return first.metadata.get("dataset")

@@ -1,4 +1,4 @@
-"""Which videos something is fitted on: validation scores, or grouped folds of the file itself."""
+"""Grouped folds: videos that were cut from one scene, film or source are never parted."""
 
 from __future__ import annotations
 
@@ -11,17 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.combining.fuse import Fusion
-from fusion.combining.inputs import FusionInputs, FusionOptions, ScoreFiles
-from fusion.combining.step import MEAN
-from fusion.fitting.calibration import (
-    CALIBRATIONS,
-    CalibratedTables,
-    calibrate_in_folds,
-    calibrate_on,
-)
-from fusion.fitting.learned_fusion import LEARNERS, fuse_by_learning
-from fusion.tables.score_file import ScoreTable, read_scores
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text
 from twostream_base.video_names import hmdb51_group, ucf101_group
@@ -99,89 +88,6 @@ def grouped_folds(groups: Sequence[str], labels: np.ndarray, *, count: int = 5) 
         counts[fold] += added
         folds[members[group]] = fold
     return folds
-
-
-def find_folds(inputs: FusionInputs, options: FusionOptions) -> np.ndarray:
-    """The fold of each joined video.
-
-    Raises:
-        InputError: groups that are not known, too few of them, or no labels.
-    """
-    groups = video_groups(inputs.joined.names, options.groups, dataset=_dataset(inputs))
-    return grouped_folds(groups, inputs.joined.labels, count=options.folds)
-
-
-def known_groups(inputs: FusionInputs, options: FusionOptions) -> list[str] | None:
-    """The group of each joined video; None where neither --groups nor the data set tells it."""
-    dataset = _dataset(inputs)
-    if options.groups is None and dataset not in GROUPINGS:
-        return None
-    return video_groups(inputs.joined.names, options.groups, dataset=dataset)
-
-
-def read_validation_scores(inputs: FusionInputs, options: FusionOptions) -> dict[str, ScoreTable]:
-    """The validation scores of each stream: the files of --val in order, or those next to its own.
-
-    Raises:
-        InputError: another number of files, one that is missing, or of another stream.
-    """
-    paths = _validation_files(inputs.files, options.val)
-    tables = {}
-    for key, path in paths.items():
-        if not path.exists():
-            raise InputError(f"no validation scores of {key} at {path}; name them with --val FILE")
-        tables[key] = read_scores(path)
-        expected = inputs.joined.tables[key].metadata
-        for fact in ("stream", "dataset", "split"):
-            here, there = expected.get(fact), tables[key].metadata.get(fact)
-            if here is not None and there is not None and here != there:
-                raise InputError(f"{path}: {fact} {there}, but the scores of {key} are of {here}")
-    return tables
-
-
-def calibrate_inputs(inputs: FusionInputs, options: FusionOptions) -> CalibratedTables:
-    """Calibrate the streams on validation scores or in folds, as --calibrate says."""
-    fit = CALIBRATIONS[options.calibration]
-    if options.calibrate == "val":
-        return calibrate_on(inputs.joined, read_validation_scores(inputs, options), fit=fit)
-    return calibrate_in_folds(inputs.joined, find_folds(inputs, options), fit=fit)
-
-
-def fuse_inputs_by_learning(inputs: FusionInputs, options: FusionOptions) -> Fusion:
-    """Fuse by the learner of --learn.
-
-    Raises:
-        InputError: options that have no effect with --learn, or what `fuse_by_learning` refuses.
-    """
-    if options.calibrate != "none":
-        raise InputError("--learn fits temperatures itself; leave out --calibrate")
-    steps = inputs.steps
-    if (steps.crops, steps.segments, steps.streams) != (MEAN, MEAN, MEAN) or options.combine:
-        raise InputError(
-            "--learn fuses the streams by what it learns from their mean logits; leave out "
-            "--strategy, --segments, --crops and --combine"
-        )
-    learner = LEARNERS[options.learn]
-    if options.learn_on == "val":
-        others = read_validation_scores(inputs, options)
-        return fuse_by_learning(inputs.joined, learner, name=options.learn, others=others)
-    folds = find_folds(inputs, options)
-    return fuse_by_learning(inputs.joined, learner, name=options.learn, folds=folds)
-
-
-def _validation_files(files: ScoreFiles, val: Sequence[Path]) -> dict[str, Path]:
-    if val and len(val) != len(files):
-        raise InputError(
-            f"--val was given {len(val)} times for {len(files)} inputs; give it once for each input"
-        )
-    if val:
-        return dict(zip(files, val, strict=True))
-    return {key: paths[0].with_name("val.safetensors") for key, paths in files.items()}
-
-
-def _dataset(inputs: FusionInputs) -> str | None:
-    first = next(iter(inputs.joined.tables.values()))
-    return first.metadata.get("dataset")
 
 
 def _read_groups(path: Path) -> dict[str, str]:

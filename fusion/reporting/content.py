@@ -13,9 +13,8 @@ import numpy as np
 
 from fusion.combining.fuse import VideoScores
 from fusion.combining.step import Step
-from fusion.evaluation.complementarity import class_accuracy, complementarity, segment_accuracy
+from fusion.evaluation.comparison import class_accuracy, compare, complementarity, segment_accuracy
 from fusion.evaluation.diagnosis import diagnose
-from fusion.evaluation.significance import compare
 from fusion.fitting.calibration import CalibratedTables
 from fusion.fitting.weight_search import WeightCurve, weight_curve
 from fusion.tables.join import JoinedTables

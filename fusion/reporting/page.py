@@ -8,13 +8,15 @@ from fusion.reporting.content import Content
 from fusion.reporting.markup import paragraph, section
 from fusion.reporting.sections import (
     calibration_section,
+    classes_section,
+    confusion_section,
     inputs_section,
     results_section,
     segments_section,
     training_section,
+    videos_section,
     weights_section,
 )
-from fusion.reporting.video_sections import classes_section, confusion_section, videos_section
 
 SECTIONS = {
     "inputs": ("Inputs", inputs_section),

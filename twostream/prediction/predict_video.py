@@ -22,7 +22,7 @@ from flow_extract.video.decode import VideoError
 from fusion.combining.fuse import fuse_joined
 from fusion.combining.probabilities import as_probs
 from fusion.combining.step import Steps
-from fusion.fitting.cascade import confidence_margin
+from fusion.fitting.tune import confidence_margin
 from fusion.tables.join import join
 from fusion.tables.score_file import UNKNOWN, ScoreTable
 from twostream.data.protocols import Protocol

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from fusion.combining.fuse import VideoScores, fuse, score_videos
+from fusion.evaluation.comparison import compare
 from fusion.evaluation.results import compare_lines, fusion_lines, fusion_result, tune_lines
-from fusion.evaluation.significance import compare
-from fusion.fitting.cascade import cascade_in_folds
-from fusion.fitting.tune import tune_in_folds, tune_on_test
+from fusion.fitting.tune import cascade_in_folds, tune_in_folds, tune_on_test
 from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable
 

@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 
 from fusion.combining.inputs import FusionInputs, FusionOptions, read_inputs
 from fusion.combining.step import Steps, make_step
-from fusion.fitting.hold_out import (
+from fusion.fitting.hold_out import grouped_folds, video_groups
+from fusion.tables.score_file import ScoreTable, write_scores
+from fusion.workflows import (
     calibrate_inputs,
     find_folds,
     fuse_inputs_by_learning,
-    grouped_folds,
     known_groups,
     read_validation_scores,
-    video_groups,
 )
-from fusion.tables.score_file import ScoreTable, write_scores
 from twostream_base.errors import InputError
 
 Make = Callable[..., ScoreTable]

@@ -14,8 +14,8 @@ from fusion.fitting.learned_fusion import (
     class_shares,
     class_weights,
     fuse_by_learning,
+    fuse_in_folds,
     learn,
-    learn_in_folds,
     stacking,
 )
 from fusion.tables.join import join
@@ -89,9 +89,9 @@ def test_no_video_learns_from_its_own_fold() -> None:
     logits, labels = drawn(120)
     folds = np.arange(120) % 3
     labels[:10] = -1
-    fused = learn_in_folds(logits, labels, folds, stacking)
+    fused = fuse_in_folds(logits, labels, folds, stacking)
     spoilt = np.where(folds == 1, (labels + 1) % CLASSES, labels)
-    again = learn_in_folds(logits, spoilt, folds, stacking)
+    again = fuse_in_folds(logits, spoilt, folds, stacking)
     np.testing.assert_array_equal(again[folds == 1], fused[folds == 1])
     assert not np.allclose(again[folds == 0], fused[folds == 0])
 

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from fusion.reporting.video_sections import (
+from fusion.reporting.sections import (
     Mistake,
     confusion,
     matrix_chart,
