@@ -30,7 +30,7 @@ COMPUTED = {
     "tsm-mobilenet_v2": 64,
     "i3d-resnet18": 64,
     "mask-nonlocal-i3d-resnet18": 64,
-    "r3d_18": 64,
+    "r3d_18": 32,
 }
 FAMILIES_OF_ONE_SIZE = ("vit", "swin", "mvit", "alexnet", "vgg", "s3d")
 
