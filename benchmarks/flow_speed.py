@@ -27,7 +27,7 @@ from real_pairs import DATA, clips, grey, middlebury, pairs_of
 from whole_process import cost_of
 
 from flow_extract.methods import FLOW_METHODS
-from flow_extract.store.quantize import quantize
+from flow_extract.store.codecs import quantize
 from flow_extract.synthetic import endpoint_error
 from twostream_base.files import write_text
 

@@ -25,9 +25,8 @@ import numpy as np
 from PIL import Image
 
 from flow_extract.methods import FLOW_METHODS
-from flow_extract.store.codecs import CODECS, quality_of
+from flow_extract.store.codecs import CODECS, quality_of, quantize
 from flow_extract.store.header import make_header
-from flow_extract.store.quantize import quantize
 from flow_extract.store.reader import StoreEntry, entry_path
 from flow_extract.store.writer import EntryWriter
 from flow_extract.video.decode import read_frames

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from flow_extract.extraction.settings import extraction_settings
     from flow_extract.methods import FLOW_METHODS
     from flow_extract.store.check import Check, check_store
-    from flow_extract.store.quantize import dequantize, quantize
+    from flow_extract.store.codecs import dequantize, quantize
     from flow_extract.store.reader import StoreEntry, open_entry, scan_store
     from flow_extract.synthetic import endpoint_error, moving_clip, read_flo
     from flow_extract.video.decode import VideoError, VideoInfo, probe, read_frames
@@ -32,7 +32,7 @@ __all__, __getattr__, __dir__ = late_names(
         "flow_extract.extraction.settings": "extraction_settings",
         "flow_extract.methods": "FLOW_METHODS",
         "flow_extract.store.check": "Check check_store",
-        "flow_extract.store.quantize": "dequantize quantize",
+        "flow_extract.store.codecs": "dequantize quantize",
         "flow_extract.store.reader": "StoreEntry open_entry scan_store",
         "flow_extract.synthetic": "endpoint_error moving_clip read_flo",
         "flow_extract.video.decode": "VideoError VideoInfo probe read_frames",

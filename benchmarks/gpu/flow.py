@@ -20,7 +20,7 @@ from flow_extract.methods.raft import network_flow
 from flow_extract.methods.tvl1 import make_tvl1
 from flow_extract.methods.tvl1_parameters import Parameters
 from flow_extract.methods.tvl1_torch import tvl1_on_device
-from flow_extract.store.quantize import quantize
+from flow_extract.store.codecs import quantize
 from twostream_base.vision import torchvision
 
 BOUND = 20.0

@@ -13,7 +13,7 @@ import numpy as np
 
 from flow_extract.display.color_wheel import flow_to_rgb, speed_scale, wheel_picture
 from flow_extract.methods.pairwise import ClipMethod
-from flow_extract.store.quantize import dequantize
+from flow_extract.store.codecs import dequantize
 from flow_extract.store.reader import StoreEntry
 from flow_extract.video.decode import VideoError, probe, read_frames, resize
 from twostream_base.errors import InputError

@@ -17,10 +17,9 @@ import numpy as np
 
 from flow_extract.extraction.settings import flow_method
 from flow_extract.methods.pairwise import ClipMethod
-from flow_extract.store.codecs import CODECS
+from flow_extract.store.codecs import CODECS, quantize
 from flow_extract.store.header import Source, make_header, settings_hash
 from flow_extract.store.manifest import write_problem
-from flow_extract.store.quantize import quantize
 from flow_extract.store.reader import entry_path
 from flow_extract.store.writer import EntryWriter
 from flow_extract.video.decode import VideoError, open_video, read_frames

@@ -11,8 +11,7 @@ import numpy as np
 
 from flow_extract.methods import FLOW_METHODS
 from flow_extract.methods.pairwise import ClipMethod
-from flow_extract.store.codecs import quality_of
-from flow_extract.store.quantize import DEFAULT_BOUND, LEVELS, ZERO
+from flow_extract.store.codecs import DEFAULT_BOUND, LEVELS, ZERO, quality_of
 from twostream_base.errors import InputError
 from twostream_base.plugins import load
 

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from flow_extract.extraction.executor import PRELOAD, Outcome, run_jobs
 from flow_extract.extraction.one_video import Result
 from flow_extract.layouts.layouts import LAYOUTS, tree_videos
-from flow_extract.layouts.reader import LayoutEntry
-from flow_extract.layouts.writer import remove_unfinished, write_layout
+from flow_extract.layouts.pictures import CHUNK, LayoutEntry, remove_unfinished, write_layout
 from flow_extract.store.check import without_progress
 from flow_extract.store.codecs import load_codec, quality_of
 from flow_extract.store.header import is_current, make_header, recorded_settings, settings_hash
@@ -25,8 +24,6 @@ from twostream_base.errors import InputError
 # A video's name -> what opens it: a `StoreEntry` or a `LayoutEntry`.
 Source = Mapping[str, Callable[[], Any]]
 Progress = Callable[..., Iterable[Any]]
-# Pairs that are read at one time.
-CHUNK = 10
 # Pictures are only recoded: a day is enough for the longest video.
 TIMEOUT = 24 * 3600.0
 

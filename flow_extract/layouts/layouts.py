@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flow_extract.store.quantize import LEVELS, ZERO
+from flow_extract.store.codecs import LEVELS, ZERO
 from flow_extract.video.find_videos import SUFFIXES
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import path_inside

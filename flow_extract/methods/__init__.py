@@ -8,11 +8,9 @@ perhaps from several threads at one time.
 
 from __future__ import annotations
 
-from flow_extract.methods.dis import make_dis
-from flow_extract.methods.farneback import make_farneback
+from flow_extract.methods.opencv import make_dis, make_farneback
 from flow_extract.methods.raft import make_raft
-from flow_extract.methods.tvl1 import make_tvl1
-from flow_extract.methods.tvl1_fast import make_tvl1_fast
+from flow_extract.methods.tvl1 import make_tvl1, make_tvl1_fast
 
 FLOW_METHODS = {
     "dis": make_dis,

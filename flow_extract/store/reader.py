@@ -103,7 +103,7 @@ class StoreEntry:
     def read_flow(self, start: int, count: int) -> np.ndarray:
         """`count` neighbouring pairs from `start` on: uint8 (count, H, W, 2), quantised (u, v).
 
-        Pair t leads from frame t to t + 1. `quantize.dequantize` turns it into pixels.
+        Pair t leads from frame t to t + 1. `codecs.dequantize` turns it into pixels.
         """
         return self._read("flow", range(start, start + count), channels=2)
 

@@ -17,8 +17,8 @@ from typing import Any
 import cv2
 from scene import digests, expect, leftovers, write_video
 
+from flow_extract.extraction.folder import claim
 from flow_extract.extraction.one_video import Job, extract_video
-from flow_extract.extraction.resume import claim
 from flow_extract.extraction.settings import extraction_settings
 from flow_extract.store.locks import remove_leftovers
 from flow_extract.store.manifest import rebuild_manifest

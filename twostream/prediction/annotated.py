@@ -16,7 +16,7 @@ from flow_extract.display.show import (
     SCALE_PAIRS,
     write_png,
 )
-from flow_extract.store.quantize import dequantize
+from flow_extract.store.codecs import dequantize
 from flow_extract.store.reader import StoreEntry
 from flow_extract.video.decode import resize
 from twostream.prediction.predict_video import Prediction

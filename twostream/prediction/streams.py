@@ -11,7 +11,7 @@ import torch
 
 from flow_extract.extraction.settings import extraction_settings
 from flow_extract.methods import FLOW_METHODS
-from flow_extract.store.quantize import DEFAULT_BOUND
+from flow_extract.store.codecs import DEFAULT_BOUND
 from twostream.models.checkpoint import NetworkSpec, load_network
 from twostream.models.segment_network import SegmentNetwork
 from twostream_base import plugins

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flow_extract.store.quantize import quantize
+from flow_extract.store.codecs import quantize
 from fusion.combining.probabilities import as_probs
 from twostream.compute.precision import autocast, find_precision
 from twostream.data.dataset import read_views, views_of_entry

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flow_extract.methods.dis import make_dis
-from flow_extract.store.quantize import quantize
+from flow_extract.methods.opencv import make_dis
+from flow_extract.store.codecs import quantize
 from flow_extract.video.decode import VideoError, read_frames, resize
 from twostream.data.loader import load_ahead
 from twostream.sequence.lists import PICTURES, SequenceRecord

@@ -11,7 +11,7 @@ import pytest
 from flow_extract.extraction.executor import Outcome
 from flow_extract.extraction.one_video import Job, Result, extract_video
 from flow_extract.extraction.settings import extraction_settings
-from flow_extract.layouts import writer
+from flow_extract.layouts import pictures
 from flow_extract.layouts.convert import (
     Conversion,
     conclude,
@@ -22,7 +22,7 @@ from flow_extract.layouts.convert import (
     store_source,
 )
 from flow_extract.layouts.layouts import LAYOUTS, QUANTISERS
-from flow_extract.layouts.reader import LayoutEntry
+from flow_extract.layouts.pictures import LayoutEntry
 from flow_extract.store.manifest import problem_path, read_problem
 from flow_extract.store.reader import StoreEntry, entry_path, scan_store
 from flow_extract.store.writer import EntryWriter
@@ -276,7 +276,7 @@ def test_failing_disk_ends_it_all_and_leaves_nothing(store, tmp_path, monkeypatc
     def no_space(*args, **kwargs):
         raise OSError(28, "No space left on device", "/dest/v")
 
-    for module, name in ((EntryWriter, "finish"), (writer, "_write_picture")):
+    for module, name in ((EntryWriter, "finish"), (pictures, "_write_picture")):
         monkeypatch.setattr(module, name, no_space)
     with pytest.raises(OSError, match=r"class/v_1 cannot be .*: No space left on device: /dest/v"):
         convert(store_source(store), tmp_path / "dest")

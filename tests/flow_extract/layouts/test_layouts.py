@@ -14,8 +14,8 @@ from flow_extract.layouts.layouts import (
     to_levels,
     tree_videos,
 )
-from flow_extract.layouts.reader import LayoutEntry
-from flow_extract.store.quantize import quantize
+from flow_extract.layouts.pictures import LayoutEntry
+from flow_extract.store.codecs import quantize
 from twostream_base.errors import InputError
 
 # (frame, u, v): where other tools put the pictures of a video, written out.

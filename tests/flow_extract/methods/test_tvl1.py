@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flow_extract.methods import FLOW_METHODS
-from flow_extract.methods.tvl1 import make_tvl1
+from flow_extract.methods.tvl1 import make_tvl1, make_tvl1_fast
 from flow_extract.synthetic import (
     endpoint_error,
     moving_clip,
@@ -17,6 +17,7 @@ from flow_extract.synthetic import (
     smooth_texture,
     translation,
 )
+from twostream_base.errors import InputError
 
 # Endpoint errors of DualTVL1 in opencv-contrib-python 5.0.0, grey frames, defaults.
 CONTRIB_ERRORS = {
@@ -82,3 +83,64 @@ def test_without_a_median_and_without_a_stop():
     frames, truth = moving_texture((64, 64), step=(0.5, 0.5))
     flow = make_tvl1(median=1, epsilon=0, scales=1, warps=2, outer=1)(frames)
     assert endpoint_error(flow, truth) < 0.5
+
+
+# Measured, with a tenth to spare.
+MIDDLEBURY = {
+    "Dimetrodon": 0.21,
+    "Grove2": 0.35,
+    "Grove3": 0.83,
+    "RubberWhale": 0.21,
+    "Urban2": 0.53,
+}
+
+
+@pytest.mark.parametrize("pair", MIDDLEBURY)
+def test_endpoint_error_on_middlebury(pair, shared_data):
+    folder = shared_data / "flow-middlebury" / pair
+    frames = np.stack([cv2.imread(str(folder / f"frame{i}.png"))[..., ::-1] for i in (10, 11)])
+    flow = make_tvl1_fast()(frames)[0]
+    assert endpoint_error(flow, read_flo(folder / "flow10.flo")) < MIDDLEBURY[pair]
+
+
+def test_follows_large_motion_that_the_exact_method_loses():
+    texture = smooth_texture((192, 256), rng=np.random.default_rng(4), cutoff=0.05)
+    frames, truth = moving_clip(texture, [translation(18, 6)])
+    middle = np.s_[:, 40:-40, 40:-40]
+    fast, exact = (make()(frames)[middle] for make in (make_tvl1_fast, make_tvl1))
+    assert endpoint_error(fast, truth[middle]) < 0.5
+    assert endpoint_error(exact, truth[middle]) > endpoint_error(fast, truth[middle])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tau": 0}, "tau is 0; it must be above 0"),
+        ({"lambda_": -1.0}, "lambda_ is -1.0; it must be above 0"),
+        ({"theta": float("nan")}, "theta is nan; it must be above 0"),
+        ({"scales": 0}, "scales is 0; it must be above 0"),
+        ({"warps": 0}, "warps is 0"),
+        ({"inner": 0}, "inner is 0"),
+        ({"outer": 0}, "outer is 0"),
+        ({"scale_step": 1.0}, "scale_step is 1.0; allowed: above 0 and below 1"),
+        ({"median": 4}, r"median is 4; allowed: 1, 3, 5 \(1: none\)"),
+        ({"epsilon": -0.1}, "epsilon is -0.1; it must be 0 or more"),
+    ],
+)
+def test_refuses_options_out_of_range(options, message):
+    with pytest.raises(InputError, match=message):
+        make_tvl1(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sigma": 0}, "sigma is 0; it must be above 0"),
+        ({"iterations": 0}, "iterations is 0; it must be above 0"),
+        ({"scale_step": 0}, "scale_step is 0; allowed: above 0 and below 1"),
+        ({"median": 7}, "median is 7; allowed: 1, 3, 5"),
+    ],
+)
+def test_the_fast_method_refuses_them_too(options, message):
+    with pytest.raises(InputError, match=message):
+        make_tvl1_fast(**options)

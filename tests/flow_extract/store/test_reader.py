@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from flow_extract.extraction.one_video import extract_video
-from flow_extract.store.codecs import CODECS
-from flow_extract.store.quantize import quantize
+from flow_extract.store.codecs import CODECS, quantize
 from flow_extract.store.reader import (
     StoreEntry,
     entry_path,

@@ -1,6 +1,7 @@
-"""Dense inverse search (DIS): fast and good, the default.
+"""The methods of OpenCV: DIS, fast and good, the default; and Farneback's.
 
 Kroeger, Timofte, Dai, Van Gool: Fast Optical Flow using Dense Inverse Search, ECCV 2016.
+Farneback: Two-Frame Motion Estimation Based on Polynomial Expansion, SCIA 2003.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from flow_extract.methods.pairwise import ClipMethod, over_clips
 
 if TYPE_CHECKING:
     import numpy as np
+
 
 # Values of OpenCV's DISOPTICAL_FLOW_PRESET_...
 PRESETS = {"ultrafast": 0, "fast": 1, "medium": 2}
@@ -43,5 +45,29 @@ def make_dis(*, preset: str = "medium") -> ClipMethod:
         flow = method.calc(*padded, None)  # type: ignore[call-overload]
         height, width = first.shape
         return flow[top : top + height, left : left + width]
+
+    return over_clips(pair_flow)
+
+
+def make_farneback(
+    *,
+    pyr_scale: float = 0.5,
+    levels: int = 3,
+    winsize: int = 15,
+    iterations: int = 3,
+    poly_n: int = 5,
+    poly_sigma: float = 1.2,
+) -> ClipMethod:
+    """Smooth flow from polynomial expansion, bit-identical from OpenCV 4.13 to 5.0.
+
+    The options are those of `cv2.calcOpticalFlowFarneback`, by its names.
+    """
+
+    def pair_flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        import cv2
+
+        return cv2.calcOpticalFlowFarneback(  # type: ignore[call-overload]
+            first, second, None, pyr_scale, levels, winsize, iterations, poly_n, poly_sigma, 0
+        )
 
     return over_clips(pair_flow)
