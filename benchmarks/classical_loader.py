@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from flow_extract.store.reader import StoreEntry
 from twostream.data.stored import StoredVideo
-from twostream.transforms.boxes import Box
+from twostream.transforms.clips import Box
 
 LENGTH = 10
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])

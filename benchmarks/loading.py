@@ -30,10 +30,9 @@ from flow_extract.store.reader import StoreEntry, entry_path
 from twostream.data.dataset import ViewWriter, views_shape, write_snippets
 from twostream.data.loader import load_batches
 from twostream.data.protocols import PROTOCOLS
-from twostream.data.records import VideoRecord
+from twostream.data.splits import VideoRecord
 from twostream.data.stored import StoredVideo
-from twostream.transforms.boxes import Box, View
-from twostream.transforms.clips import Clip
+from twostream.transforms.clips import Box, Clip, View
 from twostream.transforms.presets import MODALITIES
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.optim import Adam
 
-from twostream.compute.precision import autocast
+from twostream.compute.device import autocast
 from twostream.sequence.learner import ctc_losses
 from twostream.sequence.network import build_network
 from twostream.sequence.recipes import RECIPES

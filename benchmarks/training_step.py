@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from flow_extract.store.reader import StoreEntry
-from twostream.compute.precision import CPU_FEATURES, find_precision
+from twostream.compute.device import CPU_FEATURES, find_precision
 from twostream.data.loader import load_batches
 from twostream.data.protocols import PROTOCOLS
 from twostream.data.stored import StoredVideo
@@ -38,7 +38,7 @@ from twostream.models.consensus import CONSENSUS, mean
 from twostream.models.segment_network import SegmentNetwork
 from twostream.scoring.logits import compute_logits
 from twostream.training.loop import accumulate_gradient
-from twostream.transforms.boxes import whole
+from twostream.transforms.clips import Box
 
 RESULTS = Path(__file__).resolve().parent / "results" / "training.md"
 CPU, WORKERS, CLASSES, BATCH, STACKS, TESTED = torch.device("cpu"), 2, 101, 16, 64, 3
@@ -216,7 +216,7 @@ def evaluate(videos: list[StoredVideo], precision: str) -> float:
 def evaluate_classically(tree: JpegTree, videos: list[StoredVideo]) -> float:
     """The stacks of `clips19`, whole frames scaled by PIL."""
     items = [
-        (number, start, whole(*StoreEntry(video.path).size))
+        (number, start, Box(0, 0, *StoreEntry(video.path).size))
         for number, video in enumerate(videos)
         for start in PROTOCOLS["clips19"].starts(video.length - LENGTH + 1, 19)
     ]

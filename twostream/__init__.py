@@ -18,8 +18,7 @@ from twostream_base.public_names import late_names
 if TYPE_CHECKING:  # the same names, for editors and type checkers
     from twostream.data.dataset import VideoDataset
     from twostream.data.protocols import PROTOCOLS, Protocol
-    from twostream.data.records import Split, VideoRecord
-    from twostream.data.splits import DATASETS, read_split
+    from twostream.data.splits import DATASETS, Split, VideoRecord, read_split
     from twostream.export.export_run import export_run
     from twostream.models import MODELS, create_model, list_models
     from twostream.models.consensus import CONSENSUS, Learned
@@ -35,8 +34,7 @@ __all__, __getattr__, __dir__ = late_names(
     {
         "twostream.data.dataset": "VideoDataset",
         "twostream.data.protocols": "PROTOCOLS Protocol",
-        "twostream.data.records": "Split VideoRecord",
-        "twostream.data.splits": "DATASETS read_split",
+        "twostream.data.splits": "DATASETS Split VideoRecord read_split",
         "twostream.export.export_run": "export_run",
         "twostream.models": "MODELS create_model list_models",
         "twostream.models.consensus": "CONSENSUS Learned",

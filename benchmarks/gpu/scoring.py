@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.gpu.networks import build
 from benchmarks.gpu.target import Target
 from benchmarks.gpu.videos import stored_videos
-from twostream.compute.compiling import compile_for_eval
+from twostream.compute.device import compile_for_eval
 from twostream.data.protocols import PROTOCOLS
 from twostream.data.stored import StoredVideo
 from twostream.scoring.logits import compute_logits

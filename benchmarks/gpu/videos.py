@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.gpu.target import Target, run_command
 from flow_extract.store.reader import StoreEntry, entry_paths
 from flow_extract.synthetic import moving_clip, rotation, smooth_texture
-from twostream.data.records import VideoRecord
+from twostream.data.splits import VideoRecord
 from twostream.data.stored import StoredVideo
 
 

@@ -105,7 +105,7 @@ SHOWN = 5
 @json_option
 def init(quiet: bool, as_json: bool, **options: Any) -> None:
     """Check a data set's lists against its videos and write the project file twostream.toml."""
-    from twostream.data.inventory import take_inventory
+    from twostream.data.make_lists import take_inventory
     from twostream.data.toy import NUM_VIDEOS, generate, write_toy_lists
 
     if Path(PROJECT_FILE).exists() and not options["force"]:

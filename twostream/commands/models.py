@@ -52,7 +52,7 @@ def models(
     if not names:
         rows = [_row(name, stream) for name in MODELS]
     else:
-        from twostream.models.size import network_size
+        from twostream.models.probe import network_size
 
         own = [name for name in names if ":" in name]
         patterns = [name for name in names if ":" not in name]

@@ -142,7 +142,7 @@ def predict(
         predict_videos,
         result_lines,
     )
-    from twostream.prediction.streams import Extraction
+    from twostream.prediction.predict_video import Extraction
 
     # In the order in which they are asked: flow, the costly part, last.
     streams = {"spatial": spatial, "difference": difference, "motion": motion}

@@ -161,7 +161,7 @@ def recognize(
     if any(path.is_dir() for path in files):
         import torch
 
-        from twostream.compute.precision import find_precision
+        from twostream.compute.device import find_precision
         from twostream.sequence.score_videos import NewVideos, read_inputs
 
         run_options["device"] = device = find_device(run_options["device"])

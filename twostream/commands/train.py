@@ -49,8 +49,8 @@ def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
 
     Re-run the same command to resume a training that was stopped; a finished one is left as it is.
     """
+    from twostream.compute.device import is_out_of_memory
     from twostream.compute.distributed import num_restarts, process_group, rank
-    from twostream.compute.memory import is_out_of_memory
     from twostream.training.data import gather
     from twostream.training.loop import NotFiniteError
     from twostream.training.trainer import Trainer
@@ -90,7 +90,7 @@ def _complete(options: dict[str, Any]) -> TrainOptions:
     """Fill in what depends on other options or on the machine, and turn paths into text."""
     import torch
 
-    from twostream.compute.precision import find_precision
+    from twostream.compute.device import find_precision
     from twostream.models import default_clip
     from twostream.training.options import TrainOptions, check_options
 

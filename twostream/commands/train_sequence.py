@@ -199,7 +199,7 @@ def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) ->
     """
     import torch
 
-    from twostream.compute.precision import find_precision
+    from twostream.compute.device import find_precision
     from twostream.sequence.checkpoint import read_average
     from twostream.sequence.options import SequenceOptions, read_sequence_data
     from twostream.sequence.trainer import SequenceTrainer

@@ -50,7 +50,7 @@ def wer(
     Shows substitutions, deletions and insertions, and the frequent confusions. Files are text (a
     sentence a line), csv (PHOENIX-2014, 2014T, or name,glosses), stm or ctm.
     """
-    from twostream.sequence.wer_report import (
+    from twostream.sequence.word_error_rate import (
         align_files,
         compare_systems,
         wer_lines,

@@ -17,13 +17,17 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from flow_extract.store.reader import StoreEntry
-from twostream.data.protocols import PROTOCOLS, Protocol
-from twostream.data.records import Split
-from twostream.data.sampling import num_positions, random_in_segments, snippet_indices
+from twostream.data.protocols import (
+    PROTOCOLS,
+    Protocol,
+    num_positions,
+    random_in_segments,
+    snippet_indices,
+)
+from twostream.data.splits import Split
 from twostream.data.stored import StoredVideo, join_store
 from twostream.transforms.augmentation import Augmentation, augment_, draw_view
-from twostream.transforms.boxes import View
-from twostream.transforms.clips import Clip, resize_picture, write_views
+from twostream.transforms.clips import Clip, View, resize_picture, write_views
 from twostream.transforms.presets import MODALITIES, Modality
 from twostream_base import plugins
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from twostream.data.records import VideoRecord
+from twostream.data.splits import VideoRecord
 from twostream.data.stored import Joined
 from twostream_base.errors import InputError
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from flow_extract.store.header import recorded_settings
 from flow_extract.store.reader import scan_store
-from twostream.data.records import VideoRecord
+from twostream.data.splits import VideoRecord
 from twostream.transforms.presets import Modality
 from twostream_base.errors import InputError, some_of
 from twostream_base.video_names import match_names

@@ -10,13 +10,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from twostream.models.consensus import Consensus, Learned, load_consensus
-from twostream.transforms.presets import MODALITIES, modality_of
+from twostream.transforms.presets import MODALITIES, Modality, modality_of
 from twostream_base import plugins
 from twostream_base.errors import InputError
 
 if TYPE_CHECKING:
     from twostream.models.segment_network import SegmentNetwork
-    from twostream.transforms.presets import Modality
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 MASK = 1.5 / 7  # half a window's side, relative to the map's: LeReNet's

@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from twostream.models.i3d import I3D
+from twostream.models.i3d import I3D, insert_blocks
 from twostream.models.initial_weights import fit
-from twostream.models.non_local import insert_blocks
 from twostream.models.temporal_shift import FrameAverage, shift_mobilenet, shift_resnet
 from twostream_base.vision import torchvision
 

@@ -86,14 +86,14 @@ def variance_legacy(logits: Tensor) -> Tensor:
 
 
 def _attention(*, feature_size: int, num_classes: int) -> nn.Module:
-    from twostream.models.attention import AttentionClassifier
+    from twostream.models.learned_consensus import AttentionClassifier
 
     return AttentionClassifier(feature_size, num_classes)
 
 
 def _temporal(name: str, **defaults: Any) -> Callable[..., nn.Module]:
     def build(*, feature_size: int, num_classes: int, **options: Any) -> nn.Module:
-        from twostream.models.temporal.classifier import TemporalClassifier
+        from twostream.models.learned_consensus import TemporalClassifier
 
         return TemporalClassifier(
             name, feature_size=feature_size, num_classes=num_classes, **{**defaults, **options}

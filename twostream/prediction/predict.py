@@ -17,11 +17,16 @@ from flow_extract.video.decode import VideoError
 from flow_extract.video.find_videos import find_videos
 from fusion.combining.step import StepOptions, find_steps
 from fusion.evaluation.results import columns
-from twostream.compute.precision import find_precision
+from twostream.compute.device import find_precision
 from twostream.data.protocols import PROTOCOLS
-from twostream.prediction.predict_video import Prediction, Recipe, predict_video
-from twostream.prediction.streams import Extraction, load_streams
-from twostream.scoring.dry_run import check_input_sizes
+from twostream.models.probe import check_input_sizes
+from twostream.prediction.predict_video import (
+    Extraction,
+    Prediction,
+    Recipe,
+    load_streams,
+    predict_video,
+)
 from twostream.scoring.logits import Bar
 from twostream_base import plugins
 from twostream_base.errors import InputError

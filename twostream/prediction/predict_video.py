@@ -1,4 +1,4 @@
-"""Predicting one video: decode, flow, networks, fusion.
+"""Trained networks as streams, and predicting one video: decode, flow, networks, fusion.
 
 It goes through a store file made with the settings of the one that the networks were trained on, so
 that they see what they would see in scoring, to the last byte.
@@ -7,7 +7,7 @@ that they see what they would see in scoring, to the last byte.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,9 @@ import numpy as np
 import torch
 
 from flow_extract.extraction.one_video import Job, extract_video
+from flow_extract.extraction.settings import extraction_settings
+from flow_extract.methods import FLOW_METHODS
+from flow_extract.store.codecs import DEFAULT_BOUND
 from flow_extract.store.header import settings_hash
 from flow_extract.store.reader import entry_path, read_header
 from flow_extract.video.decode import VideoError
@@ -26,10 +29,112 @@ from fusion.fitting.tune import confidence_margin
 from fusion.tables.join import join
 from fusion.tables.score_file import UNKNOWN, ScoreTable
 from twostream.data.protocols import Protocol
-from twostream.data.records import VideoRecord
+from twostream.data.splits import VideoRecord
 from twostream.data.stored import StoredVideo
-from twostream.prediction.streams import Stream
+from twostream.models.checkpoint import NetworkSpec, load_network
+from twostream.models.segment_network import SegmentNetwork
 from twostream.scoring.logits import iterate_logits
+from twostream_base import plugins
+from twostream_base.errors import InputError
+
+# What `extract-flow` does by default: for networks that do not know how their input was made.
+DEFAULTS: dict[str, Any] = {
+    "method": {"name": "dis", "options": {}},
+    "bound": DEFAULT_BOUND,
+    "short_side": None,
+    "codec": "jpeg",
+}
+OF_FRAMES = ("short_side", "codec", "quality")  # the settings that decide the stored frames
+
+
+class Stream(NamedTuple):
+    """A trained network, and the settings of the store file that it reads."""
+
+    spec: NetworkSpec
+    network: SegmentNetwork
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """Options of the command line that override what a network's spec says; None: as it says."""
+
+    method: str | None = None
+    method_option: Sequence[str] = ()
+    short_side: int | None = None
+
+
+def load_streams(
+    runs: Mapping[str, Path],
+    *,
+    checkpoint: str,
+    device: torch.device,
+    extraction: Extraction,
+    shared: bool,
+) -> dict[str, Stream]:
+    """Load the network of each run, by stream.
+
+    Args:
+        checkpoint: `best` or `last`.
+        shared: whether a stream of frames may read the file that is made for the flow anyway; else
+            it reads one without flow.
+
+    Raises:
+        InputError: a run of another stream, or how its flow was made is not known.
+    """
+    streams = {}
+    for key, run in runs.items():
+        spec, network = load_network(run / checkpoint)
+        if spec.stream != key:
+            raise InputError(f"{run} is a {spec.stream} network; give it as --{spec.stream}")
+        network.to_device(device)
+        streams[key] = Stream(spec, network, extraction_of(spec, run, extraction))
+    if shared:
+
+        def frames_of(stream: Stream) -> tuple[Any, ...]:
+            return tuple(stream.settings[key] for key in OF_FRAMES)
+
+        # A stream of frames reads the file with flow, where its frames are the same.
+        with_flow = {frames_of(s): s.settings for s in streams.values() if s.settings["method"]}
+        for key, stream in streams.items():
+            settings = with_flow.get(frames_of(stream), stream.settings)
+            streams[key] = stream._replace(settings=settings)
+    return streams
+
+
+def extraction_of(spec: NetworkSpec, run: Path, overrides: Extraction) -> dict[str, Any]:
+    """Settings of extraction that give a network what it was trained on.
+
+    Without flow for a network that sees none. What its spec records decides; for networks of other
+    tools, which know little, the defaults stand in.
+
+    Raises:
+        InputError: it was trained on flow of an unknown method.
+    """
+    known = DEFAULTS | spec.flow | spec.extraction
+    if spec.extraction:
+        known["bound"] = spec.extraction["quantiser"]["bound"]
+    if spec.modality.name != "flow":
+        method, options = "dis", {}  # replaced by None below
+    else:
+        method, options = known["method"]["name"], known["method"]["options"]
+        if overrides.method is None and method not in FLOW_METHODS and ":" not in method:
+            raise InputError(
+                f"{run} was trained on flow by {method!r}, which cannot be computed here; "
+                f"give the --method that comes next to it: {', '.join(FLOW_METHODS)}"
+            )
+        if overrides.method not in (None, method):
+            method, options = overrides.method, {}
+        options = options | plugins.read_options(overrides.method_option, option="--method-option")
+    settings = extraction_settings(
+        method,
+        options,
+        bound=known["bound"],
+        short_side=overrides.short_side or known["short_side"],
+        codec=known["codec"],
+    )
+    return settings if spec.modality.name == "flow" else settings | {"method": None}
+
 
 NAME = "video"  # in a store of this one video
 

@@ -15,13 +15,12 @@ from torch import Tensor
 
 from flow_extract.store.codecs import quantize
 from fusion.combining.probabilities import as_probs
-from twostream.compute.precision import autocast, find_precision
+from twostream.compute.device import autocast, find_precision
 from twostream.data.dataset import read_views, views_of_entry
 from twostream.data.protocols import PROTOCOLS, Protocol
 from twostream.data.stored import StoredVideo
 from twostream.models.checkpoint import load_network
-from twostream.prediction.predict_video import extract_for
-from twostream.prediction.streams import Extraction, Stream, extraction_of
+from twostream.prediction.predict_video import Extraction, Stream, extract_for, extraction_of
 from twostream.scoring.logits import iterate_logits
 from twostream_base import plugins
 from twostream_base.errors import InputError

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from twostream.compute.device import autocast
 from twostream.compute.distributed import gather_in_order, shard
-from twostream.compute.precision import autocast
 from twostream.data.dataset import ViewWriter, views_shape
 from twostream.data.loader import load_batches, split_into_batches
 from twostream.data.protocols import Protocol

@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 
 from fusion.tables.score_file import read_head
-from twostream.compute.compiling import compile_for_eval
-from twostream.compute.precision import find_precision
+from twostream.compute.device import compile_for_eval, find_precision
 from twostream.data.holdout import split_training_videos
 from twostream.data.splits import read_split
 from twostream.data.stored import Joined, join_store
@@ -21,7 +20,7 @@ from twostream.models.checkpoint import (
     network_from_spec,
     read_spec,
 )
-from twostream.scoring.dry_run import check_input_sizes
+from twostream.models.probe import check_input_sizes
 from twostream.scoring.logits import Bar
 from twostream.scoring.score_file import write_score_file
 from twostream_base.errors import InputError, some_of

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from twostream.models.checkpoint import WEIGHTS, has_checkpoint, load_weights, read_spec_as
 from twostream.sequence.network import SequenceNetwork, build_network, without_weights
-from twostream.sequence.validation import best_epochs
 from twostream.training.run import epoch_folder
 from twostream_base.errors import InputError
 from twostream_base.files import sha256_file
@@ -90,6 +89,12 @@ def read_average(text: str) -> tuple[str, int]:
     if which not in ("last", "best") or not count.isdecimal() or int(count) < 1:
         raise InputError(f"--average {text!r}: expected last:N or best:N, such as last:5")
     return which, int(count)
+
+
+def best_epochs(rows: Sequence[Mapping[str, Any]], count: int) -> list[int]:
+    """The `count` epochs with the fewest errors; ties go to the lower loss."""
+    ranked = sorted(rows, key=lambda row: (row["errors"], row["val_loss"], row["epoch"]))
+    return [int(row["epoch"]) for row in ranked[:count]]
 
 
 def epochs_to_average(rows: Sequence[Mapping[str, Any]], average: str) -> list[int]:

@@ -1,8 +1,8 @@
-"""CTC training of a sequence network: its loss, optimiser and moving average, epoch by epoch."""
+"""CTC training of a sequence network, epoch by epoch, and its validation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from twostream.compute.precision import autocast
+from twostream.compute.device import autocast
 from twostream.sequence.batches import Batch
-from twostream.sequence.decoding import BLANK
+from twostream.sequence.decoding import BLANK, greedy, log_probability
+from twostream.sequence.lists import SequenceRecord, glosses_to_labels, labels_to_glosses
 from twostream.sequence.network import (
     build_network,
     freeze,
@@ -26,6 +27,7 @@ from twostream.sequence.network import (
     without_weights,
 )
 from twostream.sequence.options import SequenceOptions
+from twostream.sequence.word_error_rate import align, corpus_rate, count_errors, sum_errors
 from twostream.training.learner import average_weights
 from twostream.training.loop import NotFiniteError
 
@@ -165,3 +167,49 @@ def ctc_losses(
         reduction="none",
     )
     return losses, too_short
+
+
+def predict(
+    network: nn.Module, batches: Iterable[Batch], *, device: torch.device, precision: str
+) -> dict[int, np.ndarray]:
+    """Log-probabilities of every video: index -> float32 (T', classes), without padding."""
+    network.eval()
+    predictions: dict[int, np.ndarray] = {}
+    for clips, lengths, indices in batches:
+        with torch.inference_mode(), autocast(device, precision):
+            log_probs, steps = network(clips.to(device), lengths.to(device))
+        for index, rows, count in zip(
+            indices, log_probs.cpu().numpy(), steps.tolist(), strict=True
+        ):
+            predictions[index] = rows[:count]
+    return predictions
+
+
+def validation_row(
+    log_probs: Mapping[int, np.ndarray],
+    records: Sequence[SequenceRecord],
+    vocabulary: Sequence[str],
+) -> dict[str, Any]:
+    """Word error rate of greedy decoding, S, D, I, and the mean CTC loss, as a row of the log.
+
+    Videos with too few time steps for their glosses have an infinite loss; the mean is over the
+    others.
+    """
+    sentences, losses = [], []
+    for index, record in enumerate(records):
+        rows = log_probs[index]
+        glosses = labels_to_glosses(greedy(rows), vocabulary) if len(rows) else []
+        sentences.append(count_errors(align(record.glosses, glosses)))
+        if len(rows):
+            losses.append(-log_probability(rows, glosses_to_labels(record.glosses, vocabulary)))
+    errors = sum_errors(sentences)
+    finite = [loss for loss in losses if np.isfinite(loss)]
+    return {
+        "val_loss": float(np.mean(finite)) if finite else 0.0,
+        "substitutions": errors.substitutions,
+        "deletions": errors.deletions,
+        "insertions": errors.insertions,
+        "errors": errors.total,
+        "words": errors.words,
+        "wer": corpus_rate(sentences),
+    }

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from twostream.models.backbones import build_backbone
 from twostream.models.checkpoint import WEIGHTS
 from twostream.models.initial_weights import initial_weights
-from twostream.models.temporal.padding import valid_mask
+from twostream.models.temporal.frame_selection import valid_mask
 from twostream.models.temporal.stages import build_stages, read_stage
 from twostream.transforms.presets import MODALITIES, Modality
 from twostream_base import plugins

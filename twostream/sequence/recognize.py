@@ -21,8 +21,7 @@ from twostream.sequence.decoding import (
 from twostream.sequence.lists import glosses_to_labels, labels_to_glosses
 from twostream.sequence.score_file import SequenceScores
 from twostream.sequence.transcripts import NORMALISERS, Normaliser, Transcripts, read_transcripts
-from twostream.sequence.wer_report import rate_lines, wer_result
-from twostream.sequence.word_error_rate import align
+from twostream.sequence.word_error_rate import align, rate_lines, wer_result
 from twostream_base.errors import InputError, some_of
 from twostream_base.plugins import load
 

@@ -11,6 +11,7 @@ import torch
 
 from twostream.sequence.batches import eval_batches
 from twostream.sequence.checkpoint import best_checkpoint, load_sequence_network, score_metadata
+from twostream.sequence.learner import predict
 from twostream.sequence.lists import SequenceRecord, check_glosses, find_new_videos, split_missing
 from twostream.sequence.score_file import (
     SequenceScores,
@@ -19,7 +20,6 @@ from twostream.sequence.score_file import (
     read_sequence_scores,
     write_sequence_scores,
 )
-from twostream.sequence.validation import predict
 from twostream_base.errors import InputError, some_of
 
 

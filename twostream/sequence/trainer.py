@@ -13,15 +13,15 @@ from twostream.models.checkpoint import load_weights, save_checkpoint
 from twostream.sequence.batches import eval_batches, train_batches
 from twostream.sequence.checkpoint import (
     SequenceNetworkSpec,
+    best_epochs,
     epochs_to_average,
     load_average,
     score_metadata,
 )
-from twostream.sequence.learner import SequenceLearner
+from twostream.sequence.learner import SequenceLearner, predict, validation_row
 from twostream.sequence.lists import SequenceRecord
 from twostream.sequence.options import FREE_ON_RESUME, SequenceData, SequenceOptions
 from twostream.sequence.score_file import is_up_to_date, make_scores, write_sequence_scores
-from twostream.sequence.validation import best_epochs, predict, validation_row
 from twostream.training.loop import NotFiniteError
 from twostream.training.run import Run
 from twostream_base.errors import some_of

@@ -14,9 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from twostream.compute.compiling import compile_for_eval
+from twostream.compute.device import MicroBatches, compile_for_eval, snapshot_buffers_and_rng
 from twostream.compute.distributed import data_parallel, world_size
-from twostream.compute.memory import MicroBatches, snapshot_buffers_and_rng
 from twostream.data.dataset import sample_shape
 from twostream.models import build_network
 from twostream.models.activation_checkpointing import checkpoint_activations

@@ -18,9 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from fusion.evaluation.metrics import top_k_correct
+from twostream.compute.device import MicroBatches, autocast
 from twostream.compute.distributed import rank, sum_over_processes, world_size
-from twostream.compute.memory import MicroBatches
-from twostream.compute.precision import autocast
 
 Batches = Iterable[tuple[Tensor, Sequence[int]]]  # clips (N, S, T, C, H, W) and video indices
 Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]

@@ -18,7 +18,7 @@ from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank
 from twostream.data.protocols import PROTOCOLS
 from twostream.data.stored import Joined
 from twostream.models.checkpoint import NetworkSpec, has_checkpoint, load_weights, read_spec
-from twostream.scoring.dry_run import check_input_sizes
+from twostream.models.probe import check_input_sizes
 from twostream.scoring.logits import Bar, compute_logits
 from twostream.scoring.score_file import write_score_file
 from twostream.training.data import RunData, load_epoch, sample

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
+from PIL import Image, ImageEnhance, ImageOps
 
-from twostream.transforms.boxes import Box, View, random_corner_box, whole
-from twostream.transforms.clips import Clip
+from twostream.transforms.clips import Box, Clip, View, corner_boxes
 from twostream.transforms.presets import Modality
-from twostream.transforms.rand_augment import apply_operations, draw_operations
 
 OPERATIONS = 2  # of RandAugment: N of the paper
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # Rec. 601
@@ -19,26 +19,34 @@ Crop = Callable[..., Box]  # (height, width, *, scales, size, rng)
 
 
 def corners(
-    height: int, width: int, *, scales: tuple[float, ...], size: int, rng: np.random.Generator
+    height: int, width: int, *, scales: tuple[float, ...], rng: Generator, **_: object
 ) -> Box:
-    """A crop at a corner or the centre, of varying size and aspect (Wang et al., ECCV 2016)."""
-    return random_corner_box(height, width, scales=scales, rng=rng)
+    """A crop at a corner or the centre, its sides among neighbouring `scales`.
+
+    Corner cropping with scale jittering: Wang et al., ECCV 2016, section 3.2. Height and width are
+    drawn apart, at most one step of the scales from each other.
+
+    Args:
+        scales: sides relative to the frame's short side, in descending order.
+    """
+    first = int(rng.integers(len(scales)))
+    second = min(max(first + int(rng.integers(-1, 2)), 0), len(scales) - 1)
+    short = min(height, width)
+    box_height, box_width = (max(1, round(short * scales[i])) for i in (first, second))
+    boxes = corner_boxes(height, width, size=(box_height, box_width))
+    return boxes[int(rng.integers(len(boxes)))]
 
 
-def random_square(
-    height: int, width: int, *, scales: tuple[float, ...], size: int, rng: np.random.Generator
-) -> Box:
+def random_square(height: int, width: int, *, size: int, rng: Generator, **_: object) -> Box:
     """A square of the input's size anywhere, unscaled; as large as the frame where that is less."""
     side = min(size, height, width)
     top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
     return Box(int(top), int(left), side, side)
 
 
-def whole_frame(
-    height: int, width: int, *, scales: tuple[float, ...], size: int, rng: np.random.Generator
-) -> Box:
+def whole_frame(height: int, width: int, **_: object) -> Box:
     """The whole frame: scaled to a square, its aspect is lost."""
-    return whole(height, width)
+    return Box(0, 0, height, width)
 
 
 CROPS: dict[str, Crop] = {"corners": corners, "random": random_square, "whole": whole_frame}
@@ -68,16 +76,14 @@ def draw_view(
     augmentation: Augmentation,
     *,
     size: int,
-    rng: np.random.Generator,
+    rng: Generator,
 ) -> View:
     """Draw what a training sample shows of frames of that size: one view for all its frames."""
     box = augmentation.crop(height, width, scales=modality.scales, size=size, rng=rng)
     return View(box, mirrored=augmentation.flip and bool(rng.random() < 0.5))
 
 
-def augment_(
-    clip: Clip, modality: Modality, augmentation: Augmentation, *, rng: np.random.Generator
-) -> None:
+def augment_(clip: Clip, modality: Modality, augmentation: Augmentation, *, rng: Generator) -> None:
     """Augment a clip (..., C, H, W) in place, all its frames alike: RandAugment, then colours.
 
     What moves pixels besides is `draw_view`: crop and mirroring.
@@ -101,7 +107,7 @@ class ColourChange(NamedTuple):
     saturation: float
 
 
-def draw_colour_change(strength: float, *, rng: np.random.Generator) -> ColourChange:
+def draw_colour_change(strength: float, *, rng: Generator) -> ColourChange:
     """Draw each factor between 1 - strength (at least 0) and 1 + strength."""
     return ColourChange(*rng.uniform(max(0.0, 1 - strength), 1 + strength, size=3).tolist())
 
@@ -121,3 +127,103 @@ def change_colour(clip: Clip, change: ColourChange) -> Clip:
     shift = np.full((3, 1), (1 - change.contrast) * grey)
     affine = np.hstack([change.brightness * change.contrast * mix, shift])
     return np.asarray(cv2.transform(frames, affine), dtype=np.uint8).reshape(clip.shape)
+
+
+# RandAugment for clips: a few operations, drawn once a clip and applied to all its frames. Cubuk
+# et al., "RandAugment", NeurIPS 2020, table 6; strengths as in torchvision's. RGB takes all
+# operations. Flow takes those that move things, and its vectors turn and stretch with them;
+# operations on colour are refused, for a value of flow is no colour.
+
+# Where a point (x, y, 1), seen from the middle, goes: two rows of three numbers.
+Affine = tuple[tuple[float, float, float], tuple[float, float, float]]
+GREY = 128
+
+
+def _rotate(degrees: float, _: int) -> Affine:
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return (cos, -sin, 0), (sin, cos, 0)
+
+
+# (strength, width) -> map, and the largest strength; the sign is drawn too. Translations and shears
+# are parts of a side, rotations degrees.
+MOVES: dict[str, tuple[Callable[[float, int], Affine], float]] = {
+    "shear_x": (lambda part, _: ((1, part, 0), (0, 1, 0)), 0.3),
+    "shear_y": (lambda part, _: ((1, 0, 0), (part, 1, 0)), 0.3),
+    "translate_x": (lambda part, width: ((1, 0, part * width), (0, 1, 0)), 150 / 331),
+    "translate_y": (lambda part, width: ((1, 0, 0), (0, 1, part * width)), 150 / 331),
+    "rotate": (_rotate, 30.0),
+}
+
+
+# (picture of Pillow, strength) -> picture, and the largest strength; 0 leaves the picture as it is,
+# but for `autocontrast` and `equalize`, which have no strength.
+COLOURS: dict[str, tuple[Callable[[Image.Image, float], Image.Image], float]] = {
+    "brightness": (lambda picture, part: ImageEnhance.Brightness(picture).enhance(1 + part), 0.9),
+    "colour": (lambda picture, part: ImageEnhance.Color(picture).enhance(1 + part), 0.9),
+    "contrast": (lambda picture, part: ImageEnhance.Contrast(picture).enhance(1 + part), 0.9),
+    "sharpness": (lambda picture, part: ImageEnhance.Sharpness(picture).enhance(1 + part), 0.9),
+    "posterize": (lambda picture, bits: ImageOps.posterize(picture, 8 - round(abs(bits))), 4.0),
+    "solarize": (lambda p, part: ImageOps.solarize(p, threshold=round(256 * (1 - abs(part)))), 1.0),
+    "autocontrast": (lambda picture, _: ImageOps.autocontrast(picture), 0.0),
+    "equalize": (lambda picture, _: ImageOps.equalize(picture), 0.0),
+}
+
+
+def draw_operations(
+    count: int, *, magnitude: float, flow: bool, rng: Generator
+) -> list[tuple[str, float]]:
+    """Draw `count` operations with their strengths, for `apply_operations`.
+
+    Args:
+        magnitude: 0 to 1, of each operation's largest strength; the paper's M out of 30.
+        flow: draw from the moves alone.
+    """
+    largest = {name: limit for name, (_, limit) in (MOVES if flow else MOVES | COLOURS).items()}
+    names = ["identity", *largest]
+    drawn = [names[int(rng.integers(len(names)))] for _ in range(count)]
+    signs = rng.choice([-1.0, 1.0], count)
+    return [
+        (name, float(sign * magnitude * largest.get(name, 0.0)))
+        for name, sign in zip(drawn, signs, strict=True)
+    ]
+
+
+def apply_operations(clip: Clip, operations: list[tuple[str, float]], *, flow: bool) -> Clip:
+    """Apply operations in their order to all frames of a clip (..., H, W, C).
+
+    Raises:
+        ValueError: an operation on colour for flow.
+    """
+    for name, amount in operations:
+        if name in MOVES:
+            clip = _move(clip, MOVES[name][0](amount, clip.shape[-2]), flow=flow)
+        elif name in COLOURS and flow:
+            raise ValueError(f"{name} changes colours; flow has none")
+        elif name in COLOURS:
+            frames = np.ascontiguousarray(clip.reshape(-1, *clip.shape[-3:]))
+            change = COLOURS[name][0]
+            changed = [np.asarray(change(Image.fromarray(frame), amount)) for frame in frames]
+            clip = np.stack(changed).reshape(clip.shape)
+    return clip
+
+
+def _move(clip: Clip, affine: Affine, *, flow: bool) -> Clip:
+    """Move every frame around its middle; what comes in from outside is grey, or no motion.
+
+    Flow vectors (u, v) move and turn: the linear map is applied to them too.
+    """
+    import cv2
+
+    height, width, channels = clip.shape[-3:]
+    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    linear, shift = np.array(affine)[:, :2], np.array(affine)[:, 2]
+    matrix = np.column_stack([linear, middle - linear @ middle + shift])
+    frames = [
+        cv2.warpAffine(frame, matrix, (width, height), borderValue=(GREY,) * channels)
+        for frame in clip.reshape(-1, height, width, channels)
+    ]
+    moved: Clip = np.stack(frames).astype(np.uint8, copy=False).reshape(clip.shape)
+    if not flow:
+        return moved
+    vectors = (moved.astype(np.float32) - GREY) @ linear.T.astype(np.float32)
+    return np.clip(np.rint(vectors + GREY), 1, 255).astype(np.uint8)

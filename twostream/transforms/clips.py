@@ -1,4 +1,4 @@
-"""Views of stored pictures, written where a batch wants them: cropped, scaled, mirrored.
+"""Boxes in a frame, and views of stored pictures: cropped, scaled, mirrored, in their batch.
 
 Flow has stored values, zero at 128, channels u v. Nothing is drawn at random here.
 """
@@ -6,11 +6,46 @@ Flow has stored values, zero at 128, channels u v. Nothing is drawn at random he
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twostream.transforms.boxes import Box, View
+
+class Box(NamedTuple):
+    """A rectangle of a frame."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class View(NamedTuple):
+    """One look at a snippet: a part of the frame, mirrored or not."""
+
+    box: Box
+    mirrored: bool = False
+
+
+def centre_box(height: int, width: int, *, size: int) -> Box:
+    """The square of side `size` in the middle of a frame."""
+    return Box((height - size) // 2, (width - size) // 2, size, size)
+
+
+def corner_boxes(height: int, width: int, *, size: tuple[int, int]) -> list[Box]:
+    """Boxes of that height and width in the four corners and the middle."""
+    down, right = height - size[0], width - size[1]
+    corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
+    return [Box(top, left, *size) for top, left in corners]
+
+
+def three_boxes(height: int, width: int) -> list[Box]:
+    """Squares with the short side at the beginning, middle and end of the long side."""
+    size = min(height, width)
+    down, right = height - size, width - size
+    return [Box(down * i // 2, right * i // 2, size, size) for i in range(3)]
+
 
 Clip = NDArray[np.uint8]
 

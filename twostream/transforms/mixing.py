@@ -6,15 +6,11 @@ mixed with video order[i]. Flow mixes as RGB does: its zero, 128, stays where it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
+from numpy.random import Generator
 from torch import Tensor
 
-from twostream.transforms.boxes import Box
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
+from twostream.transforms.clips import Box
 
 
 def mixup(clips: Tensor, targets: Tensor, *, order: Tensor, share: float) -> tuple[Tensor, Tensor]:

@@ -38,7 +38,7 @@ class Modality:
 
     @property
     def sampling(self) -> dict[str, int]:
-        """Length and interval, as the functions of `data.sampling` take them."""
+        """Length and interval, as the functions of `data.protocols` take them."""
         return {"snippet_length": self.snippet_length, "interval": self.interval}
 
     @property

@@ -17,9 +17,8 @@ from click.testing import CliRunner, Result
 from flow_extract.store.reader import entry_path
 from twostream.cli import cli
 from twostream.data.dataset import ViewWriter
-from twostream.data.protocols import Protocol, whole_frame
-from twostream.data.records import VideoRecord
-from twostream.data.sampling import centre_of_segments
+from twostream.data.protocols import Protocol, centre_of_segments, whole_frame
+from twostream.data.splits import VideoRecord
 from twostream.data.stored import StoredVideo
 from twostream.export import export_run
 from twostream.models.checkpoint import load_network

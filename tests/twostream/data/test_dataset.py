@@ -21,13 +21,11 @@ from twostream.data.dataset import (
     ViewWriter,
     views_shape,
 )
-from twostream.data.protocols import PROTOCOLS
-from twostream.data.records import Split, VideoRecord
-from twostream.data.sampling import random_in_segments
-from twostream.data.splits import read_split, read_ucf101
+from twostream.data.protocols import PROTOCOLS, random_in_segments
+from twostream.data.splits import Split, VideoRecord, read_split, read_ucf101
 from twostream.data.stored import StoredVideo
-from twostream.transforms.augmentation import Augmentation
-from twostream.transforms.boxes import View, random_corner_box
+from twostream.transforms.augmentation import Augmentation, corners
+from twostream.transforms.clips import View
 from twostream.transforms.presets import MODALITIES, Modality
 from twostream_base.errors import InputError
 
@@ -75,7 +73,7 @@ def test_samples_equal_the_plain_way(video: StoredVideo, modality: Modality, len
         rng = np.random.default_rng(seed)
         positions = max(1, length - modality.snippet_length + 1)
         starts = random_in_segments(positions, 3, rng=rng)
-        view = View(random_corner_box(96, 96, scales=modality.scales, rng=rng), rng.random() < 0.5)
+        view = View(corners(96, 96, scales=modality.scales, rng=rng), rng.random() < 0.5)
         expected = [
             plain_views(plain_snippet(video, modality, start), [view], size=64)[0]
             for start in starts

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twostream.data.holdout import hold_out, stratified_sample
-from twostream.data.records import VideoRecord
+from twostream.data.splits import VideoRecord
 from twostream_base.errors import InputError
 
 

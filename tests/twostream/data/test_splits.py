@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from twostream.data.records import VideoRecord
-from twostream.data.splits import DATASETS, read_hmdb51, read_split, read_ucf101
+from twostream.data.splits import DATASETS, VideoRecord, read_hmdb51, read_split, read_ucf101
 from twostream_base.errors import InputError
 
 OFFICIAL = {

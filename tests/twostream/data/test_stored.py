@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from twostream.data import stored
-from twostream.data.records import VideoRecord
+from twostream.data.splits import VideoRecord
 from twostream.data.stored import join_store
 from twostream.transforms.presets import MODALITIES
 from twostream_base.errors import InputError

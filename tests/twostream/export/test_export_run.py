@@ -30,8 +30,7 @@ from twostream.export.export_run import (
 from twostream.models import build_network
 from twostream.models.checkpoint import NetworkSpec, load_network, save_checkpoint
 from twostream.models.consensus import load_consensus
-from twostream.models.i3d import inflate_conv
-from twostream.models.non_local import NonLocalBlock
+from twostream.models.i3d import NonLocalBlock, inflate_conv
 from twostream.models.segment_network import SegmentNetwork
 from twostream.models.temporal_shift import FrameAverage, TemporalShift
 from twostream.transforms.presets import Modality

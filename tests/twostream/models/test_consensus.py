@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from twostream.models import build_network
-from twostream.models.attention import AttentionClassifier
 from twostream.models.consensus import CONSENSUS, Learned, load_consensus, mean, reduction
+from twostream.models.learned_consensus import AttentionClassifier
 from twostream.transforms.presets import MODALITIES
 from twostream_base.errors import InputError
 

@@ -14,11 +14,13 @@ from click.testing import Result
 from fusion.tables.score_file import read_scores
 from twostream.data.dataset import ViewWriter, views_shape
 from twostream.data.protocols import PROTOCOLS
-from twostream.data.records import VideoRecord
+from twostream.data.splits import VideoRecord
 from twostream.data.stored import StoredVideo, join_store
 from twostream.models.checkpoint import load_weights, network_from_spec, read_spec
+from twostream.models.learned_consensus import TemporalClassifier
 from twostream.models.segment_network import SegmentNetwork
 from twostream.transforms.presets import MODALITIES
+from twostream_base.errors import InputError
 
 from ..conftest import MiniProject
 
@@ -79,3 +81,36 @@ def test_options_and_each_segments_own_accuracy(
     assert "consensus topk cannot take {'n': 2}" in wrong.output
     repeated = ["--config", str(RUN / "config.toml"), "--runs", "again", "--train-segment", "3"]
     assert "Segments alone: " in twostream("train", *repeated).output
+
+
+def test_segments_are_seen_in_order() -> None:
+    torch.manual_seed(0)
+    module = TemporalClassifier("dynamic_framing", feature_size=8, num_classes=3, k=3)
+    features = torch.randn(2, 5, 8)
+    logits = module(features)
+    assert logits.shape == (2, 5, 3)
+    assert not torch.allclose(logits.mean(1), module(features.flip(1)).mean(1))
+
+
+def test_wrong_options() -> None:
+    with pytest.raises(InputError, match="local_attention.*{'k': 2}"):
+        TemporalClassifier("local_attention", feature_size=8, num_classes=3, k=2)
+    with pytest.raises(InputError, match="3 heads.*8 features"):
+        TemporalClassifier("local_attention", feature_size=8, num_classes=3, heads=3)
+
+
+def test_trains_scores_and_fuses(twostream: Callable[..., Result], mini: MiniProject) -> None:
+    twostream(
+        "train", *mini.arguments, "--runs", "runs", "--stream", "motion", "--weights", "none",
+        "--consensus", "dynamic_framing", "--consensus-option", "k=3", "--input-size", "32",
+        "--batch-size", "4", "--val-fraction", "0.3", "--protocol", "segments3", "--epochs", "1",
+        "--device", "cpu", "--precision", "fp32",
+    )  # fmt: skip
+    run = Path("runs/ucf101-split1/motion-resnet18")
+    spec = read_spec(run / "best")
+    assert (spec.consensus, spec.consensus_options) == ("dynamic_framing", {"k": 3})
+    twostream("fuse", str(run / "scores/test.safetensors"), "--out", "fused")
+    table = read_scores(run / "scores/test.safetensors")
+    assert table.scores.shape == (4, 3, 1, 2)
+    fused = read_scores(Path("fused")).scores[:, 0, 0]
+    assert np.allclose(fused, table.scores.mean(axis=(1, 2)), atol=1e-5)

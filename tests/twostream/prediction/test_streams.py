@@ -9,7 +9,7 @@ import pytest
 
 from flow_extract.extraction.settings import extraction_settings
 from twostream.models.checkpoint import NetworkSpec
-from twostream.prediction.streams import Extraction, extraction_of
+from twostream.prediction.predict_video import Extraction, extraction_of
 from twostream_base.errors import InputError
 
 RUN = Path("run")

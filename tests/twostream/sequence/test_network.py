@@ -6,7 +6,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from twostream.compute.precision import autocast
+from twostream.compute.device import autocast
 from twostream.sequence.network import (
     SequenceNetwork,
     build_network,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from twostream.models.activation_checkpointing import checkpoint_activations
-from twostream.models.attention import AttentionClassifier
+from twostream.models.learned_consensus import AttentionClassifier
 from twostream.training.loop import accumulate_gradient
 
 TorchRun = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from twostream.compute.memory import MicroBatches
+from twostream.compute.device import MicroBatches
 from twostream.models.consensus import CONSENSUS
 from twostream.training.loop import (
     EpochStats,

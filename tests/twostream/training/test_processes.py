@@ -30,7 +30,7 @@ TorchRun = Callable[..., subprocess.CompletedProcess[str]]
 COMMAND_LINE = """
 import os
 from twostream.cli import main
-from twostream.compute.memory import MicroBatches
+from twostream.compute.device import MicroBatches
 from twostream.data.dataset import TrainingSamples
 from twostream.training import learner
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from twostream.transforms.boxes import Box, View
+from twostream.transforms.clips import Box, View
 
 
 def crop_and_resize(frame: np.ndarray, box: Box, *, size: int) -> np.ndarray:

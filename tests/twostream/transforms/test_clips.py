@@ -1,3 +1,5 @@
+"""None"""
+
 from __future__ import annotations
 
 import cv2
@@ -6,14 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twostream.transforms.boxes import Box, View, whole
+from twostream.transforms.augmentation import corners
 from twostream.transforms.clips import (
+    Box,
+    View,
+    centre_box,
     mirror_flow,
     mirror_rgb,
     resize_picture,
     write_box,
     write_views,
 )
+from twostream.transforms.presets import MODALITIES
 
 from .plain_views import plain_view
 
@@ -44,7 +50,7 @@ def test_views_equal_the_plain_way(seed: int, channels: int, size: int) -> None:
     """Any boxes, mirrored or not, doubled too, of pictures that lie in memory in either way."""
     rng = np.random.default_rng(seed)
     picture = rng.integers(0, 256, (25, 37, channels), dtype=np.uint8)
-    boxes = [whole(25, 37), Box(0, 0, size % 25 + 1, size % 25 + 1)]
+    boxes = [Box(0, 0, 25, 37), Box(0, 0, size % 25 + 1, size % 25 + 1)]
     for _ in range(2):
         top, left = int(rng.integers(25)), int(rng.integers(37))
         height, width = int(rng.integers(25 - top)) + 1, int(rng.integers(37 - left)) + 1
@@ -74,7 +80,7 @@ def test_mirrored_flow_is_the_flow_of_the_mirrored_video() -> None:
     frames = moving_square(dx=3, dy=2)
     stored = np.rint(128 + flow_of(frames) * 127 / 20).astype(np.uint8)
     expected = np.rint(128 + flow_of(frames[:, :, ::-1].copy()) * 127 / 20).astype(np.uint8)
-    (found,) = written(stored, [View(whole(64, 64), mirrored=True)], size=64)
+    (found,) = written(stored, [View(Box(0, 0, 64, 64), mirrored=True)], size=64)
     inside = (slice(26, 40), slice(22, 36))  # the square in the mirrored frame
     for channel, median in enumerate([round(128 - 3 * 127 / 20), round(128 + 2 * 127 / 20)]):
         difference = found[channel][inside].astype(int) - expected[..., channel][inside]
@@ -129,3 +135,36 @@ def test_an_unscaled_crop_is_copied_to_any_address(channels: int, offset: int) -
     write_box(picture, Box(2, 3, 6, 6), out)
     for channel in range(channels):
         assert np.array_equal(out[channel], picture[2:8, 3:9, channel])
+
+
+def test_whole_and_centre() -> None:
+    assert centre_box(240, 320, size=224) == Box(top=8, left=48, height=224, width=224)
+
+
+@given(
+    height=st.integers(1, 300),
+    width=st.integers(1, 300),
+    stream=st.sampled_from(sorted(MODALITIES)),
+    seed=st.integers(0, 99),
+)
+def test_a_random_box_lies_inside_the_frame(
+    height: int, width: int, stream: str, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    box = corners(height, width, scales=MODALITIES[stream].scales, rng=rng)
+    assert 0 <= box.top <= box.top + box.height <= height
+    assert 0 <= box.left <= box.left + box.width <= width
+    assert min(box.height, box.width) >= 1
+
+
+def test_boxes_of_a_ucf101_frame_are_corners_and_centre_of_neighbouring_scales() -> None:
+    rng = np.random.default_rng(0)
+    boxes = {corners(240, 320, scales=(1.0, 0.875, 0.75, 0.66), rng=rng) for _ in range(3000)}
+    sides = {(box.height, box.width) for box in boxes}
+    assert sides == {
+        (240, 240), (240, 210), (210, 240), (210, 210), (210, 180),
+        (180, 210), (180, 180), (180, 158), (158, 180), (158, 158),
+    }  # fmt: skip
+    tops = {box.top for box in boxes if (box.height, box.width) == (180, 180)}
+    lefts = {box.left for box in boxes if (box.height, box.width) == (180, 180)}
+    assert (tops, lefts) == ({0, 30, 60}, {0, 70, 140})

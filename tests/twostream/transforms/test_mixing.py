@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twostream.transforms.boxes import Box
+from twostream.transforms.clips import Box
 from twostream.transforms.mixing import cutmix, draw_cut, draw_share, mix_batch, mixup
 
 ORDER = torch.tensor([2, 0, 1])

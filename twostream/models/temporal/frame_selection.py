@@ -1,4 +1,4 @@
-"""Frame selection: subsampling, removal of near-duplicates, and the k most similar frames."""
+"""Padded batches of frames, and selection: subsampling, near-duplicates, most similar frames."""
 
 from __future__ import annotations
 
@@ -7,12 +7,35 @@ from math import inf, sqrt
 import torch
 from torch import Tensor, nn
 
-from twostream.models.temporal.padding import (
-    gather_frames,
-    mask_to_positions,
-    valid_mask,
-    zero_padding,
-)
+
+def valid_mask(lengths: Tensor, frames: int) -> Tensor:
+    """Which frames lie within their sequence: int64 (N,) -> bool (N, frames)."""
+    return torch.arange(frames, device=lengths.device) < lengths[:, None]
+
+
+def zero_padding(features: Tensor, lengths: Tensor) -> Tensor:
+    """Set the frames of (N, T, D) beyond each length to zero."""
+    return features * valid_mask(lengths, features.shape[1])[:, :, None].to(features.dtype)
+
+
+def mask_to_positions(keep: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn a mask of frames, bool (N, T), into their positions in temporal order.
+
+    Returns:
+        int64 (N, M), padded with 0, M the largest number of selected frames, at least 1; and the
+        number of selected frames (N,).
+    """
+    frames = keep.shape[1]
+    order = torch.arange(frames, device=keep.device).expand_as(keep)
+    counts = keep.sum(dim=1)
+    longest = max(int(counts.max()), 1)
+    positions = order.masked_fill(~keep, frames).sort(dim=1).values[:, :longest]
+    return positions.masked_fill(positions == frames, 0), counts
+
+
+def gather_frames(values: Tensor, positions: Tensor) -> Tensor:
+    """`values[n, positions[n, m]]`: (N, T, D) and int64 (N, M) -> (N, M, D)."""
+    return values.gather(1, positions[:, :, None].expand(-1, -1, values.shape[2]))
 
 
 class RandomSampling(nn.Module):

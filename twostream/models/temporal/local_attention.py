@@ -7,7 +7,7 @@ from math import inf, sqrt
 import torch
 from torch import Tensor, nn
 
-from twostream.models.temporal.padding import valid_mask, zero_padding
+from twostream.models.temporal.frame_selection import valid_mask, zero_padding
 from twostream_base.errors import InputError
 
 

@@ -1,15 +1,32 @@
-"""Chains of temporal modules, built from texts such as `dynamic_framing k=12 keep=sampled`."""
+"""Temporal modules by name, and chains of them from texts such as `dynamic_framing k=12`.
+
+A builder is `(in_features, **options) -> nn.Module`; the module maps features (N, T, D) and their
+lengths int64 (N,) to new features (N, T', D') and new lengths, and has D' as `out_features`.
+Frames beyond a length are zero in input and output, and never influence the others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from twostream.models.temporal import TEMPORAL
+from twostream.models.temporal.convolutions import Conv, Tcn
+from twostream.models.temporal.dynamic_framing import DynamicFraming
+from twostream.models.temporal.frame_selection import Dedup, RandomSampling
+from twostream.models.temporal.local_attention import LocalAttention
 from twostream_base import plugins
 from twostream_base.errors import InputError
+
+TEMPORAL: dict[str, Callable[..., nn.Module]] = {
+    "conv": Conv,
+    "tcn": Tcn,
+    "local_attention": LocalAttention,
+    "dynamic_framing": DynamicFraming,
+    "random_sampling": RandomSampling,
+    "dedup": Dedup,
+}
 
 
 class Stages(nn.Module):

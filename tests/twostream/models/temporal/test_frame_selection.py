@@ -1,3 +1,5 @@
+"""None"""
+
 from __future__ import annotations
 
 import pytest
@@ -9,8 +11,12 @@ from twostream.models.temporal.frame_selection import (
     Dedup,
     RandomSampling,
     first_of_equal_sets,
+    gather_frames,
+    mask_to_positions,
     sample_frames,
     select_similar_frames,
+    valid_mask,
+    zero_padding,
 )
 
 
@@ -118,3 +124,22 @@ def test_a_still_video_is_one_choice_a_place(k: int) -> None:
     positions, valid = select_similar_frames(torch.ones(1, 20, 2), lengths, k=k)
     kept = first_of_equal_sets(positions, valid, lengths)[0].nonzero()[:, 0].tolist()
     assert kept == (list(range(20)) if k == 1 else [0, *range(12, 20)])
+
+
+def test_true_frames() -> None:
+    expected = [[True, True, False], [False, False, False], [True, True, True]]
+    assert valid_mask(torch.tensor([2, 0, 3]), 3).tolist() == expected
+
+
+def test_zero_padding() -> None:
+    zeroed = zero_padding(torch.ones(2, 3, 1), torch.tensor([2, 0]))
+    assert zeroed[:, :, 0].tolist() == [[1, 1, 0], [0, 0, 0]]
+
+
+def test_kept_frames() -> None:
+    keep = torch.tensor([[True, False, True, True], [False, True, False, False]])
+    positions, counts = mask_to_positions(keep)
+    assert positions.tolist() == [[0, 2, 3], [1, 0, 0]]
+    assert counts.tolist() == [3, 1]
+    values = torch.arange(8.0).reshape(2, 4, 1)
+    assert gather_frames(values, positions)[:, :, 0].tolist() == [[0, 2, 3], [5, 4, 4]]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from twostream.models.temporal import TEMPORAL
-from twostream.models.temporal.padding import valid_mask
-from twostream.models.temporal.stages import build_stages, read_stage
+from twostream.models.temporal.frame_selection import valid_mask
+from twostream.models.temporal.stages import TEMPORAL, build_stages, read_stage
 from twostream_base.errors import InputError
 
 TEXTS = [

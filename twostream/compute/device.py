@@ -1,13 +1,68 @@
-"""When memory is short: the same batch again, in more and smaller micro-batches."""
+"""A network on its device: precision, compilation, and smaller batches where memory is short."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+from twostream_base.errors import InputError
+
+# What torch asks a CPU for; builds without a question say nothing about that feature.
+CPU_FEATURES = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+
+
+def find_precision(name: str, device: torch.device) -> str:
+    """Resolve `auto`: `bf16` on GPUs and CPUs that compute it in hardware, else `fp32`.
+
+    A CPU counts when it has AMX or AVX-512's bfloat16 instructions; on others bfloat16 can be
+    slower than float32.
+    """
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device.type == "cpu" and any(getattr(torch.cpu, f, lambda: False)() for f in CPU_FEATURES):
+        return "bf16"
+    return "fp32"
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Context in which a network computes in `precision`; its weights stay float32."""
+    enabled = precision == "bf16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def compile_for_eval(network: Network) -> Network:
+    """Return a network with the very same weights and layers, whose evaluation is compiled.
+
+    Training `network` or loading weights into either changes both. Logits differ in their last
+    bits. What is compiled is `features`, where a network has them apart from its classifier.
+    """
+    twin = copy.copy(network)  # shares parameters, buffers and layers
+    name = "features" if hasattr(network, "features") else "forward"
+    run = torch.compile(getattr(network, name))
+
+    def run_or_explain(*arguments: Any) -> Any:
+        try:
+            return run(*arguments)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise InputError(
+                f"--compile: the network cannot be compiled here ({reason}); a C++ compiler is "
+                "needed, or leave --compile out"
+            ) from error
+
+    setattr(twin, name, run_or_explain)
+    return twin
+
 
 Result = TypeVar("Result")
 

@@ -1,8 +1,9 @@
-"""Memory that is short: a network that refuses more than so many videos at once."""
+"""None"""
 
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +11,88 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from twostream.compute.memory import (
+from twostream.compute.device import (
+    CPU_FEATURES,
+    autocast,
+    compile_for_eval,
+    find_precision,
     is_out_of_memory,
     retry_with_micro_batches,
     snapshot_buffers_and_rng,
 )
 from twostream.training.loop import accumulate_gradient
+from twostream_base.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["fp32", "bf16"])
+def test_a_choice_is_kept(name: str) -> None:
+    assert find_precision(name, CPU) == name
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [((True, True), "bf16"), ((False, True), "bf16"), ((True, False), "bf16"),
+     ((False, False), "fp32"), ((None, None), "fp32"), ((None, True), "bf16")],
+)  # fmt: skip
+def test_auto_takes_what_the_cpu_computes_itself(
+    answers: tuple[bool | None, ...], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None: a build of torch that lacks the question."""
+    for feature, answer in zip(CPU_FEATURES, answers, strict=True):
+        monkeypatch.delattr(torch.cpu, feature, raising=False)
+        if answer is not None:
+            monkeypatch.setattr(torch.cpu, feature, lambda answer=answer: answer, raising=False)
+    assert find_precision("auto", CPU) == expected
+
+
+def test_torch_still_has_the_questions() -> None:
+    assert all(hasattr(torch.cpu, feature) for feature in CPU_FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_autocast_computes_in_that_precision(precision: str, dtype: torch.dtype) -> None:
+    with autocast(CPU, precision):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.classes = nn.Linear(3, 4)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        logits: Tensor = self.classes(clips.float().mean(dim=(2, 3)))
+        return logits
+
+
+CLIPS = torch.arange(5 * 3 * 8 * 8, dtype=torch.uint8).reshape(5, 3, 8, 8)
+
+
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler, about itself
+def test_equal_logits_also_after_the_weights_have_changed() -> None:
+    network = Small().eval()
+    fast = compile_for_eval(network).eval()
+    for _ in range(2):
+        with torch.inference_mode():
+            assert torch.allclose(fast(CLIPS), network(CLIPS), atol=1e-3)
+        network.classes.weight.data.mul_(-1.5)
+        fast.load_state_dict({**network.state_dict(), "classes.bias": torch.ones(4)})
+    assert network.classes.bias.tolist() == [1.0] * 4
+
+
+def test_a_failing_compiler_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*clips: Tensor) -> Tensor:
+        raise torch._dynamo.exc.TorchDynamoException("InvalidCxxCompiler: none found\nmore")
+
+    monkeypatch.setattr(torch, "compile", lambda function: fail)
+    with pytest.raises(InputError, match=r"--compile: .* \(InvalidCxxCompiler: none found\)"):
+        compile_for_eval(Small())(CLIPS)
+
 
 CPU = torch.device("cpu")
 ERRORS = [

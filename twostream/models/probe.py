@@ -1,0 +1,105 @@
+"""Trying a network on an empty snippet: how large it is, and which input sizes it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from twostream.compute.device import is_out_of_memory
+from twostream.data.protocols import PROTOCOLS
+from twostream.models import MODELS, default_clip
+from twostream.models.segment_network import SegmentNetwork
+from twostream.transforms.presets import Modality, modality_of
+from twostream_base import plugins
+from twostream_base.errors import InputError
+
+
+class NetworkSize(NamedTuple):
+    """Size of a network.
+
+    Attributes:
+        frames, step: RGB frames or flow pairs of a snippet, and the step between them; a step of 0
+            spreads them over the whole video.
+        parameters: with a classifier of the classes asked for.
+        multiply_adds: of one view of one snippet, in convolutions, matrix products and attention;
+            norms, activations and poolings are not counted, as in most published tables.
+    """
+
+    frames: int
+    step: int
+    parameters: int
+    multiply_adds: int
+
+
+def network_size(model: str, *, stream: str, num_classes: int, side: int) -> NetworkSize:
+    """Size of the network `model` of MODELS, or `module:function`, for its usual snippet.
+
+    Args:
+        stream: key of MODALITIES.
+        side: of the square input, pixels.
+    """
+    clip = default_clip(model, stream)
+    modality = modality_of(
+        stream, clip_length=clip["clip_length"], frame_interval=clip["frame_interval"]
+    )
+    build = plugins.load(model, MODELS)
+    try:
+        with torch.device("meta"):  # weights with shapes only
+            network = build(modality=modality, num_classes=num_classes)
+    except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
+        network = build(modality=modality, num_classes=num_classes).to("meta")
+    network.eval()
+    shape = (1, 1, modality.snippet_length, modality.channels, side, side)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(shape, dtype=torch.uint8, device="meta"))
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    multiply_adds = counter.get_total_flops() // 2
+    return NetworkSize(modality.snippet_length, modality.interval, parameters, multiply_adds)
+
+
+def check_input_sizes(
+    network: SegmentNetwork,
+    *,
+    model: str,
+    modality: Modality,
+    input_size: int,
+    protocols: Sequence[str],
+    device: torch.device,
+) -> None:
+    """Run a network on an empty snippet of each size that it is going to see.
+
+    Neither its weights and statistics nor any random numbers change.
+
+    Args:
+        input_size: side in training, pixels.
+        protocols: of the tests to come, keys of PROTOCOLS or `module:function`.
+
+    Raises:
+        InputError: it takes other lengths or sizes alone, as transformers do.
+    """
+    sides = {input_size: f"--input-size {input_size}"}
+    for name in protocols:
+        side = plugins.load(name, PROTOCOLS).side(input_size)
+        sides.setdefault(side, f"protocol {name} of --input-size {input_size}")
+    trained = network.training
+    network.eval()
+    for side, cause in sides.items():
+        shape = (1, 1, modality.snippet_length, modality.channels, side, side)
+        snippet = torch.zeros(shape, dtype=torch.uint8, device=device)
+        try:
+            with torch.inference_mode():
+                network.features(snippet)
+        except (RuntimeError, AssertionError) as error:
+            if is_out_of_memory(error):
+                raise
+            reason = str(error).partition("\n")[0]
+            raise InputError(
+                f"{model} cannot take {side} x {side} pixels of {modality.snippet_length} frames "
+                f"or pairs, as {cause} gives them ({reason}). Networks made for one size take 224 "
+                "and protocols of the same side, such as tsn25x10, in clips as long as `twostream "
+                "models` tells"
+            ) from error
+    network.train(trained)
