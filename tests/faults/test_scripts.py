@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-SHORT = {
+SHORT = {  # the longest first
     "kill_extraction": ["--rounds", "20"],
+    "kill_dask_worker": ["--kills", "1"],
     "kill_scoring": ["--rounds", "3"],
     "kill_training": ["--runs", "1", "--kills", "2"],
     "two_at_once": ["--processes", "4", "--rounds", "1"],
@@ -20,17 +21,16 @@ SHORT = {
     "odd_videos": [],
     "hostile_names": [],
     "many_tiny_videos": ["--videos", "100"],
-    "kill_dask_worker": ["--kills", "1"],
 }
 CANNOT = 77
 
 
 @pytest.fixture(scope="module")
 def outcomes(request):
-    """Result of each selected script; two run at a time, for they sleep and wait a lot."""
+    """Result of each selected script; three run at a time, for they sleep and wait a lot."""
     chosen = [item.callspec.params["name"] for item in request.session.items
               if item.module is request.module and hasattr(item, "callspec")]  # fmt: skip
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:
         yield {name: pool.submit(run, name) for name in chosen}
         pool.shutdown(cancel_futures=True)
 
