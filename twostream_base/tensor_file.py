@@ -312,9 +312,10 @@ def write_tensor_file(
     order = sorted(streams, key=lambda key: (-np.dtype(streams[key].dtype).itemsize, key))
     streams = {key: streams[key] for key in order}
     sums = {key: stream.sha256 or "0" * 64 for key, stream in streams.items()}
+    preamble = _preamble(file_type, header, streams, sums)
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
-            file.write(_preamble(file_type, header, streams, sums))
+            file.write(preamble)
             for key, stream in streams.items():
                 digest, size = hashlib.sha256(), 0
                 for chunk in stream.chunks:

@@ -26,8 +26,8 @@ from flow_extract.extraction.settings import extraction_settings
 from flow_extract.store.check import without_progress
 from flow_extract.store.header import is_current, settings_hash
 from flow_extract.store.locks import locked, remove_leftovers
-from flow_extract.store.manifest import problem_path, read_problem, rebuild_manifest
-from flow_extract.store.reader import entry_path, read_header
+from flow_extract.store.manifest import read_problem, rebuild_manifest
+from flow_extract.store.reader import PROBLEM_SUFFIX, entry_path, read_header
 from flow_extract.video.find_videos import FoundVideos, require_videos
 from twostream_base.errors import InputError
 from twostream_base.files import sha256_file
@@ -182,7 +182,8 @@ def up_to_date(job: Job) -> Result | None:
     """
     settings = settings_hash(job.settings)
     source = source_of(job.video, job.source_path)
-    entry, problem = entry_path(job.store, job.name), problem_path(job.store, job.name)
+    entry = entry_path(job.store, job.name)
+    problem = entry_path(job.store, job.name, PROBLEM_SUFFIX)
     header = _read(read_header, entry)
     if header and is_current(header, settings_hash=settings, source=source):
         try:
@@ -207,7 +208,7 @@ def problem_to_retry(job: Job, result: Result, *, retry_failed: bool) -> int | N
     """The value of `Job.ignore_problem_from` if this earlier result is to be tried again."""
     if result.status in TRIED_AGAIN or (retry_failed and result.status == "failed"):
         try:
-            return problem_path(job.store, job.name).stat().st_mtime_ns
+            return entry_path(job.store, job.name, PROBLEM_SUFFIX).stat().st_mtime_ns
         except FileNotFoundError:
             return None
     return None

@@ -16,12 +16,16 @@ from flow_extract.store.header import Header, recorded_settings, settings_hash
 from flow_extract.store.locks import locked, remove_leftovers
 from flow_extract.store.manifest import (
     MANIFEST,
-    PROBLEM_SUFFIX,
     header_digest,
-    problem_path,
     read_problem,
 )
-from flow_extract.store.reader import StoreEntry, entry_path, entry_paths, read_header
+from flow_extract.store.reader import (
+    PROBLEM_SUFFIX,
+    StoreEntry,
+    entry_path,
+    entry_paths,
+    read_header,
+)
 from twostream_base.errors import InputError
 from twostream_base.files import TEMPORARY_MARK, read_text
 
@@ -146,7 +150,7 @@ def drop_bad(store: str | PathLike[str], check: Check) -> list[str]:
     for name in sorted({item.name for item in check.findings if item.kind in DROPPED}):
         with locked(Path(store), name) as mine:
             if mine:
-                for path in (entry_path(store, name), problem_path(store, name)):
+                for path in (entry_path(store, name), entry_path(store, name, PROBLEM_SUFFIX)):
                     path.unlink(missing_ok=True)
                 dropped.append(name)
     remove_leftovers(Path(store))

@@ -8,23 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from flow_extract.store.header import Source
-from flow_extract.store.reader import SUFFIX, entry_path, entry_paths, read_header
+from flow_extract.store.reader import PROBLEM_SUFFIX, SUFFIX, entry_path, entry_paths, read_header
 from twostream_base.errors import InputError
-from twostream_base.files import path_inside, read_text, sha256_bytes, write_text
+from twostream_base.files import read_text, sha256_bytes, write_text
 
 MANIFEST = "manifest.jsonl"
-PROBLEM_SUFFIX = ".problem.json"
-
-
-def problem_path(store: str | PathLike[str], name: str) -> Path:
-    """Where the problem file of a video is, or would be."""
-    path = path_inside(Path(store), name)
-    return path.with_name(path.name + PROBLEM_SUFFIX)
 
 
 def write_problem(
@@ -47,7 +39,9 @@ def write_problem(
         "source": source,
         "settings_hash": settings_hash,
     }
-    write_text(problem_path(store, name), json.dumps(record, indent=1, sort_keys=True) + "\n")
+    write_text(
+        entry_path(store, name, PROBLEM_SUFFIX), json.dumps(record, indent=1, sort_keys=True) + "\n"
+    )
     entry_path(store, name).unlink(missing_ok=True)
 
 

@@ -27,6 +27,7 @@ from twostream_base.files import path_inside
 from twostream_base.tensor_file import FileType, TensorFile
 
 SUFFIX = ".safetensors"
+PROBLEM_SUFFIX = ".problem.json"
 STORE_FILE = FileType(
     name="store file",
     key="twostream",
@@ -39,10 +40,10 @@ STORE_FILE = FileType(
 ARRAYS = {"flow_offsets": "U64", "rgb_offsets": "U64", "flow": "U8", "rgb": "U8"}
 
 
-def entry_path(store: str | PathLike[str], name: str) -> Path:
-    """Where the store file of a video is, or would be."""
+def entry_path(store: str | PathLike[str], name: str, suffix: str = SUFFIX) -> Path:
+    """Where the store file of a video is, or would be; or its problem file (`PROBLEM_SUFFIX`)."""
     path = path_inside(Path(store), name)
-    return path.with_name(path.name + SUFFIX)
+    return path.with_name(path.name + suffix)
 
 
 def open_entry(store: str | PathLike[str], name: str) -> StoreEntry:

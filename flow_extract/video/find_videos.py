@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
-from flow_extract.store.manifest import PROBLEM_SUFFIX
-from flow_extract.store.reader import entry_path
+from flow_extract.store.reader import PROBLEM_SUFFIX, entry_path
 from twostream_base.errors import InputError, some_of
 
 SUFFIXES = ("avi", "mp4", "mkv", "mov", "webm", "mpg", "mpeg", "m4v", "wmv", "flv", "3gp", "ogv")

@@ -18,8 +18,7 @@ from flow_extract.extraction.one_video import (
 )
 from flow_extract.extraction.settings import extraction_settings
 from flow_extract.store.locks import locked, remove_leftovers
-from flow_extract.store.manifest import problem_path
-from flow_extract.store.reader import entry_path, scan_store
+from flow_extract.store.reader import PROBLEM_SUFFIX, entry_path, scan_store
 from twostream_base.errors import InputError
 
 # Status and stored frames of each file, from the data's MANIFEST.csv: `failed` is what OpenCV does
@@ -198,15 +197,15 @@ def test_unreadable_files_are_done_again(job):
     extract_video(job)
     entry_path(job.store, "v").write_bytes(b"half")
     assert up_to_date(job) is None
-    problem_path(job.store, "v").write_text("{")
+    entry_path(job.store, "v", PROBLEM_SUFFIX).write_text("{")
     assert up_to_date(job) is None
 
 
 def test_of_two_files_the_one_that_counts_stays(job, make_job):
     extract_video(job)
-    problem_path(job.store, "v").write_text("{}")
+    entry_path(job.store, "v", PROBLEM_SUFFIX).write_text("{}")
     assert up_to_date(job).status == "ok"
-    assert not problem_path(job.store, "v").exists()
+    assert not entry_path(job.store, "v", PROBLEM_SUFFIX).exists()
 
     content = entry_path(job.store, "v").read_bytes()
     other = make_job(job.video, bound=10.0)
@@ -292,5 +291,5 @@ def test_which_problems_are_tried_again(job, status, retry_failed, again):
 def test_problem_that_another_process_has_just_met_again_is_not_tried_again(job):
     record_problem(job, status="crashed", reason="before")
     written = problem_to_retry(job, up_to_date(job), retry_failed=False)
-    os.utime(problem_path(job.store, "v"), ns=(0, written + 1))
+    os.utime(entry_path(job.store, "v", PROBLEM_SUFFIX), ns=(0, written + 1))
     assert up_to_date(replace(job, ignore_problem_from=written)).status == "crashed"

@@ -14,8 +14,8 @@ from flow_extract.extraction.one_video import (
     overlapping_chunks,
 )
 from flow_extract.store.header import settings_hash
-from flow_extract.store.manifest import problem_path, read_problem
-from flow_extract.store.reader import StoreEntry, entry_path
+from flow_extract.store.manifest import read_problem
+from flow_extract.store.reader import PROBLEM_SUFFIX, StoreEntry, entry_path
 from flow_extract.store.writer import EntryWriter
 from twostream_base.files import sha256_file
 
@@ -139,7 +139,7 @@ def test_no_video_leaves_a_problem_file_and_its_repair_removes_it(make_video, ma
     job = make_job(video)
     result = extract_video(job)
     assert result.status == "failed"
-    problem = read_problem(problem_path(job.store, "v"))
+    problem = read_problem(entry_path(job.store, "v", PROBLEM_SUFFIX))
     assert problem["reason"] == result.reason
     assert problem["source"] == {
         "path": "v.avi",

@@ -23,8 +23,8 @@ from flow_extract.layouts.convert import (
 )
 from flow_extract.layouts.layouts import LAYOUTS, QUANTISERS
 from flow_extract.layouts.pictures import LayoutEntry
-from flow_extract.store.manifest import problem_path, read_problem
-from flow_extract.store.reader import StoreEntry, entry_path, scan_store
+from flow_extract.store.manifest import read_problem
+from flow_extract.store.reader import PROBLEM_SUFFIX, StoreEntry, entry_path, scan_store
 from flow_extract.store.writer import EntryWriter
 from twostream_base.errors import InputError
 
@@ -154,7 +154,8 @@ def test_one_bad_video_costs_only_itself(store, tmp_path, layout):
     results = to_store(from_layout(tree, layout), back, codec="jpeg")
     assert statuses(results) == [("class/v_1", "failed", False), ("v_2", "ok", False)]
     assert "1 of 13 pictures are missing, numbers 7" in results[0].reason
-    assert read_problem(problem_path(back, "class/v_1"))["reason"] == results[0].reason
+    problem = read_problem(entry_path(back, "class/v_1", PROBLEM_SUFFIX))
+    assert problem["reason"] == results[0].reason
     assert list(scan_store(back)) == ["v_2"]
 
 
@@ -266,7 +267,7 @@ def test_video_that_kills_its_process_costs_only_itself(store, tmp_path):
     assert [(r.name, r.status, r.reason) for r in results] == [
         ("class/v_1", "ok", ""), ("killer", "failed", "crashed: exit code 3"), ("v_2", "ok", ""),
     ]  # fmt: skip
-    assert problem_path(tmp_path / "back", "killer").exists()
+    assert entry_path(tmp_path / "back", "killer", PROBLEM_SUFFIX).exists()
 
 
 @pytest.mark.parametrize("convert", [

@@ -6,12 +6,11 @@ from flow_extract.extraction.one_video import extract_video
 from flow_extract.store.header import settings_hash
 from flow_extract.store.manifest import (
     header_digest,
-    problem_path,
     read_problem,
     rebuild_manifest,
     write_problem,
 )
-from flow_extract.store.reader import entry_path, read_header
+from flow_extract.store.reader import PROBLEM_SUFFIX, entry_path, read_header
 from twostream_base.errors import InputError
 
 
@@ -60,8 +59,9 @@ FACTS = {"status": "failed", "reason": "no frame", "source": SOURCE, "settings_h
 
 def test_round_trip(tmp_path):
     write_problem(tmp_path, "class/v", **FACTS)
-    assert problem_path(tmp_path, "class/v") == tmp_path / "class" / "v.problem.json"
-    assert read_problem(problem_path(tmp_path, "class/v")) == FACTS | {"name": "class/v"}
+    path = entry_path(tmp_path, "class/v", PROBLEM_SUFFIX)
+    assert path == tmp_path / "class" / "v.problem.json"
+    assert read_problem(path) == FACTS | {"name": "class/v"}
 
 
 def test_takes_the_place_of_the_store_file(tmp_path):
