@@ -14,8 +14,7 @@ from hypothesis import settings
 from flow_extract.extraction.one_video import Job
 from flow_extract.extraction.settings import extraction_settings
 from flow_extract.synthetic import moving_clip, smooth_texture, translation
-from fusion.exchange.formats.external_scores import four_axes
-from fusion.tables.score_file import ScoreTable
+from fusion.tables.score_file import ScoreTable, four_axes
 
 # How long an example takes depends on how busy the machine is.
 settings.register_profile("patient", deadline=None)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flow_extract.extraction.executor import PRELOAD, Outcome, run_jobs, unchanged, unclaimed
+from flow_extract.extraction.executor import Outcome, run_jobs, unchanged
 from twostream_base.cluster import connected
 from twostream_base.errors import InputError
 
@@ -26,11 +25,9 @@ def run_jobs_on_dask(
     jobs: Iterable[J],
     *,
     workers: int,
-    timeout: float,
-    preload: Sequence[str] = PRELOAD,
-    claim: Callable[[J], AbstractContextManager[Any]] = unclaimed,
-    conclude: Callable[[J, Outcome], Any] = unchanged,
     scheduler: str | None = None,
+    conclude: Callable[[J, Outcome], Any] = unchanged,
+    **options: Any,
 ) -> Generator[tuple[J, Any], None, None]:
     """Do what `executor.run_jobs` does, on a cluster.
 
@@ -41,12 +38,10 @@ def run_jobs_on_dask(
         function: as for `run_jobs`.
         jobs: as for `run_jobs`; paths in them must be the same on all machines.
         workers: of a cluster on this machine; ignored for one that runs already.
-        timeout: seconds after which a job is killed.
-        preload: modules that jobs need; each worker imports them once.
-        claim: as for `run_jobs`; entered by the Dask worker.
-        conclude: as for `run_jobs`; called by the Dask worker, and here for a job that was lost.
         scheduler: address of a running scheduler, such as `tcp://node1:8786`; None starts a cluster
             on this machine and ends it afterwards.
+        conclude: as for `run_jobs`; called by the Dask worker, and here for a job that was lost.
+        options: `timeout`, `preload` and `claim` of `run_jobs`, for each Dask worker.
 
     Raises:
         InputError: Dask is not installed, no scheduler answers, or its workers lack this package.
@@ -58,7 +53,8 @@ def run_jobs_on_dask(
 
         if scheduler:
             _check_imports(client, scheduler)
-        task = partial(_in_own_process, function, timeout, preload, claim, conclude)
+        run = partial(run_jobs, function, workers=1, conclude=conclude, **options)
+        task = partial(_in_own_process, run)
         futures = {client.submit(task, job, pure=False, retries=RETRIES): job for job in jobs}
         for future in as_completed(list(futures)):
             job = futures.pop(future)
@@ -73,33 +69,18 @@ def run_jobs_on_dask(
                 raise OSError("the Dask scheduler is gone; re-run the same command to resume")
 
 
-def _in_own_process(
-    function: Callable[[J], Any],
-    timeout: float,
-    preload: Sequence[str],
-    claim: Callable[[J], AbstractContextManager[Any]],
-    conclude: Callable[[J, Outcome], Any],
-    job: J,
-) -> Any:
+def _in_own_process(run: Callable[[list[J]], Iterable[tuple[J, Any]]], job: J) -> Any:
     # Dask marks its workers as daemons, which may have no children lest these outlive them; ours
     # end by themselves when their parent does.
     multiprocessing.current_process().daemon = False
-    ((_, result),) = run_jobs(
-        function,
-        [job],
-        workers=1,
-        timeout=timeout,
-        preload=preload,
-        claim=claim,
-        conclude=conclude,
-    )
+    ((_, result),) = run([job])
     return result
 
 
 def _check_imports(client: Client, scheduler: str) -> None:
     """Find a cluster without this package before any video is blamed for it."""
     try:
-        task = partial(_in_own_process, abs, 60.0, PRELOAD, unclaimed, unchanged)
+        task = partial(_in_own_process, partial(run_jobs, abs, workers=1, timeout=60.0))
         client.submit(task, -1, pure=False).result()
     except Exception as error:
         raise InputError(

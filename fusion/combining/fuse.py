@@ -185,6 +185,11 @@ def score_videos(
     )
 
 
+def mean_scores(table: ScoreTable) -> np.ndarray:
+    """The scores of each video, float64 (V, C): the mean of its views."""
+    return score_videos(join({"file": table})).scores["file"]
+
+
 def view_scores(
     table: ScoreTable, score_type: str, *, crop: int | slice = slice(None)
 ) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.combining.fuse import score_videos
+from fusion.combining.fuse import mean_scores
 from fusion.evaluation.diagnosis import at_chance, doubled_rows
 from fusion.evaluation.metrics import accuracy_summary
 from fusion.evaluation.results import accuracy_cells
@@ -25,7 +25,7 @@ def contents(table: ScoreTable, *, first: int) -> dict[str, Any]:
 
     Accuracy and classes are those of the mean over segments and crops.
     """
-    scores = score_videos(join({"file": table})).scores["file"].astype(np.float32)
+    scores = mean_scores(table).astype(np.float32)
     axes = ("videos", "segments", "crops", "classes")
     videos = []
     for row in range(min(first, len(scores))):
@@ -120,8 +120,7 @@ def findings(table: ScoreTable) -> list[str]:
         off = np.abs(sums - 1).max(axis=(1, 2)) > 1e-2
         lines.append(_videos(table, off, "have probabilities that do not sum to 1"))
     lines.append(_label_gaps(table))
-    scores = score_videos(join({"file": table})).scores["file"]
-    lines.append(at_chance(scores, table.labels))
+    lines.append(at_chance(mean_scores(table), table.labels))
     return [line for line in lines if line]
 
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fusion.combining.fuse import score_videos
+from fusion.combining.fuse import mean_scores
 from fusion.combining.probabilities import softmax
-from fusion.tables.join import join
 from fusion.tables.score_file import UNKNOWN, ScoreTable
 from twostream_base.errors import InputError
 from twostream_base.files import atomic_path, write_text
@@ -25,7 +24,7 @@ def export_csv(path: Path, table: ScoreTable) -> None:
     `scores import --format csv` reads it.
     """
     labels = _labels(table)
-    rows = zip(table.names, labels, _video_scores(table).tolist(), strict=True)
+    rows = zip(table.names, labels, mean_scores(table).tolist(), strict=True)
     heading = ("name", "label", *table.class_names)
     _write_csv(path, heading, ((name, label, *scores) for name, label, scores in rows))
 
@@ -35,7 +34,7 @@ def export_top(path: Path, table: ScoreTable, *, top: int = 5) -> None:
 
     Logits go through the softmax after their mean over segments and crops.
     """
-    scores = _video_scores(table)
+    scores = mean_scores(table)
     probs = scores if table.score_type == "probs" else softmax(scores)
     highest = np.argsort(-probs, axis=1, kind="stable")[:, :top]
     ranks = range(1, highest.shape[1] + 1)
@@ -108,11 +107,6 @@ def export_scores(
     if format not in EXPORTS:
         raise InputError(f"format {format!r}; allowed: {', '.join(EXPORTS)}")
     EXPORTS[format](Path(path), table, **options)
-
-
-def _video_scores(table: ScoreTable) -> np.ndarray:
-    """The mean over segments and crops, float64 (V, C)."""
-    return score_videos(join({"file": table})).scores["file"]
 
 
 def _labels(table: ScoreTable) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -163,7 +163,6 @@ def _minimise(loss: Callable[[np.ndarray], tuple[float, np.ndarray]], size: int)
     return np.asarray(result.x)
 
 
-Self = TypeVar("Self", bound="_Estimator")
 Streams = Mapping[str, ArrayLike] | ArrayLike
 
 
@@ -179,7 +178,7 @@ class _Estimator:
 
     folds: int
 
-    def fit(self: Self, X: Streams, y: ArrayLike, groups: Sequence[str] | None = None) -> Self:
+    def fit(self, X: Streams, y: ArrayLike, groups: Sequence[str] | None = None) -> Self:
         """Fit on labelled videos.
 
         Args:

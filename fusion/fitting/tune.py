@@ -21,6 +21,10 @@ from fusion.fitting.weight_search import right_count, search_weights
 from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError, some_of
 
+_CURVE_POINTS = 21
+# (V,): the margin of the first stream, whether it is right, and whether both fused are.
+Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 
 def tune_in_folds(streams: VideoScores, folds: np.ndarray) -> dict[str, Any]:
     """Find weights on all folds (V,) but one, for each fold, and evaluate them on that one.
@@ -151,9 +155,6 @@ def _named(streams: VideoScores, weights: np.ndarray) -> dict[str, float]:
     return {key: round(float(w), 6) for key, w in zip(streams.scores, weights, strict=True)}
 
 
-_CURVE_POINTS = 21
-
-
 class CascadeCurve(NamedTuple):
     """Accuracy against cost, from no video fused to all of them.
 
@@ -219,14 +220,6 @@ def at_threshold(
     }
 
 
-class _Answers(NamedTuple):
-    """What is known of each labelled video: (V,) arrays."""
-
-    margins: np.ndarray
-    first_right: np.ndarray
-    fused_right: np.ndarray
-
-
 def cascade_on(streams: VideoScores, others: VideoScores, *, tolerance: float) -> dict[str, Any]:
     """Evaluate a cascade whose weights and threshold come from other videos.
 
@@ -270,21 +263,23 @@ def _fit(streams: VideoScores, rows: np.ndarray, tolerance: float) -> tuple[np.n
     return weights, choose_threshold(curve, tolerance=tolerance)
 
 
-def _answers(streams: VideoScores, rows: np.ndarray, weights: np.ndarray) -> _Answers:
+def _answers(streams: VideoScores, rows: np.ndarray, weights: np.ndarray) -> Answers:
+    """What is known of each labelled video."""
     first, second = (stream[rows] for stream in streams.scores.values())
     labels, fused = streams.labels[rows], weights[0] * first + weights[1] * second
     margins = confidence_margin(first, streams.score_type)
-    return _Answers(margins, first.argmax(axis=1) == labels, fused.argmax(axis=1) == labels)
+    return margins, first.argmax(axis=1) == labels, fused.argmax(axis=1) == labels
 
 
-def _summary(by_fold: Sequence[tuple[float, _Answers]]) -> dict[str, Any]:
+def _summary(by_fold: Sequence[tuple[float, Answers]]) -> dict[str, Any]:
     parts = [at_threshold(threshold, *answers) for threshold, answers in by_fold if len(answers[0])]
     counts = {
         key: proportion(*(sum(part[key][count] for part in parts) for count in ("correct", "of")))
         for key in ("flow", "top1", "always", "never")
     }
     of_all_folds = zip(*(answers for _, answers in by_fold), strict=True)
-    curve = cascade_curve(*_Answers(*map(np.concatenate, of_all_folds)))
+    margins, first_right, fused_right = map(np.concatenate, of_all_folds)
+    curve = cascade_curve(margins, first_right, fused_right)
     points = np.unique(np.linspace(0, len(curve.fused) - 1, _CURVE_POINTS).astype(int))
     return counts | {
         "thresholds": [part["threshold"] for part in parts],

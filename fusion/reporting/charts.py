@@ -69,16 +69,14 @@ def weight_chart(
     )
 
 
-def reliability_chart(
-    stream: str, before: Mapping[str, Any], after: Mapping[str, Any] | None
-) -> str:
+def reliability_chart(stream: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """How often answers come true against how sure they are; the diagonal is ideal."""
     x, y = Axis(0, 100, 52, WIDTH - 14), Axis(0, 100, 300, 30)
     parts = frame(x, y, x_title="confidence, %", y_title="right, %")
     parts.append(line(x(0), y(0), x(100), y(100), "ideal"))
     lines = []
     for number, (name, facts) in enumerate((("as it is", before), ("calibrated", after))):
-        if facts is None or facts["ece"] is None:
+        if facts["ece"] is None:
             continue
         bins = [b for b in facts["bins"] if b["videos"]]
         places = [(x(100 * b["confidence"]), y(100 * b["accuracy"])) for b in bins]
@@ -176,5 +174,5 @@ def _result_text(system: Mapping[str, Any]) -> str:
     return f"{system['name']}: {system['percent']:.2f} % ({share}; {low:.2f} to {high:.2f})"
 
 
-def _short(name: str, limit: int = 20) -> str:
-    return name if len(name) <= limit else f"{name[: limit - 1]}…"
+def _short(name: str) -> str:
+    return name if len(name) <= 20 else f"{name[:19]}…"

@@ -13,10 +13,8 @@ import numpy as np
 
 from fusion.combining.fuse import VideoScores
 from fusion.combining.step import Step
-from fusion.evaluation.comparison import class_accuracy, compare, complementarity, segment_accuracy
-from fusion.evaluation.diagnosis import diagnose
+from fusion.evaluation.comparison import compare, segment_accuracy
 from fusion.fitting.calibration import CalibratedTables
-from fusion.fitting.weight_search import WeightCurve, weight_curve
 from fusion.tables.join import JoinedTables
 from twostream_base.errors import InputError
 from twostream_base.files import read_text
@@ -57,28 +55,6 @@ class Content:
     def right(self, name: str) -> np.ndarray:
         """Which videos a result gets right, bool (V,); False where there is no label."""
         return self.results[name].argmax(axis=1) == self.streams.labels
-
-    def curve(self) -> WeightCurve | None:
-        """How many videos are right at every weight of the first of two streams."""
-        if len(self.streams.scores) != 2:
-            return None
-        known = self.streams.labels >= 0
-        first, second = (scores[known] for scores in self.streams.scores.values())
-        return weight_curve(first, second, self.streams.labels[known])
-
-    def classes(self) -> list[dict[str, Any]]:
-        """Videos and correct ones of each class, by the best stream and the shown result."""
-        results = {name: self.results[name] for name in (self.best_stream(), self.shown)}
-        return class_accuracy(results, self.streams.labels, self.streams.class_names)
-
-    def complementarity(self) -> dict[str, Any]:
-        """How the mistakes of the streams go together."""
-        return complementarity(self.streams)
-
-    def warnings(self) -> list[str]:
-        """What the reader should know before trusting a number."""
-        fused = self.results[self.shown]
-        return [*self.streams.warnings, *diagnose(self.streams, fused, strategy=self.shown)]
 
 
 def make_content(

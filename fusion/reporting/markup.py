@@ -82,12 +82,12 @@ def path(points: Sequence[tuple[float, float]], kind: str) -> str:
     return f'<polyline class="{kind}" points="{places}"/>'
 
 
-def frame(x: Axis, y: Axis, *, x_title: str, y_title: str, number: str = "g") -> list[str]:
+def frame(x: Axis, y: Axis, *, x_title: str, y_title: str) -> list[str]:
     """Grid, tick labels and titles of two numeric axes; y runs upwards."""
     parts = []
     for value in ticks(y.low, y.high):
         parts.append(line(x.start, y(value), x.end, y(value), "grid"))
-        parts.append(text(x.start - 6, y(value) + 4, f"{value:{number}}", anchor="end"))
+        parts.append(text(x.start - 6, y(value) + 4, f"{value:g}", anchor="end"))
     for value in ticks(x.low, x.high):
         parts.append(line(x(value), y.start, x(value), y.start + 4, "axis"))
         parts.append(text(x(value), y.start + 18, f"{value:g}", anchor="middle"))

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fusion.evaluation.comparison import class_accuracy, complementarity
+from fusion.evaluation.diagnosis import diagnose
 from fusion.evaluation.results import weights_text
+from fusion.fitting.weight_search import WeightCurve, weight_curve
 from fusion.reporting.charts import (
     gain_chart,
     interval_chart,
@@ -44,7 +47,11 @@ def inputs_section(content: Content) -> str:
     ]
     heading = ("stream", "data set", "split", "subset", "protocol", "model", "epoch",
                "selected on", "scores", "file")  # fmt: skip
-    warnings = content.warnings()
+    fused = content.results[content.shown]
+    warnings = [
+        *content.streams.warnings,
+        *diagnose(content.streams, fused, strategy=content.shown),
+    ]
     return section(
         "inputs",
         "Inputs and protocols",
@@ -90,13 +97,15 @@ def results_section(content: Content) -> str:
 
 def weights_section(content: Content) -> str:
     """Accuracy at every weight, with the weights that were chosen, and what they are worth."""
-    tuned, curve = content.tuned, content.curve()
-    parts = []
-    if curve is not None:
+    tuned, streams, parts = content.tuned, content.streams, []
+    if len(streams.scores) == 2:
+        known = streams.labels >= 0
+        scores = (of_stream[known] for of_stream in streams.scores.values())
+        curve = weight_curve(*scores, streams.labels[known])
         weights = np.linspace(0, 1, CURVE_POINTS)
-        videos = int((content.streams.labels >= 0).sum())
+        videos = int(known.sum())
         percents = (100 * curve.correct(weights) / videos).tolist()
-        first = next(iter(content.streams.scores))
+        first = next(iter(streams.scores))
         chart = weight_chart(
             weights.tolist(),
             percents,
@@ -213,7 +222,7 @@ def _interval(count: Mapping[str, Any]) -> str:
 
 
 def _weight_points(
-    tuned: Mapping[str, Any] | None, first: str, curve: Any, videos: int
+    tuned: Mapping[str, Any] | None, first: str, curve: WeightCurve, videos: int
 ) -> list[tuple[str, float, float]]:
     best, count = curve.best()
     points = [("best on these very videos", best, 100 * count / videos)]
@@ -284,7 +293,9 @@ def confusion_section(content: Content) -> str:
 
 def classes_section(content: Content) -> str:
     """What the shown result gains and loses in each class against the best stream."""
-    best, shown, rows = content.best_stream(), content.shown, content.classes()
+    best, shown, streams = content.best_stream(), content.shown, content.streams
+    pair = {name: content.results[name] for name in (best, shown)}
+    rows = class_accuracy(pair, streams.labels, streams.class_names)
     gains = [
         (
             row["class"],
@@ -324,7 +335,7 @@ def videos_section(content: Content) -> str:
     known = content.streams.labels >= 0
     before, after = content.right(best), content.right(shown)
     won, lost = np.flatnonzero(known & after & ~before), np.flatnonzero(known & before & ~after)
-    facts = content.complementarity()
+    facts = complementarity(content.streams)
     oracle = facts["oracle"]
     pairs = [
         (f"{pair['first']} and {pair['second']}",

@@ -188,27 +188,41 @@ def table_of_array(
         InputError: not numbers of such a shape, or a table that breaks a rule.
     """
     array = np.asarray(scores)
-    if array.dtype.kind not in "fiu" or not 2 <= array.ndim <= 4:
-        raise InputError(
-            f"scores are {array.dtype} {array.shape}; expected numbers "
-            "(videos, [segments, [crops,]] classes)"
-        )
-    four_axes = array.reshape(
-        (len(array), *array.shape[1:-1], *(1,) * (4 - array.ndim), array.shape[-1])
-    ).astype(np.float16 if array.dtype == np.float16 else np.float32)
+    check_numbers(array, where="the array of scores")
+    views = four_axes(array).astype(np.float16 if array.dtype == np.float16 else np.float32)
     known = np.full(len(array), UNKNOWN) if labels is None else np.asarray(labels)
     if known.dtype.kind not in "iu":
         raise InputError(f"labels are {known.dtype}; they must be whole numbers, -1 for unknown")
     table = ScoreTable(
         names=tuple(map(str, range(len(array)))),
         class_names=tuple(map(str, range(array.shape[-1]))),
-        scores=four_axes,
+        scores=views,
         labels=known.astype(np.int64),
-        score_type=score_type or guess_score_type(four_axes),
+        score_type=score_type or guess_score_type(views),
         metadata={},
     )
     check_table(table, where="scores")
     return table
+
+
+def check_numbers(scores: np.ndarray, *, where: str) -> None:
+    """Refuse what is not an array of numbers (V, C), (V, S, C) or (V, S, R, C).
+
+    Raises:
+        InputError: with `where` at its start.
+    """
+    if scores.dtype.kind not in "fiu" or not 2 <= scores.ndim <= 4 or scores.size == 0:
+        raise InputError(
+            f"{where} is {scores.dtype} {scores.shape}; expected numbers "
+            "(videos, [segments, [crops,]] classes)"
+        )
+
+
+def four_axes(scores: np.ndarray) -> np.ndarray:
+    """Bring (V, C), (V, S, C) or (V, S, R, C) to (V, S, R, C)."""
+    if scores.ndim == 2:
+        return scores[:, None, None]
+    return scores[:, :, None] if scores.ndim == 3 else scores
 
 
 def guess_score_type(scores: np.ndarray) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fusion.tables.score_file import four_axes
 from twostream_base.errors import InputError
 
 MOST_CLASSES = 2**31
@@ -90,19 +91,6 @@ def _as_array(scores: Any) -> np.ndarray:
         return np.empty(0, dtype=object)
 
 
-def check_numbers(scores: np.ndarray, *, where: str) -> None:
-    """Refuse what is not an array of numbers (V, C), (V, S, C) or (V, S, R, C).
-
-    Raises:
-        InputError: with `where` at its start.
-    """
-    if scores.dtype.kind not in "fiu" or not 2 <= scores.ndim <= 4 or scores.size == 0:
-        raise InputError(
-            f"{where} is {scores.dtype} {scores.shape}; expected numbers "
-            "(videos, [segments, [crops,]] classes)"
-        )
-
-
 def integer_labels(values: Any, path: Path) -> np.ndarray:
     """Labels from 0, in any array of whole numbers, as int64 (V,).
 
@@ -113,10 +101,3 @@ def integer_labels(values: Any, path: Path) -> np.ndarray:
     if not all(isinstance(item, int | np.integer) and 0 <= item < MOST_CLASSES for item in items):
         raise InputError(f"{path}: labels must be whole numbers, from 0")
     return np.array(items, dtype=np.int64)
-
-
-def four_axes(scores: np.ndarray) -> np.ndarray:
-    """Bring (V, C), (V, S, C) or (V, S, R, C) to (V, S, R, C)."""
-    if scores.ndim == 2:
-        return scores[:, None, None]
-    return scores[:, :, None] if scores.ndim == 3 else scores

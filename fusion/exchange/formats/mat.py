@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.exchange.formats.external_scores import ExternalScores, four_axes
+from fusion.exchange.formats.external_scores import ExternalScores
+from fusion.tables.score_file import four_axes
 from twostream_base.errors import InputError
 
 # MATLAB's class -> bytes of an item; of a cell it is the reference to its content.

@@ -16,14 +16,9 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from fusion.exchange.formats.external_scores import (
-    ExternalScores,
-    check_numbers,
-    four_axes,
-    integer_labels,
-    stack_videos,
-)
+from fusion.exchange.formats.external_scores import ExternalScores, integer_labels, stack_videos
 from fusion.exchange.formats.restricted_pickle import load_pickle
+from fusion.tables.score_file import check_numbers, four_axes
 from twostream_base.errors import InputError
 
 _ARRAYS = ("scores", "labels", "names", "class_names")

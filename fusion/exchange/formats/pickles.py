@@ -11,14 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from fusion.exchange.formats.external_scores import (
-    ExternalScores,
-    check_numbers,
-    four_axes,
-    integer_labels,
-    stack_videos,
-)
+from fusion.exchange.formats.external_scores import ExternalScores, integer_labels, stack_videos
 from fusion.exchange.formats.restricted_pickle import load_pickle, load_tensors
+from fusion.tables.score_file import check_numbers, four_axes
 from twostream_base.errors import InputError
 
 _SCORES = ("pred_score", "pred_scores")

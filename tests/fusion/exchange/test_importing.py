@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusion.exchange.formats.external_scores import ExternalScores, four_axes
+from fusion.exchange.formats.external_scores import ExternalScores
 from fusion.exchange.importing import (
     VideoList,
     columns_by_labels,
@@ -18,6 +18,7 @@ from fusion.exchange.importing import (
     read_class_names,
     read_order,
 )
+from fusion.tables.score_file import four_axes
 from twostream_base.errors import InputError
 
 PATH = Path("preds.pickle")

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fusion.exchange.formats.external_scores import four_axes, stack_videos
+from fusion.exchange.formats.external_scores import stack_videos
+from fusion.tables.score_file import four_axes
 from twostream_base.errors import InputError
 
 PATH = Path("scores.pkl")
