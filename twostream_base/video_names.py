@@ -9,12 +9,26 @@ from pathlib import PurePosixPath
 
 from twostream_base.errors import InputError, some_of
 
-_SUFFIX = re.compile(r"\.(avi|mp4|mkv|webm|mov|mpe?g|m4v|wmv|flv)$", re.IGNORECASE)
+VIDEO_SUFFIXES = (
+    "avi",
+    "mp4",
+    "mkv",
+    "mov",
+    "webm",
+    "mpg",
+    "mpeg",
+    "m4v",
+    "wmv",
+    "flv",
+    "3gp",
+    "ogv",
+)
 
 
 def without_suffix(name: str) -> str:
-    """Drop the suffix of a video file, and no other."""
-    return _SUFFIX.sub("", name)
+    """Drop the suffix of a video file, and no other: `clip_001.5s.avi` -> `clip_001.5s`."""
+    stem, _, suffix = name.rpartition(".")
+    return stem if suffix.lower() in VIDEO_SUFFIXES else name
 
 
 def match_names(

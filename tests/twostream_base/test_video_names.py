@@ -53,6 +53,7 @@ def test_names_that_could_be_several(
 def test_only_suffixes_of_videos_are_dropped() -> None:
     assert without_suffix("clip_001.5s.avi") == "clip_001.5s"
     assert without_suffix("clip_001.5s") == "clip_001.5s"
+    assert without_suffix("a/b.OGV") == "a/b"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from twostream.data.holdout import hold_out
 from twostream.data.splits import SPLITS, VideoRecord, read_split
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text, write_text
-from twostream_base.video_names import match_names
+from twostream_base.video_names import match_names, without_suffix
 
 GroupOf = Callable[[str], str]
 
@@ -107,9 +107,7 @@ def groups_from_csv(path: Path, *, column: str) -> GroupOf:
         raise InputError(
             f"{path}: no column {column!r}; it has {', '.join(rows[0] if rows else [])}"
         )
-    groups = {
-        str(PurePosixPath(next(iter(row.values()))).with_suffix("")): row[column] for row in rows
-    }
+    groups = {without_suffix(next(iter(row.values()))): row[column] for row in rows}
 
     def group_of(name: str) -> str:
         if name not in groups:

@@ -20,7 +20,7 @@ from typing import Any
 from twostream_base import plugins
 from twostream_base.errors import InputError
 from twostream_base.files import read_text
-from twostream_base.video_names import hmdb51_group, ucf101_group
+from twostream_base.video_names import hmdb51_group, ucf101_group, without_suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +112,15 @@ def read_classes(path: Path, pattern: str, expected: str) -> list[str]:
 
 
 def video_name(listed: str, *, where: str) -> str:
-    """Turn a listed path into a video name: suffix off, and refused if it leads elsewhere."""
+    """Turn a listed path into a video name: a video's suffix off; refused if it leads elsewhere."""
     path = PurePosixPath(listed)
+    if not path.name:
+        raise InputError(f"{where}: {listed!r} names no video")
     if path.is_absolute() or ".." in path.parts:
         raise InputError(
             f"{where}: {listed!r} leads out of the video folder; no '/' first, no '..'"
         )
-    return str(path.with_suffix(""))
+    return without_suffix(str(path))
 
 
 def make_split(class_names: Sequence[str], listed: Sequence[Listed], *, where: Path) -> Split:

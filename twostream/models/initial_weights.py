@@ -38,7 +38,7 @@ def initial_weights(weights: str, *, model: str) -> Mapping[str, Tensor]:
         return state
     # The weights of a run of ours: its backbone and normalisation, without its classifier.
     layers = {n.removeprefix(BACKBONE): t for n, t in state.items() if n.startswith(BACKBONE)}
-    return {"mean": state["mean"], "std": state["std"], **layers}
+    return {key: state[key] for key in ("mean", "std") if key in state} | layers
 
 
 def pretrained_weights(kind: str, *, model: str) -> Mapping[str, Tensor]:

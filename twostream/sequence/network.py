@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from twostream.models.backbones import build_backbone
 from twostream.models.checkpoint import WEIGHTS
-from twostream.models.initial_weights import initial_weights
+from twostream.models.initial_weights import initial_weights, read_weights
 from twostream.models.temporal.frame_selection import valid_mask
 from twostream.models.temporal.stages import build_stages, read_stage
 from twostream.transforms.presets import MODALITIES, Modality
@@ -169,7 +168,7 @@ def load_parts(network: SequenceNetwork, source: Path, parts: Sequence[str]) -> 
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         raise InputError(f"{source}: neither a run folder nor a file of weights")
-    weights = safetensors.torch.load_file(path)
+    weights = read_weights(path)
     for text in parts:
         name, _, other_name = text.partition("=")
         part, other_name = find_part(network, name), other_name or name

@@ -70,3 +70,15 @@ def test_names_that_give_no_lists(tmp_path: Path, names: list[str], message: str
 def test_patterns_that_do_not_work(pattern: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         groups_by_pattern(pattern)("run/v_run_g01_c1")
+
+
+def test_dots_in_names_are_no_suffix(tmp_path: Path) -> None:
+    names = [f"{folder}/clip.{number}" for folder in ("bike", "dive") for number in range(6)]
+    groups = tmp_path / "sources.csv"
+    groups.write_text("".join(["video,source\n", *(f"{name},{name[-1]}\n" for name in names)]))
+    group_of = groups_from_csv(groups, column="source")
+    write_lists(tmp_path, names, group_of=group_of, test_fraction=0.3)
+    split = read_folder(tmp_path, split=1)
+    assert {record.name: record.group for record in (*split.train, *split.test)} == {
+        name: name[-1] for name in names
+    }

@@ -210,6 +210,8 @@ MISTAKES = [
     ("something", "something-something-v2-train.json", '[{"id": "1", "template": "Flying"}]',
      r"train.json, video 1: 'Flying' is none of the 2 classes"),
     ("something", "something-something-v2-train.json", '[{"id"', r"train.json:1: not valid JSON"),
+    ("something", "something-something-v2-train.json", '[{"template": "Dropping"}]',
+     r"train.json, video 1: .*no video"),
     ("something", "something-something-v2-train.json", "{}", "expected a JSON list"),
     ("something", "other-labels.json", "{}", r"one file \*labels.json is expected"),
     ("jester", "jester-v1-train.csv", "34870,No gesture\n", r"train.csv:1: .*expected: id;label"),

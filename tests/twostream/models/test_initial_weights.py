@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 
 from twostream.models import MODELS
-from twostream.models.initial_weights import read_weights
+from twostream.models.initial_weights import initial_weights, read_weights
 from twostream.transforms.presets import MODALITIES
 from twostream_base.errors import InputError
 from twostream_base.vision import torchvision
@@ -99,3 +99,9 @@ def test_files_that_are_no_weights(tmp_path: Path, content: bytes) -> None:
 def test_missing_weights_file() -> None:
     with pytest.raises(InputError, match="no such file; --weights takes imagenet, none"):
         read_weights(Path("nowhere.pth"))
+
+
+def test_a_backbone_of_another_tool_has_no_normalisation(tmp_path: Path) -> None:
+    layer = {"conv1.weight": torch.zeros(2, 3, 1, 1)}
+    torch.save({f"backbone.{name}": tensor for name, tensor in layer.items()}, tmp_path / "w.pth")
+    assert initial_weights(str(tmp_path / "w.pth"), model="resnet18").keys() == layer.keys()

@@ -151,3 +151,11 @@ def test_read_rates() -> None:
     for text in ("backbone", "backbone=fast", "backbone=0"):
         with pytest.raises(InputError, match=f"'{text}'.*backbone=1e-5"):
             read_rates([text])
+
+
+def test_parts_of_a_file_that_holds_no_weights(tmp_path: Path) -> None:
+    network = build_network(stream="spatial", backbone="plain width=2", temporal=[], classes=4)
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"no weights at all")
+    with pytest.raises(InputError, match=str(path)):
+        load_parts(network, path, ["backbone"])
