@@ -41,11 +41,13 @@ def read_value(text: str) -> Any:
     return {"true": True, "false": False}.get(text.lower(), text)
 
 
-def load(name: str, entries: Mapping[str, Any]) -> Any:
+def load(name: Any, entries: Mapping[str, Any]) -> Any:
     """Return `entries[name]`, or import the function that `package.module:function` names.
 
-    Modules are looked for in the current folder too.
+    Modules are looked for in the current folder too. What is no text is an entry itself.
     """
+    if not isinstance(name, str):
+        return name
     if name in entries:
         return entries[name]
     module_name, colon, attribute = name.partition(":")

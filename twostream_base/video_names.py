@@ -9,26 +9,13 @@ from pathlib import PurePosixPath
 
 from twostream_base.errors import InputError, some_of
 
-VIDEO_SUFFIXES = (
-    "avi",
-    "mp4",
-    "mkv",
-    "mov",
-    "webm",
-    "mpg",
-    "mpeg",
-    "m4v",
-    "wmv",
-    "flv",
-    "3gp",
-    "ogv",
-)
+SUFFIXES = ("avi", "mp4", "mkv", "mov", "webm", "mpg", "mpeg", "m4v", "wmv", "flv", "3gp", "ogv")
 
 
 def without_suffix(name: str) -> str:
     """Drop the suffix of a video file, and no other: `clip_001.5s.avi` -> `clip_001.5s`."""
     stem, _, suffix = name.rpartition(".")
-    return stem if suffix.lower() in VIDEO_SUFFIXES else name
+    return stem if suffix.lower() in SUFFIXES else name
 
 
 def match_names(

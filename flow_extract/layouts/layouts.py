@@ -21,7 +21,7 @@ import numpy as np
 from flow_extract.store.codecs import LEVELS, ZERO
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import path_inside
-from twostream_base.video_names import VIDEO_SUFFIXES
+from twostream_base.video_names import SUFFIXES
 
 # The note next to pictures that `convert-flow` has written: how, and from what.
 SIDECAR = "twostream.json"
@@ -95,7 +95,7 @@ def tree_videos(root: Path, layout: Layout) -> dict[str, str]:
     names: dict[str, str] = {}
     for folder in sorted(folders):
         stem, _, suffix = folder.rpartition(".")
-        name = stem if stem and suffix.lower() in VIDEO_SUFFIXES else folder
+        name = stem if stem and suffix.lower() in SUFFIXES else folder
         if folder.endswith((".new", ".old")):
             raise InputError(
                 f"{root}: {folder} is left of a stopped conversion; finish or remove it"

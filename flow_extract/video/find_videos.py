@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flow_extract.store.reader import PROBLEM_SUFFIX, entry_path
 from twostream_base.errors import InputError, some_of
-from twostream_base.video_names import VIDEO_SUFFIXES
+from twostream_base.video_names import SUFFIXES
 
 MAX_FILE_NAME = 255
 
@@ -47,7 +47,7 @@ def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> Fou
     candidates: dict[str, list[Path]] = defaultdict(list)
     for path in _files_below(root, found.skipped, root=root):
         key = as_text(path.relative_to(root))
-        if path.suffix.lower()[1:] not in VIDEO_SUFFIXES or path.name.startswith("."):
+        if path.suffix.lower()[1:] not in SUFFIXES or path.name.startswith("."):
             found.ignored.append(key)
         elif not path.is_file():
             dangling = path.is_symlink() and not path.exists()

@@ -164,24 +164,23 @@ def predict(
     )
     with TemporaryDirectory(prefix="twostream-predict-") as folder:
         work_dir = Path(folder)
-        inputs = find_inputs(videos, work_dir=work_dir)
+        files, unusable = find_inputs(videos, work_dir=work_dir)
         show = None
         if out:  # checked before any work is done
             check_suffix(out)
-            files = {
-                name: Path(str(out).replace("{name}", Path(name).stem)) for name in inputs.videos
-            }
-            if len(set(files.values())) < len(files):
+            drawn = {name: Path(str(out).replace("{name}", Path(name).stem)) for name in files}
+            if len(set(drawn.values())) < len(drawn):
                 raise InputError(
-                    f"--out {out}: {len(files):,} videos need a file each; write {{name}} where "
+                    f"--out {out}: {len(drawn):,} videos need a file each; write {{name}} where "
                     "the name of the video belongs, and give videos of the same name one by one"
                 )
 
             def show(name: str, prediction: Prediction) -> None:
-                draw_prediction(files[name], prediction, title=Path(name).stem)
+                draw_prediction(drawn[name], prediction, title=Path(name).stem)
 
         bar = partial(progress, label="predict", unit="video", quiet=quiet)
-        result = predict_videos(inputs, options, work_dir=work_dir, bar=bar, show=show)
+        result = predict_videos(files, options, work_dir=work_dir, bar=bar, show=show)
+    result["failed"] = unusable | result["failed"]
     print_json(result) if as_json else click.echo("\n".join(result_lines(result)))
     if result["failed"]:
         click.get_current_context().exit(1)

@@ -116,7 +116,7 @@ class VideoDataset(Dataset[tuple[Tensor, int]]):
             input_size=input_size,
             augmentation=augmentation or Augmentation(),
         )
-        self.protocol = plugins.load(protocol, PROTOCOLS) if isinstance(protocol, str) else protocol
+        self.protocol: Protocol = plugins.load(protocol, PROTOCOLS)
         # In shared memory: workers that live on from epoch to epoch see it change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -145,14 +145,6 @@ class VideoDataset(Dataset[tuple[Tensor, int]]):
         self._epoch.fill_(epoch)
 
 
-def sample_shape(modality: Modality, *, num_segments: int, size: int) -> tuple[int, ...]:
-    """Shape of a training sample, (S, T, C, size, size).
-
-    T is 1 RGB frame with C = 3, or L flow pairs with C = 2 (u, v).
-    """
-    return num_segments, modality.snippet_length, modality.channels, size, size
-
-
 @dataclass(frozen=True)
 class TrainingSamples:
     """Random samples of videos (TSN: Wang et al., ECCV 2016): a snippet of each segment, augmented.
@@ -172,9 +164,12 @@ class TrainingSamples:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(S, T, C, size, size) of a sample; S is 1 with `only_segment`."""
-        segments = 1 if self.only_segment else self.num_segments
-        return sample_shape(self.modality, num_segments=segments, size=self.input_size)
+        """(S, T, C, size, size) of a sample; S is 1 with `only_segment`.
+
+        T is 1 RGB frame with C = 3, or L flow pairs with C = 2 (u, v).
+        """
+        segments, side = 1 if self.only_segment else self.num_segments, self.input_size
+        return segments, self.modality.snippet_length, self.modality.channels, side, side
 
     def write(self, index: int, out: Clip, *, rng: np.random.Generator) -> None:
         """Write a sample of video `index` to `out`, uint8 of `shape`; all segments alike."""

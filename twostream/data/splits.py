@@ -382,7 +382,7 @@ def read_split(
     Raises:
         InputError: a list is absent or wrong; file and line are named.
     """
-    reader = plugins.load(dataset, DATASETS) if isinstance(dataset, str) else dataset
+    reader: Callable[..., Split] = plugins.load(dataset, DATASETS)
     annotations = Path(annotations)
     if split not in SPLITS:
         raise InputError(f"no split {split}; allowed: {', '.join(map(str, SPLITS))}")

@@ -123,23 +123,18 @@ OUTSIDE = -1000.0  # added to the affinity of places that may not be looked at
 class NonLocalBlock(nn.Module):
     """x + BN(W y), where y is an average over the clip weighted by the similarity of its places.
 
-    At the start it changes nothing: the last normalisation begins with a gain of zero.
+    At the start it changes nothing: the last normalisation begins with a gain of zero. Keys and
+    values are max-pooled 2 x 2 in space, a quarter of the work.
 
     Args:
         channels: of the input; half as many are compared.
-        pool: keys and values are max-pooled 2 x 2 in space, a quarter of the work.
         window: look only at keys within a spatial window around each place, in all frames: half
             its side relative to the map's. None looks everywhere.
         symmetric: the window reaches as far down and right as up and left; else one place less.
     """
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        pool: bool = True,
-        window: float | None = None,
-        symmetric: bool = False,
+        self, channels: int, *, window: float | None = None, symmetric: bool = False
     ) -> None:
         super().__init__()
         inner = max(1, channels // 2)
@@ -149,15 +144,14 @@ class NonLocalBlock(nn.Module):
         self.out = nn.Conv3d(inner, channels, 1)
         self.norm = nn.BatchNorm3d(channels)
         nn.init.zeros_(self.norm.weight)
-        self.pool, self.window, self.symmetric = pool, window, symmetric
+        self.window, self.symmetric = window, symmetric
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) -> the same shape."""
         queries = self.theta(x).flatten(2).transpose(1, 2)
-        keys, values = self.phi(x), self.g(x)
-        if self.pool:
-            keys, values = F.max_pool3d(keys, (1, 2, 2)), F.max_pool3d(values, (1, 2, 2))
-        keys, values = keys.flatten(2), values.flatten(2)
+        keys, values = (
+            F.max_pool3d(layer(x), (1, 2, 2)).flatten(2) for layer in (self.phi, self.g)
+        )
         affinity = queries @ keys * keys.shape[1] ** -0.5
         if self.window is not None:
             affinity = self._limit(affinity, x.shape[2:])
@@ -166,13 +160,11 @@ class NonLocalBlock(nn.Module):
         return result
 
     def _limit(self, affinity: Tensor, shape: torch.Size) -> Tensor:
-        """affinity * mask + bias; with pooled keys both are averaged over 2 x 2 keys like them."""
+        """affinity * mask + bias, both averaged over the 2 x 2 places of each pooled key."""
         frames, height, width = shape
         radii = tuple(int(self.window * side) for side in (height, width))  # type: ignore[operator]
         mask = window_mask(height, width, radii=radii, symmetric=self.symmetric).to(affinity)
-        if self.pool:
-            mask = F.avg_pool2d(mask[:, None], 2)[:, 0]
-        mask = mask.flatten(1).repeat(frames, frames)
+        mask = F.avg_pool2d(mask[:, None], 2).flatten(1).repeat(frames, frames)
         return affinity * mask + OUTSIDE * (1 - mask)
 
 

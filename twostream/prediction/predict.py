@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -51,29 +51,20 @@ class PredictOptions:
     precision: str
 
 
-@dataclass(frozen=True, slots=True)
-class VideoInputs:
-    """Videos to look at, and those that cannot be.
-
-    Attributes:
-        videos: as results name them -> file.
-        refused: likewise -> why not.
-    """
-
-    videos: dict[str, Path] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-
-
-def find_inputs(paths: Sequence[str], *, work_dir: Path) -> VideoInputs:
+def find_inputs(paths: Sequence[str], *, work_dir: Path) -> tuple[dict[str, Path], dict[str, str]]:
     """Find the videos of files and folders (all videos below them).
 
     Args:
         work_dir: folder in which their flow will be stored.
 
+    Returns:
+        Videos, as results name them -> file; and those that cannot be used, likewise -> why not.
+
     Raises:
         InputError: no such file or folder, or a folder without videos.
     """
-    inputs = VideoInputs()
+    videos: dict[str, Path] = {}
+    unusable: dict[str, str] = {}
     for text in paths:
         path = Path(text)
         if path.is_dir():
@@ -81,21 +72,27 @@ def find_inputs(paths: Sequence[str], *, work_dir: Path) -> VideoInputs:
             refused = found.refused | found.skipped
             if not (found.videos or refused):
                 raise InputError(f"{path}: no videos in this folder or below it")
-            inputs.videos.update({str(video): video for video in found.videos.values()})
-            inputs.refused.update({str(path / name): reason for name, reason in refused.items()})
+            videos |= {str(video): video for video in found.videos.values()}
+            unusable |= {str(path / name): reason for name, reason in refused.items()}
         elif path.exists():
-            inputs.videos[text] = path
+            videos[text] = path
         else:
             raise InputError(f"{text}: no such file or folder; give videos, or folders of videos")
-    return inputs
+    return videos, unusable
 
 
 def predict_videos(
-    inputs: VideoInputs, options: PredictOptions, *, work_dir: Path, bar: Bar, show: Show | None
+    videos: Mapping[str, Path],
+    options: PredictOptions,
+    *,
+    work_dir: Path,
+    bar: Bar,
+    show: Show | None,
 ) -> dict[str, Any]:
     """Predict one video after the other; one that cannot be read is named, the rest is done.
 
     Args:
+        videos: as results name them -> file.
         work_dir: folder for frames and flow, of one video at a time.
         show: is called with each video's name and prediction while its store file is there.
 
@@ -141,8 +138,8 @@ def predict_videos(
         device=device,
         precision=find_precision(options.precision, device),
     )
-    rows, failed = [], dict(inputs.refused)
-    for name, video in bar(inputs.videos.items(), total=len(inputs.videos)):
+    rows, failed = [], {}
+    for name, video in bar(videos.items(), total=len(videos)):
         with TemporaryDirectory(dir=work_dir) as folder:
             try:
                 prediction = predict_video(video, streams, recipe, work_dir=Path(folder))

@@ -56,7 +56,7 @@ def load(
     network.eval()
     return TrainedNetwork(
         Stream(spec, network, extraction_of(spec, Path(run), Extraction())),
-        protocol=plugins.load(protocol, PROTOCOLS) if isinstance(protocol, str) else protocol,
+        protocol=plugins.load(protocol, PROTOCOLS),
         device=device,
         precision=find_precision(precision, device),
     )

@@ -88,7 +88,7 @@ def _read_csv(path: Path) -> Transcripts:
 def _read_stm(path: Path) -> Transcripts:
     """`name channel speaker start end [<labels>] gloss gloss ...`."""
     sentences = []
-    for words in _read_fields(path, at_least=5):
+    for words in _read_fields(path):
         glosses = words[6:] if len(words) > 5 and words[5].startswith("<") else words[5:]
         sentences.append((words[0], glosses))
     return _unique(sentences, path=path)
@@ -97,7 +97,7 @@ def _read_stm(path: Path) -> Transcripts:
 def _read_ctm(path: Path) -> Transcripts:
     """`name channel start duration gloss [confidence]`; `[EMPTY]` stands for no gloss."""
     timed: dict[str, list[tuple[float, str]]] = defaultdict(list)
-    for words in _read_fields(path, at_least=5):
+    for words in _read_fields(path):
         try:
             timed[words[0]].append((float(words[2]), words[4]))
         except ValueError:
@@ -108,11 +108,11 @@ def _read_ctm(path: Path) -> Transcripts:
     }
 
 
-def _read_fields(path: Path, *, at_least: int) -> list[list[str]]:
+def _read_fields(path: Path) -> list[list[str]]:
     rows = [line.split() for line in read_text(path).splitlines() if not line.startswith(";;")]
     rows = [row for row in rows if row]
-    if short := [" ".join(row) for row in rows if len(row) < at_least]:
-        raise InputError(f"{path}: fewer than {at_least} columns in {some_of(short, limit=2)!r}")
+    if short := [" ".join(row) for row in rows if len(row) < 5]:
+        raise InputError(f"{path}: fewer than 5 columns in {some_of(short, limit=2)!r}")
     return rows
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,16 +32,6 @@ class RunData:
     train: Joined
     val: Joined
     test: Joined
-
-    @property
-    def flow(self) -> dict[str, Any]:
-        """Method and bound of the flow, the same for all videos."""
-        return self.train.flow
-
-    @property
-    def extraction(self) -> dict[str, Any]:
-        """All settings by which frames and flow were made, the same for all videos."""
-        return self.train.extraction
 
 
 def gather(options: TrainOptions) -> RunData:

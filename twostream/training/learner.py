@@ -16,7 +16,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from twostream.compute.device import MicroBatches, compile_for_eval, snapshot_buffers_and_rng
 from twostream.compute.distributed import data_parallel, world_size
-from twostream.data.dataset import sample_shape
 from twostream.models import build_network
 from twostream.models.activation_checkpointing import checkpoint_activations
 from twostream.models.consensus import load_consensus, reduction
@@ -169,11 +168,11 @@ class Learner:
         )
 
     def _join_processes(self) -> DistributedDataParallel:
-        options = self.options
+        options, modality, side = self.options, self.options.modality, self.options.input_size
         segments = 1 if options.train_segment else options.num_segments
-        shape = sample_shape(options.modality, num_segments=segments, size=options.input_size)
+        snippet = (modality.snippet_length, modality.channels, side, side)
         # Two snippets at least: batch normalisation refuses a single value.
-        clips = torch.zeros(max(1, 3 - segments), *shape, dtype=torch.uint8)
+        clips = torch.zeros(max(1, 3 - segments), segments, *snippet, dtype=torch.uint8)
 
         def rehearse(network: nn.Module) -> None:
             accumulate_gradient(

@@ -11,23 +11,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 
-def plateau_schedule(optimizer: Optimizer) -> ReduceLROnPlateau:
-    """Divide the rate by 10 when the validation loss has not fallen for two epochs.
-
-    A loss counts as lower when it is below 0.9999 of the best. A step that would change the rate
-    by less than 1e-8 is not taken, so a rate of 1e-8 or less stays.
-    """
-    return ReduceLROnPlateau(
-        optimizer,
-        mode="min",
-        factor=0.1,
-        patience=1,
-        threshold=1e-4,
-        threshold_mode="rel",
-        eps=1e-8,
-    )
-
-
 def cosine(epoch: int, *, epochs: int, warmup: int) -> float:
     """Half a cosine from 1 after the warm-up to nearly 0 (Loshchilov and Hutter, ICLR 2017)."""
     return 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))
@@ -43,6 +26,9 @@ class Schedule:
 
     In epoch e of a warm-up of W the rate is (e + 1) / (W + 1) of the full one; then comes
     `plateau`, which follows the validation loss, or `cosine` or `steps`, which follow the epoch.
+    `plateau` divides the rate by 10 when the loss has not fallen for two epochs. A loss counts as
+    lower when it is below 0.9999 of the best. A step that would change the rate by less than 1e-8
+    is not taken, so a rate of 1e-8 or less stays.
 
     Attributes:
         exhausted: `plateau` would have lowered the rate and could not: nothing will change again.
@@ -59,7 +45,11 @@ class Schedule:
     ) -> None:
         self.optimizer, self.warmup = optimizer, warmup
         self.full = self.lr
-        self.plateau = plateau_schedule(optimizer) if kind == "plateau" else None
+        self.plateau = (
+            ReduceLROnPlateau(optimizer, factor=0.1, patience=1, threshold=1e-4, eps=1e-8)
+            if kind == "plateau"
+            else None
+        )
         factors: dict[str, Callable[[int], float]] = {
             "plateau": lambda epoch: 1.0,
             "cosine": partial(cosine, epochs=epochs, warmup=warmup),

@@ -234,8 +234,8 @@ class Trainer:
             input_size=self.options.input_size,
             epoch=epoch,
             selected_on=self.options.select,
-            flow=self.data.flow if self.options.modality.name == "flow" else {},
-            extraction=self.data.extraction,
+            flow=self.data.train.flow if self.options.modality.name == "flow" else {},
+            extraction=self.data.train.extraction,
         )
 
 

@@ -155,8 +155,7 @@ def clip(height=8, width=6):
 def plainly(block, x):
     """The block as an einsum over all pairs of places, without a window."""
     theta, phi, g = block.theta(x), block.phi(x), block.g(x)
-    if block.pool:
-        phi, g = (F.max_pool3d(part, (1, 2, 2)) for part in (phi, g))
+    phi, g = (F.max_pool3d(part, (1, 2, 2)) for part in (phi, g))
     affinity = torch.einsum("ncthw,ncTHW->nthwTHW", theta, phi) / theta.shape[1] ** 0.5
     shape = affinity.shape
     weights = affinity.flatten(4).softmax(-1).reshape(shape)
@@ -164,9 +163,8 @@ def plainly(block, x):
     return x + block.norm(block.out(y))
 
 
-@pytest.mark.parametrize("pool", [False, True])
-def test_plain_block(pool):
-    block = lively(pool=pool)
+def test_plain_block():
+    block = lively()
     torch.testing.assert_close(block(clip()), plainly(block, clip()), atol=1e-5, rtol=1e-5)
 
 
@@ -179,9 +177,8 @@ def slowly(block, x):
     """The block with a window, place by place."""
     n, c, frames, height, width = x.shape
     theta, phi, g = block.theta(x), block.phi(x), block.g(x)
-    step = 2 if block.pool else 1
-    if block.pool:
-        phi, g = (F.max_pool3d(part, (1, 2, 2)) for part in (phi, g))
+    step = 2
+    phi, g = (F.max_pool3d(part, (1, 2, 2)) for part in (phi, g))
     r_h, r_w = int(block.window * height), int(block.window * width)
     y = torch.zeros_like(theta)
     places = list(itertools.product(range(frames), range(height // step), range(width // step)))
@@ -206,20 +203,16 @@ def slowly(block, x):
     return x + block.norm(block.out(y))
 
 
-@pytest.mark.parametrize("pool", [False, True])
 @pytest.mark.parametrize("symmetric", [False, True])
-def test_window(pool, symmetric):
-    block = lively(pool=pool, window=0.34, symmetric=symmetric)
+def test_window(symmetric):
+    block = lively(window=0.34, symmetric=symmetric)
     x = clip()[:, :, :2]
     with torch.inference_mode():
         torch.testing.assert_close(block(x), slowly(block, x), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("pool", [False, True])
-def test_a_window_as_wide_as_the_map_is_none(pool):
-    torch.testing.assert_close(
-        lively(pool=pool, window=1.0)(clip()), lively(pool=pool)(clip()), atol=1e-5, rtol=1e-5
-    )
+def test_a_window_as_wide_as_the_map_is_none():
+    torch.testing.assert_close(lively(window=1.0)(clip()), lively()(clip()), atol=1e-5, rtol=1e-5)
 
 
 def test_mask_of_a_row():

@@ -238,14 +238,14 @@ def test_files_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for name in ("b/2.avi", "b/c/1.mp4", "a.avi", "b/notes.txt", "b/x.avi", "b/x.mp4"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
-    inputs = find_inputs(["b", "a.avi"], work_dir=tmp_path / "work")
-    assert inputs.videos == {
+    videos, unusable = find_inputs(["b", "a.avi"], work_dir=tmp_path / "work")
+    assert videos == {
         "b/2.avi": Path("b/2.avi"),
         "b/c/1.mp4": Path("b/c/1.mp4"),
         "a.avi": Path("a.avi"),
     }
-    assert list(inputs.refused) == ["b/x"]
-    assert "would share one name" in inputs.refused["b/x"]
+    assert list(unusable) == ["b/x"]
+    assert "would share one name" in unusable["b/x"]
 
 
 def test_nothing_there(tmp_path: Path) -> None:
