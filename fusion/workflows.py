@@ -37,12 +37,12 @@ from fusion.fitting.learned_fusion import LEARNERS, fuse_by_learning
 from fusion.fitting.tune import (
     cascade_in_folds,
     cascade_on,
+    curve_of_streams,
     fuse_by_tuned_weights,
     tune_in_folds,
     tune_on,
     tune_on_test,
 )
-from fusion.fitting.weight_search import weight_curve
 from fusion.reporting.content import make_content, read_run_logs
 from fusion.reporting.page import report_page
 from fusion.tables.join import Input, join
@@ -113,6 +113,8 @@ def tune_files(
         raise InputError("--cascade is chosen on val or in folds, not on test")
     inputs = read_inputs(options)
     streams = _video_scores(inputs, options)
+    if curve and len(streams.scores) != 2:
+        raise InputError(f"--curve is for two streams; these are {len(streams.scores)}")
     folds = None
     if choose == "val":
         tables = read_validation_scores(inputs, options)
@@ -130,11 +132,7 @@ def tune_files(
     if out:
         write_scores(out, fuse_by_tuned_weights(streams, result, folds))
     if curve:
-        if len(streams.scores) != 2:
-            raise InputError(f"--curve is for two streams; these are {len(streams.scores)}")
-        known = streams.labels >= 0
-        first, second = (scores[known] for scores in streams.scores.values())
-        weights, counts = weight_curve(first, second, streams.labels[known]).steps()
+        weights, counts = curve_of_streams(streams).steps()
         rows = [f"{w!r},{count}" for w, count in zip(weights.tolist(), counts, strict=True)]
         heading = f"weight of {next(iter(streams.scores))} from,correct"
         write_text(curve, "\n".join([heading, *rows]) + "\n")

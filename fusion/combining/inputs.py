@@ -124,7 +124,7 @@ def find_epochs(run_scores: Path, selection: str, *, subset: str) -> list[Path]:
         subset: of the videos, `val` or `test`.
 
     Raises:
-        InputError: there are none, or not those that are selection.
+        InputError: there are none, or not those that are asked for.
     """
     matches = [
         (match, path)

@@ -42,12 +42,13 @@ def scale_leak(streams: VideoScores, fused: np.ndarray, *, strategy: str) -> lis
     loudest, quietest = max(wide, key=lambda key: wide[key]), min(wide, key=lambda key: wide[key])
     ratio = wide[loudest] / wide[quietest] if wide[quietest] else np.inf
     leaks = streams.score_type == "logits" and ratio >= SCALE_LEAK
-    width = f"logits of {loudest} are {ratio:.1f}x as wide as those of {quietest}"
+    width = f"are {ratio:.1f}x as wide as those of {quietest}"
     if agreement[first] >= COPIES > agreement[second]:
-        cause = f"its {width.replace(f' of {loudest}', '')}: this is not fusion; try --calibrate"
+        cause = f"its logits {width}: this is not fusion; try --calibrate"
         text = f"{strategy} agrees with {first} on {100 * agreement[first]:.1f} % of the videos"
         return [f"{text}; {cause if leaks and first == loudest else f'{first} decides alone'}"]
-    return [f"the {width}, which weighs it more; try --calibrate"] if leaks else []
+    leak = f"the logits of {loudest} {width}, which weighs it more; try --calibrate"
+    return [leak] if leaks else []
 
 
 def logit_width(scores: np.ndarray) -> float:

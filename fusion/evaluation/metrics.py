@@ -76,7 +76,8 @@ def evaluate(scores: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
         raise InputError(
             f"labels {truth.min()}..{truth.max()}; allowed: -1..{values.shape[-1] - 1}"
         )
-    means = values.reshape(len(values), -1, values.shape[-1]).mean(axis=1, dtype=np.float64)
+    views = math.prod(values.shape[1:-1])
+    means = values.reshape(len(values), views, values.shape[-1]).mean(axis=1, dtype=np.float64)
     return accuracy_summary(means, truth.astype(np.int64))
 
 

@@ -17,7 +17,7 @@ from fusion.combining.probabilities import as_probs, top_margin
 from fusion.combining.step import Step
 from fusion.combining.strategies import weighted
 from fusion.evaluation.metrics import proportion
-from fusion.fitting.weight_search import right_count, search_weights
+from fusion.fitting.weight_search import WeightCurve, right_count, search_weights, weight_curve
 from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError, some_of
 
@@ -85,6 +85,12 @@ def tune_on_test(streams: VideoScores) -> dict[str, Any]:
     scores, labels, _ = _labelled(streams)
     weights, _ = search_weights(scores, labels)
     return _result("test", streams, weights, None)
+
+
+def curve_of_streams(streams: VideoScores) -> WeightCurve:
+    """How many labelled videos are right at every weight of the first of two streams."""
+    (first, second), labels, _ = _labelled(streams)
+    return weight_curve(first, second, labels)
 
 
 def check_apart(streams: VideoScores, others: VideoScores) -> None:

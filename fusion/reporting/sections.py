@@ -10,7 +10,8 @@ import numpy as np
 from fusion.evaluation.comparison import class_accuracy, complementarity
 from fusion.evaluation.diagnosis import diagnose
 from fusion.evaluation.results import weights_text
-from fusion.fitting.weight_search import WeightCurve, weight_curve
+from fusion.fitting.tune import curve_of_streams
+from fusion.fitting.weight_search import WeightCurve
 from fusion.reporting.charts import (
     gain_chart,
     interval_chart,
@@ -99,11 +100,9 @@ def weights_section(content: Content) -> str:
     """Accuracy at every weight, with the weights that were chosen, and what they are worth."""
     tuned, streams, parts = content.tuned, content.streams, []
     if len(streams.scores) == 2:
-        known = streams.labels >= 0
-        scores = (of_stream[known] for of_stream in streams.scores.values())
-        curve = weight_curve(*scores, streams.labels[known])
+        curve = curve_of_streams(streams)
         weights = np.linspace(0, 1, CURVE_POINTS)
-        videos = int(known.sum())
+        videos = int((streams.labels >= 0).sum())
         percents = (100 * curve.correct(weights) / videos).tolist()
         first = next(iter(streams.scores))
         chart = weight_chart(

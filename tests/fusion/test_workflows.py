@@ -35,7 +35,13 @@ def test_the_curve_written_out(options: FusionOptions, tmp_path: Path) -> None:
     steps = [tuple(map(float, row.split(","))) for row in rows]
     np.testing.assert_allclose(steps, [(0, 1), (1 / 3, 2), (1 / 2, 1), (3 / 4, 2)])
     with pytest.raises(InputError, match="--curve is for two streams; these are 1"):
-        tune_files(FusionOptions(files=options.files[:1]), choose="test", curve=tmp_path / "x.csv")
+        tune_files(
+            FusionOptions(files=options.files[:1]),
+            choose="test",
+            curve=tmp_path / "x.csv",
+            out=tmp_path / "x.safetensors",
+        )
+    assert list(tmp_path.glob("x.*")) == []
 
 
 def test_a_cascade_is_not_chosen_on_test(options: FusionOptions) -> None:

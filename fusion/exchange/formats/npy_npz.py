@@ -59,7 +59,11 @@ def read_tsn_npz(path: Path) -> ExternalScores:
     rows, size = members["scores"]
     labels = integer_labels(members["labels"].array, path) if "labels" in members else None
     if rows.dtype.kind == "O":
-        scores, row_labels = _object_rows(rows, size, path)
+        if rows.ndim != 2 or rows.shape[1] != 2:
+            raise InputError(f"{path}: object rows of shape {rows.shape}; expected [scores, label]")
+        videos = ((f"row {row}", scores) for row, scores in enumerate(rows[:, 0]))
+        scores = stack_videos(videos, path=path, most=size)
+        row_labels = integer_labels(rows[:, 1], path)
         if labels is not None and not np.array_equal(labels, row_labels):
             raise InputError(f"{path}: the labels in the rows are not those of `labels`")
         labels = row_labels
@@ -82,13 +86,6 @@ def read_npy_scores(path: Path) -> ExternalScores:
         scores = read_npy(stream, where=str(path), path=path)
     check_numbers(scores, where=f"{path}: the array")
     return ExternalScores(path, None, four_axes(scores.astype(np.float32)), labels=None)
-
-
-def _object_rows(rows: np.ndarray, size: int, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    if rows.ndim != 2 or rows.shape[1] != 2:
-        raise InputError(f"{path}: object rows of shape {rows.shape}; expected [scores, label]")
-    videos = ((f"row {row}", rows[row, 0]) for row in range(len(rows)))
-    return stack_videos(videos, path=path, most=size), integer_labels(rows[:, 1], path)
 
 
 def _texts(members: dict[str, Member], key: str, path: Path) -> tuple[str, ...] | None:

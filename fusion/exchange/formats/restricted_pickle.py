@@ -74,7 +74,7 @@ class PickledArray:
 
 
 class RestrictedUnpickler(pickle.Unpickler):
-    """Reads one pickle after the other from a stream; see `load`."""
+    """Reads one pickle after the other from a stream; see `load_pickle`."""
 
     def __init__(self, stream: IO[bytes], path: Path, stand_ins: Mapping[str, Any]) -> None:
         super().__init__(stream, encoding="latin1")
@@ -213,7 +213,7 @@ class _Promise(NamedTuple):
 
 
 def load_tensors(data: bytes, *, path: Path) -> Any:
-    """As `restricted_pickle.load`, and tensors of plain numbers come as numpy arrays.
+    """As `load_pickle`, and tensors of plain numbers come as numpy arrays.
 
     Raises:
         InputError: the pickle wants anything else (named, and not run), or is malformed.

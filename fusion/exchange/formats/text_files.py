@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +43,22 @@ def read_gluoncv_text(path: Path) -> ExternalScores:
         if labels.setdefault(name, label) != label:
             raise InputError(f"{path}: line {number}: {name} has labels {labels[name]} and {label}")
         views.setdefault(name, {}).setdefault(place, scores)
-    _check_views(views, path)
-    rows = [(name, _grid(of_video, where=f"{path}: {name}")) for name, of_video in views.items()]
-    scores = stack_videos(rows, path=path, most=len(text))
-    return ExternalScores(path, tuple(views), scores, np.array(list(labels.values()), np.int64))
+    places = sorted({place for of_video in views.values() for place in of_video})
+    incomplete = [name for name, of_video in views.items() if len(of_video) < len(places)]
+    chunks, crops = ({place[axis] for place in places} for axis in (0, 1))
+    if incomplete or len(places) != len(chunks) * len(crops):
+        raise InputError(
+            f"{path}: {len(chunks)} chunks and {len(crops)} crops, but not all of them for "
+            f"{some_of(incomplete) or 'any video'}; are the files of all processes joined?"
+        )
+    grids = []
+    for name, of_video in views.items():
+        rows = [of_video[place] for place in places]
+        if len({row.size for row in rows}) > 1:
+            raise InputError(f"{path}: {name}: its views have different numbers of classes")
+        grids.append((name, np.stack(rows).reshape(len(chunks), len(crops), rows[0].size)))
+    stacked = stack_videos(grids, path=path, most=len(text))
+    return ExternalScores(path, tuple(views), stacked, np.array(list(labels.values()), np.int64))
 
 
 def _parse_view(line: str, *, where: str) -> tuple[str, int, tuple[int, int], np.ndarray]:
@@ -60,26 +72,6 @@ def _parse_view(line: str, *, where: str) -> tuple[str, int, tuple[int, int], np
         raise InputError(f"{where}: expected `name [scores] label chunk crop`") from None
 
 
-def _check_views(views: Mapping[str, Views], path: Path) -> None:
-    everything = {place for of_video in views.values() for place in of_video}
-    incomplete = [name for name, of_video in views.items() if of_video.keys() != everything]
-    chunks, crops = ({place[axis] for place in everything} for axis in (0, 1))
-    if incomplete or len(everything) != len(chunks) * len(crops):
-        raise InputError(
-            f"{path}: {len(chunks)} chunks and {len(crops)} crops, but not all of them for "
-            f"{some_of(incomplete) or 'any video'}; are the files of all processes joined?"
-        )
-
-
-def _grid(views: Views, *, where: str) -> np.ndarray:
-    """Scores of a video's views, (chunks, crops, classes)."""
-    rows = [views[place] for place in sorted(views)]
-    if len({row.size for row in rows}) > 1:
-        raise InputError(f"{where}: its views have different numbers of classes")
-    crops = len({crop for _, crop in views})
-    return np.stack(rows).reshape(-1, crops, rows[0].size)
-
-
 def read_score_csv(path: Path) -> ExternalScores:
     """Read a CSV whose first line is `name,label,` and the class names; `label` may be left out.
 
@@ -89,7 +81,11 @@ def read_score_csv(path: Path) -> ExternalScores:
         InputError: another heading, a row of another length, or a cell that is no number or class.
     """
     text = read_text(path)
-    heading, *rows = _cells(text, path)
+    try:
+        lines = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
+    except csv.Error as error:
+        raise InputError(f"{path}: not a CSV file that can be read: {error}") from None
+    heading, *rows = lines or [[""]]
     labelled = heading[1:2] == ["label"]
     class_names = tuple(heading[2 if labelled else 1 :])
     if heading[0] != "name" or not class_names:
@@ -99,7 +95,11 @@ def read_score_csv(path: Path) -> ExternalScores:
         where = f"{path}: line {number}"
         if len(row) != len(heading):
             raise InputError(f"{where}: {len(row)} cells; the heading has {len(heading)}")
-        scores.append((f"line {number}", _numbers(row[-len(class_names) :], where)))
+        try:
+            numbers = [float(cell) for cell in row[-len(class_names) :]]
+        except ValueError as error:
+            raise InputError(f"{where}: {error}") from None
+        scores.append((f"line {number}", numbers))
         labels.append(_label(row[1], class_names, where) if labelled else UNKNOWN)
     return ExternalScores(
         path,
@@ -108,21 +108,6 @@ def read_score_csv(path: Path) -> ExternalScores:
         labels=np.array(labels, np.int64) if labelled else None,
         class_names=class_names,
     )
-
-
-def _cells(text: str, path: Path) -> list[list[str]]:
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
-    except csv.Error as error:
-        raise InputError(f"{path}: not a CSV file that can be read: {error}") from None
-    return rows or [[""]]
-
-
-def _numbers(cells: Sequence[str], where: str) -> list[float]:
-    try:
-        return [float(cell) for cell in cells]
-    except ValueError as error:
-        raise InputError(f"{where}: {error}") from None
 
 
 def _label(cell: str, class_names: Sequence[str], where: str) -> int:

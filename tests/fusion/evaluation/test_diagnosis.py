@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,6 +60,9 @@ def test_a_scale_leak(cast: Callable[..., VideoScores]) -> None:
         "try --calibrate"
     )
     assert lines(cast(NOISE[0], 2 * NOISE[1], combine="probs"), "mean") == []
+    named = dict(zip(("rgb2", "rgb"), streams.scores.values(), strict=True))
+    (line,) = lines(replace(streams, scores=named), "max")
+    assert "its logits are 19.8x as wide as those of rgb2: this is not fusion" in line
 
 
 def test_dominance_without_a_difference_of_scale(cast: Callable[..., VideoScores]) -> None:

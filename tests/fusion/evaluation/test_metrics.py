@@ -87,6 +87,12 @@ def test_wilson_intervals_cover_the_truth_as_often_as_they_say(n: int) -> None:
     assert min(coverage) > 0.9
 
 
+@pytest.mark.parametrize("shape", [(0, 4), (0, 3, 4), (0, 3, 2, 4)])
+def test_evaluation_of_no_videos(shape: tuple[int, ...]) -> None:
+    result = evaluate(np.empty(shape), np.empty(0, np.int64))
+    assert (result["top1"]["of"], result["mean_class"]["classes"]) == (0, 0)
+
+
 def test_evaluation_of_arrays_with_segments_and_crops() -> None:
     views = np.random.default_rng(0).normal(size=(50, 3, 2, 4))
     labels = np.arange(50) % 4
