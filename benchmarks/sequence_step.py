@@ -20,7 +20,7 @@ from torch.optim import Adam
 from twostream.compute.device import autocast
 from twostream.sequence.learner import ctc_losses
 from twostream.sequence.network import build_network
-from twostream.sequence.recipes import RECIPES
+from twostream.sequence.options import RECIPES
 
 NAMES = ("full_conv", "full_conv_v3", "full_model_v5")
 CLASSES, LABELS, STEPS, WARM_UP = 1233, 12, 7, 3

@@ -142,6 +142,12 @@ def _sync(path: Path) -> None:
 
 
 def write_toml(path: Path, settings: dict[str, Any], *, title: str) -> None:
-    """Write flat settings: strings, numbers and booleans are the same in JSON as in TOML."""
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
+    """Write flat settings: strings, lists and booleans are the same in JSON as in TOML.
+
+    Floats are the same in Python, `inf` among them.
+    """
+    lines = [
+        f"{key} = {value if isinstance(value, float) else json.dumps(value, ensure_ascii=False)}"
+        for key, value in settings.items()
+    ]
     write_text(path, "\n".join([f"# {title}", *lines, ""]))

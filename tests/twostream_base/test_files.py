@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from twostream_base.files import (
     sha256_bytes,
     sha256_file,
     write_text,
+    write_toml,
 )
 
 
@@ -124,3 +127,15 @@ def test_sha256_of_bytes_and_of_a_file_agree(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert sha256_file(tmp_path / "file") == sha256_bytes(b"abc") == expected
+
+
+def test_settings_are_read_back(tmp_path: Path) -> None:
+    settings = {
+        "lr": 1e-05,
+        "save-every": math.inf,
+        "name": 'Tür "1"',
+        "resize": [1, 2],
+        "on": True,
+    }
+    write_toml(tmp_path / "config.toml", settings, title="Options.")
+    assert tomllib.loads((tmp_path / "config.toml").read_text()) == settings

@@ -23,7 +23,7 @@ from twostream.commands.option_files import take_defaults, take_stream
 from twostream.commands.option_types import FILE, Epochs, PlugIn, any_of
 from twostream.commands.options import compute_options, find_device
 from twostream.sequence.lists import SEQUENCE_DATASETS
-from twostream.sequence.recipes import RECIPES
+from twostream.sequence.options import RECIPES
 
 if TYPE_CHECKING:
     from twostream.sequence.trainer import SequenceTrainer

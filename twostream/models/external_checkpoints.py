@@ -114,7 +114,8 @@ def read_external(path: Path, *, rotated: bool = True) -> ExternalCheckpoint:
             f"{path}: a ResNet of {blocks} blocks; known: {', '.join(RESNETS.values())}"
         )
     mean, std = NORMALISATION[kind][stream]
-    epoch = checkpoint.get("epoch", -1)
+    epoch = checkpoint.get("epoch")
+    epoch = int(epoch) if isinstance(epoch, int | float | np.integer) else -1
     return ExternalCheckpoint(
         format=kind,
         model=model,
@@ -197,13 +198,13 @@ def _load(path: Path) -> Mapping[str, Any]:
 def _torchvision_names(path: Path, state: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
     plain = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     if "conv1_custom.weight" in plain:
-        return "two-stream", {name.replace("_custom.", "."): t for name, t in plain.items()}
-    if any(name.startswith("base_model.") for name in plain):
+        kind, layers = "two-stream", {n.replace("_custom.", "."): t for n, t in plain.items()}
+    elif any(name.startswith("base_model.") for name in plain):
         inner = {name.removeprefix("base_model."): tensor for name, tensor in plain.items()}
         kind, layers = "tsn-pytorch", {n.replace("new_fc.", "fc."): t for n, t in inner.items()}
     else:
         kind, layers = "torchvision", plain
-    if not {"conv1.weight", "fc.weight", "layer1.0.conv1.weight"} <= set(layers):
+    if not {"conv1.weight", "layer1.0.conv1.weight", "fc.weight", "fc.bias"} <= set(layers):
         raise InputError(
             f"{path}: not a ResNet of torchvision, two-stream or tsn-pytorch; BN-Inception and "
             "Inception-v3 are not among our networks, and see other pixels (BGR, 0 to 255)"

@@ -14,6 +14,8 @@ from twostream.sequence.lists import (
 )
 from twostream_base import plugins
 
+# The recipes: options of `twostream train-sequence` by name, a TOML file each.
+RECIPES = {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.toml"))}
 # Options that may change when a run is resumed: they do not affect what was learned so far.
 FREE_ON_RESUME = ("epochs", "annotations", "videos", "runs", "threads", "device")
 

@@ -131,6 +131,7 @@ class Hostile:
         ([1, 2], "holds a list, not a state dict"),
         ({"state_dict": {"a": 1}}, "expected a state dict, or a dict with"),
         ({"base_model.conv1_7x7_s2.weight": torch.zeros(64, 3, 7, 7)}, "BN-Inception"),
+        ({"conv1_custom.weight": torch.zeros(64, 20, 7, 7)}, "not a ResNet"),
     ],
 )
 def test_other_files_are_refused(
@@ -159,3 +160,9 @@ def test_another_number_of_classes(tmp_path: Path) -> None:
     external = read_external(tmp_path / "file.pth")
     with pytest.raises(InputError, match="it tells 5 classes apart, the data set has 2"):
         write_imported(tmp_path / "best", external, class_names=("a", "b"), source="it")
+
+
+@pytest.mark.parametrize(("epoch", "expected"), [(7, 7), (np.int64(7), 7), ("seven", -1)])
+def test_the_epoch_is_a_number_or_unknown(tmp_path: Path, epoch: Any, expected: int) -> None:
+    torch.save({"epoch": epoch, "state_dict": two_stream(resnet(3))}, tmp_path / "file.pth")
+    assert read_external(tmp_path / "file.pth").epoch == expected

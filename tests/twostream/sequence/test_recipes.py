@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from twostream.sequence.network import SequenceNetwork, build_network, load_parts
-from twostream.sequence.recipes import RECIPES
+from twostream.sequence.options import RECIPES
 
 FRAMES = 24
 EXPECTED = {
