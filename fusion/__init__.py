@@ -29,8 +29,8 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     )
     from fusion.exchange.exporting import export_scores
     from fusion.exchange.formats import SCORE_FORMATS
+    from fusion.exchange.formats.arrays import read_members
     from fusion.exchange.formats.external_scores import ExternalScores, stack_videos
-    from fusion.exchange.formats.npy_npz import read_members
     from fusion.exchange.formats.restricted_pickle import load_pickle
     from fusion.exchange.importing import VideoList, import_scores
     from fusion.fitting.hold_out import grouped_folds, video_groups
@@ -51,7 +51,7 @@ __all__, __getattr__, __dir__ = late_names(
         "fusion.exchange.exporting": "export_scores",
         "fusion.exchange.formats": "SCORE_FORMATS",
         "fusion.exchange.formats.external_scores": "ExternalScores stack_videos",
-        "fusion.exchange.formats.npy_npz": "read_members",
+        "fusion.exchange.formats.arrays": "read_members",
         "fusion.exchange.formats.restricted_pickle": "load_pickle",
         "fusion.exchange.importing": "VideoList import_scores",
         "fusion.fitting.learned_fusion": "CalibratedFusion LearnedFusion",

@@ -28,12 +28,12 @@ def _late(module: str, function: str) -> Reader:
 SCORE_FORMATS: dict[str, Reader] = {
     "two-stream-pickle": _late("pickles", "read_two_stream_pickle"),
     "counted-pickle": _late("pickles", "read_counted_pickle"),
-    "tsn-npz": _late("npy_npz", "read_tsn_npz"),
-    "npy": _late("npy_npz", "read_npy_scores"),
+    "tsn-npz": _late("arrays", "read_tsn_npz"),
+    "npy": _late("arrays", "read_npy_scores"),
     "mmaction2": _late("pickles", "read_mmaction2_pickle"),
     "slowfast": _late("pickles", "read_slowfast_pickle"),
     "gluoncv": _late("text_files", "read_gluoncv_text"),
-    "mat": _late("mat", "read_mat_scores"),
+    "mat": _late("arrays", "read_mat_scores"),
     "csv": _late("text_files", "read_score_csv"),
-    "npz": _late("npy_npz", "read_tsn_npz"),
+    "npz": _late("arrays", "read_tsn_npz"),
 }
