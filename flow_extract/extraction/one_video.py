@@ -20,7 +20,6 @@ from flow_extract.methods.pairwise import ClipMethod
 from flow_extract.store.codecs import CODECS, quantize
 from flow_extract.store.header import Source, make_header, settings_hash
 from flow_extract.store.manifest import write_problem
-from flow_extract.store.reader import entry_path
 from flow_extract.store.writer import EntryWriter
 from flow_extract.video.decode import VideoError, open_video, read_frames
 from twostream_base.errors import InputError
@@ -215,8 +214,8 @@ def source_of(video: Path, path: str) -> Source:
 
 def unwritable(job: Job, error: OSError) -> Result:
     """The result of a job whose store file cannot be written; the reason names a path."""
-    where = error.filename or entry_path(job.store, job.name)
-    return Result(job.name, "unwritable", f"{error.strerror or error}: {where}")
+    reason = f"{error.strerror or error}: {error.filename or job.store}"
+    return Result(job.name, "unwritable", reason)
 
 
 def record_problem(job: Job, *, status: str, reason: str) -> Result:

@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 
 from flow_extract.store.header import Header
-from flow_extract.store.reader import PROBLEM_SUFFIX, STORE_FILE, StoreEntry, entry_path
+from flow_extract.store.reader import PROBLEM_SUFFIX, STORE_FILE, SUFFIX, StoreEntry, entry_path
 from twostream_base.errors import InputError
 from twostream_base.tensor_file import Streamed, write_tensor_file
 
@@ -69,8 +69,9 @@ class EntryWriter:
     """
 
     def __init__(self, store: Path, name: str) -> None:
-        self.path = entry_path(store, name)
-        self._problem = entry_path(store, name, PROBLEM_SUFFIX)
+        self.path, self._problem = (
+            entry_path(store, name, suffix) for suffix in (SUFFIX, PROBLEM_SUFFIX)
+        )
 
     def __enter__(self) -> EntryWriter:
         folder = self.path.parent
