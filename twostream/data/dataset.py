@@ -333,18 +333,14 @@ class SharedPictures:
             pictures = [self._cache[index] for index in indices]
             for oldest in list(self._cache)[: -self._most]:
                 del self._cache[oldest]
-        self._decode(new)
-        for picture in pictures:
-            yield picture.result()
-
-    def _decode(self, promises: dict[int, Future[Clip]]) -> None:
-        """Fulfil what this call has promised; other calls wait for it."""
-        try:
-            pictures = self._entry.pictures(self._key, list(promises))
-            for promise, picture in zip(promises.values(), pictures, strict=True):
+        try:  # fulfil what this call has promised; other calls wait for it
+            decoded = self._entry.pictures(self._key, list(new))
+            for promise, picture in zip(new.values(), decoded, strict=True):
                 promise.set_result(picture)
         except BaseException as error:
-            for promise in promises.values():
+            for promise in new.values():
                 if not promise.done():
                     promise.set_exception(error)
             raise
+        for future in pictures:
+            yield future.result()

@@ -47,37 +47,20 @@ class Modality:
         return self.snippet_length - self.differences
 
 
+IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
 # RGB: ImageNet's statistics. Flow: zero motion is exactly 128, and the scale is that of TSN's
 # PyTorch code (0.226 of the range). Scales of both streams: Wang et al., ECCV 2016, section 3.2.
 MODALITIES = {
     "spatial": Modality(
-        "rgb",
-        3,
-        1,
-        (123.675, 116.28, 103.53),
-        (58.395, 57.12, 57.375),
-        mirror_rgb,
-        (1.0, 0.875, 0.75, 0.66),
+        "rgb", 3, 1, IMAGENET_MEAN, IMAGENET_STD, mirror_rgb, scales=(1.0, 0.875, 0.75, 0.66)
     ),
     "motion": Modality(
-        "flow",
-        2,
-        10,
-        (128.0, 128.0),
-        (57.63, 57.63),
-        mirror_flow,
-        (1.0, 0.875, 0.75),
+        "flow", 2, 10, (128.0, 128.0), (57.63, 57.63), mirror_flow, scales=(1.0, 0.875, 0.75)
     ),
     # Five differences of neighbouring frames: RGB difference of the same paper, section 3.2.
     "difference": Modality(
-        "rgb",
-        3,
-        6,
-        (0.0, 0.0, 0.0),
-        (58.395, 57.12, 57.375),
-        mirror_rgb,
-        (1.0, 0.875, 0.75),
-        differences=True,
+        "rgb", 3, 6, (0.0, 0.0, 0.0), IMAGENET_STD, mirror_rgb, (1.0, 0.875, 0.75), differences=True
     ),
 }
 
