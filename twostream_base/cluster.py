@@ -43,7 +43,7 @@ def connected(workers: int, scheduler: str | None) -> Iterator[Client]:
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # any free port: two runs do not collide
                 memory_limit=0,
                 silence_logs=logging.CRITICAL,
             ) as cluster,
