@@ -10,11 +10,11 @@ import pytest
 
 HERE = Path(__file__).parent
 SHORT = {  # the longest first
-    "kill_extraction": ["--rounds", "8"],
+    "kill_extraction": ["--rounds", "20"],
     "kill_dask_worker": ["--kills", "1"],
     "kill_scoring": ["--rounds", "3"],
     "kill_training": ["--runs", "1", "--kills", "2"],
-    "two_at_once": ["--processes", "3", "--rounds", "1"],
+    "two_at_once": ["--processes", "4", "--rounds", "1"],
     "fail_at_every_call": [],
     "full_disk": ["--sizes", "1"],
     "mutations": ["--count", "20"],
