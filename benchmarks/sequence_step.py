@@ -42,10 +42,7 @@ def measure(name: str, device: torch.device, precision: str) -> tuple[float, int
     torch.manual_seed(0)
     recipe = tomllib.loads(RECIPES[name].read_text())
     network = build_network(
-        stream="spatial",
-        backbone=recipe["backbone"],
-        temporal=recipe["temporal"],
-        classes=CLASSES,
+        stream="spatial", backbone=recipe["backbone"], temporal=recipe["temporal"], classes=CLASSES
     ).to(device)
     optimizer = Adam(network.parameters(), lr=1e-4)
     frames, side = (60, 32) if small else (300, 112)

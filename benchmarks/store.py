@@ -224,9 +224,7 @@ def compare(figures: dict[str, list[Figures]]) -> dict[str, dict[str, float]]:
 
 
 def table(
-    figures: dict[str, list[Figures]],
-    ratios: dict[str, dict[str, float]],
-    clips: list[np.ndarray],
+    figures: dict[str, list[Figures]], ratios: dict[str, dict[str, float]], clips: list[np.ndarray]
 ) -> str:
     height, width = clips[0].shape[1:3]
     lengths = sorted(map(len, clips))

@@ -14,11 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.gpu.networks import build, random_clips, set_gradient
 from benchmarks.gpu.target import Target, run_command
-from twostream.compute.distributed import (
-    barrier,
-    broadcast_from_rank_0,
-    gather_in_order,
-)
+from twostream.compute.distributed import barrier, broadcast_from_rank_0, gather_in_order
 
 
 def machine(target: Target) -> Iterator[dict[str, Any]]:

@@ -14,11 +14,7 @@ from typing import Any
 from flow_extract.store.codecs import CODECS, load_codec
 from flow_extract.store.header import Header, recorded_settings, settings_hash
 from flow_extract.store.locks import locked, remove_leftovers
-from flow_extract.store.manifest import (
-    MANIFEST,
-    header_digest,
-    read_problem,
-)
+from flow_extract.store.manifest import MANIFEST, header_digest, read_problem
 from flow_extract.store.reader import (
     PROBLEM_SUFFIX,
     StoreEntry,

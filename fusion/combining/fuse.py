@@ -137,11 +137,7 @@ def fuse_joined(joined: JoinedTables, steps: Steps, *, combine: str | None = Non
 
 
 def score_videos(
-    joined: JoinedTables,
-    *,
-    crops: Step = MEAN,
-    segments: Step = MEAN,
-    combine: str | None = None,
+    joined: JoinedTables, *, crops: Step = MEAN, segments: Step = MEAN, combine: str | None = None
 ) -> VideoScores:
     """Fuse the crops, then the segments of each stream.
 
@@ -289,8 +285,5 @@ def fuse_epochs(tables: Mapping[str, ScoreTable], step: Step) -> ScoreTable:
     epochs = [table.metadata.get("epoch", key) for key, table in joined.items()]
     metadata = last.metadata | {"epoch": epochs, "epochs": {"strategy": step.name, **step.options}}
     return replace(
-        last,
-        scores=fused.scores.astype(np.float32),
-        score_type=fused.score_type,
-        metadata=metadata,
+        last, scores=fused.scores.astype(np.float32), score_type=fused.score_type, metadata=metadata
     )

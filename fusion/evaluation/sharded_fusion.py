@@ -16,12 +16,7 @@ from fusion.combining.step import Steps
 from fusion.evaluation.metrics import rank_summary, true_ranks
 from fusion.evaluation.results import summarise
 from fusion.tables.join import JoinedTables, JoinPlan, plan_join
-from fusion.tables.score_file import (
-    LargeScoreFile,
-    ScoreTable,
-    check_table,
-    write_scores_in_parts,
-)
+from fusion.tables.score_file import LargeScoreFile, ScoreTable, check_table, write_scores_in_parts
 
 # Scores of one shard and stream in memory; a few such arrays exist in float64 at one time.
 SHARD_BYTES = 2 * 2**20

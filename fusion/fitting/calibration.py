@@ -101,18 +101,11 @@ def vector(logits: np.ndarray, labels: np.ndarray, *, strength: float = 100.0) -
 
 Fit = Callable[[np.ndarray, np.ndarray], Scaling]
 
-CALIBRATIONS: dict[str, Fit] = {
-    "temperature": temperature,
-    "vector": vector,
-}
+CALIBRATIONS: dict[str, Fit] = {"temperature": temperature, "vector": vector}
 
 
 def cross_fit(
-    logits: np.ndarray,
-    labels: np.ndarray,
-    folds: np.ndarray,
-    *,
-    fit: Fit = temperature,
+    logits: np.ndarray, labels: np.ndarray, folds: np.ndarray, *, fit: Fit = temperature
 ) -> list[Scaling]:
     """The scaling for the videos of each fold, fitted on the labelled videos of all others."""
     return [

@@ -54,10 +54,7 @@ class JoinedTables:
 
 
 def join(
-    inputs: Mapping[str, Input],
-    *,
-    labels: ArrayLike | None = None,
-    score_type: str | None = None,
+    inputs: Mapping[str, Input], *, labels: ArrayLike | None = None, score_type: str | None = None
 ) -> JoinedTables:
     """Bring the inputs to the videos, classes and labels of the first one, in its order.
 

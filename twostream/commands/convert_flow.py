@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from twostream.commands.console import (
-    Command,
-    json_option,
-    print_json,
-    progress,
-    quiet_option,
-)
+from twostream.commands.console import Command, json_option, print_json, progress, quiet_option
 from twostream.commands.option_types import CODEC_NAMES, OUT_FOLDER
 
 if TYPE_CHECKING:

@@ -7,14 +7,7 @@ from typing import Any
 
 import click
 
-from twostream.commands.console import (
-    Command,
-    json_option,
-    print_json,
-    section,
-    tell,
-    tell_next,
-)
+from twostream.commands.console import Command, json_option, print_json, section, tell, tell_next
 from twostream.commands.option_types import OUT_FILE
 from twostream.commands.score_options import (
     calibration_options,
@@ -43,11 +36,7 @@ from twostream.commands.score_options import (
 @hold_out_options
 @section(
     "Output",
-    click.option(
-        "--out",
-        type=OUT_FILE,
-        help="Write the fused scores to this score file.",
-    ),
+    click.option("--out", type=OUT_FILE, help="Write the fused scores to this score file."),
 )
 @json_option
 def fuse(out: Path | None, as_json: bool, **options: Any) -> None:

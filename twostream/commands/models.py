@@ -7,13 +7,7 @@ from typing import Any
 
 import click
 
-from twostream.commands.console import (
-    Command,
-    json_option,
-    print_json,
-    progress,
-    quiet_option,
-)
+from twostream.commands.console import Command, json_option, print_json, progress, quiet_option
 from twostream.models import MODELS, default_clip, list_models
 
 
@@ -88,10 +82,7 @@ def family_lines(rows: list[dict[str, Any]], stream: str) -> list[str]:
             subsequent_indent="    ",
             break_on_hyphens=False,
         )
-    return [
-        *lines,
-        f'{len(rows)} networks; figures of some of them: twostream models i3d "tsm*"',
-    ]
+    return [*lines, f'{len(rows)} networks; figures of some of them: twostream models i3d "tsm*"']
 
 
 def table_lines(rows: list[dict[str, Any]]) -> list[str]:

@@ -137,9 +137,7 @@ decoding_options = section(
 @section(
     "Output",
     click.option(
-        "--out",
-        type=OUT_FILE,
-        help="Write the recognised glosses to this .csv or .ctm file.",
+        "--out", type=OUT_FILE, help="Write the recognised glosses to this .csv or .ctm file."
     ),
 )
 @compute_options

@@ -92,9 +92,7 @@ _shape_options = (
         help="CSV file for --strategy weighted, with a weight for each class and stream.",
     ),
     click.option(
-        "--segment-weights",
-        metavar="W,...",
-        help="Weights for --segments weighted, such as 1,2,1.",
+        "--segment-weights", metavar="W,...", help="Weights for --segments weighted, such as 1,2,1."
     ),
     click.option(
         "--variance",
@@ -165,11 +163,7 @@ hold_out_options = section(
         "own), a CSV file of name,group, or a pattern.  [default: by data set]",
     ),
     click.option(
-        "--folds",
-        type=click.IntRange(min=2),
-        default=5,
-        show_default=True,
-        help="Number of folds.",
+        "--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Number of folds."
     ),
 )
 

@@ -95,12 +95,7 @@ def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
     help=f"Format of FILE: {any_of(SCORE_FORMATS)}.",
 )
 @click.option("--stream", required=True, help="Name of the stream: spatial, motion, ...")
-@click.option(
-    "--out",
-    required=True,
-    type=OUT_FILE,
-    help="Score file to write.",
-)
+@click.option("--out", required=True, type=OUT_FILE, help="Score file to write.")
 @click.option(
     "--dataset",
     type=PlugIn(DATASETS),
@@ -193,12 +188,7 @@ def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> No
     help="top: CSV of name, label and the most probable classes. csv: one column a class. npz, "
     "npy: arrays. gluoncv: one text line a view.",
 )
-@click.option(
-    "--out",
-    required=True,
-    type=OUT_FILE,
-    help="File to write.",
-)
+@click.option("--out", required=True, type=OUT_FILE, help="File to write.")
 @click.option(
     "--top",
     type=click.IntRange(min=1),

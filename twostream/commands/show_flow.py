@@ -24,9 +24,7 @@ PNG_ROWS = 4
 @click.argument("video")
 @click.option("--store", type=OUT_FOLDER, help="Store in which VIDEO is looked up.")
 @click.option(
-    "--out",
-    type=OUT_FILE,
-    help="File to write: .png, .gif or .mp4.  [default: VIDEO-flow.png]",
+    "--out", type=OUT_FILE, help="File to write: .png, .gif or .mp4.  [default: VIDEO-flow.png]"
 )
 @click.option(
     "--frames", metavar="N,N,START:STOP", help="Frames to draw.  [default: 4 for a PNG, else all]"

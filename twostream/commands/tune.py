@@ -44,9 +44,7 @@ from twostream.commands.score_options import (
     help="Write the number of correct videos at every weight (two streams) to this CSV file.",
 )
 @click.option(
-    "--out",
-    type=OUT_FILE,
-    help="Write the scores fused with these weights to this score file.",
+    "--out", type=OUT_FILE, help="Write the scores fused with these weights to this score file."
 )
 @click.option(
     "--cascade",

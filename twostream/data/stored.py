@@ -44,10 +44,7 @@ class Joined:
     @property
     def flow(self) -> dict[str, Any]:
         """Method and bound of the flow."""
-        return {
-            "method": self.extraction["method"],
-            "bound": self.extraction["quantiser"]["bound"],
-        }
+        return {"method": self.extraction["method"], "bound": self.extraction["quantiser"]["bound"]}
 
 
 def join_store(

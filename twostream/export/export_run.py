@@ -80,11 +80,7 @@ def export_run(
             "shape": ["videos", "segments", *clips_shape(spec, 1, 1)[2:]],
             "channels": ["u", "v"] if spec.modality.name == "flow" else ["red", "green", "blue"],
         },
-        "output": {
-            "name": "logits",
-            "type": "float32",
-            "axes": ["videos", "segments", "classes"],
-        },
+        "output": {"name": "logits", "type": "float32", "axes": ["videos", "segments", "classes"]},
         "checkpoint": sha256_file(folder / WEIGHTS),
         "versions": {"twostream": tool_version(), "torch": library_version("torch")},
     }

@@ -20,13 +20,7 @@ from twostream.models.consensus import load_consensus
 from twostream.models.segment_network import SegmentNetwork
 from twostream.transforms.presets import Modality, modality_of
 from twostream_base.errors import InputError, some_of
-from twostream_base.files import (
-    atomic_folder,
-    read_text,
-    restore_folder,
-    sha256_file,
-    write_text,
-)
+from twostream_base.files import atomic_folder, read_text, restore_folder, sha256_file, write_text
 from twostream_base.tensor_file import FileType, TensorFile
 
 if TYPE_CHECKING:

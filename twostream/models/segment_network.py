@@ -34,12 +34,7 @@ class SegmentNetwork(nn.Module):
     std: Tensor
 
     def __init__(
-        self,
-        backbone: nn.Module,
-        classifier: nn.Linear,
-        modality: Modality,
-        *,
-        is_3d: bool = False,
+        self, backbone: nn.Module, classifier: nn.Linear, modality: Modality, *, is_3d: bool = False
     ) -> None:
         super().__init__()
         self.backbone = backbone

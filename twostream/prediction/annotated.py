@@ -10,12 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from flow_extract.display.color_wheel import flow_to_rgb, speed_scale, wheel_picture
-from flow_extract.display.show import (
-    DEFAULT_FPS,
-    FILMS,
-    SCALE_PAIRS,
-    write_png,
-)
+from flow_extract.display.show import DEFAULT_FPS, FILMS, SCALE_PAIRS, write_png
 from flow_extract.store.codecs import dequantize
 from flow_extract.store.reader import StoreEntry
 from flow_extract.video.decode import resize

@@ -14,12 +14,7 @@ from twostream.compute.device import compile_for_eval, find_precision
 from twostream.data.holdout import split_training_videos
 from twostream.data.splits import read_split
 from twostream.data.stored import Joined, join_store
-from twostream.models.checkpoint import (
-    NetworkSpec,
-    load_weights,
-    network_from_spec,
-    read_spec,
-)
+from twostream.models.checkpoint import NetworkSpec, load_weights, network_from_spec, read_spec
 from twostream.models.probe import check_input_sizes
 from twostream.scoring.logits import Bar
 from twostream.scoring.score_file import write_score_file

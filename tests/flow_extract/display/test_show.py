@@ -3,13 +3,7 @@ import pytest
 from PIL import Image
 
 from flow_extract.display.color_wheel import flow_to_rgb, speed_scale, wheel_picture
-from flow_extract.display.show import (
-    choose_pairs,
-    draw,
-    draw_clip,
-    stored_clip,
-    video_clip,
-)
+from flow_extract.display.show import choose_pairs, draw, draw_clip, stored_clip, video_clip
 from flow_extract.extraction.one_video import extract_video
 from flow_extract.methods import FLOW_METHODS
 from flow_extract.store.reader import entry_path

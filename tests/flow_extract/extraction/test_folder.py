@@ -11,11 +11,7 @@ from flow_extract.extraction.folder import (
     record_outcome,
     up_to_date,
 )
-from flow_extract.extraction.one_video import (
-    Result,
-    extract_video,
-    record_problem,
-)
+from flow_extract.extraction.one_video import Result, extract_video, record_problem
 from flow_extract.extraction.settings import extraction_settings
 from flow_extract.store.locks import locked, remove_leftovers
 from flow_extract.store.reader import PROBLEM_SUFFIX, entry_path, scan_store

@@ -141,11 +141,7 @@ def test_no_video_leaves_a_problem_file_and_its_repair_removes_it(make_video, ma
     assert result.status == "failed"
     problem = read_problem(entry_path(job.store, "v", PROBLEM_SUFFIX))
     assert problem["reason"] == result.reason
-    assert problem["source"] == {
-        "path": "v.avi",
-        "size": 8,
-        "mtime_ns": video.stat().st_mtime_ns,
-    }
+    assert problem["source"] == {"path": "v.avi", "size": 8, "mtime_ns": video.stat().st_mtime_ns}
     make_video(video)
     assert extract_video(job).status == "ok"
     assert [path.name for path in job.store.iterdir()] == ["v.safetensors"]

@@ -1,9 +1,4 @@
-from flow_extract.store.header import (
-    is_current,
-    make_header,
-    recorded_settings,
-    settings_hash,
-)
+from flow_extract.store.header import is_current, make_header, recorded_settings, settings_hash
 
 SETTINGS = {"method": None, "quantiser": {"bound": 20.0}, "short_side": None, "codec": "raw"}
 FACTS = {

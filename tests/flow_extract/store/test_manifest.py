@@ -4,12 +4,7 @@ import pytest
 
 from flow_extract.extraction.one_video import extract_video
 from flow_extract.store.header import settings_hash
-from flow_extract.store.manifest import (
-    header_digest,
-    read_problem,
-    rebuild_manifest,
-    write_problem,
-)
+from flow_extract.store.manifest import header_digest, read_problem, rebuild_manifest, write_problem
 from flow_extract.store.reader import PROBLEM_SUFFIX, entry_path, read_header
 from twostream_base.errors import InputError
 

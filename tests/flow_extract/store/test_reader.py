@@ -10,13 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from flow_extract.extraction.one_video import extract_video
 from flow_extract.store.codecs import CODECS, quantize
-from flow_extract.store.reader import (
-    StoreEntry,
-    entry_path,
-    open_entry,
-    read_header,
-    scan_store,
-)
+from flow_extract.store.reader import StoreEntry, entry_path, open_entry, read_header, scan_store
 from flow_extract.video.decode import read_frames
 from twostream_base.errors import InputError
 

@@ -7,14 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flow_extract.video.decode import (
-    VideoError,
-    VideoInfo,
-    probe,
-    read_frames,
-    resize,
-    scaled_size,
-)
+from flow_extract.video.decode import VideoError, VideoInfo, probe, read_frames, resize, scaled_size
 
 
 def test_probe(make_video, tmp_path):

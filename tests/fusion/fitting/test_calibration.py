@@ -193,10 +193,7 @@ def test_on_validation_videos_whose_classes_are_in_another_order(make_table: Mak
     ("others", "message"),
     [
         (lambda make: {}, "no validation scores of a"),
-        (
-            lambda make: {"a": make(VIEWS, labels=LABELS)},
-            "are among those that are fused",
-        ),
+        (lambda make: {"a": make(VIEWS, labels=LABELS)}, "are among those that are fused"),
         (
             lambda make: {"a": make(VIEWS[..., :3], names=[f"w{v}" for v in range(60)])},
             "other classes",

@@ -4,12 +4,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from fusion.reporting.sections import (
-    Mistake,
-    confusion,
-    matrix_chart,
-    top_mistakes,
-)
+from fusion.reporting.sections import Mistake, confusion, matrix_chart, top_mistakes
 
 SCORES = np.eye(3)[[0, 1, 1, 1, 2, 0]]
 LABELS = np.array([0, 0, 0, 1, 2, -1])

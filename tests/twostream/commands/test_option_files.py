@@ -9,12 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from twostream.commands.option_files import (
-    find_project,
-    option_defaults,
-    read_project,
-    recipes,
-)
+from twostream.commands.option_files import find_project, option_defaults, read_project, recipes
 from twostream.commands.train_options import (
     augmentation_options,
     memory_options,

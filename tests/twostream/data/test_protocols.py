@@ -116,11 +116,7 @@ def test_exact_views(name: str) -> None:
 
 # Flow pairs of each snippet, for videos of 12 and of 6 frames: 11 pairs, and 5, of which the last
 # repeats.
-STACKS = {
-    "segments3": ([0, 1, 1], [0, 0, 0]),
-    "efficient": ([1], [0]),
-    "twice3": ([0, 1], [0, 0]),
-}
+STACKS = {"segments3": ([0, 1, 1], [0, 0, 0]), "efficient": ([1], [0]), "twice3": ([0, 1], [0, 0])}
 
 
 @pytest.mark.parametrize("name", STACKS)

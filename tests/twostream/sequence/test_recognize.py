@@ -7,11 +7,7 @@ import pytest
 
 from fusion.combining.step import Step
 from fusion.combining.strategies import STRATEGIES
-from twostream.sequence.recognize import (
-    decode_all,
-    fuse_steps,
-    greedy_decoder,
-)
+from twostream.sequence.recognize import decode_all, fuse_steps, greedy_decoder
 from twostream.sequence.score_file import SequenceScores
 from twostream_base.errors import InputError
 

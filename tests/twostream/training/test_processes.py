@@ -14,15 +14,7 @@ from safetensors.torch import load_file
 from fusion.tables.score_file import read_scores
 
 from ..conftest import MiniProject
-from .test_trainer import (
-    EVERYTHING,
-    NETWORK,
-    QUICK,
-    Run,
-    folder_of,
-    log_of,
-    weights_and_scores,
-)
+from .test_trainer import EVERYTHING, NETWORK, QUICK, Run, folder_of, log_of, weights_and_scores
 
 TorchRun = Callable[..., subprocess.CompletedProcess[str]]
 
