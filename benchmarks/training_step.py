@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from flow_extract.store.reader import StoreEntry
-from twostream.compute.device import CPU_FEATURES, find_precision
+from twostream.compute.device import CPU_FEATURES, Runtime, find_precision
 from twostream.data.loader import load_batches
 from twostream.data.protocols import PROTOCOLS
 from twostream.data.stored import StoredVideo
@@ -206,10 +206,13 @@ def evaluate(videos: list[StoredVideo], precision: str) -> float:
     """Mean loss of all stacks in our way."""
     judge = judged().to(memory_format=torch.channels_last)
     logits = compute_logits(
-        judge, videos, protocol=PROTOCOLS["clips19"], modality=FLOW, size=SIZE,
-        views_per_forward=BATCH, threads=WORKERS, device=CPU, precision=precision,
-        bar=lambda items, **_: items,
-    )  # fmt: skip
+        judge,
+        videos,
+        Runtime(CPU, precision, threads=WORKERS, views_per_forward=BATCH),
+        protocol=PROTOCOLS["clips19"],
+        modality=FLOW,
+        size=SIZE,
+    )
     return loss_of(torch.from_numpy(logits).flatten(0, 2))
 
 

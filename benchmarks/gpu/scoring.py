@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.gpu.networks import build
 from benchmarks.gpu.target import Target
 from benchmarks.gpu.videos import stored_videos
-from twostream.compute.device import compile_for_eval
+from twostream.compute.device import Runtime, compile_for_eval
 from twostream.data.protocols import PROTOCOLS
 from twostream.data.stored import StoredVideo
 from twostream.scoring.logits import compute_logits
@@ -39,14 +39,10 @@ def scoring(target: Target) -> Iterator[dict[str, Any]]:
             return compute_logits(
                 tested,
                 some,
+                Runtime(target.device, precision, os.cpu_count() or 1, views_per_forward=250),
                 modality=modality,
                 protocol=protocol,
                 size=224 if target.is_gpu else 32,
-                views_per_forward=250,
-                threads=os.cpu_count() or 1,
-                device=target.device,
-                precision=precision,
-                bar=lambda items, **_: items,
             )
 
         start = time.perf_counter()

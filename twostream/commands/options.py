@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +11,9 @@ from twostream.commands.console import ProjectOption, section
 from twostream.commands.option_types import FOLDER, PlugIn, any_of
 from twostream.data.splits import DATASETS
 from twostream_base.errors import InputError
+
+if TYPE_CHECKING:
+    from twostream.compute.device import Bar, Runtime
 
 data_options = section(
     "Data",
@@ -126,3 +130,19 @@ def find_device(name: str) -> str:
         reason = str(error).partition("\n")[0]
         raise InputError(f"--device {name} cannot be used: {reason}. Try --device cpu") from error
     return name
+
+
+def read_runtime(options: dict[str, Any], *, bar: Bar) -> Runtime:
+    """Take what says how networks are run out of the options, with each `auto` resolved."""
+    import torch
+
+    from twostream.compute.device import Runtime, find_precision
+
+    device = torch.device(find_device(options.pop("device")))
+    return Runtime(
+        device,
+        find_precision(options.pop("precision"), device),
+        threads=options.pop("threads"),
+        views_per_forward=options.pop("batch_size", 1),
+        bar=bar,
+    )

@@ -22,7 +22,7 @@ from twostream.commands.option_types import FOLDER, OUT_FILE, PlugIn, any_of
 from twostream.commands.options import (
     checkpoint_option,
     compute_options,
-    find_device,
+    read_runtime,
     views_per_forward_option,
 )
 from twostream.commands.score_options import single_strategy_options
@@ -121,13 +121,9 @@ def predict(
     cascade: float | None,
     top: int,
     out: Path | None,
-    batch_size: int,
-    device: str,
-    precision: str,
-    threads: int,
     quiet: bool,
     as_json: bool,
-    **step_options: Any,
+    **options: Any,
 ) -> None:
     """Recognise the action in each VIDEO: optical flow, the trained streams, and their fusion.
 
@@ -149,18 +145,15 @@ def predict(
     runs = {stream: run for stream, run in streams.items() if run}
     if not runs:
         raise InputError("no network is given: name run folders by --spatial, --motion, or both")
-    options = PredictOptions(
+    runtime = read_runtime(options, bar=partial(progress, quiet=quiet))
+    settings = PredictOptions(
         runs=runs,
         checkpoint=checkpoint,
         protocol=protocol,
         cascade=cascade,
-        steps=StepOptions(**step_options),
+        steps=StepOptions(**options),
         extraction=Extraction(method, method_option, short_side),
         top=top,
-        batch_size=batch_size,
-        threads=threads,
-        device=find_device(device),
-        precision=precision,
     )
     with TemporaryDirectory(prefix="twostream-predict-") as folder:
         work_dir = Path(folder)
@@ -178,8 +171,7 @@ def predict(
             def show(name: str, prediction: Prediction) -> None:
                 draw_prediction(drawn[name], prediction, title=Path(name).stem)
 
-        bar = partial(progress, label="predict", unit="video", quiet=quiet)
-        result = predict_videos(files, options, work_dir=work_dir, bar=bar, show=show)
+        result = predict_videos(files, settings, runtime, work_dir=work_dir, show=show)
     result["failed"] = unusable | result["failed"]
     print_json(result) if as_json else click.echo("\n".join(result_lines(result)))
     if result["failed"]:

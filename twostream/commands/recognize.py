@@ -19,12 +19,10 @@ from twostream.commands.console import (
     tell,
 )
 from twostream.commands.option_types import FILE, FOLDER, OUT_FILE, OUT_FOLDER, PlugIn, any_of
-from twostream.commands.options import compute_options, find_device
+from twostream.commands.options import compute_options, read_runtime
 from twostream.sequence.transcripts import NORMALISERS, write_transcripts
 
-RUN_OPTIONS = (
-    "videos", "listed", "allow_missing", "scores", "device", "precision", "threads",
-)  # fmt: skip
+RUN_OPTIONS = ("videos", "listed", "allow_missing", "scores")
 
 video_options = section(
     "Videos of a RUN",
@@ -156,16 +154,12 @@ def recognize(
     from twostream.sequence.score_file import read_sequence_scores
 
     run_options = {name: options.pop(name) for name in RUN_OPTIONS}
+    compute = {name: options.pop(name) for name in ("device", "precision", "threads")}
     if any(path.is_dir() for path in files):
-        import torch
-
-        from twostream.compute.device import find_precision
         from twostream.sequence.score_videos import NewVideos, read_inputs
 
-        run_options["device"] = device = find_device(run_options["device"])
-        run_options["precision"] = find_precision(run_options["precision"], torch.device(device))
-        bar = partial(progress, quiet=quiet)
-        tables = read_inputs(files, NewVideos(**run_options), bar=bar, tell=tell)
+        runtime = read_runtime(compute, bar=partial(progress, quiet=quiet))
+        tables = read_inputs(files, NewVideos(**run_options), runtime, tell=tell)
     elif run_options["listed"] or run_options["scores"]:
         raise click.UsageError("--list and --scores are for RUNs; these are score files already")
     else:

@@ -24,6 +24,7 @@ from twostream.commands.options import (
     compute_options,
     data_options,
     find_device,
+    read_runtime,
     views_per_forward_option,
 )
 from twostream.data.protocols import PROTOCOLS
@@ -84,7 +85,8 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
     with process_group(options["device"]):
         first = rank() == 0
         bar = partial(progress, quiet=quiet or not first)
-        written = score_run(run, path, ScoreOptions(**options), bar=bar, tell=tell)
+        runtime = read_runtime(options, bar=bar)
+        written = score_run(run, path, ScoreOptions(**options), runtime, tell=tell)
         if not first:
             return
         shape = read_head(path)["shape"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -35,6 +36,37 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Context in which a network computes in `precision`; its weights stay float32."""
     enabled = precision == "bf16"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+Bar = Callable[..., Iterator[Any]]  # twostream.commands.console.progress, or anything like it
+
+
+def no_bar(items: Iterable[Any], **_: Any) -> Iterator[Any]:
+    """Pass `items` without showing anything."""
+    return iter(items)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """How a trained network is run on videos: everything that is not about what it computes.
+
+    Attributes:
+        device: on which it runs, and where its weights are.
+        precision: `fp32` or `bf16`.
+        threads: that load and decode videos.
+        views_per_forward: about how many views enter the network together.
+        bar: wraps batches in a progress bar.
+    """
+
+    device: torch.device
+    precision: str
+    threads: int
+    views_per_forward: int
+    bar: Bar = no_bar
+
+    def autocast(self) -> torch.autocast:
+        """Context in which a network computes in `precision`."""
+        return autocast(self.device, self.precision)
 
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from flow_extract.video.decode import VideoError
 from flow_extract.video.find_videos import find_videos
 from fusion.combining.step import StepOptions, find_steps
 from fusion.evaluation.results import columns
-from twostream.compute.device import find_precision
+from twostream.compute.device import Runtime, no_bar
 from twostream.data.protocols import PROTOCOLS
 from twostream.models.probe import check_input_sizes
 from twostream.prediction.predict_video import (
@@ -27,7 +26,6 @@ from twostream.prediction.predict_video import (
     load_streams,
     predict_video,
 )
-from twostream.scoring.logits import Bar
 from twostream_base import plugins
 from twostream_base.errors import InputError
 
@@ -45,10 +43,6 @@ class PredictOptions:
     steps: StepOptions
     extraction: Extraction
     top: int
-    batch_size: int
-    threads: int
-    device: str
-    precision: str
 
 
 def find_inputs(paths: Sequence[str], *, work_dir: Path) -> tuple[dict[str, Path], dict[str, str]]:
@@ -84,9 +78,9 @@ def find_inputs(paths: Sequence[str], *, work_dir: Path) -> tuple[dict[str, Path
 def predict_videos(
     videos: Mapping[str, Path],
     options: PredictOptions,
+    runtime: Runtime,
     *,
     work_dir: Path,
-    bar: Bar,
     show: Show | None,
 ) -> dict[str, Any]:
     """Predict one video after the other; one that cannot be read is named, the rest is done.
@@ -107,11 +101,10 @@ def predict_videos(
         raise InputError(
             "--cascade needs two streams: the second is asked where the first is unsure"
         )
-    device = torch.device(options.device)
     streams = load_streams(
         options.runs,
         checkpoint=options.checkpoint,
-        device=device,
+        device=runtime.device,
         extraction=options.extraction,
         shared=options.cascade is None,
     )
@@ -122,7 +115,7 @@ def predict_videos(
             modality=stream.spec.modality,
             input_size=stream.spec.input_size,
             protocols=(options.protocol,),
-            device=device,
+            device=runtime.device,
         )
     recipe = Recipe(
         protocol=plugins.load(options.protocol, PROTOCOLS),
@@ -133,13 +126,11 @@ def predict_videos(
         ),
         combine=options.steps.combine,
         cascade=options.cascade,
-        views_per_forward=options.batch_size,
-        threads=options.threads,
-        device=device,
-        precision=find_precision(options.precision, device),
+        runtime=replace(runtime, bar=no_bar),
     )
     rows, failed = [], {}
-    for name, video in bar(videos.items(), total=len(videos)):
+    bar = runtime.bar(videos.items(), total=len(videos), label="predict", unit="video")
+    for name, video in bar:
         with TemporaryDirectory(dir=work_dir) as folder:
             try:
                 prediction = predict_video(video, streams, recipe, work_dir=Path(folder))

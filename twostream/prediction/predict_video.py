@@ -28,6 +28,7 @@ from fusion.combining.step import Steps
 from fusion.fitting.tune import confidence_margin
 from fusion.tables.join import join
 from fusion.tables.score_file import UNKNOWN, ScoreTable
+from twostream.compute.device import Runtime
 from twostream.data.protocols import Protocol
 from twostream.data.splits import VideoRecord
 from twostream.data.stored import StoredVideo
@@ -156,10 +157,7 @@ class Recipe:
     steps: Steps
     combine: str | None
     cascade: float | None
-    views_per_forward: int
-    threads: int
-    device: torch.device
-    precision: str
+    runtime: Runtime
 
 
 class Prediction(NamedTuple):
@@ -203,7 +201,9 @@ def predict_video(
     tables: dict[str, ScoreTable] = {}
     lead = 0.0
     for key, stream in streams.items():
-        stored, spent = extract_for(stream, video, work_dir=work_dir, threads=recipe.threads)
+        stored, spent = extract_for(
+            stream, video, work_dir=work_dir, threads=recipe.runtime.threads
+        )
         for part, value in spent.items():
             seconds[part] += value
 
@@ -212,14 +212,10 @@ def predict_video(
             stream.network,
             [stored],
             [[0]],
+            recipe.runtime,
             modality=stream.spec.modality,
             protocol=recipe.protocol,
             size=stream.spec.input_size,
-            views_per_forward=recipe.views_per_forward,
-            threads=recipe.threads,
-            device=recipe.device,
-            precision=recipe.precision,
-            bar=lambda items, **_: items,
         )
         seconds["networks"] += time.perf_counter() - begin
 

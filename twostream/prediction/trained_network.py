@@ -15,7 +15,7 @@ from torch import Tensor
 
 from flow_extract.store.codecs import quantize
 from fusion.combining.probabilities import as_probs
-from twostream.compute.device import autocast, find_precision
+from twostream.compute.device import Runtime, find_precision
 from twostream.data.dataset import read_views, views_of_entry
 from twostream.data.protocols import PROTOCOLS, Protocol
 from twostream.data.stored import StoredVideo
@@ -56,9 +56,13 @@ def load(
     network.eval()
     return TrainedNetwork(
         Stream(spec, network, extraction_of(spec, Path(run), Extraction())),
+        Runtime(
+            device,
+            find_precision(precision, device),
+            threads=os.cpu_count() or 1,
+            views_per_forward=VIEWS_PER_FORWARD,
+        ),
         protocol=plugins.load(protocol, PROTOCOLS),
-        device=device,
-        precision=find_precision(precision, device),
     )
 
 
@@ -76,18 +80,15 @@ class TrainedNetwork:
         extraction: the settings by which frames and flow are made from a video.
     """
 
-    def __init__(
-        self, stream: Stream, *, protocol: Protocol, device: torch.device, precision: str
-    ) -> None:
+    def __init__(self, stream: Stream, runtime: Runtime, *, protocol: Protocol) -> None:
         self.spec, self.network, self.extraction = stream
         self.class_names = self.spec.class_names
-        self.protocol, self.device, self.precision = protocol, device, precision
-        self._stream = stream
+        self.runtime, self.protocol, self._stream = runtime, protocol, stream
 
     def __call__(self, clips: Tensor) -> Tensor:
         """Clips (N, S, T, C, H, W) uint8, as `transform` makes one, to logits (N, S, classes)."""
-        with torch.inference_mode(), autocast(self.device, self.precision):
-            logits: Tensor = self.network(clips.to(self.device))
+        with torch.inference_mode(), self.runtime.autocast():
+            logits: Tensor = self.network(clips.to(self.runtime.device))
         return logits.float().cpu()
 
     def predict(self, video: str | os.PathLike[str]) -> dict[str, float]:
@@ -114,14 +115,10 @@ class TrainedNetwork:
                 self.network,
                 [stored],
                 [[0]],
+                self.runtime,
                 modality=self.spec.modality,
                 protocol=self.protocol,
                 size=self.spec.input_size,
-                views_per_forward=VIEWS_PER_FORWARD,
-                threads=os.cpu_count() or 1,
-                device=self.device,
-                precision=self.precision,
-                bar=lambda items, **_: items,
             )
         return logits[0]
 
@@ -136,11 +133,11 @@ class TrainedNetwork:
                 stored, self.spec.modality, self.protocol, size=self.spec.input_size
             )
         clips = torch.from_numpy(views).flatten(0, 1)[:, None]  # (S*R, 1, T, C, side, side)
-        with torch.inference_mode(), autocast(self.device, self.precision):
+        with torch.inference_mode(), self.runtime.autocast():
             features = torch.cat(
                 [
-                    self.network.features(part.to(self.device))
-                    for part in clips.split(VIEWS_PER_FORWARD)
+                    self.network.features(part.to(self.runtime.device))
+                    for part in clips.split(self.runtime.views_per_forward)
                 ]
             )
         features = features.float().reshape(*views.shape[:2], -1).mean(dim=1)
@@ -185,11 +182,11 @@ class TrainedNetwork:
         """The video in a store of its own, made by the settings of the training videos."""
         import cv2
 
-        opencv_threads, threads = cv2.getNumThreads(), os.cpu_count() or 1
+        opencv_threads = cv2.getNumThreads()
         with TemporaryDirectory(prefix="twostream-") as folder:
             try:  # extraction sets OpenCV to one thread, as it has threads of its own
                 stored, _ = extract_for(
-                    self._stream, Path(video), work_dir=Path(folder), threads=threads
+                    self._stream, Path(video), work_dir=Path(folder), threads=self.runtime.threads
                 )
             finally:
                 cv2.setNumThreads(opencv_threads)

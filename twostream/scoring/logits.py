@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from twostream.compute.device import autocast
+from twostream.compute.device import Runtime
 from twostream.compute.distributed import gather_in_order, shard
 from twostream.data.dataset import ViewWriter, views_shape
 from twostream.data.loader import load_batches, split_into_batches
@@ -20,32 +19,26 @@ from twostream.data.stored import StoredVideo
 from twostream.models.segment_network import SegmentNetwork
 from twostream.transforms.presets import Modality
 
-Bar = Callable[..., Iterator[Any]]  # twostream.commands.console.progress, or anything like it
-
 
 def compute_logits(
     network: SegmentNetwork,
     videos: Sequence[StoredVideo],
+    runtime: Runtime,
     *,
+    modality: Modality,
     protocol: Protocol,
-    views_per_forward: int,
-    **options: Any,
+    size: int,
 ) -> NDArray[np.float32]:
     """Logits (V, S, R, classes) of `videos` in their order, under a test protocol.
 
     With several processes each takes its share of the batches, and all get all logits.
 
     Args:
-        options: as `iterate_logits` takes them.
+        size: side of a training clip, pixels; the protocol scales it for its views.
     """
-    batches = batch_videos(len(videos), protocol, views_per_forward=views_per_forward)
+    batches = batch_videos(len(videos), protocol, views_per_forward=runtime.views_per_forward)
     share = iterate_logits(
-        network,
-        videos,
-        shard(batches),
-        protocol=protocol,
-        views_per_forward=views_per_forward,
-        **options,
+        network, videos, shard(batches), runtime, modality=modality, protocol=protocol, size=size
     )
     return np.concatenate(gather_in_order(list(share)))
 
@@ -64,25 +57,20 @@ def iterate_logits(
     network: SegmentNetwork,
     videos: Sequence[StoredVideo],
     batches: Sequence[Sequence[int]],
+    runtime: Runtime,
     *,
     modality: Modality,
     protocol: Protocol,
     size: int,
-    views_per_forward: int,
-    threads: int,
-    device: torch.device,
-    precision: str,
-    bar: Bar,
 ) -> Generator[NDArray[np.float32]]:
     """Yield the logits (N, S, R, classes) of each batch of indices into `videos`.
 
     Args:
-        size: side of a training clip, pixels; the protocol scales it for its views.
-        views_per_forward: about how many views enter the network together.
+        size: as in `compute_logits`.
     """
     # A batch comes in portions of snippets (video, number): the many views of a video need not be
     # in memory all at one time.
-    snippets_per_forward = max(1, views_per_forward // protocol.num_crops)
+    snippets_per_forward = max(1, runtime.views_per_forward // protocol.num_crops)
     portions = []
     for batch in batches:
         snippets = [(video, number) for video in batch for number in range(protocol.num_snippets)]
@@ -92,31 +80,26 @@ def iterate_logits(
         ViewWriter(videos, modality, protocol).write,
         [portion for of_batch in portions for portion in of_batch],
         shape=views_shape(modality, protocol, size=size),
-        threads=threads,
-        device=device,
+        threads=runtime.threads,
+        device=runtime.device,
     )
     views = (portion.flatten(0, 1) for portion, _ in loaded)
     by_batch = (
         (islice(views, len(of_batch)), batch)
         for of_batch, batch in zip(portions, batches, strict=True)
     )
-    for _, logits in forward_views(
-        network,
-        bar(by_batch, total=len(batches), label=f"scoring, {protocol.name}", unit="batch"),
-        crops=protocol.num_crops,
-        device=device,
-        precision=precision,
-    ):
+    label = f"scoring, {protocol.name}"
+    shown = runtime.bar(by_batch, total=len(batches), label=label, unit="batch")
+    for _, logits in forward_views(network, shown, runtime, crops=protocol.num_crops):
         yield logits
 
 
 def forward_views(
     network: SegmentNetwork,
     batches: Iterable[tuple[Iterable[Tensor], Sequence[int]]],
+    runtime: Runtime,
     *,
     crops: int = 1,
-    device: torch.device,
-    precision: str,
 ) -> Iterator[tuple[Sequence[int], NDArray[np.float32]]]:
     """Yield video indices and logits (N, S, R, classes) of each batch.
 
@@ -131,9 +114,9 @@ def forward_views(
     """
     network.eval()
     for portions, indices in batches:
-        with torch.inference_mode(), autocast(device, precision):
+        with torch.inference_mode(), runtime.autocast():
             features = torch.cat(
-                [network.features(portion[:, None].to(device)) for portion in portions]
+                [network.features(portion[:, None].to(runtime.device)) for portion in portions]
             )
             views = features.reshape(len(indices), -1, crops, features.shape[-1])
             segments = views.transpose(1, 2).flatten(0, 1)  # (N*R, S, D)

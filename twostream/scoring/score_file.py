@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fusion.tables.score_file import (
@@ -27,12 +26,13 @@ from fusion.tables.score_file import (
     write_scores,
     write_scores_in_parts,
 )
+from twostream.compute.device import Runtime
 from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank, shard
 from twostream.data.protocols import PROTOCOLS, Protocol
 from twostream.data.stored import Joined
 from twostream.models.checkpoint import WEIGHTS, NetworkSpec
 from twostream.models.segment_network import SegmentNetwork
-from twostream.scoring.logits import Bar, batch_videos, iterate_logits
+from twostream.scoring.logits import batch_videos, iterate_logits
 from twostream_base import plugins
 from twostream_base.errors import InputError
 from twostream_base.files import atomic_path, sha256_file
@@ -48,15 +48,11 @@ def write_score_file(
     path: Path,
     network: SegmentNetwork,
     joined: Joined,
+    runtime: Runtime,
     *,
     spec: NetworkSpec,
     checkpoint: Path,
     facts: dict[str, Any],
-    views_per_forward: int,
-    threads: int,
-    device: torch.device,
-    precision: str,
-    bar: Bar,
     tell: Callable[[str], None],
 ) -> bool:
     """Score `joined.videos`, with all processes, into the score file `path`.
@@ -76,7 +72,7 @@ def write_score_file(
         labels=np.array([video.record.label for video in joined.videos], dtype=np.int64),
         score_type="logits",
         metadata=score_metadata(
-            joined, spec=spec, checkpoint=checkpoint, facts={**facts, "precision": precision}
+            joined, spec=spec, checkpoint=checkpoint, facts=facts | {"precision": runtime.precision}
         ),
     )
     if broadcast_from_rank_0(lambda: is_complete(path, whole)):
@@ -84,21 +80,17 @@ def write_score_file(
     write_in_parts(
         path,
         whole,
-        batch_videos(len(joined.videos), protocol, views_per_forward=views_per_forward),
+        batch_videos(len(joined.videos), protocol, views_per_forward=runtime.views_per_forward),
         views=protocol.num_snippets * protocol.num_crops,
-        views_per_forward=views_per_forward,
+        views_per_forward=runtime.views_per_forward,
         score=partial(
             iterate_logits,
             network,
             joined.videos,
+            runtime=runtime,
             modality=spec.modality,
             protocol=protocol,
             size=spec.input_size,
-            views_per_forward=views_per_forward,
-            threads=threads,
-            device=device,
-            precision=precision,
-            bar=bar,
         ),
         tell=tell,
     )

@@ -7,16 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from fusion.tables.score_file import read_head
-from twostream.compute.device import compile_for_eval, find_precision
+from twostream.compute.device import Runtime, compile_for_eval
 from twostream.data.holdout import split_training_videos
 from twostream.data.splits import read_split
 from twostream.data.stored import Joined, join_store
 from twostream.models.checkpoint import NetworkSpec, load_weights, network_from_spec, read_spec
 from twostream.models.probe import check_input_sizes
-from twostream.scoring.logits import Bar
 from twostream.scoring.score_file import write_score_file
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text
@@ -35,15 +32,11 @@ class ScoreOptions:
     subset: str
     protocol: str
     checkpoint: str
-    batch_size: int
-    threads: int
-    device: str
-    precision: str
     compiled: bool
 
 
 def score_run(
-    run: Path, path: Path, options: ScoreOptions, *, bar: Bar, tell: Callable[[str], None]
+    run: Path, path: Path, options: ScoreOptions, runtime: Runtime, *, tell: Callable[[str], None]
 ) -> bool:
     """Write the score file `path` with the network in `run`; False if that was done already.
 
@@ -57,15 +50,14 @@ def score_run(
     joined = _find_videos(run, spec, options)
     network = network_from_spec(spec)
     load_weights(run / options.checkpoint, network)
-    device = torch.device(options.device)
-    network.to_device(device)
+    network.to_device(runtime.device)
     check_input_sizes(
         network,
         model=spec.model,
         modality=spec.modality,
         input_size=spec.input_size,
         protocols=(options.protocol,),
-        device=device,
+        device=runtime.device,
     )
     if options.compiled:
         tell("the network is compiled for evaluation: the first batch takes a while")
@@ -74,6 +66,7 @@ def score_run(
         path,
         network,
         joined,
+        runtime,
         spec=spec,
         checkpoint=run / options.checkpoint,
         facts={
@@ -82,11 +75,6 @@ def score_run(
             "subset": options.subset,
             "protocol": options.protocol,
         },
-        views_per_forward=options.batch_size,
-        threads=options.threads,
-        device=device,
-        precision=find_precision(options.precision, device),
-        bar=bar,
         tell=tell,
     )
 

@@ -11,7 +11,9 @@ from torch import Tensor
 from flow_extract.methods.opencv import make_dis
 from flow_extract.store.codecs import quantize
 from flow_extract.video.decode import VideoError, read_frames, resize
+from twostream.compute.device import Runtime
 from twostream.data.loader import load_ahead
+from twostream.sequence.checkpoint import SequenceNetworkSpec
 from twostream.sequence.lists import PICTURES, SequenceRecord
 from twostream.sequence.options import SequenceOptions
 from twostream.transforms.clips import Clip
@@ -41,22 +43,19 @@ def train_batches(
 
 
 def eval_batches(
-    records: Sequence[SequenceRecord],
-    *,
-    stream: str,
-    side: int,
-    size: int,
-    batch_size: int,
-    threads: int,
+    records: Sequence[SequenceRecord], spec: SequenceOptions | SequenceNetworkSpec, runtime: Runtime
 ) -> tuple[Iterator[Batch], int]:
     """All videos in order, in batches, and the number of batches: centre crops of all frames."""
+    side, size = spec.frame_size, spec.input_size
     corner = (side - size) // 2
 
     def load(index: int) -> Clip:
-        clip = read_clip(records[index], side=side, stream=stream)
+        clip = read_clip(records[index], side=side, stream=spec.stream)
         return crop(clip, evenly_spaced(len(clip)), size=size, top=corner, left=corner)
 
-    return padded_batches(load, range(len(records)), batch_size=batch_size, threads=threads)
+    return padded_batches(
+        load, range(len(records)), batch_size=runtime.views_per_forward, threads=runtime.threads
+    )
 
 
 def padded_batches(

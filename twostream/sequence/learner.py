@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from twostream.compute.device import autocast
+from twostream.compute.device import Runtime, autocast
 from twostream.sequence.batches import Batch
 from twostream.sequence.decoding import BLANK, greedy, log_probability
 from twostream.sequence.lists import SequenceRecord, glosses_to_labels, labels_to_glosses
@@ -170,14 +170,14 @@ def ctc_losses(
 
 
 def predict(
-    network: nn.Module, batches: Iterable[Batch], *, device: torch.device, precision: str
+    network: nn.Module, batches: Iterable[Batch], runtime: Runtime
 ) -> dict[int, np.ndarray]:
     """Log-probabilities of every video: index -> float32 (T', classes), without padding."""
     network.eval()
     predictions: dict[int, np.ndarray] = {}
     for clips, lengths, indices in batches:
-        with torch.inference_mode(), autocast(device, precision):
-            log_probs, steps = network(clips.to(device), lengths.to(device))
+        with torch.inference_mode(), runtime.autocast():
+            log_probs, steps = network(clips.to(runtime.device), lengths.to(runtime.device))
         for index, rows, count in zip(
             indices, log_probs.cpu().numpy(), steps.tolist(), strict=True
         ):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
-
+from twostream.compute.device import Runtime
 from twostream.sequence.batches import eval_batches
 from twostream.sequence.checkpoint import best_checkpoint, load_sequence_network, score_metadata
 from twostream.sequence.learner import predict
@@ -36,19 +34,15 @@ class NewVideos:
     listed: Path | None
     allow_missing: bool
     scores: Path | None
-    device: str
-    precision: str
-    threads: int
 
 
 def read_inputs(
-    paths: Sequence[Path], new: NewVideos, *, bar: Callable[..., Any], tell: Callable[[str], None]
+    paths: Sequence[Path], new: NewVideos, runtime: Runtime, *, tell: Callable[[str], None]
 ) -> list[SequenceScores]:
     """Read the score files among `paths`, and score the videos with the runs among them.
 
     Args:
-        paths: a run at least. bar: wraps batches in a progress bar. tell: gets messages for the
-            user.
+        paths: a run at least. tell: gets messages for the user.
 
     Raises:
         InputError: no videos for a run, or two runs for one score file.
@@ -71,7 +65,7 @@ def read_inputs(
     if missing:
         tell(f"{len(missing)} listed videos have no frames: {some_of(missing)}")
     return [
-        _score(path, records, new, missing=missing, bar=bar, tell=tell)
+        _score(path, records, new, runtime, missing=missing, tell=tell)
         if path in runs
         else read_sequence_scores(path)
         for path in paths
@@ -82,9 +76,9 @@ def _score(
     run: Path,
     records: Sequence[SequenceRecord],
     new: NewVideos,
+    runtime: Runtime,
     *,
     missing: list[str],
-    bar: Callable[..., Any],
     tell: Callable[[str], None],
 ) -> SequenceScores:
     folder = best_checkpoint(run)
@@ -97,27 +91,16 @@ def _score(
         videos=str(new.videos),
         list=str(new.listed or ""),
         missing=missing,
-        precision=new.precision,
+        precision=runtime.precision,
     )
     file = new.scores / f"{run.resolve().name}.safetensors" if new.scores else None
     if file and is_up_to_date(file, records, metadata):
         tell(f"{file} is up to date: the same videos and network")
         return read_sequence_scores(file)
-    batches, count = eval_batches(
-        records,
-        stream=spec.stream,
-        side=spec.frame_size,
-        size=spec.input_size,
-        batch_size=1,  # a video of some hundred frames is a batch in itself
-        threads=new.threads,
-    )
-    device = torch.device(new.device)
-    log_probs = predict(
-        network.to(device),
-        bar(batches, total=count, label=f"scoring, {run.name}", unit="video"),
-        device=device,
-        precision=new.precision,
-    )
+    # A video of some hundred frames is a batch in itself.
+    batches, count = eval_batches(records, spec, replace(runtime, views_per_forward=1))
+    batches = runtime.bar(batches, total=count, label=f"scoring, {run.name}", unit="video")
+    log_probs = predict(network.to(runtime.device), batches, runtime)
     scores = make_scores(records, log_probs, vocabulary=spec.vocabulary, metadata=metadata)
     if file:
         write_sequence_scores(file, scores)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from twostream.compute.device import Bar, Runtime
 from twostream.models.checkpoint import load_weights, save_checkpoint
 from twostream.sequence.batches import eval_batches, train_batches
 from twostream.sequence.checkpoint import (
@@ -41,17 +42,19 @@ class SequenceTrainer:
     """
 
     def __init__(
-        self,
-        options: SequenceOptions,
-        data: SequenceData,
-        *,
-        bar: Callable[..., Any],
-        tell: Callable[[str], None],
+        self, options: SequenceOptions, data: SequenceData, *, bar: Bar, tell: Callable[[str], None]
     ) -> None:
-        self.options, self.data, self.bar, self.tell = options, data, bar, tell
+        self.options, self.data, self.tell = options, data, tell
         self.run = Run(options, command="train-sequence", free=FREE_ON_RESUME)
         classes = len(data.vocabulary) + 1
         self.learner = SequenceLearner(options, classes=classes, fresh=not self.run.resumes)
+        self.runtime = Runtime(
+            self.learner.device,
+            options.precision,
+            threads=options.threads,
+            views_per_forward=options.batch_size,
+            bar=bar,
+        )
         self.run.start(self.learner, self._spec, tell=tell)
 
     def train(self) -> Iterator[dict[str, Any]]:
@@ -111,7 +114,9 @@ class SequenceTrainer:
     def _train_epoch(self, epoch: int) -> dict[str, Any]:
         records = self.data.lists["train"]
         batches, count = train_batches(records, self.options, epoch=epoch)
-        batches = self.bar(batches, total=count, label=f"epoch {epoch}, training", unit="batch")
+        batches = self.runtime.bar(
+            batches, total=count, label=f"epoch {epoch}, training", unit="batch"
+        )
         try:
             totals = self.learner.train_epoch(batches, epoch=epoch, targets=self.data.targets)
         except NotFiniteError as error:
@@ -132,20 +137,9 @@ class SequenceTrainer:
         }
 
     def _predict(self, records: Sequence[SequenceRecord]) -> dict[int, np.ndarray]:
-        batches, count = eval_batches(
-            records,
-            stream=self.options.stream,
-            side=self.options.frame_size,
-            size=self.options.input_size,
-            batch_size=self.options.batch_size,
-            threads=self.options.threads,
-        )
-        return predict(
-            self.learner.eval_network,
-            self.bar(batches, total=count, label="scoring", unit="batch"),
-            device=self.learner.device,
-            precision=self.options.precision,
-        )
+        batches, count = eval_batches(records, self.options, self.runtime)
+        batches = self.runtime.bar(batches, total=count, label="scoring", unit="batch")
+        return predict(self.learner.eval_network, batches, self.runtime)
 
     def _spec(self, epoch: int, *, averaged: tuple[int, ...] = ()) -> SequenceNetworkSpec:
         return SequenceNetworkSpec(

@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from fusion.tables.score_file import read_head
+from twostream.compute.device import Bar, Runtime
 from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank
 from twostream.data.protocols import PROTOCOLS
 from twostream.data.stored import Joined
 from twostream.models.checkpoint import NetworkSpec, has_checkpoint, load_weights, read_spec
 from twostream.models.probe import check_input_sizes
-from twostream.scoring.logits import Bar, compute_logits
+from twostream.scoring.logits import compute_logits
 from twostream.scoring.score_file import write_score_file
 from twostream.training.data import RunData, load_epoch, sample
 from twostream.training.learner import Learner
@@ -49,7 +50,7 @@ class Trainer:
     def __init__(
         self, options: TrainOptions, data: RunData, *, bar: Bar, tell: Callable[[str], None]
     ) -> None:
-        self.options, self.data, self.bar, self.tell = options, data, bar, tell
+        self.options, self.data, self.tell = options, data, tell
         self.val = sample(data.val, options.val_videos, split=options.split)
         self.run = Run(options, command="train", free=free_on_resume(options))
         self.learner = Learner(
@@ -57,6 +58,13 @@ class Trainer:
             num_classes=len(data.class_names),
             weights="none" if self.run.resumes else options.weights,
             tell=tell,
+        )
+        self.runtime = Runtime(
+            self.learner.device,
+            options.precision,
+            threads=options.threads,
+            views_per_forward=options.batch_size * options.num_segments,
+            bar=bar,
         )
         if not self.run.resumes:
             check_input_sizes(
@@ -123,6 +131,7 @@ class Trainer:
                 path,
                 network,
                 self.data.test if subset == "test" else self.data.val,
+                self.runtime,
                 spec=read_spec(checkpoint),
                 checkpoint=checkpoint,
                 facts={
@@ -131,11 +140,6 @@ class Trainer:
                     "subset": subset,
                     "protocol": options.protocol,
                 },
-                views_per_forward=options.batch_size * options.num_segments,
-                threads=options.threads,
-                device=self.learner.device,
-                precision=options.precision,
-                bar=self.bar,
                 tell=self.tell,
             )
             for subset, path in files.items()
@@ -181,7 +185,7 @@ class Trainer:
             self.options, train.videos, epoch=epoch, skip=self.progress.batches
         )
         return self.learner.train(
-            self.bar(batches, total=count, label=f"epoch {epoch}, training", unit="batch"),
+            self.runtime.bar(batches, total=count, label=f"epoch {epoch}, training", unit="batch"),
             labels=torch.from_numpy(_labels(train)),
             progress=self.progress,
             after_step=lambda: self.run.save_within_epoch(
@@ -195,14 +199,10 @@ class Trainer:
         logits = compute_logits(
             self.learner.compiled_eval_network,
             val.videos,
+            self.runtime,
             modality=options.modality,
             protocol=plugins.load(options.val_protocol, PROTOCOLS),
             size=options.input_size,
-            views_per_forward=options.batch_size * options.num_segments,
-            threads=options.threads,
-            device=self.learner.device,
-            precision=options.precision,
-            bar=self.bar,
         )
         seconds = time.perf_counter() - start
         return evaluate(logits, _labels(val), seconds=seconds, loss_of=options.val_loss)

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from twostream.compute.device import Runtime
 from twostream.scoring.logits import forward_views
 
 from ..training.tiny_network import Brightness, batches
 
-CPU = torch.device("cpu")
+RUNTIME = Runtime(torch.device("cpu"), "fp32", threads=1, views_per_forward=4)
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 100])
@@ -23,7 +24,7 @@ def test_prediction_does_not_depend_on_how_many_enter_together(at_once: int) -> 
         for clips, indices in batches():
             yield reused(clips.flatten(0, 1).split(at_once)), indices
 
-    predicted = list(forward_views(network, portions(), device=CPU, precision="fp32"))
+    predicted = list(forward_views(network, portions(), RUNTIME))
     assert [list(indices) for indices, _ in predicted] == [[2, 0], [1]]
     assert network.largest_batch == min(at_once, 4)
     for (clips, _), (_, logits) in zip(batches(), predicted, strict=True):
@@ -47,7 +48,7 @@ def test_a_learned_consensus_sees_the_segments_of_each_crop_together() -> None:
     clips = torch.arange(1, 13, dtype=torch.uint8).reshape(2, 2, 3, 1, 1, 1, 1) * 20
     network = Share()
     (((_, logits)),) = forward_views(
-        network, [(clips.flatten(0, 2).split(5), [0, 1])], crops=3, device=CPU, precision="fp32"
+        network, [(clips.flatten(0, 2).split(5), [0, 1])], RUNTIME, crops=3
     )  # fmt: skip
     assert logits.shape == (2, 2, 3, 6)
     for crop in range(3):

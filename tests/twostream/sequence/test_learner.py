@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from twostream.compute.device import Runtime
 from twostream.sequence.batches import Batch
 from twostream.sequence.checkpoint import best_epochs
 from twostream.sequence.decoding import log_probability
@@ -94,7 +95,7 @@ def test_unknown_parts() -> None:
 
 def test_predictions_have_their_true_length() -> None:
     learner = make_learner()
-    log_probs = predict(learner.network, [batch()], device=learner.device, precision="fp32")
+    log_probs = predict(learner.network, [batch()], Runtime(learner.device, "fp32", 1, 1))
     assert [len(log_probs[index]) for index in (0, 1)] == [4, 3]
 
 
