@@ -25,7 +25,15 @@ from twostream_base.plugins import load
     type=PlugIn(NORMALISERS),
     default="none",
     show_default=True,
-    help="Clean-up of the glosses, in all files.",
+    help="Clean-up of the glosses, in all files; phoenix2014 is that of the official evaluation.",
+)
+@click.option(
+    "--costs",
+    type=click.Choice(("equal", "sclite")),
+    default="equal",
+    show_default=True,
+    help="Of the errors in an alignment: equal, or sclite's 4 for a substitution and 3 for a "
+    "deletion or insertion, which decide how papers divide the errors.",
 )
 @click.option(
     "--confusions",
@@ -41,6 +49,7 @@ def wer(
     hypothesis: Path,
     against: Path | None,
     normalise: str,
+    costs: str,
     confusions: int,
     alignments: bool,
     as_json: bool,
@@ -51,6 +60,7 @@ def wer(
     sentence a line), csv (PHOENIX-2014, 2014T, or name,glosses), stm or ctm.
     """
     from twostream.sequence.word_error_rate import (
+        COSTS,
         align_files,
         compare_systems,
         wer_lines,
@@ -58,9 +68,9 @@ def wer(
     )
 
     rules = load(normalise, NORMALISERS)
-    aligned = align_files(reference, hypothesis, normalise=rules)
+    aligned = align_files(reference, hypothesis, normalise=rules, costs=COSTS[costs])
     result = wer_result(aligned, num_confusions=confusions, sentences=alignments)
     if against:
-        other = align_files(reference, against, normalise=rules)
+        other = align_files(reference, against, normalise=rules, costs=COSTS[costs])
         result["against"] = compare_systems(aligned, other, num_confusions=confusions)
     print_json(result) if as_json else click.echo("\n".join(wer_lines(result)))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text, write_text
 
 Transcripts = dict[str, list[str]]
+References = dict[str, list[list[str]]]  # all that is right for a sentence
+MOST_ALTERNATIVES = 1_000  # sentences that the alternatives of one stm line may stand for
+IGNORED = "IGNORE_TIME_SEGMENT_IN_SCORING"
 NAME_COLUMNS = ("id", "name")
 GLOSS_COLUMNS = ("annotation", "orth", "glosses")
 
@@ -24,7 +28,24 @@ def read_transcripts(path: Path) -> Transcripts:
     columns (PHOENIX-2014, PHOENIX-2014T, or `name,glosses`); `.stm` and `.ctm` are NIST's.
 
     Raises:
-        InputError: another suffix, a line that does not fit the format, or a name twice.
+        InputError: another suffix, a line that does not fit the format, a name twice, or a sentence
+            of an stm file with alternatives or not to be counted (`read_references`).
+    """
+    sentences = read_references(path)
+    if unclear := [name for name, alternatives in sentences.items() if len(alternatives) != 1]:
+        raise InputError(
+            f"{path}: {{ a / b }} or {IGNORED} in {some_of(unclear)}; only the reference of "
+            "`twostream wer` may have alternatives, and sentences that are not counted"
+        )
+    return {name: glosses for name, (glosses,) in sentences.items()}
+
+
+def read_references(path: Path) -> References:
+    """Read sentences as `read_transcripts` does; those of an stm file may have alternatives.
+
+    Returns:
+        The sentences that are right, by name: one, or several where an stm line has alternatives
+        `{ a / b c / @ }` (`@` is no gloss), or none where it says IGNORE_TIME_SEGMENT_IN_SCORING.
     """
     if path.suffix not in READERS:
         raise InputError(
@@ -33,7 +54,41 @@ def read_transcripts(path: Path) -> Transcripts:
     transcripts = READERS[path.suffix](path)
     if not transcripts:
         raise InputError(f"{path}: holds no sentence")
-    return transcripts
+    if path.suffix != ".stm":
+        return {name: [glosses] for name, glosses in transcripts.items()}
+    return {
+        name: _alternatives(glosses, where=f"{path}: {name}")
+        for name, glosses in transcripts.items()
+    }
+
+
+def _alternatives(glosses: Sequence[str], *, where: str) -> list[list[str]]:
+    if [gloss.upper() for gloss in glosses] == [IGNORED]:
+        return []
+    parts: list[list[list[str]]] = []  # of the sentence: what may stand in each place
+    inside = False
+    for gloss in glosses:
+        if gloss == "{" and not inside:
+            inside = True
+            parts.append([[]])
+        elif gloss == "}" and inside:
+            inside = False
+        elif gloss == "/" and inside:
+            parts[-1].append([])
+        elif gloss in ("{", "}"):
+            raise InputError(f"{where}: {gloss!r} where none can be; alternatives are {{ a / b }}")
+        elif not inside:
+            parts.append([[gloss]])
+        elif gloss != "@":
+            parts[-1][-1].append(gloss)
+    if inside:
+        raise InputError(f"{where}: '{{' is not closed; alternatives are {{ a / b }}")
+    if (count := math.prod(map(len, parts))) > MOST_ALTERNATIVES:
+        raise InputError(
+            f"{where}: its alternatives make {count:,} sentences; at most {MOST_ALTERNATIVES:,} "
+            "are compared: leave some out"
+        )
+    return [[gloss for part in chosen for gloss in part] for chosen in product(*parts)]
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -159,9 +214,9 @@ def write_transcripts(path: Path, transcripts: Transcripts) -> None:
 # perl; these are the same rules on a list of glosses.
 Normaliser = Callable[[Sequence[str]], list[str]]
 
-NOT_SIGNS = ("__LEFTHAND__", "__EPENTHESIS__", "__EMOTION__", "__PU__")
-MARKS = re.compile("loc-|cl-|qu-|poss-|lh-|-PLUSPLUS")
+MARKS = ("loc-", "cl-", "qu-", "poss-", "lh-")
 SPELLINGS = {"S0NNE": "SONNE", "HABEN2": "HABEN"}
+NOT_SIGNS = ("__EMOTION__", "__PU__", "__LEFTHAND__")
 ROOM = re.compile("(?<=[A-Z][A-Z])RAUM")
 PLAIN_WORD = re.compile("[A-Z]+")
 LETTER = re.compile("[A-Z]")
@@ -174,21 +229,39 @@ def unchanged(glosses: Sequence[str]) -> list[str]:
 
 
 def normalise_phoenix2014(glosses: Sequence[str]) -> list[str]:
-    """The rules of RWTH-PHOENIX-Weather 2014 (Koller et al., CVIU 2015).
+    """The clean-up of RWTH-PHOENIX-Weather 2014's own evaluation (Koller et al., CVIU 2015).
 
-    Marks of place, classifier, question, possession, left hand and plural are removed (`loc-NORD`
-    is `NORD`), annotations that are no sign are dropped, variants are unified (`HABEN2`, `...RAUM`,
-    `WIE AUSSEHEN`, `ZEIGEN`), spelled letters become one gloss (`K+R+E+I`), and a plain word that
-    is repeated at once counts once.
+    `evaluatePhoenix2014.sh` sees the hypothesis as ctm, a gloss in each row, so only its rules for
+    one gloss ever act: marks of place, classifier, question, possession, left hand and plural are
+    removed (`loc-NORD` is `NORD`), annotations that are no sign are dropped, and variants are
+    unified (`HABEN2`, `...RAUM`, `ZEIGEN`). Its rules for neighbours (spelled letters, repeated
+    words) act on nothing; `normalise_phoenix2014_sentence` has them.
     """
     signs = []
     for gloss in glosses:
-        sign = MARKS.sub("", gloss)
+        sign = gloss
+        for mark in MARKS:
+            sign = sign.replace(mark, "")
         for variant, spelling in SPELLINGS.items():
             sign = sign.replace(variant, spelling)
-        if gloss not in NOT_SIGNS and sign:
-            signs.append(f"{sign}-BILDSCHIRM" if sign.endswith("ZEIGEN") else sign)
-    joined = [ROOM.sub("", gloss) for gloss in _join_compounds(signs)]
+        for marker in NOT_SIGNS:
+            sign = sign.replace(marker, "")
+        if sign.endswith("ZEIGEN"):
+            sign += "-BILDSCHIRM"
+        sign = ROOM.sub("", sign).replace("-PLUSPLUS", "")
+        if sign and "__EPENTHESIS__" not in sign:
+            signs.append(sign)
+    return signs
+
+
+def normalise_phoenix2014_sentence(glosses: Sequence[str]) -> list[str]:
+    """The rules of PHOENIX-2014's evaluation applied to whole sentences, as written.
+
+    In addition to `normalise_phoenix2014`, spelled letters become one gloss (`K+R+E+I`), `WIE
+    AUSSEHEN` becomes one, and a plain word that is repeated at once counts once. The official
+    evaluation never does this, so rates with it are not those of papers.
+    """
+    joined = _join_compounds(normalise_phoenix2014(glosses))
     return _collapse_repeats(joined, pattern=PLAIN_WORD)
 
 
@@ -234,5 +307,6 @@ def _collapse_repeats(glosses: Sequence[str], *, pattern: re.Pattern[str]) -> li
 NORMALISERS: dict[str, Normaliser] = {
     "none": unchanged,
     "phoenix2014": normalise_phoenix2014,
+    "phoenix2014-sentence": normalise_phoenix2014_sentence,
     "phoenix2014t": normalise_phoenix2014t,
 }

@@ -10,15 +10,28 @@ from typing import Any
 
 import numpy as np
 
-from twostream.sequence.transcripts import Normaliser, read_transcripts
+from twostream.sequence.transcripts import Normaliser, read_references, read_transcripts
 from twostream_base.errors import InputError, some_of
 
 Pair = tuple[str | None, str | None]
 DRAWS = 10_000  # of a bootstrap or a randomisation test
 
-# An error costs this much and a gap 1 on top: fewest errors first, then fewest gaps.
-ERROR = 1 << 20
-GAP = ERROR + 1
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Of a substitution and of a gap (a deletion or an insertion), in the search for an alignment.
+
+    The second number of each decides among alignments that cost the same by the first.
+    """
+
+    substitution: tuple[int, int]
+    gap: tuple[int, int]
+
+
+COSTS = {
+    "equal": Costs((1, 0), (1, 1)),  # fewest errors, and among these the fewest gaps
+    "sclite": Costs((4, 1), (3, 1)),  # NIST's weights, and among equal sums the fewest errors
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +39,8 @@ class Errors:
     """Errors of one sentence, or the sums over several.
 
     Attributes:
-        substitutions, deletions, insertions: of an alignment with the fewest errors, and among
-            these the most substitutions. Their sum does not depend on that choice.
+        substitutions, deletions, insertions: of one alignment (`COSTS`). With equal costs their
+            sum is the least there can be.
         words: of the reference.
     """
 
@@ -42,27 +55,32 @@ class Errors:
         return self.substitutions + self.deletions + self.insertions
 
 
-def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Pair]:
+def align(
+    reference: Sequence[str], hypothesis: Sequence[str], *, costs: Costs = COSTS["equal"]
+) -> list[Pair]:
     """Pair the words: `(word, None)` is a deletion, `(None, word)` an insertion.
 
-    The alignment has the fewest errors, and among these the fewest deletions and insertions.
+    The alignment has the least cost: by default the fewest errors, and among these the fewest
+    deletions and insertions. With `COSTS["sclite"]` it can have more errors than need be.
     """
-    cost = [[GAP * h for h in range(len(hypothesis) + 1)]]  # of each pair of prefixes
+    substitution = (costs.substitution[0] << 20) + costs.substitution[1]
+    gap = (costs.gap[0] << 20) + costs.gap[1]
+    cost = [[gap * h for h in range(len(hypothesis) + 1)]]  # of each pair of prefixes
     for expected in reference:
-        above, row = cost[-1], [cost[-1][0] + GAP]
+        above, row = cost[-1], [cost[-1][0] + gap]
         for h, recognised in enumerate(hypothesis):
-            unequal = 0 if expected == recognised else ERROR
-            row.append(min(above[h] + unequal, above[h + 1] + GAP, row[h] + GAP))
+            unequal = 0 if expected == recognised else substitution
+            row.append(min(above[h] + unequal, above[h + 1] + gap, row[h] + gap))
         cost.append(row)
 
     pairs: list[Pair] = []
     r, h = len(reference), len(hypothesis)
     while r or h:
         word, other = reference[r - 1] if r else None, hypothesis[h - 1] if h else None
-        if r and h and cost[r][h] == cost[r - 1][h - 1] + ERROR * (word != other):
+        if r and h and cost[r][h] == cost[r - 1][h - 1] + substitution * (word != other):
             pairs.append((word, other))
             r, h = r - 1, h - 1
-        elif r and cost[r][h] == cost[r - 1][h] + GAP:
+        elif r and cost[r][h] == cost[r - 1][h] + gap:
             pairs.append((word, None))
             r -= 1
         else:
@@ -176,15 +194,19 @@ SEED = 0  # the same files give the same interval
 Alignments = dict[str, list[Pair]]
 
 
-def align_files(reference: Path, hypothesis: Path, *, normalise: Normaliser) -> Alignments:
+def align_files(
+    reference: Path, hypothesis: Path, *, normalise: Normaliser, costs: Costs = COSTS["equal"]
+) -> Alignments:
     """Align the sentences of two files, joined by name (text files: by line), both normalised.
 
-    A ctm has no line for a sentence without a gloss: sentences that it lacks are empty.
+    A ctm has no line for a sentence without a gloss: sentences that it lacks are empty. Of the
+    alternatives of an stm reference the one that costs least is taken; sentences that it says are
+    not to be counted are left out.
 
     Raises:
         InputError: a sentence of one file is missing in the other, or no reference has a gloss.
     """
-    expected, actual = read_transcripts(reference), read_transcripts(hypothesis)
+    expected, actual = read_references(reference), read_transcripts(hypothesis)
     if hypothesis.suffix == ".ctm":
         actual = {name: [] for name in expected} | actual
     missing = [name for name in expected if name not in actual]
@@ -196,12 +218,27 @@ def align_files(reference: Path, hypothesis: Path, *, normalise: Normaliser) -> 
             f"({some_of(extra, limit=3)}); names, or the number of text lines, must be the same"
         )
     alignments = {
-        name: align(normalise(glosses), normalise(actual[name]))
-        for name, glosses in expected.items()
+        name: min(
+            (align(normalise(glosses), normalise(actual[name]), costs=costs) for glosses in right),
+            key=lambda pairs: total_cost(pairs, costs),
+        )
+        for name, right in expected.items()
+        if right
     }
     if not any(word for pairs in alignments.values() for word, _ in pairs):
         raise InputError(f"{reference}: no sentence has a gloss, so there is no rate")
     return alignments
+
+
+def total_cost(pairs: Sequence[Pair], costs: Costs) -> tuple[int, int]:
+    """What an alignment costs."""
+    errors = count_errors(pairs)
+    gaps = errors.deletions + errors.insertions
+    first, second = (
+        errors.substitutions * substitution + gaps * gap
+        for substitution, gap in zip(costs.substitution, costs.gap, strict=True)
+    )
+    return first, second
 
 
 def wer_result(

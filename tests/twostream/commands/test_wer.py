@@ -3,9 +3,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
+import click
 import pytest
 from click.testing import Result
+
+from twostream.commands.wer import wer
+from twostream.sequence.word_error_rate import COSTS
 
 
 def write(**lines: str) -> None:
@@ -59,3 +64,20 @@ def test_a_ctm_has_no_line_for_an_empty_sentence(twostream: Callable[..., Result
     Path("hyp.ctm").write_text("a 1 0 1 X\n")
     done = twostream("wer", "--reference", "ref.stm", "--hypothesis", "hyp.ctm", "--json")
     assert json.loads(done.output)["deletions"] == 1
+
+
+def test_alternatives_and_sentences_that_are_not_counted(twostream: Callable[..., Result]) -> None:
+    Path("ref.stm").write_text("a 1 s 0 1 X { Y / Z }\nb 1 s 0 1 IGNORE_TIME_SEGMENT_IN_SCORING\n")
+    Path("hyp.ctm").write_text("a 1 0 1 X\na 1 1 1 Z\nb 1 0 1 Q\n")
+    done = twostream("wer", "--reference", "ref.stm", "--hypothesis", "hyp.ctm", "--json")
+    result = json.loads(done.output)
+    assert (result["sentences"], result["words"], result["errors"]) == (1, 2, 0)
+
+
+def test_costs(twostream: Callable[..., Result]) -> None:
+    assert cast(click.Choice[str], wer.params[4].type).choices == tuple(COSTS)
+    write(ref="A B\n", hyp="B C\n")
+    files = ("--reference", "ref.txt", "--hypothesis", "hyp.txt")
+    assert json.loads(twostream("wer", *files, "--json").output)["substitutions"] == 2
+    with_weights = twostream("wer", *files, "--json", "--costs", "sclite").output
+    assert json.loads(with_weights)["substitutions"] == 0

@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twostream.sequence.transcripts import NORMALISERS
 from twostream.sequence.word_error_rate import (
+    COSTS,
     Errors,
     align,
+    align_files,
     alignment_lines,
     bootstrap_interval,
     compare_systems,
@@ -24,6 +27,7 @@ from twostream.sequence.word_error_rate import (
     rate_lines,
     sentence_mean,
     sum_errors,
+    total_cost,
     wer_result,
 )
 
@@ -77,6 +81,32 @@ def test_fewest_gaps_among_equally_good_alignments() -> None:
     assert align("AB", "BC") == [("A", "B"), ("B", "C")]
 
 
+def test_weights_of_sclite() -> None:
+    """A B -> B C costs 8 as two substitutions, 6 as two gaps; of equal costs the fewest errors."""
+    pairs = align("AB", "BC", costs=COSTS["sclite"])
+    assert pairs == [("A", None), ("B", "B"), (None, "C")]
+    assert total_cost(pairs, COSTS["sclite"]) == (6, 2)
+    assert count_errors(align("ABC", "CDE", costs=COSTS["sclite"])).total == 3  # not 4 gaps, 12 too
+
+
+@settings(max_examples=100)
+@given(WORDS, WORDS)
+def test_an_alignment_costs_least(reference: list[str], hypothesis: list[str]) -> None:
+    costs = COSTS["sclite"]
+
+    @functools.cache
+    def cost(r: int, h: int) -> tuple[int, int]:
+        if not r or not h:
+            return 3 * (r + h), r + h
+        unequal = reference[r - 1] != hypothesis[h - 1]
+        ways = [(cost(r - 1, h), 3, 1), (cost(r, h - 1), 3, 1),
+                (cost(r - 1, h - 1), 4 * unequal, int(unequal))]  # fmt: skip
+        return min((first + a, second + b) for (first, second), a, b in ways)
+
+    pairs = align(reference, hypothesis, costs=costs)
+    assert total_cost(pairs, costs) == cost(len(reference), len(hypothesis))
+
+
 def test_two_definitions() -> None:
     sentences = [Errors(1, 0, 0, words=2), Errors(0, 0, 1, words=8), Errors(0, 0, 1, words=0)]
     assert corpus_rate(sentences) == 3 / 10
@@ -89,20 +119,30 @@ def test_the_notes_best_run_adds_up() -> None:
     assert sum_errors([Errors(131, 99, 33, words=1000)]).total / 10 == 26.3
 
 
-def test_published_hypotheses(shared_data: Path) -> None:
+@pytest.mark.parametrize(
+    ("clean_up", "costs", "expected"),
+    [
+        ("none", "equal", Errors(1142, 1350, 151, words=6530)),  # 2643, as jiwer counts
+        ("none", "sclite", Errors(1030, 1406, 207, words=6530)),
+        ("phoenix2014", "equal", Errors(838, 1475, 111, words=6530)),  # 2424, 37.12 %
+        ("phoenix2014-sentence", "equal", Errors(833, 1477, 109, words=6526)),
+    ],
+)
+def test_published_hypotheses(
+    shared_data: Path, clean_up: str, costs: str, expected: Errors
+) -> None:
     folder = shared_data / "wer-phoenix14"
-    if not folder.is_dir():
-        pytest.skip(f"no {folder}")
-    lines = [(folder / f"{kind}_ctc.txt").read_text().splitlines() for kind in ("ref", "hypo")]
-    sentences = [
-        count_errors(align(reference.split(), hypothesis.split()))
-        for reference, hypothesis in zip(*lines, strict=True)
-    ]
-    errors = sum_errors(sentences)
-    assert (len(sentences), errors.total, errors.words) == (629, 2643, 6530)
-    assert corpus_rate(sentences) == pytest.approx(0.404747, abs=5e-7)
-    assert sentence_mean(sentences) == pytest.approx(0.402971, abs=5e-7)
-    assert errors.deletions - errors.insertions == 1378 - 179
+    aligned = align_files(
+        folder / "ref_ctc.txt",
+        folder / "hypo_ctc.txt",
+        normalise=NORMALISERS[clean_up],
+        costs=COSTS[costs],
+    )
+    sentences = [count_errors(pairs) for pairs in aligned.values()]
+    assert (len(sentences), sum_errors(sentences)) == (629, expected)
+    if clean_up == "none":
+        assert corpus_rate(sentences) == pytest.approx(0.404747, abs=5e-7)
+        assert sentence_mean(sentences) == pytest.approx(0.402971, abs=5e-7)
 
 
 def test_equals_jiwer() -> None:
