@@ -35,7 +35,7 @@ from twostream.commands.score_options import (
 @calibration_options
 @hold_out_options
 @click.option("--classes", is_flag=True, help="Also show every class.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option("--seed", default=0, help="Seed of the bootstrap.")
 @json_option
 def compare(
     strategies: tuple[str, ...],

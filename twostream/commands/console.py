@@ -16,6 +16,8 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 class Command(click.Command):
     """A command whose help shows common options first, the others under titles, then an example.
 
+    Defaults are shown, but for an empty text, which stands for an option that was not given.
+
     Args:
         example: command lines, shown as they are.
         common: the options that come first, such as "--model"; those of no `section` join them.
@@ -24,11 +26,13 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, example: str, common: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.example = example
-        self.common = common
+        self.context_settings["show_default"] = True
+        self.example, self.common = example, common
         for param in self.params:
-            if param.metavar is None and isinstance(param, click.Option) and not param.is_flag:
-                param.metavar = METAVARS.get(type(param.type))
+            if isinstance(param, click.Option) and not param.is_flag:
+                param.metavar = param.metavar or METAVARS.get(type(param.type))
+                if param.default == "" and param.show_default is None:
+                    param.show_default = False
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, section by section."""

@@ -33,7 +33,6 @@ TRAIN = [
     "--folder",
     type=click.Path(path_type=Path),
     default=Path("twostream-demo"),
-    show_default=True,
     help="Folder for all results; with an existing one, the demo resumes.",
 )
 def demo(folder: Path) -> None:

@@ -27,11 +27,7 @@ OPENCV_BUILDS = (
 
 @click.command(cls=Command, example="twostream doctor --store store")
 @click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    default=Path(),
-    show_default=True,
-    help="Folder whose disk is checked.",
+    "--store", type=click.Path(path_type=Path), default=Path(), help="Folder whose disk is checked."
 )
 @json_option
 def doctor(store: Path, as_json: bool) -> None:

@@ -61,7 +61,6 @@ DEVICE_JOBS = 4
         "--codec",
         type=click.Choice(CODEC_NAMES),
         default="jpeg",
-        show_default=True,
         help="Encoding of frames and flow: jpeg is small; raw and lz4 are lossless.",
     ),
     click.option("--retry-failed", is_flag=True, help="Try again the videos that failed before."),
@@ -72,13 +71,7 @@ DEVICE_JOBS = 4
 )
 @section(
     "Optical flow",
-    click.option(
-        "--method",
-        type=PlugIn(FLOW_METHODS),
-        default="dis",
-        show_default=True,
-        help="Optical flow method.",
-    ),
+    click.option("--method", type=PlugIn(FLOW_METHODS), default="dis", help="Optical flow method."),
     click.option(
         "--method-option",
         "options",
@@ -95,7 +88,6 @@ DEVICE_JOBS = 4
         "--bound",
         type=Bound(),
         default=20.0,
-        show_default=True,
         help="Clip flow to +- this many pixels per frame; auto measures a few videos first.",
     ),
 )
@@ -110,14 +102,12 @@ DEVICE_JOBS = 4
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
         default=600.0,
-        show_default=True,
         help="Seconds after which a video counts as failed.",
     ),
     click.option(
         "--engine",
         type=click.Choice(["local", "dask"]),
         default="local",
-        show_default=True,
         help="Run jobs on this machine, or on a Dask cluster.",
     ),
     click.option(

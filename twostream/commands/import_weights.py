@@ -31,12 +31,11 @@ from twostream.data.splits import DATASETS
     help=f"Data set whose lists name the classes: {any_of(DATASETS)}.",
 )
 @click.option("--annotations", type=FOLDER, help="Folder of these lists.")
-@click.option("--split", type=int, default=1, show_default=True, help="Split of these lists.")
+@click.option("--split", type=int, default=1, help="Split of these lists.")
 @click.option(
     "--rotated-stack/--straight-stack",
     "rotated",
     default=True,
-    show_default=True,
     help="Motion networks of two-stream-action-recognition: its loader moves the first flow field "
     "of a stack to the end; --straight-stack if your copy does not.",
 )

@@ -51,14 +51,12 @@ SHOWN = 5
     "--store",
     type=click.Path(path_type=Path),
     default=Path("store"),
-    show_default=True,
     help="Folder for frames and flow.",
 )
 @click.option(
     "--runs",
     type=click.Path(path_type=Path),
     default=Path("runs"),
-    show_default=True,
     help="Folder for trained networks and scores.",
 )
 @click.option(
@@ -79,24 +77,17 @@ SHOWN = 5
         type=FILE,
         help="CSV file with the videos in its first column and their groups in another.",
     ),
-    click.option(
-        "--group-column",
-        default="group",
-        show_default=True,
-        help="Column of --group-file with the groups.",
-    ),
+    click.option("--group-column", default="group", help="Column of --group-file with the groups."),
     click.option(
         "--test-fraction",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         default=0.3,
-        show_default=True,
         help="Share of the test videos.",
     ),
     click.option(
         "--min-videos",
         type=click.IntRange(1),
         default=1,
-        show_default=True,
         help="Leave out classes with fewer videos.",
     ),
 )

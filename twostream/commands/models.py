@@ -17,21 +17,15 @@ from twostream.models import MODELS, default_clip, list_models
     "--stream",
     type=click.Choice(["spatial", "motion", "difference"]),
     default="spatial",
-    show_default=True,
     help="Input of the networks: RGB frames, optical flow, or differences of RGB frames.",
 )
 @click.option(
-    "--classes",
-    type=click.IntRange(1),
-    default=400,
-    show_default=True,
-    help="For figures: outputs of the classifier.",
+    "--classes", type=click.IntRange(1), default=400, help="For figures: outputs of the classifier."
 )
 @click.option(
     "--input-size",
     type=click.IntRange(32),
     default=224,
-    show_default=True,
     help="For figures: side of the square input, pixels.",
 )
 @quiet_option

@@ -31,9 +31,7 @@ data_options = section(
         type=FOLDER,
         help="Folder of the split lists.",
     ),
-    click.option(
-        "--split", type=int, default=1, show_default=True, help="Number of the official split."
-    ),
+    click.option("--split", type=int, default=1, help="Number of the official split."),
     click.option(
         "--store",
         cls=ProjectOption,
@@ -62,7 +60,6 @@ compute_options = section(
     click.option(
         "--device",
         default="auto",
-        show_default=True,
         metavar="NAME",
         help="Where networks run: auto, cpu, cuda, cuda:1, mps.",
     ),
@@ -70,7 +67,6 @@ compute_options = section(
         "--precision",
         type=click.Choice(["auto", "fp32", "bf16"]),
         default="auto",
-        show_default=True,
         help="Number format of the network; auto is bf16 where the device computes it in "
         "hardware, else fp32.",
     ),
@@ -86,11 +82,7 @@ compute_options = section(
 views_per_forward_option = section(
     "Speed",
     click.option(
-        "--batch-size",
-        type=click.IntRange(1),
-        default=64,
-        show_default=True,
-        help="Snippets in one forward pass.",
+        "--batch-size", type=click.IntRange(1), default=64, help="Snippets in one forward pass."
     ),
 )
 
@@ -111,7 +103,6 @@ checkpoint_option = section(
         "--checkpoint",
         type=click.Choice(["best", "last"]),
         default="best",
-        show_default=True,
         help="Weights of the best epoch of the run, or of the last.",
     ),
 )

@@ -42,7 +42,6 @@ network_options = section(
         "--protocol",
         type=PlugIn(PROTOCOLS),
         default="clips19",
-        show_default=True,
         help=f"Test protocol: {any_of(PROTOCOLS)}.",
     ),
     click.option(
@@ -75,11 +74,7 @@ extraction_options = section(
 output_options = section(
     "Output",
     click.option(
-        "--top",
-        type=click.IntRange(1),
-        default=3,
-        show_default=True,
-        help="Classes to show for each video.",
+        "--top", type=click.IntRange(1), default=3, help="Classes to show for each video."
     ),
     click.option(
         "--out",

@@ -51,7 +51,6 @@ fusion_options = section(
         "--strategy",
         type=PlugIn(STRATEGIES),
         default="mean",
-        show_default=True,
         help=f"How the streams are fused at each time step: {any_of(STRATEGIES)}.",
     ),
     click.option(
@@ -69,7 +68,6 @@ fusion_options = section(
         "--combine",
         type=click.Choice(["logits", "probs"]),
         default="logits",
-        show_default=True,
         help="Fuse log-probabilities, or probabilities.",
     ),
 )
@@ -79,7 +77,6 @@ decoding_options = section(
         "--beam",
         type=click.IntRange(0),
         default=10,
-        show_default=True,
         help="Width of the beam search; 0 decodes greedily.",
     ),
     click.option(
@@ -89,28 +86,19 @@ decoding_options = section(
         "--language-weight",
         type=click.FloatRange(0),
         default=0.5,
-        show_default=True,
         help="Weight of the language model's log-probability.",
     ),
-    click.option(
-        "--bonus",
-        type=float,
-        default=0.0,
-        show_default=True,
-        help="Added to the score for each gloss.",
-    ),
+    click.option("--bonus", type=float, default=0.0, help="Added to the score for each gloss."),
     click.option(
         "--n-best",
         type=click.IntRange(1),
         default=1,
-        show_default=True,
         help="Hypotheses of each video in --json, with their scores.",
     ),
     click.option(
         "--normalise",
         type=PlugIn(NORMALISERS),
         default="none",
-        show_default=True,
         help="Clean-up of the glosses before errors are counted.",
     ),
 )

@@ -40,15 +40,9 @@ from twostream.commands.score_options import (
 @combine_option
 @calibration_options
 @hold_out_options
-@click.option("--title", default="Two-stream report", show_default=True, help="Title of the page.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
-@click.option(
-    "--out",
-    type=OUT_FILE,
-    default=Path("report.html"),
-    show_default=True,
-    help="HTML file to write.",
-)
+@click.option("--title", default="Two-stream report", help="Title of the page.")
+@click.option("--seed", default=0, help="Seed of the bootstrap.")
+@click.option("--out", type=OUT_FILE, default=Path("report.html"), help="HTML file to write.")
 def report(
     strategies: tuple[str, ...],
     stream_weights: str | None,

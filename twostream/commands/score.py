@@ -47,7 +47,6 @@ LARGE_BYTES = 2**30
     "--subset",
     type=click.Choice(["train", "val", "test"]),
     default="test",
-    show_default=True,
     help="Videos to score: the whole training list, those of it that RUN held out, or the test "
     "list.",
 )
@@ -55,7 +54,6 @@ LARGE_BYTES = 2**30
     "--protocol",
     type=PlugIn(PROTOCOLS),
     default="clips19",
-    show_default=True,
     help=f"Test protocol: {any_of(PROTOCOLS)}.",
 )
 @checkpoint_option

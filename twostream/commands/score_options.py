@@ -24,7 +24,6 @@ input_options = section(
         "--runs",
         type=click.Path(path_type=Path),
         default=Path("runs"),
-        show_default=True,
         help="Folder of the run folders, searched when no FILES are given.",
     ),
     click.option("--dataset", metavar="NAME", help="Search only runs of this data set."),
@@ -33,7 +32,6 @@ input_options = section(
         "--subset",
         type=click.Choice(["val", "test"]),
         default="test",
-        show_default=True,
         help="Videos whose scores are used.",
     ),
     click.option(
@@ -56,28 +54,24 @@ _segments_option = click.option(
     "--segments",
     type=PlugIn(STRATEGIES),
     default="mean",
-    show_default=True,
     help="How the segments of a video are fused, before the streams; names as for --strategy.",
 )
 _crops_option = click.option(
     "--crops",
     type=PlugIn(STRATEGIES),
     default="mean",
-    show_default=True,
     help="How the crops of a segment are fused, before the segments; names as for --strategy.",
 )
 _over_epochs_option = click.option(
     "--over-epochs",
     type=PlugIn(STRATEGIES),
     default="mean",
-    show_default=True,
     help="How the --epochs are fused, before the crops; names as for --strategy.",
 )
 _strategy_option = click.option(
     "--strategy",
     type=PlugIn(STRATEGIES),
     default="mean",
-    show_default=True,
     help=f"How the streams are fused: {any_of(STRATEGIES)}.",
 )
 _shape_options = (
@@ -135,7 +129,6 @@ several_strategies_options = section(
         type=PlugIn(STRATEGIES),
         multiple=True,
         default=("mean", "max", "geometric", "rank", "variance"),
-        show_default=True,
         help=f"A fusion of the streams; repeatable: {any_of(STRATEGIES)}.",
     ),
     click.option(
@@ -162,9 +155,7 @@ hold_out_options = section(
         help="Videos that stay in one fold: ucf101 or hmdb51 (their groups), video (each on its "
         "own), a CSV file of name,group, or a pattern.  [default: by data set]",
     ),
-    click.option(
-        "--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Number of folds."
-    ),
+    click.option("--folds", type=click.IntRange(min=2), default=5, help="Number of folds."),
 )
 
 calibration_options = section(
@@ -173,7 +164,6 @@ calibration_options = section(
         "--calibrate",
         type=click.Choice(["none", "val", "crossfit"]),
         default="none",
-        show_default=True,
         help="Calibrate the streams first, fitted on validation scores, or across grouped folds "
         "of the files themselves.",
     ),
@@ -181,7 +171,6 @@ calibration_options = section(
         "--calibration",
         type=click.Choice(["temperature", "vector"]),
         default="temperature",
-        show_default=True,
         help="One temperature a stream, or a factor and an offset for each class.",
     ),
 )
@@ -192,14 +181,12 @@ learning_options = section(
         "--learn",
         type=click.Choice(["none", "class-weights", "stacking"]),
         default="none",
-        show_default=True,
         help="Learn the fusion of the streams from labels, instead of --strategy.",
     ),
     click.option(
         "--learn-on",
         type=click.Choice(["crossfit", "val"]),
         default="crossfit",
-        show_default=True,
         help="Learn on the other grouped folds of the files, or on validation scores.",
     ),
 )

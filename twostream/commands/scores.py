@@ -32,13 +32,7 @@ def scores() -> None:
     example="twostream scores show spatial.safetensors",
 )
 @click.argument("file", type=FILE)
-@click.option(
-    "--first",
-    type=click.IntRange(min=0),
-    default=5,
-    show_default=True,
-    help="Number of videos to list.",
-)
+@click.option("--first", type=click.IntRange(min=0), default=5, help="Number of videos to list.")
 @json_option
 def show(file: Path, first: int, as_json: bool) -> None:
     """Show the content of a score file: header, accuracy, the top classes of the first videos."""
@@ -103,13 +97,9 @@ def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
     f"{any_of(DATASETS)}.",
 )
 @click.option("--annotations", type=FOLDER, help="Folder of these lists.")
-@click.option("--split", type=int, default=1, show_default=True, help="Split of these lists.")
+@click.option("--split", type=int, default=1, help="Split of these lists.")
 @click.option(
-    "--subset",
-    type=click.Choice(["train", "test"]),
-    default="test",
-    show_default=True,
-    help="List of that split.",
+    "--subset", type=click.Choice(["train", "test"]), default="test", help="List of that split."
 )
 @click.option(
     "--order",
@@ -184,7 +174,6 @@ def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> No
     "format_name",
     type=click.Choice(EXPORT_FORMATS),
     default="top",
-    show_default=True,
     help="top: CSV of name, label and the most probable classes. csv: one column a class. npz, "
     "npy: arrays. gluoncv: one text line a view.",
 )
@@ -193,7 +182,6 @@ def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> No
     "--top",
     type=click.IntRange(min=1),
     default=5,
-    show_default=True,
     help="Number of classes that --format top lists.",
 )
 def export(file: Path, format_name: str, out: Path, top: int) -> None:

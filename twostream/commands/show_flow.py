@@ -33,7 +33,6 @@ PNG_ROWS = 4
     "--method",
     type=PlugIn(FLOW_METHODS),
     default="dis",
-    show_default=True,
     help="Optical flow method for a VIDEO that is a file.",
 )
 def show_flow(

@@ -57,7 +57,6 @@ network_options = section(
         "--model",
         type=PlugIn(MODELS, all_names="`twostream models`"),
         default="resnet18",
-        show_default=True,
         help="Network, or module:function; `twostream models` lists all.",
     ),
     click.option(
@@ -69,7 +68,6 @@ network_options = section(
     click.option(
         "--weights",
         default="imagenet",
-        show_default=True,
         metavar="NAME|FILE",
         help="Initial weights: imagenet, none, or a file with the model's state dict.",
     ),
@@ -77,7 +75,6 @@ network_options = section(
         "--input-size",
         type=click.IntRange(32),
         default=224,
-        show_default=True,
         help="Side of the network's square input, pixels.",
     ),
 )
@@ -89,7 +86,6 @@ snippet_options = section(
         "num_segments",
         type=click.IntRange(1),
         default=3,
-        show_default=True,
         help="Equal parts of a video; one random snippet is taken from each.",
     ),
     click.option(
@@ -114,7 +110,6 @@ snippet_options = section(
         "--consensus",
         type=PlugIn(CONSENSUS),
         default="mean",
-        show_default=True,
         help=f"How the segments become one prediction in training: {any_of(CONSENSUS)}.",
     ),
     click.option(
@@ -136,19 +131,9 @@ run_options = section(
     ),
     click.option("--name", default="", help="Suffix of the run folder, after STREAM-MODEL."),
     click.option(
-        "--epochs",
-        type=click.IntRange(1),
-        default=30,
-        show_default=True,
-        help="Passes over the training videos.",
+        "--epochs", type=click.IntRange(1), default=30, help="Passes over the training videos."
     ),
-    click.option(
-        "--seed",
-        type=click.IntRange(0),
-        default=0,
-        show_default=True,
-        help="Seed of all random numbers.",
-    ),
+    click.option("--seed", type=click.IntRange(0), default=0, help="Seed of all random numbers."),
     click.option(
         "--restart", is_flag=True, help="Delete what is in the run folder and start from scratch."
     ),
@@ -156,7 +141,6 @@ run_options = section(
         "--save-every",
         type=click.FloatRange(0),
         default=600.0,
-        show_default=True,
         help="Seconds between checkpoints within an epoch.",
     ),
     click.option(
@@ -170,7 +154,6 @@ schedule_options = section(
         "--optimizer",
         type=click.Choice(["sgd", "adamw"]),
         default="sgd",
-        show_default=True,
         help="SGD with momentum, or AdamW.",
     ),
     click.option(
@@ -182,7 +165,6 @@ schedule_options = section(
         "--momentum",
         type=click.FloatRange(0, 1, max_open=True),
         default=0.9,
-        show_default=True,
         help="Momentum of SGD; beta1 of AdamW.",
     ),
     click.option("--nesterov", is_flag=True, help="Use Nesterov momentum."),
@@ -190,7 +172,6 @@ schedule_options = section(
         "--weight-decay",
         type=click.FloatRange(0),
         default=0.0,
-        show_default=True,
         help="Weight decay; not applied to biases and normalisation layers.",
     ),
     click.option(
@@ -204,7 +185,6 @@ schedule_options = section(
         "--schedule",
         type=click.Choice(["plateau", "cosine", "steps"]),
         default="plateau",
-        show_default=True,
         help="Learning rate: divided by 10 when the validation loss stops falling; half a cosine; "
         "or divided by 10 at each of the --milestones.",
     ),
@@ -212,7 +192,6 @@ schedule_options = section(
         "--warmup",
         type=click.IntRange(0),
         default=0,
-        show_default=True,
         help="Epochs over which the learning rate rises to --lr.",
     ),
     click.option(
@@ -237,16 +216,10 @@ augmentation_options = section(
         "--crop",
         type=click.Choice(["corners", "random", "whole"]),
         default="corners",
-        show_default=True,
         help="Crop that is scaled to the input: corners or centre in several sizes; a square of "
         "the input's size anywhere; the whole frame.",
     ),
-    click.option(
-        "--flip/--no-flip",
-        default=True,
-        show_default=True,
-        help="Mirror a random half of the samples.",
-    ),
+    click.option("--flip/--no-flip", default=True, help="Mirror a random half of the samples."),
     click.option(
         "--colour-jitter",
         type=click.FloatRange(0, 1),
@@ -287,14 +260,12 @@ regularisation_options = section(
         "--label-smoothing",
         type=click.FloatRange(0, 1, max_open=True),
         default=0.0,
-        show_default=True,
         help="Share of the target that is spread over all classes.",
     ),
     click.option(
         "--dropout",
         type=click.FloatRange(0, 1, max_open=True),
         default=0.0,
-        show_default=True,
         help="Dropout rate before the classifier.",
     ),
     click.option(
@@ -324,7 +295,6 @@ validation_options = section(
         "--select",
         type=click.Choice(["val", "test"]),
         default="val",
-        show_default=True,
         help="Videos on which the best epoch is selected; a selection on test is recorded in "
         "every result.",
     ),
@@ -332,28 +302,24 @@ validation_options = section(
         "--select-by",
         type=click.Choice(["top1", "loss"]),
         default="top1",
-        show_default=True,
         help="Select the highest top-1, or the lowest loss, which is steadier with few videos.",
     ),
     click.option(
         "--val-fraction",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         default=0.1,
-        show_default=True,
         help="Share of the training videos held out for validation, in whole groups.",
     ),
     click.option(
         "--val-protocol",
         type=PlugIn(PROTOCOLS),
         default="segments3",
-        show_default=True,
         help="Test protocol of the validation after each epoch; names as for --protocol.",
     ),
     click.option(
         "--val-every",
         type=click.IntRange(1),
         default=1,
-        show_default=True,
         help="Validate after every N epochs, and after the last.",
     ),
     click.option(
@@ -367,7 +333,6 @@ validation_options = section(
         "--val-loss",
         type=click.Choice(["mean", "sum"]),
         default="mean",
-        show_default=True,
         help="Validation loss of the mean of a video's logits, or of their sum; the plateau "
         "schedule follows it.",
     ),
@@ -375,7 +340,6 @@ validation_options = section(
         "--protocol",
         type=PlugIn(PROTOCOLS),
         default="clips19",
-        show_default=True,
         help=f"Test protocol of the score files: {any_of(PROTOCOLS)}.",
     ),
 )
@@ -392,7 +356,6 @@ memory_options = section(
         "--accumulate",
         type=CountOrAuto(),
         default=1,
-        show_default=True,
         help="Gradient-accumulation steps per batch; auto doubles them when memory runs out.",
     ),
     click.option(
@@ -408,7 +371,6 @@ dump_scores_option = section(
         "--dump-scores",
         metavar="[last:N|all|off]",
         default="off",
-        show_default=True,
         help="Also keep the scores of the last N epochs, for `fuse --epochs`.",
     ),
 )

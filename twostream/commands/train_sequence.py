@@ -61,13 +61,11 @@ network_options = section(
         is_eager=True,
         callback=take_stream,
         default="spatial",
-        show_default=True,
         help="What the network sees: RGB frames, or DIS flow between neighbouring frames.",
     ),
     click.option(
         "--backbone",
         default="plain",
-        show_default=True,
         help="Network for single frames: plain or resnet18, with options as in 'resnet18 "
         "weights=imagenet'.",
     ),
@@ -75,15 +73,14 @@ network_options = section(
         "--temporal",
         multiple=True,
         default=("conv",),
-        show_default=True,
         help="Temporal module, with options as in 'dynamic_framing k=12'; repeat to stack modules.",
     ),
     click.option(
-        "--frame-size", type=click.IntRange(32), default=128, show_default=True,
+        "--frame-size", type=click.IntRange(32), default=128,
         help="Frames are scaled to squares of this side, pixels.",
     ),
     click.option(
-        "--input-size", type=click.IntRange(32), default=112, show_default=True,
+        "--input-size", type=click.IntRange(32), default=112,
         help="Side of the crop that the network sees, pixels.",
     ),
 )  # fmt: skip
@@ -114,21 +111,21 @@ sequence_data_options = section(
 run_options = section(
     "Schedule",
     click.option(
-        "--runs", type=click.Path(path_type=Path), default="runs", show_default=True,
+        "--runs", type=click.Path(path_type=Path), default="runs",
         help="Folder for the run folders.",
     ),
     click.option(
         "--name", default="", help="Name of the run folder.  [default: the recipe's name, or ctc]"
     ),
     click.option(
-        "--epochs", type=click.IntRange(1), default=80, show_default=True,
+        "--epochs", type=click.IntRange(1), default=80,
         help="Passes over the training videos.",
     ),
     click.option(
-        "--batch-size", type=click.IntRange(1), default=2, show_default=True, help="Videos a step."
+        "--batch-size", type=click.IntRange(1), default=2, help="Videos a step."
     ),
     click.option(
-        "--lr", type=click.FloatRange(0, min_open=True), default=1e-4, show_default=True,
+        "--lr", type=click.FloatRange(0, min_open=True), default=1e-4,
         help="Initial learning rate of Adam.",
     ),
     click.option(
@@ -136,19 +133,19 @@ run_options = section(
         help="Learning rate of a part: backbone, temporal, temporal.0 ... classifier; repeatable.",
     ),
     click.option(
-        "--halve-at", type=Epochs(), default="40,60", show_default=True,
+        "--halve-at", type=Epochs(), default="40,60",
         metavar="N,N,...", help="Epochs at which the learning rates are halved.",
     ),
     click.option(
-        "--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True,
+        "--weight-decay", type=click.FloatRange(0), default=0.0,
         help="Weight decay of Adam.",
     ),
     click.option(
-        "--clip-norm", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True,
+        "--clip-norm", type=click.FloatRange(0, min_open=True), default=5.0,
         help="Clip the L2 norm of the whole gradient to this.",
     ),
     click.option(
-        "--ema", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
+        "--ema", type=click.FloatRange(0, 1, max_open=True), default=0.0,
         help="Validate and keep an exponential moving average of the weights, of this decay.",
     ),
     click.option(
@@ -167,7 +164,7 @@ run_options = section(
         "--freeze", multiple=True, metavar="PART", help="Part that is not trained; repeatable."
     ),
     click.option(
-        "--seed", type=click.IntRange(0), default=0, show_default=True,
+        "--seed", type=click.IntRange(0), default=0,
         help="Seed of all random numbers.",
     ),
     click.option(

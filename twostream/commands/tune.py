@@ -33,7 +33,6 @@ from twostream.commands.score_options import (
     "--choose",
     type=click.Choice(["val", "crossfit", "test"]),
     default="val",
-    show_default=True,
     help="Choose the weights on validation scores, across grouped folds of the files themselves, "
     "or on the very videos that are tested.",
 )

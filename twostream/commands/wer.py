@@ -24,14 +24,12 @@ from twostream_base.plugins import load
     "--normalise",
     type=PlugIn(NORMALISERS),
     default="none",
-    show_default=True,
     help="Clean-up of the glosses, in all files; phoenix2014 is that of the official evaluation.",
 )
 @click.option(
     "--costs",
     type=click.Choice(("equal", "sclite")),
     default="equal",
-    show_default=True,
     help="Of the errors in an alignment: equal, or sclite's 4 for a substitution and 3 for a "
     "deletion or insertion, which decide how papers divide the errors.",
 )
@@ -39,7 +37,6 @@ from twostream_base.plugins import load
     "--confusions",
     type=click.IntRange(0),
     default=10,
-    show_default=True,
     help="How many of the most frequent confusions to list.",
 )
 @click.option("--alignments", is_flag=True, help="Show every sentence aligned, word above word.")
