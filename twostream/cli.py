@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from twostream.commands.console import Group
+from twostream.commands import console
 from twostream_base.errors import InputError
 
 # The commands in the order of use, and what `twostream --help` says of each without importing it.
@@ -47,7 +47,7 @@ class Stop(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # a class variable in click, read by instance
 
 
-class LazyGroup(Group):
+class LazyGroup(console.Group):
     """The group of COMMANDS; `a-name` is the function `a_name` of `twostream.commands.a_name`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -7,22 +7,19 @@ from pathlib import Path
 
 import click
 
-from twostream.commands.console import (
-    Command,
-    ProjectOption,
-    json_option,
-    print_json,
-    progress,
-    quiet_option,
-    tell,
-    tell_next,
-)
+from twostream.commands import console
 from twostream.commands.option_types import OUT_FOLDER
 
 
-@click.command("check-flow", cls=Command, example="twostream check-flow --videos UCF-101 --deep")
+@click.command(
+    "check-flow", cls=console.Command, example="twostream check-flow --videos UCF-101 --deep"
+)
 @click.option(
-    "--store", cls=ProjectOption, required=True, type=OUT_FOLDER, help="Folder of the store."
+    "--store",
+    cls=console.ProjectOption,
+    required=True,
+    type=OUT_FOLDER,
+    help="Folder of the store.",
 )
 @click.option("--videos", type=OUT_FOLDER, help="Folder of videos: lists those that are missing.")
 @click.option(
@@ -31,8 +28,8 @@ from twostream.commands.option_types import OUT_FOLDER
 @click.option(
     "--repair", is_flag=True, help="Remove bad files, so that extract-flow makes them again."
 )
-@json_option
-@quiet_option
+@console.json_option
+@console.quiet_option
 def check_flow(
     store: Path, videos: Path | None, deep: bool, repair: bool, as_json: bool, quiet: bool
 ) -> None:
@@ -45,10 +42,10 @@ def check_flow(
     from flow_extract.video.find_videos import find_videos, printable
 
     if videos and not videos.is_dir():
-        tell(f"{videos}: no such folder of videos; which ones are missing is not known")
+        console.tell(f"{videos}: no such folder of videos; which ones are missing is not known")
         videos = None
     expected = find_videos(videos, store=store).videos if videos else {}
-    bar = partial(progress, label="check-flow", unit="video", quiet=quiet)
+    bar = partial(console.progress, label="check-flow", unit="video", quiet=quiet)
     check = check_store(store, deep=deep, expected=expected, progress=bar)
     removed = drop_bad(store, check) if repair else []
     if as_json:
@@ -56,7 +53,9 @@ def check_flow(
             {"name": finding.name, "kind": finding.kind, "reason": finding.reason}
             for finding in check.findings
         ]
-        print_json(check.counts() | {"store": str(store), "findings": findings, "removed": removed})
+        console.print_json(
+            check.counts() | {"store": str(store), "findings": findings, "removed": removed}
+        )
     else:
         click.echo(
             "{files:,} store files, {frames:,} frames, {flows:,} flow pairs; {wrong:,} things "
@@ -68,6 +67,6 @@ def check_flow(
             click.echo(f"{len(removed):,} removed; `twostream extract-flow` makes them again")
     if check.wrong() and not (repair or as_json):
         only_missing = all(finding.kind == "missing" for finding in check.wrong())
-        tell_next(*(["extract-flow"] if only_missing else ["check-flow", "--repair"]))
+        console.tell_next(*(["extract-flow"] if only_missing else ["check-flow", "--repair"]))
     if check.wrong():
         click.get_current_context().exit(1)

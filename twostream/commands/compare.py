@@ -6,20 +6,11 @@ from typing import Any
 
 import click
 
-from twostream.commands.console import Command, json_option, print_json, tell_next
-from twostream.commands.score_options import (
-    calibration_options,
-    combine_option,
-    hold_out_options,
-    input_options,
-    input_words,
-    several_strategies_options,
-    view_options,
-)
+from twostream.commands import console, score_options
 
 
 @click.command(
-    cls=Command,
+    cls=console.Command,
     common=(
         "--split", "--subset", "--strategy", "--weights", "--alone", "--calibrate", "--groups",
         "--classes", "--json",
@@ -27,16 +18,16 @@ from twostream.commands.score_options import (
     example="twostream compare --split 1 --strategy mean --strategy variance\n"
     "twostream compare baseline.safetensors changed.safetensors --alone",
 )  # fmt: skip
-@input_options
-@several_strategies_options
+@score_options.inputs
+@score_options.several_strategies
 @click.option("--alone", is_flag=True, help="Compare FILES as they are, without fusions.")
-@view_options
-@combine_option
-@calibration_options
-@hold_out_options
+@score_options.views
+@score_options.combine
+@score_options.calibration
+@score_options.hold_out
 @click.option("--classes", is_flag=True, help="Also show every class.")
 @click.option("--seed", default=0, help="Seed of the bootstrap.")
-@json_option
+@console.json_option
 def compare(
     strategies: tuple[str, ...],
     stream_weights: str | None,
@@ -66,7 +57,7 @@ def compare(
         seed=seed,
     )
     if as_json:
-        print_json(result)
+        console.print_json(result)
         return
     click.echo("\n".join(compare_lines(result)))
-    tell_next("report", *input_words(fusion_options))
+    console.tell_next("report", *score_options.input_words(fusion_options))

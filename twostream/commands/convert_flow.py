@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from twostream.commands.console import Command, json_option, print_json, progress, quiet_option
+from twostream.commands import console
 from twostream.commands.option_types import CODEC_NAMES, OUT_FOLDER
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ FORMS = ("store", *LAYOUT_NAMES)
 
 @click.command(
     "convert-flow",
-    cls=Command,
+    cls=console.Command,
     example="twostream convert-flow tvl1_flow store --from uv --to store",
 )
 @click.argument("source", type=OUT_FOLDER)
@@ -46,8 +46,8 @@ FORMS = ("store", *LAYOUT_NAMES)
 @click.option(
     "--jobs", type=click.IntRange(min=1), help="Videos processed at once.  [default: one per core]"
 )
-@json_option
-@quiet_option
+@console.json_option
+@console.quiet_option
 def convert_flow(
     source: Path,
     dest: Path,
@@ -93,7 +93,7 @@ def convert_flow(
         videos = layout_source(source, form, quantiser=quantiser, bound=bound)
     how: dict[str, Any] = {
         "workers": min(jobs or available_cores(), available_cores()),
-        "progress": partial(progress, label="convert-flow", unit="video", quiet=quiet),
+        "progress": partial(console.progress, label="convert-flow", unit="video", quiet=quiet),
     }
     if target == "store":
         results = convert_to_store(videos, dest, codec=codec or "jpeg", **how)
@@ -124,7 +124,7 @@ def _print(results: list[Result], dest: Path, *, as_json: bool) -> None:
             {"name": problem.name, "status": problem.status, "reason": problem.reason}
             for problem in problems
         ]
-        print_json(counts | {"dest": str(dest), "problems": rows})
+        console.print_json(counts | {"dest": str(dest), "problems": rows})
         return
     click.echo(
         "{videos:,} videos: {done_now:,} done now, {already_done:,} already done, "

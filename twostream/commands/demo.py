@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from twostream.commands.console import Command
+from twostream.commands import console
 from twostream_base.errors import InputError
 
 STRATEGIES = (
@@ -28,7 +28,7 @@ TRAIN = [
 ]  # fmt: skip
 
 
-@click.command(cls=Command, example="twostream demo --folder twostream-demo")
+@click.command(cls=console.Command, example="twostream demo --folder twostream-demo")
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from flow_extract.methods import FLOW_METHODS
-from twostream.commands.console import Command, json_option, print_json
+from twostream.commands import console
 from twostream_base import plugins
 from twostream_base.versions import library_version, tool_version
 
@@ -25,16 +25,16 @@ OPENCV_BUILDS = (
 )
 
 
-@click.command(cls=Command, example="twostream doctor --store store")
+@click.command(cls=console.Command, example="twostream doctor --store store")
 @click.option(
     "--store", type=click.Path(path_type=Path), default=Path(), help="Folder whose disk is checked."
 )
-@json_option
+@console.json_option
 def doctor(store: Path, as_json: bool) -> None:
     """Check what works on this machine, and say how to fix what does not."""
     findings = list(examine(store))
     if as_json:
-        print_json({"findings": findings})
+        console.print_json({"findings": findings})
         return
     for finding in findings:
         mark = "ok " if finding["ok"] else "-- "

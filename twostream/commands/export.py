@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from twostream.commands.console import Command, json_option, print_json
+from twostream.commands import console, shared_options
 from twostream.commands.option_types import FOLDER, OUT_FILE
-from twostream.commands.options import checkpoint_option
 
 
 @click.command(
-    cls=Command, example="twostream export runs/ucf101-split1/motion-resnet18 --out motion.onnx"
+    cls=console.Command,
+    example="twostream export runs/ucf101-split1/motion-resnet18 --out motion.onnx",
 )
 @click.argument("run", type=FOLDER)
 @click.option(
@@ -22,8 +22,8 @@ from twostream.commands.options import checkpoint_option
     type=OUT_FILE,
     help="File to write: .onnx, or .pt2 (a program of torch.export).",
 )
-@checkpoint_option
-@json_option
+@shared_options.checkpoint
+@console.json_option
 def export(run: Path, out: Path, checkpoint: str, as_json: bool) -> None:
     """Export the trained network of the run folder RUN for other programs: ONNX or torch.export.
 
@@ -37,7 +37,7 @@ def export(run: Path, out: Path, checkpoint: str, as_json: bool) -> None:
         result = export_run(run, out, checkpoint=checkpoint)
     except UnequalError as error:
         raise click.ClickException(str(error)) from error
-    print_json(result) if as_json else click.echo("\n".join(result_lines(result)))
+    console.print_json(result) if as_json else click.echo("\n".join(result_lines(result)))
 
 
 def result_lines(result: dict[str, Any]) -> list[str]:

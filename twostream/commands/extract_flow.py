@@ -11,17 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flow_extract.methods import FLOW_METHODS
-from twostream.commands.console import (
-    Command,
-    ProjectOption,
-    json_option,
-    print_json,
-    progress,
-    quiet_option,
-    section,
-    tell,
-    tell_next,
-)
+from twostream.commands import console
 from twostream.commands.option_types import CODEC_NAMES, OUT_FOLDER, Bound, PlugIn
 from twostream_base.errors import InputError, some_of
 from twostream_base.plugins import load, read_options
@@ -36,7 +26,7 @@ DEVICE_JOBS = 4
 
 @click.command(
     "extract-flow",
-    cls=Command,
+    cls=console.Command,
     common=(
         "--videos", "--store", "--method", "--short-side", "--bound", "--jobs", "--plan",
         "--retry-failed",
@@ -44,13 +34,21 @@ DEVICE_JOBS = 4
     example="twostream extract-flow --plan\n"
     "twostream extract-flow --videos UCF-101 --store store --method tvl1 --short-side 240",
 )  # fmt: skip
-@section(
+@console.section(
     "Input and output",
     click.option(
-        "--videos", cls=ProjectOption, required=True, type=OUT_FOLDER, help="Folder of videos."
+        "--videos",
+        cls=console.ProjectOption,
+        required=True,
+        type=OUT_FOLDER,
+        help="Folder of videos.",
     ),
     click.option(
-        "--store", cls=ProjectOption, required=True, type=OUT_FOLDER, help="Folder for the results."
+        "--store",
+        cls=console.ProjectOption,
+        required=True,
+        type=OUT_FOLDER,
+        help="Folder for the results.",
     ),
     click.option(
         "--short-side",
@@ -69,7 +67,7 @@ DEVICE_JOBS = 4
         "--plan", is_flag=True, help="Only estimate time and disk space, for each method."
     ),
 )
-@section(
+@console.section(
     "Optical flow",
     click.option("--method", type=PlugIn(FLOW_METHODS), default="dis", help="Optical flow method."),
     click.option(
@@ -91,7 +89,7 @@ DEVICE_JOBS = 4
         help="Clip flow to +- this many pixels per frame; auto measures a few videos first.",
     ),
 )
-@section(
+@console.section(
     "Speed",
     click.option(
         "--jobs",
@@ -116,8 +114,8 @@ DEVICE_JOBS = 4
         help="Address of a running Dask cluster, such as tcp://node:8786.",
     ),
 )
-@json_option
-@quiet_option
+@console.json_option
+@console.quiet_option
 def extract_flow(
     videos: Path,
     store: Path,
@@ -155,7 +153,7 @@ def extract_flow(
         raise click.UsageError("--jobs has no effect with --scheduler: the cluster has its workers")
     cores = available_cores()
     if jobs is not None and jobs > cores:
-        tell(f"--jobs {jobs} is more than the cores ({cores}); {cores} videos at one time")
+        console.tell(f"--jobs {jobs} is more than the cores ({cores}); {cores} videos at one time")
     workers = min(cores, jobs or (cores if device in (None, "cpu") else DEVICE_JOBS))
     method_options = with_device(method, read_options(options, option="--method-option"), device)
     make_settings = partial(extraction_settings, short_side=short_side, codec=codec)
@@ -174,13 +172,13 @@ def extract_flow(
             settings=make_settings(method, method_options, bound=bound),
             workers=workers,
             timeout=timeout,
-            progress=partial(progress, label="extract-flow", unit="video", quiet=quiet),
+            progress=partial(console.progress, label="extract-flow", unit="video", quiet=quiet),
             engine=partial(run_jobs_on_dask, scheduler=scheduler) if engine == "dask" else run_jobs,
             retry_failed=retry_failed,
             verify_checksums=deep,
         )
     except SystemExit:  # the signal of a batch system; Ctrl-C is explained for all commands alike
-        tell("Stopped; re-run the same command to resume")
+        console.tell("Stopped; re-run the same command to resume")
         raise
     _print_report(report, store, as_json=as_json)
     if report.counts()["failed"]:
@@ -212,11 +210,11 @@ def _measure_bound(videos: Path, store: Path, settings: dict[str, Any]) -> float
 
     known = bound_of_store(store, settings)
     if known is not None:
-        tell(f"the store was started with --bound {known:g}, which is kept")
+        console.tell(f"the store was started with --bound {known:g}, which is kept")
         return known
     choice = choose_bound(list(require_videos(videos, store=store).videos.values()), settings)
     shares = ", ".join(f"{bound:g} px {share:.3%}" for bound, share in choice.shares.items())
-    tell(f"clipped at {shares} ({choice.pairs} frame pairs): --bound {choice.bound:g}")
+    console.tell(f"clipped at {shares} ({choice.pairs} frame pairs): --bound {choice.bound:g}")
     return choice.bound
 
 
@@ -243,7 +241,7 @@ def _print_plan(
             unavailable[name] = str(error)
     plan = estimate_methods(paths, settings, workers=workers) | {"unavailable": unavailable}
     if as_json:
-        print_json(plan)
+        console.print_json(plan)
         return
     click.echo(f"{plan['videos']:,} videos, about {plan['frames']:,} frames; --jobs {plan['jobs']}")
     click.echo(f"{'method':<12} {'ms/frame':>9} {'hours':>9} {'gigabytes':>9} {'files':>9}")
@@ -267,7 +265,7 @@ def _print_report(report: Report, store: Path, *, as_json: bool) -> None:
             {"name": problem.name, "status": problem.status, "reason": problem.reason}
             for problem in report.problems()
         ]
-        print_json(
+        console.print_json(
             counts
             | {"store": str(store), "problems": problems, "skipped": report.found.skipped}
             | {"ignored_files": len(report.found.ignored)}
@@ -275,9 +273,9 @@ def _print_report(report: Report, store: Path, *, as_json: bool) -> None:
         return
     if report.found.ignored:
         names = [printable(path) for path in report.found.ignored]
-        tell(f"{len(names):,} files are not videos and were ignored: {some_of(names)}")
+        console.tell(f"{len(names):,} files are not videos and were ignored: {some_of(names)}")
     for path, why in report.found.skipped.items():
-        tell(f"skipped   {printable(path)}: {why}")
+        console.tell(f"skipped   {printable(path)}: {why}")
     click.echo(
         "{videos:,} videos: {done_now:,} done now, {already_done:,} already done, "
         "{damaged:,} damaged, {failed:,} failed; store {store}".format(**counts, store=store)
@@ -287,4 +285,4 @@ def _print_report(report: Report, store: Path, *, as_json: bool) -> None:
     if any(result.status not in STORED for result in report.reused):
         click.echo("Failures of earlier runs were not tried again; --retry-failed does.")
     elif not counts["failed"]:
-        tell_next("train", "--stream", "spatial")
+        console.tell_next("train", "--stream", "spatial")

@@ -7,20 +7,12 @@ from typing import Any
 
 import click
 
-from twostream.commands.console import Command, json_option, print_json, section, tell, tell_next
+from twostream.commands import console, score_options
 from twostream.commands.option_types import OUT_FILE
-from twostream.commands.score_options import (
-    calibration_options,
-    hold_out_options,
-    input_options,
-    input_words,
-    learning_options,
-    strategy_options,
-)
 
 
 @click.command(
-    cls=Command,
+    cls=console.Command,
     common=(
         "--split", "--subset", "--strategy", "--weights", "--segments", "--combine", "--calibrate",
         "--out", "--json",
@@ -29,16 +21,16 @@ from twostream.commands.score_options import (
     "twostream fuse spatial.safetensors motion.safetensors --strategy weighted \\\n"
     "    --weights spatial=2,motion=1 --out fused.safetensors",
 )  # fmt: skip
-@input_options
-@strategy_options
-@calibration_options
-@learning_options
-@hold_out_options
-@section(
+@score_options.inputs
+@score_options.strategies
+@score_options.calibration
+@score_options.learning
+@score_options.hold_out
+@console.section(
     "Output",
     click.option("--out", type=OUT_FILE, help="Write the fused scores to this score file."),
 )
-@json_option
+@console.json_option
 def fuse(out: Path | None, as_json: bool, **options: Any) -> None:
     """Fuse score files, segments first, then streams, and show the accuracy of each and of all.
 
@@ -53,10 +45,10 @@ def fuse(out: Path | None, as_json: bool, **options: Any) -> None:
     fusion_options = FusionOptions(**options)
     result = fuse_files(fusion_options, out=out)
     if out:
-        tell(f"{out} written")
+        console.tell(f"{out} written")
     if as_json:
-        print_json(result)
+        console.print_json(result)
         return
     click.echo("\n".join(fusion_lines(result)))
     if len(result["inputs"]) > 1:
-        tell_next("compare", *input_words(fusion_options))
+        console.tell_next("compare", *score_options.input_words(fusion_options))

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from twostream.commands.console import Command, tell_next
+from twostream.commands import console
 from twostream.commands.option_types import FILE, FOLDER, OUT_FOLDER, PlugIn, any_of
 from twostream.data.splits import DATASETS
 
 
 @click.command(
     "import-weights",
-    cls=Command,
+    cls=console.Command,
     example="twostream import-weights model_best.pth.tar --out runs/ucf101-split1/motion-old \\\n"
     "    --dataset ucf101 --annotations ucfTrainTestlist",
 )
@@ -60,4 +60,4 @@ def import_weights(file: Path, out: Path, rotated: bool, **options: Any) -> None
         f"classes, stored values minus {external.mean[0]:g} divided by {external.std[0]:g} (first "
         f"channel){pairs}"
     )
-    tell_next("score", out)
+    console.tell_next("score", out)

@@ -8,15 +8,7 @@ from typing import Any
 
 import click
 
-from twostream.commands.console import (
-    Command,
-    json_option,
-    print_json,
-    progress,
-    quiet_option,
-    section,
-    tell_next,
-)
+from twostream.commands import console
 from twostream.commands.option_files import PROJECT_FILE
 from twostream.commands.option_types import FILE, PlugIn, any_of
 from twostream.data.splits import DATASETS, SPLITS
@@ -27,7 +19,7 @@ SHOWN = 5
 
 
 @click.command(
-    cls=Command,
+    cls=console.Command,
     common=(
         "--dataset", "--videos", "--annotations", "--store", "--runs", "--allow-missing", "--force",
     ),
@@ -64,7 +56,7 @@ SHOWN = 5
     is_flag=True,
     help="Go on when listed videos are missing; every result says how many.",
 )
-@section(
+@console.section(
     "Lists made for --dataset folder",
     click.option(
         "--group-pattern",
@@ -92,8 +84,8 @@ SHOWN = 5
     ),
 )
 @click.option("--force", is_flag=True, help="Replace an existing twostream.toml (and toy videos).")
-@quiet_option
-@json_option
+@console.quiet_option
+@console.json_option
 def init(quiet: bool, as_json: bool, **options: Any) -> None:
     """Check a data set's lists against its videos and write the project file twostream.toml."""
     from twostream.data.make_lists import take_inventory
@@ -106,7 +98,7 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
     if dataset == "toy":
         videos, annotations = videos or Path("toy/videos"), annotations or Path("toy/annotations")
         write_toy_lists(annotations)
-        for _ in progress(
+        for _ in console.progress(
             generate(videos), total=NUM_VIDEOS, label="toy videos", unit="video", quiet=quiet
         ):
             pass
@@ -132,7 +124,7 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         write_toml(Path(PROJECT_FILE), settings, title=title)
         lines.append(f"wrote {PROJECT_FILE}")
     if as_json:
-        print_json(report)
+        console.print_json(report)
     else:
         click.echo("\n".join([*_report_lines(report), *lines]))
     if not complete:
@@ -141,7 +133,7 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
             "--allow-missing to work with the ones that are there"
         )
     if not as_json:
-        tell_next("extract-flow")
+        console.tell_next("extract-flow")
 
 
 def _make_lists(videos: Path, annotations: Path, options: dict[str, Any]) -> list[str]:

@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
-from twostream.commands.console import Command, json_option, print_json, progress, quiet_option
+from twostream.commands import console
 from twostream.models import MODELS, default_clip, list_models
 
 
-@click.command(cls=Command, example='twostream models\ntwostream models i3d "tsm*" --stream motion')
+@click.command(
+    cls=console.Command, example='twostream models\ntwostream models i3d "tsm*" --stream motion'
+)
 @click.argument("names", nargs=-1)
 @click.option(
     "--stream",
@@ -28,8 +30,8 @@ from twostream.models import MODELS, default_clip, list_models
     default=224,
     help="For figures: side of the square input, pixels.",
 )
-@quiet_option
-@json_option
+@console.quiet_option
+@console.json_option
 def models(
     names: tuple[str, ...], stream: str, classes: int, input_size: int, quiet: bool, as_json: bool
 ) -> None:
@@ -48,12 +50,14 @@ def models(
         rows = [
             _row(name, stream)
             | network_size(name, stream=stream, num_classes=classes, side=input_size)._asdict()
-            for name in progress(
+            for name in console.progress(
                 selected, total=len(selected), label="models", unit="network", quiet=quiet
             )
         ]
     if as_json:
-        print_json({"stream": stream, "classes": classes, "input_size": input_size, "models": rows})
+        console.print_json(
+            {"stream": stream, "classes": classes, "input_size": input_size, "models": rows}
+        )
     else:
         click.echo("\n".join(table_lines(rows) if names else family_lines(rows, stream)))
 

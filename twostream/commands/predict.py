@@ -10,40 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flow_extract.methods import FLOW_METHODS
-from twostream.commands.console import (
-    Command,
-    json_option,
-    print_json,
-    progress,
-    quiet_option,
-    section,
-)
-from twostream.commands.option_types import FOLDER, OUT_FILE, PlugIn, any_of
-from twostream.commands.options import (
-    checkpoint_option,
-    compute_options,
-    read_runtime,
-    views_per_forward_option,
-)
-from twostream.commands.score_options import single_strategy_options
-from twostream.data.protocols import PROTOCOLS
+from twostream.commands import console, score_options, shared_options
+from twostream.commands.option_types import FOLDER, OUT_FILE, PlugIn
 from twostream_base.errors import InputError
 
 if TYPE_CHECKING:
     from twostream.prediction.predict_video import Prediction
 
-network_options = section(
+network_options = console.section(
     "Network",
     click.option("--spatial", type=FOLDER, help="Run folder of the spatial stream."),
     click.option("--difference", type=FOLDER, help="Run folder of the RGB difference stream."),
     click.option("--motion", type=FOLDER, help="Run folder of the motion stream."),
-    checkpoint_option,
-    click.option(
-        "--protocol",
-        type=PlugIn(PROTOCOLS),
-        default="clips19",
-        help=f"Test protocol: {any_of(PROTOCOLS)}.",
-    ),
+    shared_options.checkpoint,
+    shared_options.protocol,
     click.option(
         "--cascade",
         type=click.FloatRange(0, 1),
@@ -52,7 +32,7 @@ network_options = section(
         "exceeds that of its second by LEAD, from 0 to 1 (`tune --cascade` finds a value).",
     ),
 )
-extraction_options = section(
+extraction_options = console.section(
     "Optical flow",
     click.option(
         "--method",
@@ -71,7 +51,7 @@ extraction_options = section(
         help="Resize the short side of frames to this, pixels.  [default: as in training]",
     ),
 )
-output_options = section(
+output_options = console.section(
     "Output",
     click.option(
         "--top", type=click.IntRange(1), default=3, help="Classes to show for each video."
@@ -86,7 +66,7 @@ output_options = section(
 
 
 @click.command(
-    cls=Command,
+    cls=console.Command,
     common=(
         "--spatial", "--difference", "--motion", "--strategy", "--weights", "--protocol", "--top",
         "--out", "--device", "--json",
@@ -96,13 +76,13 @@ output_options = section(
 )  # fmt: skip
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO...")
 @network_options
-@single_strategy_options
+@score_options.strategies_without_epochs
 @extraction_options
 @output_options
-@views_per_forward_option
-@compute_options
-@quiet_option
-@json_option
+@shared_options.views_per_forward
+@shared_options.compute
+@console.quiet_option
+@console.json_option
 def predict(
     videos: tuple[str, ...],
     spatial: Path | None,
@@ -140,7 +120,7 @@ def predict(
     runs = {stream: run for stream, run in streams.items() if run}
     if not runs:
         raise InputError("no network is given: name run folders by --spatial, --motion, or both")
-    runtime = read_runtime(options, bar=partial(progress, quiet=quiet))
+    runtime = shared_options.read_runtime(options, bar=partial(console.progress, quiet=quiet))
     settings = PredictOptions(
         runs=runs,
         checkpoint=checkpoint,
@@ -168,6 +148,6 @@ def predict(
 
         result = predict_videos(files, settings, runtime, work_dir=work_dir, show=show)
     result["failed"] = unusable | result["failed"]
-    print_json(result) if as_json else click.echo("\n".join(result_lines(result)))
+    console.print_json(result) if as_json else click.echo("\n".join(result_lines(result)))
     if result["failed"]:
         click.get_current_context().exit(1)

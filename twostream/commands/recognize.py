@@ -9,22 +9,13 @@ from typing import Any
 import click
 
 from fusion.combining.strategies import STRATEGIES
-from twostream.commands.console import (
-    Command,
-    json_option,
-    print_json,
-    progress,
-    quiet_option,
-    section,
-    tell,
-)
+from twostream.commands import console, score_options, shared_options
 from twostream.commands.option_types import FILE, FOLDER, OUT_FILE, OUT_FOLDER, PlugIn, any_of
-from twostream.commands.options import compute_options, read_runtime
 from twostream.sequence.transcripts import NORMALISERS, write_transcripts
 
 RUN_OPTIONS = ("videos", "listed", "allow_missing", "scores")
 
-video_options = section(
+video_options = console.section(
     "Videos of a RUN",
     click.option(
         "--videos", type=FOLDER, help="Folder of video files, or of one folder of frames a video."
@@ -45,19 +36,12 @@ video_options = section(
 )
 
 
-fusion_options = section(
+fusion_options = console.section(
     "Fusion",
-    click.option(
-        "--strategy",
-        type=PlugIn(STRATEGIES),
-        default="mean",
-        help=f"How the streams are fused at each time step: {any_of(STRATEGIES)}.",
+    score_options.strategy_option(
+        "--strategy", f"How the streams are fused at each time step: {any_of(STRATEGIES)}."
     ),
-    click.option(
-        "--weights",
-        metavar="STREAM=W,...",
-        help="Weights for --strategy weighted, such as spatial=2,motion=1.",
-    ),
+    score_options.weights_option,
     click.option(
         "--strategy-option",
         multiple=True,
@@ -71,7 +55,7 @@ fusion_options = section(
         help="Fuse log-probabilities, or probabilities.",
     ),
 )
-decoding_options = section(
+decoding_options = console.section(
     "Decoding",
     click.option(
         "--beam",
@@ -105,7 +89,7 @@ decoding_options = section(
 
 
 @click.command(
-    cls=Command,
+    cls=console.Command,
     common=("--videos", "--list", "--strategy", "--weights", "--beam", "--out", "--device"),
     example="twostream recognize runs/csv/ctc --videos new-videos --out recognised.csv\n"
     "twostream recognize spatial.safetensors motion.safetensors --strategy mean",
@@ -120,15 +104,15 @@ decoding_options = section(
 @video_options
 @fusion_options
 @decoding_options
-@section(
+@console.section(
     "Output",
     click.option(
         "--out", type=OUT_FILE, help="Write the recognised glosses to this .csv or .ctm file."
     ),
 )
-@compute_options
-@quiet_option
-@json_option
+@shared_options.compute
+@console.quiet_option
+@console.json_option
 def recognize(
     files: tuple[Path, ...], out: Path | None, quiet: bool, as_json: bool, **options: Any
 ) -> None:
@@ -146,8 +130,8 @@ def recognize(
     if any(path.is_dir() for path in files):
         from twostream.sequence.score_videos import NewVideos, read_inputs
 
-        runtime = read_runtime(compute, bar=partial(progress, quiet=quiet))
-        tables = read_inputs(files, NewVideos(**run_options), runtime, tell=tell)
+        runtime = shared_options.read_runtime(compute, bar=partial(console.progress, quiet=quiet))
+        tables = read_inputs(files, NewVideos(**run_options), runtime, tell=console.tell)
     elif run_options["listed"] or run_options["scores"]:
         raise click.UsageError("--list and --scores are for RUNs; these are score files already")
     else:
@@ -155,5 +139,5 @@ def recognize(
     result, sentences = decode_streams(files, tables, **options)
     if out:
         write_transcripts(out, sentences)
-        tell(f"{out} written")
-    print_json(result) if as_json else click.echo("\n".join(result_lines(result)))
+        console.tell(f"{out} written")
+    console.print_json(result) if as_json else click.echo("\n".join(result_lines(result)))

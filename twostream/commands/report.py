@@ -9,37 +9,29 @@ from typing import Any
 
 import click
 
-from twostream.commands.console import Command
+from twostream.commands import console, score_options
 from twostream.commands.option_types import OUT_FILE
-from twostream.commands.score_options import (
-    calibration_options,
-    combine_option,
-    hold_out_options,
-    input_options,
-    several_strategies_options,
-    view_options,
-)
 
 
 @click.command(
-    cls=Command,
+    cls=console.Command,
     common=(
         "--split", "--subset", "--strategy", "--weights", "--shown", "--calibrate", "--groups",
         "--title", "--out",
     ),
     example="twostream report --split 1 --out report.html",
 )  # fmt: skip
-@input_options
-@several_strategies_options
+@score_options.inputs
+@score_options.several_strategies
 @click.option(
     "--shown",
     help="Name of the result that the report shows in detail.  [default: the first strategy, "
     "calibrated where possible]",
 )
-@view_options
-@combine_option
-@calibration_options
-@hold_out_options
+@score_options.views
+@score_options.combine
+@score_options.calibration
+@score_options.hold_out
 @click.option("--title", default="Two-stream report", help="Title of the page.")
 @click.option("--seed", default=0, help="Seed of the bootstrap.")
 @click.option("--out", type=OUT_FILE, default=Path("report.html"), help="HTML file to write.")

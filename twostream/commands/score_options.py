@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fusion.combining.strategies import STRATEGIES, VARIANCE_FORMS
-from twostream.commands.console import section
+from twostream.commands import console
 from twostream.commands.option_types import FILE, PlugIn, any_of
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 SCORE_INPUT = click.Path(exists=True, path_type=Path)
 
 # FILES and the options that find them: fields of `FusionOptions`.
-input_options = section(
+inputs = console.section(
     "Score files",
     click.argument("files", nargs=-1, type=SCORE_INPUT),
     click.option(
@@ -41,7 +42,7 @@ input_options = section(
     ),
 )
 
-combine_option = section(
+combine = console.section(
     "Strategies",
     click.option(
         "--combine",
@@ -50,36 +51,30 @@ combine_option = section(
     ),
 )
 
-_segments_option = click.option(
-    "--segments",
-    type=PlugIn(STRATEGIES),
-    default="mean",
-    help="How the segments of a video are fused, before the streams; names as for --strategy.",
+
+def strategy_option(name: str, text: str) -> Callable[[Any], Any]:
+    """An option that takes the name of a strategy."""
+    return click.option(name, type=PlugIn(STRATEGIES), default="mean", help=text)
+
+
+_names = "names as for --strategy"
+_segments = strategy_option(
+    "--segments", f"How the segments of a video are fused, before the streams; {_names}."
 )
-_crops_option = click.option(
-    "--crops",
-    type=PlugIn(STRATEGIES),
-    default="mean",
-    help="How the crops of a segment are fused, before the segments; names as for --strategy.",
+_crops = strategy_option(
+    "--crops", f"How the crops of a segment are fused, before the segments; {_names}."
 )
-_over_epochs_option = click.option(
-    "--over-epochs",
-    type=PlugIn(STRATEGIES),
-    default="mean",
-    help="How the --epochs are fused, before the crops; names as for --strategy.",
+_over_epochs = strategy_option(
+    "--over-epochs", f"How the --epochs are fused, before the crops; {_names}."
 )
-_strategy_option = click.option(
-    "--strategy",
-    type=PlugIn(STRATEGIES),
-    default="mean",
-    help=f"How the streams are fused: {any_of(STRATEGIES)}.",
+_streams = strategy_option("--strategy", f"How the streams are fused: {any_of(STRATEGIES)}.")
+weights_option = click.option(
+    "--weights",
+    metavar="STREAM=W,...",
+    help="Weights for --strategy weighted, such as spatial=2,motion=1.",
 )
-_shape_options = (
-    click.option(
-        "--weights",
-        metavar="STREAM=W,...",
-        help="Weights for --strategy weighted, such as spatial=2,motion=1.",
-    ),
+_parameters = (
+    weights_option,
     click.option(
         "--class-weights",
         type=FILE,
@@ -102,26 +97,20 @@ _shape_options = (
 )
 
 # How epochs, crops and segments are fused.
-view_options = section("Strategies", _segments_option, _crops_option, _over_epochs_option)
+views = console.section("Strategies", _segments, _crops, _over_epochs)
 
 # How the streams are fused too, and the options of all strategies: the fields of `StepOptions`.
-strategy_options = section(
-    "Strategies",
-    _strategy_option,
-    _segments_option,
-    _crops_option,
-    _over_epochs_option,
-    *_shape_options,
-    combine_option,
+strategies = console.section(
+    "Strategies", _streams, _segments, _crops, _over_epochs, *_parameters, combine
 )
 
 # The same without epochs, for scores that were just made.
-single_strategy_options = section(
-    "Fusion", _strategy_option, _segments_option, _crops_option, *_shape_options, combine_option
+strategies_without_epochs = console.section(
+    "Fusion", _streams, _segments, _crops, *_parameters, combine
 )
 
 # Which fusions are made side by side: `strategies` and `stream_weights`.
-several_strategies_options = section(
+several_strategies = console.section(
     "Strategies",
     click.option(
         "--strategy",
@@ -140,7 +129,7 @@ several_strategies_options = section(
 )
 
 # On which videos things are fitted: fields of `FusionOptions`.
-hold_out_options = section(
+hold_out = console.section(
     "Held-out videos",
     click.option(
         "--val",
@@ -158,7 +147,7 @@ hold_out_options = section(
     click.option("--folds", type=click.IntRange(min=2), default=5, help="Number of folds."),
 )
 
-calibration_options = section(
+calibration = console.section(
     "Calibration",
     click.option(
         "--calibrate",
@@ -175,7 +164,7 @@ calibration_options = section(
     ),
 )
 
-learning_options = section(
+learning = console.section(
     "Learned fusion",
     click.option(
         "--learn",

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from fusion.exchange.formats import SCORE_FORMATS
-from twostream.commands.console import Command, Group, json_option, print_json, tell
+from twostream.commands import console
 from twostream.commands.option_types import FILE, FOLDER, OUT_FILE, PlugIn, any_of
 from twostream.data.splits import DATASETS
 from twostream_base.plugins import load
@@ -18,7 +18,7 @@ EXPORT_FORMATS = ("csv", "top", "npz", "npy", "gluoncv")
 
 
 @click.group(
-    cls=Group,
+    cls=console.Group,
     example="twostream scores show runs/ucf101-split1/spatial-resnet18/scores/test.safetensors",
 )
 def scores() -> None:
@@ -28,12 +28,12 @@ def scores() -> None:
 @scores.command(
     "show",
     short_help="Show the content of a score file.",
-    cls=Command,
+    cls=console.Command,
     example="twostream scores show spatial.safetensors",
 )
 @click.argument("file", type=FILE)
 @click.option("--first", type=click.IntRange(min=0), default=5, help="Number of videos to list.")
-@json_option
+@console.json_option
 def show(file: Path, first: int, as_json: bool) -> None:
     """Show the content of a score file: header, accuracy, the top classes of the first videos."""
     from fusion.evaluation.inspect_file import content_lines, contents
@@ -41,7 +41,7 @@ def show(file: Path, first: int, as_json: bool) -> None:
 
     shown = contents(read_scores(file), first=first)
     if as_json:
-        print_json(shown)
+        console.print_json(shown)
     else:
         click.echo("\n".join(content_lines(shown)))
 
@@ -49,11 +49,11 @@ def show(file: Path, first: int, as_json: bool) -> None:
 @scores.command(
     "check",
     short_help="Verify score files and whether they join.",
-    cls=Command,
+    cls=console.Command,
     example="twostream scores check spatial.safetensors motion.safetensors",
 )
 @click.argument("files", nargs=-1, required=True, type=FILE)
-@json_option
+@console.json_option
 @click.pass_context
 def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
     """Verify score FILES, point out what is unusual in them, and say whether they join.
@@ -64,7 +64,7 @@ def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
 
     result = check_files(files)
     if as_json:
-        print_json(result)
+        console.print_json(result)
     else:
         click.echo("\n".join(check_lines(result)))
     joined = result["together"] is None or result["together"]["join"]
@@ -74,7 +74,7 @@ def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
 
 @scores.command(
     "import",
-    cls=Command,
+    cls=console.Command,
     example="twostream scores import rgb.npz --format tsn-npz --stream spatial \\\n"
     "    --order test_split1.txt --out rgb.safetensors\n"
     "twostream scores import rgb.pickle --format two-stream-pickle --stream spatial \\\n"
@@ -160,12 +160,12 @@ def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> No
     videos, segments, crops, classes = table.scores.shape
     click.echo(f"{out}: {videos:,} videos, {segments} segments, {crops} crops, {classes} classes")
     if "class_order" in table.metadata:
-        tell("its classes were in another order; they now have the order of the list")
+        console.tell("its classes were in another order; they now have the order of the list")
 
 
 @scores.command(
     "export",
-    cls=Command,
+    cls=console.Command,
     example="twostream scores export fused.safetensors --format csv --out fused.csv",
 )
 @click.argument("file", type=FILE)

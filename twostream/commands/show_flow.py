@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from flow_extract.methods import FLOW_METHODS
-from twostream.commands.console import Command
+from twostream.commands import console
 from twostream.commands.option_types import OUT_FILE, OUT_FOLDER, PlugIn
 from twostream_base.errors import InputError
 
@@ -17,7 +17,7 @@ PNG_ROWS = 4
 
 @click.command(
     "show-flow",
-    cls=Command,
+    cls=console.Command,
     example="twostream show-flow clip.mp4 --out clip-flow.gif\n"
     "twostream show-flow v_Archery_g01_c01 --store store --frames 0:40",
 )

@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from twostream.commands.console import (
-    Command,
-    json_option,
-    print_json,
-    progress,
-    quiet_option,
-    tell,
-    tell_next,
-)
-from twostream.commands.options import find_device
+from twostream.commands import console, shared_options
 from twostream.commands.train_options import train_options
 
 if TYPE_CHECKING:
@@ -33,7 +24,7 @@ STREAM_DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 @click.command(
-    cls=Command,
+    cls=console.Command,
     common=(
         "--stream", "--model", "--weights", "--dataset", "--annotations", "--split", "--store",
         "--runs", "--name", "--epochs", "--batch-size", "--lr", "--recipe", "--device",
@@ -42,8 +33,8 @@ STREAM_DEFAULTS: dict[str, dict[str, Any]] = {
     "twostream train --stream motion --recipe strong --batch-size 16 --name strong",
 )  # fmt: skip
 @train_options
-@quiet_option
-@json_option
+@console.quiet_option
+@console.json_option
 def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
     """Train one stream and write its scores of the validation and test videos.
 
@@ -65,8 +56,8 @@ def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
         trainer = Trainer(
             settings,
             data,
-            bar=partial(progress, quiet=quiet or not first),
-            tell=tell if first else lambda text: None,
+            bar=partial(console.progress, quiet=quiet or not first),
+            tell=console.tell if first else lambda text: None,
         )
         show = first and not as_json
         if show:
@@ -102,7 +93,7 @@ def _complete(options: dict[str, Any]) -> TrainOptions:
         values["accumulate"] = "auto"
     values |= {key: str(options[key]) for key in ("annotations", "store", "runs")}
     values |= {key: list(options[key]) for key in ("consensus_option", "model_option")}
-    values["device"] = find_device(options["device"])
+    values["device"] = shared_options.find_device(options["device"])
     values["precision"] = find_precision(options["precision"], torch.device(values["device"]))
     settings = TrainOptions(**values)
     check_options(settings)
@@ -128,9 +119,9 @@ def _print_start(trainer: Trainer) -> None:
             f"{trainer.progress.batches} batches"
         )
     if options.sync_bn and world_size() == 1:
-        tell("--sync-bn has no effect: one process sees the whole batch anyway.")
+        console.tell("--sync-bn has no effect: one process sees the whole batch anyway.")
     if options.select == "test":
-        tell("Selecting the epoch on the test videos: the test accuracy will be too high.")
+        console.tell("Selecting the epoch on the test videos: the test accuracy will be too high.")
 
 
 def _print_stage(row: dict[str, Any], trainer: Trainer) -> None:
@@ -156,7 +147,7 @@ def _print_stage(row: dict[str, Any], trainer: Trainer) -> None:
             click.echo(segments)
         advice = validation_advice(share)
     if advice:
-        tell(advice)
+        console.tell(advice)
 
 
 def _print_result(trainer: Trainer, *, written: bool, as_json: bool) -> None:
@@ -174,7 +165,7 @@ def _print_result(trainer: Trainer, *, written: bool, as_json: bool) -> None:
         subset: contents(read_scores(path), first=0)["accuracy"] for subset, path in files.items()
     }
     if as_json:
-        print_json({"run": str(folder), "epochs": trainer.run.rows, "accuracy": accuracy})
+        console.print_json({"run": str(folder), "epochs": trainer.run.rows, "accuracy": accuracy})
         return
     click.echo(
         f"==> scores of the best epoch in {folder / 'scores'}"
@@ -186,9 +177,9 @@ def _print_result(trainer: Trainer, *, written: bool, as_json: bool) -> None:
     split = [] if options.split == 1 else ["--split", options.split]
     other = "motion" if options.stream == "spatial" else "spatial"
     if any(folder.parent.glob(f"{other}-*/scores/test.safetensors")):
-        tell_next("fuse", *split)
+        console.tell_next("fuse", *split)
     else:
-        tell_next("train", "--stream", other, *split)
+        console.tell_next("train", "--stream", other, *split)
 
 
 def _memory_advice(trainer: Trainer) -> str:

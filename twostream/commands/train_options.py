@@ -6,15 +6,14 @@ from pathlib import Path
 
 import click
 
-from twostream.commands.console import Decorated, ProjectOption, section
+from twostream.commands import console, shared_options
 from twostream.commands.option_files import Recipe, show_recipe, take_defaults, take_stream
-from twostream.commands.option_types import FILE, CountOrAuto, Epochs, FrameSize, PlugIn, any_of
-from twostream.commands.options import compile_option, compute_options, data_options
+from twostream.commands.option_types import CountOrAuto, Epochs, FrameSize, PlugIn, any_of
 from twostream.data.protocols import PROTOCOLS
 from twostream.models import MODELS
 from twostream.models.consensus import CONSENSUS
 
-recipe_options = section(
+recipe_options = console.section(
     "Recipe",
     click.option(
         "--recipe",
@@ -24,14 +23,7 @@ recipe_options = section(
         callback=take_defaults,
         help="Take defaults from a recipe; options on the command line win.",
     ),
-    click.option(
-        "--config",
-        type=FILE,
-        is_eager=True,
-        expose_value=False,
-        callback=take_defaults,
-        help="Take defaults from a TOML file, such as the config.toml of an earlier run.",
-    ),
+    shared_options.config,
     click.option(
         "--show-recipe",
         type=Recipe(),
@@ -42,7 +34,7 @@ recipe_options = section(
     ),
 )
 
-network_options = section(
+network_options = console.section(
     "Network",
     click.option(
         "--stream",
@@ -79,7 +71,7 @@ network_options = section(
     ),
 )
 
-snippet_options = section(
+snippet_options = console.section(
     "Segments and snippets",
     click.option(
         "--segments",
@@ -120,11 +112,11 @@ snippet_options = section(
     ),
 )
 
-run_options = section(
+run_options = console.section(
     "Run",
     click.option(
         "--runs",
-        cls=ProjectOption,
+        cls=console.ProjectOption,
         required=True,
         type=click.Path(path_type=Path),
         help="Folder for the run folders.",
@@ -133,10 +125,8 @@ run_options = section(
     click.option(
         "--epochs", type=click.IntRange(1), default=30, help="Passes over the training videos."
     ),
-    click.option("--seed", type=click.IntRange(0), default=0, help="Seed of all random numbers."),
-    click.option(
-        "--restart", is_flag=True, help="Delete what is in the run folder and start from scratch."
-    ),
+    shared_options.seed,
+    shared_options.restart,
     click.option(
         "--save-every",
         type=click.FloatRange(0),
@@ -148,7 +138,7 @@ run_options = section(
     ),
 )
 
-schedule_options = section(
+schedule_options = console.section(
     "Schedule",
     click.option(
         "--optimizer",
@@ -203,7 +193,7 @@ schedule_options = section(
     ),
 )
 
-augmentation_options = section(
+augmentation_options = console.section(
     "Augmentation",
     click.option(
         "--resize",
@@ -254,7 +244,7 @@ augmentation_options = section(
     ),
 )
 
-regularisation_options = section(
+regularisation_options = console.section(
     "Regularisation",
     click.option(
         "--label-smoothing",
@@ -289,7 +279,7 @@ regularisation_options = section(
     ),
 )
 
-validation_options = section(
+validation_options = console.section(
     "Validation",
     click.option(
         "--select",
@@ -344,7 +334,7 @@ validation_options = section(
     ),
 )
 
-memory_options = section(
+memory_options = console.section(
     "Speed",
     click.option(
         "--batch-size",
@@ -365,7 +355,7 @@ memory_options = section(
     ),
 )
 
-dump_scores_option = section(
+dump_scores_option = console.section(
     "Output",
     click.option(
         "--dump-scores",
@@ -376,11 +366,11 @@ dump_scores_option = section(
 )
 
 
-def train_options(command: Decorated) -> Decorated:
+def train_options(command: console.Decorated) -> console.Decorated:
     """All options of `train` but what it prints, in the order of the sections of its help."""
     for add in reversed((
         recipe_options,
-        data_options,
+        shared_options.data,
         network_options,
         snippet_options,
         run_options,
@@ -390,8 +380,8 @@ def train_options(command: Decorated) -> Decorated:
         validation_options,
         memory_options,
         dump_scores_option,
-        compute_options,
-        compile_option,
+        shared_options.compute,
+        shared_options.compile_network,
     )):  # fmt: skip
         command = add(command)
     return command

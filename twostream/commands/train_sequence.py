@@ -9,19 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from twostream.commands.console import (
-    Command,
-    json_option,
-    print_json,
-    progress,
-    quiet_option,
-    section,
-    tell,
-    tell_next,
-)
+from twostream.commands import console, shared_options
 from twostream.commands.option_files import take_defaults, take_stream
 from twostream.commands.option_types import FILE, Epochs, PlugIn, any_of
-from twostream.commands.options import compute_options, find_device
 from twostream.sequence.lists import SEQUENCE_DATASETS
 from twostream.sequence.options import RECIPES
 
@@ -36,7 +26,7 @@ def _read_recipe(ctx: click.Context, param: click.Parameter, name: str | None) -
     return name
 
 
-network_options = section(
+network_options = console.section(
     "Network",
     click.option(
         "--recipe",
@@ -47,14 +37,7 @@ network_options = section(
         help="Take defaults from a recipe; options on the command line win. Recipes: "
         f"{', '.join(RECIPES)}.",
     ),
-    click.option(
-        "--config",
-        type=FILE,
-        is_eager=True,
-        expose_value=False,
-        callback=take_defaults,
-        help="Take defaults from a TOML file, such as the config.toml of an earlier run.",
-    ),
+    shared_options.config,
     click.option(
         "--stream",
         type=click.Choice(["spatial", "motion"]),
@@ -85,7 +68,7 @@ network_options = section(
     ),
 )  # fmt: skip
 
-sequence_data_options = section(
+sequence_data_options = console.section(
     "Data",
     click.option(
         "--dataset", required=True, type=PlugIn(SEQUENCE_DATASETS),
@@ -108,7 +91,7 @@ sequence_data_options = section(
     ),
 )  # fmt: skip
 
-run_options = section(
+run_options = console.section(
     "Schedule",
     click.option(
         "--runs", type=click.Path(path_type=Path), default="runs",
@@ -163,19 +146,14 @@ run_options = section(
     click.option(
         "--freeze", multiple=True, metavar="PART", help="Part that is not trained; repeatable."
     ),
-    click.option(
-        "--seed", type=click.IntRange(0), default=0,
-        help="Seed of all random numbers.",
-    ),
-    click.option(
-        "--restart", is_flag=True, help="Delete what is in the run folder and start from scratch."
-    ),
+    shared_options.seed,
+    shared_options.restart,
 )  # fmt: skip
 
 
 @click.command(
     "train-sequence",
-    cls=Command,
+    cls=console.Command,
     common=(
         "--recipe", "--stream", "--backbone", "--temporal", "--dataset", "--annotations",
         "--videos", "--runs", "--name", "--epochs", "--batch-size", "--lr", "--device",
@@ -186,9 +164,9 @@ run_options = section(
 @network_options
 @sequence_data_options
 @run_options
-@compute_options
-@quiet_option
-@json_option
+@shared_options.compute
+@console.quiet_option
+@console.json_option
 def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
     """Train a network that turns a video into a sequence of glosses (CTC) and write its scores.
 
@@ -210,14 +188,16 @@ def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) ->
     read_average(options["average"])
     options |= {key: str(options[key] or "") for key in PATHS}
     options["name"] = options["name"] or recipe or "ctc"
-    options["device"] = find_device(options["device"])
+    options["device"] = shared_options.find_device(options["device"])
     options["precision"] = find_precision(options["precision"], torch.device(options["device"]))
     options["load_stages"] = options["load_stages"] or (("backbone",) if options["load"] else ())
     sequence_options = SequenceOptions(**options)
     data = read_sequence_data(sequence_options)
     if restart and sequence_options.folder.exists():
         shutil.rmtree(sequence_options.folder)
-    trainer = SequenceTrainer(sequence_options, data, bar=partial(progress, quiet=quiet), tell=tell)
+    trainer = SequenceTrainer(
+        sequence_options, data, bar=partial(console.progress, quiet=quiet), tell=console.tell
+    )
     if not as_json:
         _print_start(trainer)
     try:
@@ -238,11 +218,11 @@ def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) ->
         ) from error
     written = trainer.write_scores()
     if as_json:
-        print_json({"run": str(sequence_options.folder), "epochs": trainer.run.rows})
+        console.print_json({"run": str(sequence_options.folder), "epochs": trainer.run.rows})
         return
     listed = ", ".join(map(str, written))
     click.echo(f"==> scores: {listed}" if written else "==> nothing to do: trained and scored")
-    tell_next("recognize", sequence_options.folder / "scores" / "test.safetensors")
+    console.tell_next("recognize", sequence_options.folder / "scores" / "test.safetensors")
 
 
 def _print_start(trainer: SequenceTrainer) -> None:

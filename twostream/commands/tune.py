@@ -7,18 +7,12 @@ from typing import Any
 
 import click
 
-from twostream.commands.console import Command, json_option, print_json, tell
+from twostream.commands import console, score_options
 from twostream.commands.option_types import OUT_FILE
-from twostream.commands.score_options import (
-    combine_option,
-    hold_out_options,
-    input_options,
-    view_options,
-)
 
 
 @click.command(
-    cls=Command,
+    cls=console.Command,
     common=(
         "--split", "--subset", "--choose", "--val", "--groups", "--folds", "--curve", "--cascade",
         "--out", "--json",
@@ -26,9 +20,9 @@ from twostream.commands.score_options import (
     example="twostream tune --split 1\n"
     "twostream tune spatial.safetensors motion.safetensors --choose crossfit --curve curve.csv",
 )  # fmt: skip
-@input_options
-@view_options
-@combine_option
+@score_options.inputs
+@score_options.views
+@score_options.combine
 @click.option(
     "--choose",
     type=click.Choice(["val", "crossfit", "test"]),
@@ -36,7 +30,7 @@ from twostream.commands.score_options import (
     help="Choose the weights on validation scores, across grouped folds of the files themselves, "
     "or on the very videos that are tested.",
 )
-@hold_out_options
+@score_options.hold_out
 @click.option(
     "--curve",
     type=OUT_FILE,
@@ -52,7 +46,7 @@ from twostream.commands.score_options import (
     help="Also find how many videos can do without flow, the first stream deciding where it is "
     "sure, if that may cost this many percentage points.",
 )
-@json_option
+@console.json_option
 def tune(
     choose: str,
     cascade: float | None,
@@ -74,5 +68,5 @@ def tune(
         FusionOptions(**options), choose=choose, cascade=cascade, curve=curve, out=out
     )
     for path in filter(None, (out, curve)):
-        tell(f"{path} written")
-    print_json(result) if as_json else click.echo("\n".join(tune_lines(result)))
+        console.tell(f"{path} written")
+    console.print_json(result) if as_json else click.echo("\n".join(tune_lines(result)))

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from twostream.commands.console import Command, json_option, print_json
+from twostream.commands import console
 from twostream.commands.option_types import FILE, PlugIn
 from twostream.sequence.transcripts import NORMALISERS
 from twostream_base.plugins import load
 
 
 @click.command(
-    cls=Command,
+    cls=console.Command,
     example="twostream wer --reference test.corpus.csv --hypothesis recognised.ctm \\\n"
     "    --normalise phoenix2014",
 )
@@ -40,7 +40,7 @@ from twostream_base.plugins import load
     help="How many of the most frequent confusions to list.",
 )
 @click.option("--alignments", is_flag=True, help="Show every sentence aligned, word above word.")
-@json_option
+@console.json_option
 def wer(
     reference: Path,
     hypothesis: Path,
@@ -70,4 +70,4 @@ def wer(
     if against:
         other = align_files(reference, against, normalise=rules, costs=COSTS[costs])
         result["against"] = compare_systems(aligned, other, num_confusions=confusions)
-    print_json(result) if as_json else click.echo("\n".join(wer_lines(result)))
+    console.print_json(result) if as_json else click.echo("\n".join(wer_lines(result)))

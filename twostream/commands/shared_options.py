@@ -7,26 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from twostream.commands.console import ProjectOption, section
-from twostream.commands.option_types import FOLDER, PlugIn, any_of
+from twostream.commands import console
+from twostream.commands.option_files import take_defaults
+from twostream.commands.option_types import FILE, FOLDER, PlugIn, any_of
+from twostream.data.protocols import PROTOCOLS
 from twostream.data.splits import DATASETS
 from twostream_base.errors import InputError
 
 if TYPE_CHECKING:
     from twostream.compute.device import Bar, Runtime
 
-data_options = section(
+data = console.section(
     "Data",
     click.option(
         "--dataset",
-        cls=ProjectOption,
+        cls=console.ProjectOption,
         required=True,
         type=PlugIn(DATASETS),
         help=f"Data set whose split lists are read: {any_of(DATASETS)}.",
     ),
     click.option(
         "--annotations",
-        cls=ProjectOption,
+        cls=console.ProjectOption,
         required=True,
         type=FOLDER,
         help="Folder of the split lists.",
@@ -34,7 +36,7 @@ data_options = section(
     click.option("--split", type=int, default=1, help="Number of the official split."),
     click.option(
         "--store",
-        cls=ProjectOption,
+        cls=console.ProjectOption,
         required=True,
         type=FOLDER,
         help="Folder of the extracted frames and flow.",
@@ -55,7 +57,7 @@ def _cores_of_a_process() -> int:
     return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
-compute_options = section(
+compute = console.section(
     "Speed",
     click.option(
         "--device",
@@ -79,14 +81,14 @@ compute_options = section(
     ),
 )
 
-views_per_forward_option = section(
+views_per_forward = console.section(
     "Speed",
     click.option(
         "--batch-size", type=click.IntRange(1), default=64, help="Snippets in one forward pass."
     ),
 )
 
-compile_option = section(
+compile_network = console.section(
     "Speed",
     click.option(
         "--compile",
@@ -97,7 +99,7 @@ compile_option = section(
     ),
 )
 
-checkpoint_option = section(
+checkpoint = console.section(
     "Network",
     click.option(
         "--checkpoint",
@@ -105,6 +107,28 @@ checkpoint_option = section(
         default="best",
         help="Weights of the best epoch of the run, or of the last.",
     ),
+)
+
+
+protocol = click.option(
+    "--protocol",
+    type=PlugIn(PROTOCOLS),
+    default="clips19",
+    help=f"Test protocol: {any_of(PROTOCOLS)}.",
+)
+
+# Of a training: where its options come from, and how it begins.
+config = click.option(
+    "--config",
+    type=FILE,
+    is_eager=True,
+    expose_value=False,
+    callback=take_defaults,
+    help="Take defaults from a TOML file, such as the config.toml of an earlier run.",
+)
+seed = click.option("--seed", type=click.IntRange(0), default=0, help="Seed of all random numbers.")
+restart = click.option(
+    "--restart", is_flag=True, help="Delete what is in the run folder and start from scratch."
 )
 
 
