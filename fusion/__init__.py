@@ -33,8 +33,9 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from fusion.exchange.formats.external_scores import ExternalScores, stack_videos
     from fusion.exchange.formats.restricted_pickle import load_pickle
     from fusion.exchange.importing import VideoList, import_scores
-    from fusion.fitting.hold_out import grouped_folds, video_groups
+    from fusion.fitting.hold_out import grouped_folds
     from fusion.fitting.learned_fusion import CalibratedFusion, LearnedFusion
+    from fusion.tables.groups import video_groups
     from fusion.tables.join import join
     from fusion.tables.score_file import ScoreTable, read_scores, write_scores
     from fusion.workflows import report, tune_weights
@@ -55,7 +56,8 @@ __all__, __getattr__, __dir__ = late_names(
         "fusion.exchange.formats.restricted_pickle": "load_pickle",
         "fusion.exchange.importing": "VideoList import_scores",
         "fusion.fitting.learned_fusion": "CalibratedFusion LearnedFusion",
-        "fusion.fitting.hold_out": "grouped_folds video_groups",
+        "fusion.fitting.hold_out": "grouped_folds",
+        "fusion.tables.groups": "video_groups",
         "fusion.tables.join": "join",
         "fusion.tables.score_file": "ScoreTable read_scores write_scores",
         "fusion.workflows": "report tune_weights",

@@ -32,7 +32,7 @@ from fusion.fitting.calibration import (
     calibrate_in_folds,
     calibrate_on,
 )
-from fusion.fitting.hold_out import GROUPINGS, grouped_folds, video_groups
+from fusion.fitting.hold_out import grouped_folds
 from fusion.fitting.learned_fusion import LEARNERS, fuse_by_learning
 from fusion.fitting.tune import (
     cascade_in_folds,
@@ -45,7 +45,8 @@ from fusion.fitting.tune import (
 )
 from fusion.reporting.content import make_content, read_run_logs
 from fusion.reporting.page import report_page
-from fusion.tables.join import Input, join
+from fusion.tables.groups import video_groups
+from fusion.tables.join import Input, JoinedTables, join
 from fusion.tables.score_file import ScoreTable, open_large_file, read_scores, write_scores
 from twostream_base.errors import InputError
 from twostream_base.files import write_text
@@ -123,7 +124,7 @@ def tune_files(
         if cascade is not None:
             result["cascade"] = cascade_on(streams, validation, tolerance=cascade / 100)
     elif choose == "crossfit":
-        folds = find_folds(inputs, options)
+        folds = find_folds(inputs.joined, count=options.folds)
         result = tune_in_folds(streams, folds)
         if cascade is not None:
             result["cascade"] = cascade_in_folds(streams, folds, tolerance=cascade / 100)
@@ -164,8 +165,7 @@ def compare_files(
         if options.calibrate != "none":
             calibrated = calibrate_inputs(inputs, options)
         results |= _fusions(streams, calibrated, strategies, stream_weights)
-    groups = known_groups(inputs, options)
-    result = compare(results, streams.labels, rng=seed, groups=groups)
+    result = compare(results, streams.labels, rng=seed, groups=streams.groups)
     counts = class_accuracy(results, streams.labels, streams.class_names) if classes else []
     return result | {
         "complementarity": complementarity(streams),
@@ -204,7 +204,7 @@ def report_files(
     """
     inputs = inputs or read_inputs(options)
     streams = _video_scores(inputs, options)
-    groups = known_groups(inputs, options)
+    groups = streams.groups
     if groups and options.calibrate == "none":
         options = replace(options, calibrate="crossfit")
     calibrated = None if options.calibrate == "none" else calibrate_inputs(inputs, options)
@@ -234,7 +234,7 @@ def report(
     inputs: Mapping[str, Input],
     *,
     strategies: Sequence[str] = COMPARED,
-    groups: str | None = None,
+    groups: Sequence[str] | str | None = None,
     labels: ArrayLike | None = None,
     title: str = "Two-stream report",
     seed: int = 0,
@@ -247,7 +247,8 @@ def report(
     Args:
         inputs, labels: for each stream a score file, a table, or an array: see `join`.
         strategies: names of fusions to compare.
-        groups: which videos belong together, see `video_groups`; by default those of the data set.
+        groups: the group of each video, or how `video_groups` finds it; by default those of the
+            files.
 
     Raises:
         InputError: the inputs do not join, or no video has a label.
@@ -256,9 +257,8 @@ def report(
         key: [Path(value)] if isinstance(value, str | PathLike) else []
         for key, value in inputs.items()
     }
-    read = FusionInputs(files, join(inputs, labels=labels), Steps())
-    options = FusionOptions(groups=groups)
-    return report_files(options, strategies=strategies, title=title, seed=seed, inputs=read)
+    read = FusionInputs(files, join(inputs, labels=labels, groups=groups), Steps())
+    return report_files(FusionOptions(), strategies=strategies, title=title, seed=seed, inputs=read)
 
 
 def tune_weights(
@@ -279,22 +279,19 @@ def tune_weights(
     Args:
         inputs, validation: for each stream a score file or a table; `inputs` also arrays, with
             `labels`: see `join`.
-        groups: the group of each video, or how `video_groups` finds it; by default that of the data
-            set.
+        groups: the group of each video, or how `video_groups` finds it; by default those of the
+            files.
         folds: how many grouped folds.
 
     Raises:
         InputError: the inputs do not join, no labels, groups that are not known, or fewer groups
             than folds.
     """
-    joined = join(inputs, labels=labels)
+    joined = join(inputs, labels=labels, groups=groups)
     streams = score_videos(joined)
     if validation is not None:
         return tune_on(streams, score_videos(join(validation)))
-    if groups is None or isinstance(groups, str):
-        dataset = next(iter(joined.tables.values())).metadata.get("dataset")
-        groups = video_groups(streams.names, groups, dataset=dataset)
-    return tune_in_folds(streams, grouped_folds(groups, streams.labels, count=folds))
+    return tune_in_folds(streams, find_folds(joined, count=folds))
 
 
 def _fuse_large_files(
@@ -308,6 +305,7 @@ def _fuse_large_files(
         files=dict(zip(streams, map(str, files), strict=True)),
         steps=steps,
         combine=options.combine,
+        groups=options.groups,
         out=out,
     )
 
@@ -342,22 +340,16 @@ def _fusions(
     return fused
 
 
-def find_folds(inputs: FusionInputs, options: FusionOptions) -> np.ndarray:
-    """The fold of each joined video.
+def find_folds(joined: JoinedTables, *, count: int) -> np.ndarray:
+    """The fold 0..count-1 of each joined video, whole groups at a time.
 
     Raises:
-        InputError: groups that are not known, too few of them, or no labels.
+        InputError: groups that are not known, or too few of them.
     """
-    groups = video_groups(inputs.joined.names, options.groups, dataset=_dataset(inputs))
-    return grouped_folds(groups, inputs.joined.labels, count=options.folds)
-
-
-def known_groups(inputs: FusionInputs, options: FusionOptions) -> list[str] | None:
-    """The group of each joined video; None where neither --groups nor the data set tells it."""
-    dataset = _dataset(inputs)
-    if options.groups is None and dataset not in GROUPINGS:
-        return None
-    return video_groups(inputs.joined.names, options.groups, dataset=dataset)
+    first = next(iter(joined.tables.values()))
+    dataset = str(first.metadata.get("dataset") or "") or None
+    groups = joined.groups or video_groups(joined.names, dataset=dataset)
+    return grouped_folds(groups, joined.labels, count=count)
 
 
 def read_validation_scores(inputs: FusionInputs, options: FusionOptions) -> dict[str, ScoreTable]:
@@ -392,7 +384,8 @@ def calibrate_inputs(inputs: FusionInputs, options: FusionOptions) -> Calibrated
     fit = CALIBRATIONS[options.calibration]
     if options.calibrate == "val":
         return calibrate_on(inputs.joined, read_validation_scores(inputs, options), fit=fit)
-    return calibrate_in_folds(inputs.joined, find_folds(inputs, options), fit=fit)
+    folds = find_folds(inputs.joined, count=options.folds)
+    return calibrate_in_folds(inputs.joined, folds, fit=fit)
 
 
 def fuse_inputs_by_learning(inputs: FusionInputs, options: FusionOptions) -> Fusion:
@@ -413,10 +406,5 @@ def fuse_inputs_by_learning(inputs: FusionInputs, options: FusionOptions) -> Fus
     if options.learn_on == "val":
         others = read_validation_scores(inputs, options)
         return fuse_by_learning(inputs.joined, learner, name=options.learn, others=others)
-    folds = find_folds(inputs, options)
+    folds = find_folds(inputs.joined, count=options.folds)
     return fuse_by_learning(inputs.joined, learner, name=options.learn, folds=folds)
-
-
-def _dataset(inputs: FusionInputs) -> str | None:
-    first = next(iter(inputs.joined.tables.values()))
-    return first.metadata.get("dataset")

@@ -37,6 +37,7 @@ class VideoScores:
         names: V video names, the same for all streams.
         class_names: C class names.
         labels: int64 (V,), -1 where not known.
+        groups: the scene, film or source of each video, or None where it is not known.
         scores: for each stream float64 (V, C).
         score_type: `logits` or `probs`: what the scores are now.
         combine: the same before any strategy was applied.
@@ -47,6 +48,7 @@ class VideoScores:
     names: tuple[str, ...]
     class_names: tuple[str, ...]
     labels: np.ndarray
+    groups: tuple[str, ...] | None
     scores: dict[str, np.ndarray]
     score_type: str
     combine: str
@@ -163,6 +165,7 @@ def score_videos(
         names=joined.names,
         class_names=joined.class_names,
         labels=joined.labels,
+        groups=joined.groups,
         scores={key: result.scores for key, result in results.items()},
         score_type=next(iter(results.values())).score_type,
         combine=combined,
@@ -259,11 +262,19 @@ def fused_table(
     }
     four_axes = scores[:, None, None, :].astype(np.float32)
     return ScoreTable(
-        streams.names, streams.class_names, four_axes, streams.labels, score_type, metadata
+        names=streams.names,
+        class_names=streams.class_names,
+        scores=four_axes,
+        labels=streams.labels,
+        score_type=score_type,
+        metadata=metadata,
+        groups=streams.groups,
     )
 
 
-def fuse_epochs(tables: Mapping[str, ScoreTable], step: Step) -> ScoreTable:
+def fuse_epochs(
+    tables: Mapping[str, ScoreTable], step: Step, *, groups: str | None = None
+) -> ScoreTable:
     """One table of the same stream at several epochs (oldest first), view by view.
 
     One epoch alone stays as it is.
@@ -273,7 +284,7 @@ def fuse_epochs(tables: Mapping[str, ScoreTable], step: Step) -> ScoreTable:
     """
     if len(tables) == 1:
         return next(iter(tables.values()))
-    joined = join(tables).tables
+    joined = join(tables, groups=groups).tables
     shapes = {key: f"{table.score_type} {table.scores.shape[1:3]}" for key, table in joined.items()}
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{key}: {shape}" for key, shape in shapes.items())

@@ -28,8 +28,8 @@ class FusionOptions(StepOptions):
         dataset, split, subset: of the runs. epochs: `all`, `last:N` or `N,...`.
         calibrate: `none`, `val` or `crossfit`. calibration: a name of CALIBRATIONS.
         learn: `none` or a name of LEARNERS. learn_on: `val` or `crossfit`.
-        val: validation score files, one for each input. groups, folds: see `video_groups` and
-            `grouped_folds`.
+        val: validation score files, one for each input. folds: see `grouped_folds`.
+        groups: see `video_groups`; by default those of the files.
     """
 
     files: Sequence[Path] = ()
@@ -83,8 +83,9 @@ def read_inputs(options: FusionOptions) -> FusionInputs:
         tables[stream] = epochs[0]
         if len(epochs) > 1:
             named = {file.stem: table for file, table in zip(of_input, epochs, strict=True)}
-            tables[stream] = fuse_epochs(named, steps.epochs)
-    return FusionInputs(dict(zip(streams, files, strict=True)), join(tables), steps)
+            tables[stream] = fuse_epochs(named, steps.epochs, groups=options.groups)
+    joined = join(tables, groups=options.groups)
+    return FusionInputs(dict(zip(streams, files, strict=True)), joined, steps)
 
 
 def find_files(options: FusionOptions) -> tuple[list[Path], list[list[Path]]]:

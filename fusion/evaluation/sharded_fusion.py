@@ -29,6 +29,7 @@ def fuse_in_shards(
     files: Mapping[str, str],
     steps: Steps,
     combine: str | None = None,
+    groups: str | None = None,
     out: str | PathLike[str] | None = None,
     videos: int | None = None,
 ) -> dict[str, Any]:
@@ -37,12 +38,13 @@ def fuse_in_shards(
     Args:
         large: the file of each stream.
         files: for each stream what a reader is told about its file.
+        groups: how `video_groups` finds those of the videos; by default those of the files.
         videos: of a shard; by default as many as make `SHARD_BYTES`.
 
     Raises:
         InputError: as `fuse` does.
     """
-    plan = plan_join({key: file.head for key, file in large.items()})
+    plan = plan_join({key: file.head for key, file in large.items()}, groups=groups)
     largest = max(file.head.scores[:1].nbytes for file in large.values())
     count = videos or max(1, SHARD_BYTES // largest)
     ranks: dict[str, list[np.ndarray]] = {key: [] for key in large}
@@ -95,11 +97,12 @@ def _fuse_shard(
             labels=plan.labels[part],
             class_names=plan.class_names,
             scores=scores,
+            groups=None,
             # Warnings about the metadata are given once, not for each shard.
             metadata={key: metadata[key] for key in ("summed_over",) if key in metadata},
         )
         check_table(tables[key], where=str(source.file.path))
-    joined = JoinedTables(plan.names[part], plan.class_names, plan.labels[part], tables, [])
+    joined = JoinedTables(plan.names[part], plan.class_names, plan.labels[part], None, tables, [])
     return fuse_joined(joined, steps, combine=combine)
 
 
@@ -115,6 +118,7 @@ def _whole_table(
         fused,
         names=plan.names,
         labels=plan.labels,
+        groups=plan.groups,
         scores=np.broadcast_to(np.float32(0), (len(plan.names), *fused.scores.shape[1:])),
         metadata=shared_metadata(inputs) | fused.metadata | {"inputs": inputs},
     )

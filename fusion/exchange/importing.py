@@ -27,11 +27,15 @@ _NUMBERED_CLASS = re.compile(r"(\d+)[\s,]+(.+)")
 
 @dataclass(frozen=True)
 class VideoList:
-    """A data set's list: video names, their labels from 0, and the class names of the labels."""
+    """A data set's list: video names, their labels from 0, and the class names of the labels.
+
+    `groups` has the scene, film or source of each video where it is known.
+    """
 
     names: Sequence[str]
     labels: Sequence[int]
     class_names: Sequence[str] = ()
+    groups: Sequence[str] | None = None
 
 
 def import_scores(
@@ -44,7 +48,7 @@ def import_scores(
 ) -> ScoreTable:
     """Make a score table of another tool's scores; bring it to a list if there is one.
 
-    With `listed`, the videos, their spelling, order and labels are those of the list (see
+    With `listed`, the videos, their spelling, order, labels and groups are those of the list (see
     `match_names`, folders ignored), and so is the order of the classes: by the class names of the
     file, else by its labels, where these number the classes in another way throughout. Without
     class names the classes are "0", "1", ...
@@ -85,6 +89,7 @@ def import_scores(
         labels=unknown if scores.labels is None else scores.labels,
         score_type="logit_sum" if summed_over else guess_score_type(scores.scores),
         metadata=facts | ({"summed_over": summed_over} if summed_over else {}),
+        groups=None if listed is None or listed.groups is None else tuple(listed.groups),
     )
     check_table(table, where=str(scores.path))
     return table

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fusion.tables.groups import RULES, video_groups
 from fusion.tables.score_file import UNKNOWN, ScoreTable, read_scores, table_of_array
 from twostream_base.errors import InputError, some_of
 
@@ -22,7 +23,7 @@ class JoinPlan:
     """What joined tables have in common, and where each table keeps it.
 
     Attributes:
-        names, class_names, labels: of the joined tables.
+        names, class_names, labels, groups: of the joined tables.
         rows: for each table, which of its videos is each of `names`.
         columns: for each table, which of its classes is each of `class_names`.
         warnings: what should be known but does not prevent a fusion.
@@ -31,6 +32,7 @@ class JoinPlan:
     names: tuple[str, ...]
     class_names: tuple[str, ...]
     labels: np.ndarray
+    groups: tuple[str, ...] | None
     rows: dict[str, list[int]]
     columns: dict[str, list[int]]
     warnings: list[str]
@@ -42,6 +44,7 @@ class JoinedTables:
 
     Attributes:
         names, class_names, labels: of all tables.
+        groups: the scene, film or source of each video, or None where no table knows it.
         tables: by stream; at least one.
         warnings: what should be known but does not prevent a fusion.
     """
@@ -49,27 +52,34 @@ class JoinedTables:
     names: tuple[str, ...]
     class_names: tuple[str, ...]
     labels: np.ndarray
+    groups: tuple[str, ...] | None
     tables: dict[str, ScoreTable]
     warnings: list[str]
 
 
 def join(
-    inputs: Mapping[str, Input], *, labels: ArrayLike | None = None, score_type: str | None = None
+    inputs: Mapping[str, Input],
+    *,
+    labels: ArrayLike | None = None,
+    score_type: str | None = None,
+    groups: Sequence[str] | str | None = None,
 ) -> JoinedTables:
     """Bring the inputs to the videos, classes and labels of the first one, in its order.
 
     The keys of `inputs` (stream names, say) are used in messages. A label that only some tables
-    know is given to all.
+    know is given to all; so are the groups of the videos.
 
     Args:
         inputs: score files (paths), tables, or arrays (V, C), (V, S, C) or (V, S, R, C). Arrays
             have no video names: they must all be of the same videos in the same order, and cannot
             be joined with files.
         labels, score_type: of arrays, see `table_of_array`.
+        groups: the group of each video of the first input, or how `video_groups` finds it. By
+            default that of the files, else that which the names tell (UCF101, HMDB51).
 
     Raises:
-        InputError: names that are missing, extra or doubled; other classes; labels that contradict
-            each other; another dataset, split or subset.
+        InputError: names that are missing, extra or doubled; other classes; labels or groups that
+            contradict each other; another dataset, split or subset.
     """
     by_name = [isinstance(value, str | PathLike | ScoreTable) for value in inputs.values()]
     if len(set(by_name)) > 1 or (any(by_name) and not (labels is None and score_type is None)):
@@ -85,7 +95,7 @@ def join(
             tables[key] = read_scores(value)
         else:
             tables[key] = table_of_array(value, labels=labels, score_type=score_type)
-    plan = plan_join(tables)
+    plan = plan_join(tables, groups=groups)
     joined = {
         key: replace(
             table,
@@ -93,13 +103,18 @@ def join(
             class_names=plan.class_names,
             scores=table.scores[plan.rows[key]][..., plan.columns[key]],
             labels=plan.labels,
+            groups=plan.groups,
         )
         for key, table in tables.items()
     }
-    return JoinedTables(plan.names, plan.class_names, plan.labels, joined, plan.warnings)
+    return JoinedTables(
+        plan.names, plan.class_names, plan.labels, plan.groups, joined, plan.warnings
+    )
 
 
-def plan_join(tables: Mapping[str, ScoreTable]) -> JoinPlan:
+def plan_join(
+    tables: Mapping[str, ScoreTable], *, groups: Sequence[str] | str | None = None
+) -> JoinPlan:
     """Find out how to join tables, without touching their scores; raises what `join` does."""
     if not tables:
         raise InputError("nothing to fuse; give at least one score file")
@@ -130,6 +145,7 @@ def plan_join(tables: Mapping[str, ScoreTable]) -> JoinPlan:
         first.names,
         first.class_names,
         _joined_labels(labels, first.names),
+        _joined_groups(tables, rows, first.names, groups),
         rows,
         columns,
         _warnings(tables, columns),
@@ -171,6 +187,42 @@ def _joined_labels(labels: Mapping[str, np.ndarray], names: tuple[str, ...]) -> 
             f"({', '.join(labels)}): {some_of(videos)}"
         )
     return joined
+
+
+def _joined_groups(
+    tables: Mapping[str, ScoreTable],
+    rows: Mapping[str, list[int]],
+    names: tuple[str, ...],
+    explicit: Sequence[str] | str | None,
+) -> tuple[str, ...] | None:
+    """The groups as the first table that knows them calls them; others may call them otherwise."""
+    if explicit is not None:
+        groups = video_groups(names, explicit) if isinstance(explicit, str) else explicit
+        if len(groups) != len(names):
+            raise InputError(f"{len(groups)} groups for {len(names)} videos; give one for each")
+        return tuple(map(str, groups))
+    by_table = {
+        key: tuple(table.groups[row] for row in rows[key])
+        for key, table in tables.items()
+        if table.groups is not None
+    }
+    if not by_table:
+        datasets = {str(table.metadata.get("dataset")) for table in tables.values()}
+        rule = next((RULES[dataset] for dataset in datasets if dataset in RULES), lambda name: None)
+        by_rule = [group for name in names if (group := rule(name)) is not None]
+        return tuple(by_rule) if len(by_rule) == len(names) else None
+    first, of_first = next(iter(by_table.items()))
+    for key, others in by_table.items():
+        there = dict(zip(of_first, others, strict=True))
+        here = dict(zip(others, of_first, strict=True))
+        for name, group, other in zip(names, of_first, others, strict=True):
+            if (there[group], here[other]) != (other, group):
+                raise InputError(
+                    f"groups contradict each other, as for {name}: {first} has it in {group!r}, "
+                    f"{key} in {other!r}, and these do not hold the same videos; say which videos "
+                    "belong together with --groups, or score the streams with the same lists"
+                )
+    return of_first
 
 
 def _warnings(tables: Mapping[str, ScoreTable], columns: Mapping[str, list[int]]) -> list[str]:

@@ -50,6 +50,8 @@ class ScoreTable:
             `metadata["summed_over"]` logits.
         metadata: what else is known, as JSON values: stream, dataset, split, subset, protocol,
             model, checkpoint, epoch, selected_on, flow, versions, listed, missing, ...
+        groups: the scene, film or source of each video (V,), or None where it is not known. Videos
+            of one group are not independent of each other.
     """
 
     names: tuple[str, ...]
@@ -58,6 +60,7 @@ class ScoreTable:
     labels: np.ndarray
     score_type: str
     metadata: dict[str, Any]
+    groups: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +119,9 @@ def open_large_file(path: str | PathLike[str]) -> LargeScoreFile:
         raise InputError(f"{path}: scores are {info.dtype}; they must be float32 or float16")
     zeros = np.broadcast_to(np.dtype(DTYPES[info.dtype]).type(0), info.shape)
     head = _table(file.header, zeros, file.read("labels"))
-    first = replace(head, names=head.names[:1], labels=head.labels[:1], scores=head.scores[:1])
+    _check_groups(head, where=str(path))
+    first = replace(head, names=head.names[:1], labels=head.labels[:1], scores=head.scores[:1],
+                    groups=None)  # fmt: skip
     check_table(first, where=str(path))
     return LargeScoreFile(head, file, file.header["sha256"]["scores"])
 
@@ -141,11 +146,13 @@ def write_scores_in_parts(
 
     Args:
         whole: the file's table; only the shape and type of its `scores` count, so
-            `np.broadcast_to(np.float32(0), shape)` will do.
+            `np.broadcast_to(np.float32(0), shape)` will do. The parts need no groups.
 
     Raises:
         InputError: a part breaks a rule, or the parts are not the videos of `whole` in order.
     """
+
+    _check_groups(whole, where=str(path))
 
     def checked_scores() -> Iterator[np.ndarray]:
         begin = 0
@@ -258,6 +265,7 @@ def check_table(table: ScoreTable, *, where: str) -> None:
             raise InputError(f"{where}: {what} must be texts that are not empty")
         if doubled := [item for item, count in Counter(items).items() if count > 1]:
             raise InputError(f"{where}: {what} must differ; more than once: {some_of(doubled)}")
+    _check_groups(table, where=where)
     if table.score_type not in SCORE_TYPES:
         raise InputError(
             f"{where}: score type {table.score_type!r}; allowed: {', '.join(SCORE_TYPES)}"
@@ -279,7 +287,18 @@ def check_table(table: ScoreTable, *, where: str) -> None:
         )
 
 
+def _check_groups(table: ScoreTable, *, where: str) -> None:
+    groups, videos = table.groups, len(table.names)
+    texts = isinstance(groups, tuple) and all(isinstance(g, str) and g for g in groups)
+    if groups is not None and not (texts and len(groups) == videos):
+        raise InputError(
+            f"{where}: `groups` must be {videos} texts that are not empty, one for each video, or "
+            "be left out"
+        )
+
+
 def _table(header: dict[str, Any], scores: np.ndarray, labels: np.ndarray) -> ScoreTable:
+    groups = header.get("groups")  # absent in files of earlier versions
     return ScoreTable(
         names=tuple(header["names"]),
         class_names=tuple(header["class_names"]),
@@ -287,14 +306,16 @@ def _table(header: dict[str, Any], scores: np.ndarray, labels: np.ndarray) -> Sc
         labels=labels,
         score_type=header["kind"],
         metadata=header["about"],
+        groups=tuple(groups) if isinstance(groups, list) else groups,
     )
 
 
 def _header(table: ScoreTable) -> dict[str, Any]:
     """All of a table but its arrays, under the keys that the file format has."""
-    return {
+    header = {
         "names": table.names,
         "class_names": table.class_names,
         "kind": table.score_type,
         "about": table.metadata,
     }
+    return header if table.groups is None else header | {"groups": table.groups}

@@ -15,8 +15,9 @@ from fusion.evaluation.metrics import top_k_correct
 from fusion.exchange.formats import SCORE_FORMATS
 from fusion.exchange.importing import VideoList, import_scores, name_rows, read_order
 from fusion.fitting.calibration import calibrate_in_folds
-from fusion.fitting.hold_out import grouped_folds, video_groups
+from fusion.fitting.hold_out import grouped_folds
 from fusion.fitting.weight_search import weight_curve
+from fusion.tables.groups import video_groups
 from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable
 

@@ -57,7 +57,9 @@ def test_tables_are_joined_once(
 ) -> None:
     joins = []
     plan_join = join_module.plan_join
-    monkeypatch.setattr(join_module, "plan_join", lambda t: joins.append(t) or plan_join(t))
+    monkeypatch.setattr(
+        join_module, "plan_join", lambda t, **o: joins.append(t) or plan_join(t, **o)
+    )
     fuse_files(FusionOptions(**{**vars(options), **more}))
     assert len(joins) == 1
 

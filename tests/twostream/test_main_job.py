@@ -18,6 +18,7 @@ from fusion.evaluation.metrics import top_k_correct
 from fusion.tables.score_file import read_scores
 from twostream.cli import cli
 from twostream_base.files import sha256_file
+from twostream_base.video_names import ucf101_group
 
 from .conftest import MiniProject
 
@@ -75,6 +76,8 @@ def test_from_videos_to_a_fused_result(twostream: Run, mini: MiniProject, tmp_pa
 
     table = read_scores(run / "scores" / "test.safetensors")
     assert table.scores.shape == (4, 3, 1, 2)
+    assert table.groups == tuple(ucf101_group(name) for name in table.names)
+    assert read_scores(Path("f")).groups == table.groups
     assert table.metadata["protocol"] == "segments3"
     assert table.metadata["selected_on"] == "val"
     assert table.metadata["flow"]["method"]["name"] == "dis"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,12 @@ SHOWN = 5
     help="Go on when listed videos are missing; every result says how many.",
 )
 @console.section(
-    "Lists made for --dataset folder",
+    "Groups: videos of one scene, film or person",
     click.option(
         "--group-pattern",
         metavar="REGEX",
         help="The group of a video is what the parentheses match in its name; groups are of one "
-        "class.",
+        "class.  [default: by the rule of the data set, where it has one]",
     ),
     click.option(
         "--group-file",
@@ -70,6 +71,9 @@ SHOWN = 5
         help="CSV file with the videos in its first column and their groups in another.",
     ),
     click.option("--group-column", default="group", help="Column of --group-file with the groups."),
+)
+@console.section(
+    "Lists made for --dataset folder",
     click.option(
         "--test-fraction",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -83,12 +87,19 @@ SHOWN = 5
         help="Leave out classes with fewer videos.",
     ),
 )
-@click.option("--force", is_flag=True, help="Replace an existing twostream.toml (and toy videos).")
+@click.option(
+    "--force", is_flag=True, help="Replace an existing twostream.toml (groups.csv, toy videos)."
+)
 @console.quiet_option
 @console.json_option
 def init(quiet: bool, as_json: bool, **options: Any) -> None:
     """Check a data set's lists against its videos and write the project file twostream.toml."""
-    from twostream.data.make_lists import take_inventory
+    from twostream.data.make_lists import (
+        add_groups,
+        groups_by_pattern,
+        groups_from_csv,
+        take_inventory,
+    )
     from twostream.data.toy import NUM_VIDEOS, generate, write_toy_lists
 
     if Path(PROJECT_FILE).exists() and not options["force"]:
@@ -104,13 +115,28 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
             pass
     if videos is None:
         raise click.UsageError("Missing option '--videos': the folder of the videos.")
+    group_of = None
+    if options["group_pattern"] and options["group_file"]:
+        raise click.UsageError("--group-pattern and --group-file both give groups; give one.")
+    if options["group_pattern"]:
+        group_of = groups_by_pattern(options["group_pattern"])
+    elif options["group_file"]:
+        group_of = groups_from_csv(options["group_file"], column=options["group_column"])
     if dataset == "folder":
         annotations = annotations or Path("annotations")
-        if not (annotations / "classInd.txt").exists():
-            lines += _make_lists(videos, annotations, options)
     if annotations is None:
         raise click.UsageError("Missing option '--annotations': the folder of the official lists.")
+    if dataset == "folder" and not (annotations / "classInd.txt").exists():
+        lines += _make_lists(videos, annotations, group_of or str, options)
+    elif group_of:
+        path = add_groups(dataset, annotations, group_of, replaces=options["force"])
+        lines.append(f"wrote {path}")
     report = take_inventory(dataset, videos, annotations, store=options["store"])
+    if report["groups"] is None:
+        lines.append(
+            "each video counts as a group of its own; if several show the same scene, give "
+            "--group-pattern or --group-file, or accuracy comes out too high, intervals too narrow"
+        )
     missing = sum(split["missing"] for split in report["splits"])
     complete = not missing or options["allow_missing"]
     if complete:
@@ -136,22 +162,13 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         console.tell_next("extract-flow")
 
 
-def _make_lists(videos: Path, annotations: Path, options: dict[str, Any]) -> list[str]:
+def _make_lists(
+    videos: Path, annotations: Path, group_of: Callable[[str], str], options: dict[str, Any]
+) -> list[str]:
     """Write the lists of a folder with one folder a class, and say what was done."""
     from flow_extract.video.find_videos import find_videos
-    from twostream.data.make_lists import groups_by_pattern, groups_from_csv, write_lists
+    from twostream.data.make_lists import write_lists
 
-    lines = []
-    if options["group_pattern"]:
-        group_of = groups_by_pattern(options["group_pattern"])
-    elif options["group_file"]:
-        group_of = groups_from_csv(options["group_file"], column=options["group_column"])
-    else:
-        group_of = str
-        lines.append(
-            "each video counts as a group of its own; if several show the same scene, give "
-            "--group-pattern or --group-file, or the accuracy will be too high"
-        )
     left_out = write_lists(
         annotations,
         list(find_videos(videos, store=options["store"]).videos),
@@ -159,7 +176,7 @@ def _make_lists(videos: Path, annotations: Path, options: dict[str, Any]) -> lis
         test_fraction=options["test_fraction"],
         min_videos=options["min_videos"],
     )
-    lines.append(f"wrote lists of {len(SPLITS)} random splits to {annotations}")
+    lines = [f"wrote lists of {len(SPLITS)} random splits to {annotations}"]
     if left_out:
         lines.append(
             f"left out {len(left_out)} classes ({sum(left_out.values())} videos) with "
@@ -170,7 +187,9 @@ def _make_lists(videos: Path, annotations: Path, options: dict[str, Any]) -> lis
 
 def _report_lines(report: dict[str, Any]) -> list[str]:
     """Classes, videos and splits, and a few of the videos that do not fit."""
-    lines = [f"{report['dataset']}: {report['classes']} classes, {report['videos']:,} videos found"]
+    groups = f", in {report['groups']:,} groups" if report["groups"] else ""
+    counts = f"{report['classes']} classes, {report['videos']:,} videos found{groups}"
+    lines = [f"{report['dataset']}: {counts}"]
     for split in report["splits"]:
         lines.append(
             f"  split {split['split']}: {split['train']:,} train, {split['test']:,} test; "

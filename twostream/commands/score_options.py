@@ -142,7 +142,7 @@ hold_out = console.section(
         "--groups",
         metavar="NAME|CSV|PATTERN",
         help="Videos that stay in one fold: ucf101 or hmdb51 (their groups), video (each on its "
-        "own), a CSV file of name,group, or a pattern.  [default: by data set]",
+        "own), a CSV file of name,group, or a pattern.  [default: those in FILES]",
     ),
     click.option("--folds", type=click.IntRange(min=2), default=5, help="Number of folds."),
 )

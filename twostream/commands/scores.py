@@ -124,12 +124,12 @@ def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
 def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> None:
     """Import the score FILE of another tool.
 
-    With --dataset and --annotations the videos must be those of that list; names, order, labels
-    and the order of classes are taken from it. Without, FILE itself must name the videos.
+    With --dataset and --annotations the videos must be those of that list; names, order, labels,
+    groups and the order of classes are taken from it. Without, FILE itself must name the videos.
     """
     from fusion.exchange import importing
     from fusion.tables.score_file import write_scores
-    from twostream.data.splits import read_split
+    from twostream.data.splits import known_groups, read_split
 
     external = load(format_name, SCORE_FORMATS)(file)
     if options["order"]:
@@ -148,6 +148,7 @@ def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> No
             names=[record.name for record in records],
             labels=[record.label for record in records],
             class_names=split.class_names,
+            groups=known_groups(records),
         )
         facts += ["dataset", "split", "subset"]
     table = importing.import_scores(

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from flow_extract.video.find_videos import find_videos
 from twostream.data.holdout import hold_out
-from twostream.data.splits import SPLITS, VideoRecord, read_split
+from twostream.data.splits import SPLITS, Split, VideoRecord, known_groups, read_split
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text, write_text
 from twostream_base.video_names import match_names, without_suffix
@@ -61,9 +61,7 @@ def write_lists(
         if (folder := name.partition("/")[0]) not in left_out
     ]
     _write(annotations / "classInd.txt", (f"{i} {n}" for i, n in enumerate(class_names, start=1)))
-    groups = io.StringIO()
-    csv.writer(groups, lineterminator="\n").writerows((r.name, r.group) for r in records)
-    write_text(annotations / "groups.csv", groups.getvalue())
+    write_groups(annotations, {record.name: record.group for record in records})
     for split in SPLITS:
         rng = np.random.default_rng(split)
         train, test = hold_out(records, fraction=test_fraction, rng=rng)
@@ -72,6 +70,31 @@ def write_lists(
         )
         _write(annotations / f"testlist{split:02d}.txt", (r.name for r in test))
     return left_out
+
+
+def write_groups(annotations: Path, groups: Mapping[str, str]) -> None:
+    """Write `groups.csv`, from which `read_split` takes the group of each video."""
+    rows = io.StringIO()
+    csv.writer(rows, lineterminator="\n").writerows(groups.items())
+    write_text(annotations / "groups.csv", rows.getvalue())
+
+
+def add_groups(dataset: str, annotations: Path, group_of: GroupOf, *, replaces: bool) -> Path:
+    """Write `groups.csv` for lists that are there already, and return its path.
+
+    Args:
+        replaces: whether it may replace one that is there.
+
+    Raises:
+        InputError: the lists are wrong, a video has no group, or `groups.csv` is there.
+    """
+    path = annotations / "groups.csv"
+    if path.exists() and not replaces:
+        raise InputError(f"{path}: it is there already; --force replaces it")
+    splits = read_all_splits(dataset, annotations).values()
+    names = {record.name for split in splits for record in (*split.train, *split.test)}
+    write_groups(annotations, {name: group_of(name) for name in sorted(names)})
+    return path
 
 
 def groups_by_pattern(pattern: str) -> GroupOf:
@@ -110,8 +133,8 @@ def groups_from_csv(path: Path, *, column: str) -> GroupOf:
     groups = {without_suffix(next(iter(row.values()))): row[column] for row in rows}
 
     def group_of(name: str) -> str:
-        if name not in groups:
-            raise InputError(f"{path}: no row for the video {name!r}")
+        if not groups.get(name):
+            raise InputError(f"{path}: no row with a {column} for the video {name!r}")
         return groups[name]
 
     return group_of
@@ -121,13 +144,8 @@ def _write(path: Path, lines: Iterable[str]) -> None:
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
-def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path) -> dict[str, Any]:
-    """Compare every split that has lists with the folder of videos.
-
-    Returns:
-        JSON values: `classes`, `videos` (listed ones found), `splits` (train, test and missing
-        counts of each), the names that are `missing` or `unlisted`, the files that are `ignored` as
-        no videos, and those `refused` with the reason.
+def read_all_splits(dataset: str, annotations: Path) -> dict[int, Split]:
+    """Every split that has lists, by its number.
 
     Raises:
         InputError: the lists are wrong; see `twostream.data.splits`.
@@ -137,15 +155,33 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
         numbers = SPLITS
     elif dataset == "folder":  # those with lists, the first at least
         numbers = [k for k in SPLITS if (annotations / f"trainlist{k:02d}.txt").exists()] or numbers
-    splits = {number: read_split(dataset, annotations, split=number) for number in numbers}
+    return {number: read_split(dataset, annotations, split=number) for number in numbers}
+
+
+def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path) -> dict[str, Any]:
+    """Compare every split that has lists with the folder of videos.
+
+    Returns:
+        JSON values: `classes`, `videos` (listed ones found), `groups` (how many the listed videos
+        are in; None if not known), `splits` (train, test and missing counts of each), the names
+        that are `missing` or `unlisted`, the files that are `ignored` as no videos, and those
+        `refused` with the reason.
+
+    Raises:
+        InputError: the lists are wrong; see `twostream.data.splits`.
+    """
+    splits = read_all_splits(dataset, annotations)
     on_disk = find_videos(videos, store=store)
     records = {number: (*split.train, *split.test) for number, split in splits.items()}
-    listed = sorted({record.name for subset in records.values() for record in subset})
+    everything = [record for subset in records.values() for record in subset]
+    groups = {record.name: record.group for record in everything}
+    listed = sorted(groups)
     matches = match_names(listed, list(on_disk.videos))
     return {
         "dataset": dataset,
         "classes": len(next(iter(splits.values())).class_names),
         "videos": len(matches),
+        "groups": len(set(groups.values())) if known_groups(everything) else None,
         "splits": [
             {
                 "split": number,

@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -31,7 +31,7 @@ class VideoRecord:
         name: path below the video root without suffix, `/`-separated: `Archery/v_Archery_g02_c02`.
         label: class index from 0.
         group: videos of one group show the same scene or come from the same film; a hold-out never
-            parts them. Unique over the whole data set.
+            parts them. Unique over the whole data set. The name, where nothing is known.
     """
 
     name: str
@@ -50,6 +50,13 @@ class Split:
     def subset(self, name: str) -> tuple[VideoRecord, ...]:
         """The `train` or `test` videos by name."""
         return {"train": self.train, "test": self.test}[name]
+
+
+def known_groups(records: Sequence[VideoRecord]) -> tuple[str, ...] | None:
+    """The group of each video, or None where no list and no rule tells any."""
+    if all(record.group == record.name for record in records):
+        return None
+    return tuple(record.group for record in records)
 
 
 Listed = tuple[str, str, VideoRecord]  # where it stands (file:line), subset, record
@@ -179,17 +186,8 @@ def read_ucf101(annotations: Path, *, split: int) -> Split:
 
 
 def read_folder(annotations: Path, *, split: int) -> Split:
-    """Read a custom data set: UCF101's list files, and groups from `groups.csv` if there.
-
-    `groups.csv` has the lines `name,group`. A video without a group is a group of its own.
-    """
-    path, groups = annotations / "groups.csv", {}
-    lines = read_text(path).splitlines() if path.exists() else []
-    for number, row in enumerate(csv.reader(lines), start=1):
-        if len(row) != 2:
-            raise InputError(f"{path}:{number}: {len(row)} columns; expected name,group")
-        groups[row[0]] = row[1]
-    return _read_class_lists(annotations, split=split, group_of=groups.get)
+    """Read a custom data set in UCF101's list files; `read_split` adds the groups."""
+    return _read_class_lists(annotations, split=split, group_of=lambda name: None)
 
 
 def _read_class_lists(
@@ -377,7 +375,8 @@ def read_split(
 
     Args:
         dataset: key of DATASETS, `module:function`, or such a reader itself.
-        annotations: folder of the list files.
+        annotations: folder of the list files. Groups in `groups.csv` there, lines of `name,group`,
+            stand above those of the reader; a video that it does not name keeps the reader's.
 
     Raises:
         InputError: a list is absent or wrong; file and line are named.
@@ -388,4 +387,16 @@ def read_split(
         raise InputError(f"no split {split}; allowed: {', '.join(map(str, SPLITS))}")
     if not annotations.is_dir():
         raise InputError(f"{annotations}: no such folder; --annotations is the folder of the lists")
-    return reader(annotations, split=split)
+    lists = reader(annotations, split=split)
+    path, groups = annotations / "groups.csv", {}
+    if not path.exists():
+        return lists
+    for number, row in enumerate(csv.reader(read_text(path).splitlines()), start=1):
+        if len(row) != 2 or not all(row):
+            raise InputError(f"{path}:{number}: {','.join(row)!r}; expected name,group")
+        groups[row[0]] = row[1]
+
+    def grouped(records: tuple[VideoRecord, ...]) -> tuple[VideoRecord, ...]:
+        return tuple(replace(r, group=groups.get(r.name, r.group)) for r in records)
+
+    return Split(lists.class_names, grouped(lists.train), grouped(lists.test))

@@ -29,6 +29,7 @@ from fusion.tables.score_file import (
 from twostream.compute.device import Runtime
 from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank, shard
 from twostream.data.protocols import PROTOCOLS, Protocol
+from twostream.data.splits import known_groups
 from twostream.data.stored import Joined
 from twostream.models.checkpoint import WEIGHTS, NetworkSpec
 from twostream.models.segment_network import SegmentNetwork
@@ -74,7 +75,9 @@ def write_score_file(
         metadata=score_metadata(
             joined, spec=spec, checkpoint=checkpoint, facts=facts | {"precision": runtime.precision}
         ),
+        groups=known_groups([video.record for video in joined.videos]),
     )
+
     if broadcast_from_rank_0(lambda: is_complete(path, whole)):
         return False
     write_in_parts(
@@ -132,13 +135,20 @@ def score_metadata(
 def is_complete(path: Path, whole: ScoreTable) -> bool:
     """Whether the score file `path` is there, with the metadata and videos of `whole`.
 
+    Where the lists have told other groups of the videos since, the file gets these.
+
     Raises:
         InputError: there is a file that is no score file; it is not for us to replace.
     """
     if not path.exists():
         return False
     head = read_head(path)
-    return (head["about"], tuple(head["names"])) == (whole.metadata, whole.names)
+    if (head["about"], tuple(head["names"])) != (whole.metadata, whole.names):
+        return False
+    groups = head.get("groups")
+    if (groups and tuple(groups)) != whole.groups:
+        write_scores(path, replace(read_scores(path), groups=whole.groups))
+    return True
 
 
 def write_in_parts(
@@ -219,6 +229,7 @@ def _plan_parts(
             whole,
             names=whole.names[videos],
             labels=whole.labels[videos],
+            groups=None,
             metadata=whole.metadata | part,
         )
         parts.append(Part(folder / f"{number:06d}.safetensors", group, empty))

@@ -20,7 +20,8 @@ from fusion.fitting.calibration import (
     temperature,
     vector,
 )
-from fusion.fitting.hold_out import grouped_folds, video_groups
+from fusion.fitting.hold_out import grouped_folds
+from fusion.tables.groups import video_groups
 from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError

@@ -11,64 +11,18 @@ from hypothesis import strategies as st
 
 from fusion.combining.inputs import FusionInputs, FusionOptions, read_inputs
 from fusion.combining.step import Steps, make_step
-from fusion.fitting.hold_out import grouped_folds, video_groups
+from fusion.fitting.hold_out import grouped_folds
+from fusion.tables.groups import video_groups
 from fusion.tables.score_file import ScoreTable, write_scores
 from fusion.workflows import (
     calibrate_inputs,
     find_folds,
     fuse_inputs_by_learning,
-    known_groups,
     read_validation_scores,
 )
 from twostream_base.errors import InputError
 
 Make = Callable[..., ScoreTable]
-
-
-@pytest.mark.parametrize(
-    ("name", "how", "dataset", "group"),
-    [
-        ("Archery/v_Archery_g02_c03", None, "ucf101", "archery_g02"),
-        ("HandstandPushups/v_HandStandPushups_g01_c02", "ucf101", None, "handstandpushups_g01"),
-        ("kick/FILM_2_kick_f_cm_np1_ba_bad_0", None, "hmdb51", "FILM_2"),
-        ("kick_ball/kick_kick_ball_f_cm_np1_ba_bad_0", "hmdb51", None, "kick"),
-        ("a/b", "video", "ucf101", "a/b"),
-        ("a/fi__scene12-3", r"scene(\d+)-", None, "12"),
-        ("a/fi__scene12-3", r"scene\d+", None, "scene12"),
-    ],
-)
-def test_the_group_of_a_video(name: str, how: str | None, dataset: str | None, group: str) -> None:
-    assert video_groups([name], how, dataset=dataset) == [group]
-
-
-def test_groups_from_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "groups.csv"
-    path.write_text('v1,one\nv2,two\n"v,3",one\n')
-    assert video_groups(["v,3", "v2", "v1"], str(path), dataset="toy") == ["one", "two", "one"]
-    with pytest.raises(InputError, match="no group for 1 of 2 videos: v4"):
-        video_groups(["v4", "v1"], str(path), dataset=None)
-    for text, message in (("v1\n", "lines name,group"), ("v1,a\nv1,b\n", "more than once: v1")):
-        path.write_text(text)
-        with pytest.raises(InputError, match=message):
-            video_groups(["v1"], str(path), dataset=None)
-
-
-@pytest.mark.parametrize(
-    ("name", "how", "dataset", "message"),
-    [
-        ("a/b", None, "toy", r"\(data set toy\): give --groups ucf101, hmdb51, video"),
-        ("a/b", None, None, "data set not known"),
-        ("a/b", "ucf101", None, "--groups ucf101: no group for 1 of 1 videos: a/b"),
-        ("kick/12", None, "hmdb51", "--groups hmdb51: no group .* kick/12"),
-        ("a/b", "(", None, "not a regular expression"),
-        ("a/b", "x", None, "--groups x: no group .* a/b"),
-    ],
-)
-def test_groups_that_are_not_known(
-    name: str, how: str | None, dataset: str | None, message: str
-) -> None:
-    with pytest.raises(InputError, match=message):
-        video_groups([name], how, dataset=dataset)
 
 
 @given(
@@ -128,13 +82,17 @@ def test_validation_scores_are_found_next_to_the_inputs(inputs: FusionInputs) ->
 
 
 def test_folds_of_the_file_itself(inputs: FusionInputs) -> None:
-    options = FusionOptions(calibrate="crossfit", groups=r"_(g\d+)", folds=4)
-    folds = find_folds(inputs, options)
+    with pytest.raises(InputError, match="data set toy.*--groups"):
+        find_folds(inputs.joined, count=4)
+    options = FusionOptions(
+        files=[files[0].parents[1] for files in inputs.files.values()],
+        calibrate="crossfit", groups=r"_(g\d+)", folds=4,
+    )  # fmt: skip
+    inputs = read_inputs(options)
+    folds = find_folds(inputs.joined, count=4)
     assert (np.ptp(folds.reshape(10, 3), axis=1) == 0).all()
     calibrated = calibrate_inputs(inputs, options)
     assert len(calibrated.scalings["motion"]) == 4
-    with pytest.raises(InputError, match="data set toy.*--groups"):
-        find_folds(inputs, FusionOptions())
 
 
 def test_validation_scores_of_other_streams(inputs: FusionInputs, tmp_path: Path) -> None:
@@ -166,9 +124,3 @@ def test_learning_as_the_options_say(inputs: FusionInputs) -> None:
     for steps, combine in ((Steps(streams=make_step("max")), None), (Steps(), "probs")):
         with pytest.raises(InputError, match="leave out --strategy, --segments, --crops and"):
             fuse_inputs_by_learning(replace(inputs, steps=steps), replace(options, combine=combine))
-
-
-def test_groups_that_may_be_unknown(inputs: FusionInputs) -> None:
-    assert known_groups(inputs, FusionOptions()) is None
-    groups = known_groups(inputs, FusionOptions(groups=r"_(g\d+)")) or []
-    assert groups[:4] == ["g0"] * 3 + ["g1"]

@@ -28,7 +28,7 @@ def test_a_folder_with_groups_in_the_names(twostream: Run, clips: Path) -> None:
     result = twostream("init", "--dataset", "folder", "--videos", "clips", "--min-videos", "2",
                        "--group-pattern", r"_(g\d+)_")  # fmt: skip
     assert result.stdout.splitlines() == [
-        "folder: 2 classes, 16 videos found",
+        "folder: 2 classes, 16 videos found, in 8 groups",
         *(f"  split {n}: 12 train, 4 test; 0 of them missing" for n in (1, 2, 3)),
         "  in no list: rare/v_rare_g0_c1",
         "  no videos: README.txt",
@@ -49,6 +49,26 @@ def test_a_folder_without_groups_is_warned(twostream: Run, clips: Path) -> None:
     (clips / "rare" / "v_rare_g0_c1.avi").unlink()
     result = twostream("init", "--dataset", "folder", "--videos", "clips")
     assert "--group-pattern" in result.output
+
+
+def test_groups_for_lists_that_are_there(twostream: Run, clips: Path) -> None:
+    init = ["init", "--dataset", "folder", "--videos", "clips", "--min-videos", "2"]
+    twostream(*init)
+    lists = {path.name: path.read_bytes() for path in Path("annotations").glob("*.txt")}
+    pattern = ["--group-pattern", r"_(g\d+)_"]
+    refused = twostream(*init, *pattern, "--force", "--group-file", "clips/README.txt", exit_code=2)
+    assert "--group-pattern and --group-file" in refused.output
+    Path("twostream.toml").unlink()
+    refused = twostream(*init, *pattern, exit_code=2)
+    assert f"{Path('annotations/groups.csv')}: it is there already; --force" in refused.output
+    result = twostream(*init, *pattern, "--force")
+    assert "in 8 groups" in result.output
+    assert "walk/v_walk_g3_c2,walk/g3\n" in Path("annotations/groups.csv").read_text()
+    assert lists == {path.name: path.read_bytes() for path in Path("annotations").glob("*.txt")}
+    official(Path("lists"), "walk/v_walk_g9_c9.avi")
+    options = ["--annotations", "lists", "--allow-missing", "--force", "--group-pattern", "_(c.)"]
+    twostream("init", "--dataset", "ucf101", "--videos", "clips", *options)
+    assert "run/v_run_g0_c1,run/c1\n" in Path("lists/groups.csv").read_text()
 
 
 def official(folder: Path, *names: str) -> None:

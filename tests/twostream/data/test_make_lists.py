@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from twostream.data.make_lists import groups_by_pattern, groups_from_csv, write_lists
-from twostream.data.splits import read_folder
+from twostream.data.splits import read_split
 from twostream_base.errors import InputError
 
 NAMES = [
@@ -22,7 +22,7 @@ def test_lists_are_read_back_with_groups_apart(tmp_path: Path) -> None:
     assert left_out == {"rare": 1}
     tests = []
     for split in (1, 2, 3):
-        lists = read_folder(tmp_path, split=split)
+        lists = read_split("folder", tmp_path, split=split)
         assert lists.class_names == ("a walk", "run")
         names = sorted(record.name for record in (*lists.train, *lists.test))
         assert names == sorted(NAMES[:-1])
@@ -41,11 +41,12 @@ def test_the_same_names_give_the_same_lists(tmp_path: Path) -> None:
 
 def test_groups_from_csv(tmp_path: Path) -> None:
     path = tmp_path / "MANIFEST.csv"
-    path.write_text("file,class,source\nrun/a.mp4,run,7\nrun/b.mp4,run,7\n")
+    path.write_text("file,class,source\nrun/a.mp4,run,7\nrun/b.mp4,run,7\nrun/d.mp4,run,\n")
     group_of = groups_from_csv(path, column="source")
     assert group_of("run/b") == "7"
-    with pytest.raises(InputError, match="no row for the video 'run/c'"):
-        group_of("run/c")
+    for name in ("run/c", "run/d"):
+        with pytest.raises(InputError, match=f"no row with a source for the video '{name}'"):
+            group_of(name)
     with pytest.raises(InputError, match="no column 'film'; it has file, class, source"):
         groups_from_csv(path, column="film")
 
@@ -78,7 +79,7 @@ def test_dots_in_names_are_no_suffix(tmp_path: Path) -> None:
     groups.write_text("".join(["video,source\n", *(f"{name},{name[-1]}\n" for name in names)]))
     group_of = groups_from_csv(groups, column="source")
     write_lists(tmp_path, names, group_of=group_of, test_fraction=0.3)
-    split = read_folder(tmp_path, split=1)
+    split = read_split("folder", tmp_path, split=1)
     assert {record.name: record.group for record in (*split.train, *split.test)} == {
         name: name[-1] for name in names
     }

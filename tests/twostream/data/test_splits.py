@@ -1,11 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from twostream.data.splits import DATASETS, VideoRecord, read_hmdb51, read_split, read_ucf101
+from twostream.data.splits import (
+    DATASETS,
+    VideoRecord,
+    known_groups,
+    read_hmdb51,
+    read_split,
+    read_ucf101,
+)
 from twostream_base.errors import InputError
 
 OFFICIAL = {
@@ -122,14 +130,31 @@ def test_hmdb51_refuses_another_mark(tmp_path: Path) -> None:
 
 def test_folder_reads_groups(tmp_path: Path) -> None:
     files = {**UCF101, "groups.csv": 'Archery/v_Archery_g08_c01,"film, part 2"\n'}
-    lists = DATASETS["folder"](write(tmp_path, files), split=1)
+    lists = read_split("folder", write(tmp_path, files), split=1)
     assert [record.group for record in lists.train] == ["film, part 2", lists.train[1].name]
 
 
-def test_folder_refuses_a_broken_group_file(tmp_path: Path) -> None:
-    files = {**UCF101, "groups.csv": "only a name\n"}
-    with pytest.raises(InputError, match=r"groups.csv:1: 1 columns; expected name,group"):
-        DATASETS["folder"](write(tmp_path, files), split=1)
+def test_a_file_of_groups_stands_above_the_rule(tmp_path: Path) -> None:
+    files = {**UCF101, "groups.csv": "Archery/v_Archery_g08_c01,film\n"}
+    lists = read_split("ucf101", write(tmp_path, files), split=1)
+    by_rule = read_ucf101(tmp_path, split=1)
+    assert lists.train[0] == replace(by_rule.train[0], group="film")
+    assert (lists.train[1:], lists.test) == (by_rule.train[1:], by_rule.test)
+
+
+def test_groups_that_nothing_tells(tmp_path: Path) -> None:
+    records = read_split("folder", write(tmp_path, UCF101)).train
+    assert known_groups(records) is None
+    assert known_groups([replace(records[0], group="film"), records[1]]) == (
+        "film", records[1].name,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ["only a name", "name,", "a,b,c"])
+def test_a_broken_file_of_groups(tmp_path: Path, row: str) -> None:
+    files = {**UCF101, "groups.csv": f"a/b,c\n{row}\n"}
+    with pytest.raises(InputError, match=rf"groups.csv:2: '{row}'; expected name,group"):
+        read_split("folder", write(tmp_path, files))
 
 
 KINETICS = {

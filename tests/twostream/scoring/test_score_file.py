@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,20 @@ def test_what_is_there_already(tmp_path: Path) -> None:
     path.write_text("a letter")
     with pytest.raises(InputError, match=r"a: not a valid score file .*8 bytes"):
         is_complete(path, whole())
+
+
+def test_groups_that_the_lists_have_told_since(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    run(path, Scoring())
+    assert read_scores(path).groups is None
+    before = path.read_bytes()
+    grouped = replace(whole(), groups=tuple("xxxyyyy"))
+    assert is_complete(path, grouped)
+    table = read_scores(path)
+    assert table.groups == grouped.groups
+    np.testing.assert_array_equal(table.scores, logits(range(7)))
+    assert is_complete(path, whole())
+    assert path.read_bytes() == before
 
 
 def test_scores_that_are_not_finite_name_the_video(tmp_path: Path) -> None:

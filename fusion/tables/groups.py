@@ -1,0 +1,71 @@
+"""Groups of videos: the scene, film or source that each was cut from."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from twostream_base.errors import InputError, some_of
+from twostream_base.files import read_text
+from twostream_base.video_names import hmdb51_group, ucf101_group
+
+# Data sets whose video names tell the group.
+RULES: dict[str, Callable[[str], str | None]] = {"ucf101": ucf101_group, "hmdb51": hmdb51_group}
+GROUPINGS: dict[str, Callable[[str], str | None]] = {**RULES, "video": lambda name: name}
+
+
+def video_groups(
+    names: Sequence[str], how: str | None = None, *, dataset: str | None = None
+) -> list[str]:
+    """The group of each video: its scene, film or source.
+
+    Args:
+        how: a name of `GROUPINGS` (by default that of the data set), a CSV file of lines
+            `name,group`, or a regular expression whose brackets catch the group in a name.
+
+    Raises:
+        InputError: the groups are not known, or not for every video.
+    """
+    how = how or (dataset if dataset in RULES else None)
+    if how is None:
+        raise InputError(
+            f"which videos belong together is not known (data set {dataset or 'not known'}): give "
+            f"--groups {', '.join(GROUPINGS)}, a CSV file of lines name,group, or a pattern as "
+            "'_(g[0-9]+)_'; `video` where each video is a group of its own"
+        )
+    group_of: Callable[[str], str | None]
+    if how in GROUPINGS:
+        group_of = GROUPINGS[how]
+    elif how.endswith(".csv"):
+        group_of = _read_groups(Path(how)).get
+    else:
+        try:
+            pattern = re.compile(how)
+        except re.error as error:
+            raise InputError(f"--groups {how!r}: not a regular expression ({error})") from None
+
+        def group_of(name: str) -> str | None:
+            match = pattern.search(name)
+            return "|".join(match.groups(default="") or (match[0],)) if match else None
+
+    groups = [group_of(name) for name in names]
+    if missing := [name for name, group in zip(names, groups, strict=True) if group is None]:
+        raise InputError(
+            f"--groups {how}: no group for {len(missing)} of {len(names)} videos: "
+            f"{some_of(missing)}"
+        )
+    return [group for group in groups if group is not None]
+
+
+def _read_groups(path: Path) -> dict[str, str]:
+    """Groups by video name, of a CSV file of lines `name,group`."""
+    rows = [row for row in csv.reader(io.StringIO(read_text(path))) if row]
+    if malformed := [",".join(row) for row in rows if len(row) != 2]:
+        raise InputError(f"{path}: expected lines name,group; not so: {some_of(malformed)}")
+    if doubled := [name for name, times in Counter(name for name, _ in rows).items() if times > 1]:
+        raise InputError(f"{path}: more than once: {some_of(doubled)}")
+    return dict(rows)

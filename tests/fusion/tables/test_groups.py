@@ -1,0 +1,151 @@
+"""Groups of videos: by rule, file or pattern; in score files; and where these disagree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fusion.combining.fuse import fuse
+from fusion.combining.inputs import FusionOptions, read_inputs
+from fusion.combining.step import Steps
+from fusion.evaluation.sharded_fusion import fuse_in_shards
+from fusion.tables.groups import video_groups
+from fusion.tables.join import join
+from fusion.tables.score_file import (
+    ScoreTable,
+    check_table,
+    open_large_file,
+    read_head,
+    read_scores,
+    write_scores,
+)
+from twostream_base.errors import InputError
+
+Make = Callable[..., ScoreTable]
+SCORES = [[2.0, 1.0], [1.0, 2.0], [3.0, 0.0], [0.0, 3.0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "dataset", "group"),
+    [
+        ("Archery/v_Archery_g02_c03", None, "ucf101", "archery_g02"),
+        ("HandstandPushups/v_HandStandPushups_g01_c02", "ucf101", None, "handstandpushups_g01"),
+        ("kick/FILM_2_kick_f_cm_np1_ba_bad_0", None, "hmdb51", "FILM_2"),
+        ("kick_ball/kick_kick_ball_f_cm_np1_ba_bad_0", "hmdb51", None, "kick"),
+        ("a/b", "video", "ucf101", "a/b"),
+        ("a/fi__scene12-3", r"scene(\d+)-", None, "12"),
+        ("a/fi__scene12-3", r"scene\d+", None, "scene12"),
+    ],
+)
+def test_the_group_of_a_video(name: str, how: str | None, dataset: str | None, group: str) -> None:
+    assert video_groups([name], how, dataset=dataset) == [group]
+
+
+def test_groups_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "groups.csv"
+    path.write_text('v1,one\nv2,two\n"v,3",one\n')
+    assert video_groups(["v,3", "v2", "v1"], str(path), dataset="toy") == ["one", "two", "one"]
+    with pytest.raises(InputError, match="no group for 1 of 2 videos: v4"):
+        video_groups(["v4", "v1"], str(path), dataset=None)
+    for text, message in (("v1\n", "lines name,group"), ("v1,a\nv1,b\n", "more than once: v1")):
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            video_groups(["v1"], str(path), dataset=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "dataset", "message"),
+    [
+        ("a/b", None, "toy", r"\(data set toy\): give --groups ucf101, hmdb51, video"),
+        ("a/b", None, None, "data set not known"),
+        ("a/b", "ucf101", None, "--groups ucf101: no group for 1 of 1 videos: a/b"),
+        ("kick/12", None, "hmdb51", "--groups hmdb51: no group .* kick/12"),
+        ("a/b", "(", None, "not a regular expression"),
+        ("a/b", "x", None, "--groups x: no group .* a/b"),
+    ],
+)
+def test_groups_that_are_not_known(
+    name: str, how: str | None, dataset: str | None, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        video_groups([name], how, dataset=dataset)
+
+
+def in_groups(table: ScoreTable, *groups: str) -> ScoreTable:
+    return replace(table, groups=groups)
+
+
+def test_groups_are_kept_in_the_file_and_in_what_is_fused(make_table: Make, tmp_path: Path) -> None:
+    table = in_groups(make_table(SCORES), "x", "x", "y", "y")
+    paths = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    for path in paths:
+        write_scores(path, table)
+    assert read_scores(paths[0]).groups == table.groups
+    fused = fuse({"a": paths[0], "b": paths[1]})
+    assert fused.table.groups == table.groups
+    large = {path.stem: open_large_file(path) for path in paths}
+    files = dict.fromkeys(large, "")
+    fuse_in_shards(large, files=files, steps=Steps(), out=tmp_path / "fused", videos=3)
+    assert read_scores(tmp_path / "fused").groups == table.groups
+    write_scores(tmp_path / "old", make_table(SCORES))
+    assert "groups" not in read_head(tmp_path / "old")
+    assert read_scores(tmp_path / "old").groups is None
+
+
+@pytest.mark.parametrize("groups", [("x",) * 3, ("x", "x", "y", ""), ("x", 1, "y", "y"), "xxyy", 7])
+def test_groups_that_are_not_a_text_for_each_video(make_table: Make, groups: object) -> None:
+    with pytest.raises(InputError, match="here: `groups` must be 4 texts"):
+        check_table(replace(make_table(SCORES), groups=groups), where="here")
+
+
+def test_groups_of_a_file_that_are_no_list(make_table: Make, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    write_scores(path, in_groups(make_table(SCORES), *"xxyy"))
+    text = json.dumps(json.dumps(["x", "x", "y", "y"]))[1:-1].encode()
+    assert text in (content := path.read_bytes())
+    path.write_bytes(content.replace(text, b"7".ljust(len(text))))
+    for read in (read_scores, open_large_file):
+        with pytest.raises(InputError, match=f"{path}: `groups` must be 4 texts"):
+            read(path)
+
+
+def test_groups_follow_the_videos_in_a_join(make_table: Make) -> None:
+    first = make_table(SCORES, names="abcd")
+    second = in_groups(make_table(SCORES, names="dcba"), "y", "y", "x", "x")
+    assert join({"first": first, "second": second}).groups == ("x", "x", "y", "y")
+    other_names = in_groups(first, "film 1", "film 1", "film 2", "film 2")
+    assert join({"one": other_names, "two": second}).groups == other_names.groups
+
+
+@pytest.mark.parametrize("groups", ["xyyy", "xxxx", "xxyz"])
+def test_groups_that_contradict_each_other_name_a_video(make_table: Make, groups: str) -> None:
+    table = make_table(SCORES, names="abcd")
+    tables = {"one": in_groups(table, *"xxyy"), "two": in_groups(table, *groups)}
+    with pytest.raises(InputError, match="groups contradict.* for [abcd]: one has it in .* two"):
+        join(tables)
+    assert join(tables, groups=[*"ppqq"]).groups == ("p", "p", "q", "q")
+    assert join(tables, groups="video").groups == ("a", "b", "c", "d")
+
+
+def test_groups_by_the_rule_of_the_data_set_where_files_do_not_know_them(make_table: Make) -> None:
+    names = [f"Archery/v_Archery_g0{g}_c01" for g in (1, 2, 3, 4)]
+    assert join({"a": make_table(SCORES, names=names)}).groups is None
+    assert join({"a": make_table(SCORES, names=names, dataset="ucf101")}).groups == tuple(
+        f"archery_g0{g}" for g in (1, 2, 3, 4)
+    )
+    assert join({"a": make_table(SCORES, dataset="ucf101")}).groups is None
+    assert join({"a": make_table(SCORES, dataset=["ucf101"])}).groups is None
+
+
+def test_an_option_stands_above_the_files(make_table: Make, tmp_path: Path) -> None:
+    files = [tmp_path / f"{stream}.safetensors" for stream in "ab"]
+    for file, groups in zip(files, ("xxyy", "xyyy"), strict=True):
+        write_scores(file, in_groups(make_table(SCORES, stream=file.stem), *groups))
+    with pytest.raises(InputError, match=r"--groups"):
+        read_inputs(FusionOptions(files=files))
+    joined = read_inputs(FusionOptions(files=files, groups=r"v(\d)")).joined
+    assert joined.groups == ("0", "1", "2", "3")
