@@ -170,11 +170,11 @@ def training_step(device: torch.device, precision: str) -> Callable[[Tensor, Ten
     optimizer = torch.optim.SGD(learner.parameters(), lr=1e-3, momentum=0.9)
 
     def step(clips: Tensor, target: Tensor) -> float:
-        loss, _ = accumulate_gradient(
+        losses, _ = accumulate_gradient(
             learner, clips, target, consensus=mean, device=device, precision=precision
         )
         optimizer.step()
-        return loss
+        return losses.sum().item()
 
     return step
 

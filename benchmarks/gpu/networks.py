@@ -40,10 +40,10 @@ def set_gradient(
     network: nn.Module, clips: Tensor, labels: Tensor, *, target: Target, precision: str
 ) -> float:
     """Forward and backward pass of a batch by the product's own function: the mean loss."""
-    loss, _ = accumulate_gradient(
+    losses, _ = accumulate_gradient(
         network, clips, labels, consensus=mean, device=target.device, precision=precision
     )
-    return loss / len(labels)
+    return losses.sum().item() / len(labels)
 
 
 def training_step(

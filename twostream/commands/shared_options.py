@@ -77,7 +77,7 @@ compute = console.section(
         type=click.IntRange(1),
         default=_cores_of_a_process(),
         show_default="cores",
-        help="Threads that load and decode videos.",
+        help="Threads, or processes for a GPU, that load and decode videos.",
     ),
 )
 
@@ -140,7 +140,14 @@ def find_device(name: str) -> str:
         mps = torch.backends.mps.is_available()
         return "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     try:
-        torch.empty(0, device=name)
+        device = torch.device(name)
+        if device.type != "cuda":
+            torch.empty(0, device=device)
+        # A tensor would take a few hundred MB of GPU 0 for each process of torchrun.
+        elif not torch.cuda.is_available():
+            raise RuntimeError("torch finds no CUDA GPU here")
+        elif (device.index or 0) >= torch.cuda.device_count():
+            raise RuntimeError(f"torch finds {torch.cuda.device_count()} CUDA GPUs here")
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"--device {name} cannot be used: {reason}. Try --device cpu") from error

@@ -149,8 +149,8 @@ def data_parallel(
 
 @torch.no_grad()
 def sum_over_processes(
-    network: nn.Module, loss: float, scores: Tensor, *, num_videos: int
-) -> tuple[float, Tensor]:
+    network: nn.Module, losses: Tensor, scores: Tensor, *, num_videos: int
+) -> tuple[Tensor, Tensor]:
     """Put together what each process knows of a batch after a step on its share.
 
     The running statistics of batch normalisation become the mean over the shares, weighted by
@@ -158,15 +158,15 @@ def sum_over_processes(
     to the last bit, and one of them is a checkpoint of all.
 
     Args:
-        loss: sum over the share. scores: (n, classes) of the share. num_videos: N, of the batch.
+        losses: that add up to the share's. scores: (n, classes) of the share. num_videos: N, of
+            the batch.
 
     Returns:
-        Sum of the losses and scores (N, classes) of the whole batch.
+        Sum of the losses (1,) and scores (N, classes) of the whole batch, on the device.
     """
-    device = next(network.parameters()).device
-    total = torch.tensor(loss, dtype=torch.float64, device=device)
-    every = torch.zeros(num_videos, scores.shape[1], device=device)
-    every[rank() :: world_size()] = scores.to(device)
+    total = losses.double().sum(0, keepdim=True)
+    every = torch.zeros(num_videos, scores.shape[1], device=scores.device)
+    every[rank() :: world_size()] = scores
     summed = [every]
     for module in network.modules():
         shared = isinstance(module, nn.SyncBatchNorm)
@@ -178,4 +178,4 @@ def sum_over_processes(
     dist.all_reduce(flat)
     for tensor, values in zip(summed, flat.split([t.numel() for t in summed]), strict=True):
         tensor.copy_(values.view(tensor.shape))
-    return total.item(), every.cpu()
+    return total, every

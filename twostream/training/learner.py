@@ -72,6 +72,7 @@ class Learner:
             lr=options.lr,
             momentum=options.momentum,
             nesterov=options.nesterov,
+            fused=True if self.device.type == "cuda" else None,
         )
         self.average = average_weights(self.network, decay=options.ema) if options.ema else None
         if self.average:
@@ -142,7 +143,10 @@ class Learner:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what `state` returned; the weights of `eval_network` are loaded already."""
+        fused = self.optimizer.defaults["fused"]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["fused"] = fused  # of this device, not of the one that the state was saved on
         self.schedule.load_state_dict(state["schedule"])
         self.micro_batches.parts = state["parts"]
         if self.average:
@@ -190,14 +194,28 @@ class Learner:
         return parallel
 
 
-def sgd(groups: list[dict[str, Any]], *, lr: float, momentum: float, nesterov: bool) -> Optimizer:
-    """Stochastic gradient descent with momentum."""
-    return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)
+def sgd(
+    groups: list[dict[str, Any]],
+    *,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    fused: bool | None = None,
+) -> Optimizer:
+    """Stochastic gradient descent with momentum; `fused` is one kernel, for a GPU."""
+    return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=fused)
 
 
-def adamw(groups: list[dict[str, Any]], *, lr: float, momentum: float, nesterov: bool) -> Optimizer:
+def adamw(
+    groups: list[dict[str, Any]],
+    *,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    fused: bool | None = None,
+) -> Optimizer:
     """Adam with decoupled weight decay (Loshchilov and Hutter, ICLR 2019); momentum is beta1."""
-    return AdamW(groups, lr=lr, betas=(momentum, 0.999))
+    return AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=fused)
 
 
 OPTIMIZERS = {"sgd": sgd, "adamw": adamw}

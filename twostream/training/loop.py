@@ -24,6 +24,10 @@ from twostream.compute.distributed import rank, sum_over_processes, world_size
 Batches = Iterable[tuple[Tensor, Sequence[int]]]  # clips (N, S, T, C, H, W) and video indices
 Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
+# On a GPU, which waits about half a millisecond for the next step when it is asked for its losses;
+# and which holds the clips of as many steps.
+STEPS_PER_FETCH = 5
+
 
 class NotFiniteError(ArithmeticError):
     """The loss became infinite or not a number."""
@@ -60,13 +64,30 @@ def train_one_epoch(
         after_step: called when a step is done and counted.
 
     Raises:
-        NotFiniteError: the loss of a batch is not finite; the weights are those before it.
+        NotFiniteError: the loss of a batch is not finite; on a CPU the weights are those before it,
+            on a GPU those of a few steps later.
     """
+    # A GPU is given one step after the other, and asked for losses and scores now and then: who
+    # asks, waits until it has done all. On a CPU asking costs nothing.
+    steps_per_fetch = STEPS_PER_FETCH if device.type == "cuda" else 1
+    steps: list[tuple[Tensor, Tensor, Tensor]] = []  # losses, scores, labels: not counted yet
+    step_done = torch.cuda.Event() if device.type == "cuda" else None
+
+    def count_steps() -> None:
+        for losses, scores, target in steps:
+            loss = sum(losses.tolist())
+            if not math.isfinite(loss):
+                raise NotFiniteError(f"batch {progress.batches + 1}: the loss is {loss}")
+            progress.add(loss, scores.cpu().numpy(), target.numpy())
+        steps.clear()
+
     start = time.perf_counter()
     for clips, indices in batches:
         loaded = time.perf_counter()
+        # Data that comes while the GPU is still at work has kept nobody waiting.
+        was_idle = step_done is None or step_done.query()
         target = labels[list(indices)]
-        share = target[rank() :: world_size()]
+        share = target[rank() :: world_size()].to(device, non_blocking=True)
         step = partial(
             accumulate_gradient,
             network,
@@ -77,19 +98,26 @@ def train_one_epoch(
             label_smoothing=label_smoothing,
             divisor=len(target) / world_size(),
         )
-        loss, scores = micro_batches.run(step, network, num_videos=len(clips), device=device)
+        losses, scores = micro_batches.run(step, network, num_videos=len(clips), device=device)
         if world_size() > 1:
-            loss, scores = sum_over_processes(network, loss, scores, num_videos=len(target))
-        if not math.isfinite(loss):
-            raise NotFiniteError(f"batch {progress.batches + 1}: the loss is {loss}")
+            losses, scores = sum_over_processes(network, losses, scores, num_videos=len(target))
+        steps.append((losses, scores, target))
+        if steps_per_fetch == 1:
+            count_steps()  # before the step: a loss that is not finite leaves the weights alone
         if clip_norm:
             nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
         optimizer.step()
-        progress.add(loss, scores.numpy(), target.numpy())
+        if step_done:
+            step_done.record()
+        if len(steps) >= steps_per_fetch:
+            count_steps()
         progress.batch_time += time.perf_counter() - start
-        progress.data_time += loaded - start
-        after_step()
+        progress.data_time += (loaded - start) * was_idle
+        if not steps:  # what is saved then is counted, and finite
+            after_step()
         start = time.perf_counter()
+    count_steps()
+    progress.batch_time += time.perf_counter() - start
     return progress.stats()
 
 
@@ -104,8 +132,12 @@ def accumulate_gradient(
     precision: str,
     label_smoothing: float = 0.0,
     divisor: float | None = None,
-) -> tuple[float, Tensor]:
-    """Set the gradient of a batch's mean cross-entropy; return the loss sum and (N, classes).
+) -> tuple[Tensor, Tensor]:
+    """Set the gradient of a batch's mean cross-entropy.
+
+    Returns:
+        The sums of the losses of each part (parts,), and the logits (N, classes); on the device,
+        which may still be computing them.
 
     The gradient is that of the whole batch whatever the number of parts, but batch normalisation
     sees one part at a time. A loss that is not finite is returned like any other: other processes
@@ -123,7 +155,7 @@ def accumulate_gradient(
             processes, N of the common batch divided by P gives the gradient of its mean loss.
     """
     network.zero_grad(set_to_none=True)
-    total, scores = 0.0, []
+    target, losses, scores = target.to(device), [], []
     parallel = network if isinstance(network, DistributedDataParallel) else None
     micro_batches = list(zip(clips.chunk(parts), target.chunk(parts), strict=True))
     for number, (part, part_target) in enumerate(micro_batches, 1):
@@ -134,12 +166,12 @@ def accumulate_gradient(
                 segments = network(part.to(device, non_blocking=True))
             logits = consensus(segments.float())
             loss = F.cross_entropy(
-                logits, part_target.to(device), reduction="sum", label_smoothing=label_smoothing
+                logits, part_target, reduction="sum", label_smoothing=label_smoothing
             )
             (loss / (divisor or len(target))).backward()
-        total += loss.item()  # waits for the device: the times of a step are true after it
-        scores.append(logits.detach().cpu())
-    return total, torch.cat(scores)
+        losses.append(loss.detach())
+        scores.append(logits.detach())
+    return torch.stack(losses), torch.cat(scores)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def mix_batch(
     clips: Tensor, targets: Tensor, *, mixup_alpha: float, cutmix_alpha: float, rng: Generator
 ) -> tuple[Tensor, Tensor]:
     """Draw how to mix a batch, one way for all of it, and mix it; both alphas: a coin decides."""
-    order = torch.from_numpy(rng.permutation(len(clips)))
+    order = torch.from_numpy(rng.permutation(len(clips))).to(clips.device, non_blocking=True)
     cuts = cutmix_alpha > 0 and (mixup_alpha == 0 or rng.random() < 0.5)
     share = draw_share(alpha=cutmix_alpha if cuts else mixup_alpha, rng=rng)
     if not cuts:

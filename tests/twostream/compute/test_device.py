@@ -118,8 +118,8 @@ class Narrow(nn.Module):
         return self.classes(dropped)[:, None]
 
 
-def attempt_on(network: nn.Module) -> Callable[[int], tuple[float, Tensor]]:
-    def attempt(parts: int) -> tuple[float, Tensor]:
+def attempt_on(network: nn.Module) -> Callable[[int], tuple[Tensor, Tensor]]:
+    def attempt(parts: int) -> tuple[Tensor, Tensor]:
         return accumulate_gradient(
             network,
             torch.arange(32, dtype=torch.uint8).reshape(8, 1, 1, 1, 2, 2) * 7,
@@ -153,7 +153,7 @@ def test_the_step_is_the_one_that_fewer_at_once_would_have_made(error: RuntimeEr
     )
     assert parts == 4
     assert network.calls == [8, 4, 2, 2, 2, 2]
-    assert found[0] == expected[0]
+    assert torch.equal(found[0], expected[0])
     assert torch.equal(found[1], expected[1])
     assert torch.equal(torch.rand(1), random_after)
     for name, value in state_of(expected_network).items():

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from twostream.data.loader import BATCHES_AHEAD, load_batches, split_into_batches
+from twostream.data.loader import BATCHES_AHEAD, CAN_FORK, load_batches, split_into_batches
+from twostream_base.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -74,22 +79,103 @@ def test_memory_is_written_again() -> None:
     assert {int(clips.max()) for clips in kept} == {6, 7, 8}
 
 
-def test_copies_to_a_gpu_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seen without one: pinned memory is asked for, and the stream is waited for each time."""
-    waits: list[object] = []
-    stream = SimpleNamespace(synchronize=lambda: waits.append(None))
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
-    empty, pinned = torch.empty, []
+def test_copies_to_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen without one: from pinned memory, on a stream beside; waited for before the next."""
+    calls: list[str] = []
 
-    def unpinned(*args: Any, pin_memory: bool, **options: Any) -> torch.Tensor:
-        pinned.append(pin_memory)
-        return empty(*args, **options)
+    def note(name: str, result: object = None) -> Callable[..., Any]:
+        return lambda *_, **__: calls.append(name) or result
 
-    monkeypatch.setattr(torch, "empty", unpinned)
+    def copy(clips: torch.Tensor, device: torch.device, non_blocking: bool) -> torch.Tensor:
+        calls.append(f"copy {device}" if non_blocking else "a copy that waits")
+        return clips.clone()
+
+    library = SimpleNamespace(cudaHostRegister=note("pin"), cudaHostUnregister=note("unpin"))
+    beside = SimpleNamespace(synchronize=note("copied"))
+    computing = SimpleNamespace(wait_stream=note("wait"))
+    for name, stub in {
+        "Stream": note("stream", beside),
+        "stream": lambda _: nullcontext(),
+        "current_stream": lambda _: computing,
+        "cudart": lambda: library,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stub)
+    monkeypatch.setattr(torch.Tensor, "to", copy)
+    monkeypatch.setattr(torch.Tensor, "record_stream", note("used there"))
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda _: True)
     loaded = load([[number] for number in range(5)], device=torch.device("cuda"))
-    assert [int(clips[0, 0, 0]) for clips, _ in loaded] == [0, 1, 2, 3, 4]
-    assert pinned == [True] * 3
-    assert len(waits) == 5
+    clips = []
+    for batch, _ in loaded:
+        clips.append(batch)
+        calls.append("step")
+    assert [int(batch[0, 0, 0]) for batch in clips] == [0, 1, 2, 3, 4]
+    each = ["copy cuda", "wait", "used there", "step", "copied"]
+    assert calls == ["stream", *["pin"] * 3, *each * 5, "copied", *["unpin"] * 3]
+
+
+forks = pytest.mark.skipif(not CAN_FORK, reason="processes are forked on Linux alone")
+
+
+@forks
+@pytest.mark.parametrize("processes", [1, 3])
+def test_processes_give_what_threads_give(processes: int) -> None:
+    batches = [[5, 1], [2, 4, 3, 6], [0], [7], [8, 9, 6], [1, 2]]
+    kinds = [
+        [(clips.tolist(), items) for clips, items in load(batches, threads=processes, fork=fork)]
+        for fork in (False, True)
+    ]
+    assert kinds[0] == kinds[1]
+    assert list(load([], fork=True)) == []
+
+
+@forks
+def test_neighbours_are_loaded_by_one_process() -> None:
+    def write(item: int, out: np.ndarray) -> None:
+        out[...] = np.frombuffer(os.getpid().to_bytes(8, "little"), np.uint8)
+
+    ((clips, _),) = load_batches(write, [list(range(8))], shape=(8,), threads=2, fork=True)
+    processes = clips.numpy().view("<u8").ravel().tolist()
+    assert len(set(processes[:4])) == len(set(processes[4:])) == 1
+    assert os.getpid() not in processes
+
+
+@forks
+def test_an_error_in_a_process_reaches_the_caller_in_its_turn() -> None:
+    def write(index: int, out: np.ndarray) -> None:
+        if index == 3:
+            raise InputError("sample 3 is broken")
+        out[...] = index
+
+    loaded = load_batches(write, [[1, 2], [3, 4]], shape=(1,), threads=2, fork=True)
+    assert next(loaded)[0].tolist() == [[1], [2]]
+    with pytest.raises(InputError, match="sample 3 is broken"):
+        next(loaded)
+
+
+@forks
+def test_a_killed_process_is_told() -> None:
+    def write(index: int, out: np.ndarray) -> None:
+        if os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    parent = os.getpid()
+    with pytest.raises(InputError, match=r"-9.*--threads"):
+        list(load_batches(write, [[1]], shape=(1,), threads=1, fork=True))
+
+
+@forks
+def test_processes_end_with_the_loader(tmp_path: Path) -> None:
+    def write(index: int, out: np.ndarray) -> None:
+        (tmp_path / str(os.getpid())).touch()
+
+    loaded = load_batches(write, [[i] for i in range(9)], shape=(1,), threads=2, fork=True)
+    next(loaded)
+    loaded.close()
+    processes = [int(file.name) for file in tmp_path.iterdir()]
+    assert processes
+    for pid in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 def test_an_error_in_a_sample_reaches_the_caller() -> None:

@@ -29,10 +29,11 @@ TARGET = LABELS[list(INDICES)]
 
 
 def gradient(network: Brightness, **options: Any) -> tuple[float, Tensor]:
-    return accumulate_gradient(
+    losses, scores = accumulate_gradient(
         network, CLIPS, TARGET, consensus=CONSENSUS["mean"], device=CPU,
         **{"precision": "fp32", **options},
     )  # fmt: skip
+    return losses.sum().item(), scores
 
 
 def by_hand(**options: float) -> tuple[float, Tensor, Tensor]:
