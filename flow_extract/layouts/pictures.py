@@ -11,15 +11,7 @@ from typing import Any
 import numpy as np
 
 from flow_extract.layouts.layouts import LAYOUTS, level_range, list_pictures, to_levels
-from flow_extract.store.codecs import (
-    DEFAULT_BOUND,
-    JPEG_QUALITY,
-    LEVELS,
-    ZERO,
-    dequantize,
-    encode_jpeg,
-    quantize,
-)
+from flow_extract.store import codecs
 from flow_extract.store.header import Header, make_header, recorded_settings
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import atomic_folder, read_text, restore_folder
@@ -100,7 +92,7 @@ class LayoutEntry:
         self.header: Header = make_header(
             (recorded_settings(note["header"]) or UNKNOWN)
             | {
-                "quantiser": {"bound": bound, "zero": ZERO, "scale": LEVELS / bound},
+                "quantiser": {"bound": bound, "zero": codecs.ZERO, "scale": codecs.LEVELS / bound},
                 "tree": {"layout": layout, "quantiser": quantiser},
             },
             name=folder,
@@ -136,7 +128,7 @@ class LayoutEntry:
                 picture = self._read(key, index, cv2.IMREAD_GRAYSCALE)
                 low, high = self._ranges[index, 2 * component : 2 * component + 2]
                 pixels = low + np.arange(256) / 255 * (high - low)  # of each level
-                place[..., component] = cv2.LUT(picture, quantize(pixels, bound=self._bound))
+                place[..., component] = cv2.LUT(picture, codecs.quantize(pixels, bound=self._bound))
         return pairs
 
     def _read(self, key: str, index: int, flags: int) -> np.ndarray:
@@ -192,7 +184,7 @@ def _quantiser_and_bound(
         if noted is not None and asked not in (None, noted):
             raise InputError(f"{path}: written with {what} {noted}, not {asked}; leave out {what}")
     return note.get("quantiser") or quantiser or DEFAULT_QUANTISER, (
-        noted_bound or bound or DEFAULT_BOUND
+        noted_bound or bound or codecs.DEFAULT_BOUND
     )
 
 
@@ -264,7 +256,7 @@ def write_layout(
         inside = {key: new[prefix.parent] / prefix.name for key, prefix in prefixes.items()}
         bound = entry.header["quantiser"]["bound"]
         # Of each of our levels, that of the layout.
-        pixels = dequantize(np.arange(256), bound=bound)
+        pixels = codecs.dequantize(np.arange(256), bound=bound)
         table = to_levels(pixels, *level_range(quantiser, bound=bound))
         for start in range(0, entry.num_flows, CHUNK):
             pairs = entry.read_flow(start, min(CHUNK, entry.num_flows - start))
@@ -286,5 +278,5 @@ def remove_unfinished(root: Path, name: str, layout: str) -> None:
 
 
 def _write_picture(prefix: Path, number: int, picture: np.ndarray, *, digits: int) -> None:
-    blob = encode_jpeg(np.ascontiguousarray(picture), JPEG_QUALITY)
+    blob = codecs.encode_jpeg(np.ascontiguousarray(picture), codecs.JPEG_QUALITY)
     prefix.with_name(f"{prefix.name}{number:0{digits}}.jpg").write_bytes(blob)

@@ -11,17 +11,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from flow_extract.store import reader
 from flow_extract.store.codecs import CODECS, load_codec
 from flow_extract.store.header import Header, recorded_settings, settings_hash
 from flow_extract.store.locks import locked, remove_leftovers
 from flow_extract.store.manifest import MANIFEST, header_digest, read_problem
-from flow_extract.store.reader import (
-    PROBLEM_SUFFIX,
-    StoreEntry,
-    entry_path,
-    entry_paths,
-    read_header,
-)
 from twostream_base.errors import InputError
 from twostream_base.files import TEMPORARY_MARK, read_text
 
@@ -102,18 +96,18 @@ def check_store(
         InputError: no such store; or a codec needs a library that is not installed.
     """
     store = Path(store)
-    paths = entry_paths(store)
+    paths = reader.entry_paths(store)
     manifest, findings = _read_manifest(store / MANIFEST)
     headers = {}
     for name, path in progress(paths.items(), total=len(paths)):
         try:
-            headers[name] = read_header(path)
+            headers[name] = reader.read_header(path)
         except InputError as error:
             findings.append(Finding(name, "unreadable", str(error)))
             continue
         problems = _check_entry(name, path, headers[name], manifest.get(name, {}), deep=deep)
         findings += [Finding(name, *problem) for problem in problems]
-    for name, path in entry_paths(store, PROBLEM_SUFFIX).items():
+    for name, path in reader.entry_paths(store, reader.PROBLEM_SUFFIX).items():
         if name not in paths:
             try:
                 problem = read_problem(path)
@@ -146,7 +140,10 @@ def drop_bad(store: str | PathLike[str], check: Check) -> list[str]:
     for name in sorted({item.name for item in check.findings if item.kind in DROPPED}):
         with locked(Path(store), name) as mine:
             if mine:
-                for path in (entry_path(store, name), entry_path(store, name, PROBLEM_SUFFIX)):
+                for path in (
+                    reader.entry_path(store, name),
+                    reader.entry_path(store, name, reader.PROBLEM_SUFFIX),
+                ):
                     path.unlink(missing_ok=True)
                 dropped.append(name)
     remove_leftovers(Path(store))
@@ -184,7 +181,7 @@ def _check_entry(
     elif witness.get("header_sha256", digest) != digest:
         yield "header", "it is not the one that the manifest knows"
     try:
-        entry = StoreEntry(path)
+        entry = reader.StoreEntry(path)
         changed = entry.changed_arrays() if deep else []
         if changed:
             yield "content", f"its {', '.join(changed)} changed after it was written (sha256)"

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 from html import escape
 
+from fusion.reporting import sections
 from fusion.reporting.content import Content
 from fusion.reporting.markup import paragraph, section
-from fusion.reporting.sections import (
-    calibration_section,
-    classes_section,
-    confusion_section,
-    inputs_section,
-    results_section,
-    segments_section,
-    training_section,
-    videos_section,
-    weights_section,
-)
 
 SECTIONS = {
-    "inputs": ("Inputs", inputs_section),
-    "results": ("Strategies", results_section),
-    "weights": ("Weights", weights_section),
-    "confusion": ("Confusion", confusion_section),
-    "classes": ("Classes", classes_section),
-    "calibration": ("Calibration", calibration_section),
-    "segments": ("Segments", segments_section),
-    "videos": ("Videos", videos_section),
-    "training": ("Training", training_section),
+    "inputs": ("Inputs", sections.inputs_section),
+    "results": ("Strategies", sections.results_section),
+    "weights": ("Weights", sections.weights_section),
+    "confusion": ("Confusion", sections.confusion_section),
+    "classes": ("Classes", sections.classes_section),
+    "calibration": ("Calibration", sections.calibration_section),
+    "segments": ("Segments", sections.segments_section),
+    "videos": ("Videos", sections.videos_section),
+    "training": ("Training", sections.training_section),
 }
 
 

@@ -71,12 +71,7 @@ def convert_flow(
     listed.
     """
     from flow_extract.extraction.executor import available_cores
-    from flow_extract.layouts.convert import (
-        convert_to_layout,
-        convert_to_store,
-        layout_source,
-        store_source,
-    )
+    from flow_extract.layouts import convert
 
     if source.resolve() == dest.resolve():
         raise click.UsageError(f"SOURCE and DEST are both {source}; choose another DEST")
@@ -88,17 +83,17 @@ def convert_flow(
         if useless and value is not None:
             raise click.UsageError(f"{option} has no effect from {form} to {target}")
     if form == "store":
-        videos = store_source(source)
+        videos = convert.store_source(source)
     else:
-        videos = layout_source(source, form, quantiser=quantiser, bound=bound)
+        videos = convert.layout_source(source, form, quantiser=quantiser, bound=bound)
     how: dict[str, Any] = {
         "workers": min(jobs or available_cores(), available_cores()),
         "progress": partial(console.progress, label="convert-flow", unit="video", quiet=quiet),
     }
     if target == "store":
-        results = convert_to_store(videos, dest, codec=codec or "jpeg", **how)
+        results = convert.convert_to_store(videos, dest, codec=codec or "jpeg", **how)
     else:
-        results = convert_to_layout(
+        results = convert.convert_to_layout(
             videos, dest, target, quantiser=quantiser or QUANTISERS[0], **how
         )
     _print(results, dest, as_json=as_json)

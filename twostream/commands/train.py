@@ -126,26 +126,20 @@ def _print_start(trainer: Trainer) -> None:
 
 def _print_stage(row: dict[str, Any], trainer: Trainer) -> None:
     """The lines of an epoch's training or validation, and what would make the next one faster."""
-    from twostream.training.run_log import (
-        bottleneck,
-        console_line,
-        segments_line,
-        validation_advice,
-        validation_share,
-    )
+    from twostream.training import run_log
 
     epoch, is_training = row["epoch"], row["subset"] == "train"
     stage = "training" if is_training else "validation"
     click.echo(f"==> Epoch:[{epoch}/{trainer.options.epochs}][{stage} stage]")
     if is_training:
-        click.echo(console_line(row))
-        advice = bottleneck(row)
+        click.echo(run_log.console_line(row))
+        advice = run_log.bottleneck(row)
     else:
-        share = validation_share(trainer.run.rows, epoch)
-        click.echo(f"{console_line(row)}, {100 * share:.0f} % of the epoch's time")
-        if segments := segments_line(row):
+        share = run_log.validation_share(trainer.run.rows, epoch)
+        click.echo(f"{run_log.console_line(row)}, {100 * share:.0f} % of the epoch's time")
+        if segments := run_log.segments_line(row):
             click.echo(segments)
-        advice = validation_advice(share)
+        advice = run_log.validation_advice(share)
     if advice:
         console.tell(advice)
 

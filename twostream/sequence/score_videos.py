@@ -7,17 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from twostream.compute.device import Runtime
+from twostream.sequence import score_file
 from twostream.sequence.batches import eval_batches
 from twostream.sequence.checkpoint import best_checkpoint, load_sequence_network, score_metadata
 from twostream.sequence.learner import predict
 from twostream.sequence.lists import SequenceRecord, check_glosses, find_new_videos, split_missing
-from twostream.sequence.score_file import (
-    SequenceScores,
-    is_up_to_date,
-    make_scores,
-    read_sequence_scores,
-    write_sequence_scores,
-)
 from twostream_base.errors import InputError, some_of
 
 
@@ -38,7 +32,7 @@ class NewVideos:
 
 def read_inputs(
     paths: Sequence[Path], new: NewVideos, runtime: Runtime, *, tell: Callable[[str], None]
-) -> list[SequenceScores]:
+) -> list[score_file.SequenceScores]:
     """Read the score files among `paths`, and score the videos with the runs among them.
 
     Args:
@@ -67,7 +61,7 @@ def read_inputs(
     return [
         _score(path, records, new, runtime, missing=missing, tell=tell)
         if path in runs
-        else read_sequence_scores(path)
+        else score_file.read_sequence_scores(path)
         for path in paths
     ]
 
@@ -80,7 +74,7 @@ def _score(
     *,
     missing: list[str],
     tell: Callable[[str], None],
-) -> SequenceScores:
+) -> score_file.SequenceScores:
     folder = best_checkpoint(run)
     spec, network = load_sequence_network(folder)
     if unknown := check_glosses(records, spec.vocabulary, run=run):
@@ -94,15 +88,17 @@ def _score(
         precision=runtime.precision,
     )
     file = new.scores / f"{run.resolve().name}.safetensors" if new.scores else None
-    if file and is_up_to_date(file, records, metadata):
+    if file and score_file.is_up_to_date(file, records, metadata):
         tell(f"{file} is up to date: the same videos and network")
-        return read_sequence_scores(file)
+        return score_file.read_sequence_scores(file)
     # A video of some hundred frames is a batch in itself.
     batches, count = eval_batches(records, spec, replace(runtime, views_per_forward=1))
     batches = runtime.bar(batches, total=count, label=f"scoring, {run.name}", unit="video")
     log_probs = predict(network.to(runtime.device), batches, runtime)
-    scores = make_scores(records, log_probs, vocabulary=spec.vocabulary, metadata=metadata)
+    scores = score_file.make_scores(
+        records, log_probs, vocabulary=spec.vocabulary, metadata=metadata
+    )
     if file:
-        write_sequence_scores(file, scores)
+        score_file.write_sequence_scores(file, scores)
         tell(f"{file} written")
     return scores

@@ -11,14 +11,8 @@ import numpy as np
 
 from twostream.compute.device import Bar, Runtime
 from twostream.models.checkpoint import load_weights, save_checkpoint
+from twostream.sequence import checkpoint
 from twostream.sequence.batches import eval_batches, train_batches
-from twostream.sequence.checkpoint import (
-    SequenceNetworkSpec,
-    best_epochs,
-    epochs_to_average,
-    load_average,
-    score_metadata,
-)
 from twostream.sequence.learner import SequenceLearner, predict, validation_row
 from twostream.sequence.lists import SequenceRecord
 from twostream.sequence.options import FREE_ON_RESUME, SequenceData, SequenceOptions
@@ -72,8 +66,8 @@ class SequenceTrainer:
             rows = [*self.run.rows, row]
             self.run.end_epoch(
                 [row],
-                is_best=best_epochs(rows, 1) == [epoch],
-                keep=epochs_to_average(rows, self.options.average),
+                is_best=checkpoint.best_epochs(rows, 1) == [epoch],
+                keep=checkpoint.epochs_to_average(rows, self.options.average),
             )
             yield row
 
@@ -84,19 +78,19 @@ class SequenceTrainer:
             The files written; files of these weights that exist already are left alone.
         """
         network, folder = self.learner.eval_network, self.run.folder / "best"
-        averaged = tuple(epochs_to_average(self.run.rows, self.options.average))
+        averaged = tuple(checkpoint.epochs_to_average(self.run.rows, self.options.average))
         if averaged:
-            load_average(self.run.folder, network, averaged)
+            checkpoint.load_average(self.run.folder, network, averaged)
             folder = self.run.folder / "average"
             save_checkpoint(folder, network, self._spec(averaged[-1], averaged=averaged), {})
         else:
             load_weights(folder, network)
-        (best,) = best_epochs(self.run.rows, 1)
+        (best,) = checkpoint.best_epochs(self.run.rows, 1)
         written = []
         for subset in ("val", "test"):
             path = self.run.folder / "scores" / f"{subset}.safetensors"
             records, vocabulary = self.data.lists[subset], self.data.vocabulary
-            metadata = score_metadata(
+            metadata = checkpoint.score_metadata(
                 self._spec(best, averaged=averaged),
                 checkpoint=folder,
                 dataset=self.options.dataset,
@@ -141,8 +135,10 @@ class SequenceTrainer:
         batches = self.runtime.bar(batches, total=count, label="scoring", unit="batch")
         return predict(self.learner.eval_network, batches, self.runtime)
 
-    def _spec(self, epoch: int, *, averaged: tuple[int, ...] = ()) -> SequenceNetworkSpec:
-        return SequenceNetworkSpec(
+    def _spec(
+        self, epoch: int, *, averaged: tuple[int, ...] = ()
+    ) -> checkpoint.SequenceNetworkSpec:
+        return checkpoint.SequenceNetworkSpec(
             stream=self.options.stream,
             backbone=self.options.backbone,
             temporal=self.options.temporal,
