@@ -70,6 +70,7 @@ def videos(target: Target) -> Iterator[dict[str, Any]]:
 def stored_videos(target: Target) -> list[StoredVideo]:
     """All videos of the store that the step `videos` has made."""
     return [
-        StoredVideo(VideoRecord(name, 0, name), path, StoreEntry(path).num_flows)
+        StoredVideo(VideoRecord(name, 0, name), path, entry.num_flows, entry.size)
         for name, path in entry_paths(project_folder(target) / "store").items()
+        for entry in [StoreEntry(path)]
     ]

@@ -22,11 +22,13 @@ class StoredVideo:
     Attributes:
         path: its file in the store.
         length: frames, or flow pairs, that the stream at hand can use; at least 1.
+        size: height and width of its pictures, where that is known.
     """
 
     record: VideoRecord
     path: Path
     length: int
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ def join_store(
             missing[record.name] = "has 1 frame, so no flow"
         else:
             path = store / f"{matches[record.name]}.safetensors"
-            videos.append(StoredVideo(record, path, length))
+            size = header["size"]["height"], header["size"]["width"]
+            videos.append(StoredVideo(record, path, length, size))
             settings[header["settings_hash"]] = dict(header)
     named = some_of([f"{name} ({reason})" for name, reason in missing.items()], limit=3)
     if not videos:

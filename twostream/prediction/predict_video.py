@@ -270,8 +270,9 @@ def extract_for(
         if result.status == "failed":
             raise VideoError(result.reason)
         seconds = result.seconds
-    counts = read_header(path)["counts"]
-    length = counts["flows" if stream.spec.modality.name == "flow" else "frames"]
+    header = read_header(path)
+    length = header["counts"]["flows" if stream.spec.modality.name == "flow" else "frames"]
     if length < 1:
         raise VideoError("has 1 frame, so no flow")
-    return StoredVideo(VideoRecord(NAME, UNKNOWN, NAME), path, length), seconds
+    size = header["size"]["height"], header["size"]["width"]
+    return StoredVideo(VideoRecord(NAME, UNKNOWN, NAME), path, length, size), seconds

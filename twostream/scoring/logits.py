@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -14,9 +15,10 @@ from twostream.compute.device import Runtime
 from twostream.compute.distributed import gather_in_order, shard
 from twostream.data.dataset import ViewWriter, views_shape
 from twostream.data.loader import load_batches, split_into_batches
-from twostream.data.protocols import Protocol
+from twostream.data.protocols import Protocol, whole_frame
 from twostream.data.stored import StoredVideo
 from twostream.models.segment_network import SegmentNetwork
+from twostream.transforms.clips import View, cut_views
 from twostream.transforms.presets import Modality
 
 
@@ -76,14 +78,25 @@ def iterate_logits(
         snippets = [(video, number) for video in batch for number in range(protocol.num_snippets)]
         begins = range(0, len(snippets), snippets_per_forward)
         portions.append([snippets[begin : begin + snippets_per_forward] for begin in begins])
+    written, shape = protocol, views_shape(modality, protocol, size=size)
+    cuts = None
+    if runtime.device.type == "cuda":
+        cuts = find_cuts(videos, modality, protocol, size=size)
+    if cuts:
+        frame_size, boxes = cuts
+        written, shape = replace(protocol, views=whole_frame), (1, *shape[1:3], *frame_size)
     loaded = load_batches(
-        ViewWriter(videos, modality, protocol).write,
+        ViewWriter(videos, modality, written).write,
         [portion for of_batch in portions for portion in of_batch],
-        shape=views_shape(modality, protocol, size=size),
+        shape=shape,
         threads=runtime.threads,
         device=runtime.device,
     )
-    views = (portion.flatten(0, 1) for portion, _ in loaded)
+    flow = modality.name == "flow"
+    views = (
+        (cut_views(portion[:, 0], boxes, flow=flow) if cuts else portion).flatten(0, 1)
+        for portion, _ in loaded
+    )
     by_batch = (
         (islice(views, len(of_batch)), batch)
         for of_batch, batch in zip(portions, batches, strict=True)
@@ -92,6 +105,23 @@ def iterate_logits(
     shown = runtime.bar(by_batch, total=len(batches), label=label, unit="batch")
     for _, logits in forward_views(network, shown, runtime, crops=protocol.num_crops):
         yield logits
+
+
+def find_cuts(
+    videos: Sequence[StoredVideo], modality: Modality, protocol: Protocol, *, size: int
+) -> tuple[tuple[int, int], list[View]] | None:
+    """The frame size and the views of each frame, where the device can cut them: see `cut_views`.
+
+    None where views are scaled, frames differ in size, or are no less to copy than their views.
+    """
+    sizes = {modality.frame_size or video.size for video in videos}
+    (frame_size,) = sizes if len(sizes) == 1 else (None,)
+    if frame_size is None:
+        return None
+    views, side = protocol.views(*frame_size), protocol.side(size)
+    unscaled = all(box[2:] == (side, side) for box, _ in views)
+    smaller = frame_size[0] * frame_size[1] < len(views) * side**2
+    return (frame_size, views) if unscaled and smaller else None
 
 
 def forward_views(
@@ -113,6 +143,7 @@ def forward_views(
         crops: R.
     """
     network.eval()
+    waiting: tuple[Sequence[int], Tensor] | None = None
     for portions, indices in batches:
         with torch.inference_mode(), runtime.autocast():
             features = torch.cat(
@@ -121,4 +152,10 @@ def forward_views(
             views = features.reshape(len(indices), -1, crops, features.shape[-1])
             segments = views.transpose(1, 2).flatten(0, 1)  # (N*R, S, D)
             logits = network.classifier(segments).unflatten(0, (-1, crops)).transpose(1, 2)
-        yield indices, logits.float().cpu().numpy()
+        done, waiting = waiting, (indices, logits)
+        if runtime.device.type != "cuda":
+            done, waiting = waiting, None
+        if done:  # a GPU has been given the next batch before anybody waits for this one
+            yield done[0], done[1].float().cpu().numpy()
+    if waiting:
+        yield waiting[0], waiting[1].float().cpu().numpy()

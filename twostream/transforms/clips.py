@@ -6,10 +6,13 @@ Flow has stored values, zero at 128, channels u v. Nothing is drawn at random he
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Box(NamedTuple):
@@ -96,6 +99,32 @@ def write_box(picture: Clip, box: Box, out: Clip) -> None:
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     for plane, place in zip(planes, out, strict=True):
         cv2.resize(plane, place.shape[::-1], dst=place, interpolation=interpolation)
+
+
+def cut_views(pictures: Tensor, views: Sequence[View], *, flow: bool) -> Tensor:
+    """Cut unscaled views of whole pictures, on the device that these are on.
+
+    The values are those of `write_views`.
+
+    Args:
+        pictures: uint8 (N, T, C, H, W).
+        flow: the channels are u and v.
+
+    Returns:
+        uint8 (N, R, T, C, side, side).
+    """
+    import torch
+
+    cuts = []
+    for (top, left, height, width), mirrored in views:
+        cut = pictures[..., top : top + height, left : left + width]
+        if mirrored:
+            cut = cut.flip(-1)
+            if flow:
+                u = cut[..., 0, :, :]
+                u.copy_((-u).masked_fill_(u == 0, 255))  # OPPOSITE; -q is 256 - q in a byte
+        cuts.append(cut)
+    return torch.stack(cuts, dim=1)
 
 
 def resize_picture(picture: Clip, size: tuple[int, int], *, vectors: bool) -> Clip:

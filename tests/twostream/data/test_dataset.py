@@ -19,13 +19,14 @@ from twostream.data.dataset import (
     TrainingSamples,
     VideoDataset,
     ViewWriter,
+    views_of_entry,
     views_shape,
 )
-from twostream.data.protocols import PROTOCOLS, random_in_segments
+from twostream.data.protocols import PROTOCOLS, random_in_segments, whole_frame
 from twostream.data.splits import Split, VideoRecord, read_split, read_ucf101
 from twostream.data.stored import StoredVideo
 from twostream.transforms.augmentation import Augmentation, corners
-from twostream.transforms.clips import View
+from twostream.transforms.clips import View, cut_views
 from twostream.transforms.presets import MODALITIES, Modality
 from twostream_base.errors import InputError
 
@@ -141,6 +142,18 @@ def test_each_picture_of_a_video_is_decoded_once(
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(write, [(0, number) for number in range(25)], out))
     assert sorted(decoded) == list(range(23))
+
+
+def test_whole_pictures_hold_all_views(video: StoredVideo) -> None:
+    """Ten crops of 84 out of 96 x 96, cut from what is written once for all of them."""
+    protocol = PROTOCOLS["tsn25x10"]
+    expected = views_of_entry(video, FLOW, protocol, size=84)
+    write = ViewWriter([video], FLOW, replace(protocol, views=whole_frame)).write
+    pictures = np.empty((25, 1, 10, 2, 96, 96), np.uint8)
+    for number, out in enumerate(pictures):
+        write((0, number), out)
+    cuts = cut_views(torch.from_numpy(pictures[:, 0]), protocol.views(96, 96), flow=True)
+    assert np.array_equal(cuts, expected)
 
 
 class Numbered:

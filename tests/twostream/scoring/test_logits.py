@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +13,11 @@ import torch
 from torch import Tensor
 
 from twostream.compute.device import Runtime
-from twostream.scoring.logits import forward_views
+from twostream.data.protocols import PROTOCOLS
+from twostream.data.splits import VideoRecord
+from twostream.data.stored import StoredVideo
+from twostream.scoring.logits import find_cuts, forward_views
+from twostream.transforms.presets import MODALITIES
 
 from ..training.tiny_network import Brightness, batches
 
@@ -54,3 +63,54 @@ def test_a_learned_consensus_sees_the_segments_of_each_crop_together() -> None:
     for crop in range(3):
         expected = network(clips[:, :, crop]).detach()
         assert np.allclose(logits[:, :, crop], expected)
+
+
+def stored(size: tuple[int, int] | None) -> StoredVideo:
+    return StoredVideo(VideoRecord("v", 0, "g"), Path("v"), 9, size)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "sizes", "size", "is_cut"),
+    [
+        ("tsn25x10", [(256, 340), (256, 340)], 224, True),
+        ("tsn25x10", [(256, 340)], 112, False),  # 224 would have to be scaled
+        ("tsn25x10", [(240, 320)], 224, False),  # so would 210
+        ("tsn25x10", [(256, 340), (256, 320)], 224, False),
+        ("tsn25x10", [None], 224, False),
+        ("segments25", [(256, 340)], 224, False),  # one crop is less than the frame
+        ("accurate", [(256, 340)], 224, True),  # three of 256
+    ],
+)
+def test_what_a_gpu_cuts_itself(
+    protocol: str, sizes: list[tuple[int, int] | None], size: int, is_cut: bool
+) -> None:
+    videos = [stored(frame) for frame in sizes]
+    cuts = find_cuts(videos, MODALITIES["motion"], PROTOCOLS[protocol], size=size)
+    assert cuts == (((256, 340), PROTOCOLS[protocol].views(256, 340)) if is_cut else None)
+    small = replace(MODALITIES["motion"], frame_size=(256, 256))
+    assert bool(find_cuts(videos, small, PROTOCOLS["tsn25x10"], size=224))
+
+
+def test_a_gpu_computes_the_next_batch_before_it_is_asked_for_this_one() -> None:
+    """Seen without one: a device that only says that it is a GPU."""
+    begun: list[int] = []
+
+    def noted() -> Iterator[tuple[list[Tensor], Sequence[int]]]:
+        for number in range(3):
+            begun.append(number)
+            yield [torch.full((2, 1, 1, 1, 1), 30 * number + 30, dtype=torch.uint8)], [number]
+
+    class OnGpu(Runtime):
+        device = SimpleNamespace(type="cuda")  # type: ignore[assignment]
+
+        def __init__(self) -> None:
+            pass
+
+        def autocast(self) -> Any:
+            return nullcontext()
+
+    clips = torch.Tensor.to
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "to", lambda t, *a: t if a == (OnGpu.device,) else clips(t, *a))
+        seen = [(list(i), list(begun)) for i, _ in forward_views(Brightness(), noted(), OnGpu())]
+    assert seen == [([0], [0, 1]), ([1], [0, 1, 2]), ([2], [0, 1, 2])]

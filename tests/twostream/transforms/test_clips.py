@@ -3,6 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,8 @@ from twostream.transforms.clips import (
     Box,
     View,
     centre_box,
+    corner_boxes,
+    cut_views,
     mirror_flow,
     mirror_rgb,
     resize_picture,
@@ -166,3 +169,16 @@ def test_boxes_of_a_ucf101_frame_are_corners_and_centre_of_neighbouring_scales()
     tops = {box.top for box in boxes if (box.height, box.width) == (180, 180)}
     lefts = {box.left for box in boxes if (box.height, box.width) == (180, 180)}
     assert (tops, lefts) == ({0, 30, 60}, {0, 70, 140})
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_cuts_of_whole_pictures_are_their_views(channels: int) -> None:
+    """Corners and centre, each mirrored, of values from 0 to 255: byte for byte."""
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 10, 13, channels)).astype(np.uint8)
+    boxes = corner_boxes(10, 13, size=(8, 8))
+    views = [View(box, mirrored) for mirrored in (False, True) for box in boxes]
+    expected = np.stack([written(picture, views, size=8) for picture in pictures])
+    whole = torch.from_numpy(np.moveaxis(pictures, -1, 1).copy()).unflatten(0, (3, 2))
+    cuts = cut_views(whole, views, flow=channels == 2)
+    assert cuts.shape == (3, 10, 2, channels, 8, 8)
+    assert np.array_equal(cuts.transpose(1, 2).flatten(0, 1), expected)
