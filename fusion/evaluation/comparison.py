@@ -21,8 +21,8 @@ from fusion.evaluation.metrics import Z_95, proportion
 from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError
 
-_POWER_80 = 0.841621
-_BLOCK = 1000
+_POWER_80, _LEVEL = 0.841621, 0.05
+_FEWEST_GAINS = 8  # with fewer, a power of 80 % is out of reach whatever the difference
 
 
 class McNemar(NamedTuple):
@@ -34,21 +34,57 @@ class McNemar(NamedTuple):
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> McNemar:
-    """Exact two-sided test that both are right equally often (McNemar, 1947; binomial form)."""
+    """Exact two-sided test that both are right equally often (McNemar, 1947; binomial form).
+
+    For videos that are independent of each other; else see `sign_flip_test`.
+    """
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    return McNemar(only_first, only_second, sign_test(only_first, only_second))
+    return McNemar(only_first, only_second, sign_flip_test(group_gains(first, second).gains))
 
 
-def sign_test(heads: int, tails: int) -> float:
-    """Probability that a fair coin, tossed `heads + tails` times, is at least as unbalanced."""
-    n, fewer = heads + tails, min(heads, tails)
-    if heads == tails:
+class GroupGains(NamedTuple):
+    """What the first result gains in each group, and the videos of the group: int64 (G,) both.
+
+    A gain is the videos that only the first gets right, minus those that only the second does.
+    """
+
+    gains: np.ndarray
+    sizes: np.ndarray
+
+
+def group_gains(
+    first: np.ndarray, second: np.ndarray, groups: Sequence[str] | None = None
+) -> GroupGains:
+    """The gains of whole `groups` (V,); without them, each video is a group of its own."""
+    gains = first.astype(np.int64) - second.astype(np.int64)
+    if groups is None:
+        return GroupGains(gains, np.ones_like(gains))
+    number = np.unique(np.asarray(groups), return_inverse=True)[1]
+    return GroupGains(np.bincount(number, weights=gains).astype(np.int64), np.bincount(number))
+
+
+def sign_flip_test(gains: np.ndarray) -> float:
+    """Exact two-sided p of the sum of the `gains` of whole groups, int64 (G,).
+
+    If neither result is better, exchanging them in any group changes nothing: each gain keeps its
+    size and has either sign alike (Fisher's randomisation test, 1935). All 2^G signs count: gains
+    of one size are binomial, and the sums of all sizes are convolved, so that p is exact for any
+    number of groups. For groups of one video it is McNemar's exact test.
+    """
+    sizes, counts = np.unique(np.abs(gains[gains != 0]), return_counts=True)
+    observed, total = abs(int(gains.sum())), int((sizes * counts).sum())
+    if observed == 0:
         return 1.0
-    log_all = math.lgamma(n + 1) - n * math.log(2)
-    tail = math.fsum(
-        math.exp(log_all - math.lgamma(k + 1) - math.lgamma(n - k + 1)) for k in range(fewer + 1)
-    )
-    return min(1.0, 2 * tail)
+    probs, lowest = np.ones(1), 0  # of the sum of the gains with a plus, from `lowest` on
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        logs = np.array([math.lgamma(k + 1) for k in range(count + 1)])
+        binomial = np.exp(logs[-1] - logs - logs[::-1] - count * math.log(2))
+        likely = np.flatnonzero(binomial)  # below 1e-308 nothing is left of a probability
+        spaced = np.zeros(size * (likely[-1] - likely[0]) + 1)
+        spaced[::size] = binomial[likely[0] : likely[-1] + 1]
+        probs, lowest = np.convolve(probs, spaced), lowest + size * int(likely[0])
+    tail = probs[: max(0, (total - observed) // 2 - lowest + 1)]
+    return min(1.0, 2 * math.fsum(tail))
 
 
 def bootstrap_interval(
@@ -63,23 +99,15 @@ def bootstrap_interval(
 
     Paired bootstrap: videos are drawn with replacement, the same for both; with `groups` whole
     groups are drawn, as videos of one scene tend to be right or wrong together (Efron and
-    Tibshirani, 1993, chapters 8, 13).
+    Tibshirani, 1993, chapters 8, 13). A single group says nothing: -1..1.
     """
-    gain = first.astype(np.int64) - second.astype(np.int64)
-    if groups is None:
-        counts = np.array([(gain == value).sum() for value in (-1, 0, 1)])
-        drawn = rng.multinomial(len(gain), counts / len(gain), size=resamples)
-        differences = (drawn[:, 2] - drawn[:, 0]) / len(gain)
-    else:
-        number = np.unique(np.asarray(groups), return_inverse=True)[1]
-        gains, sizes = np.bincount(number, weights=gain), np.bincount(number)
-        blocks = []
-        for start in range(0, resamples, _BLOCK):  # bounded memory
-            rows = min(_BLOCK, resamples - start)
-            picks = rng.integers(len(sizes), size=(rows, len(sizes)))
-            blocks.append(gains[picks].sum(axis=1) / sizes[picks].sum(axis=1))
-        differences = np.concatenate(blocks)
-    low, high = np.quantile(differences, [0.025, 0.975])
+    gains, sizes = group_gains(first, second, groups)
+    if len(gains) == 1:
+        return -1.0, 1.0
+    # Groups of the same gain and size are alike: how often each kind is drawn is multinomial.
+    kinds, counts = np.unique(np.stack([gains, sizes]), axis=1, return_counts=True)
+    drawn = rng.multinomial(len(gains), counts / len(gains), size=resamples)
+    low, high = np.quantile(drawn @ kinds[0] / (drawn @ kinds[1]), [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -95,20 +123,27 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def smallest_difference(videos: int, discordant: int) -> float | None:
-    """The smallest true difference of accuracies, in 0..1, that a test of `videos` would find.
+def smallest_difference(gains: np.ndarray, sizes: np.ndarray) -> float | None:
+    """The smallest true difference of accuracies, in 0..1, that a test of these groups would find.
 
-    Found with probability 0.8 at a level of 5 %, where the two disagree on `discordant` of the
-    videos (Connor, Biometrics 1987, with that share held fixed). None where they never disagree.
+    Found with probability 0.8 at a level of 5 %, for gains as large as these (Connor, Biometrics
+    1987, with the share of videos on which the two disagree held fixed; here the mean square of the
+    gains). None where fewer than 8 groups have a gain: too few to find anything so often.
     """
-    share = discordant / videos
-    if not share:
+    videos = int(sizes.sum())
+    square, crowding = (float((of_groups**2).sum()) / videos for of_groups in (gains, sizes))
+
+    def is_found(difference: float) -> bool:
+        left = max(0.0, square - crowding * difference**2)
+        spread = Z_95 * math.sqrt(square) + _POWER_80 * math.sqrt(left)
+        return difference * math.sqrt(videos) >= spread
+
+    low, high = 0.0, float(np.abs(gains).sum()) / videos
+    if np.count_nonzero(gains) < _FEWEST_GAINS or not is_found(high):
         return None
-    low, high = 0.0, share
     for _ in range(60):
         middle = (low + high) / 2
-        spread = Z_95 * math.sqrt(share) + _POWER_80 * math.sqrt(share - middle**2)
-        low, high = (low, middle) if middle * math.sqrt(videos) >= spread else (middle, high)
+        low, high = (low, middle) if is_found(middle) else (middle, high)
     return high
 
 
@@ -119,12 +154,18 @@ def compare(
     rng: np.random.Generator | int = 0,
     groups: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Compare the top-1 answers of several results, scores (V, C) each, as JSON values.
+    """Compare the top-1 answers of several results, as JSON values.
 
-    Each pair has the videos that only one result got right, the exact McNemar p-value, also after
+    Each pair has the videos that only one result got right, the exact p-value `p`, also after
     Holm's correction for all pairs (`p_holm`), the difference in percent points with its 95 %
-    bootstrap interval (of whole `groups` where given), and the `smallest` difference that so many
-    videos can show. Videos without a label (-1) are left out.
+    bootstrap interval, and the `smallest` difference that such videos can show. With `groups` all
+    of them are by whole groups (`sign_flip_test`), else for independent videos (McNemar); `test`
+    says which. `significant` are the pairs with a `p_holm` below 0.05 and an interval without 0.
+    Videos without a label (-1) are left out.
+
+    Args:
+        results: for each its scores (V, C), or the classes (V,) that it predicts, whole numbers.
+        groups: the scene, film or source of each video (V,), where it is known.
 
     Raises:
         InputError: fewer than two results, other shapes, or no labels.
@@ -134,38 +175,55 @@ def compare(
     known = truth >= 0
     if len(arrays) < 2 or not known.any():
         raise InputError("a comparison needs two results, and videos with a label")
-    if misshapen := [name for name, a in arrays.items() if a.ndim != 2 or len(a) != len(truth)]:
+    if misshapen := [
+        name
+        for name, a in arrays.items()
+        if len(a) != len(truth) or not (a.ndim == 2 or (a.ndim == 1 and a.dtype.kind in "iu"))
+    ]:
         raise InputError(
             f"scores must be ({len(truth)} videos, classes); not so: {', '.join(misshapen)}"
         )
-    right = {name: a[known].argmax(axis=1) == truth[known] for name, a in arrays.items()}
+    right = {
+        name: (a.argmax(axis=1) if a.ndim == 2 else a)[known] == truth[known]
+        for name, a in arrays.items()
+    }
     if groups is not None:
         groups = [group for group, has_label in zip(groups, known, strict=True) if has_label]
     pairs: list[dict[str, Any]] = []
     for a, b in combinations(right, 2):
         first, second = right[a], right[b]
-        test = mcnemar(first, second)
+        gains, sizes = group_gains(first, second, groups)
         low, high = bootstrap_interval(first, second, rng=rng, groups=groups)
-        smallest = smallest_difference(len(first), test.only_first + test.only_second)
+        smallest = smallest_difference(gains, sizes)
         pairs.append(
             {
                 "first": a,
                 "second": b,
-                "only_first": test.only_first,
-                "only_second": test.only_second,
-                "p": test.p,
-                "difference": _points((test.only_first - test.only_second) / len(first)),
+                "only_first": int((first & ~second).sum()),
+                "only_second": int((second & ~first).sum()),
+                "p": sign_flip_test(gains),
+                "difference": _points(int(gains.sum()) / len(first)),
                 "interval": [_points(low), _points(high)],
                 "smallest": None if smallest is None else _points(smallest),
             }
         )
     for pair, adjusted in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
+        low, high = pair["interval"]
         pair["p_holm"] = adjusted
+        pair["significant"] = adjusted < _LEVEL and not low <= 0 <= high
     systems = [
         {"name": name, **proportion(int(hits.sum()), len(hits))} for name, hits in right.items()
     ]
-    drawn = "videos" if groups is None else "groups"
-    return {"videos": int(known.sum()), "systems": systems, "pairs": pairs, "bootstrap": drawn}
+    count = None if groups is None else len(set(groups))
+    independent = count in (None, int(known.sum()))
+    return {
+        "videos": int(known.sum()),
+        "groups": count,
+        "systems": systems,
+        "pairs": pairs,
+        "test": "McNemar" if independent else "sign flips of groups",
+        "bootstrap": "videos" if independent else "groups",
+    }
 
 
 def _points(share: float) -> float:

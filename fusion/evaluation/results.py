@@ -121,6 +121,19 @@ def _range(values: Sequence[float]) -> str:
     return f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
 
 
+def test_used(compared: Mapping[str, Any]) -> str:
+    """Which test a result of `compare` was made by, and what it takes for granted."""
+    if compared["groups"] is None:
+        return (
+            "exact McNemar test, as if the videos were independent (which belong together is not "
+            "known: --groups)"
+        )
+    if compared["groups"] == compared["videos"]:
+        return "exact McNemar test (each video is a group of its own)"
+    few = "" if compared["groups"] > 5 else "; of fewer than 6 groups it is never below 0.05"
+    return f"exact sign-flip test of {compared['groups']} whole groups{few}"
+
+
 def compare_lines(result: Mapping[str, Any]) -> list[str]:
     """Results, pairs, complementarity, segments and classes, one table each."""
     systems = sorted(result["systems"], key=lambda system: -system["correct"])
@@ -134,18 +147,22 @@ def compare_lines(result: Mapping[str, Any]) -> list[str]:
                 f"[{low:+.2f}, {high:+.2f}]",
                 str(pair["only_first"]),
                 str(pair["only_second"]),
-                f"{pair['p_holm']:.2g}{' *' if pair['p_holm'] < 0.05 else ''}",
+                f"{pair['p_holm']:.2g}{' *' if pair['significant'] else ''}",
                 "-" if pair["smallest"] is None else f"{pair['smallest']:.2f}",
             )
         )
+    videos = f"{result['videos']} videos"
+    if result["groups"] not in (None, result["videos"]):
+        videos += f" in {result['groups']} groups"
     lines = [
-        f"{result['videos']} videos; intervals by bootstrap of {result['bootstrap']}",
+        f"{videos}; intervals by bootstrap of {result['bootstrap']}",
         "",
         *columns([("", "top-1"), *((row["name"], accuracy_text(row)) for row in systems)]),
         "",
         *columns(pairs),
-        "p: exact McNemar, after Holm's correction; *: below 0.05",
-        "smallest: the difference that this many videos reveal with a power of 80 %",
+        f"p: {test_used(result)}, after Holm's correction; *: below 0.05, and 0 is not in the "
+        "interval",
+        f"smallest: the difference that so many {result['bootstrap']} reveal with a power of 80 %",
     ]
     facts = result["complementarity"]
     if facts["pairs"]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fusion.evaluation.comparison import class_accuracy, complementarity
 from fusion.evaluation.diagnosis import diagnose
-from fusion.evaluation.results import weights_text
+from fusion.evaluation.results import test_used, weights_text
 from fusion.fitting.tune import curve_of_streams
 from fusion.fitting.weight_search import WeightCurve
 from fusion.reporting.charts import (
@@ -89,8 +89,9 @@ def results_section(content: Content) -> str:
         table(
             _PAIR_HEADING,
             map(_pair_row, of_shown),
-            caption=f"{content.shown} against each other result, in percent points: exact McNemar "
-            f"test, Holm's correction for all {len(pairs)} pairs, bootstrap of {drawn}",
+            caption=f"{content.shown} against each other result, in percent points: "
+            f"{test_used(content.compared)}; Holm's correction for all {len(pairs)} pairs; "
+            f"bootstrap of {drawn}; * where p after Holm is below 0.05 and 0 not in the interval",
         ),
         details(f"All {len(pairs)} pairs", table(_PAIR_HEADING, map(_pair_row, pairs))),
     )
@@ -199,7 +200,7 @@ def _pair_row(pair: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         pair["first"], pair["second"], f"{pair['difference']:+.2f}", f"{low:+.2f} to {high:+.2f}",
         str(pair["only_first"]), str(pair["only_second"]), f"{pair['p']:.2g}",
-        f"{pair['p_holm']:.2g}", smallest,
+        f"{pair['p_holm']:.2g}{' *' if pair['significant'] else ''}", smallest,
     )  # fmt: skip
 
 

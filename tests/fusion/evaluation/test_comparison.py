@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -17,10 +18,11 @@ from fusion.evaluation.comparison import (
     class_accuracy,
     compare,
     complementarity,
+    group_gains,
     holm,
     mcnemar,
     segment_accuracy,
-    sign_test,
+    sign_flip_test,
     smallest_difference,
     yules_q,
 )
@@ -34,8 +36,13 @@ def answers(both: int, one: int, other: int, neither: int) -> tuple[np.ndarray, 
     return np.repeat([True, True, False, False], counts), np.repeat([True, False] * 2, counts)
 
 
+def sign_test(one: int, other: int) -> float:
+    """Of so many videos that only the one result, and that only the other got right."""
+    return sign_flip_test(np.repeat([1, -1], [one, other]))
+
+
 @given(one=st.integers(0, 300), other=st.integers(0, 300))
-def test_the_exact_test_is_scipys(one: int, other: int) -> None:
+def test_the_exact_test_of_independent_videos_is_scipys(one: int, other: int) -> None:
     if one + other:
         expected = binomtest(one, one + other).pvalue
         assert sign_test(one, other) == pytest.approx(expected, rel=1e-9)
@@ -54,6 +61,72 @@ def test_small_tables_by_hand(one: int, other: int, p: float) -> None:
 def test_large_tables_do_not_overflow() -> None:
     assert 0 < sign_test(60_000, 61_000) < 0.005
     assert sign_test(0, 2000) == 0
+
+
+@given(gains=st.lists(st.integers(-6, 6), min_size=1, max_size=10))
+def test_the_test_of_groups_counts_all_signs(gains: list[int]) -> None:
+    signs = np.array(list(itertools.product((1, -1), repeat=len(gains))))
+    as_extreme = np.abs(signs @ np.array(gains)) >= abs(sum(gains))
+    assert sign_flip_test(np.array(gains)) == pytest.approx(as_extreme.mean(), rel=1e-12)
+
+
+def test_the_test_of_many_groups_against_drawn_signs() -> None:
+    rng = np.random.default_rng(0)
+    gains = rng.integers(-4, 6, size=400)
+    signs = rng.choice([-1, 1], size=(20_000, 400))
+    beyond = int((np.abs(signs @ gains) >= abs(gains.sum())).sum())
+    assert sign_flip_test(gains) == pytest.approx((beyond + 1) / 20_001, abs=0.005)
+
+
+def test_gains_of_groups_written_out() -> None:
+    first = np.array([True, True, False, True, False, False])
+    second = np.array([False, False, False, True, True, False])
+    gains, sizes = group_gains(first, second, list("bbabaa"))
+    assert (gains.tolist(), sizes.tolist()) == ([-1, 2], [3, 3])
+    assert group_gains(first, second).gains.tolist() == [1, 1, 0, 0, -1, 0]
+
+
+def drawn_pair(
+    rng: np.random.Generator, *, scene: int, shared: float, accuracies: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Answers of two results on 600 videos, some of them those of a whole scene, and the scenes."""
+    scenes = np.repeat(np.arange(600 // scene), scene)
+    first, second = (
+        np.where(
+            rng.random(600) < shared,
+            (rng.random(600 // scene) < accuracy)[scenes],
+            rng.random(600) < accuracy,
+        )
+        for accuracy in accuracies
+    )
+    return first, second, scenes
+
+
+@pytest.mark.parametrize(("scene", "shared"), [(1, 0.0), (4, 0.53), (6, 0.71)])
+def test_scenes_do_not_make_differences(scene: int, shared: float) -> None:
+    """`benchmarks/type_one_errors.py` does it more often, and with the whole of `compare`."""
+    rng, rejected = np.random.default_rng(3), np.zeros(2)
+    for _ in range(300):
+        first, second, scenes = drawn_pair(rng, scene=scene, shared=shared, accuracies=(0.8, 0.8))
+        by_scene = sign_flip_test(group_gains(first, second, scenes).gains)
+        rejected += by_scene < 0.05, mcnemar(first, second).p < 0.05
+    assert 0.015 < rejected[0] / 300 < 0.085
+    if scene > 1:
+        assert rejected[1] / 300 > 0.1  # what taking the videos as independent would do
+
+
+def test_groups_of_one_video_are_independent_videos() -> None:
+    results = {"a": scores_of(*range(9)), "b": scores_of(0, 9)}
+    alone = compare(results, LABELS)
+    assert compare(results, LABELS, groups=list("abcdefghij")) == alone | {"groups": 10}
+
+
+def test_a_single_group_says_nothing() -> None:
+    first, second = answers(2, 9, 0, 3)
+    assert sign_flip_test(group_gains(first, second, ["x"] * 14).gains) == 1
+    assert bootstrap_interval(
+        first, second, rng=np.random.default_rng(0), groups=["x"] * 14
+    ) == (-1, 1)  # fmt: skip
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
@@ -108,7 +181,8 @@ def test_holm_keeps_the_order_and_never_lowers(p_values: list[float]) -> None:
 
 def test_the_smallest_difference_is_found_four_times_in_five() -> None:
     videos, discordant = 1530, 300
-    difference = smallest_difference(videos, discordant)
+    gains = np.repeat([1, 0], [discordant, videos - discordant])
+    difference = smallest_difference(gains, np.ones(videos))
     assert difference is not None
     rng = np.random.default_rng(0)
     share = discordant / videos
@@ -116,9 +190,28 @@ def test_the_smallest_difference_is_found_four_times_in_five() -> None:
     drawn = rng.multinomial(videos, odds, size=2000)
     found = np.mean([sign_test(one, other) < 0.05 for one, other, _ in drawn])
     assert 0.76 < found < 0.84
-    assert smallest_difference(1530, 0) is None
-    assert smallest_difference(4, 1) == pytest.approx(0.25)
     assert math.isclose(difference, (1.96 + 0.84) * math.sqrt(share / videos), rel_tol=0.02)
+
+
+def test_the_smallest_difference_of_scenes_is_found_four_times_in_five() -> None:
+    rng = np.random.default_rng(0)
+    smallest, found = [], 0
+    for _ in range(20):
+        gains, sizes = group_gains(*drawn_pair(rng, scene=4, shared=0.53, accuracies=(0.8, 0.8)))
+        smallest.append(smallest_difference(gains, sizes) or 0)
+    half = float(np.mean(smallest)) / 2
+    for _ in range(300):
+        pair = drawn_pair(rng, scene=4, shared=0.53, accuracies=(0.8 + half, 0.8 - half))
+        found += sign_flip_test(group_gains(*pair).gains) < 0.05
+    assert 0.7 < found / 300 < 0.9
+
+
+@pytest.mark.parametrize(
+    ("gains", "known"), [([1] * 7, False), ([1] * 8, True), ([3] * 7, False), ([], False)]
+)
+def test_too_few_gains_show_nothing(gains: list[int], known: bool) -> None:
+    padded = np.array([*gains, *[0] * 50])
+    assert (smallest_difference(padded, np.full(len(padded), 4)) is not None) == known
 
 
 def scores_of(*right: int) -> np.ndarray:
@@ -145,7 +238,29 @@ def test_pairs_written_out() -> None:
     assert (ac["p"], bc["difference"]) == (1, -60)
     low, high = ab["interval"]
     assert 0 < low < 70 < high <= 100
-    assert result["bootstrap"] == "videos"
+    assert (result["test"], result["bootstrap"], result["groups"]) == ("McNemar", "videos", None)
+    assert [pair["significant"] for pair in result["pairs"]] == [False] * 3
+
+
+def test_predicted_classes_and_scores_are_compared_alike() -> None:
+    results = {"a": scores_of(*range(9)), "b": scores_of(0, 9)}
+    predicted = {name: scores.argmax(axis=1) for name, scores in results.items()}
+    assert compare(predicted, LABELS) == compare(results, LABELS)
+    with pytest.raises(InputError, match="not so: b"):
+        compare({"a": LABELS, "b": LABELS.astype(float)}, LABELS)
+
+
+def test_no_star_beside_an_interval_that_holds_0() -> None:
+    rng, stars = np.random.default_rng(0), 0
+    for _ in range(30):
+        first, second, scenes = drawn_pair(rng, scene=4, shared=0.6, accuracies=(0.82, 0.75))
+        results = {"a": first.astype(int), "b": second.astype(int)}
+        (pair,) = compare(results, np.ones(600, int), groups=scenes.astype(str))["pairs"]
+        low, high = pair["interval"]
+        assert not (pair["significant"] and low <= 0 <= high)
+        assert pair["significant"] <= (pair["p_holm"] < 0.05)
+        stars += pair["significant"]
+    assert 5 < stars < 28
 
 
 def test_videos_without_label_are_left_out() -> None:
@@ -154,7 +269,9 @@ def test_videos_without_label_are_left_out() -> None:
     results = {"a": scores_of(*range(9)), "b": scores_of(0, 9)}
     result = compare(results, labels, rng=0, groups=list("aabbccddee"))
     assert result["videos"] == 9
-    assert result["bootstrap"] == "groups"
+    assert (result["test"], result["bootstrap"]) == ("sign flips of groups", "groups")
+    assert result["groups"] == 5
+    assert result["pairs"][0]["p"] == pytest.approx(2 / 2**5)  # gains of 1, 2, 2, 2 and 1
     assert (result["pairs"][0]["only_first"], result["pairs"][0]["only_second"]) == (8, 0)
 
 

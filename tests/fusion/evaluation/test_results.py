@@ -79,11 +79,22 @@ def test_the_table_of_pairs() -> None:
     labels = np.ones(20, dtype=np.int64)
     lines = compare_lines(compare(results, labels, rng=0) | NOTHING_MORE)
     assert lines[0] == "20 videos; intervals by bootstrap of videos"
+    assert any(line.startswith("p: exact McNemar") and "--groups" in line for line in lines)
     assert [line.split()[0] for line in lines[3:6]] == ["good", "same", "bad"]  # the best first
     table = {" ".join(line.split()[:3]): line.split()[3:] for line in lines[8:11]}
     assert " ".join(table["good - bad"]) == "+100.00 [+100.00, +100.00] 20 0 5.7e-06 * 59.02"
     assert table["good - same"] == ["+0.00", "[+0.00,", "+0.00]", "0", "0", "1", "-"]
     assert not any(line.startswith(("streams", "segment", "class")) for line in lines)
+
+
+def test_the_table_of_pairs_in_groups() -> None:
+    right = np.tile([0.0, 1.0], (20, 1))
+    labels, groups = np.ones(20, dtype=np.int64), [f"g{video // 4}" for video in range(20)]
+    result = compare({"good": right, "bad": right[:, ::-1]}, labels, groups=groups)
+    lines = compare_lines(result | NOTHING_MORE)
+    assert lines[0] == "20 videos in 5 groups; intervals by bootstrap of groups"
+    assert lines[7].split()[3:] == ["+100.00", "[+100.00,", "+100.00]", "20", "0", "0.062", "-"]
+    assert "sign-flip test of 5 whole groups; of fewer than 6" in lines[8]
 
 
 @pytest.fixture

@@ -63,9 +63,10 @@ def test_what_compare_shows(files: list[Path]) -> None:
         "only first   only second   p      smallest",
         "spatial - motion       +1.67   [-11.67, +15.00]   9            8             1      18.88",
         "spatial - mean         -5.00   [-15.00, +5.00]    4            7             1      15.18",
-        "motion - mean          -6.67   [-15.00, +0.00]    1            5             0.66   10.00",
-        "p: exact McNemar, after Holm's correction; *: below 0.05",
-        "smallest: the difference that this many videos reveal with a power of 80 %",
+        "motion - mean          -6.67   [-15.00, +0.00]    1            5             0.66   -",
+        "p: exact McNemar test, as if the videos were independent (which belong together is not "
+        "known: --groups), after Holm's correction; *: below 0.05, and 0 is not in the interval",
+        "smallest: the difference that so many videos reveal with a power of 80 %",
         "",
         "streams           Q      both wrong",
         "spatial, motion   0.37   4/60  6.67 % [2.62, 15.93]",
@@ -90,7 +91,7 @@ def test_for_programs_with_calibration_and_groups(files: list[Path]) -> None:
     made = json.loads(compare(*files, *options, "--weights", "motion=1,spatial=2", "--json").stdout)
     names = [system["name"] for system in made["systems"]]
     assert names == ["spatial", "motion", "weighted", "weighted, calibrated"]
-    assert made["bootstrap"] == "groups"
+    assert (made["test"], made["bootstrap"]) == ("sign flips of groups", "groups")
     assert len(made["pairs"]) == 6
     assert [row["segment"] for row in made["segments"]["spatial"]] == [1, 2, 3]
 
