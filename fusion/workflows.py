@@ -130,6 +130,7 @@ def tune_files(
             result["cascade"] = cascade_in_folds(streams, folds, tolerance=cascade / 100)
     else:
         result = tune_on_test(streams)
+    result["warnings"] = streams.warnings
     if out:
         write_scores(out, fuse_by_tuned_weights(streams, result, folds))
     if curve:

@@ -22,7 +22,7 @@ from fusion.combining.step import (
 )
 from fusion.combining.strategies import Strategy, weighted
 from fusion.tables.join import Input, JoinedTables, join
-from fusion.tables.score_file import ScoreTable
+from fusion.tables.score_file import ScoreTable, seen_text
 from twostream_base.errors import InputError
 from twostream_base.versions import tool_version
 
@@ -224,6 +224,10 @@ def shared_metadata(streams: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     # One stream that has seen the test list is enough to make the fused result optimistic.
     if "test" in [metadata.get("selected_on") for metadata in streams.values()]:
         facts["selected_on"] = "test"
+    # So is one that was trained on them. Of different videos, this is the least number of them.
+    seen = [metadata["seen_in_training"] for metadata in streams.values() if seen_text(metadata)]
+    if seen:
+        facts["seen_in_training"] = max(seen, key=lambda counts: int(counts.get("trained") or 0))
     return facts
 
 

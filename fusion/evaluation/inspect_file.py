@@ -14,7 +14,7 @@ from fusion.evaluation.diagnosis import at_chance, doubled_rows
 from fusion.evaluation.metrics import accuracy_summary
 from fusion.evaluation.results import accuracy_cells
 from fusion.tables.join import join
-from fusion.tables.score_file import UNKNOWN, ScoreTable, read_scores
+from fusion.tables.score_file import UNKNOWN, ScoreTable, read_scores, seen_text
 from twostream_base.errors import InputError, some_of
 
 TOP = 3
@@ -112,7 +112,7 @@ def check_lines(result: Mapping[str, Any]) -> list[str]:
 
 def findings(table: ScoreTable) -> list[str]:
     """What is suspicious in a sound table, a line each."""
-    lines = [doubled_rows(table.names, table.scores)]
+    lines = [seen_text(table.metadata), doubled_rows(table.names, table.scores)]
     flat = (np.ptp(table.scores, axis=-1) == 0).any(axis=(1, 2))
     lines.append(_videos(table, flat, "have views that score all classes alike"))
     if table.score_type == "probs":

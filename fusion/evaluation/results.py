@@ -231,4 +231,4 @@ def tune_lines(result: Mapping[str, Any]) -> list[str]:
         ]
         margin = _range(cascade["thresholds"])
         lines += ["", *columns(rows), f"flow where the first stream's margin is below {margin}"]
-    return lines
+    return [*lines, *(f"warning: {text}" for text in result.get("warnings", []))]

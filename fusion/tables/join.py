@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.tables.groups import RULES, video_groups
-from fusion.tables.score_file import UNKNOWN, ScoreTable, read_scores, table_of_array
+from fusion.tables.score_file import UNKNOWN, ScoreTable, read_scores, seen_text, table_of_array
 from twostream_base.errors import InputError, some_of
 
 Input = ScoreTable | str | PathLike[str] | ArrayLike
@@ -236,6 +236,8 @@ def _warnings(tables: Mapping[str, ScoreTable], columns: Mapping[str, list[int]]
             warnings.append(
                 f"{key}: its epoch was selected on these very videos, so its accuracy is optimistic"
             )
+        if seen := seen_text(about):
+            warnings.append(f"{key}: {seen}: its accuracy says nothing about unseen videos")
         if about.get("missing"):
             warnings.append(
                 f"{key}: {about['missing']} of {about.get('listed', '?')} listed videos are left "

@@ -7,7 +7,7 @@ memory are written in parts, and read a few videos at a time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -49,7 +49,8 @@ class ScoreTable:
         score_type: `logits`, `probs`, or `logit_sum`: each value is a sum over
             `metadata["summed_over"]` logits.
         metadata: what else is known, as JSON values: stream, dataset, split, subset, protocol,
-            model, checkpoint, epoch, selected_on, flow, versions, listed, missing, ...
+            model, checkpoint, epoch, selected_on, flow, versions, listed, missing, ... Where the
+            network had seen videos in training, `seen_in_training`: see `seen_text`.
         groups: the scene, film or source of each video (V,), or None where it is not known. Videos
             of one group are not independent of each other.
     """
@@ -210,6 +211,25 @@ def table_of_array(
     )
     check_table(table, where="scores")
     return table
+
+
+def seen_text(metadata: Mapping[str, Any]) -> str | None:
+    """`12 of 34 videos were trained on, 2 of 34 chose the epoch`; None where the header says none.
+
+    Args:
+        metadata: whose `seen_in_training` counts the videos that were `trained` on, those that were
+            `selecting` the epoch, and all `of` the file.
+    """
+    seen = metadata.get("seen_in_training")
+    if not isinstance(seen, Mapping):
+        return None
+    verbs = {"trained": "videos were trained on", "selecting": "chose the epoch"}
+    parts = [
+        f"{seen[key]} of {seen.get('of', '?')} {verb}"
+        for key, verb in verbs.items()
+        if isinstance(seen.get(key), int) and seen[key]
+    ]
+    return ", ".join(parts) or None
 
 
 def check_numbers(scores: np.ndarray, *, where: str) -> None:

@@ -35,8 +35,9 @@ from twostream.cli import main
 main()
 """
 RUN = "trained/ucf101-split1/motion-deadly.tiny"
-OPTIONS = ["--dataset", "ucf101", "--annotations", "lists", "--store", "store", "--subset", "train",
-           "--threads", "1", "--device", "cpu", "--batch-size", "19"]  # fmt: skip
+OPTIONS = ["--dataset", "ucf101", "--annotations", "lists", "--store", "store", "--subset",
+           "train", "--on-training-videos", "--threads", "1", "--device", "cpu", "--batch-size",
+           "19"]  # fmt: skip
 
 
 def main(folder: Path, rounds: int) -> None:

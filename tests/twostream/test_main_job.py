@@ -119,9 +119,12 @@ def test_score_again_gives_the_same_scores(twostream: Run, mini: MiniProject, ru
     again = read_scores(Path("again.safetensors"))
     assert again.names == first.names
     assert np.allclose(again.scores, first.scores, atol=1e-5)
-    clips = twostream("score", str(run), *mini.arguments, "--subset", "train", "--json")
+    on_training = ["--subset", "train", "--on-training-videos", "--json"]
+    clips = twostream("score", str(run), *mini.arguments, *on_training)
     result = json.loads(clips.stdout)
     assert result.pop("accuracy")["top1"]["of"] == 12
+    seen = result.pop("seen_in_training")
+    assert seen["trained"] + seen["selecting"] == seen["of"] == 12
     assert result | {"file": ""} == {
         "file": "", "videos": 12, "snippets": 19, "crops": 1, "classes": 2,
     }  # fmt: skip
@@ -141,7 +144,9 @@ def test_another_option_needs_another_run(twostream: Run, mini: MiniProject, run
     result = twostream(*louder, exit_code=2)
     assert "(lr was 0.0005, now 0.1)" in result.output
     twostream(*louder, "--name", "louder")
-    twostream(*louder, "--restart")
+    removed = twostream(*louder, "--restart").output
+    assert "--restart removes " in removed
+    assert "best/, config.toml, last/, log.csv of 1 epoch, scores/ with 2, videos.csv.gz" in removed
     two = twostream("fuse", "--dataset", "ucf101", "--runs", "runs", exit_code=2)
     assert "2 spatial runs" in two.output
     assert "spatial-resnet18-louder" in two.output

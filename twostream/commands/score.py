@@ -25,6 +25,7 @@ LARGE_BYTES = 2**30
 )  # fmt: skip
 @click.argument("run", type=FOLDER)
 @shared_options.data
+@shared_options.on_training_videos
 @click.option(
     "--subset",
     type=click.Choice(["train", "val", "test"]),
@@ -38,7 +39,8 @@ LARGE_BYTES = 2**30
 @click.option(
     "--out",
     type=OUT_FILE,
-    help="Score file to write.  [default: RUN/scores/SUBSET-PROTOCOL.safetensors]",
+    help="Score file to write.  [default: RUN/scores/SUBSET-PROTOCOL.safetensors; lists that RUN "
+    "was not trained on stand in its name]",
 )
 @shared_options.compute
 @shared_options.compile_network
@@ -51,22 +53,25 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
     """
     from fusion.evaluation.inspect_file import contents
     from fusion.evaluation.results import accuracy_text
-    from fusion.tables.score_file import read_head, read_scores
+    from fusion.tables.score_file import read_head, read_scores, seen_text
     from twostream.compute.distributed import process_group, rank
     from twostream.scoring.score_run import ScoreOptions, score_run
 
-    path = out or run / "scores" / f"{options['subset']}-{options['protocol']}.safetensors"
     options["device"] = shared_options.find_device(options["device"])
     with process_group(options["device"]):
         first = rank() == 0
         bar = partial(console.progress, quiet=quiet or not first)
         runtime = shared_options.read_runtime(options, bar=bar)
-        written = score_run(run, path, ScoreOptions(**options), runtime, tell=console.tell)
+        tell = console.tell if first else lambda text: None
+        path, written = score_run(run, out, ScoreOptions(**options), runtime, tell=tell)
         if not first:
             return
-        shape = read_head(path)["shape"]
+        head = read_head(path)
         result: dict[str, Any] = {"file": str(path)}
-        result |= zip(("videos", "snippets", "crops", "classes"), shape, strict=True)
+        result |= zip(("videos", "snippets", "crops", "classes"), head["shape"], strict=True)
+        seen = seen_text(head["about"])
+        if seen:
+            result["seen_in_training"] = head["about"]["seen_in_training"]
         if path.stat().st_size <= LARGE_BYTES:
             result["accuracy"] = contents(read_scores(path), first=0)["accuracy"]
         if as_json:
@@ -76,4 +81,6 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
         click.echo(f"{path}: {counts.format(**result)}" + ("" if written else "; done already"))
         if "accuracy" in result:
             click.echo(f"top-1 {accuracy_text(result['accuracy']['top1'])}")
+        if seen:
+            click.echo(f"warning: {seen}: this accuracy says nothing about unseen videos")
         console.tell_next("scores", "show", path)

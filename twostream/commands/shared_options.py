@@ -51,6 +51,16 @@ data = console.section(
     ),
 )
 
+on_training_videos = console.section(
+    "Data",
+    click.option(
+        "--on-training-videos",
+        is_flag=True,
+        help="Go on where the network has seen test videos in training; every result says how "
+        "many.",
+    ),
+)
+
 
 def _cores_of_a_process() -> int:
     """Cores of this machine for each of the processes that torchrun started on it, if it did."""

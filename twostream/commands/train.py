@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +32,12 @@ STREAM_DEFAULTS: dict[str, dict[str, Any]] = {
     "twostream train --stream motion --recipe strong --batch-size 16 --name strong",
 )  # fmt: skip
 @train_options
+@shared_options.on_training_videos
 @console.quiet_option
 @console.json_option
-def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
+def train(
+    restart: bool, on_training_videos: bool, quiet: bool, as_json: bool, **options: Any
+) -> None:
     """Train one stream and write its scores of the validation and test videos.
 
     Re-run the same command to resume a training that was stopped; a finished one is left as it is.
@@ -50,14 +52,14 @@ def train(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
     with process_group(settings.device):
         data = gather(settings)
         first = rank() == 0
-        # Once: not again when torchrun's --max-restarts starts the processes anew.
-        if restart and first and not num_restarts() and settings.folder.exists():
-            shutil.rmtree(settings.folder)
         trainer = Trainer(
             settings,
             data,
             bar=partial(console.progress, quiet=quiet or not first),
             tell=console.tell if first else lambda text: None,
+            # Once: not again when torchrun's --max-restarts starts the processes anew.
+            restart=restart and not num_restarts(),
+            on_training_videos=on_training_videos,
         )
         show = first and not as_json
         if show:
@@ -159,7 +161,9 @@ def _print_result(trainer: Trainer, *, written: bool, as_json: bool) -> None:
         subset: contents(read_scores(path), first=0)["accuracy"] for subset, path in files.items()
     }
     if as_json:
-        console.print_json({"run": str(folder), "epochs": trainer.run.rows, "accuracy": accuracy})
+        seen = {subset: videos.facts for subset, videos in trainer.seen.items() if videos}
+        result = {"run": str(folder), "epochs": trainer.run.rows, "accuracy": accuracy}
+        console.print_json(result | ({"seen_in_training": seen} if seen else {}))
         return
     click.echo(
         f"==> scores of the best epoch in {folder / 'scores'}"
@@ -167,7 +171,8 @@ def _print_result(trainer: Trainer, *, written: bool, as_json: bool) -> None:
         else f"==> nothing to do: trained and scored already, see {folder / 'scores'}"
     )
     for subset, summary in accuracy.items():
-        click.echo(f"    {subset:<4}  top-1 {accuracy_text(summary['top1'])}")
+        note = f"  warning: {trainer.seen[subset].text}" if trainer.seen[subset] else ""
+        click.echo(f"    {subset:<4}  top-1 {accuracy_text(summary['top1'])}{note}")
     split = [] if options.split == 1 else ["--split", options.split]
     other = "motion" if options.stream == "spatial" else "spatial"
     if any(folder.parent.glob(f"{other}-*/scores/test.safetensors")):

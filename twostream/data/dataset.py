@@ -174,7 +174,7 @@ class TrainingSamples:
     def write(self, index: int, out: Clip, *, rng: np.random.Generator) -> None:
         """Write a sample of video `index` to `out`, uint8 of `shape`; all segments alike."""
         video, modality = self.videos[index], self.modality
-        entry = StoreEntry(video.path)
+        entry = video.open()
         positions = num_positions(video.length, **modality.sampling)
         starts = random_in_segments(positions, self.num_segments, rng=rng)
         if self.only_segment:
@@ -233,7 +233,7 @@ def views_of_entry(
     video: StoredVideo, modality: Modality, protocol: Protocol, *, size: int
 ) -> Clip:
     """All test views of a stored video: see `read_views`."""
-    entry = StoreEntry(video.path)
+    entry = video.open()
     return read_views(
         partial(entry.pictures, modality.name),
         modality,
@@ -259,7 +259,7 @@ class ViewWriter:
 
         @lru_cache(maxsize=2)  # the current video, and the next one
         def open_video(index: int) -> tuple[Pictures, list[list[int]], list[View]]:
-            entry = StoreEntry(videos[index].path)
+            entry = videos[index].open()
             pictures = _resized(SharedPictures(entry, modality.name), modality)
             length = videos[index].length
             return pictures, *plan_views(modality, protocol, length=length, frame_size=entry.size)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from flow_extract.store.header import recorded_settings
-from flow_extract.store.reader import scan_store
+from flow_extract.store.reader import StoreEntry, scan_store
 from twostream.data.splits import VideoRecord
 from twostream.transforms.presets import Modality
 from twostream_base.errors import InputError, some_of
 from twostream_base.video_names import match_names
+
+SOURCE_DIGITS = 16  # of a sha256, by which a video is known under another name
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +26,34 @@ class StoredVideo:
         path: its file in the store.
         length: frames, or flow pairs, that the stream at hand can use; at least 1.
         size: height and width of its pictures, where that is known.
+        identity: of the header as it was when the video was joined, see `header_identity`; None is
+            compared with nothing.
+        source: the first digits of the sha256 of the video file; empty where it is not known.
     """
 
     record: VideoRecord
     path: Path
     length: int
     size: tuple[int, int] | None = None
+    identity: bytes | None = None
+    source: str = ""
+
+    def open(self) -> StoreEntry:
+        """Open the store file, which must still be the one that was joined.
+
+        Raises:
+            InputError: it has changed since, is missing or damaged.
+        """
+        entry = StoreEntry(self.path)
+        if self.identity not in (None, header_identity(entry.header)):
+            counts = entry.header["counts"]
+            raise InputError(
+                f"{self.path}: changed since this command began: it is now {entry.header['name']}, "
+                f"{counts['frames']} frames and {counts['flows']} flow pairs, settings "
+                f"{entry.header['settings_hash'][:12]}. Let nothing write to the store meanwhile, "
+                "and run the same command again"
+            )
+        return entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +72,22 @@ class Joined:
     def flow(self) -> dict[str, Any]:
         """Method and bound of the flow."""
         return {"method": self.extraction["method"], "bound": self.extraction["quantiser"]["bound"]}
+
+
+def named(joined: Joined) -> list[tuple[str, str]]:
+    """Name and source of each video that was joined."""
+    return [(video.record.name, video.source) for video in joined.videos]
+
+
+def header_identity(header: Mapping[str, Any]) -> bytes:
+    """What tells one store file from another that took its place: eight bytes.
+
+    A hash of name, settings, counts and the sha256 of each array, so of all that is read from it.
+    """
+    counts, sums = header["counts"], header["sha256"]
+    facts = (header["name"], header["settings_hash"], counts["frames"], counts["flows"])
+    text = repr((facts, sorted(sums.items())))
+    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest()
 
 
 def join_store(
@@ -80,8 +121,9 @@ def join_store(
             missing[record.name] = "has 1 frame, so no flow"
         else:
             path = store / f"{matches[record.name]}.safetensors"
+            identity, sha256 = header_identity(header), str(header["source"].get("sha256") or "")
             size = header["size"]["height"], header["size"]["width"]
-            videos.append(StoredVideo(record, path, length, size))
+            videos.append(StoredVideo(record, path, length, size, identity, sha256[:SOURCE_DIGITS]))
             settings[header["settings_hash"]] = dict(header)
     named = some_of([f"{name} ({reason})" for name, reason in missing.items()], limit=3)
     if not videos:

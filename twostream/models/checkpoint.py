@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from twostream.data.training_videos import VIDEOS, RunVideo, digest_of, read_videos
 from twostream.models import build_network
 from twostream.models.consensus import load_consensus
 from twostream.models.segment_network import SegmentNetwork
@@ -53,6 +54,8 @@ class NetworkSpec:
         flow: method and bound of the flow it saw; empty without.
         extraction: all settings by which the frames and flow that it saw were made; empty where
             they are not known, as of networks of other tools.
+        training_videos: which videos it has seen, see `twostream.data.training_videos.card_of`;
+            empty where that is not known.
     """
 
     model: str
@@ -70,6 +73,7 @@ class NetworkSpec:
     selected_on: str
     flow: dict[str, Any]
     extraction: dict[str, Any] = field(default_factory=dict)
+    training_videos: dict[str, Any] = field(default_factory=dict)
 
     @property
     def modality(self) -> Modality:
@@ -135,6 +139,35 @@ def read_spec_as(kind: type[Spec], folder: Path, *, command: str) -> Spec:
             f"says of itself {unlike}. Use it with the version that made it, or train again"
         )
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def read_training_videos(source: Path) -> tuple[dict[str, Any], list[RunVideo]]:
+    """Which videos weights have seen: the card in them, and the record of the run around them.
+
+    Both are empty where the weights say nothing, as those of other tools; there is no record where
+    the weights alone are at hand.
+
+    Args:
+        source: folder of a checkpoint, or a file of weights, of whatever tool.
+
+    Raises:
+        InputError: the record is damaged, or of another run than the weights.
+    """
+    path = source / WEIGHTS if source.is_dir() else source
+    try:
+        with TensorFile(path, WEIGHTS_FILE) as weights:
+            card = weights.header.get("training_videos")
+    except InputError:  # of another tool, or damaged: whoever loads the weights says so
+        return {}, []
+    card = card if isinstance(card, dict) else {}
+    record = path.absolute().parent.parent / VIDEOS
+    videos = read_videos(record) if record.is_file() else []
+    if videos and card and digest_of(videos) != card.get("sha256"):
+        raise InputError(
+            f"{record}: not of the run whose weights are in {path}; bring back the one that is, or "
+            "remove it: names are then compared, files of other names are not"
+        )
+    return card, videos
 
 
 def network_from_spec(spec: NetworkSpec) -> SegmentNetwork:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fusion.tables.score_file import read_head
 from twostream.compute.device import Runtime, compile_for_eval
 from twostream.data.holdout import split_training_videos
 from twostream.data.splits import read_split
-from twostream.data.stored import Joined, join_store
-from twostream.models.checkpoint import NetworkSpec, load_weights, network_from_spec, read_spec
+from twostream.data.stored import Joined, join_store, named
+from twostream.data.training_videos import find_seen
+from twostream.models.checkpoint import (
+    NetworkSpec,
+    load_weights,
+    network_from_spec,
+    read_spec,
+    read_training_videos,
+)
 from twostream.models.probe import check_input_sizes
 from twostream.scoring.score_file import write_score_file
 from twostream_base.errors import InputError, some_of
@@ -29,6 +37,7 @@ class ScoreOptions:
     store: Path
     allow_missing: bool
     use_damaged: bool
+    on_training_videos: bool
     subset: str
     protocol: str
     checkpoint: str
@@ -36,18 +45,38 @@ class ScoreOptions:
 
 
 def score_run(
-    run: Path, path: Path, options: ScoreOptions, runtime: Runtime, *, tell: Callable[[str], None]
-) -> bool:
-    """Write the score file `path` with the network in `run`; False if that was done already.
+    run: Path,
+    out: Path | None,
+    options: ScoreOptions,
+    runtime: Runtime,
+    *,
+    tell: Callable[[str], None],
+) -> tuple[Path, bool]:
+    """Write a score file with the network in `run`; a second call resumes what was stopped.
 
-    A second call resumes what was stopped.
+    Args:
+        out: the file; by default in `scores/` of the run, named after subset and protocol, and
+            after the lists where they are not those of the run.
+
+    Returns:
+        The file, and whether it had to be made: False if that was done already.
 
     Raises:
-        InputError: the network knows other classes, saw flow of other settings, or cannot take the
-            views of the protocol.
+        InputError: the network knows other classes, saw flow of other settings, cannot take the
+            views of the protocol, or has seen some of the videos in training.
     """
     spec = read_spec(run / options.checkpoint)
     joined = _find_videos(run, spec, options)
+    card, recorded = read_training_videos(run / options.checkpoint)
+    seen = find_seen(
+        named(joined), card=card, recorded=recorded, chosen=options.subset != spec.selected_on
+    )
+    lists = f"{options.dataset} split {options.split}"
+    if seen and not options.on_training_videos:
+        raise seen.refusal(run=run, what=f"the subset {options.subset} of {lists}")
+    if not (card or recorded):
+        tell(f"{run} does not say which videos it was trained on: nobody checks that these are new")
+    path = out or run / "scores" / f"{_file_stem(card, options)}.safetensors"
     network = network_from_spec(spec)
     load_weights(run / options.checkpoint, network)
     network.to_device(runtime.device)
@@ -62,7 +91,7 @@ def score_run(
     if options.compiled:
         tell("the network is compiled for evaluation: the first batch takes a while")
         network = compile_for_eval(network)
-    return write_score_file(
+    written = write_score_file(
         path,
         network,
         joined,
@@ -74,9 +103,19 @@ def score_run(
             "split": options.split,
             "subset": options.subset,
             "protocol": options.protocol,
+            **seen.facts,
         },
         tell=tell,
     )
+    return path, written
+
+
+def _file_stem(card: Mapping[str, Any], options: ScoreOptions) -> str:
+    """`test-clips19`; of other lists than those of the run `ucf101-split2-test-clips19`."""
+    stem = f"{options.subset}-{options.protocol}"
+    if not card or (card["dataset"], card["split"]) == (options.dataset, options.split):
+        return stem
+    return f"{options.dataset}-split{options.split}-{stem}".replace(":", ".")
 
 
 def _find_videos(run: Path, spec: NetworkSpec, options: ScoreOptions) -> Joined:

@@ -16,6 +16,7 @@ from twostream.data.holdout import split_training_videos, stratified_sample
 from twostream.data.loader import load_batches, split_into_batches
 from twostream.data.splits import read_split
 from twostream.data.stored import Joined, StoredVideo, join_store
+from twostream.data.training_videos import RunVideo
 from twostream.training.options import TrainOptions
 from twostream.transforms.augmentation import CROPS, Augmentation
 from twostream.transforms.clips import Clip
@@ -63,6 +64,28 @@ def gather(options: TrainOptions) -> RunData:
         return RunData(split.class_names, train, val=test, test=test)
     train, val = split_training_videos(train, split=options.split, fraction=options.val_fraction)
     return RunData(split.class_names, train, val=val, test=test)
+
+
+def run_videos(data: RunData, *, selects: bool) -> list[RunVideo]:
+    """What the run folder keeps of the videos.
+
+    Args:
+        selects: whether `val` is a part of its own, not the test videos.
+    """
+    parts = {"train": data.train, "val": data.val, "test": data.test}
+    if not selects:
+        del parts["val"]
+    return [
+        RunVideo(
+            video.record.name,
+            data.class_names[video.record.label],
+            "" if video.record.group == video.record.name else video.record.group,
+            part,
+            video.source,
+        )
+        for part, joined in parts.items()
+        for video in joined.videos
+    ]
 
 
 def sample(joined: Joined, count: int, *, split: int) -> Joined:

@@ -2,6 +2,7 @@
 
 config.toml         all options, by which the run is recognised and repeated
 log.csv             a row for every pass over the training or validation videos
+videos.csv.gz       the videos it learns from, is validated and tested on
 last/, best/        checkpoints: weights, training state and their SHA256SUMS
 epochs/epoch-NNN/   checkpoints of other epochs that are still needed
 tensorboard/        the log as curves, on request
@@ -16,6 +17,7 @@ import shutil
 import time
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,15 +25,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import nn
 
 from twostream.compute.distributed import broadcast_from_rank_0, rank, world_size
+from twostream.data.training_videos import (
+    VIDEOS,
+    RunVideo,
+    describe_changes,
+    digest_of,
+    read_videos,
+    write_videos,
+)
 from twostream.models.checkpoint import (
     WEIGHTS,
+    WEIGHTS_FILE,
     has_checkpoint,
     load_state,
     load_weights,
+    read_training_videos,
     save_checkpoint,
 )
 from twostream_base.errors import InputError, some_of
-from twostream_base.files import read_text, write_text, write_toml
+from twostream_base.files import read_text, restore_folder, write_text, write_toml
+from twostream_base.tensor_file import TensorFile
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -71,6 +84,8 @@ class Run:
         options: with a `folder`; `config.toml` holds them.
         command: of twostream, for `config.toml`.
         free: names of the options that may differ when the run is resumed.
+        videos: of the run's lists; they may not change while it is resumed.
+        restart: begin anew; what the folder holds is removed when the run starts.
 
     Attributes:
         resumes: whether there is a checkpoint to resume from.
@@ -79,19 +94,36 @@ class Run:
         progress: how far `next_epoch` has come, as given to `save_within_epoch`.
 
     Raises:
-        InputError: the folder holds a run with other options, or of another version.
+        InputError: the folder holds a run with other options or lists, of another version, or one
+            that cannot go on.
     """
 
-    def __init__(self, options: Any, *, command: str, free: Collection[str]) -> None:
-        self.options, self.command = options, command
+    def __init__(
+        self,
+        options: Any,
+        *,
+        command: str,
+        free: Collection[str],
+        videos: Sequence[RunVideo] = (),
+        restart: bool = False,
+    ) -> None:
+        self.options, self.command, self.videos, self.restart = options, command, videos, restart
         self.folder: Path = options.folder
-        self.resumes = broadcast_from_rank_0(lambda: has_checkpoint(self.folder / "last"))
+        self.resumes = not restart and broadcast_from_rank_0(
+            lambda: has_checkpoint(self.folder / "last")
+        )
         if self.resumes:
             check_same_run(self.folder, options, free=free)
+            check_same_videos(self.folder, videos)
+        elif not restart:
+            broadcast_from_rank_0(
+                lambda: check_nothing_is_lost(self.folder, options, free=free, videos=videos)
+            )
         self.run_id, self.restarts = secrets.token_hex(4), 0
         self.rows: list[Row] = []
         self.next_epoch, self.progress = 0, dict[str, Any]()
         self.saved_at = time.monotonic()
+        self._is_described = False
 
     def start(
         self,
@@ -112,6 +144,9 @@ class Run:
             InputError: the checkpoint is damaged, or TensorBoard is not installed.
         """
         self.learner, self.spec = learner, spec
+        if self.restart and rank() == 0 and self.folder.exists():
+            tell(f"--restart removes {describe_folder(self.folder)}")
+            shutil.rmtree(self.folder)
         if self.resumes:
             last = self.folder / "last"
             state = load_state(last)
@@ -130,7 +165,8 @@ class Run:
         if rank() == 0:
             if self.rows:
                 write_log(self.folder / "log.csv", self.rows)
-            write_config(self.folder, self.options, command=self.command)
+            if self.resumes:
+                self._describe()
             if curves:
                 self._show = open_tensorboard(self.folder / "tensorboard", curves)
                 self._show(self.rows)
@@ -170,9 +206,18 @@ class Run:
             write_log(self.folder / "log.csv", self.rows)
         self._show(self.rows[-len(rows) :])
 
+    def _describe(self) -> None:
+        """Write what the run is, its options and its videos."""
+        write_config(self.folder, self.options, command=self.command)
+        if self.videos and not (self.resumes and (self.folder / VIDEOS).exists()):
+            write_videos(self.folder / VIDEOS, self.videos)
+        self._is_described = True
+
     def _save(self, name: str, *, epoch: int) -> None:
         if rank() > 0:
             return
+        if not self._is_described:  # not before: a run that saved nothing is in nobody's way
+            self._describe()
         state = {
             "run_id": self.run_id,
             "restarts": self.restarts,
@@ -225,6 +270,80 @@ def check_same_run(folder: Path, options: DataclassInstance, *, free: Collection
             f"{folder} holds a run with other options ({'; '.join(changed)}); give the old "
             "ones, another --name, or --restart"
         )
+
+
+def check_same_videos(folder: Path, videos: Sequence[RunVideo]) -> None:
+    """Compare the lists with those of the run that has begun in this folder.
+
+    Nothing is compared where the run does not know its own: its version kept no record.
+
+    Raises:
+        InputError: they differ; the videos are named.
+    """
+    card, recorded = read_training_videos(folder / "last")
+    if card.get("sha256") == digest_of(videos) or not (card or recorded):
+        return
+    changes = describe_changes(recorded, videos) if recorded else ""
+    if changes or card:
+        raise InputError(
+            f"{folder}: the lists have changed since this run began: "
+            f"{changes or f'which videos is not known, as {VIDEOS} is missing'}. Bring the old "
+            "lists back, give another --name, or --restart"
+        )
+
+
+# What a run leaves in its folder. TensorBoard's curves are not among it: they are made of the log.
+OF_A_RUN = (CONFIG, VIDEOS, "log.csv", "last", "best", "average", "epochs", "scores")
+# All that a run can have that was stopped before its first `last`: its first epoch can be repeated.
+OF_A_FIRST_EPOCH = {CONFIG, VIDEOS, "best", "epochs"}
+
+
+def check_nothing_is_lost(
+    folder: Path,
+    options: DataclassInstance,
+    *,
+    free: Collection[str],
+    videos: Sequence[RunVideo] = (),
+) -> None:
+    """Refuse to begin a run in a folder that holds one, with nothing to resume it from.
+
+    Raises:
+        InputError: it does.
+    """
+    restore_folder(folder / "best")
+    held = {name for name in OF_A_RUN if (folder / name).exists()}
+    if not held:
+        return
+    is_first_epoch = CONFIG in held and held <= OF_A_FIRST_EPOCH
+    if is_first_epoch and "best" in held:
+        with TensorFile(folder / "best" / WEIGHTS, WEIGHTS_FILE) as weights:
+            is_first_epoch = weights.header.get("epoch") == 0
+    if not is_first_epoch:
+        raise InputError(
+            f"{folder} holds a run, but no last/ to resume it from: {describe_folder(folder)}. "
+            "Bring last/ back, give another --name, or --restart, which removes it all"
+        )
+    check_same_run(folder, options, free=free)
+    if VIDEOS in held and (changes := describe_changes(read_videos(folder / VIDEOS), videos)):
+        raise InputError(
+            f"{folder}: the lists have changed since this run began: {changes}. Bring the old "
+            "lists back, give another --name, or --restart"
+        )
+
+
+def describe_folder(folder: Path) -> str:
+    """A run folder and what is in it: `runs/x (best/, config.toml, log.csv of 12 epochs)`."""
+    texts = []
+    for path in sorted(folder.iterdir()):
+        text = f"{path.name}/" if path.is_dir() else path.name
+        if path.name == "log.csv":
+            with suppress(InputError, csv.Error, UnicodeError):
+                epochs = {row.get("epoch") for row in csv.DictReader(read_text(path).splitlines())}
+                text += f" of {len(epochs):,} {'epoch' if len(epochs) == 1 else 'epochs'}"
+        elif path.name in ("scores", "epochs"):
+            text += f" with {sum(1 for _ in path.iterdir()):,}"
+        texts.append(text)
+    return f"{folder} ({some_of(texts, limit=len(OF_A_RUN) + 2) or 'empty'})"
 
 
 def write_config(folder: Path, options: DataclassInstance, *, command: str) -> None:

@@ -17,19 +17,26 @@ from fusion.tables.score_file import read_head
 from twostream.compute.device import Bar, Runtime
 from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank
 from twostream.data.protocols import PROTOCOLS
-from twostream.data.stored import Joined
-from twostream.models.checkpoint import NetworkSpec, has_checkpoint, load_weights, read_spec
+from twostream.data.stored import Joined, named
+from twostream.data.training_videos import card_of, find_seen
+from twostream.models.checkpoint import (
+    NetworkSpec,
+    has_checkpoint,
+    load_weights,
+    read_spec,
+    read_training_videos,
+)
 from twostream.models.probe import check_input_sizes
 from twostream.scoring.logits import compute_logits
 from twostream.scoring.score_file import write_score_file
-from twostream.training.data import RunData, load_epoch, sample
+from twostream.training.data import RunData, load_epoch, run_videos, sample
 from twostream.training.learner import Learner
 from twostream.training.loop import EpochStats, NotFiniteError, Progress, evaluate
 from twostream.training.options import TrainOptions, dumped_epochs, free_on_resume
 from twostream.training.run import Run, drop_epochs, epoch_folder
 from twostream.training.run_log import best_epoch, curves, exhausted, log_row, not_learning
 from twostream_base import plugins
-from twostream_base.errors import some_of
+from twostream_base.errors import InputError, some_of
 
 
 class Trainer:
@@ -41,18 +48,43 @@ class Trainer:
 
     Args:
         bar: wraps batches in a progress bar. tell: gets messages for the user, one sentence each.
+        restart: remove the run that is in the folder, once the new one can begin.
+        on_training_videos: go on where the initial weights have seen test videos.
 
     Raises:
-        InputError: the folder holds a run with other options, or its checkpoint is damaged; or the
-            network cannot take what it is going to see.
+        InputError: the folder holds a run with other options or lists, or its checkpoint is
+            damaged; the network cannot take what it is going to see; or its initial weights were
+            trained on test videos.
     """
 
     def __init__(
-        self, options: TrainOptions, data: RunData, *, bar: Bar, tell: Callable[[str], None]
+        self,
+        options: TrainOptions,
+        data: RunData,
+        *,
+        bar: Bar,
+        tell: Callable[[str], None],
+        restart: bool = False,
+        on_training_videos: bool = False,
     ) -> None:
         self.options, self.data, self.tell = options, data, tell
         self.val = sample(data.val, options.val_videos, split=options.split)
-        self.run = Run(options, command="train", free=free_on_resume(options))
+        self.videos = run_videos(data, selects=options.select == "val")
+        self.run = Run(
+            options,
+            command="train",
+            free=free_on_resume(options),
+            videos=self.videos,
+            restart=restart,
+        )
+        self.card = self._card(on_training_videos=on_training_videos)
+        self.run.videos = self.videos
+        self.seen = {
+            subset: find_seen(named(joined), card=self.card, recorded=self.videos, chosen=False)
+            for subset, joined in ((options.select, data.val), ("test", data.test))
+        }
+        if self.seen["test"]:
+            tell(f"Test videos: {self.seen['test'].text}; every result will say so.")
         self.learner = Learner(
             options,
             num_classes=len(data.class_names),
@@ -79,6 +111,34 @@ class Trainer:
             self.learner, self._spec, tell=tell, curves=curves if options.tensorboard else None
         )
         self.progress = Progress(**self.run.progress)
+
+    def _card(self, *, on_training_videos: bool) -> dict[str, Any]:
+        """What the weights are to say of the videos that the network sees."""
+        options, initial = self.options, dict[str, Any]()
+        if self.run.resumes:
+            check_same_input(self.run.folder, self.data)
+            card, recorded = read_training_videos(self.run.folder / "last")
+            if card:
+                self.videos = recorded or self.videos
+                return card
+        elif (weights := Path(options.weights)).is_file():
+            initial, recorded = read_training_videos(weights)
+            seen = find_seen(named(self.data.test), card=initial, recorded=recorded, chosen=False)
+            if seen and not on_training_videos:
+                what = f"the test list of {options.dataset} split {options.split}"
+                raise seen.refusal(run=weights, what=what)
+            self.videos += [
+                video._replace(part="initial")
+                for video in recorded
+                if video.part in ("train", "initial")
+            ]
+        return card_of(
+            self.videos,
+            dataset=options.dataset,
+            split=options.split,
+            selected_on=options.select,
+            initial=initial,
+        )
 
     def train(self) -> Iterator[dict[str, Any]]:
         """Train to the last epoch; yield the log rows of each epoch once its checkpoint is safe.
@@ -139,6 +199,7 @@ class Trainer:
                     "split": options.split,
                     "subset": subset,
                     "protocol": options.protocol,
+                    **self.seen[subset].facts,
                 },
                 tell=self.tell,
             )
@@ -236,8 +297,39 @@ class Trainer:
             selected_on=self.options.select,
             flow=self.data.train.flow if self.options.modality.name == "flow" else {},
             extraction=self.data.train.extraction,
+            training_videos=self.card,
         )
 
 
 def _labels(joined: Joined) -> NDArray[np.int64]:
     return np.array([video.record.label for video in joined.videos], dtype=np.int64)
+
+
+def check_same_input(run: Path, data: RunData) -> None:
+    """Compare classes, and how the videos were extracted, with those that a run has learnt from.
+
+    How pictures are encoded may differ: `convert-flow` gives the same ones in another codec.
+
+    Raises:
+        InputError: they differ.
+    """
+    spec, now = read_spec(run / "last"), data.train.extraction
+    cure = "give another --name, or --restart"
+    if spec.class_names != data.class_names:
+        unlike = sorted(set(spec.class_names) ^ set(data.class_names))
+        raise InputError(
+            f"{run} was trained on {len(spec.class_names)} classes, the lists have "
+            f"{len(data.class_names)}; they differ in {some_of(unlike) or 'their order'}. Bring "
+            f"the old lists back, {cure}"
+        )
+    decisive = ("method", "quantiser", "short_side") if spec.flow else ("short_side",)
+    changed = [
+        f"{key} was {spec.extraction[key]!r}, now {now.get(key)!r}"
+        for key in decisive
+        if key in spec.extraction and spec.extraction[key] != now.get(key)
+    ]
+    if changed:
+        raise InputError(
+            f"{run}: the store was made anew since this run began ({'; '.join(changed)}). Extract "
+            f"it as it was, {cure}"
+        )

@@ -14,6 +14,9 @@ from twostream_base.errors import InputError
 
 def header(*, frames: int = 30, status: str = "ok", settings: str = "s1") -> dict[str, Any]:
     return {
+        "name": "A/v0",
+        "source": {"path": "A/v0.avi", "sha256": "0123456789abcdef01234"},
+        "sha256": {"flow": "f" * 64, "rgb": "a" * 64},
         "status": status,
         "reason": "28 of 50 frames decoded",
         "counts": {"frames": frames, "flows": frames - 1},
@@ -41,6 +44,7 @@ def test_a_complete_store(store: dict[str, Any]) -> None:
     joined = join()
     assert [video.record for video in joined.videos] == RECORDS
     assert [video.length for video in joined.videos] == [29] * 3
+    assert [video.source for video in joined.videos] == ["0123456789abcdef"] * 3
     assert joined.videos[1].path == Path("/store/A/v1.safetensors")
     assert joined.flow == {"method": {"name": "dis", "options": {}}, "bound": 20.0}
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from fusion.tables.score_file import read_scores
 from twostream.cli import cli
+from twostream.data.training_videos import VIDEOS, read_videos
 
 from ..conftest import MiniProject
 
@@ -65,6 +66,50 @@ def test_val_of_lists_that_have_changed(
     assert "the store or the lists have changed since training" in result.output
 
 
+def test_videos_of_the_training_list_are_refused_or_counted_in_every_result(
+    twostream: Command, mini: MiniProject, run: Path, tmp_path: Path
+) -> None:
+    """A network of split 1 on a test list of split 2 that shares three videos with its own."""
+    lists = shutil.copytree(mini.root / "annotations", tmp_path / "lists")
+    train = (lists / "trainlist01.txt").read_text().splitlines()
+    test = (lists / "testlist01.txt").read_text().splitlines()
+    with_label = [row if row[-2:] in (" 1", " 2") else f"{row} 1" for row in test]
+    (lists / "testlist02.txt").write_text("\n".join([*train[:3], test[0]]) + "\n")
+    (lists / "trainlist02.txt").write_text("\n".join([*train[3:], *with_label[1:]]) + "\n")
+    copy = shutil.copytree(run, tmp_path / "run")
+    arguments = [*mini.arguments, "--annotations", str(lists), *SMALL_PARTS]
+    score = ["score", str(copy), *arguments, "--split", "2", "--protocol", "efficient"]
+    refused = twostream(*score, exit_code=2).output
+    assert f"{copy} has seen 3 of the 4 videos of the subset test of ucf101 split 2" in refused
+    assert "--on-training-videos" in refused
+    assert not list((copy / "scores").glob("*efficient*"))
+    counted = read_videos(copy / VIDEOS)
+    parts = [
+        next(v.part for v in counted if f"{v.name}.avi" == row.split()[0]) for row in train[:3]
+    ]
+    trained, chose = parts.count("train"), parts.count("val")
+    twostream(*score, "--on-training-videos")
+    (file,) = (copy / "scores").glob("*efficient*")
+    assert file.name == "ucf101-split2-test-efficient.safetensors"
+    expected = f"{trained} of 4 videos were trained on"
+    if chose:
+        expected += f", {chose} of 4 chose the epoch"
+    twostream("fuse", file, "--out", "fused")
+    twostream("report", file, "fused", "--folds", "2", "--out", "page.html")
+    assert expected in Path("page.html").read_text()
+    shown = [
+        *(["fuse", file], ["compare", file, "fused"], ["scores", "check", file]),
+        *(["fuse", "fused"], ["tune", file, "fused", "--choose", "test"]),
+    ]
+    for command in shown:
+        assert expected in twostream(*command).output, command
+    # Without the record of the run, by the weights alone; lists that share nothing are free.
+    (copy / VIDEOS).unlink()
+    assert "has seen 3 of the 4 videos" in twostream(*score, exit_code=2).output
+    twostream("score", str(copy), *arguments, "--protocol", "efficient")
+    assert (copy / "scores" / "test-efficient.safetensors").is_file()
+
+
 def test_a_run_that_selected_on_test_has_no_val(
     twostream: Command, mini: MiniProject, run: Path, tmp_path: Path
 ) -> None:
@@ -107,6 +152,7 @@ def test_two_processes_give_the_bytes_of_one(
 ) -> None:
     """With as many computing threads: on them depend the last bits of a convolution."""
     arguments = ["score", str(run), *mini.arguments, "--subset", "train", *SMALL_PARTS]
+    arguments.append("--on-training-videos")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

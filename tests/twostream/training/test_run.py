@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from torch import nn
 
-from twostream.models.checkpoint import has_checkpoint, read_spec_as
-from twostream.training.run import Run, drop_epochs, epoch_folder, open_tensorboard
+from twostream.data.training_videos import VIDEOS, RunVideo, digest_of, read_videos, write_videos
+from twostream.models.checkpoint import has_checkpoint, read_spec_as, save_checkpoint
+from twostream.training.run import Run, drop_epochs, epoch_folder, open_tensorboard, write_log
 from twostream_base.errors import InputError
 
 
@@ -28,6 +31,7 @@ class Options:
 @dataclass(frozen=True)
 class Card:
     epoch: int
+    training_videos: dict[str, Any] = field(default_factory=dict)
 
 
 class Counter:
@@ -49,8 +53,21 @@ class Counter:
         self.steps = state["steps"]
 
 
-def start(folder: Path, *, notes: list[str] | None = None, **options: Any) -> tuple[Run, Counter]:
-    run = Run(Options(str(folder), **options), command="count", free=("epochs", "runs"))
+def start(
+    folder: Path,
+    *,
+    notes: list[str] | None = None,
+    videos: Sequence[RunVideo] = (),
+    restart: bool = False,
+    **options: Any,
+) -> tuple[Run, Counter]:
+    run = Run(
+        Options(str(folder), **options),
+        command="count",
+        free=("epochs", "runs"),
+        videos=videos,
+        restart=restart,
+    )
     learner = Counter()
     run.start(learner, Card, tell=(notes if notes is not None else []).append)
     return run, learner
@@ -102,6 +119,69 @@ def test_another_option_or_a_damaged_checkpoint(tmp_path: Path) -> None:
     state.write_bytes(state.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"state.pt: does not match its checksum"):
         start(tmp_path)
+
+
+@pytest.mark.parametrize("held", ["best", "epochs", "log.csv", "scores", "average", "last"])
+def test_a_folder_that_holds_a_run_is_not_begun_again(tmp_path: Path, held: str) -> None:
+    """`last/` is gone, or has no weights: nothing to resume, and all the rest to lose."""
+    folder = tmp_path / "run"
+    if held == "log.csv":
+        write_log(folder / held, [row(0), row(1)])
+    else:
+        (folder / held).mkdir(parents=True)
+    with pytest.raises(InputError, match=rf"holds a run, but no last/ .*{held}.*--restart"):
+        start(folder)
+    notes: list[str] = []
+    start(folder, notes=notes, restart=True)
+    shown = {
+        "log.csv": "log.csv of 2 epochs",
+        "scores": "scores/ with 0",
+        "epochs": "epochs/ with 0",
+    }
+    assert notes == [f"--restart removes {folder} ({shown.get(held, f'{held}/')})"]
+    assert not folder.exists()
+
+
+def test_a_run_stopped_in_its_first_epoch_begins_again(tmp_path: Path) -> None:
+    """After `best`, before `last`; the same options and lists only."""
+    run, _ = start(tmp_path)
+    run.end_epoch([row(0)], is_best=True)
+    for name in ("last", "log.csv"):
+        path = tmp_path / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert start(tmp_path)[0].next_epoch == 0
+    with pytest.raises(InputError, match=r"other options \(lr was 0.1, now 0.2\)"):
+        start(tmp_path, lr=0.2)
+    save_checkpoint(tmp_path / "best", nn.Linear(1, 1), Card(epoch=3), {})
+    with pytest.raises(InputError, match="holds a run, but no last/"):
+        start(tmp_path)
+
+
+def test_a_run_that_saved_nothing_is_in_nobodys_way(tmp_path: Path) -> None:
+    start(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    start(tmp_path / "run", lr=0.2)
+
+
+def test_changed_lists_are_named(tmp_path: Path) -> None:
+    videos = [RunVideo("a", "A", "", "train"), RunVideo("b", "B", "", "test")]
+    run, learner = start(tmp_path, videos=videos)
+    card = {"sha256": digest_of(videos)}
+    run.spec = lambda epoch: Card(epoch, card)
+    run.end_epoch([row(0)], is_best=False)
+    assert read_videos(tmp_path / VIDEOS) == videos
+    start(tmp_path, videos=videos)
+    changed = [videos[0], videos[1]._replace(part="train")]
+    with pytest.raises(InputError, match=r"1 video moved from test to training \(b\).*--restart"):
+        start(tmp_path, videos=changed)
+    (tmp_path / VIDEOS).unlink()
+    with pytest.raises(InputError, match="lists have changed .*which videos is not known"):
+        start(tmp_path, videos=changed)
+    start(tmp_path, videos=videos)
+    assert read_videos(tmp_path / VIDEOS) == videos, "written again"
+    write_videos(tmp_path / VIDEOS, changed)
+    with pytest.raises(InputError, match="not of the run whose weights are in"):
+        start(tmp_path, videos=videos)
 
 
 def test_another_number_of_processes_is_told(

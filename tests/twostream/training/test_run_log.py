@@ -141,4 +141,8 @@ def test_the_sentences_name_the_figures() -> None:
         "not learning: after 60 epochs the training loss, 3.765, is within 5 % of guessing "
         "(ln 51 = 3.932); try another --lr"
     )
+    above = not_learning(0.979, num_classes=2, epochs=12)
+    assert above is not None
+    assert "0.979, is 41 % above that of guessing (ln 2 = 0.693)" in above
+    assert "within" not in above
     assert exhausted(1e-8, epochs=25, planned=500).startswith("stopped after 25 of 500 epochs")
