@@ -49,7 +49,7 @@ from fusion.tables.groups import video_groups
 from fusion.tables.join import Input, JoinedTables, join
 from fusion.tables.score_file import ScoreTable, open_large_file, read_scores, write_scores
 from twostream_base.errors import InputError
-from twostream_base.files import write_text
+from twostream_base.text import write_csv
 
 # Score files with more bytes in total are not held in memory: a few videos at a time are fused.
 LARGE_BYTES = 2**30
@@ -135,9 +135,8 @@ def tune_files(
         write_scores(out, fuse_by_tuned_weights(streams, result, folds))
     if curve:
         weights, counts = curve_of_streams(streams).steps()
-        rows = [f"{w!r},{count}" for w, count in zip(weights.tolist(), counts, strict=True)]
-        heading = f"weight of {next(iter(streams.scores))} from,correct"
-        write_text(curve, "\n".join([heading, *rows]) + "\n")
+        heading = (f"weight of {next(iter(streams.scores))} from", "correct")
+        write_csv(curve, [heading, *zip(weights.tolist(), counts, strict=True)])
     return result
 
 

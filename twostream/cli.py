@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from twostream.commands import console
-from twostream_base.errors import InputError
+from twostream_base.errors import InputError, printable
 
 # The commands in the order of use, and what `twostream --help` says of each without importing it.
 COMMANDS = {
@@ -43,7 +43,7 @@ class Stop(click.ClickException):
     """The end of a command: a line for the user, and the exit code."""
 
     def __init__(self, message: str, *, exit_code: int) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.exit_code = exit_code  # type: ignore[misc]  # a class variable in click, read by instance
 
 
@@ -74,6 +74,9 @@ class LazyGroup(console.Group):
             return super().invoke(ctx)
         except InputError as error:
             raise Stop(str(error), exit_code=2) from error
+        except click.ClickException as error:
+            vars(error)["message"] = printable(error.message)  # final for readers, not for us
+            raise
         except BrokenPipeError:  # `... | head` has seen enough; click ends quietly
             raise
         except OSError as error:

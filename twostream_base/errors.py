@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend, not ours."""
+"""The one error that is the user's to mend, not ours, and names that are safe in its message."""
 
 from __future__ import annotations
 
@@ -12,8 +12,17 @@ class InputError(ValueError):
     """
 
 
+def printable(text: str) -> str:
+    """Text that cannot act on a terminal nor forge a line: invisible characters are escaped.
+
+    `printable("a\x1b[31m")` is `a\\x1b[31m`; line breaks, marks that change the direction of text
+    and halves of characters are escaped likewise. What can be seen, in any script, stays.
+    """
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def some_of(items: Sequence[object], *, limit: int = 5) -> str:
     """Name the first few items of a list: `a, b, c and 14 more`."""
-    shown = ", ".join(str(item) for item in items[:limit])
+    shown = ", ".join(printable(str(item)) for item in items[:limit])
     rest = len(items) - limit
     return f"{shown} and {rest:,} more" if rest > 0 else shown

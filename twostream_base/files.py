@@ -90,9 +90,18 @@ def restore_folder(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small text file atomically, as UTF-8 with `\\n` line ends."""
+    """Write a small text file atomically, as UTF-8 with `\\n` line ends.
+
+    Raises:
+        InputError: half a character (a lone surrogate), which UTF-8 cannot hold.
+    """
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError as error:
+        at = text[max(0, error.start - 20) : error.end]
+        raise InputError(f"{path}: {at!r} cannot be written as UTF-8; rename it") from None
     with atomic_path(path) as temporary:
-        temporary.write_bytes(text.encode())
+        temporary.write_bytes(encoded)
 
 
 def read_text(path: Path) -> str:

@@ -89,11 +89,6 @@ def as_text(path: Path) -> str:
     return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
-def printable(name: str) -> str:
-    """A name for a line of text: line breaks and other invisible characters are escaped."""
-    return name if name.isprintable() else ascii(name)[1:-1]
-
-
 def _files_below(
     folder: Path, skipped: dict[str, str], *, root: Path, inside: frozenset[str] = frozenset()
 ) -> Iterator[Path]:

@@ -5,9 +5,7 @@ A step is made by `make_step`, or by `find_steps` from the options of a command.
 
 from __future__ import annotations
 
-import csv
 import inspect
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +26,8 @@ from fusion.combining.strategies import (
     weighted,
 )
 from twostream_base.errors import InputError, some_of
-from twostream_base.files import read_text
 from twostream_base.plugins import load, read_options, read_pairs
+from twostream_base.text import read_csv
 
 
 @dataclass(frozen=True)
@@ -268,7 +266,7 @@ def read_class_weights(
     Raises:
         InputError: other streams or classes than these, a class twice, or what is not a number.
     """
-    header, *rows = list(csv.reader(io.StringIO(read_text(path)))) or [[]]
+    header, *rows = read_csv(path) or [[]]
     if sorted(header[1:]) != sorted(streams):
         expected = ",".join(["class", *streams])
         raise InputError(f"{path}: the first line is {','.join(header)!r}; expected {expected!r}")

@@ -9,6 +9,7 @@ from fusion.combining.fuse import Fusion
 from fusion.evaluation.diagnosis import diagnose
 from fusion.evaluation.metrics import accuracy_summary
 from fusion.tables.score_file import ScoreTable
+from twostream_base.errors import printable
 
 AXES = ("streams", "segments", "crops")
 
@@ -61,6 +62,7 @@ def summarise(
 
 def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Rows of cells as lines with aligned columns."""
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from fusion.combining.probabilities import softmax
 from fusion.tables.score_file import UNKNOWN, ScoreTable
 from twostream_base.errors import InputError
 from twostream_base.files import atomic_path, write_text
+from twostream_base.text import in_one_line, write_csv
 
 
 def export_csv(path: Path, table: ScoreTable) -> None:
@@ -26,7 +25,7 @@ def export_csv(path: Path, table: ScoreTable) -> None:
     labels = _labels(table)
     rows = zip(table.names, labels, mean_scores(table).tolist(), strict=True)
     heading = ("name", "label", *table.class_names)
-    _write_csv(path, heading, ((name, label, *scores) for name, label, scores in rows))
+    write_csv(path, [heading, *((name, label, *scores) for name, label, scores in rows)])
 
 
 def export_top(path: Path, table: ScoreTable, *, top: int = 5) -> None:
@@ -39,11 +38,11 @@ def export_top(path: Path, table: ScoreTable, *, top: int = 5) -> None:
     highest = np.argsort(-probs, axis=1, kind="stable")[:, :top]
     ranks = range(1, highest.shape[1] + 1)
     heading = [f"{what}{rank}" for rank in ranks for what in ("class", "prob")]
-    rows = []
+    rows: list[Sequence[object]] = [("name", "label", *heading)]
     for row, (name, label) in enumerate(zip(table.names, _labels(table), strict=True)):
         cells = [(table.class_names[c], f"{probs[row, c]:.6f}") for c in highest[row]]
         rows.append((name, label, *(text for cell in cells for text in cell)))
-    _write_csv(path, ("name", "label", *heading), rows)
+    write_csv(path, rows)
 
 
 def export_npz(path: Path, table: ScoreTable) -> None:
@@ -63,21 +62,24 @@ def export_npy(path: Path, table: ScoreTable) -> None:
         raise InputError(
             f"{path}: a list next to .npy needs labels and names without spaces; use npz"
         )
+    lines = [
+        f"{in_one_line(name, path=path)} {table.scores.shape[1]} {label}\n"
+        for name, label in zip(table.names, table.labels.tolist(), strict=True)
+    ]
     single = table.scores.shape[1:3] == (1, 1)
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.save(stream, table.scores[:, 0, 0] if single else table.scores, allow_pickle=False)
-    rows = zip(table.names, table.labels.tolist(), strict=True)
-    segments = table.scores.shape[1]
-    write_text(Path(f"{path}.txt"), "".join(f"{name} {segments} {label}\n" for name, label in rows))
+    write_text(Path(f"{path}.txt"), "".join(lines))
 
 
 def export_gluoncv(path: Path, table: ScoreTable) -> None:
     """Write a line a view: `name [scores] label chunk crop`, as GluonCV and VideoMAE do."""
     if UNKNOWN in table.labels:
         raise InputError(f"{path}: this format needs a label for each video; use csv or npz")
+    names = [in_one_line(name, path=path) for name in table.names]
     lines = [
         f"{name} {table.scores[row, chunk, crop].tolist()} {label} {chunk} {crop}\n"
-        for row, (name, label) in enumerate(zip(table.names, table.labels.tolist(), strict=True))
+        for row, (name, label) in enumerate(zip(names, table.labels.tolist(), strict=True))
         for chunk, crop in np.ndindex(table.scores.shape[1:3])
     ]
     write_text(path, "".join(lines))
@@ -111,11 +113,3 @@ def export_scores(
 
 def _labels(table: ScoreTable) -> list[str]:
     return ["" if label == UNKNOWN else table.class_names[label] for label in table.labels.tolist()]
-
-
-def _write_csv(path: Path, heading: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(heading)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from twostream_base.errors import InputError, some_of
-from twostream_base.files import read_text
+from twostream_base.text import read_csv
 from twostream_base.video_names import hmdb51_group, ucf101_group
 
 # Data sets whose video names tell the group.
@@ -63,7 +61,7 @@ def video_groups(
 
 def _read_groups(path: Path) -> dict[str, str]:
     """Groups by video name, of a CSV file of lines `name,group`."""
-    rows = [row for row in csv.reader(io.StringIO(read_text(path))) if row]
+    rows = read_csv(path)
     if malformed := [",".join(row) for row in rows if len(row) != 2]:
         raise InputError(f"{path}: expected lines name,group; not so: {some_of(malformed)}")
     if doubled := [name for name, times in Counter(name for name, _ in rows).items() if times > 1]:

@@ -39,7 +39,7 @@ def check_flow(
     listed.
     """
     from flow_extract.store.check import check_store, drop_bad
-    from flow_extract.video.find_videos import find_videos, printable
+    from flow_extract.video.find_videos import find_videos
 
     if videos and not videos.is_dir():
         console.tell(f"{videos}: no such folder of videos; which ones are missing is not known")
@@ -57,14 +57,14 @@ def check_flow(
             check.counts() | {"store": str(store), "findings": findings, "removed": removed}
         )
     else:
-        click.echo(
+        console.show(
             "{files:,} store files, {frames:,} frames, {flows:,} flow pairs; {wrong:,} things "
             "wrong; store {store}".format(**check.counts(), wrong=len(check.wrong()), store=store)
         )
         for finding in check.findings:
-            click.echo(f"{finding.kind:<10} {printable(finding.name)}: {finding.reason}")
+            console.show(f"{finding.kind:<10} {finding.name}: {finding.reason}")
         if removed:
-            click.echo(f"{len(removed):,} removed; `twostream extract-flow` makes them again")
+            console.show(f"{len(removed):,} removed; `twostream extract-flow` makes them again")
     if check.wrong() and not (repair or as_json):
         only_missing = all(finding.kind == "missing" for finding in check.wrong())
         console.tell_next(*(["extract-flow"] if only_missing else ["check-flow", "--repair"]))

@@ -59,5 +59,5 @@ def compare(
     if as_json:
         console.print_json(result)
         return
-    click.echo("\n".join(compare_lines(result)))
+    console.show(*compare_lines(result))
     console.tell_next("report", *score_options.input_words(fusion_options))

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from twostream_base.errors import printable
+
 Item = TypeVar("Item")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -107,17 +109,26 @@ def progress(
     from tqdm import tqdm
 
     hidden = quiet or not sys.stderr.isatty()
-    yield from tqdm(items, total=total, desc=label, unit=f" {unit}", disable=hidden, leave=False)
+    yield from tqdm(
+        items, total=total, desc=printable(label), unit=f" {unit}", disable=hidden, leave=False
+    )
 
 
 def print_json(result: dict[str, Any]) -> None:
     """Print a result for a program: one JSON object on standard output."""
-    click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+    text = json.dumps(result, indent=2, ensure_ascii=False)
+    shown = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    click.echo(shown)
+
+
+def show(*lines: str) -> None:
+    """Print lines of a result; what files and names bring into them cannot act on the terminal."""
+    click.echo("\n".join(map(printable, lines)))
 
 
 def tell(text: str) -> None:
     """Tell the user something that is not the result: on standard error, so pipes stay clean."""
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
 
 
 def tell_next(*words: object) -> None:

@@ -103,8 +103,6 @@ def convert_flow(
 
 def _print(results: list[Result], dest: Path, *, as_json: bool) -> None:
     """The counts, and all that is not simply `ok` with what there is to say about it."""
-    from flow_extract.video.find_videos import printable
-
     done = [result for result in results if result.status == "ok"]
     counts = {
         "videos": len(results),
@@ -121,9 +119,9 @@ def _print(results: list[Result], dest: Path, *, as_json: bool) -> None:
         ]
         console.print_json(counts | {"dest": str(dest), "problems": rows})
         return
-    click.echo(
+    console.show(
         "{videos:,} videos: {done_now:,} done now, {already_done:,} already done, "
         "{damaged:,} damaged, {failed:,} failed; in {dest}".format(**counts, dest=dest)
     )
     for problem in problems:
-        click.echo(f"{problem.status:<9} {printable(problem.name)}: {problem.reason}")
+        console.show(f"{problem.status:<9} {problem.name}: {problem.reason}")

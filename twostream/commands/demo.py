@@ -54,15 +54,16 @@ def demo(folder: Path) -> None:
     _run(folder, "report", "--title", "Three colours, three motions")
     rows = {row["stream"]: row for row in results["mean"]["inputs"]}
     rows |= {title: result["fused"] for title, result in results.items()}
-    click.echo("\nTest videos recognised at the first guess, with 95 % Wilson interval:\n")
+    console.show("", "Test videos recognised at the first guess, with 95 % Wilson interval:", "")
     for title, row in rows.items():
         top1 = row["top1"]
         low, high = top1["interval"]
         count = f"{top1['correct']:>4}/{top1['of']}"
-        click.echo(f"  {title:<22}{count}  {top1['percent']:6.2f} %  [{low:.1f}, {high:.1f}]")
-    click.echo(
-        f"\nRead {folder / 'report.html'}; next, in {folder}: "
-        "twostream fuse --strategy weighted --weights spatial=1,motion=2"
+        console.show(f"  {title:<22}{count}  {top1['percent']:6.2f} %  [{low:.1f}, {high:.1f}]")
+    console.show(
+        "",
+        f"Read {folder / 'report.html'}; next, in {folder}: "
+        "twostream fuse --strategy weighted --weights spatial=1,motion=2",
     )
 
 

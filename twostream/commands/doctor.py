@@ -38,8 +38,8 @@ def doctor(store: Path, as_json: bool) -> None:
         return
     for finding in findings:
         mark = "ok " if finding["ok"] else "-- "
-        cure = "" if finding["ok"] else f"\n       {finding['cure']}"
-        click.echo(f"{mark} {finding['what']}: {finding['found']}{cure}")
+        cure = [] if finding["ok"] else [f"       {finding['cure']}"]
+        console.show(f"{mark} {finding['what']}: {finding['found']}", *cure)
 
 
 def examine(folder: Path) -> Iterator[dict[str, Any]]:

@@ -37,7 +37,7 @@ def export(run: Path, out: Path, checkpoint: str, as_json: bool) -> None:
         result = export_run(run, out, checkpoint=checkpoint)
     except UnequalError as error:
         raise click.ClickException(str(error)) from error
-    console.print_json(result) if as_json else click.echo("\n".join(result_lines(result)))
+    console.print_json(result) if as_json else console.show(*result_lines(result))
 
 
 def result_lines(result: dict[str, Any]) -> list[str]:

@@ -243,21 +243,22 @@ def _print_plan(
     if as_json:
         console.print_json(plan)
         return
-    click.echo(f"{plan['videos']:,} videos, about {plan['frames']:,} frames; --jobs {plan['jobs']}")
-    click.echo(f"{'method':<12} {'ms/frame':>9} {'hours':>9} {'gigabytes':>9} {'files':>9}")
+    console.show(
+        f"{plan['videos']:,} videos, about {plan['frames']:,} frames; --jobs {plan['jobs']}"
+    )
+    console.show(f"{'method':<12} {'ms/frame':>9} {'hours':>9} {'gigabytes':>9} {'files':>9}")
     for row in plan["methods"]:
-        click.echo(
+        console.show(
             f"{row['method']:<12} {row['milliseconds_per_frame']:9.1f} {row['hours']:9.3g} "
             f"{row['gigabytes']:9.3g} {row['files']:9,}"
         )
     for name, reason in unavailable.items():
-        click.echo(f"{name:<12} cannot be used here: {reason}")
+        console.show(f"{name:<12} cannot be used here: {reason}")
 
 
 def _print_report(report: Report, store: Path, *, as_json: bool) -> None:
     """The counts, then a line for each video that is not `ok`, then the next command."""
     from flow_extract.extraction.folder import STORED
-    from flow_extract.video.find_videos import printable
 
     counts = report.counts()
     if as_json:
@@ -272,17 +273,17 @@ def _print_report(report: Report, store: Path, *, as_json: bool) -> None:
         )
         return
     if report.found.ignored:
-        names = [printable(path) for path in report.found.ignored]
+        names = [path for path in report.found.ignored]
         console.tell(f"{len(names):,} files are not videos and were ignored: {some_of(names)}")
     for path, why in report.found.skipped.items():
-        console.tell(f"skipped   {printable(path)}: {why}")
-    click.echo(
+        console.tell(f"skipped   {path}: {why}")
+    console.show(
         "{videos:,} videos: {done_now:,} done now, {already_done:,} already done, "
         "{damaged:,} damaged, {failed:,} failed; store {store}".format(**counts, store=store)
     )
     for problem in report.problems():
-        click.echo(f"{problem.status:<9} {printable(problem.name)}: {problem.reason}")
+        console.show(f"{problem.status:<9} {problem.name}: {problem.reason}")
     if any(result.status not in STORED for result in report.reused):
-        click.echo("Failures of earlier runs were not tried again; --retry-failed does.")
+        console.show("Failures of earlier runs were not tried again; --retry-failed does.")
     elif not counts["failed"]:
         console.tell_next("train", "--stream", "spatial")

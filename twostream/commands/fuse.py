@@ -49,6 +49,6 @@ def fuse(out: Path | None, as_json: bool, **options: Any) -> None:
     if as_json:
         console.print_json(result)
         return
-    click.echo("\n".join(fusion_lines(result)))
+    console.show(*fusion_lines(result))
     if len(result["inputs"]) > 1:
         console.tell_next("compare", *score_options.input_words(fusion_options))

@@ -55,7 +55,7 @@ def import_weights(file: Path, out: Path, rotated: bool, **options: Any) -> None
         names = split.class_names
     write_imported(out / "best", external, class_names=names, source=str(file))
     pairs = f", looking at the first {external.pairs} of 10 flow pairs" if external.pairs else ""
-    click.echo(
+    console.show(
         f"{out / 'best'}: {external.stream} {external.model} of {external.format}, {len(names)} "
         f"classes, stored values minus {external.mean[0]:g} divided by {external.std[0]:g} (first "
         f"channel){pairs}"

@@ -152,7 +152,7 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
     if as_json:
         console.print_json(report)
     else:
-        click.echo("\n".join([*_report_lines(report), *lines]))
+        console.show(*_report_lines(report), *lines)
     if not complete:
         raise InputError(
             "videos are missing, so nothing was written; complete the folder, or give "

@@ -59,7 +59,7 @@ def models(
             {"stream": stream, "classes": classes, "input_size": input_size, "models": rows}
         )
     else:
-        click.echo("\n".join(table_lines(rows) if names else family_lines(rows, stream)))
+        console.show(*table_lines(rows) if names else family_lines(rows, stream))
 
 
 def family_lines(rows: list[dict[str, Any]], stream: str) -> list[str]:

@@ -148,6 +148,6 @@ def predict(
 
         result = predict_videos(files, settings, runtime, work_dir=work_dir, show=show)
     result["failed"] = unusable | result["failed"]
-    console.print_json(result) if as_json else click.echo("\n".join(result_lines(result)))
+    console.print_json(result) if as_json else console.show(*result_lines(result))
     if result["failed"]:
         click.get_current_context().exit(1)

@@ -140,4 +140,4 @@ def recognize(
     if out:
         write_transcripts(out, sentences)
         console.tell(f"{out} written")
-    console.print_json(result) if as_json else click.echo("\n".join(result_lines(result)))
+    console.print_json(result) if as_json else console.show(*result_lines(result))

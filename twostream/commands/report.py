@@ -63,4 +63,4 @@ def report(
         seed=seed,
     )
     write_text(out, page)
-    click.echo(f"{out} written")
+    console.show(f"{out} written")

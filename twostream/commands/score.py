@@ -78,9 +78,9 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
             console.print_json(result)
             return
         counts = "{videos:,} videos, {snippets} snippets, {crops} crops, {classes} classes"
-        click.echo(f"{path}: {counts.format(**result)}" + ("" if written else "; done already"))
+        console.show(f"{path}: {counts.format(**result)}" + ("" if written else "; done already"))
         if "accuracy" in result:
-            click.echo(f"top-1 {accuracy_text(result['accuracy']['top1'])}")
+            console.show(f"top-1 {accuracy_text(result['accuracy']['top1'])}")
         if seen:
-            click.echo(f"warning: {seen}: this accuracy says nothing about unseen videos")
+            console.show(f"warning: {seen}: this accuracy says nothing about unseen videos")
         console.tell_next("scores", "show", path)

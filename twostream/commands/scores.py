@@ -43,7 +43,7 @@ def show(file: Path, first: int, as_json: bool) -> None:
     if as_json:
         console.print_json(shown)
     else:
-        click.echo("\n".join(content_lines(shown)))
+        console.show(*content_lines(shown))
 
 
 @scores.command(
@@ -66,7 +66,7 @@ def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         console.print_json(result)
     else:
-        click.echo("\n".join(check_lines(result)))
+        console.show(*check_lines(result))
     joined = result["together"] is None or result["together"]["join"]
     if not joined or not all(file["sound"] for file in result["files"]):
         ctx.exit(1)
@@ -159,7 +159,7 @@ def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> No
     )
     write_scores(out, table)
     videos, segments, crops, classes = table.scores.shape
-    click.echo(f"{out}: {videos:,} videos, {segments} segments, {crops} crops, {classes} classes")
+    console.show(f"{out}: {videos:,} videos, {segments} segments, {crops} crops, {classes} classes")
     if "class_order" in table.metadata:
         console.tell("its classes were in another order; they now have the order of the list")
 
@@ -192,4 +192,4 @@ def export(file: Path, format_name: str, out: Path, top: int) -> None:
 
     options = {"top": top} if format_name == "top" else {}
     export_scores(out, read_scores(file), format=format_name, **options)
-    click.echo(f"{out} written")
+    console.show(f"{out} written")

@@ -61,4 +61,6 @@ def show_flow(
     default = PNG_ROWS if out.suffix.lower() == ".png" else None
     pairs = choose_pairs(frames, num_flows=clip.num_flows, default=default)
     largest = draw_clip(clip, pairs, out)
-    click.echo(f"{out}: {len(pairs):,} of {clip.num_flows:,} pairs; scale {largest:g} px per frame")
+    console.show(
+        f"{out}: {len(pairs):,} of {clip.num_flows:,} pairs; scale {largest:g} px per frame"
+    )

@@ -108,7 +108,7 @@ def _print_start(trainer: Trainer) -> None:
     options, data = trainer.options, trainer.data
     shared = f", by {world_size()} processes" if world_size() > 1 else ""
     missing = len(data.train.missing) + len(data.test.missing)
-    click.echo(
+    console.show(
         f"==> {options.folder}: {options.stream} {options.model}, {len(data.class_names)} classes, "
         f"{len(data.train.videos):,} training, {len(data.val.videos):,} {options.select} and "
         f"{len(data.test.videos):,} test videos ({missing:,} listed ones missing), on "
@@ -116,7 +116,7 @@ def _print_start(trainer: Trainer) -> None:
         f"{', evaluation compiled' if options.compiled else ''}{shared}"
     )
     if trainer.run.next_epoch or trainer.progress.batches:
-        click.echo(
+        console.show(
             f"==> resumed after {trainer.run.next_epoch} of {options.epochs} epochs and "
             f"{trainer.progress.batches} batches"
         )
@@ -132,15 +132,15 @@ def _print_stage(row: dict[str, Any], trainer: Trainer) -> None:
 
     epoch, is_training = row["epoch"], row["subset"] == "train"
     stage = "training" if is_training else "validation"
-    click.echo(f"==> Epoch:[{epoch}/{trainer.options.epochs}][{stage} stage]")
+    console.show(f"==> Epoch:[{epoch}/{trainer.options.epochs}][{stage} stage]")
     if is_training:
-        click.echo(run_log.console_line(row))
+        console.show(run_log.console_line(row))
         advice = run_log.bottleneck(row)
     else:
         share = run_log.validation_share(trainer.run.rows, epoch)
-        click.echo(f"{run_log.console_line(row)}, {100 * share:.0f} % of the epoch's time")
+        console.show(f"{run_log.console_line(row)}, {100 * share:.0f} % of the epoch's time")
         if segments := run_log.segments_line(row):
-            click.echo(segments)
+            console.show(segments)
         advice = run_log.validation_advice(share)
     if advice:
         console.tell(advice)
@@ -165,14 +165,14 @@ def _print_result(trainer: Trainer, *, written: bool, as_json: bool) -> None:
         result = {"run": str(folder), "epochs": trainer.run.rows, "accuracy": accuracy}
         console.print_json(result | ({"seen_in_training": seen} if seen else {}))
         return
-    click.echo(
+    console.show(
         f"==> scores of the best epoch in {folder / 'scores'}"
         if written
         else f"==> nothing to do: trained and scored already, see {folder / 'scores'}"
     )
     for subset, summary in accuracy.items():
         note = f"  warning: {trainer.seen[subset].text}" if trainer.seen[subset] else ""
-        click.echo(f"    {subset:<4}  top-1 {accuracy_text(summary['top1'])}{note}")
+        console.show(f"    {subset:<4}  top-1 {accuracy_text(summary['top1'])}{note}")
     split = [] if options.split == 1 else ["--split", options.split]
     other = "motion" if options.stream == "spatial" else "spatial"
     if any(folder.parent.glob(f"{other}-*/scores/test.safetensors")):

@@ -203,7 +203,7 @@ def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) ->
     try:
         for row in trainer.train():
             if not as_json:
-                click.echo(
+                console.show(
                     f"epoch {row['epoch']}: loss {row['loss']:.3f}, validation "
                     f"{row['val_loss']:.3f}, word error rate {100 * row['wer']:.2f} % "
                     f"({row['errors']} of {row['words']}), lr {row['lr']:g}, {row['seconds']:.1f} s"
@@ -221,7 +221,7 @@ def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) ->
         console.print_json({"run": str(sequence_options.folder), "epochs": trainer.run.rows})
         return
     listed = ", ".join(map(str, written))
-    click.echo(f"==> scores: {listed}" if written else "==> nothing to do: trained and scored")
+    console.show(f"==> scores: {listed}" if written else "==> nothing to do: trained and scored")
     console.tell_next("recognize", sequence_options.folder / "scores" / "test.safetensors")
 
 
@@ -230,15 +230,15 @@ def _print_start(trainer: SequenceTrainer) -> None:
 
     options, data = trainer.options, trainer.data
     counts = ", ".join(f"{len(records):,} {subset}" for subset, records in data.lists.items())
-    click.echo(
+    console.show(
         f"==> {options.folder}: {options.backbone}, {' -> '.join(options.temporal)}, "
         f"{len(data.vocabulary):,} glosses; {counts} videos ({len(data.missing):,} listed ones "
         f"missing), on {options.device} in {options.precision}"
     )
     if unknown := unknown_glosses([*data.lists["val"], *data.lists["test"]], data.vocabulary):
-        click.echo(
+        console.show(
             f"==> {len(unknown):,} glosses of val and test are not in the training list and "
             "always count as errors"
         )
     if trainer.run.rows:
-        click.echo(f"==> resumed after {len(trainer.run.rows)} of {options.epochs} epochs")
+        console.show(f"==> resumed after {len(trainer.run.rows)} of {options.epochs} epochs")

@@ -69,4 +69,4 @@ def tune(
     )
     for path in filter(None, (out, curve)):
         console.tell(f"{path} written")
-    console.print_json(result) if as_json else click.echo("\n".join(tune_lines(result)))
+    console.print_json(result) if as_json else console.show(*tune_lines(result))

@@ -70,4 +70,4 @@ def wer(
     if against:
         other = align_files(reference, against, normalise=rules, costs=COSTS[costs])
         result["against"] = compare_systems(aligned, other, num_confusions=confusions)
-    console.print_json(result) if as_json else click.echo("\n".join(wer_lines(result)))
+    console.print_json(result) if as_json else console.show(*wer_lines(result))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +14,8 @@ from flow_extract.video.find_videos import find_videos
 from twostream.data.holdout import hold_out
 from twostream.data.splits import SPLITS, Split, VideoRecord, known_groups, read_split
 from twostream_base.errors import InputError, some_of
-from twostream_base.files import read_text, write_text
+from twostream_base.files import write_text
+from twostream_base.text import in_one_line, read_csv, write_csv
 from twostream_base.video_names import match_names, without_suffix
 
 GroupOf = Callable[[str], str]
@@ -74,9 +73,7 @@ def write_lists(
 
 def write_groups(annotations: Path, groups: Mapping[str, str]) -> None:
     """Write `groups.csv`, from which `read_split` takes the group of each video."""
-    rows = io.StringIO()
-    csv.writer(rows, lineterminator="\n").writerows(groups.items())
-    write_text(annotations / "groups.csv", rows.getvalue())
+    write_csv(annotations / "groups.csv", list(groups.items()))
 
 
 def add_groups(dataset: str, annotations: Path, group_of: GroupOf, *, replaces: bool) -> Path:
@@ -125,12 +122,11 @@ def groups_from_csv(path: Path, *, column: str) -> GroupOf:
 
     Suffixes of the videos do not matter. Groups are over all classes: a source may serve several.
     """
-    rows = list(csv.DictReader(read_text(path).splitlines()))
-    if not rows or column not in rows[0]:
-        raise InputError(
-            f"{path}: no column {column!r}; it has {', '.join(rows[0] if rows else [])}"
-        )
-    groups = {without_suffix(next(iter(row.values()))): row[column] for row in rows}
+    heading, *rows = read_csv(path) or [[]]
+    if column not in heading:
+        raise InputError(f"{path}: no column {column!r}; it has {', '.join(heading)}")
+    at = heading.index(column)
+    groups = {without_suffix(row[0]): row[at] for row in rows if len(row) > at}
 
     def group_of(name: str) -> str:
         if not groups.get(name):
@@ -141,7 +137,7 @@ def groups_from_csv(path: Path, *, column: str) -> GroupOf:
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
-    write_text(path, "".join(f"{line}\n" for line in lines))
+    write_text(path, "".join(f"{in_one_line(line, path=path)}\n" for line in lines))
 
 
 def read_all_splits(dataset: str, annotations: Path) -> dict[int, Split]:

@@ -8,7 +8,6 @@ their test lists were never published.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from typing import Any
 from twostream_base import plugins
 from twostream_base.errors import InputError
 from twostream_base.files import read_text
+from twostream_base.text import read_numbered_csv
 from twostream_base.video_names import hmdb51_group, ucf101_group, without_suffix
 
 
@@ -79,20 +79,27 @@ def read_rows(path: Path, pattern: str, expected: str) -> Iterator[tuple[str, tu
 
 def read_list(path: Path) -> str:
     """The text of a list file; its absence is explained."""
+    require_list(path)
+    return read_text(path)
+
+
+def require_list(path: Path) -> None:
+    """Explain that a list file is absent, if it is."""
     if not path.is_file():
         raise InputError(f"{path}: no such list file; is --annotations the right folder?")
-    return read_text(path)
 
 
 def read_csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
     """Where each row of a CSV file with a header stands, and its columns, none of them empty."""
-    reader = csv.DictReader(read_list(path).splitlines())
-    absent = [column for column in columns if column not in (reader.fieldnames or [])]
+    require_list(path)
+    (_, heading), *rows = read_numbered_csv(path) or [(1, [])]
+    absent = [column for column in columns if column not in heading]
     if absent:
         raise InputError(f"{path}:1: no column {absent[0]!r}; expected {', '.join(columns)}")
-    for row in reader:
-        where = f"{path}:{reader.line_num}"
-        if not all(row[column] for column in columns):
+    for number, cells in rows:
+        where = f"{path}:{number}"
+        row = dict(zip(heading, cells, strict=False))
+        if not all(row.get(column) for column in columns):
             raise InputError(f"{where}: a column is empty; expected {', '.join(columns)}")
         yield where, row
 
@@ -391,7 +398,7 @@ def read_split(
     path, groups = annotations / "groups.csv", {}
     if not path.exists():
         return lists
-    for number, row in enumerate(csv.reader(read_text(path).splitlines()), start=1):
+    for number, row in read_numbered_csv(path):
         if len(row) != 2 or not all(row):
             raise InputError(f"{path}:{number}: {','.join(row)!r}; expected name,group")
         groups[row[0]] = row[1]

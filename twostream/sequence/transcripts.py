@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections import defaultdict
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text, write_text
+from twostream_base.text import guarded, in_one_line, read_numbered_csv, unguarded
 
 Transcripts = dict[str, list[str]]
 References = dict[str, list[list[str]]]  # all that is right for a sentence
@@ -97,22 +97,21 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     Raises:
         InputError: no heading, or a row with another number of columns; the line is named.
     """
-    lines = read_text(path).splitlines()
-    if not lines:
+    lines = read_text(path).split("\n")
+    if not any(lines):
         raise InputError(f"{path}: is empty; expected a heading and a row for each sentence")
-    bar = "|" in lines[0]
-    reader = csv.DictReader(
-        lines, delimiter="|" if bar else ",", quoting=csv.QUOTE_NONE if bar else csv.QUOTE_MINIMAL
-    )
-    rows = []
-    for row in reader:
-        if None in row or None in row.values():
+    if "|" in lines[0]:
+        split = [(number, line.split("|")) for number, line in enumerate(lines, start=1) if line]
+        (_, heading), *rows = [(number, list(map(unguarded, row))) for number, row in split]
+    else:
+        (_, heading), *rows = read_numbered_csv(path)
+    for number, row in rows:
+        if len(row) != len(heading):
             raise InputError(
-                f"{path}, line {reader.line_num}: more or fewer columns than in the heading; it "
-                f"has {', '.join(reader.fieldnames or [])}"
+                f"{path}, line {number}: more or fewer columns than in the heading; it "
+                f"has {', '.join(heading)}"
             )
-        rows.append(row)
-    return rows
+    return [dict(zip(heading, row, strict=True)) for _, row in rows]
 
 
 def column(row: dict[str, str], names: Sequence[str], *, path: Path) -> str:
@@ -194,11 +193,18 @@ def write_transcripts(path: Path, transcripts: Transcripts) -> None:
     The times of a ctm are positions in the sentence: CTC gives no times.
 
     Raises:
-        InputError: another suffix.
+        InputError: another suffix, or a name or gloss that could not be read again.
     """
+    for name, glosses in transcripts.items():
+        comment = ";" if name.startswith(";;") else ""
+        in_one_line(name, path=path, without="|" if path.suffix == ".csv" else f" {comment}")
+        for gloss in glosses:
+            in_one_line(gloss, path=path, without=" |")
     if path.suffix == ".csv":
         lines = ["name|glosses"]
-        lines += [f"{name}|{' '.join(glosses)}" for name, glosses in transcripts.items()]
+        lines += [
+            f"{guarded(name)}|{guarded(' '.join(glosses))}" for name, glosses in transcripts.items()
+        ]
     elif path.suffix == ".ctm":
         lines = [
             f"{name} 1 {position:.2f} 1.00 {gloss}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from fusion.exchange.formats.external_scores import ExternalScores, stack_videos
 from fusion.tables.score_file import UNKNOWN
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text
+from twostream_base.text import read_csv
 
 _LINE = re.compile(
     r"(?P<name>.+?) +\[(?P<scores>[^\]]*)\] +(?P<label>\d+) +(?P<chunk>\d+) +(?P<crop>\d+)"
@@ -80,12 +79,7 @@ def read_score_csv(path: Path) -> ExternalScores:
     Raises:
         InputError: another heading, a row of another length, or a cell that is no number or class.
     """
-    text = read_text(path)
-    try:
-        lines = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
-    except csv.Error as error:
-        raise InputError(f"{path}: not a CSV file that can be read: {error}") from None
-    heading, *rows = lines or [[""]]
+    heading, *rows = read_csv(path) or [[""]]
     labelled = heading[1:2] == ["label"]
     class_names = tuple(heading[2 if labelled else 1 :])
     if heading[0] != "name" or not class_names:
@@ -104,7 +98,7 @@ def read_score_csv(path: Path) -> ExternalScores:
     return ExternalScores(
         path,
         names=tuple(row[0] for row in rows),
-        scores=stack_videos(scores, path=path, most=len(text)),
+        scores=stack_videos(scores, path=path, most=path.stat().st_size),
         labels=np.array(labels, np.int64) if labelled else None,
         class_names=class_names,
     )

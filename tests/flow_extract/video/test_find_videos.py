@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from flow_extract.video.find_videos import find_videos, printable
+from flow_extract.video.find_videos import find_videos
 from twostream_base.errors import InputError
 
 
@@ -100,11 +100,6 @@ def test_store_folder_that_leads_elsewhere(tree, tmp_path):
 def test_names_that_are_hard_to_handle(tree):
     names = ["with space", "-dash", "ünï", "u\u0308", "new\nline", "quo'te\"s", "%d", "a;b", "日本"]
     assert sorted(tree(*[f"{name}.avi" for name in names]).videos) == sorted(names)
-
-
-def test_printable():
-    assert printable("ünï/v 1") == "ünï/v 1"
-    assert printable("a\nb") == "a\\nb"
 
 
 def test_no_folder(tmp_path):
