@@ -6,6 +6,8 @@ import csv
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,32 +30,27 @@ def main_job(target: Target) -> Iterator[dict[str, Any]]:
         run_command("init", "--dataset", "toy", cwd=root)
         _, seconds = run_command("extract-flow", "--quiet", cwd=root)
         yield {"what": "extraction of 324 videos", "seconds": seconds}
-    run = root / "runs" / f"{'toy' if target.is_gpu else 'folder'}-split1" / "motion-resnet18"
-
+    runs = root / "runs" / f"{'toy' if target.is_gpu else 'folder'}-split1"
     size, epochs = ("96", (6, 8)) if target.is_gpu else ("32", (1, 1))
     options = ["--weights", "none", "--input-size", size, "--batch-size", "16", "--lr", "0.003"]
-    options += ["--select-by", "loss", "--protocol", "segments3", "--quiet"]
+    options += ["--select-by", "loss", "--protocol", "segments3", "--quiet", "--threads", "4"]
     options += ["--device", str(target.device)]
 
     def train(stream: str, epochs: int, *more: str) -> float:
         arguments = ["train", "--stream", stream, "--epochs", epochs, *options, *more]
         return run_command(*arguments, cwd=root)[1]
 
-    if target.is_gpu:
-        for name in ("a", "b"):
-            train("motion", 2, "--name", name)
-        train("motion", 1, "--name", "r")
-        train("motion", 2, "--name", "r")  # goes on with the second epoch
-        equal, resumed = (largest_difference(run, "a", name) for name in "br")
-        yield {
-            "ok": resumed <= 10 * equal + 1e-6,
-            "what": "resume",
-            "resumed_difference": resumed,
-            "equal_runs_difference": equal,
-        }
+    def resume() -> float:
+        return train("motion", 1, "--name", "r") + train("motion", 2, "--name", "r")
 
-    times = [train("spatial", epochs[0]), train("motion", epochs[1])]
-    output, _ = run_command("fuse", "--strategy", "mean", "--json", cwd=root)
+    # All at the same time: most of each is its start.
+    work = [partial(train, "spatial", epochs[0]), partial(train, "motion", epochs[1])]
+    if target.is_gpu:
+        work += [resume, *(partial(train, "motion", 2, "--name", name) for name in ("a", "b"))]
+    with ThreadPoolExecutor() as pool:
+        times = list(pool.map(lambda task: task(), work))
+    networks = [runs / f"{stream}-resnet18" for stream in ("spatial", "motion")]
+    output, _ = run_command("fuse", *networks, "--strategy", "mean", "--json", cwd=root)
     fused = json.loads(output)
     yield {
         "ok": fused["fused"]["top1"]["percent"] > 90 or not target.is_gpu,
@@ -64,20 +61,33 @@ def main_job(target: Target) -> Iterator[dict[str, Any]]:
         "fused": fused["fused"]["top1"]["correct"],
         "of": fused["fused"]["top1"]["of"],
     }
-    with (run / "log.csv").open() as file:
+    with (networks[1] / "log.csv").open() as file:
         last = [row for row in csv.DictReader(file) if row["subset"] == "train"][-1]
     yield {key: float(last[key]) for key in ("batch_time", "data_time")} | {"what": "log"}
     if not target.is_gpu:
         return
+    equal, resumed = (largest_difference(networks[1], "a", name) for name in "br")
+    yield {
+        "ok": resumed <= 10 * equal + 1e-6,
+        "what": "resume",
+        "resumed_difference": resumed,
+        "equal_runs_difference": equal,
+    }
     again = ["train", "--stream", "motion", "--epochs", "1", *options, "--name", "torchrun"]
-    _, seconds = run_command(*again, cwd=root, launcher=[*TORCHRUN, *TWOSTREAM[1:]])
-    yield {"what": "torchrun, one process", "seconds": seconds}
-    _, seconds = run_command(
-        *("score", run, "--compile", "--protocol", "segments25"),
+    torchrun = partial(run_command, *again, cwd=root, launcher=[*TORCHRUN, *TWOSTREAM[1:]])
+    compiled = partial(
+        run_command,
+        *("score", networks[1], "--compile", "--protocol", "segments25"),
         *("--device", target.device),
         cwd=root,
     )
-    yield {"what": "score --compile", "seconds": seconds}
+    with ThreadPoolExecutor() as pool:
+        jobs = {
+            "torchrun, one process": pool.submit(torchrun),
+            "score --compile": pool.submit(compiled),
+        }
+        for what, job in jobs.items():
+            yield {"what": what, "seconds": job.result()[1]}
 
 
 def largest_difference(run: Path, first: str, second: str) -> float:

@@ -23,6 +23,7 @@ MODULES = {
     "mixing": "training",
     "videos": "videos",
     "loader": "training",
+    "classical": "training",
     "scoring": "scoring",
     "extraction": "flow",
     "main_job": "main_job",
