@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from twostream.commands import console
+from twostream.commands.option_types import PROJECT
 from twostream_base.errors import InputError, printable
 
 # The commands in the order of use, and what `twostream --help` says of each without importing it.
@@ -125,12 +126,13 @@ def cli(ctx: click.Context, project: Path | None) -> None:
         return
     from twostream.commands.option_files import find_project, option_defaults, read_project
 
-    path = project or find_project(Path.cwd())
+    path = project or find_project(Path.cwd(), tell=console.tell)
     if path is None:
         return
     command = cli.get_command(ctx, name)
     assert command is not None  # click has resolved it before it calls us
-    ctx.default_map = {name: option_defaults(command, name, read_project(path))}
+    ctx.default_map = {name: option_defaults(command, name, read_project(path), path=path)}
+    ctx.meta[PROJECT] = path
 
 
 def main() -> None:

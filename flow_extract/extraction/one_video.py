@@ -24,6 +24,7 @@ from flow_extract.store.writer import EntryWriter
 from flow_extract.video.decode import VideoError, open_video, read_frames
 from twostream_base.errors import InputError
 from twostream_base.files import sha256_file
+from twostream_base.plugins import trust
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -103,6 +104,7 @@ def read_video(
     *,
     method: str = "dis",
     short_side: int | None = None,
+    trust_plugins: bool = False,
     **options: Any,
 ) -> tuple[np.ndarray, np.ndarray]:
     """All frames of a video, and its optical flow.
@@ -113,6 +115,7 @@ def read_video(
         video: the video file.
         method: key of `FLOW_METHODS`, or `package.module:function`.
         short_side: resize so that the shorter side has this many pixels; None: native size.
+        trust_plugins: whether `method` may be a `module:function`, which is imported.
         options: of the method.
 
     Returns:
@@ -122,7 +125,7 @@ def read_video(
     Raises:
         InputError: the video gives no frames; or no such method.
     """
-    compute = flow_method(method, options)
+    compute = flow_method(trust(method, trust_plugins), options)
     try:
         clips = list(overlapping_chunks(read_frames(video, short_side=short_side)))
     except VideoError as error:

@@ -13,7 +13,7 @@ from flow_extract.methods import FLOW_METHODS
 from flow_extract.methods.pairwise import ClipMethod
 from flow_extract.store.codecs import DEFAULT_BOUND, LEVELS, ZERO, quality_of
 from twostream_base.errors import InputError
-from twostream_base.plugins import load
+from twostream_base.plugins import check_options, load, trust
 
 
 def extraction_settings(
@@ -23,15 +23,17 @@ def extraction_settings(
     bound: float = DEFAULT_BOUND,
     short_side: int | None = None,
     codec: str = "jpeg",
+    trust_plugins: bool = False,
 ) -> dict[str, Any]:
     """Everything that decides the content of a store file, as its header records it.
 
     Args:
-        method: key of `FLOW_METHODS`, or `package.module:function`.
+        method: key of `FLOW_METHODS`, or `package.module:function`; see `plugins.load`.
         options: of the method; those that are not given appear with the method's defaults.
         bound: flow is clipped to +-`bound` pixels per frame.
         short_side: frames are resized so that the shorter side has this many pixels; None: not.
         codec: key of `codecs.CODECS`.
+        trust_plugins: whether `method` may be a `module:function`, which is imported.
 
     Raises:
         InputError: unknown method, option or codec, or the method fails on two blank frames.
@@ -39,9 +41,11 @@ def extraction_settings(
     import cv2
 
     options = dict(options or {})
-    signature = inspect.signature(load(method, FLOW_METHODS))
+    method = trust(method, trust_plugins)
+    entry = load(method, FLOW_METHODS)
+    check_options(entry, options, what=f"flow method {method!r}")
     try:
-        arguments = signature.bind(**options)
+        arguments = inspect.signature(entry).bind(**options)
         arguments.apply_defaults()
         json.dumps(arguments.arguments)
         # Tried once here, so that a wrong option stops the run and not every single video.
@@ -63,9 +67,12 @@ def flow_method(name: str, options: Mapping[str, Any]) -> ClipMethod:
     """A method of `FLOW_METHODS` or `package.module:function`, checked at each call.
 
     Raises:
+        InputError: no such method or option, or a plug-in that is not trusted (see `plugins.load`).
         ValueError: when called, if it returns anything but float32 (T-1, H, W, 2).
     """
-    method = load(name, FLOW_METHODS)(**options)
+    entry = load(name, FLOW_METHODS)
+    check_options(entry, options, what=f"flow method {name!r}")
+    method = entry(**options)
 
     def clip_flow(frames: np.ndarray) -> np.ndarray:
         flow = method(frames)

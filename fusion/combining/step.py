@@ -84,7 +84,7 @@ class StepOptions:
 
 
 def make_step(strategy: str | Strategy | Step, /, **options: Any) -> Step:
-    """A step from a name in `STRATEGIES`, `package.module:function`, or a function.
+    """A step from a name in `STRATEGIES`, a function, or a `TrustedName` (see `plugins.load`).
 
     Args:
         options: of the strategy, as `k=2` of `topk`; of `variance` also `form`, `normalised` (the

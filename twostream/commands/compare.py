@@ -25,6 +25,7 @@ from twostream.commands import console, score_options
 @score_options.combine
 @score_options.calibration
 @score_options.hold_out
+@console.trust_option
 @click.option("--classes", is_flag=True, help="Also show every class.")
 @click.option("--seed", default=0, help="Seed of the bootstrap.")
 @console.json_option

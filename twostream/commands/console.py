@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import click
 
+from twostream.commands.option_types import OPTION_FILES, PROJECT, TRUSTS_PLUGINS
 from twostream_base.errors import printable
 
 Item = TypeVar("Item")
@@ -35,6 +37,21 @@ class Command(click.Command):
                 param.metavar = param.metavar or METAVARS.get(type(param.type))
                 if param.default == "" and param.show_default is None:
                     param.show_default = False
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; say before which project file gives which of its options."""
+        project, files = ctx.meta.get(PROJECT), ctx.meta.get(OPTION_FILES, {})
+        taken = [
+            param.opts[0].lstrip("-")
+            for param in self.get_params(ctx)
+            if (name := param.name)
+            and ctx.get_parameter_source(name) is click.core.ParameterSource.DEFAULT_MAP
+            and files.get(name, project) == project
+        ]
+        is_silent = ctx.params.get("quiet") or ctx.params.get("as_json")
+        if taken and not is_silent and os.environ.get("RANK", "0") == "0":
+            tell(f"options from {project}: {', '.join(taken)}")
+        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, section by section."""
@@ -143,6 +160,29 @@ json_option = section(
     click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
 )
 quiet_option = section("Output", click.option("--quiet", is_flag=True, help="No progress bars."))
+
+
+def _note_trust(ctx: click.Context, param: click.Parameter, trusts: bool) -> None:
+    ctx.meta[TRUSTS_PLUGINS] = trusts
+
+
+trust_option = section(
+    "Plug-ins",
+    click.option(
+        "--trust-plugins",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_note_trust,
+        help="Import the module:function that a file names (a run, a project file), which runs "
+        "code: for files whose author you trust.",
+    ),
+)
+
+
+def trusts_plugins() -> bool:
+    """Whether the command that runs was given --trust-plugins."""
+    return bool(click.get_current_context().meta.get(TRUSTS_PLUGINS))
 
 
 class ProjectOption(click.Option):

@@ -23,6 +23,7 @@ from twostream.commands.option_types import FOLDER, OUT_FILE
     help="File to write: .onnx, or .pt2 (a program of torch.export).",
 )
 @shared_options.checkpoint
+@console.trust_option
 @console.json_option
 def export(run: Path, out: Path, checkpoint: str, as_json: bool) -> None:
     """Export the trained network of the run folder RUN for other programs: ONNX or torch.export.
@@ -34,7 +35,7 @@ def export(run: Path, out: Path, checkpoint: str, as_json: bool) -> None:
     from twostream.export.export_run import UnequalError, export_run
 
     try:
-        result = export_run(run, out, checkpoint=checkpoint)
+        result = export_run(run, out, checkpoint=checkpoint, trust_plugins=console.trusts_plugins())
     except UnequalError as error:
         raise click.ClickException(str(error)) from error
     console.print_json(result) if as_json else console.show(*result_lines(result))

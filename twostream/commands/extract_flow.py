@@ -114,6 +114,7 @@ DEVICE_JOBS = 4
         help="Address of a running Dask cluster, such as tcp://node:8786.",
     ),
 )
+@console.trust_option
 @console.json_option
 @console.quiet_option
 def extract_flow(

@@ -26,6 +26,7 @@ from twostream.commands.option_types import OUT_FILE
 @score_options.calibration
 @score_options.learning
 @score_options.hold_out
+@console.trust_option
 @console.section(
     "Output",
     click.option("--out", type=OUT_FILE, help="Write the fused scores to this score file."),

@@ -39,6 +39,7 @@ from twostream.data.splits import DATASETS
     help="Motion networks of two-stream-action-recognition: its loader moves the first flow field "
     "of a stack to the end; --straight-stack if your copy does not.",
 )
+@console.trust_option
 def import_weights(file: Path, out: Path, rotated: bool, **options: Any) -> None:
     """Import the checkpoint FILE of another tool as a run that can be scored.
 

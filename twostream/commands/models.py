@@ -9,6 +9,7 @@ import click
 
 from twostream.commands import console
 from twostream.models import MODELS, default_clip, list_models
+from twostream_base.plugins import TrustedName
 
 
 @click.command(
@@ -44,7 +45,7 @@ def models(
     else:
         from twostream.models.probe import network_size
 
-        own = [name for name in names if ":" in name]
+        own = [TrustedName(name) for name in names if ":" in name]
         patterns = [name for name in names if ":" not in name]
         selected = own + (list_models(*patterns) if patterns else [])
         rows = [

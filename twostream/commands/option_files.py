@@ -6,12 +6,16 @@ table such as `[train]` holds further defaults of that one command. Paths are re
 
 from __future__ import annotations
 
+import os
+import stat
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from twostream.commands.option_types import OPTION_FILES, OUT_FILE
 from twostream_base.errors import InputError
 from twostream_base.files import read_text
 
@@ -20,14 +24,60 @@ PATH_KEYS = ("videos", "annotations", "store", "runs")
 SHARED_KEYS = ("dataset", *PATH_KEYS, "split", "allow-missing")
 RECIPES = Path(__file__).parents[1] / "training" / "recipes"
 STREAMS = ("spatial", "motion", "difference")
+# What no file may set, as it runs code (a Dask scheduler can), or deletes. A file that is to be
+# written (`OUT_FILE`) is no file's business either: it could be one that a shell reads.
+TYPED_ONLY = ("trust-plugins", "scheduler", "restart", "repair")
 
 
-def find_project(start: Path) -> Path | None:
-    """The nearest `twostream.toml`, in `start` or above it."""
+def find_project(start: Path, *, tell: Callable[[str], None]) -> Path | None:
+    """The nearest `twostream.toml`, in `start` or above it.
+
+    The search ends at a folder, and at a file, that others than the user can change.
+
+    Args:
+        tell: gets a line about a file that is left alone for that reason.
+    """
     for folder in (start, *start.parents):
-        if (folder / PROJECT_FILE).is_file():
-            return folder / PROJECT_FILE
+        path = folder / PROJECT_FILE
+        try:
+            is_there = path.is_file()
+            reason = _open_to_others(folder) or (_open_to_others(path) if is_there else "")
+        except OSError:  # a folder that may not be looked into
+            return None
+        if reason:
+            if is_there:
+                tell(f"{path} is not used: {reason}; if you trust it, give --project {path}")
+            return None
+        if is_there:
+            return path
     return None
+
+
+def _open_to_others(path: Path) -> str:
+    """Why someone else could have put what is there, in words; empty where only the user can."""
+    if not hasattr(os, "geteuid"):  # Windows has other means
+        return ""
+    status = path.stat()
+    if status.st_uid != os.geteuid():
+        return f"{path} belongs to another user"
+    return f"everybody can write to {path}" if status.st_mode & stat.S_IWOTH else ""
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_text(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(
+            f"{path}: not a valid TOML file ({error}); mend it, or write it again"
+        ) from None
+
+
+def _check_may_set(path: Path, key: str, parameter: click.Parameter) -> None:
+    if key in TYPED_ONLY or parameter.type is OUT_FILE:
+        raise InputError(
+            f"{path}: {key!r} is not for a file to set, as it runs code, deletes, or names a file "
+            f"to write; give {parameter.opts[0]} on the command line"
+        )
 
 
 def read_project(path: Path) -> dict[str, Any]:
@@ -36,46 +86,51 @@ def read_project(path: Path) -> dict[str, Any]:
     Raises:
         InputError: not TOML, or a key at the top that no command knows.
     """
-    try:
-        settings = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not a valid TOML file: {error}") from None
+    settings = _read_toml(path)
     for key, value in settings.items():
         if not isinstance(value, dict) and key not in SHARED_KEYS:
             raise InputError(f"{path}: unknown key {key!r}; allowed: {', '.join(SHARED_KEYS)}")
     for key in PATH_KEYS:
         if key in settings:
+            if not isinstance(settings[key], str):
+                raise InputError(f"{path}: {key} = {settings[key]!r}: expected a path in quotes")
             settings[key] = str((path.parent / settings[key]).resolve())
     return settings
 
 
-def option_defaults(command: click.Command, name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """The part of a project file that concerns one command, as click's `default_map` of it.
+def option_defaults(
+    command: click.Command, name: str, settings: dict[str, Any], *, path: Path
+) -> dict[str, Any]:
+    """The part of the project file `path` that concerns a command, as click's `default_map` of it.
 
     Raises:
-        InputError: the command's table has a key that is not one of its options.
+        InputError: the command's table has a key that is not one of its options, or one that must
+            be typed.
     """
     shared = {key: value for key, value in settings.items() if not isinstance(value, dict)}
     table = settings.get(name, {})
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: {name} = {table!r}: expected a table, [{name}]")
     if isinstance(command, click.Group):
         context = click.Context(command)
         return {
-            name: option_defaults(child, name, shared | table)
+            name: option_defaults(child, name, shared | table, path=path)
             for name in command.list_commands(context)
             if (child := command.get_command(context, name))
         }
     parameters = {
-        option.lstrip("-"): parameter.name
-        for parameter in command.params
-        for option in parameter.opts
+        option.lstrip("-"): parameter for parameter in command.params for option in parameter.opts
     }
     unknown = [key for key in table if key not in parameters]
     if unknown:
         raise InputError(
-            f"{PROJECT_FILE}: [{name}] has no option {unknown[0]!r}; "
+            f"{path}: [{name}] has no option {unknown[0]!r}; "
             f"allowed: {', '.join(sorted(parameters))}"
         )
-    return {parameters[key]: value for key, value in (shared | table).items() if key in parameters}
+    for key in table:
+        _check_may_set(path, key, parameters[key])
+    taken = {key: value for key, value in (shared | table).items() if key in parameters}
+    return {parameters[key].name or "": value for key, value in taken.items()}
 
 
 class Recipe(click.ParamType):
@@ -108,15 +163,19 @@ def take_defaults(ctx: click.Context, param: click.Parameter, path: Path | None)
     """
     if path is None:
         return
-    ctx.default_map = {**(ctx.default_map or {}), **read_defaults(path, ctx.command)}
+    defaults = read_defaults(path, ctx.command)
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+    ctx.meta[OPTION_FILES] = ctx.meta.get(OPTION_FILES, {}) | dict.fromkeys(defaults, path)
     take_stream(ctx, param, ctx.params.get("stream"))
 
 
 def take_stream(ctx: click.Context, param: click.Parameter, stream: str | None) -> str | None:
     """Callback of the eager --stream: the table of that stream joins the defaults."""
     table = (ctx.default_map or {}).get(stream) if stream else None
-    if table:
+    if stream and table:
         ctx.default_map = {**(ctx.default_map or {}), **table}
+        files = ctx.meta.get(OPTION_FILES, {})
+        ctx.meta[OPTION_FILES] = files | dict.fromkeys(table, files.get(stream))
     return stream
 
 
@@ -129,30 +188,33 @@ def show_recipe(ctx: click.Context, param: click.Parameter, path: Path | None) -
 
 def read_defaults(path: Path, command: click.Command) -> dict[str, Any]:
     """Parameter name -> value of the file's keys; those of one stream stay in its own table."""
-    try:
-        settings = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not a valid TOML file: {error}") from None
+    settings = _read_toml(path)
     tables = {stream: settings.pop(stream) for stream in STREAMS if stream in settings}
+    if strange := [stream for stream, table in tables.items() if not isinstance(table, dict)]:
+        raise InputError(f"{path}: {strange[0]} is for a table, [{strange[0]}], of that stream")
     return {
-        **_named(settings, command, where=f"{path}"),
+        **_named(settings, command, path=path, where=f"{path}"),
         **{
-            stream: _named(table, command, where=f"{path}, [{stream}]")
+            stream: _named(table, command, path=path, where=f"{path}, [{stream}]")
             for stream, table in tables.items()
         },
     }
 
 
-def _named(settings: dict[str, Any], command: click.Command, *, where: str) -> dict[str, Any]:
-    names = {}
+def _named(
+    settings: dict[str, Any], command: click.Command, *, path: Path, where: str
+) -> dict[str, Any]:
+    names: dict[str, click.Parameter] = {}
     for parameter in command.params:
         for option in (*parameter.opts, parameter.name or ""):
-            names[option.lstrip("-").replace("_", "-")] = parameter.name or ""
+            names[option.lstrip("-").replace("_", "-")] = parameter
     unknown = [key for key in settings if key not in names]
     if unknown:
         raise InputError(
             f"{where}: `{command.name}` has no option {unknown[0]!r}; "
             f"allowed: {', '.join(sorted(names))}"
         )
+    for key in settings:
+        _check_may_set(path, key, names[key])
     # An empty text, in a run's config.toml, stands for an option that was not given.
-    return {names[key]: value for key, value in settings.items() if value != ""}
+    return {names[key].name or "": value for key, value in settings.items() if value != ""}

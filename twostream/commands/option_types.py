@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from twostream_base.errors import InputError
+from twostream_base.plugins import TrustedName
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 OUT_FILE = click.Path(dir_okay=False, path_type=Path)
@@ -17,11 +20,46 @@ CODEC_NAMES = ("jpeg", "raw", "lz4")
 # More names than these fill neither the left column of `--help` nor an error.
 WIDEST_METAVAR = 60
 FEW_NAMES = 12
+# What a command and its options know of files, in `click.Context.meta`.
+TRUSTS_PLUGINS = "twostream.trusts_plugins"  # whether --trust-plugins is given
+PROJECT = "twostream.project"  # the project file in use
+OPTION_FILES = "twostream.option_files"  # parameter name -> other file that gives its default
 
 
 def any_of(entries: Mapping[str, Any]) -> str:
     """All names of a dict of plug-ins in words, for the help text of an option that takes one."""
     return f"{', '.join(entries)}, or module:function"
+
+
+def plug_in_name(
+    text: str, param: click.Parameter | None, ctx: click.Context | None
+) -> str | TrustedName:
+    """Mark a `module:function` that is typed as such, so that `plugins.load` imports it.
+
+    Raises:
+        InputError: it comes from a file, and --trust-plugins is not given.
+    """
+    if ":" not in text or param is None or ctx is None or param.name is None:
+        return text
+    is_from_file = ctx.get_parameter_source(param.name) is click.core.ParameterSource.DEFAULT_MAP
+    if not is_from_file or ctx.meta.get(TRUSTS_PLUGINS):
+        return TrustedName(text)
+    option = param.opts[0]
+    file = ctx.meta.get(OPTION_FILES, {}).get(param.name, ctx.meta.get(PROJECT, "a file"))
+    raise InputError(
+        f"{file}: {option.lstrip('-')} = {text!r} would run code, which no file may ask for. "
+        f"If you trust it, give {option} {text!r} on the command line, or --trust-plugins"
+    )
+
+
+class Stage(click.ParamType):
+    """A plug-in and its options in one text, as `dynamic_framing k=12`."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Accept any text; see `plug_in_name`."""
+        return plug_in_name(str(value), param, ctx)
 
 
 class PlugIn(click.ParamType):
@@ -47,16 +85,17 @@ class PlugIn(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Accept a known name or something with a colon; the rest is a usage error."""
-        if value not in self.entries and ":" not in str(value):
+        value = str(value)
+        if value not in self.entries and ":" not in value:
             if len(self.entries) <= FEW_NAMES:
                 self.fail(f"{value!r} is not one of {', '.join(self.entries)}, nor module:function")
             from difflib import get_close_matches
 
-            near = get_close_matches(str(value), self.entries)
+            near = get_close_matches(value, self.entries)
             suggestion = f"; did you mean {' or '.join(near)}?" if near else "."
             where = f" {self.all_names} lists all names." if self.all_names else ""
             self.fail(f"{value!r} is neither a known name nor module:function{suggestion}{where}")
-        return str(value)
+        return value if value in self.entries else plug_in_name(value, param, ctx)
 
 
 class Bound(click.ParamType):

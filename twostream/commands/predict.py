@@ -81,6 +81,7 @@ output_options = console.section(
 @output_options
 @shared_options.views_per_forward
 @shared_options.compute
+@console.trust_option
 @console.quiet_option
 @console.json_option
 def predict(
@@ -129,6 +130,7 @@ def predict(
         steps=StepOptions(**options),
         extraction=Extraction(method, method_option, short_side),
         top=top,
+        trust_plugins=console.trusts_plugins(),
     )
     with TemporaryDirectory(prefix="twostream-predict-") as folder:
         work_dir = Path(folder)

@@ -111,6 +111,7 @@ decoding_options = console.section(
     ),
 )
 @shared_options.compute
+@console.trust_option
 @console.quiet_option
 @console.json_option
 def recognize(
@@ -131,7 +132,12 @@ def recognize(
         from twostream.sequence.score_videos import NewVideos, read_inputs
 
         runtime = shared_options.read_runtime(compute, bar=partial(console.progress, quiet=quiet))
-        tables = read_inputs(files, NewVideos(**run_options), runtime, tell=console.tell)
+        tables = read_inputs(
+            files,
+            NewVideos(**run_options, trust_plugins=console.trusts_plugins()),
+            runtime,
+            tell=console.tell,
+        )
     elif run_options["listed"] or run_options["scores"]:
         raise click.UsageError("--list and --scores are for RUNs; these are score files already")
     else:

@@ -32,6 +32,7 @@ from twostream.commands.option_types import OUT_FILE
 @score_options.combine
 @score_options.calibration
 @score_options.hold_out
+@console.trust_option
 @click.option("--title", default="Two-stream report", help="Title of the page.")
 @click.option("--seed", default=0, help="Seed of the bootstrap.")
 @click.option("--out", type=OUT_FILE, default=Path("report.html"), help="HTML file to write.")

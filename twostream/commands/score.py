@@ -44,6 +44,7 @@ LARGE_BYTES = 2**30
 )
 @shared_options.compute
 @shared_options.compile_network
+@console.trust_option
 @console.quiet_option
 @console.json_option
 def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: Any) -> None:
@@ -58,6 +59,7 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
     from twostream.scoring.score_run import ScoreOptions, score_run
 
     options["device"] = shared_options.find_device(options["device"])
+    options["trust_plugins"] = console.trusts_plugins()
     with process_group(options["device"]):
         first = rank() == 0
         bar = partial(console.progress, quiet=quiet or not first)

@@ -121,6 +121,7 @@ def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
 @click.option(
     "--summed-over", type=click.IntRange(1), help="The scores are sums of this many logits."
 )
+@console.trust_option
 def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> None:
     """Import the score FILE of another tool.
 

@@ -35,6 +35,7 @@ PNG_ROWS = 4
     default="dis",
     help="Optical flow method for a VIDEO that is a file.",
 )
+@console.trust_option
 def show_flow(
     video: str, store: Path | None, out: Path | None, frames: str | None, method: str
 ) -> None:

@@ -382,6 +382,7 @@ def train_options(command: console.Decorated) -> console.Decorated:
         dump_scores_option,
         shared_options.compute,
         shared_options.compile_network,
+        console.trust_option,
     )):  # fmt: skip
         command = add(command)
     return command

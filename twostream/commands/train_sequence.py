@@ -11,7 +11,7 @@ import click
 
 from twostream.commands import console, shared_options
 from twostream.commands.option_files import take_defaults, take_stream
-from twostream.commands.option_types import FILE, Epochs, PlugIn, any_of
+from twostream.commands.option_types import FILE, Epochs, PlugIn, Stage, any_of
 from twostream.sequence.lists import SEQUENCE_DATASETS
 from twostream.sequence.options import RECIPES
 
@@ -48,12 +48,14 @@ network_options = console.section(
     ),
     click.option(
         "--backbone",
+        type=Stage(),
         default="plain",
         help="Network for single frames: plain or resnet18, with options as in 'resnet18 "
         "weights=imagenet'.",
     ),
     click.option(
         "--temporal",
+        type=Stage(),
         multiple=True,
         default=("conv",),
         help="Temporal module, with options as in 'dynamic_framing k=12'; repeat to stack modules.",
@@ -165,6 +167,7 @@ run_options = console.section(
 @sequence_data_options
 @run_options
 @shared_options.compute
+@console.trust_option
 @console.quiet_option
 @console.json_option
 def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:

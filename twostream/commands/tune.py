@@ -31,6 +31,7 @@ from twostream.commands.option_types import OUT_FILE
     "or on the very videos that are tested.",
 )
 @score_options.hold_out
+@console.trust_option
 @click.option(
     "--curve",
     type=OUT_FILE,

@@ -52,13 +52,18 @@ def check_suffix(path: Path) -> None:
 
 
 def export_run(
-    run: str | os.PathLike[str], path: str | os.PathLike[str], *, checkpoint: str = "best"
+    run: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    checkpoint: str = "best",
+    trust_plugins: bool = False,
 ) -> dict[str, Any]:
     """Write the network of a run folder to a file, run that file, and compare.
 
     Args:
         path: its suffix decides the format: .onnx, or .pt2 (a program of torch.export).
         checkpoint: `best` or `last`.
+        trust_plugins: whether a `module:function` that the run names may be imported.
 
     Returns:
         The result as JSON values.
@@ -69,7 +74,7 @@ def export_run(
     """
     path, folder = Path(path), Path(run) / checkpoint
     check_suffix(path)
-    spec, network = load_network(folder)
+    spec, network = load_network(folder, trust_plugins=trust_plugins)
     network.eval()
     metadata = {
         **asdict(spec),

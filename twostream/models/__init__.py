@@ -53,20 +53,17 @@ class Architecture:
 
         state = dict(initial_weights(weights, model=self.base))
         normalisation = {key: state.pop(key) for key in [*state] if key in ("mean", "std")}
-        options = {
+        fixed: dict[str, Any] = {
             "in_channels": modality.channels * (1 if self.clip else modality.network_length),
             "state": state,
             "source": f"the weights {weights} of {self.base}" if weights in PRETRAINED else weights,
-            **self.options,
-            **options,
         }
-        frames = modality.network_length
-        if self.conversion == "tsm":
-            backbone, size = build_tsm(self.base, num_frames=frames, **options)
-        elif self.conversion == "i3d":
-            backbone, size = build_i3d(self.base, num_frames=frames, **options)
-        else:
-            backbone, size = build_backbone(self.base, **options)
+        build = {"tsm": build_tsm, "i3d": build_i3d}.get(self.conversion, build_backbone)
+        if self.conversion:
+            fixed["num_frames"] = modality.network_length
+        what = f"network {'-'.join(filter(None, (self.conversion, self.base)))}"
+        plugins.check_options(build, options, what=what, positional=1, reserved=fixed)
+        backbone, size = build(self.base, **fixed, **{**self.options, **options})
         classifier = nn.Linear(size, num_classes)
         network = SegmentNetwork(backbone, classifier, modality, is_3d=self.clip is not None)
         network.take_normalisation(normalisation)
@@ -171,6 +168,7 @@ def create_model(
     consensus: str = "mean",
     clip_length: int | None = None,
     frame_interval: int | None = None,
+    trust_plugins: bool = False,
     **options: Any,
 ) -> SegmentNetwork:
     """Build a network: clips uint8 (N, S, T, C, H, W) to logits (N, S, num_classes).
@@ -180,17 +178,19 @@ def create_model(
         network.features(clips)                   # (N, S, D)
 
     Args:
-        name: key of MODELS, or `module:function`; `list_models` lists them.
+        name: key of MODELS; `list_models` lists them.
         stream: key of MODALITIES: `spatial` (RGB), `motion` (flow) or `difference`.
         weights: `none`, `imagenet`, `kinetics400`, or a file, as `train --weights` takes them.
-        consensus: key of CONSENSUS, or `module:function`; one that learns replaces the classifier.
+        consensus: key of CONSENSUS; one that learns replaces the classifier.
         clip_length, frame_interval: T and the step from frame to frame, where they differ from the
             network's own (0 spreads the frames over the whole video).
+        trust_plugins: whether `name` and `consensus` may be `module:function`, which is imported.
         options: of that network, as `train --model-option` takes them.
 
     Raises:
         InputError: an unknown name, unknown options, or weights that cannot be had.
     """
+    name, consensus = plugins.trust((name, consensus), trust_plugins)
     clip = default_clip(name, stream)
     modality = modality_of(
         stream,
@@ -233,6 +233,8 @@ def build_network(
             and classifier.
     """
     build = plugins.load(model, MODELS)
+    fixed = ("modality", "num_classes", "weights")
+    plugins.check_options(build, options, what=f"network {model}", reserved=fixed)
     try:
         network: SegmentNetwork = build(
             modality=modality, num_classes=num_classes, weights=weights, **options

@@ -20,6 +20,7 @@ from twostream.models import build_network
 from twostream.models.consensus import load_consensus
 from twostream.models.segment_network import SegmentNetwork
 from twostream.transforms.presets import Modality, modality_of
+from twostream_base import plugins
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import atomic_folder, read_text, restore_folder, sha256_file, write_text
 from twostream_base.tensor_file import FileType, TensorFile
@@ -110,13 +111,18 @@ def has_checkpoint(folder: Path) -> bool:
     return (folder / WEIGHTS).is_file()
 
 
-def read_spec(folder: Path) -> NetworkSpec:
-    """The spec of the network that `twostream train` left in `folder`."""
-    return read_spec_as(NetworkSpec, folder, command="train")
+def read_spec(folder: Path, *, trust_plugins: plugins.Trust = False) -> NetworkSpec:
+    """The spec of the network that `twostream train` left in `folder`; see `read_spec_as`."""
+    return read_spec_as(NetworkSpec, folder, command="train", trust_plugins=trust_plugins)
 
 
-def read_spec_as(kind: type[Spec], folder: Path, *, command: str) -> Spec:
+def read_spec_as(
+    kind: type[Spec], folder: Path, *, command: str, trust_plugins: plugins.Trust = False
+) -> Spec:
     """The spec of the network in `folder`, which `twostream COMMAND` has written.
+
+    Args:
+        trust_plugins: whether a `module:function` in it may be imported, or which.
 
     Raises:
         InputError: there are no weights of a twostream run, or those of another command or version.
@@ -138,6 +144,7 @@ def read_spec_as(kind: type[Spec], folder: Path, *, command: str) -> Spec:
             f"{path}: not the weights of a `twostream {command}` run of this version, for what it "
             f"says of itself {unlike}. Use it with the version that made it, or train again"
         )
+    values = plugins.trust(values, trust_plugins)
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
@@ -181,14 +188,20 @@ def network_from_spec(spec: NetworkSpec) -> SegmentNetwork:
     )
 
 
-def load_network(folder: Path) -> tuple[NetworkSpec, SegmentNetwork]:
+def load_network(
+    folder: Path, *, trust_plugins: plugins.Trust = False
+) -> tuple[NetworkSpec, SegmentNetwork]:
     """The spec of the network in `folder`, and the network itself.
 
+    Args:
+        trust_plugins: as `read_spec_as` takes it.
+
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: there is none, it is damaged, or it asks for a plug-in that is not trusted.
     """
-    spec = read_spec(folder)
-    network = network_from_spec(spec)
+    spec = read_spec(folder, trust_plugins=trust_plugins)
+    with plugins.naming(folder / WEIGHTS):
+        network = network_from_spec(spec)
     load_weights(folder, network)
     return spec, network
 

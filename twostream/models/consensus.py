@@ -122,13 +122,17 @@ def load_consensus(name: str, options: Mapping[str, Any]) -> Consensus:
         InputError: there is none of that name, or it does not take these options.
     """
     entry = plugins.load(name, CONSENSUS)
+    what = f"consensus {name}"
     try:
         if isinstance(entry, Learned):
-            inspect.signature(entry.build).bind(feature_size=1, num_classes=1, **options)
+            filled = {"feature_size": 1, "num_classes": 1}
+            plugins.check_options(entry.build, options, what=what, reserved=filled)
+            inspect.signature(entry.build).bind(**filled, **options)
             return Learned(partial(entry.build, **options))
+        plugins.check_options(entry, options, what=what, positional=1)
         inspect.signature(entry).bind(None, **options)
     except TypeError as error:
-        raise InputError(f"consensus {name} cannot take {dict(options)}: {error}") from None
+        raise InputError(f"{what} cannot take {dict(options)}: {error}") from None
     return partial(entry, **options)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from twostream.models.temporal.stages import TEMPORAL
-from twostream_base.errors import InputError
+from twostream_base.plugins import check_options
 
 
 class AttentionClassifier(nn.Module):
@@ -50,10 +50,8 @@ class TemporalClassifier(nn.Module):
 
     def __init__(self, name: str, *, feature_size: int, num_classes: int, **options: Any) -> None:
         super().__init__()
-        try:
-            self.temporal = TEMPORAL[name](feature_size, **options)
-        except TypeError as error:
-            raise InputError(f"consensus {name} cannot take {options}: {error}") from error
+        check_options(TEMPORAL[name], options, what=f"consensus {name}", positional=1)
+        self.temporal = TEMPORAL[name](feature_size, **options)
         features: int = self.temporal.out_features  # type: ignore[assignment]
         self.classes = nn.Linear(features, num_classes)
 

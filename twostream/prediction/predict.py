@@ -43,6 +43,7 @@ class PredictOptions:
     steps: StepOptions
     extraction: Extraction
     top: int
+    trust_plugins: bool = False
 
 
 def find_inputs(paths: Sequence[str], *, work_dir: Path) -> tuple[dict[str, Path], dict[str, str]]:
@@ -107,6 +108,7 @@ def predict_videos(
         device=runtime.device,
         extraction=options.extraction,
         shared=options.cascade is None,
+        trust_plugins=options.trust_plugins,
     )
     for stream in streams.values():
         check_input_sizes(

@@ -72,6 +72,7 @@ def load_streams(
     device: torch.device,
     extraction: Extraction,
     shared: bool,
+    trust_plugins: bool = False,
 ) -> dict[str, Stream]:
     """Load the network of each run, by stream.
 
@@ -79,13 +80,14 @@ def load_streams(
         checkpoint: `best` or `last`.
         shared: whether a stream of frames may read the file that is made for the flow anyway; else
             it reads one without flow.
+        trust_plugins: whether a `module:function` that a run names may be imported.
 
     Raises:
         InputError: a run of another stream, or how its flow was made is not known.
     """
     streams = {}
     for key, run in runs.items():
-        spec, network = load_network(run / checkpoint)
+        spec, network = load_network(run / checkpoint, trust_plugins=trust_plugins)
         if spec.stream != key:
             raise InputError(f"{run} is a {spec.stream} network; give it as --{spec.stream}")
         network.to_device(device)
@@ -124,16 +126,18 @@ def extraction_of(spec: NetworkSpec, run: Path, overrides: Extraction) -> dict[s
                 f"{run} was trained on flow by {method!r}, which cannot be computed here; "
                 f"give the --method that comes next to it: {', '.join(FLOW_METHODS)}"
             )
-        if overrides.method not in (None, method):
-            method, options = overrides.method, {}
+        if overrides.method is not None:  # typed, so it may be a plug-in; its options stay
+            options = options if method == overrides.method else {}
+            method = overrides.method
         options = options | plugins.read_options(overrides.method_option, option="--method-option")
-    settings = extraction_settings(
-        method,
-        options,
-        bound=known["bound"],
-        short_side=overrides.short_side or known["short_side"],
-        codec=known["codec"],
-    )
+    with plugins.naming(run):
+        settings = extraction_settings(
+            method,
+            options,
+            bound=known["bound"],
+            short_side=overrides.short_side or known["short_side"],
+            codec=known["codec"],
+        )
     return settings if spec.modality.name == "flow" else settings | {"method": None}
 
 

@@ -35,6 +35,7 @@ def load(
     protocol: str | Protocol = "clips19",
     device: str | torch.device = "auto",
     precision: str = "auto",
+    trust_plugins: bool = False,
 ) -> TrainedNetwork:
     """Load the trained network of a run folder of `twostream train` or `import-weights`.
 
@@ -43,15 +44,17 @@ def load(
         protocol: how a video is looked at; key of PROTOCOLS, or a Protocol.
         device: `auto` takes a GPU where there is one.
         precision: `fp32`, `bf16`, or `auto`: bf16 where the device computes it in hardware.
+        trust_plugins: whether a `module:function` that the run names may be imported.
 
     Raises:
-        InputError: there is no such network, or it is damaged.
+        InputError: there is no such network, it is damaged, or it needs a plug-in that is not
+            trusted.
     """
     if device == "auto":
         mps = torch.backends.mps.is_available()
         device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     device, folder = torch.device(device), Path(run) / checkpoint
-    spec, network = load_network(folder)
+    spec, network = load_network(folder, trust_plugins=trust_plugins)
     network.to_device(device)
     network.eval()
     return TrainedNetwork(

@@ -23,6 +23,7 @@ from twostream.models.checkpoint import (
 )
 from twostream.models.probe import check_input_sizes
 from twostream.scoring.score_file import write_score_file
+from twostream_base import plugins
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text
 
@@ -42,6 +43,7 @@ class ScoreOptions:
     protocol: str
     checkpoint: str
     compiled: bool
+    trust_plugins: bool = False
 
 
 def score_run(
@@ -65,7 +67,7 @@ def score_run(
         InputError: the network knows other classes, saw flow of other settings, cannot take the
             views of the protocol, or has seen some of the videos in training.
     """
-    spec = read_spec(run / options.checkpoint)
+    spec = read_spec(run / options.checkpoint, trust_plugins=options.trust_plugins)
     joined = _find_videos(run, spec, options)
     card, recorded = read_training_videos(run / options.checkpoint)
     seen = find_seen(
@@ -77,7 +79,8 @@ def score_run(
     if not (card or recorded):
         tell(f"{run} does not say which videos it was trained on: nobody checks that these are new")
     path = out or run / "scores" / f"{_file_stem(card, options)}.safetensors"
-    network = network_from_spec(spec)
+    with plugins.naming(run / options.checkpoint):
+        network = network_from_spec(spec)
     load_weights(run / options.checkpoint, network)
     network.to_device(runtime.device)
     check_input_sizes(

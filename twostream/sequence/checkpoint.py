@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from twostream.models.checkpoint import WEIGHTS, has_checkpoint, load_weights, read_spec_as
 from twostream.sequence.network import SequenceNetwork, build_network, without_weights
 from twostream.training.run import epoch_folder
+from twostream_base import plugins
 from twostream_base.errors import InputError
 from twostream_base.files import sha256_file
 from twostream_base.versions import tool_version
@@ -53,19 +54,27 @@ def best_checkpoint(run: Path) -> Path:
     raise InputError(f"{run}: no trained network in it; give a run folder of train-sequence")
 
 
-def load_sequence_network(folder: Path) -> tuple[SequenceNetworkSpec, SequenceNetwork]:
+def load_sequence_network(
+    folder: Path, *, trust_plugins: plugins.Trust = False
+) -> tuple[SequenceNetworkSpec, SequenceNetwork]:
     """The network in a checkpoint folder, and its specification.
+
+    Args:
+        trust_plugins: as `read_spec_as` takes it.
 
     Raises:
         InputError: it is damaged, or not of `train-sequence`.
     """
-    spec = read_spec_as(SequenceNetworkSpec, folder, command="train-sequence")
-    network = build_network(
-        stream=spec.stream,
-        backbone=without_weights(spec.backbone),
-        temporal=spec.temporal,
-        classes=len(spec.vocabulary) + 1,
+    spec = read_spec_as(
+        SequenceNetworkSpec, folder, command="train-sequence", trust_plugins=trust_plugins
     )
+    with plugins.naming(folder / WEIGHTS):
+        network = build_network(
+            stream=spec.stream,
+            backbone=without_weights(spec.backbone),
+            temporal=spec.temporal,
+            classes=len(spec.vocabulary) + 1,
+        )
     load_weights(folder, network)
     return spec, network
 

@@ -65,14 +65,17 @@ def build_network(
     """
     modality = MODALITIES[stream]
     name, options = read_stage(backbone)
-    frame_network = plugins.load(name, FRAME_BACKBONES)(modality.channels, **options)
+    build = plugins.load(name, FRAME_BACKBONES)
+    plugins.check_options(build, options, what=f"backbone {name}", positional=1)
+    frame_network = build(modality.channels, **options)
     stages = build_stages(temporal, in_features=frame_network.out_features)
     return SequenceNetwork(frame_network, stages, classes=classes, modality=modality)
 
 
 def without_weights(backbone: str) -> str:
     """`backbone` without its `weights=` option, for a network whose weights are loaded next."""
-    return " ".join(word for word in backbone.split() if not word.startswith("weights="))
+    words = (word for word in backbone.split() if not word.startswith("weights="))
+    return type(backbone)(" ".join(words))  # one that is trusted stays so
 
 
 class PlainCnn(nn.Module):

@@ -28,6 +28,7 @@ class NewVideos:
     listed: Path | None
     allow_missing: bool
     scores: Path | None
+    trust_plugins: bool = False
 
 
 def read_inputs(
@@ -76,7 +77,7 @@ def _score(
     tell: Callable[[str], None],
 ) -> score_file.SequenceScores:
     folder = best_checkpoint(run)
-    spec, network = load_sequence_network(folder)
+    spec, network = load_sequence_network(folder, trust_plugins=new.trust_plugins)
     if unknown := check_glosses(records, spec.vocabulary, run=run):
         tell(f"{run} was not trained on {len(unknown)} glosses, all errors: {some_of(unknown)}")
     metadata = score_metadata(

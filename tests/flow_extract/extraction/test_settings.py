@@ -4,6 +4,7 @@ import pytest
 from flow_extract.extraction.settings import extraction_settings, flow_method
 from flow_extract.methods import FLOW_METHODS
 from twostream_base.errors import InputError
+from twostream_base.plugins import TrustedName
 
 
 def test_defaults_of_the_method_are_part_of_the_settings():
@@ -18,11 +19,12 @@ def test_defaults_of_the_method_are_part_of_the_settings():
 @pytest.mark.parametrize(
     ("method", "options", "message"),
     [
-        ("dis", {"speed": 1}, "unexpected keyword argument 'speed'"),
+        ("dis", {"speed": 1}, "has no option 'speed'; allowed: preset"),
         ("dis", {"preset": "slow"}, "allowed: ultrafast, fast, medium"),
         ("farneback", {"levels": "many"}, "levels"),
         ("tvl", {}, "is not one of dis, farneback"),
-        ("no_such_module:make", {}, "cannot load"),
+        (TrustedName("no_such_module:make"), {}, "cannot load"),
+        ("subprocess:Popen", {"args": "true"}, "would run code"),
     ],
 )
 def test_wrong_method_or_option_is_found_at_once(method, options, message):

@@ -7,6 +7,7 @@ import pytest
 from fusion.combining.step import Step, StepOptions, Steps, find_steps, read_class_weights
 from fusion.combining.strategies import VARIANCE_FORMS, maximum, mean, topk, variance, weighted
 from twostream_base.errors import InputError
+from twostream_base.plugins import TrustedName
 
 KEYS = ["spatial", "motion"]
 
@@ -49,7 +50,8 @@ def test_weights_follow_the_order_of_the_inputs(tmp_path: Path) -> None:
 def test_a_strategy_that_takes_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "open_strategies.py").write_text("def anything(scores, **options): ...\n")
     monkeypatch.chdir(tmp_path)
-    steps = steps_of(segments="topk", strategy="open_strategies:anything", strategy_option=("k=2",))
+    typed = TrustedName("open_strategies:anything")
+    steps = steps_of(segments="topk", strategy=typed, strategy_option=("k=2",))
     assert steps.streams.options == steps.segments.options == {"k": 2}
 
 
@@ -58,7 +60,7 @@ def test_a_strategy_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "def power_mean(scores, *, power, title=''):\n    return scores.mean(axis=-2)\n"
     )
     monkeypatch.chdir(tmp_path)
-    own = "own_strategies:power_mean"
+    own = TrustedName("own_strategies:power_mean")
     steps = steps_of(strategy=own, strategy_option=("power=2", "title=a=b"))
     assert steps.streams.name == own
     assert steps.streams.options == {"power": 2, "title": "a=b"}
@@ -86,7 +88,8 @@ def test_a_strategy_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ({"strategy": "weighted", "weights": "spatial=1,spatial=2"}, "each key once"),
         ({"strategy": "weighted", "weights": "2,1"}, "expected key=value"),
         ({"strategy": "weighted", "weights": "spatial=a,motion=1"}, "'a' is not a number"),
-        ({"strategy": "absent_module:f"}, "cannot load 'absent_module:f'"),
+        ({"strategy": TrustedName("absent_module:f")}, "cannot load 'absent_module:f'"),
+        ({"segments": "os:system"}, "'os:system' would run code"),
     ],
 )  # fmt: skip
 def test_options_that_do_not_fit(options: dict[str, object], message: str) -> None:

@@ -14,6 +14,7 @@ from twostream.models.consensus import CONSENSUS, Learned, load_consensus, mean,
 from twostream.models.learned_consensus import AttentionClassifier
 from twostream.transforms.presets import MODALITIES
 from twostream_base.errors import InputError
+from twostream_base.plugins import TrustedName
 
 LOGITS = torch.tensor([[[-1.3063, 1.4182, -0.3061, 0.2], [0.5, -0.25, 1.75, 0.0],
                         [0.1, 0.1, -0.4, 0.9]]])  # fmt: skip
@@ -84,7 +85,7 @@ def test_topk_lies_between_max_and_mean() -> None:
 
 @pytest.mark.parametrize(("name", "options"), [("mean", {"k": 2}), ("attention", {"heads": 2})])
 def test_unknown_options_are_refused(name: str, options: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=f"consensus {name} cannot take"):
+    with pytest.raises(InputError, match=f"consensus {name} has no option .*; allowed: none"):
         load_consensus(name, options)
 
 
@@ -113,9 +114,9 @@ def test_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
     )
     monkeypatch.setitem(sys.modules, "own_consensus_of_a_test", own)
-    last = load_consensus("own_consensus_of_a_test:last", {"back": 2})
+    last = load_consensus(TrustedName("own_consensus_of_a_test:last"), {"back": 2})
     assert torch.equal(reduction(last)(LOGITS), LOGITS[:, 1])
-    learned = load_consensus("own_consensus_of_a_test:linear", {"bias": False})
+    learned = load_consensus(TrustedName("own_consensus_of_a_test:linear"), {"bias": False})
     assert isinstance(learned, Learned)
     assert learned.build(feature_size=6, num_classes=4).bias is None
 

@@ -20,6 +20,7 @@ from twostream.models.consensus import mean
 from twostream.models.segment_network import SegmentNetwork
 from twostream.transforms.presets import MODALITIES, Modality, modality_of
 from twostream_base.errors import InputError
+from twostream_base.plugins import TrustedName
 from twostream_base.vision import torchvision
 
 # One of each kind is computed; of the others shapes and gradients are followed without numbers.
@@ -162,7 +163,7 @@ def test_differences_of_neighbouring_frames() -> None:
 
 
 def test_an_unknown_option_of_a_network_is_named() -> None:
-    with pytest.raises(InputError, match=r"i3d-resnet18 cannot take .*'stride'"):
+    with pytest.raises(InputError, match=r"i3d-resnet18 has no option 'stride'; allowed: last"):
         build_network(
             "i3d-resnet18", consensus=mean, modality=modality_for("i3d-resnet18", "motion"),
             num_classes=4, options={"stride": 1},
@@ -212,7 +213,7 @@ def test_a_network_without_features_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "plain_network_of_a_test", SimpleNamespace(plain=plain))
     with pytest.raises(InputError, match="plain has no `features`: it must give"):
         build_network(
-            "plain_network_of_a_test:plain",
+            TrustedName("plain_network_of_a_test:plain"),
             consensus=mean, modality=MODALITIES["spatial"], num_classes=4,
         )  # fmt: skip
 

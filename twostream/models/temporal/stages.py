@@ -54,8 +54,10 @@ def build_stages(texts: Sequence[str], *, in_features: int) -> Stages:
     features: Any = in_features
     for text in texts:
         name, options = read_stage(text)
+        build = plugins.load(name, TEMPORAL)
+        plugins.check_options(build, options, what=f"temporal module {text!r}", positional=1)
         try:
-            modules.append(plugins.load(name, TEMPORAL)(features, **options))
+            modules.append(build(features, **options))
         except TypeError as error:
             raise InputError(f"temporal module {text!r}: {error}") from error
         features = modules[-1].out_features
@@ -75,6 +77,8 @@ def read_stage(text: str) -> tuple[str, dict[str, Any]]:
             f"temporal module {text!r}: expected a name and options as key=value, such as "
             "'dynamic_framing k=12 residual=false'"
         )
+    if isinstance(text, plugins.TrustedName):
+        name = plugins.TrustedName(name)
     return name, {key: _read_value(value) for key, _, value in pairs}
 
 

@@ -114,7 +114,7 @@ def test_texts_of_stages() -> None:
         ("", "''.*key=value"),
         ("conv fast", "'conv fast'.*key=value"),
         ("konv", "'konv'.*conv, tcn"),
-        ("conv colour=1", "'conv colour=1': .*colour"),
+        ("conv colour=1", "'conv colour=1' has no option 'colour'"),
         ("conv widths=8,8", r"kernels \[5, 5, 3\] for widths \[8, 8\]"),
         ("conv widths=8, kernels=4,", r"kernels \[4\].*odd"),
         ("conv widths=8", "'conv widths=8'"),
