@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from twostream_base.errors import InputError
 
 TEMPORARY_MARK = ".part-"
 SYNCS_AT_ONCE = 16
+DEEPEST_JSON = 64
 
 
 @contextmanager
@@ -110,6 +112,49 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """What a parser says of a text of this kind (TOML, CSV, ...) becomes one line with its file.
+
+    Raises:
+        InputError: the text is torn, or no such text at all.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (ValueError, csv.Error, RecursionError) as error:  # TOML's and JSON's are ValueErrors
+        raise InputError(
+            f"{path}: not a valid {kind} file ({' '.join(str(error).split())}); mend it, or write "
+            "it again"
+        ) from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text from elsewhere.
+
+    Raises:
+        ValueError: it is none, or nested deeper than any of our files: what walks through a value
+            (to write, copy, compare it) would end in Python's limit of recursion.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"nested deeper than {DEEPEST_JSON} levels") from None
+    level, depth = [value], 0
+    while level := [
+        child
+        for item in level
+        if isinstance(item, list | dict)
+        for child in (item.values() if isinstance(item, dict) else item)
+        if isinstance(child, list | dict)
+    ]:
+        depth += 1
+        if depth >= DEEPEST_JSON:
+            raise ValueError(f"nested deeper than {DEEPEST_JSON} levels")
+    return value
 
 
 def sha256_bytes(data: bytes | memoryview) -> str:

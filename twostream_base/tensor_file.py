@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from twostream_base.errors import InputError
-from twostream_base.files import atomic_path
+from twostream_base.files import atomic_path, parse_json
 
 # safetensors type -> numpy type, None where numpy has none
 DTYPES = {
@@ -220,8 +220,8 @@ class TensorFile:
                 f"{length:,} in a file of {self._size:,} bytes"
             )
         try:
-            table = json.loads(self._pread(8, 8 + length))
-        except (ValueError, RecursionError) as error:
+            table = parse_json(self._pread(8, 8 + length))
+        except ValueError as error:
             raise self.error(f"no safetensors file: its header is not JSON, {error}") from error
         if not isinstance(table, dict):
             raise self.error("no safetensors file: its header is not a JSON object")
@@ -256,8 +256,8 @@ class TensorFile:
 
     def _checked_header(self, table: dict[str, Any]) -> dict[str, Any]:
         try:
-            header = json.loads(table["__metadata__"][self.type.key])
-        except (KeyError, ValueError, TypeError, RecursionError):
+            header = parse_json(table["__metadata__"][self.type.key])
+        except (KeyError, ValueError, TypeError):
             raise self.error("a safetensors file without the header of one") from None
         if not isinstance(header, dict):
             raise self.error("its header is not a JSON object")

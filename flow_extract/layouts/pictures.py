@@ -14,7 +14,7 @@ from flow_extract.layouts.layouts import LAYOUTS, level_range, list_pictures, to
 from flow_extract.store import codecs
 from flow_extract.store.header import Header, make_header, recorded_settings
 from twostream_base.errors import InputError, some_of
-from twostream_base.files import atomic_folder, read_text, restore_folder
+from twostream_base.files import atomic_folder, parse_json, read_text, restore_folder
 
 DEFAULT_QUANTISER = "0-255"
 CHUNK = 10  # pairs that are read at one time
@@ -153,7 +153,7 @@ def read_note(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        note = json.loads(read_text(path))
+        note = parse_json(read_text(path))
         return {"quantiser": note["quantiser"], "header": note["header"]}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a valid note; remove this folder, or the file") from error

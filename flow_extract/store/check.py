@@ -17,7 +17,7 @@ from flow_extract.store.header import Header, recorded_settings, settings_hash
 from flow_extract.store.locks import locked, remove_leftovers
 from flow_extract.store.manifest import MANIFEST, header_digest, read_problem
 from twostream_base.errors import InputError
-from twostream_base.files import TEMPORARY_MARK, read_text
+from twostream_base.files import TEMPORARY_MARK, parse_json, read_text
 
 Progress = Callable[..., Iterable[Any]]
 # Listed, but as good as it will get: the video itself is short.
@@ -220,7 +220,7 @@ def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], list[Finding]
     if not path.exists():
         return {}, []
     try:
-        lines = [json.loads(line) for line in read_text(path).splitlines()]
+        lines = [parse_json(line) for line in read_text(path).splitlines()]
         return {line["name"]: line for line in lines}, []
     except (ValueError, KeyError, TypeError):
         why = "not a manifest; `twostream extract-flow` makes a new one"

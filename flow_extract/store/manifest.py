@@ -14,7 +14,7 @@ from typing import Any
 from flow_extract.store.header import Source
 from flow_extract.store.reader import PROBLEM_SUFFIX, SUFFIX, entry_path, entry_paths, read_header
 from twostream_base.errors import InputError
-from twostream_base.files import read_text, sha256_bytes, write_text
+from twostream_base.files import parse_json, read_text, sha256_bytes, write_text
 
 MANIFEST = "manifest.jsonl"
 
@@ -52,7 +52,7 @@ def read_problem(path: Path) -> dict[str, Any]:
         InputError: it is not JSON, or lacks a key.
     """
     try:
-        record = json.loads(read_text(path))
+        record = parse_json(read_text(path))
         keys = ("name", "status", "reason", "source", "settings_hash")
         return {key: record[key] for key in keys}
     except (ValueError, KeyError, TypeError) as error:

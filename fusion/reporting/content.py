@@ -17,7 +17,7 @@ from fusion.evaluation.comparison import compare, segment_accuracy
 from fusion.fitting.calibration import CalibratedTables
 from fusion.tables.join import JoinedTables
 from twostream_base.errors import InputError
-from twostream_base.files import read_text
+from twostream_base.files import read_text, reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,5 +102,6 @@ def read_run_logs(files: Mapping[str, Sequence[Path]]) -> dict[str, list[dict[st
     for key, paths in files.items():
         log = paths[0].resolve().parents[1] / "log.csv" if paths else Path()
         if log.is_file():
-            logs[key] = list(csv.DictReader(io.StringIO(read_text(log))))
+            with reading(log, "CSV"):
+                logs[key] = list(csv.DictReader(io.StringIO(read_text(log))))
     return logs

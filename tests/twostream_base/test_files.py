@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import csv
 import math
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +14,10 @@ from twostream_base.errors import InputError
 from twostream_base.files import (
     atomic_folder,
     atomic_path,
+    parse_json,
     path_inside,
     read_text,
+    reading,
     restore_folder,
     sha256_bytes,
     sha256_file,
@@ -139,3 +144,28 @@ def test_settings_are_read_back(tmp_path: Path) -> None:
     }
     write_toml(tmp_path / "config.toml", settings, title="Options.")
     assert tomllib.loads((tmp_path / "config.toml").read_text()) == settings
+
+
+@pytest.mark.parametrize("depth", [100, 100_000])
+def test_json_that_is_nested_deep_is_refused(depth: int) -> None:
+    with pytest.raises(ValueError, match="nested deeper than 64"):
+        parse_json("[" * depth + "]" * depth)
+    assert parse_json('{"a": [[[1]], "x"]}') == {"a": [[[1]], "x"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "read"),
+    [
+        ("TOML", "a = [", tomllib.loads),
+        ("TOML", "a = " + "[" * 5000, tomllib.loads),
+        ("CSV", "a" * 200_000, lambda text: list(csv.reader([text]))),
+        ("JSON", '{"a": ', parse_json),
+    ],
+)
+def test_a_torn_text_names_its_file(kind: str, text: str, read: Callable[[str], Any]) -> None:
+    with (
+        pytest.raises(InputError, match=f"^a/b: not a valid {kind} file .*; mend it") as caught,
+        reading(Path("a/b"), kind),
+    ):
+        read(text)
+    assert "\n" not in str(caught.value)

@@ -17,7 +17,7 @@ import click
 
 from twostream.commands.option_types import OPTION_FILES, OUT_FILE
 from twostream_base.errors import InputError
-from twostream_base.files import read_text
+from twostream_base.files import read_text, reading
 
 PROJECT_FILE = "twostream.toml"
 PATH_KEYS = ("videos", "annotations", "store", "runs")
@@ -64,12 +64,8 @@ def _open_to_others(path: Path) -> str:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    try:
+    with reading(path, "TOML"):
         return tomllib.loads(read_text(path))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(
-            f"{path}: not a valid TOML file ({error}); mend it, or write it again"
-        ) from None
 
 
 def _check_may_set(path: Path, key: str, parameter: click.Parameter) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from twostream_base import plugins
 from twostream_base.errors import InputError
-from twostream_base.files import read_text
+from twostream_base.files import parse_json, read_text
 from twostream_base.text import read_numbered_csv
 from twostream_base.video_names import hmdb51_group, ucf101_group, without_suffix
 
@@ -107,9 +107,11 @@ def read_csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, d
 def read_json(path: Path, kind: type) -> Any:
     """The list or dict that a JSON file holds."""
     try:
-        content = json.loads(read_list(path))
+        content = parse_json(read_list(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; no list of videos is") from None
     if not isinstance(content, kind):
         raise InputError(f"{path}: expected a JSON {'object' if kind is dict else 'list'}")
     return content

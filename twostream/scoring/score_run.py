@@ -25,7 +25,7 @@ from twostream.models.probe import check_input_sizes
 from twostream.scoring.score_file import write_score_file
 from twostream_base import plugins
 from twostream_base.errors import InputError, some_of
-from twostream_base.files import read_text
+from twostream_base.files import read_text, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,8 @@ def _find_videos(run: Path, spec: NetworkSpec, options: ScoreOptions) -> Joined:
 
 def _held_out(run: Path, train: Joined, options: ScoreOptions) -> Joined:
     """Those training videos that the run has not learnt from, as it drew them."""
-    config = tomllib.loads(read_text(run / "config.toml"))
+    with reading(run / "config.toml", "TOML"):
+        config = tomllib.loads(read_text(run / "config.toml"))
     lacking = {"select", "dataset", "split", "val-fraction"} - config.keys()
     if lacking:
         raise InputError(

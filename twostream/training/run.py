@@ -43,7 +43,7 @@ from twostream.models.checkpoint import (
     save_checkpoint,
 )
 from twostream_base.errors import InputError, some_of
-from twostream_base.files import read_text, restore_folder, write_text, write_toml
+from twostream_base.files import read_text, reading, restore_folder, write_text, write_toml
 from twostream_base.tensor_file import TensorFile
 
 if TYPE_CHECKING:
@@ -253,7 +253,9 @@ def check_same_run(folder: Path, options: DataclassInstance, *, free: Collection
     Raises:
         InputError: they differ in what changes the result, or the run is of another version.
     """
-    before, now = tomllib.loads(read_text(folder / CONFIG)), _settings(options)
+    with reading(folder / CONFIG, "TOML"):
+        before = tomllib.loads(read_text(folder / CONFIG))
+    now = _settings(options)
     bound = {key for key in before.keys() | now.keys() if key.replace("-", "_") not in free}
     if strange := sorted(bound & (before.keys() ^ now.keys())):
         raise InputError(

@@ -36,6 +36,8 @@ _MALFORMED = (
     ValueError,
     OSError,
 )
+# Of numpy's reader, which parses the header as Python: nested brackets exhaust its stack.
+_HEADER_ERRORS = (ValueError, TypeError, MemoryError, RecursionError)
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -167,9 +169,14 @@ def _read_npy_header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bo
         version = np.lib.format.read_magic(stream)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy warns of headers that Python 2 wrote
-            return _HEADER_READERS[version](stream)
-    except (ValueError, KeyError, SyntaxError, tokenize.TokenError) as error:
-        raise InputError(f"{where}: not a .npy array that can be read: {error}") from None
+            shape, fortran, dtype = _HEADER_READERS[version](stream)
+        if not all(type(side) is int and side >= 0 for side in shape):
+            raise ValueError(f"its shape is {shape}; expected whole numbers from 0")
+        return shape, fortran, dtype
+    except (*_HEADER_ERRORS, KeyError, SyntaxError, tokenize.TokenError) as error:
+        raise InputError(
+            f"{where}: not a .npy array that can be read ({error}); copy it again"
+        ) from None
 
 
 def read_mat_scores(path: Path) -> ExternalScores:

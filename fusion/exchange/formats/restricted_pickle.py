@@ -27,6 +27,8 @@ from twostream_base.errors import InputError
 
 _PLAIN = re.compile(r"\?|b1|[iu][1248]|f[248]")
 _OBJECT = ("O", "O8", "O4")
+DEEPEST = 32  # levels of lists, dicts and tuples within each other: score files have 5
+SMALLEST_EXTENT = 10_000  # items that any pickle may hold, however short it is
 _MEMO_WRITERS = ("PUT", "BINPUT", "LONG_BINPUT")
 # What the pickle module raises on malformed input; its documentation gives no closed list.
 _MALFORMED = (
@@ -49,10 +51,13 @@ def load_pickle(data: bytes, *, path: Path, stand_ins: Mapping[str, Any] | None 
     names, `module.name`; those that the pickle calls must be `Maker`s.
 
     Raises:
-        InputError: the pickle wants anything else (named, and not run), or is malformed.
+        InputError: the pickle wants anything else (named, and not run), is nested deeper than
+            DEEPEST, holds more items than it has bytes, or is malformed.
     """
     try:
-        return RestrictedUnpickler(io.BytesIO(data), path, stand_ins or {}).load()
+        value = RestrictedUnpickler(io.BytesIO(data), path, stand_ins or {}).load()
+        _check_extent(value, most=2 * len(data))  # the shortest item takes a byte, and its place
+        return value
     except InputError:
         raise
     except _MALFORMED as error:
@@ -87,7 +92,7 @@ class RestrictedUnpickler(pickle.Unpickler):
         start = self.stream.tell()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd escapes in texts, where one is damaged
-            _check_memo(self.stream, start)
+            _check_opcodes(self.stream, start)
         self.stream.seek(start)
         return super().load()
 
@@ -178,16 +183,117 @@ _STAND_INS = {
 }
 
 
-def _check_memo(stream: IO[bytes], start: int) -> None:
-    """Refuse memo numbers that no pickle of this length needs: each one takes memory at once."""
-    numbers = [
-        int(argument or 0)
-        for opcode, argument, _ in pickletools.genops(stream)
-        if opcode.name in _MEMO_WRITERS
-    ]
+# Opcode -> how many items it takes from the stack, whether also all down to the last mark (the
+# items below that mark, as the list of APPENDS, are counted), and how many it puts there.
+_STACK_EFFECTS = {
+    opcode.name: (
+        sum(item not in (pickletools.markobject, pickletools.stackslice)
+            for item in opcode.stack_before),
+        pickletools.markobject in opcode.stack_before,
+        len(opcode.stack_after),
+    )
+    for opcode in pickletools.opcodes
+}  # fmt: skip
+_TUPLES = {"TUPLE": None, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "FROZENSET": None}
+_MEMO_READERS = ("GET", "BINGET", "LONG_BINGET")
+
+
+def _check_opcodes(stream: IO[bytes], start: int) -> None:
+    """Go through a pickle without building anything, and refuse what would take down the process.
+
+    That is memo numbers that no pickle of this length needs, as each one takes memory at once; and
+    tuples nested deep, as keys of a dict are hashed by a function that calls itself. Lists and
+    dicts have no hash, and a tuple never changes, so its depth is known when it is made.
+    """
+    stack: list[int | None] = []  # of each item how deep its tuples are; None is a mark
+    memo: dict[int, int | None] = {}
+    largest = 0
+    for opcode, argument, _ in pickletools.genops(stream):
+        name = opcode.name
+        if name == "MARK":
+            stack.append(None)
+        elif name in _TUPLES:
+            size = _TUPLES[name]
+            items = _down_to_mark(stack) if size is None else [stack.pop() for _ in range(size)]
+            depth = 1 + max((item or 0 for item in items), default=0)
+            if depth > DEEPEST:
+                raise pickle.UnpicklingError(f"tuples nested deeper than {DEEPEST} levels")
+            stack.append(depth)
+        elif name == "MEMOIZE" or name in _MEMO_WRITERS:
+            number = len(memo) if argument is None else int(argument)
+            largest = max(largest, number)
+            memo[number] = stack[-1]
+        elif name in _MEMO_READERS:
+            stack.append(memo[int(argument or 0)])
+        elif name == "DUP":
+            stack.append(stack[-1])
+        elif name == "POP":  # of a mark too
+            stack.pop()
+        else:
+            taken, to_mark, given = _STACK_EFFECTS[name]
+            if to_mark:
+                _down_to_mark(stack)
+            if taken:
+                if len(stack) < taken:
+                    raise pickle.UnpicklingError("it takes more than it has put on the stack")
+                del stack[-taken:]
+            stack.extend([0] * given)
     length = stream.tell() - start
-    if max(numbers, default=0) > length:
-        raise pickle.UnpicklingError(f"memo number {max(numbers)} in {length} bytes")
+    if largest > length:
+        raise pickle.UnpicklingError(f"memo number {largest} in {length} bytes")
+
+
+def _down_to_mark(stack: list[int | None]) -> list[int | None]:
+    items: list[int | None] = []
+    while (item := stack.pop()) is not None:
+        items.append(item)
+    return items
+
+
+def _check_extent(value: Any, *, most: int) -> None:
+    """Refuse what holds more items, each counted as often as it stands there, than bytes.
+
+    A few bytes can name one list over and over: ten levels of ten are ten thousand million items
+    for whoever makes an array of them. Numbers in an array count by their bytes.
+    """
+    most = max(most, SMALLEST_EXTENT)
+    extents: dict[int, int] = {}  # of containers that are done, by id
+    pending: list[tuple[Any, bool]] = [(value, False)]
+    entered: list[Any] = []
+    while pending:
+        item, is_left = pending.pop()
+        children = _children(item)
+        if is_left:
+            entered.pop()
+            numbers = item.array if isinstance(item, PickledArray) else item
+            own = numbers.nbytes if _is_numeric(numbers) else len(children)
+            extents[id(item)] = 1 + own + sum(extents.get(id(child), 0) for child in children)
+            if extents[id(item)] > most:
+                raise pickle.UnpicklingError("it unpacks to more items than there are bytes")
+        elif isinstance(item, _CONTAINERS) and id(item) not in extents:
+            if len(entered) >= DEEPEST:  # a list within itself, too
+                raise pickle.UnpicklingError(f"it is nested deeper than {DEEPEST} levels")
+            entered.append(item)
+            pending.append((item, True))
+            pending.extend((child, False) for child in children if isinstance(child, _CONTAINERS))
+
+
+def _is_numeric(item: Any) -> bool:
+    return isinstance(item, np.ndarray) and item.dtype.kind != "O"
+
+
+_CONTAINERS = (list, tuple, dict, set, frozenset, PickledArray, np.ndarray)
+
+
+def _children(item: Any) -> Sequence[Any]:
+    """What is in a container; of an array of numbers nothing."""
+    if isinstance(item, dict):
+        return [*item.keys(), *item.values()]
+    if isinstance(item, PickledArray):
+        item = item.array
+    if isinstance(item, np.ndarray):
+        return () if _is_numeric(item) else item.reshape(-1).tolist()
+    return list(item) if isinstance(item, set | frozenset) else item
 
 
 _PRELIMINARIES = 3

@@ -16,6 +16,7 @@ from flow_extract.store.reader import scan_store
 from twostream.cli import cli
 from twostream.commands.extract_flow import with_device
 from twostream_base.files import sha256_file
+from twostream_base.plugins import TrustedName
 
 ROOT = Path(__file__).parents[3]
 SLOW_METHOD = """
@@ -276,7 +277,7 @@ def test_more_jobs_than_cores(make_video, tmp_path):
 
 
 def test_device_goes_to_a_method_that_has_one():
-    raft = "flow_extract.methods.raft:make_raft"
+    raft = TrustedName("flow_extract.methods.raft:make_raft")
     assert with_device(raft, {"batch": 2}, "cuda") == {"batch": 2, "device": "cuda"}
     assert with_device("dis", {}, None) == {}
 

@@ -131,6 +131,12 @@ def test_other_npy_files(tmp_path: Path) -> None:
     np.save(path, np.zeros(4))
     with pytest.raises(InputError, match=r"a.npy: the array is float64 \(4,\)"):
         read_npy_scores(path)
+    for text in ("(True, 2)", "(-1, 2)", "('a',)", "(" * 5000):
+        header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {text}, }}".encode()
+        data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+        path.write_bytes(data + bytes(8))
+        with pytest.raises(InputError, match=r"a.npy: not a .npy array that can be read \("):
+            read_npy_scores(path)
     path.write_bytes(b"none")
     with pytest.raises(InputError, match="a.npy: not a .npy array that can be read"):
         read_npy_scores(path)

@@ -116,6 +116,39 @@ def test_malformed_pickles(data: bytes) -> None:
         load_pickle(data, path=PATH)
 
 
+def laughs(levels: int) -> list[object]:
+    """Ten lists, each of ten times the one before: few bytes, 10**levels numbers."""
+    value: list[object] = [1.0]
+    for _ in range(levels):
+        value = [value] * 10
+    return value
+
+
+HOSTILE = {
+    "tuples nested deeper than 32": b"\x80\x02}N" + b"\x85" * 300_000 + b"Ns.",
+    "it is nested deeper than 32": b"\x80\x02" + b"]" * 50 + b"a" * 49 + b".",
+    "nested deeper": b"\x80\x02]q\x00h\x00a.",  # a list within itself
+    "more items than there are bytes": pickle.dumps(laughs(10)),
+    "more than it has put on the stack": b"\x80\x02R.",
+}
+
+
+@pytest.mark.parametrize("message", HOSTILE)
+def test_depth_and_extent_are_bounded(message: str) -> None:
+    with pytest.raises(InputError, match=f"^scores.pkl: .*{message}"):
+        load_pickle(HOSTILE[message], path=PATH)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_honest_pickles_hold_is_within_the_bounds(protocol: int) -> None:
+    labels = np.array([3] * 20_000, dtype=object)
+    shared = np.zeros(400, np.float32)
+    honest = [labels, [None] * 20_000, [()] * 1_000, {"a": [[0, 1]] * 500}, [shared, shared]]
+    loaded = load_pickle(pickle.dumps(honest, protocol), path=PATH)
+    assert np.asarray(loaded[0]).tolist() == [3] * 20_000
+    assert loaded[1:4] == honest[1:4]
+
+
 def test_an_object_array_must_be_given_its_objects() -> None:
     honest = pickle.dumps(np.array([None, 1], dtype=object), 2)
     loose = honest.replace(b"]q\x11(NK\x01e", b"U\x10" + b"A" * 16)
