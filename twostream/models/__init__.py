@@ -58,7 +58,8 @@ class Architecture:
             "state": state,
             "source": f"the weights {weights} of {self.base}" if weights in PRETRAINED else weights,
         }
-        build = {"tsm": build_tsm, "i3d": build_i3d}.get(self.conversion, build_backbone)
+        conversions: dict[str, Callable[..., Any]] = {"tsm": build_tsm, "i3d": build_i3d}
+        build = conversions.get(self.conversion, build_backbone)
         if self.conversion:
             fixed["num_frames"] = modality.network_length
         what = f"network {'-'.join(filter(None, (self.conversion, self.base)))}"
