@@ -76,8 +76,12 @@ def read_videos(path: Path) -> list[RunVideo]:
 
 
 def digest_of(videos: Iterable[RunVideo]) -> str:
-    """What tells two sets of lists apart: sha256 of the rows, but for those of initial weights."""
-    return sha256_bytes(_as_csv([video for video in videos if video.part != "initial"]))
+    """What tells two sets of lists apart: sha256 of the rows.
+
+    But for those of initial weights; and for the groups, which may become known later, and matter
+    to a run by the parts alone that they lead to.
+    """
+    return sha256_bytes(_as_csv([v._replace(group="") for v in videos if v.part != "initial"]))
 
 
 def card_of(
@@ -126,8 +130,6 @@ def describe_changes(before: Iterable[RunVideo], now: Iterable[RunVideo]) -> str
             kind = f"moved from {words[was.part]} to {words[is_.part]}"
         elif was.label != is_.label:
             kind = "of another label"
-        elif was.group != is_.group:
-            kind = "of another group"
         elif was.source and is_.source and was.source != is_.source:
             kind = "of another file"
         else:

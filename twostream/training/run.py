@@ -209,8 +209,11 @@ class Run:
     def _describe(self) -> None:
         """Write what the run is, its options and its videos."""
         write_config(self.folder, self.options, command=self.command)
-        if self.videos and not (self.resumes and (self.folder / VIDEOS).exists()):
-            write_videos(self.folder / VIDEOS, self.videos)
+        path = self.folder / VIDEOS
+        if self.videos and not (
+            self.resumes and path.exists() and read_videos(path) == self.videos
+        ):
+            write_videos(path, self.videos)
         self._is_described = True
 
     def _save(self, name: str, *, epoch: int) -> None:

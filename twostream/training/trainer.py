@@ -118,8 +118,8 @@ class Trainer:
         if self.run.resumes:
             check_same_input(self.run.folder, self.data)
             card, recorded = read_training_videos(self.run.folder / "last")
+            self.videos += [video for video in recorded if video.part == "initial"]
             if card:
-                self.videos = recorded or self.videos
                 return card
         elif (weights := Path(options.weights)).is_file():
             initial, recorded = read_training_videos(weights)

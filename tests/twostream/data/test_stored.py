@@ -19,6 +19,7 @@ def header(*, frames: int = 30, status: str = "ok", settings: str = "s1") -> dic
         "sha256": {"flow": "f" * 64, "rgb": "a" * 64},
         "status": status,
         "reason": "28 of 50 frames decoded",
+        "size": {"height": 48, "width": 64},
         "counts": {"frames": frames, "flows": frames - 1},
         "settings_hash": settings,
         "method": {"name": "dis", "options": {}},

@@ -174,6 +174,9 @@ def test_changed_lists_are_named(tmp_path: Path) -> None:
     changed = [videos[0], videos[1]._replace(part="train")]
     with pytest.raises(InputError, match=r"1 video moved from test to training \(b\).*--restart"):
         start(tmp_path, videos=changed)
+    grouped = [videos[0]._replace(group="scene 1"), videos[1]]
+    start(tmp_path, videos=grouped)
+    assert read_videos(tmp_path / VIDEOS) == grouped, "what becomes known of groups is kept"
     (tmp_path / VIDEOS).unlink()
     with pytest.raises(InputError, match="lists have changed .*which videos is not known"):
         start(tmp_path, videos=changed)
