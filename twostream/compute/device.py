@@ -152,6 +152,12 @@ def snapshot_buffers_and_rng(network: nn.Module, device: torch.device) -> Callab
     return restore
 
 
+def smallest_part(num_videos: int, parts: int) -> int:
+    """Videos of the smallest part where `Tensor.chunk` cuts a batch; it is the last one."""
+    size = -(-num_videos // parts)
+    return num_videos % size or size
+
+
 class MicroBatches:
     """Gradient accumulation: in how many parts a batch goes through a network.
 
@@ -159,10 +165,13 @@ class MicroBatches:
         parts: to begin with.
         auto: double the parts whenever memory is short, for good.
         tell: gets a message when that happens.
+
+    Attributes:
+        least: videos that a part must have; a batch that would give less goes in fewer parts.
     """
 
     def __init__(self, parts: int, *, auto: bool, tell: Callable[[str], None]) -> None:
-        self.parts, self.auto, self.tell = parts, auto, tell
+        self.parts, self.auto, self.tell, self.least = parts, auto, tell, 1
         self._rehearsals, self._largest = 0, 0
 
     def run(
@@ -175,7 +184,7 @@ class MicroBatches:
     ) -> Result:
         """Call `step(parts)`, which takes `num_videos` through the network, forward and back."""
         if not self.auto:
-            return step(self.parts)
+            return step(self.fit(num_videos, self.parts))
         restore = snapshot_buffers_and_rng(network, device)
         if not isinstance(network, DistributedDataParallel):
             return self._retry(step, num_videos, restore)
@@ -188,13 +197,22 @@ class MicroBatches:
             restore()
             self._rehearsals += 1
             self._largest = max(num_videos, self._largest)
-        return step(self.parts)
+        return step(self.fit(num_videos, self.parts))
+
+    def fit(self, num_videos: int, parts: int) -> int:
+        """So many parts, or as many as leave each the videos that it must have."""
+        while parts > 1 and smallest_part(num_videos, parts) < self.least:
+            parts -= 1
+        return parts
 
     def _retry(
         self, step: Callable[[int], Result], num_videos: int, restore: Callable[[], None]
     ) -> Result:
         result, parts = retry_with_micro_batches(
-            step, parts=self.parts, most=num_videos, undo=restore
+            lambda parts: step(self.fit(num_videos, parts)),
+            parts=self.parts,
+            most=self.fit(num_videos, num_videos),
+            undo=restore,
         )
         if parts != self.parts:
             self.tell(

@@ -14,7 +14,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from twostream.compute.device import MicroBatches, compile_for_eval, snapshot_buffers_and_rng
+from twostream.compute.device import (
+    MicroBatches,
+    autocast,
+    compile_for_eval,
+    is_out_of_memory,
+    smallest_part,
+    snapshot_buffers_and_rng,
+)
 from twostream.compute.distributed import data_parallel, world_size
 from twostream.models import build_network
 from twostream.models.activation_checkpointing import checkpoint_activations
@@ -30,6 +37,7 @@ from twostream.training.loop import (
 from twostream.training.options import AUTO, TrainOptions
 from twostream.training.schedule import Schedule
 from twostream.transforms.mixing import mix_batch
+from twostream_base.errors import InputError
 
 
 class Learner:
@@ -128,6 +136,57 @@ class Learner:
             progress=progress,
             after_step=after_step,
         )
+
+    def check_batches(self, num_videos: int) -> None:
+        """Take empty clips through the network as training will, in parts of the same sizes.
+
+        Neither weights and statistics nor random states change. A network that cannot learn from a
+        single video, as its batch normalisation would see one value a channel, gets two at least
+        wherever that is possible; a size for which memory is short is left to the first step.
+
+        Args:
+            num_videos: in training.
+
+        Raises:
+            InputError: it cannot take the batches of these options.
+        """
+        options, micro_batches = self.options, self.micro_batches
+        share = max(1, min(options.batch_size, num_videos) // world_size())
+        error = self._try_batch(1)
+        if error:
+            micro_batches.least = 2
+            if smallest_part(share, micro_batches.parts) < 2:
+                parts = f" in {micro_batches.parts} parts" if micro_batches.parts > 1 else ""
+                raise InputError(
+                    f"{options.model} cannot learn from one video at a time, as --batch-size "
+                    f"{options.batch_size}{parts} would have it ({error}): batch normalisation "
+                    "needs more than one value a channel. Give a larger --batch-size, fewer parts "
+                    "by --accumulate, more --segments, a larger --input-size, or --partial-bn"
+                )
+        largest = -(-share // micro_batches.parts)
+        if largest > 1 and (error := self._try_batch(largest)):
+            raise InputError(
+                f"{options.model} cannot learn from {largest} videos at a time, as --batch-size "
+                f"{options.batch_size} would have it ({error}); try another --batch-size, "
+                "--accumulate or --input-size"
+            )
+
+    def _try_batch(self, count: int) -> str:
+        """Why `count` videos cannot go through the network in training; empty where they can."""
+        options, modality, side = self.options, self.options.modality, self.options.input_size
+        segments = 1 if options.train_segment else options.num_segments
+        shape = (count, segments, modality.snippet_length, modality.channels, side, side)
+        restore = snapshot_buffers_and_rng(self.network, self.device)
+        try:
+            clips = torch.zeros(shape, dtype=torch.uint8, device=self.device)
+            with torch.no_grad(), autocast(self.device, options.precision):
+                logits = self.network(clips)
+            self.consensus(logits.float())
+        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+            return "" if is_out_of_memory(error) else str(error).partition("\n")[0]
+        finally:
+            restore()
+        return ""
 
     def state(self) -> dict[str, Any]:
         """All but the weights that `eval_network` holds: for a checkpoint's `state.pt`."""

@@ -107,6 +107,7 @@ class Trainer:
                 protocols=(options.val_protocol, options.protocol),
                 device=self.learner.device,
             )
+        self.learner.check_batches(len(data.train.videos))
         self.run.start(
             self.learner, self._spec, tell=tell, curves=curves if options.tensorboard else None
         )

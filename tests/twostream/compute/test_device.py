@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from twostream.compute.device import (
     CPU_FEATURES,
+    MicroBatches,
     autocast,
     compile_for_eval,
     find_precision,
     is_out_of_memory,
     retry_with_micro_batches,
+    smallest_part,
     snapshot_buffers_and_rng,
 )
 from twostream.training.loop import accumulate_gradient
@@ -174,3 +176,17 @@ def test_what_counts_as_out_of_memory() -> None:
     assert all(is_out_of_memory(error) for error in ERRORS)
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
     assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_parts_are_those_of_chunk_and_none_is_smaller_than_it_must_be() -> None:
+    micro_batches = MicroBatches(1, auto=False, tell=print)
+    for videos in range(1, 13):
+        for parts in range(1, 14):
+            chunks = [len(chunk) for chunk in torch.zeros(videos).chunk(parts)]
+            assert smallest_part(videos, parts) == min(chunks), (videos, parts)
+            micro_batches.least = 1
+            assert micro_batches.fit(videos, parts) == parts
+            micro_batches.least = 2
+            fitted = micro_batches.fit(videos, parts)
+            assert videos == 1 or smallest_part(videos, fitted) >= 2
+            assert fitted == parts if min(chunks) > 1 else fitted < max(parts, 2)

@@ -42,6 +42,20 @@ def plain(*, modality, num_classes, weights):
     channels = modality.channels * modality.snippet_length
     layers = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return SegmentNetwork(nn.Sequential(*layers), nn.Linear(channels, num_classes), modality)
+
+
+class OnePixel(nn.Sequential):
+    # Batch normalisation of a single pixel, and no way with exactly four videos.
+    def forward(self, frames):
+        if self.training and len(frames) == 4:
+            raise RuntimeError("four is too many\\nand a line more")
+        return super().forward(frames)
+
+
+def one_pixel(*, modality, num_classes, weights):
+    channels = modality.channels * modality.snippet_length
+    layers = [nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(channels), nn.Flatten()]
+    return SegmentNetwork(OnePixel(*layers), nn.Linear(channels, num_classes), modality)
 """
 QUICK = ["--model", "network_of_trainer_tests:tiny", "--weights", "none", "--input-size", "32",
          "--batch-size", "3", "--val-fraction", "0.3", "--protocol", "segments3", "--epochs", "2",
@@ -223,6 +237,61 @@ def test_a_batch_that_is_too_large_is_cut_in_parts(
     assert weights_and_scores(folder_of("runs", "motion")) == weights_and_scores(
         folder_of("from the start", "motion")
     )
+
+
+ONE_PIXEL = ["--stream", "spatial", "--model", "network_of_trainer_tests:one_pixel", "--segments",
+             "1", "--epochs", "1"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "facts"),
+    [
+        (["--batch-size", "1"], ["--batch-size 1 ", "more than 1 value per channel"]),
+        (["--batch-size", "3", "--accumulate", "3"], ["--batch-size 3 in 3 parts", "--partial-bn"]),
+        (["--batch-size", "3", "--accumulate", "2"], ["--batch-size 3 in 2 parts"]),
+        (["--batch-size", "4"], ["4 videos at a time", "(four is too many)"]),
+        (["--batch-size", "8", "--accumulate", "2"], ["4 videos at a time"]),
+    ],
+)
+def test_a_network_that_cannot_take_the_batches_is_refused_at_the_start(
+    train: Run, options: list[str], facts: list[str]
+) -> None:
+    output = train(*ONE_PIXEL, *options, exit_code=2).output
+    assert output.count("\n") == 1
+    assert all(fact in output for fact in facts), output
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["--batch-size", "6", "--accumulate", "3"], "3"),  # the last two videos go in one part
+        (["--batch-size", "1", "--segments", "3"], "1"),
+    ],
+)
+def test_batches_of_few_videos_that_can_be_computed_are(
+    train: Run, options: list[str], parts: str
+) -> None:
+    train(*ONE_PIXEL, *options)
+    (run_folder,) = Path("runs/ucf101-split1").iterdir()
+    assert {row["parts"] for row in rows_of(run_folder)} == {parts}
+
+
+def test_parts_never_get_smaller_than_the_network_can_take(
+    train: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for two videos at once; batches of five and three go in parts of two and three."""
+    gradient, cut = loop.accumulate_gradient, []
+
+    def narrow(network: Any, clips: Any, target: Any, parts: int, **options: Any) -> Any:
+        cut.append([len(part) for part in clips.chunk(parts)])
+        if max(cut[-1]) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return gradient(network, clips, target, parts, **options)
+
+    monkeypatch.setattr(loop, "accumulate_gradient", narrow)
+    train(*ONE_PIXEL, "--batch-size", "5", "--accumulate", "auto")
+    assert cut == [[5], [3, 2], [3]]
 
 
 RECIPES = {
