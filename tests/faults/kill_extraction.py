@@ -13,7 +13,18 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from scene import digests, expect, leftovers, marking_method, run, start, stored, write_videos
+from scene import (
+    EXTRACTION,
+    digests,
+    expect,
+    forks,
+    leftovers,
+    marking_method,
+    run,
+    start,
+    stored,
+    write_videos,
+)
 
 VIDEOS = 20
 JOBS = 2
@@ -23,6 +34,7 @@ def main(folder: Path, rounds: int) -> None:
     """Kill `rounds` runs; whenever one comes to its end, compare, and begin a new store."""
     write_videos(folder / "videos", VIDEOS)
     options = [*marking_method(folder), "--jobs", str(JOBS)]
+    forks(EXTRACTION)
     begin = time.monotonic()
     run(folder, "undisturbed", *options)
     duration = time.monotonic() - begin

@@ -6,22 +6,20 @@ python tests/faults/kill_scoring.py --rounds 50
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from forks import Fork
 from kill_training import make_project, train
-from scene import ROOT, expect
+from scene import expect, forks
 
 from twostream_base.files import sha256_file
 
 # Each video is a part of its own, and takes its time: a kill finds some done and some not.
-COMMAND_LINE = """
+PROGRAM = """
 import time
 from twostream.scoring import logits, score_file
 load = logits.load_batches
@@ -43,6 +41,7 @@ OPTIONS = ["--dataset", "ucf101", "--annotations", "lists", "--store", "store", 
 def main(folder: Path, rounds: int) -> None:
     """Kill `rounds` scorings; whenever one comes to its end, compare, and begin a new file."""
     make_project(folder)
+    (folder / "slow_score.py").write_text(PROGRAM)
     train(folder, "trained", processes=1)
     begin = time.monotonic()
     expect(start(folder, "undisturbed").wait() == 0, "the undisturbed scoring failed")
@@ -65,15 +64,10 @@ def main(folder: Path, rounds: int) -> None:
     print(f"{killed} kills, {files + 1} score files: all identical, nothing left behind")
 
 
-def start(folder: Path, out: str) -> subprocess.Popen[bytes]:
+def start(folder: Path, out: str) -> Fork:
     """Start `twostream score` in `folder`."""
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND_LINE, "score", RUN, *OPTIONS, "--out", out],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    command = ["score", RUN, *OPTIONS, "--out", out]
+    return forks("twostream").start(command, cwd=folder, program=folder / "slow_score.py")
 
 
 def check(folder: Path, number: int, good: str) -> None:

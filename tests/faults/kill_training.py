@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from scene import ROOT, digests, expect, write_video
+from scene import ROOT, digests, expect, forks, write_video
 from scene import run as extract
 
 EPOCHS, STEPS = 3, 4
@@ -109,17 +109,23 @@ def train(
     folder: Path, name: str, *options: str, processes: int, killed: dict[str, str] | None = None
 ) -> None:
     """Run `twostream train` to its end, or to the kill."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    launcher = torchrun if processes > 1 else []
-    done = subprocess.run(
-        [sys.executable, *launcher, "-m", "twostream", "train", *OPTIONS, "--runs", name, *options],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | (killed or {}),
-        capture_output=True,
-        text=True,
-    )
+    command = ["train", *OPTIONS, "--runs", name, *options]
+    if processes == 1:
+        process = forks("twostream").start(command, cwd=folder, environment=killed or {})
+        output, errors = process.communicate()
+    else:
+        torchrun = ["-m", "torch.distributed.run", "--standalone"]
+        torchrun += ["--nproc-per-node", str(processes), "-m", "twostream"]
+        process = subprocess.run(
+            [sys.executable, *torchrun, *command],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | (killed or {}),
+            capture_output=True,
+            text=True,
+        )
+        output, errors = process.stdout, process.stderr
     wanted = 0 if not killed else 1 if processes > 1 else -signal.SIGKILL
-    expect(done.returncode == wanted, f"exit {done.returncode}: {done.stdout}{done.stderr}")
+    expect(process.returncode == wanted, f"exit {process.returncode}: {output}{errors}")
 
 
 def outcome(folder: Path, name: str) -> tuple[dict[str, str], list[dict[str, str]]]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import functools
 from pathlib import Path
 
 import cv2
 import numpy as np
+from forks import Fork, Forks
 
 from flow_extract.synthetic import moving_clip, smooth_texture, translation
 from twostream_base.files import TEMPORARY_MARK, sha256_file
 
 ROOT = Path(__file__).parents[2]
 SHARED_DATA = ROOT.parent / "shared" / "data"
+EXTRACTION = "flow_extract.extraction"
 # Exit code of a script that cannot do its work here; the reason is on its last line.
 CANNOT = 77
 
@@ -53,18 +53,16 @@ def write_videos(folder: Path, count: int) -> Path:
     return folder
 
 
-def start(folder: Path, store: str, *options: str, videos: str = "videos") -> subprocess.Popen[str]:
+@functools.cache
+def forks(package: str) -> Forks:
+    """What this script's commands are forked from: it has imported all of `package`."""
+    return Forks(package)
+
+
+def start(folder: Path, store: str, *options: str, videos: str = "videos") -> Fork:
     """Start `twostream extract-flow` in `folder`, as the leader of a process group."""
-    command = [sys.executable, "-m", "twostream", "extract-flow", "--videos", videos]
-    return subprocess.Popen(
-        [*command, "--store", store, *options],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])},
-        start_new_session=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = ["extract-flow", "--videos", videos, "--store", store, *options]
+    return forks(EXTRACTION).start(command, cwd=folder)
 
 
 def run(
