@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -23,6 +24,10 @@ MAX_PROMISED_FRAMES = 10_000_000
 # MOV. Of others (Matroska, WebM, MPEG streams) FFmpeg tells length times frame rate.
 AVI = b"RIFF"
 MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+# Playlists: of FFmpeg's concat, HLS, DASH, IMF, session descriptions of streams.
+PLAYLIST_BYTES = 4096
+PLAYLIST_MARKS = (b"ffconcat version", b"#extm3u", b"<mpd", b"<compositionplaylist", b"c=in ip")
+BINARY = frozenset(range(32)) - frozenset(b"\t\n\r\f\x1b")  # bytes that no text has
 
 
 class VideoError(Exception):
@@ -91,9 +96,9 @@ def open_video(
     """Open a video: its header, and its frames as in `read_frames`.
 
     Raises:
-        VideoError: not a regular file, empty, not readable as a video, or more than `MAX_PIXELS`
-            pixels a frame (found before a frame is decoded). From the frames: none could be
-            decoded; or the picture size changes midway.
+        VideoError: not a regular file, empty, a playlist, not readable as a video, or more than
+            `MAX_PIXELS` pixels a frame (found before a frame is decoded). From the frames: none
+            could be decoded; or the picture size changes midway.
     """
     import cv2
 
@@ -104,11 +109,15 @@ def open_video(
         if not stat.S_ISREG(status.st_mode):
             raise VideoError("not a regular file")
         with path.open("rb") as stream:
-            beginning = stream.read(8)
+            beginning = _beginning(stream)
     except OSError as error:
         raise VideoError(f"cannot be read: {error.strerror}") from error
     if status.st_size == 0:
         raise VideoError("the file is empty (0 bytes)")
+    if _is_playlist(beginning):
+        raise VideoError(
+            "not readable as a video: it is text, as a playlist is, which shows other files"
+        )
 
     # An absolute path can be no URL to FFmpeg; the back end is named so that none reads a pattern.
     capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
@@ -117,7 +126,7 @@ def open_video(
             raise VideoError("not readable as a video: damaged, without a video stream, or unknown")
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         info = _read_info(
-            capture, stores_its_count=beginning[:4] == AVI or beginning[4:] in MP4_BOXES
+            capture, stores_its_count=beginning[:4] == AVI or beginning[4:8] in MP4_BOXES
         )
 
         def frames() -> Iterator[np.ndarray]:
@@ -135,6 +144,26 @@ def open_video(
         yield info, frames()
     finally:
         capture.release()
+
+
+def _beginning(stream: IO[bytes]) -> bytes:
+    """What FFmpeg takes for the beginning of a file: it first skips ID3 tags, of any length."""
+    while (head := stream.read(10))[:3] == b"ID3" and len(head) == 10:
+        length = functools.reduce(lambda value, byte: value << 7 | byte & 0x7F, head[6:], 0)
+        stream.seek(length + 10 * bool(head[5] & 0x10), os.SEEK_CUR)
+    return head + stream.read(PLAYLIST_BYTES)
+
+
+def _is_playlist(beginning: bytes) -> bool:
+    """Whether a file is text: FFmpeg follows playlists, whatever their names, to other files.
+
+    Films are binary, but for the first line of raw Y4M. Marks that FFmpeg looks for are also
+    searched among other bytes.
+    """
+    if beginning.startswith(b"YUV4MPEG2 "):
+        return False
+    text = set(beginning).isdisjoint(BINARY)
+    return text or any(mark in beginning.lower() for mark in PLAYLIST_MARKS)
 
 
 def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:

@@ -15,6 +15,32 @@ def test_probe(make_video, tmp_path):
     assert probe(path) == VideoInfo(64, 48, 25.0, 7, estimated=False, codec="MJPG")
 
 
+PLAYLISTS = {
+    "ffconcat": b"ffconcat version 1.0\nfile other.avi\n",
+    "hls": b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nother.avi\n#EXT-X-ENDLIST\n",
+    "m3u of paths": b"other.avi\n",
+    "dash": b'<?xml version="1.0"?><MPD profiles="urn:mpeg:dash:profile:isoff-live:2011"></MPD>',
+    "sdp": b"v=0\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+    "url": b"http://127.0.0.1:9/other.avi\n",
+}
+ID3 = b"ID3\x04\x00\x00\x00\x00\x40\x00" + bytes(64 * 128)
+
+
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", ID3, ID3 + ID3])
+@pytest.mark.parametrize("name", PLAYLISTS)
+def test_a_playlist_shows_no_other_file(make_video, tmp_path, name, before):
+    make_video(tmp_path / "other.avi", frames=3, size=(32, 32))
+    (tmp_path / "v.avi").write_bytes(before + PLAYLISTS[name])
+    with pytest.raises(VideoError, match="not readable as a video: it is text"):
+        probe(tmp_path / "v.avi")
+
+
+def test_a_playlist_among_other_bytes_is_found(tmp_path):
+    (tmp_path / "v.avi").write_bytes(bytes(100) + PLAYLISTS["hls"])
+    with pytest.raises(VideoError, match="not readable as a video: it is text"):
+        probe(tmp_path / "v.avi")
+
+
 def test_frames_are_rgb_and_in_order(tmp_path, write_mjpg):
     clip = np.zeros((5, 32, 48, 3), np.uint8)
     clip[..., 0] = 200  # red

@@ -151,8 +151,8 @@ def test_one_broken_and_one_deadly_video_cost_only_themselves(videos, make_video
     assert process.returncode == 1
     assert output.splitlines() == [
         "14 videos: 12 done now, 0 already done, 0 damaged, 2 failed; store store",
-        "failed    class0/broken: not readable as a video: damaged, without a video stream, "
-        "or unknown",
+        "failed    class0/broken: not readable as a video: it is text, as a playlist is, which "
+        "shows other files",
         "crashed   class0/deadly: signal 9 (SIGKILL)",
     ]
     again = start("store", "--method", "slow:crash")
