@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 from pathlib import Path
 from typing import Any, NoReturn
@@ -82,6 +83,12 @@ class LazyGroup(console.Group):
             raise
         except OSError as error:
             raise Stop(str(error), exit_code=1) from error
+        except EOFError as error:  # of the server that starts processes; click would say "Aborted!"
+            raise Stop(
+                "a process that starts the others has ended, killed perhaps for want of memory; "
+                "re-run the same command to resume",
+                exit_code=1,
+            ) from error
         except KeyboardInterrupt as error:
             raise Stop("interrupted; re-run the same command to resume", exit_code=130) from error
 
@@ -137,6 +144,8 @@ def cli(ctx: click.Context, project: Path | None) -> None:
 
 def main() -> None:
     """Entry point of the console script and of `python -m twostream`."""
+    # Processes that libraries start import nothing from the current folder either.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     signal.signal(signal.SIGTERM, _terminated)
     cli(prog_name="twostream")
 

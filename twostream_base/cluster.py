@@ -39,7 +39,13 @@ def connected(workers: int, scheduler: str | None) -> Iterator[Client]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if scheduler is None:
         with (
-            dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_DEATHS}),
+            dask.config.set(
+                {
+                    "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
+                    # As in `executor.SAFE_PATH`: workers import nothing from the current folder.
+                    "distributed.nanny.pre-spawn-environ.PYTHONSAFEPATH": "1",
+                }
+            ),
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,

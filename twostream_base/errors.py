@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 
@@ -22,7 +23,18 @@ def printable(text: str) -> str:
 
 
 def some_of(items: Sequence[object], *, limit: int = 5) -> str:
-    """Name the first few items of a list: `a, b, c and 14 more`."""
-    shown = ", ".join(printable(str(item)) for item in items[:limit])
+    """Name the first few items of a list: `a, b, c and 14 more`.
+
+    Texts that look alike are told apart: of those not in Unicode's composed form (NFC), such as
+    names of files of macOS, what composing would change is escaped, as `cafe\\u0301`.
+    """
+
+    def told_apart(text: str) -> str:
+        composed = unicodedata.normalize("NFC", text)
+        if composed == text:
+            return text
+        return "".join(char if char in composed else ascii(char)[1:-1] for char in text)
+
+    shown = ", ".join(told_apart(printable(str(item))) for item in items[:limit])
     rest = len(items) - limit
     return f"{shown} and {rest:,} more" if rest > 0 else shown

@@ -22,6 +22,9 @@ J = TypeVar("J")
 PRELOAD = ("flow_extract.extraction.folder", "cv2")
 # Parallel is what runs side by side; inside, libraries would start a thread for each core again.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# Python starts the processes of multiprocessing with the current folder before the standard
+# library, so that a struct.py among someone's videos would run. Not with this:
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 # A process that has answered may take this long to leave.
@@ -84,7 +87,7 @@ def run_jobs(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
     environment = os.environ.copy()
-    os.environ.update(ONE_THREAD)
+    os.environ.update(ONE_THREAD | SAFE_PATH)
     try:
         forkserver.ensure_running()
     finally:

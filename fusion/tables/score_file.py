@@ -291,7 +291,7 @@ def check_table(table: ScoreTable, *, where: str) -> None:
             f"{where}: score type {table.score_type!r}; allowed: {', '.join(SCORE_TYPES)}"
         )
     count = table.metadata.get("summed_over")
-    if table.score_type == "logit_sum" and not (isinstance(count, int) and count > 0):
+    if table.score_type == "logit_sum" and not (type(count) is int and count > 0):
         raise InputError(f"{where}: `summed_over` is {count!r}; it must be the logits in each sum")
     last = len(table.class_names) - 1
     outside = np.flatnonzero((table.labels < UNKNOWN) | (table.labels > last))

@@ -84,3 +84,5 @@ def test_nothing_acts_on_the_terminal() -> None:
     assert printable("\u00fcn\u00ef/v 1\\") == "\u00fcn\u00ef/v 1\\"
     assert printable("a\nb\x1b[2J\x9b\u202ec\ud800") == "a\\nb\\x1b[2J\\x9b\\u202ec\\ud800"
     assert some_of(["a\nb", 2]) == "a\\nb, 2"
+    assert some_of(["caf\u00e9", "cafe\u0301"]) == "caf\u00e9, cafe\\u0301"
+    assert some_of(["\u0915\u093f"]) == "\u0915\u093f"  # Hindi has no composed form

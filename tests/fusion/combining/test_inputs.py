@@ -159,3 +159,13 @@ def test_epochs_that_are_not_there(tmp_path: Path, wanted: str, message: str) ->
         find_epochs(tmp_path, wanted, subset="test")
     with pytest.raises(InputError, match="epochs none"):
         find_epochs(tmp_path / "absent", "all", subset="test")
+
+
+def test_a_stream_that_is_given_twice_is_said(make_table: Make, tmp_path: Path) -> None:
+    for name, scores in (("a", [[1, 2]]), ("b", [[1, 2]]), ("c", [[2, 1]])):
+        write_scores(tmp_path / f"{name}.safetensors", make_table(scores, stream="spatial"))
+    inputs = read_inputs(FusionOptions(files=[tmp_path / f"{n}.safetensors" for n in "abc"]))
+    assert inputs.joined.warnings == [
+        "a and b are the same scores: give each stream once",
+        "3 of the inputs are scores of the stream spatial",
+    ]

@@ -107,6 +107,10 @@ def with_nan(table: ScoreTable) -> ScoreTable:
         (lambda t: replace(t, scores=t.scores.astype(float)), r"scores are float64"),
         (lambda t: replace(t, score_type="odds"), r"allowed: logits, logit_sum, probs"),
         (lambda t: replace(t, score_type="logit_sum"), r"`summed_over` is None"),
+        (
+            lambda t: replace(t, score_type="logit_sum", metadata={"summed_over": True}),
+            r"`summed_over` is True",
+        ),
     ],
 )
 def test_a_table_that_is_not_sound(
