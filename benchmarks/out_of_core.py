@@ -21,9 +21,9 @@ from statistics import median
 
 import numpy as np
 
-from fusion.combining.step import Steps
-from fusion.evaluation.sharded_fusion import fuse_in_shards
-from fusion.tables.score_file import ScoreTable, open_large_file, write_scores_in_parts
+from fusion.combining.inputs import FusionOptions
+from fusion.tables.score_file import ScoreTable, write_scores_in_parts
+from fusion.workflows import fuse_files
 
 ROOT = Path(__file__).parents[1]
 SEGMENTS, CLASSES, PORTION = 25, 400, 500
@@ -87,8 +87,8 @@ def make_scores(path: Path, videos: int, *, seed: int) -> Path:
 
 
 def fuse_all(folder: Path) -> None:
-    large = {name: open_large_file(folder / f"{name}.safetensors") for name in "12"}
-    fuse_in_shards(large, files=dict.fromkeys(large, ""), steps=Steps(), out=folder / "fused")
+    files = [folder / f"{name}.safetensors" for name in "12"]
+    fuse_files(FusionOptions(files=files), out=folder / "fused")
 
 
 def plain_read(path: Path) -> None:

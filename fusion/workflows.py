@@ -15,17 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.combining.fuse import Fusion, VideoScores, fuse_joined, fuse_streams, score_videos
-from fusion.combining.inputs import (
-    FusionInputs,
-    FusionOptions,
-    find_files,
-    read_inputs,
-    stream_names,
-)
+from fusion.combining.inputs import FusionInputs, FusionOptions, read_inputs
 from fusion.combining.step import MEAN, StepOptions, Steps, find_steps
 from fusion.evaluation.comparison import class_accuracy, compare, complementarity, segment_accuracy
 from fusion.evaluation.results import fusion_result
-from fusion.evaluation.sharded_fusion import fuse_in_shards
 from fusion.fitting.calibration import (
     CALIBRATIONS,
     CalibratedTables,
@@ -47,12 +40,10 @@ from fusion.reporting.content import make_content, read_run_logs
 from fusion.reporting.page import report_page
 from fusion.tables.groups import video_groups
 from fusion.tables.join import Input, JoinedTables, join
-from fusion.tables.score_file import ScoreTable, open_large_file, read_scores, write_scores
+from fusion.tables.score_file import ScoreTable, read_scores, write_scores
 from twostream_base.errors import InputError
 from twostream_base.text import write_csv
 
-# Score files with more bytes in total are not held in memory: a few videos at a time are fused.
-LARGE_BYTES = 2**30
 COMPARED = ("mean", "max", "geometric", "rank", "variance")
 
 
@@ -60,13 +51,8 @@ def fuse_files(options: FusionOptions, *, out: Path | None = None) -> dict[str, 
     """Fuse score files, and write the fused scores to `out`: see `fusion_result`.
 
     Large files are read a few videos at a time, unless --epochs, --calibrate or --learn need them
-    whole; the fused scores are the same to the bit, without the diagnosis.
+    whole.
     """
-    paths, files = find_files(options)
-    size = sum(path.stat().st_size for of_input in files for path in of_input)
-    fitted = options.calibrate != "none" or options.learn != "none"
-    if size > LARGE_BYTES and not options.epochs and not fitted:
-        return _fuse_large_files(paths, [file for (file,) in files], options, out)
     inputs = read_inputs(options)
     calibrated = None
     if options.learn != "none":
@@ -292,22 +278,6 @@ def tune_weights(
     if validation is not None:
         return tune_on(streams, score_videos(join(validation)))
     return tune_in_folds(streams, find_folds(joined, count=folds))
-
-
-def _fuse_large_files(
-    paths: Sequence[Path], files: Sequence[Path], options: FusionOptions, out: Path | None
-) -> dict[str, Any]:
-    large = [open_large_file(file) for file in files]
-    streams = stream_names(paths, [file.head.metadata for file in large])
-    steps = find_steps(options, streams=streams, class_names=large[0].head.class_names)
-    return fuse_in_shards(
-        dict(zip(streams, large, strict=True)),
-        files=dict(zip(streams, map(str, files), strict=True)),
-        steps=steps,
-        combine=options.combine,
-        groups=options.groups,
-        out=out,
-    )
 
 
 def _video_scores(inputs: FusionInputs, options: StepOptions) -> VideoScores:

@@ -134,7 +134,7 @@ class TensorFile:
             InputError: it is not there, damaged, or of a type that numpy does not have.
         """
         info = self._info(key)
-        array = np.empty(info.shape, self._numpy_type(key))
+        array = np.empty(info.shape, self.numpy_type(key))
         data = array.reshape(-1).view(np.uint8).data
         self._fill(data, info.begin)
         self._compare(key, hashlib.sha256(data).hexdigest())
@@ -149,13 +149,13 @@ class TensorFile:
         start = self.tensors[key].begin
         return self._pread(start + begin, start + end)
 
-    def read_rows(self, key: str, rows: Sequence[int] | slice) -> np.ndarray:
+    def read_rows(self, key: str, rows: Sequence[int] | np.ndarray | slice) -> np.ndarray:
         """Some rows of a tensor, along its first axis and in any order, not checked.
 
         The file is mapped for this one reading, so that its pages are not held.
         """
         info = self._info(key)
-        mapped = np.memmap(self.path, self._numpy_type(key), "r", info.begin, info.shape)
+        mapped = np.memmap(self.path, self.numpy_type(key), "r", info.begin, info.shape)
         return np.array(mapped[rows])
 
     def verify(self, key: str) -> None:
@@ -178,7 +178,12 @@ class TensorFile:
             raise self.error(f"it holds {held}, but no `{key}`")
         return self.tensors[key]
 
-    def _numpy_type(self, key: str) -> str:
+    def numpy_type(self, key: str) -> str:
+        """Numpy's name of the type of a tensor.
+
+        Raises:
+            InputError: numpy has no such type.
+        """
         code = self.tensors[key].dtype
         if not (name := DTYPES.get(code)):
             raise self.error(f"`{key}` is {code}, which numpy does not have")

@@ -22,7 +22,7 @@ from fusion.combining.step import (
 )
 from fusion.combining.strategies import Strategy, weighted
 from fusion.tables.join import Input, JoinedTables, join
-from fusion.tables.score_file import ScoreTable, seen_text
+from fusion.tables.score_file import ScoreTable, seen_text, slices
 from twostream_base.errors import InputError
 from twostream_base.versions import tool_version
 
@@ -143,6 +143,8 @@ def score_videos(
 ) -> VideoScores:
     """Fuse the crops, then the segments of each stream.
 
+    A few videos are read and computed at a time, so that files may be larger than memory.
+
     A sum of logits is divided by its count first. With `combine="probs"` every view then goes
     through the softmax; by default what the tables hold is combined.
 
@@ -150,17 +152,24 @@ def score_videos(
         InputError: the tables hold different types of scores, or a strategy breaks its contract.
     """
     combined = _common_type(joined.tables, combine)
-    results = {}
+    results, digests = {}, {}
     for key, table in joined.tables.items():
-        if crops == MEAN:
-            # Crop by crop, so that not all views are in memory as float64 at once.
-            count = table.scores.shape[2]
-            mean = sum(view_scores(table, combined, crop=crop) for crop in range(count)) / count
-            of_segments = StepResult(np.asarray(mean), combined, 0)
-        else:
-            of_segments = apply_step(view_scores(table, combined), crops, score_type=combined)
-        fused = apply_step(of_segments.scores, segments, score_type=of_segments.score_type)
-        results[key] = fused._replace(fallbacks=fused.fallbacks + of_segments.fallbacks)
+        digest, parts, fallbacks = hashlib.sha256(), [], 0
+        for part in slices(table.scores):
+            some = replace(table, scores=table.scores[part])
+            digest.update(np.ascontiguousarray(some.scores).data)
+            views = view_scores(some, combined)
+            if crops == MEAN:
+                # One by one: in which order numpy adds up an axis depends on the memory's layout.
+                crop_sum = sum(views[:, :, crop] for crop in range(views.shape[2]))
+                of_segments = StepResult(crop_sum / views.shape[2], combined, 0)
+            else:
+                of_segments = apply_step(views, crops, score_type=combined)
+            fused = apply_step(of_segments.scores, segments, score_type=of_segments.score_type)
+            parts.append(fused.scores)
+            fallbacks += of_segments.fallbacks + fused.fallbacks
+        results[key] = StepResult(np.concatenate(parts), fused.score_type, fallbacks)
+        digests[key] = digest.hexdigest()
     return VideoScores(
         names=joined.names,
         class_names=joined.class_names,
@@ -170,13 +179,7 @@ def score_videos(
         score_type=next(iter(results.values())).score_type,
         combine=combined,
         metadata={
-            key: {
-                "kind": table.score_type,
-                "scores_sha256": hashlib.sha256(
-                    np.ascontiguousarray(table.scores).data
-                ).hexdigest(),
-                **table.metadata,
-            }
+            key: {"kind": table.score_type, "scores_sha256": digests[key], **table.metadata}
             for key, table in joined.tables.items()
         },
         warnings=joined.warnings
@@ -189,14 +192,12 @@ def mean_scores(table: ScoreTable) -> np.ndarray:
     return score_videos(join({"file": table})).scores["file"]
 
 
-def view_scores(
-    table: ScoreTable, score_type: str, *, crop: int | slice = slice(None)
-) -> np.ndarray:
-    """Scores of every view as `score_type`, float64 (V, S, R, C); (V, S, C) of one `crop`.
+def view_scores(table: ScoreTable, score_type: str) -> np.ndarray:
+    """Scores of every view as `score_type`, float64 (V, S, R, C).
 
     A sum of logits becomes their mean.
     """
-    scores = table.scores[:, :, crop].astype(np.float64)
+    scores = np.asarray(table.scores).astype(np.float64)
     if table.score_type == "logit_sum":
         scores /= table.metadata["summed_over"]
     return softmax(scores) if score_type == "probs" and table.score_type != "probs" else scores

@@ -16,7 +16,7 @@ import numpy as np
 from fusion.combining.fuse import fuse_epochs
 from fusion.combining.step import StepOptions, Steps, find_steps
 from fusion.tables.join import JoinedTables, join
-from fusion.tables.score_file import read_head, read_scores
+from fusion.tables.score_file import open_scores, read_head
 from twostream_base.errors import InputError
 
 STREAMS = ("spatial", "motion")
@@ -78,7 +78,7 @@ def read_inputs(options: FusionOptions) -> FusionInputs:
             option that is malformed or has no effect.
     """
     paths, files = find_files(options)
-    by_epoch = [[read_scores(file) for file in of_input] for of_input in files]
+    by_epoch = [[open_scores(file) for file in of_input] for of_input in files]
     streams = stream_names(paths, [tables[0].metadata for tables in by_epoch])
     class_names = by_epoch[0][0].class_names
     steps = find_steps(options, streams=streams, class_names=class_names)

@@ -83,13 +83,8 @@ def evaluate(scores: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
 
 def accuracy_summary(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """What `evaluate` gives, of (V, C) scores."""
-    return rank_summary(true_ranks(scores, labels), labels, classes=scores.shape[1])
-
-
-def rank_summary(ranks: np.ndarray, labels: np.ndarray, *, classes: int) -> dict[str, Any]:
-    """`accuracy_summary`, from the `true_ranks` of the videos."""
-    known = labels >= 0
-    ranks, labels = ranks[known], labels[known]
+    known, classes = labels >= 0, scores.shape[1]
+    ranks, labels = true_ranks(scores, labels)[known], labels[known]
     summary: dict[str, Any] = {
         f"top{k}": proportion(int((ranks < k).sum()), len(labels)) for k in (1, 5)
     }

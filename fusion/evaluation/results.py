@@ -8,7 +8,6 @@ from typing import Any
 from fusion.combining.fuse import Fusion
 from fusion.evaluation.diagnosis import diagnose
 from fusion.evaluation.metrics import accuracy_summary
-from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import printable
 
 AXES = ("streams", "segments", "crops")
@@ -16,47 +15,31 @@ AXES = ("streams", "segments", "crops")
 
 def fusion_result(fusion: Fusion, *, files: Mapping[str, str]) -> dict[str, Any]:
     """Accuracy of each input and of their fusion; `files` is what a reader is told of each."""
-    table, streams = fusion.table, fusion.streams
-    scores, strategy = table.scores[:, 0, 0], table.metadata["streams"]["strategy"]
-    return summarise(
-        table,
-        inputs={key: accuracy_summary(s, table.labels) for key, s in streams.scores.items()},
-        fused=accuracy_summary(scores, table.labels),
-        warnings=[*fusion.warnings, *diagnose(streams, scores, strategy=strategy)],
-        files=files,
-    )
-
-
-def summarise(
-    table: ScoreTable,
-    *,
-    inputs: Mapping[str, dict[str, Any]],
-    fused: dict[str, Any],
-    warnings: Sequence[str],
-    files: Mapping[str, str],
-) -> dict[str, Any]:
-    """A result from the accuracies of its inputs and the header of its fused table."""
-    metadata = table.metadata
-    options = {
-        axis: {key: value for key, value in metadata[axis].items() if key != "strategy"}
-        for axis in AXES
-    }
-    unlabelled = (
-        f"{fused['unlabelled']} of {len(table.names)} videos have no label and are not in the "
-        "accuracies"
-    )
+    table, metadata = fusion.table, fusion.table.metadata
+    strategy = metadata["streams"]["strategy"]
+    fused = accuracy_summary(fusion.scores, table.labels)
+    warnings = [*fusion.warnings, *diagnose(fusion.streams, fusion.scores, strategy=strategy)]
+    if fused["unlabelled"]:
+        warnings.append(
+            f"{fused['unlabelled']} of {len(table.names)} videos have no label and are not in the "
+            "accuracies"
+        )
     return {
         "videos": len(table.names),
-        "strategy": metadata["streams"]["strategy"],
+        "strategy": strategy,
         "segments": metadata["segments"]["strategy"],
         "combine": metadata["combine"],
-        "options": options,
+        "options": {
+            axis: {key: value for key, value in metadata[axis].items() if key != "strategy"}
+            for axis in AXES
+        },
         "inputs": [
-            {"stream": key, "file": files[key]} | summary for key, summary in inputs.items()
+            {"stream": key, "file": files[key]} | accuracy_summary(scores, table.labels)
+            for key, scores in fusion.streams.scores.items()
         ],
         "fused": fused,
         "calibration": None,
-        "warnings": [*warnings, *([unlabelled] if fused["unlabelled"] else [])],
+        "warnings": warnings,
     }
 
 

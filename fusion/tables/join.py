@@ -6,36 +6,24 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.tables.groups import RULES, video_groups
-from fusion.tables.score_file import UNKNOWN, ScoreTable, read_scores, seen_text, table_of_array
+from fusion.tables.score_file import (
+    UNKNOWN,
+    ScoreTable,
+    open_scores,
+    seen_text,
+    select,
+    table_of_array,
+)
 from twostream_base.errors import InputError, some_of
 
 Input = ScoreTable | str | PathLike[str] | ArrayLike
 MUST_AGREE = ("dataset", "split", "subset")
-
-
-@dataclass(frozen=True, eq=False)
-class JoinPlan:
-    """What joined tables have in common, and where each table keeps it.
-
-    Attributes:
-        names, class_names, labels, groups: of the joined tables.
-        rows: for each table, which of its videos is each of `names`.
-        columns: for each table, which of its classes is each of `class_names`.
-        warnings: what should be known but does not prevent a fusion.
-    """
-
-    names: tuple[str, ...]
-    class_names: tuple[str, ...]
-    labels: np.ndarray
-    groups: tuple[str, ...] | None
-    rows: dict[str, list[int]]
-    columns: dict[str, list[int]]
-    warnings: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,30 +80,9 @@ def join(
         if isinstance(value, ScoreTable):
             tables[key] = value
         elif isinstance(value, str | PathLike):
-            tables[key] = read_scores(value)
+            tables[key] = open_scores(value)
         else:
             tables[key] = table_of_array(value, labels=labels, score_type=score_type)
-    plan = plan_join(tables, groups=groups)
-    joined = {
-        key: replace(
-            table,
-            names=plan.names,
-            class_names=plan.class_names,
-            scores=table.scores[plan.rows[key]][..., plan.columns[key]],
-            labels=plan.labels,
-            groups=plan.groups,
-        )
-        for key, table in tables.items()
-    }
-    return JoinedTables(
-        plan.names, plan.class_names, plan.labels, plan.groups, joined, plan.warnings
-    )
-
-
-def plan_join(
-    tables: Mapping[str, ScoreTable], *, groups: Sequence[str] | str | None = None
-) -> JoinPlan:
-    """Find out how to join tables, without touching their scores; raises what `join` does."""
     if not tables:
         raise InputError("nothing to fuse; give at least one score file")
     for fact in MUST_AGREE:
@@ -130,7 +97,7 @@ def plan_join(
             )
     _check_names(tables)
     first = next(iter(tables.values()))
-    rows, columns, labels = {}, {}, {}
+    rows, columns, known_labels = {}, {}, {}
     for key, table in tables.items():
         if unlike := set(table.class_names) ^ set(first.class_names):
             raise InputError(
@@ -140,16 +107,18 @@ def plan_join(
         rows[key] = _positions(first.names, table.names)
         columns[key] = _positions(first.class_names, table.class_names)
         # a label of -1 picks the last entry, which is -1
-        labels[key] = np.append(np.argsort(columns[key]), UNKNOWN)[table.labels[rows[key]]]
-    return JoinPlan(
-        first.names,
-        first.class_names,
-        _joined_labels(labels, first.names),
-        _joined_groups(tables, rows, first.names, groups),
-        rows,
-        columns,
-        _warnings(tables, columns),
-    )
+        known_labels[key] = np.append(np.argsort(columns[key]), UNKNOWN)[table.labels[rows[key]]]
+    common: dict[str, Any] = {
+        "names": first.names,
+        "class_names": first.class_names,
+        "labels": _joined_labels(known_labels, first.names),
+        "groups": _joined_groups(tables, rows, first.names, groups),
+    }
+    joined = {
+        key: replace(table, scores=select(table.scores, rows[key], columns[key]), **common)
+        for key, table in tables.items()
+    }
+    return JoinedTables(**common, tables=joined, warnings=_warnings(tables, columns))
 
 
 def _check_names(tables: Mapping[str, ScoreTable]) -> None:

@@ -1,34 +1,30 @@
 """Score files: the scores that a stream gave to every video, and what is known about them.
 
 On disk: safetensors with the tensors `scores` and `labels`, and a JSON header. Files larger than
-memory are written in parts, and read a few videos at a time.
+memory are written in parts; the scores of large files are read a few videos at a time.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from twostream_base import tensor_file
 from twostream_base.errors import InputError, some_of
-from twostream_base.tensor_file import (
-    DTYPES,
-    FileType,
-    Streamed,
-    TensorFile,
-    read_tensor_file,
-    write_tensor_file,
-)
 
 SCORE_TYPES = ("logits", "logit_sum", "probs")
 UNKNOWN = -1
-SCORE_FILE = FileType(
+LARGE_BYTES = 2**29  # the scores of larger files stay on disk, see `open_scores`
+SLICE_BYTES = 2 * 2**20  # of what is computed at a time; a few such arrays in float64 exist then
+SCORE_FILE = tensor_file.FileType(
     "score file",
     key="twostream",
     format=1,
@@ -44,7 +40,8 @@ class ScoreTable:
     Attributes:
         names: V video names, each once.
         class_names: C class names, each once; the position is the label.
-        scores: float32 or float16 (V, S segments, R crops, C), all finite.
+        scores: float32 or float16 (V, S segments, R crops, C), all finite; of a large file
+            `StoredScores` where it was opened by `open_scores`.
         labels: int64 (V,), the true class, or -1 where it is not known.
         score_type: `logits`, `probs`, or `logit_sum`: each value is a sum over
             `metadata["summed_over"]` logits.
@@ -64,19 +61,42 @@ class ScoreTable:
     groups: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class LargeScoreFile:
-    """A score file whose scores stay on disk.
+class StoredScores:
+    """The scores (V, S, R, C) of a large file, which stay there.
 
-    Attributes:
-        head: the file's table; its scores are zeros that take no memory.
-        file: open; `file.read_rows("scores", rows)` reads the scores of some videos.
-        sha256: of the scores, as in the file's header.
+    It stands in for an array where slices of its videos are read, one after the other (see
+    `slices`); `np.asarray` reads all of it.
+
+    Args:
+        rows, columns: which videos and classes of the file these are, in order.
     """
 
-    head: ScoreTable
-    file: TensorFile
-    sha256: str
+    def __init__(self, file: tensor_file.TensorFile, rows: np.ndarray, columns: np.ndarray) -> None:
+        self.file, self.rows, self.columns = file, rows, columns
+        self.shape = (len(rows), *file.tensors["scores"].shape[1:-1], len(columns))
+        self.dtype = np.dtype(file.numpy_type("scores"))
+
+    def __getitem__(self, videos: slice) -> np.ndarray:
+        return self.file.read_rows("scores", self.rows[videos])[..., self.columns]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+
+def slices(scores: np.ndarray) -> Iterator[slice]:
+    """Slices of a few videos each, which together are all (V, S, R, C) scores."""
+    count = max(1, SLICE_BYTES // (math.prod(scores.shape[1:]) * scores.dtype.itemsize))
+    for begin in range(0, scores.shape[0], count):
+        yield slice(begin, begin + count)
+
+
+def select(scores: np.ndarray, rows: Sequence[int], columns: Sequence[int]) -> np.ndarray:
+    """Some videos and classes of all scores (V, S, R, C), in their order."""
+    if isinstance(scores, StoredScores):
+        return cast(
+            np.ndarray, StoredScores(scores.file, scores.rows[rows], scores.columns[columns])
+        )
+    return scores[rows][..., columns]
 
 
 def read_scores(path: str | PathLike[str]) -> ScoreTable:
@@ -85,7 +105,7 @@ def read_scores(path: str | PathLike[str]) -> ScoreTable:
     Raises:
         InputError: not a score file, damaged, or a table that breaks a rule; the file is named.
     """
-    header, tensors = read_tensor_file(path, SCORE_FILE, ("labels", "scores"))
+    header, tensors = tensor_file.read_tensor_file(path, SCORE_FILE, ("labels", "scores"))
     table = _table(header, tensors["scores"], tensors["labels"])
     check_table(table, where=str(path))
     return table
@@ -99,32 +119,26 @@ def read_head(path: str | PathLike[str]) -> dict[str, Any]:
     Raises:
         InputError: not a score file, or truncated.
     """
-    with TensorFile(path, SCORE_FILE) as file:
+    with tensor_file.TensorFile(path, SCORE_FILE) as file:
         if "scores" not in file.tensors:
             raise file.error("it holds no `scores`")
         return {**file.header, "shape": file.tensors["scores"].shape}
 
 
-def open_large_file(path: str | PathLike[str]) -> LargeScoreFile:
-    """Read all but the scores of a score file, and verify the scores against their checksum.
+def open_scores(path: str | PathLike[str]) -> ScoreTable:
+    """Read a score file as `read_scores` does, but leave the scores of a large one there.
 
-    Whether the scores are finite is not checked here.
-
-    Raises:
-        InputError: not a score file, or damaged.
+    Its `scores` are then `StoredScores`, verified like all others.
     """
-    file = TensorFile(path, SCORE_FILE)
+    if Path(path).stat().st_size <= LARGE_BYTES:
+        return read_scores(path)
+    file = tensor_file.TensorFile(path, SCORE_FILE)
     file.verify("scores")
-    info = file.tensors["scores"]
-    if info.dtype not in ("F32", "F16"):
-        raise InputError(f"{path}: scores are {info.dtype}; they must be float32 or float16")
-    zeros = np.broadcast_to(np.dtype(DTYPES[info.dtype]).type(0), info.shape)
-    head = _table(file.header, zeros, file.read("labels"))
-    _check_groups(head, where=str(path))
-    first = replace(head, names=head.names[:1], labels=head.labels[:1], scores=head.scores[:1],
-                    groups=None)  # fmt: skip
-    check_table(first, where=str(path))
-    return LargeScoreFile(head, file, file.header["sha256"]["scores"])
+    videos, *_, classes = file.tensors["scores"].shape
+    scores = cast(np.ndarray, StoredScores(file, np.arange(videos), np.arange(classes)))
+    table = _table(file.header, scores, file.read("labels"))
+    check_table(table, where=str(path))
+    return table
 
 
 def write_scores(path: str | PathLike[str], table: ScoreTable) -> None:
@@ -135,7 +149,7 @@ def write_scores(path: str | PathLike[str], table: ScoreTable) -> None:
     """
     check_table(table, where=str(path))
     tensors = {"scores": table.scores, "labels": table.labels}
-    write_tensor_file(Path(path), SCORE_FILE, _header(table), tensors)
+    tensor_file.write_tensor_file(Path(path), SCORE_FILE, _header(table), tensors)
 
 
 def write_scores_in_parts(
@@ -176,11 +190,13 @@ def write_scores_in_parts(
         if begin != len(whole.names):
             raise InputError(f"{path}: the parts hold {begin} of {len(whole.names)} videos")
 
-    tensors: dict[str, np.ndarray | Streamed] = {
-        "scores": Streamed(whole.scores.dtype.name, whole.scores.shape, checked_scores()),
+    tensors: dict[str, np.ndarray | tensor_file.Streamed] = {
+        "scores": tensor_file.Streamed(
+            whole.scores.dtype.name, whole.scores.shape, checked_scores()
+        ),
         "labels": whole.labels,
     }
-    write_tensor_file(Path(path), SCORE_FILE, _header(whole), tensors)
+    tensor_file.write_tensor_file(Path(path), SCORE_FILE, _header(whole), tensors)
 
 
 def table_of_array(
@@ -298,9 +314,16 @@ def check_table(table: ScoreTable, *, where: str) -> None:
     if len(outside):
         names = some_of([table.names[row] for row in outside])
         raise InputError(f"{where}: labels must be in -1..{last}; not so for {names}")
-    broken = np.flatnonzero(~np.isfinite(table.scores).all(axis=(1, 2, 3)))
-    if len(broken):
-        names = some_of([table.names[row] for row in broken])
+    broken = [
+        name
+        for part in slices(table.scores)
+        for name, finite in zip(
+            table.names[part], np.isfinite(table.scores[part]).all(axis=(1, 2, 3)), strict=True
+        )
+        if not finite
+    ]
+    if broken:
+        names = some_of(broken)
         raise InputError(
             f"{where}: scores that are NaN or infinite, for {names}; look for the "
             "cause in training, then score again"

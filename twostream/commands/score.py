@@ -11,9 +11,6 @@ import click
 from twostream.commands import console, shared_options
 from twostream.commands.option_types import FOLDER, OUT_FILE
 
-# Accuracy of larger score files is left to `fuse`, which reads them a few videos at a time.
-LARGE_BYTES = 2**30
-
 
 @click.command(
     cls=console.Command,
@@ -54,7 +51,7 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
     """
     from fusion.evaluation.inspect_file import contents
     from fusion.evaluation.results import accuracy_text
-    from fusion.tables.score_file import read_head, read_scores, seen_text
+    from fusion.tables.score_file import open_scores, seen_text
     from twostream.compute.distributed import process_group, rank
     from twostream.scoring.score_run import ScoreOptions, score_run
 
@@ -68,21 +65,19 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
         path, written = score_run(run, out, ScoreOptions(**options), runtime, tell=tell)
         if not first:
             return
-        head = read_head(path)
+        table = open_scores(path)
         result: dict[str, Any] = {"file": str(path)}
-        result |= zip(("videos", "snippets", "crops", "classes"), head["shape"], strict=True)
-        seen = seen_text(head["about"])
+        result |= zip(("videos", "snippets", "crops", "classes"), table.scores.shape, strict=True)
+        seen = seen_text(table.metadata)
         if seen:
-            result["seen_in_training"] = head["about"]["seen_in_training"]
-        if path.stat().st_size <= LARGE_BYTES:
-            result["accuracy"] = contents(read_scores(path), first=0)["accuracy"]
+            result["seen_in_training"] = table.metadata["seen_in_training"]
+        result["accuracy"] = contents(table, first=0)["accuracy"]
         if as_json:
             console.print_json(result)
             return
         counts = "{videos:,} videos, {snippets} snippets, {crops} crops, {classes} classes"
         console.show(f"{path}: {counts.format(**result)}" + ("" if written else "; done already"))
-        if "accuracy" in result:
-            console.show(f"top-1 {accuracy_text(result['accuracy']['top1'])}")
+        console.show(f"top-1 {accuracy_text(result['accuracy']['top1'])}")
         if seen:
             console.show(f"warning: {seen}: this accuracy says nothing about unseen videos")
         console.tell_next("scores", "show", path)

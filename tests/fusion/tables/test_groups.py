@@ -11,14 +11,12 @@ import pytest
 
 from fusion.combining.fuse import fuse
 from fusion.combining.inputs import FusionOptions, read_inputs
-from fusion.combining.step import Steps
-from fusion.evaluation.sharded_fusion import fuse_in_shards
 from fusion.tables.groups import video_groups
 from fusion.tables.join import join
 from fusion.tables.score_file import (
     ScoreTable,
     check_table,
-    open_large_file,
+    open_scores,
     read_head,
     read_scores,
     write_scores,
@@ -87,10 +85,6 @@ def test_groups_are_kept_in_the_file_and_in_what_is_fused(make_table: Make, tmp_
     assert read_scores(paths[0]).groups == table.groups
     fused = fuse({"a": paths[0], "b": paths[1]})
     assert fused.table.groups == table.groups
-    large = {path.stem: open_large_file(path) for path in paths}
-    files = dict.fromkeys(large, "")
-    fuse_in_shards(large, files=files, steps=Steps(), out=tmp_path / "fused", videos=3)
-    assert read_scores(tmp_path / "fused").groups == table.groups
     write_scores(tmp_path / "old", make_table(SCORES))
     assert "groups" not in read_head(tmp_path / "old")
     assert read_scores(tmp_path / "old").groups is None
@@ -102,13 +96,16 @@ def test_groups_that_are_not_a_text_for_each_video(make_table: Make, groups: obj
         check_table(replace(make_table(SCORES), groups=groups), where="here")
 
 
-def test_groups_of_a_file_that_are_no_list(make_table: Make, tmp_path: Path) -> None:
+def test_groups_of_a_file_that_are_no_list(
+    make_table: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fusion.tables.score_file.LARGE_BYTES", 0)
     path = tmp_path / "a.safetensors"
     write_scores(path, in_groups(make_table(SCORES), *"xxyy"))
     text = json.dumps(json.dumps(["x", "x", "y", "y"]))[1:-1].encode()
     assert text in (content := path.read_bytes())
     path.write_bytes(content.replace(text, b"7".ljust(len(text))))
-    for read in (read_scores, open_large_file):
+    for read in (read_scores, open_scores):
         with pytest.raises(InputError, match=f"{path}: `groups` must be 4 texts"):
             read(path)
 

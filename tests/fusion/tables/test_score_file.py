@@ -16,10 +16,13 @@ from safetensors.numpy import save
 
 from fusion.tables.score_file import (
     ScoreTable,
+    StoredScores,
     check_table,
-    open_large_file,
+    open_scores,
     read_head,
     read_scores,
+    select,
+    slices,
     table_of_array,
     write_scores,
     write_scores_in_parts,
@@ -200,34 +203,44 @@ def test_the_head_is_read_without_the_scores(make_table: Make, tmp_path: Path) -
 
 
 @pytest.fixture
-def large_file(tmp_path: Path, make_table: Make) -> Path:
-    """Seven videos of 3 segments, 2 crops and 5 classes."""
+def large_file(tmp_path: Path, make_table: Make, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Seven videos of 3 segments, 2 crops and 5 classes, which count as too many for memory."""
+    monkeypatch.setattr("fusion.tables.score_file.LARGE_BYTES", 0)
+    monkeypatch.setattr("fusion.tables.score_file.SLICE_BYTES", 2 * 3 * 2 * 5 * 4)
     scores = np.random.default_rng(0).normal(size=(7, 3, 2, 5))
     table = make_table(scores, labels=[0, 1, 2, 3, 4, -1, 0], stream="spatial")
     write_scores(tmp_path / "a.safetensors", table)
     return tmp_path / "a.safetensors"
 
 
-def test_the_head_is_the_file_without_its_scores(large_file: Path) -> None:
-    head, table = open_large_file(large_file).head, read_scores(large_file)
-    assert (head.names, head.class_names, head.score_type, head.metadata) == (
+def test_the_scores_of_a_large_file_are_read_when_asked_for(large_file: Path) -> None:
+    stored, table = open_scores(large_file), read_scores(large_file)
+    assert isinstance(stored.scores, StoredScores)
+    assert isinstance(table.scores, np.ndarray)
+    assert (stored.names, stored.class_names, stored.score_type, stored.metadata) == (
         table.names, table.class_names, table.score_type, table.metadata,
     )  # fmt: skip
-    assert head.labels.tolist() == table.labels.tolist()
-    assert head.scores.shape == table.scores.shape
-    assert head.scores.strides == (0, 0, 0, 0)  # no memory
+    assert stored.labels.tolist() == table.labels.tolist()
+    assert (stored.scores.shape, stored.scores.dtype) == (table.scores.shape, table.scores.dtype)
+    np.testing.assert_array_equal(np.asarray(stored.scores), table.scores, strict=True)
+    assert list(slices(table.scores)) == [slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 8)]
+    for part in slices(stored.scores):
+        np.testing.assert_array_equal(stored.scores[part], table.scores[part], strict=True)
 
 
-def test_rows_in_any_order(large_file: Path) -> None:
-    file, scores = open_large_file(large_file).file, read_scores(large_file).scores
-    np.testing.assert_array_equal(file.read_rows("scores", [5, 0, 5]), scores[[5, 0, 5]])
-    np.testing.assert_array_equal(file.read_rows("scores", slice(2, 4)), scores[2:4])
+def test_stored_videos_and_classes_in_any_order(large_file: Path) -> None:
+    rows, columns = [5, 0, 2, 1, 6, 3, 4], [4, 0, 1, 3, 2]
+    stored, scores = open_scores(large_file).scores, read_scores(large_file).scores
+    for _ in range(2):  # a selection of a selection
+        stored, scores = select(stored, rows, columns), select(scores, rows, columns)
+        assert stored.shape == (7, 3, 2, 5)
+        np.testing.assert_array_equal(stored[2:4], scores[2:4])
 
 
-def test_a_large_file_that_is_none(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"a: not a valid score file .*7 bytes"):
-        open_large_file(tmp_path / "a")
+def test_a_large_file_that_is_none(tmp_path: Path, large_file: Path) -> None:
+    (tmp_path / "b").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"b: not a valid score file .*7 bytes"):
+        open_scores(tmp_path / "b")
 
 
 @pytest.fixture
