@@ -62,7 +62,7 @@ on_training_videos = console.section(
 )
 
 
-def _cores_of_a_process() -> int:
+def cores_of_a_process() -> int:
     """Cores of this machine for each of the processes that torchrun started on it, if it did."""
     return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
@@ -85,7 +85,7 @@ compute = console.section(
     click.option(
         "--threads",
         type=click.IntRange(1),
-        default=_cores_of_a_process(),
+        default=cores_of_a_process(),
         show_default="cores",
         help="Threads, or processes for a GPU, that load and decode videos.",
     ),

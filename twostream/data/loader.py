@@ -21,8 +21,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 from math import prod
+from time import perf_counter, thread_time
 from typing import TypeVar
 
 import cv2
@@ -37,11 +39,30 @@ BATCHES_AHEAD = 2
 CPU = torch.device("cpu")
 # Elsewhere a forked process may not use the libraries that its parent has used.
 CAN_FORK = sys.platform == "linux"
-# Through the pipes: number of a batch, first sample, number of samples (negative: failed).
-RECORD = struct.Struct("=qqq")
+# Through the pipes: number of a batch, first sample, number of samples (negative: failed), seconds
+# of computing and of all that they took.
+RECORD = struct.Struct("=qqqdd")
 
 Item = TypeVar("Item")
 Sample = TypeVar("Sample")
+
+
+@dataclass(slots=True)
+class LoadingTime:
+    """What samples took, all workers together.
+
+    Attributes:
+        computing: CPU seconds.
+        total: seconds from begin to end of each; the rest is waiting: for the disk, or for a core.
+    """
+
+    computing: float = 0.0
+    total: float = 0.0
+
+    def add(self, computing: float, total: float) -> None:
+        """Count some samples."""
+        self.computing += computing
+        self.total += total
 
 
 def split_into_batches(order: Sequence[int], *, batch_size: int, least: int = 2) -> list[list[int]]:
@@ -65,6 +86,7 @@ def load_batches(
     threads: int,
     device: torch.device = CPU,
     fork: bool | None = None,
+    time: LoadingTime | None = None,
 ) -> Iterator[tuple[Tensor, Sequence[Item]]]:
     """Yield each batch as a uint8 tensor (N, *shape) with the items in it.
 
@@ -77,12 +99,14 @@ def load_batches(
             batches ahead, in `threads` threads or processes.
         device: where the batches go.
         fork: load in forked processes; None does so for a GPU where processes can be forked.
+        time: is told what the samples take.
 
     Raises:
         InputError: a process that loads was killed.
     """
     on_gpu = device.type == "cuda"
     fork = on_gpu and CAN_FORK if fork is None else fork
+    time = LoadingTime() if time is None else time
     # Memory for the batch in use and those ahead of it, written again and again.
     largest = (max(map(len, batches), default=0), *shape)
     buffers = [
@@ -105,13 +129,21 @@ def load_batches(
             for index in range(begin, begin + count):
                 write(batches[number][index], place[index])
 
-        loaded = load_in_processes(write_samples, [len(b) for b in batches], processes=threads)
+        loaded = load_in_processes(
+            write_samples, [len(b) for b in batches], processes=threads, time=time
+        )
     else:
         pairs = (
             list(zip(batch, buffer_of(number).numpy(), strict=True))
             for number, batch in enumerate(batches)
         )
-        loaded = load_ahead(lambda place: write(*place), pairs, threads=threads)
+
+        def write_sample(place: tuple[Item, Clip]) -> tuple[float, float]:
+            stopwatch = start_stopwatch()
+            write(*place)
+            return stopwatch()
+
+        loaded = _counted(load_ahead(write_sample, pairs, threads=threads), time)
     with closing(loaded):
         if not on_gpu:
             for number, _ in enumerate(loaded):
@@ -135,6 +167,22 @@ def load_batches(
             for buffer in buffers:
                 if buffer.is_pinned():
                     torch.cuda.cudart().cudaHostUnregister(buffer.data_ptr())
+
+
+def start_stopwatch() -> Callable[[], tuple[float, float]]:
+    """Return what tells the seconds since now: CPU time of this thread, and all."""
+    computing, total = thread_time(), perf_counter()
+    return lambda: (thread_time() - computing, perf_counter() - total)
+
+
+def _counted(
+    batches: Generator[list[tuple[float, float]], None, None], time: LoadingTime
+) -> Generator[None, None, None]:
+    with closing(batches):
+        for batch in batches:
+            for seconds in batch:
+                time.add(*seconds)
+            yield
 
 
 def pin(buffer: Tensor) -> None:
@@ -173,7 +221,11 @@ def load_ahead(
 
 
 def load_in_processes(
-    write: Callable[[int, int, int], None], sizes: Sequence[int], *, processes: int
+    write: Callable[[int, int, int], None],
+    sizes: Sequence[int],
+    *,
+    processes: int,
+    time: LoadingTime,
 ) -> Generator[None, None, None]:
     """Yield once for each batch of `sizes` samples, in their order, when all its samples are there.
 
@@ -184,6 +236,7 @@ def load_in_processes(
     Args:
         write: (number of the batch, first sample, number of samples): writes them to where all
             processes can see them.
+        time: is told what the samples take.
 
     Raises:
         InputError: one of the processes was killed.
@@ -199,7 +252,7 @@ def load_in_processes(
         for first in range(0, sizes[number], length):
             count = min(length, sizes[number] - first)
             remaining[number] += 1
-            os.write(to_processes, RECORD.pack(number, first, count))
+            os.write(to_processes, RECORD.pack(number, first, count, 0.0, 0.0))
 
     try:
         with warnings.catch_warnings():
@@ -226,8 +279,9 @@ def load_in_processes(
                 data = os.read(answers, 4096 // RECORD.size * RECORD.size)
                 if not data:
                     _check_alive(children)
-                for done, first, count in RECORD.iter_unpack(data):
+                for done, first, count, *seconds in RECORD.iter_unpack(data):
                     remaining[done] -= 1
+                    time.add(*seconds)
                     if count < 0:
                         failed.append((done, first, -count))
             for run in [run for run in failed if run[0] == number]:
@@ -252,12 +306,13 @@ def _load_for_parent(write: Callable[[int, int, int], None], tasks: int, answers
         gc.freeze()  # what the parent has is never looked through, nor its memory copied by that
         cv2.setNumThreads(0)  # OpenCV's threads stayed with the parent
         while record := os.read(tasks, RECORD.size):
-            number, first, count = RECORD.unpack(record)
+            number, first, count, *_ = RECORD.unpack(record)
+            stopwatch = start_stopwatch()
             try:
                 write(number, first, count)
             except Exception:
                 count = -count
-            os.write(answers, RECORD.pack(number, first, count))
+            os.write(answers, RECORD.pack(number, first, count, *stopwatch()))
     finally:
         os._exit(0)
 

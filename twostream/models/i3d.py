@@ -163,28 +163,39 @@ class NonLocalBlock(nn.Module):
         """affinity * mask + bias, both averaged over the 2 x 2 places of each pooled key."""
         frames, height, width = shape
         radii = tuple(int(self.window * side) for side in (height, width))  # type: ignore[operator]
-        mask = window_mask(height, width, radii=radii, symmetric=self.symmetric).to(affinity)
+        # Made where it is used: a copy from elsewhere would wait for all that the GPU has to do.
+        mask = window_mask(
+            height, width, radii=radii, symmetric=self.symmetric, device=affinity.device
+        ).to(affinity.dtype)
         mask = F.avg_pool2d(mask[:, None], 2).flatten(1).repeat(frames, frames)
         return affinity * mask + OUTSIDE * (1 - mask)
 
 
-def window_mask(height: int, width: int, *, radii: tuple[int, ...], symmetric: bool) -> Tensor:
+def window_mask(
+    height: int,
+    width: int,
+    *,
+    radii: tuple[int, ...],
+    symmetric: bool,
+    device: torch.device | None = None,
+) -> Tensor:
     """Which keys (h', w') a query (h, w) may look at: 1 or 0, float32 (H*W, H, W).
 
     Allowed is h - r <= h' < h + r (`symmetric`: <= h + r), and the same for w. With a radius of 0
     a place looks at itself.
     """
     rows, columns = (
-        _near(side, radius=max(radius, 0), symmetric=symmetric)
+        _near(side, radius=max(radius, 0), symmetric=symmetric, device=device)
         for side, radius in zip((height, width), radii, strict=True)
     )
     allowed = rows[:, None, :, None] & columns[None, :, None, :]
     return allowed.reshape(height * width, height, width).float()
 
 
-def _near(side: int, *, radius: int, symmetric: bool) -> Tensor:
+def _near(side: int, *, radius: int, symmetric: bool, device: torch.device | None) -> Tensor:
     """(side, side), [query, key]."""
-    step = torch.arange(side)[None] - torch.arange(side)[:, None]
+    places = torch.arange(side, device=device)
+    step = places[None] - places[:, None]
     last = radius if symmetric or radius == 0 else radius - 1
     return (step >= -radius) & (step <= last)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from twostream.compute.distributed import rank, shard, world_size
 from twostream.data.dataset import TrainingSamples
 from twostream.data.holdout import split_training_videos, stratified_sample
-from twostream.data.loader import load_batches, split_into_batches
+from twostream.data.loader import LoadingTime, load_batches, split_into_batches
 from twostream.data.splits import read_split
 from twostream.data.stored import Joined, StoredVideo, join_store
 from twostream.data.training_videos import RunVideo
@@ -113,13 +113,21 @@ def plan_batches(options: TrainOptions, *, num_videos: int, epoch: int) -> list[
 
 
 def load_epoch(
-    options: TrainOptions, videos: Sequence[StoredVideo], *, epoch: int, skip: int
+    options: TrainOptions,
+    videos: Sequence[StoredVideo],
+    *,
+    epoch: int,
+    skip: int,
+    time: LoadingTime,
 ) -> tuple[Iterator[tuple[Tensor, list[int]]], int]:
     """The batches of an epoch after its first `skip`, and how many they are.
 
     A batch is the clips of this process's share and the indices of all its videos. A sample
     depends on (seed, epoch, index) alone. torch is seeded before each batch: dropout then depends
     on (seed, epoch, batch, rank) alone.
+
+    Args:
+        time: is told what the samples take.
     """
     batches = plan_batches(options, num_videos=len(videos), epoch=epoch)[skip:]
     samples = TrainingSamples(
@@ -142,6 +150,7 @@ def load_epoch(
         shape=samples.shape,
         threads=options.threads,
         device=torch.device(options.device),
+        time=time,
     )
 
     def seeded() -> Iterator[tuple[Tensor, list[int]]]:

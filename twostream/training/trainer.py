@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fusion.tables.score_file import read_head
 from twostream.compute.device import Bar, Runtime
 from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank
+from twostream.data.loader import LoadingTime
 from twostream.data.protocols import PROTOCOLS
 from twostream.data.stored import Joined, named
 from twostream.data.training_videos import card_of, find_seen
@@ -242,9 +243,13 @@ class Trainer:
         return rows
 
     def _train(self, epoch: int) -> EpochStats:
-        train = self.data.train
+        train, self.loading_time = self.data.train, LoadingTime()
         batches, count = load_epoch(
-            self.options, train.videos, epoch=epoch, skip=self.progress.batches
+            self.options,
+            train.videos,
+            epoch=epoch,
+            skip=self.progress.batches,
+            time=self.loading_time,
         )
         return self.learner.train(
             self.runtime.bar(batches, total=count, label=f"epoch {epoch}, training", unit="batch"),

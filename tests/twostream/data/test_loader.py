@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-from twostream.data.loader import BATCHES_AHEAD, CAN_FORK, load_batches, split_into_batches
+from twostream.data.loader import (
+    BATCHES_AHEAD,
+    CAN_FORK,
+    LoadingTime,
+    load_batches,
+    split_into_batches,
+)
 from twostream_base.errors import InputError
 
 
@@ -126,6 +132,15 @@ def test_processes_give_what_threads_give(processes: int) -> None:
     ]
     assert kinds[0] == kinds[1]
     assert list(load([], fork=True)) == []
+
+
+@pytest.mark.parametrize("fork", [False, pytest.param(True, marks=forks)])
+def test_what_samples_take(fork: bool) -> None:
+    """Six of 0, 1, 2, 0, 1 and 2 ms of waiting: 6 ms at least, hardly any of it computing."""
+    time = LoadingTime()
+    assert len(list(load([[0, 1, 2], [3, 4, 5]], fork=fork, time=time))) == 2
+    assert time.total >= 0.006
+    assert 0 < time.computing < 0.006
 
 
 @forks

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from twostream.training.loop import EpochStats
@@ -94,16 +96,23 @@ def test_the_share_of_validation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data_time", "advice"),
+    ("codec", "workers", "computing", "advice"),
     [
-        (10.92, "loading is 94.5 % of the step: try --codec lz4 or more --threads"),
-        (1.0, None),
-        (0.0, None),
+        ("jpeg", 4, 0.9, "4 of 16 cores load; give --threads 16"),
+        ("jpeg", 16, 0.9, "decoding jpeg on 16 cores bounds it; extract-flow --codec lz4"),
+        ("lz4", 16, 0.9, "decoding lz4 on 16 cores bounds it; extract-flow --codec raw"),
+        ("raw", 16, 0.9, "decoding raw on 16 cores bounds it; extract-flow with a smaller --short"),
+        ("raw", 4, 0.2, "4 workers wait for 80 % of their time, so the disk bounds it"),
+        ("lz4", 32, 0.2, "decoding lz4 on 16 cores"),  # they wait for each other
     ],
 )
-def test_bottleneck(data_time: float, advice: str | None) -> None:
-    found = bottleneck({"batch_time": 11.55, "data_time": data_time})
-    assert (found is None) if advice is None else found.startswith(advice)
+def test_what_bounds_loading(codec: str, workers: int, computing: float, advice: str) -> None:
+    facts: Any = {"codec": codec, "workers": workers, "computing": computing, "cores": 16}
+    found = bottleneck({"batch_time": 11.55, "data_time": 10.92}, **facts)
+    assert found is not None
+    assert found.startswith(f"loading is 94.5 % of the step: {advice}")
+    for data_time in (1.0, 0.0):
+        assert bottleneck({"batch_time": 11.55, "data_time": data_time}, **facts) is None
 
 
 def test_the_best_epoch() -> None:
