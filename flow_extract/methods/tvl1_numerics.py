@@ -36,7 +36,7 @@ SolveLevel = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 Function = Callable[..., Any]
 
 
-def njit_eager(signature: str) -> Callable[[Function], Function]:
+def njit_eager(signature: Any, *, fastmath: bool = True) -> Callable[[Function], Function]:
     """Compile a loop for these types when its module is imported, or load it from the disk.
 
     So a process that has imported the module hands the loops, ready to run, to those it forks.
@@ -45,7 +45,7 @@ def njit_eager(signature: str) -> Callable[[Function], Function]:
     """
 
     # fastmath reorders sums; last bits differ between processors: test with a tolerance.
-    jit = partial(numba.njit, signature, nogil=True, fastmath=True, error_model="numpy")
+    jit = partial(numba.njit, signature, nogil=True, fastmath=fastmath, error_model="numpy")
 
     def compile_or_load(function: Function) -> Function:
         try:

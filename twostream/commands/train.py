@@ -135,13 +135,12 @@ def _print_stage(row: dict[str, Any], trainer: Trainer) -> None:
     console.show(f"==> Epoch:[{epoch}/{trainer.options.epochs}][{stage} stage]")
     if is_training:
         console.show(run_log.console_line(row))
-        time = trainer.loading_time
         advice = run_log.bottleneck(
             row,
             codec=trainer.data.train.extraction["codec"],
             workers=trainer.options.threads,
             cores=shared_options.cores_of_a_process(),
-            computing=time.computing / time.total,
+            computing=trainer.loading_time.share_computing,
         )
     else:
         share = run_log.validation_share(trainer.run.rows, epoch)

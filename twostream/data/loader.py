@@ -64,6 +64,11 @@ class LoadingTime:
         self.computing += computing
         self.total += total
 
+    @property
+    def share_computing(self) -> float:
+        """The share of its time that a worker computes; 1 where there were no samples."""
+        return self.computing / self.total if self.total else 1.0
+
 
 def split_into_batches(order: Sequence[int], *, batch_size: int, least: int = 2) -> list[list[int]]:
     """Cut `order` into batches; a last batch of fewer than `least` joins the one before it.
@@ -241,6 +246,8 @@ def load_in_processes(
     Raises:
         InputError: one of the processes was killed.
     """
+    import twostream.transforms.area  # noqa: F401  # compiled here, for all processes
+
     tasks, to_processes = os.pipe()
     answers, to_parent = os.pipe()
     children: list[int] = []

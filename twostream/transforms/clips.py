@@ -92,10 +92,15 @@ def write_box(picture: Clip, box: Box, out: Clip) -> None:
             # gaps: row by row, at addresses that are no multiple of 32, it is 15 times slower.
             cv2.split(np.ascontiguousarray(part), list(out))
         return
+    shrinks = out.shape[-1] < min(box.height, box.width)
+    if shrinks:
+        from twostream.transforms.area import scale_down  # which takes a moment to import
+
+        if scale_down(part.transpose(2, 0, 1), out):
+            return
     planes: Sequence[Clip] = (
         [part[..., channel] for channel in range(part.shape[-1])] if planar else cv2.split(part)  # type: ignore[assignment]
     )
-    shrinks = out.shape[-1] < min(box.height, box.width)
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     for plane, place in zip(planes, out, strict=True):
         cv2.resize(plane, place.shape[::-1], dst=place, interpolation=interpolation)
