@@ -13,7 +13,7 @@ from twostream.commands import console, score_options, shared_options
 from twostream.commands.option_types import FILE, FOLDER, OUT_FILE, OUT_FOLDER, PlugIn, any_of
 from twostream.sequence.transcripts import NORMALISERS, write_transcripts
 
-RUN_OPTIONS = ("videos", "listed", "allow_missing", "scores")
+RUN_OPTIONS = ("videos", "listed", "allow_missing", "scores", "on_training_videos")
 
 video_options = console.section(
     "Videos of a RUN",
@@ -102,6 +102,7 @@ decoding_options = console.section(
     type=click.Path(exists=True, path_type=Path),
 )
 @video_options
+@shared_options.on_training_videos
 @fusion_options
 @decoding_options
 @console.section(

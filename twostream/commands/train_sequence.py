@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,12 +164,15 @@ run_options = console.section(
 )  # fmt: skip
 @network_options
 @sequence_data_options
+@shared_options.on_training_videos
 @run_options
 @shared_options.compute
 @console.trust_option
 @console.quiet_option
 @console.json_option
-def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) -> None:
+def train_sequence(
+    restart: bool, on_training_videos: bool, quiet: bool, as_json: bool, **options: Any
+) -> None:
     """Train a network that turns a video into a sequence of glosses (CTC) and write its scores.
 
     Re-run the same command to resume a training that was stopped; a finished one is left as it is.
@@ -196,10 +198,13 @@ def train_sequence(restart: bool, quiet: bool, as_json: bool, **options: Any) ->
     options["load_stages"] = options["load_stages"] or (("backbone",) if options["load"] else ())
     sequence_options = SequenceOptions(**options)
     data = read_sequence_data(sequence_options)
-    if restart and sequence_options.folder.exists():
-        shutil.rmtree(sequence_options.folder)
     trainer = SequenceTrainer(
-        sequence_options, data, bar=partial(console.progress, quiet=quiet), tell=console.tell
+        sequence_options,
+        data,
+        bar=partial(console.progress, quiet=quiet),
+        tell=console.tell,
+        restart=restart,
+        on_training_videos=on_training_videos,
     )
     if not as_json:
         _print_start(trainer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class SequenceNetworkSpec:
         frame_size, input_size: sides of the frames and of their crop, pixels.
         epoch: from 0; the epoch of the lowest validation error rate, or the last.
         averaged: epochs whose mean the weights are; empty otherwise.
+        training_videos: which videos it has seen, as in `NetworkSpec`.
     """
 
     stream: str
@@ -40,6 +41,7 @@ class SequenceNetworkSpec:
     input_size: int
     epoch: int
     averaged: tuple[int, ...] = ()
+    training_videos: dict[str, Any] = field(default_factory=dict)
 
 
 def best_checkpoint(run: Path) -> Path:
@@ -81,7 +83,8 @@ def load_sequence_network(
 
 def score_metadata(spec: SequenceNetworkSpec, *, checkpoint: Path, **facts: Any) -> dict[str, Any]:
     """The metadata of a score file: the network, its weights, the version, and `facts`."""
-    metadata = {key: value for key, value in asdict(spec).items() if key != "vocabulary"}
+    elsewhere = ("vocabulary", "training_videos")
+    metadata = {key: value for key, value in asdict(spec).items() if key not in elsewhere}
     weights = {"checkpoint": sha256_file(checkpoint / WEIGHTS), "version": tool_version()}
     return metadata | facts | weights
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from twostream.sequence.transcripts import GLOSS_COLUMNS, NAME_COLUMNS, column, read_rows
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import path_inside, read_text
+from twostream_base.video_names import without_suffix
 
 SUBSETS = ("train", "val", "test")
 HEADING = "signstate classlabel"
@@ -30,6 +31,12 @@ class SequenceRecord:
     name: str
     frames: Path
     glosses: tuple[str, ...]
+
+    def place(self, root: Path) -> str:
+        """Where its frames are below `root`, without a video's suffix; empty if elsewhere."""
+        if not self.frames.is_relative_to(root):
+            return ""
+        return without_suffix(self.frames.relative_to(root).as_posix())
 
 
 SequenceLists = dict[str, tuple[SequenceRecord, ...]]  # subset -> records

@@ -158,6 +158,19 @@ def find_part(network: SequenceNetwork, name: str) -> nn.Module:
     return parts[name]
 
 
+def find_weights(source: Path) -> Path:
+    """The file of weights of a run folder, of a checkpoint folder, or the file itself.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    candidates = (source / "best" / WEIGHTS, source / WEIGHTS, source)
+    path = next((path for path in candidates if path.is_file()), None)
+    if path is None:
+        raise InputError(f"{source}: neither a run folder nor a file of weights")
+    return path
+
+
 def load_parts(network: SequenceNetwork, source: Path, parts: Sequence[str]) -> None:
     """Load parts from a run folder, a checkpoint folder, or a file of weights.
 
@@ -167,10 +180,7 @@ def load_parts(network: SequenceNetwork, source: Path, parts: Sequence[str]) -> 
     Raises:
         InputError: no such file or part, or the weights do not fit.
     """
-    candidates = (source / "best" / WEIGHTS, source / WEIGHTS, source)
-    path = next((path for path in candidates if path.is_file()), None)
-    if path is None:
-        raise InputError(f"{source}: neither a run folder nor a file of weights")
+    path = find_weights(source)
     weights = read_weights(path)
     for text in parts:
         name, _, other_name = text.partition("=")

@@ -11,6 +11,7 @@ import numpy as np
 
 from fusion.combining.probabilities import as_log_probs, softmax
 from fusion.combining.step import MEAN, Step, StepOptions, apply_step, find_steps
+from fusion.tables.score_file import seen_text
 from twostream.sequence.decoding import (
     Hypothesis,
     LanguageModel,
@@ -80,6 +81,11 @@ def decode_streams(
             ]
             for name, ranked in hypotheses.items()
         },
+        "warnings": [
+            f"{key}: {seen}: its error rate says nothing about unseen videos"
+            for key, table in streams.items()
+            if (seen := seen_text(table.metadata))
+        ],
     }
     return result, sentences
 
@@ -219,9 +225,10 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
 
     Without any reference these are the recognised glosses, a line for each video.
     """
+    warnings = [f"warning: {text}" for text in result["warnings"]]
     if "words" not in result["recognised"]:
         best = {name: ranked[0]["glosses"] for name, ranked in result["hypotheses"].items()}
-        return [f"{name}: {' '.join(glosses)}" for name, glosses in best.items()]
+        return [*(f"{name}: {' '.join(glosses)}" for name, glosses in best.items()), *warnings]
     lines = []
     for row in result["inputs"]:
         lines += [f"{row['stream']}:", *rate_lines(row)]
@@ -230,4 +237,4 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
     lines += rate_lines(result["recognised"])
     if unknown := result["recognised"]["without_reference"]:
         lines.append(f"{unknown:,} videos without reference glosses are in no rate")
-    return lines
+    return [*lines, *warnings]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from twostream.compute.device import Runtime
+from twostream.data.training_videos import find_seen
+from twostream.models.checkpoint import read_training_videos
 from twostream.sequence import score_file
 from twostream.sequence.batches import eval_batches
 from twostream.sequence.checkpoint import best_checkpoint, load_sequence_network, score_metadata
@@ -28,6 +30,7 @@ class NewVideos:
     listed: Path | None
     allow_missing: bool
     scores: Path | None
+    on_training_videos: bool
     trust_plugins: bool = False
 
 
@@ -40,7 +43,8 @@ def read_inputs(
         paths: a run at least. tell: gets messages for the user.
 
     Raises:
-        InputError: no videos for a run, or two runs for one score file.
+        InputError: no videos for a run, two runs for one score file; or a run was trained on
+            videos whose glosses are known, so that an error rate would be shown.
     """
     runs = [path for path in paths if path.is_dir()]
     if len({run.resolve().name for run in runs}) < len(runs) and new.scores:
@@ -80,6 +84,12 @@ def _score(
     spec, network = load_sequence_network(folder, trust_plugins=new.trust_plugins)
     if unknown := check_glosses(records, spec.vocabulary, run=run):
         tell(f"{run} was not trained on {len(unknown)} glosses, all errors: {some_of(unknown)}")
+    card, recorded = read_training_videos(folder)
+    root = Path(new.videos or ".")
+    places = [(record.name, record.place(root)) for record in records]
+    seen = find_seen(places, card=card, recorded=recorded)
+    if seen and not new.on_training_videos and any(record.glosses for record in records):
+        raise seen.refusal(run=run, what=f"the list {new.listed}")
     metadata = score_metadata(
         spec,
         checkpoint=folder,
@@ -87,6 +97,7 @@ def _score(
         list=str(new.listed or ""),
         missing=missing,
         precision=runtime.precision,
+        **seen.facts,
     )
     file = new.scores / f"{run.resolve().name}.safetensors" if new.scores else None
     if file and score_file.is_up_to_date(file, records, metadata):

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 
 from twostream.compute.device import Bar, Runtime
-from twostream.models.checkpoint import load_weights, save_checkpoint
+from twostream.data.training_videos import RunVideo
+from twostream.models.checkpoint import load_weights, read_spec_as, save_checkpoint
 from twostream.sequence import checkpoint
 from twostream.sequence.batches import eval_batches, train_batches
 from twostream.sequence.learner import SequenceLearner, predict, validation_row
 from twostream.sequence.lists import SequenceRecord
+from twostream.sequence.network import find_weights
 from twostream.sequence.options import FREE_ON_RESUME, SequenceData, SequenceOptions
 from twostream.sequence.score_file import is_up_to_date, make_scores, write_sequence_scores
 from twostream.training.loop import NotFiniteError
 from twostream.training.run import Run
-from twostream_base.errors import some_of
+from twostream_base.errors import InputError, some_of
 
 
 class SequenceTrainer:
@@ -30,16 +32,47 @@ class SequenceTrainer:
 
     Args:
         bar: wraps batches in a progress bar. tell: gets messages for the user.
+        restart: remove the run that is in the folder, once the new one can begin.
+        on_training_videos: go on where the network of `--load` has seen test videos.
 
     Raises:
-        InputError: the folder holds a run with other options, or its checkpoint is damaged.
+        InputError: the folder holds a run with other options or lists, or its checkpoint is
+            damaged; or the network of `--load` was trained on test videos.
     """
 
     def __init__(
-        self, options: SequenceOptions, data: SequenceData, *, bar: Bar, tell: Callable[[str], None]
+        self,
+        options: SequenceOptions,
+        data: SequenceData,
+        *,
+        bar: Bar,
+        tell: Callable[[str], None],
+        restart: bool = False,
+        on_training_videos: bool = False,
     ) -> None:
         self.options, self.data, self.tell = options, data, tell
-        self.run = Run(options, command="train-sequence", free=FREE_ON_RESUME)
+        root = Path(options.videos)
+        self.run = Run(
+            options,
+            command="train-sequence",
+            free=FREE_ON_RESUME,
+            videos=[
+                RunVideo(record.name, " ".join(record.glosses), "", part, record.place(root))
+                for part, records in data.lists.items()
+                for record in records
+            ],
+            restart=restart,
+        )
+        if self.run.resumes:
+            check_same_vocabulary(self.run.folder, data.vocabulary)
+        self.run.describe_videos(
+            dataset=options.dataset,
+            split=None,
+            selected_on="val",
+            initial=find_weights(Path(options.load)) if options.load else None,
+            on_training_videos=on_training_videos,
+            tell=tell,
+        )
         classes = len(data.vocabulary) + 1
         self.learner = SequenceLearner(options, classes=classes, fresh=not self.run.resumes)
         self.runtime = Runtime(
@@ -97,6 +130,7 @@ class SequenceTrainer:
                 subset=subset,
                 selected_on="val",
                 missing=self.data.missing,
+                **self.run.seen(subset).facts,
             )
             if records and not is_up_to_date(path, records, metadata):
                 log_probs = self._predict(records)
@@ -147,4 +181,21 @@ class SequenceTrainer:
             input_size=self.options.input_size,
             epoch=epoch,
             averaged=averaged,
+            training_videos=self.run.card,
+        )
+
+
+def check_same_vocabulary(run: Path, vocabulary: Sequence[str]) -> None:
+    """Compare the glosses with those that a run has begun to learn.
+
+    Raises:
+        InputError: they differ, or stand in another order.
+    """
+    spec = read_spec_as(checkpoint.SequenceNetworkSpec, run / "last", command="train-sequence")
+    if spec.vocabulary != tuple(vocabulary):
+        unlike = sorted(set(spec.vocabulary) ^ set(vocabulary))
+        raise InputError(
+            f"{run} was trained on {len(spec.vocabulary):,} glosses, these are "
+            f"{len(vocabulary):,}; they differ in {some_of(unlike) or 'their order'}. Bring the "
+            "old lists back, give another --name, or --restart"
         )

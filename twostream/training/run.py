@@ -28,8 +28,11 @@ from twostream.compute.distributed import broadcast_from_rank_0, rank, world_siz
 from twostream.data.training_videos import (
     VIDEOS,
     RunVideo,
+    Seen,
+    card_of,
     describe_changes,
     digest_of,
+    find_seen,
     read_videos,
     write_videos,
 )
@@ -91,6 +94,7 @@ class Run:
         resumes: whether there is a checkpoint to resume from.
         rows: of the log, those of earlier epochs too.
         next_epoch: the number of epochs that are complete.
+        card: of the videos, for the weights; see `describe_videos`.
         progress: how far `next_epoch` has come, as given to `save_within_epoch`.
 
     Raises:
@@ -107,7 +111,8 @@ class Run:
         videos: Sequence[RunVideo] = (),
         restart: bool = False,
     ) -> None:
-        self.options, self.command, self.videos, self.restart = options, command, videos, restart
+        self.options, self.command, self.restart = options, command, restart
+        self.videos, self.card = list(videos), dict[str, Any]()
         self.folder: Path = options.folder
         self.resumes = not restart and broadcast_from_rank_0(
             lambda: has_checkpoint(self.folder / "last")
@@ -124,6 +129,59 @@ class Run:
         self.next_epoch, self.progress = 0, dict[str, Any]()
         self.saved_at = time.monotonic()
         self._is_described = False
+
+    def describe_videos(
+        self,
+        *,
+        dataset: str,
+        split: int | None,
+        selected_on: str,
+        initial: Path | None,
+        on_training_videos: bool,
+        tell: Callable[[str], None],
+    ) -> None:
+        """Make `card`, what the weights are to say of the videos that they have seen.
+
+        Args:
+            dataset, split, selected_on: as `card_of` takes them.
+            initial: file or checkpoint of the initial weights: what they have seen counts too.
+            on_training_videos: go on where they have seen test videos.
+            tell: is told of test videos that were seen.
+
+        Raises:
+            InputError: they have, and may not.
+        """
+        if self.resumes:
+            self.card, recorded = read_training_videos(self.folder / "last")
+            self.videos += [video for video in recorded if video.part == "initial"]
+        before = dict[str, Any]()
+        if not self.resumes and initial and initial.exists():
+            before, recorded = read_training_videos(initial)
+            seen = find_seen(self._listed("test"), card=before, recorded=recorded, chosen=False)
+            if seen and not on_training_videos:
+                what = f"the test list of {dataset}" + (f" split {split}" if split else "")
+                raise seen.refusal(run=initial, what=what)
+            self.videos += [
+                video._replace(part="initial")
+                for video in recorded
+                if video.part in ("train", "initial")
+            ]
+        self.card = self.card or card_of(
+            self.videos, dataset=dataset, split=split, selected_on=selected_on, initial=before
+        )
+        if seen := self.seen("test"):
+            tell(f"Test videos: {seen.text}; every result will say so.")
+
+    def seen(self, subset: str) -> Seen:
+        """Which videos of `val` or `test` the network has seen but for choosing its epoch.
+
+        By the initial weights, or as the same file under another name.
+        """
+        listed = self._listed(subset)
+        return find_seen(listed, card=self.card, recorded=self.videos, chosen=False)
+
+    def _listed(self, subset: str) -> list[tuple[str, str]]:
+        return [(video.name, video.source) for video in self.videos if video.part == subset]
 
     def start(
         self,

@@ -18,15 +18,8 @@ from twostream.compute.device import Bar, Runtime
 from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank
 from twostream.data.loader import LoadingTime
 from twostream.data.protocols import PROTOCOLS
-from twostream.data.stored import Joined, named
-from twostream.data.training_videos import card_of, find_seen
-from twostream.models.checkpoint import (
-    NetworkSpec,
-    has_checkpoint,
-    load_weights,
-    read_spec,
-    read_training_videos,
-)
+from twostream.data.stored import Joined
+from twostream.models.checkpoint import NetworkSpec, has_checkpoint, load_weights, read_spec
 from twostream.models.probe import check_input_sizes
 from twostream.scoring.logits import compute_logits
 from twostream.scoring.score_file import write_score_file
@@ -70,22 +63,24 @@ class Trainer:
     ) -> None:
         self.options, self.data, self.tell = options, data, tell
         self.val = sample(data.val, options.val_videos, split=options.split)
-        self.videos = run_videos(data, selects=options.select == "val")
         self.run = Run(
             options,
             command="train",
             free=free_on_resume(options),
-            videos=self.videos,
+            videos=run_videos(data, selects=options.select == "val"),
             restart=restart,
         )
-        self.card = self._card(on_training_videos=on_training_videos)
-        self.run.videos = self.videos
-        self.seen = {
-            subset: find_seen(named(joined), card=self.card, recorded=self.videos, chosen=False)
-            for subset, joined in ((options.select, data.val), ("test", data.test))
-        }
-        if self.seen["test"]:
-            tell(f"Test videos: {self.seen['test'].text}; every result will say so.")
+        if self.run.resumes:
+            check_same_input(self.run.folder, data)
+        self.run.describe_videos(
+            dataset=options.dataset,
+            split=options.split,
+            selected_on=options.select,
+            initial=Path(options.weights),
+            on_training_videos=on_training_videos,
+            tell=tell,
+        )
+        self.seen = {subset: self.run.seen(subset) for subset in (options.select, "test")}
         self.learner = Learner(
             options,
             num_classes=len(data.class_names),
@@ -113,34 +108,6 @@ class Trainer:
             self.learner, self._spec, tell=tell, curves=curves if options.tensorboard else None
         )
         self.progress = Progress(**self.run.progress)
-
-    def _card(self, *, on_training_videos: bool) -> dict[str, Any]:
-        """What the weights are to say of the videos that the network sees."""
-        options, initial = self.options, dict[str, Any]()
-        if self.run.resumes:
-            check_same_input(self.run.folder, self.data)
-            card, recorded = read_training_videos(self.run.folder / "last")
-            self.videos += [video for video in recorded if video.part == "initial"]
-            if card:
-                return card
-        elif (weights := Path(options.weights)).is_file():
-            initial, recorded = read_training_videos(weights)
-            seen = find_seen(named(self.data.test), card=initial, recorded=recorded, chosen=False)
-            if seen and not on_training_videos:
-                what = f"the test list of {options.dataset} split {options.split}"
-                raise seen.refusal(run=weights, what=what)
-            self.videos += [
-                video._replace(part="initial")
-                for video in recorded
-                if video.part in ("train", "initial")
-            ]
-        return card_of(
-            self.videos,
-            dataset=options.dataset,
-            split=options.split,
-            selected_on=options.select,
-            initial=initial,
-        )
 
     def train(self) -> Iterator[dict[str, Any]]:
         """Train to the last epoch; yield the log rows of each epoch once its checkpoint is safe.
@@ -303,7 +270,7 @@ class Trainer:
             selected_on=self.options.select,
             flow=self.data.train.flow if self.options.modality.name == "flow" else {},
             extraction=self.data.train.extraction,
-            training_videos=self.card,
+            training_videos=self.run.card,
         )
 
 

@@ -73,6 +73,55 @@ def test_a_folder_is_recognised_without_references(
     assert json.loads(again.stdout)["recognised"] == {"without_reference": 2}
 
 
+def test_videos_that_the_network_was_trained_on(
+    twostream: Callable[..., Result], run: Path
+) -> None:
+    """With references: an error rate only on request. Without: recognised, and told."""
+    asked = ("recognize", run, "--videos", VIDEOS, *CPU)
+    listed = (*asked, "--list", "toy-sequences/train.csv")
+    refused = twostream(*listed, exit_code=2).output
+    assert f"{run} has seen 5 of the 5 videos of the list toy-sequences/train.csv" in refused
+    assert "--on-training-videos" in refused
+    done = twostream(*listed, "--on-training-videos", "--scores", "kept")
+    assert "warning: spatial: 5 of 5 videos were trained on" in done.output
+    again = twostream("recognize", "kept/spatial-toy.safetensors", "--json").stdout
+    assert "5 of 5 videos were trained on" in json.loads(again)["warnings"][0]
+    folder = twostream(*asked).output
+    assert "5 of 8 videos were trained on, 1 of 8 chose the epoch" in folder
+
+
+def test_lists_that_have_changed_since_training(
+    twostream: Callable[..., Result], run: Path
+) -> None:
+    lists = Path("toy-sequences")
+    csv_run = Path("runs/csv-sequences/spatial-toy")
+    shutil.copytree(run, csv_run)
+    config = (csv_run / "config.toml").read_text()
+    (csv_run / "config.toml").write_text(config.replace('dataset = "toy"', 'dataset = "csv"'))
+    data = ("--dataset", "csv", "--annotations", lists, "--videos", VIDEOS)
+    train = ("train-sequence", *SMALL, *data, "--epochs", "2")
+
+    def write(subset: str, rows: list[str]) -> None:
+        (lists / f"{subset}.csv").write_text("".join(rows))
+
+    header, *test = (lists / "test.csv").read_text().splitlines(keepends=True)
+    _, *training = (lists / "train.csv").read_text().splitlines(keepends=True)
+    write("test", [header, *test[1:]])
+    write("train", [header, *training, test[0]])
+    refused = twostream(*train, exit_code=2).output
+    assert "1 video moved from test to training (test/000)" in refused
+    assert "--restart" in refused
+
+    write("test", [header, training[0], *test])
+    write("train", [header, *training[1:]])
+    load = (*train, "--name", "other", "--load", str(run))
+    refused = twostream(*load, exit_code=2).output
+    name = training[0].partition(",")[0]
+    assert "has seen 1 of the 3 videos of the test list of csv" in refused
+    assert f"1 of 3 videos were trained on ({name})" in refused
+    assert not csv_run.with_name("spatial-other").exists()
+
+
 def test_what_is_not_there_is_told(twostream: Callable[..., Result], run: Path) -> None:
     Path("new.csv").write_text(
         "name|glosses|frames\none|UP HAND|test/000.avi\ntwo||test/001.avi\ngone|UP|gone.avi\n"
