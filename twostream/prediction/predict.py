@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -18,6 +18,9 @@ from fusion.combining.step import StepOptions, find_steps
 from fusion.evaluation.results import columns
 from twostream.compute.device import Runtime, no_bar
 from twostream.data.protocols import PROTOCOLS
+from twostream.data.stored import SOURCE_DIGITS
+from twostream.data.training_videos import find_seen
+from twostream.models.checkpoint import read_training_videos
 from twostream.models.probe import check_input_sizes
 from twostream.prediction.predict_video import (
     Extraction,
@@ -28,6 +31,7 @@ from twostream.prediction.predict_video import (
 )
 from twostream_base import plugins
 from twostream_base.errors import InputError
+from twostream_base.video_names import without_suffix
 
 Show = Callable[[str, Prediction], None]
 
@@ -130,7 +134,7 @@ def predict_videos(
         cascade=options.cascade,
         runtime=replace(runtime, bar=no_bar),
     )
-    rows, failed = [], {}
+    rows, failed, sources = [], {}, {}
     bar = runtime.bar(videos.items(), total=len(videos), label="predict", unit="video")
     for name, video in bar:
         with TemporaryDirectory(dir=work_dir) as folder:
@@ -140,8 +144,15 @@ def predict_videos(
                 failed[name] = str(error)
                 continue
             rows.append(result_row(name, prediction, top=options.top))
+            sources[name] = str(prediction.header["source"].get("sha256") or "")[:SOURCE_DIGITS]
             if show:
                 show(name, prediction)
+    for key, run in options.runs.items():
+        seen = seen_in_training(run / options.checkpoint, sources)
+        for row in rows:
+            if row["video"] in seen and key in row["streams"]:
+                row["warnings"].append(f"the {key} network {seen[row['video']]}")
+                row.setdefault("seen_in_training", []).append(key)
     return {
         "streams": {stream: str(run) for stream, run in options.runs.items()},
         "strategy": options.steps.strategy,
@@ -166,8 +177,30 @@ def result_row(name: str, prediction: Prediction, *, top: int) -> dict[str, Any]
         },
         "lead": prediction.lead,
         "seconds": {part: round(value, 4) for part, value in prediction.seconds.items()},
-        "warnings": prediction.warnings,
+        "warnings": [*prediction.warnings],
     }
+
+
+def seen_in_training(checkpoint: Path, sources: Mapping[str, str]) -> dict[str, str]:
+    """What a network has done with those videos that it knows: `was trained on this video`.
+
+    Args:
+        checkpoint: folder of its weights.
+        sources: videos by their paths -> the first digits of the sha256 of their files. Where the
+            record of the run is not at hand, videos are known by the ends of their paths.
+    """
+    card, recorded = read_training_videos(checkpoint)
+    asked: dict[str, tuple[str, str]] = {}  # a name to look for -> path, and what to look for else
+    for path, source in sources.items():
+        if any(video.source for video in recorded):
+            asked[f"\0{path}"] = path, source  # the file alone tells: names begin with no NUL
+        else:
+            parts = PurePath(without_suffix(path)).parts
+            asked |= {"/".join(parts[begin:]): (path, "") for begin in range(len(parts))}
+    listed = [(name, source) for name, (_, source) in asked.items()]
+    seen = find_seen(listed, card=card, recorded=recorded)
+    chose = {asked[name][0]: "chose its epoch by this video" for name in seen.selecting}
+    return chose | {asked[name][0]: "was trained on this video" for name in seen.trained}
 
 
 def highest(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,34 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from torch import nn
 
 from fusion.combining.fuse import fuse
 from fusion.combining.probabilities import as_probs
 from fusion.tables.score_file import read_scores
 from twostream.cli import cli
 from twostream.data import toy
-from twostream.prediction.predict import find_inputs, highest, result_lines, result_row
+from twostream.data.training_videos import VIDEOS, RunVideo, card_of, read_videos
+from twostream.models.checkpoint import save_checkpoint
+from twostream.prediction.predict import (
+    find_inputs,
+    highest,
+    result_lines,
+    result_row,
+    seen_in_training,
+)
 from twostream.prediction.predict_video import Prediction
 from twostream_base.errors import InputError
 
 from ..conftest import CLASSES, MiniProject
 
 Command = Callable[..., Result]
+
+
+@dataclass(frozen=True)
+class Card:
+    training_videos: dict[str, Any]
+
 
 EXTRACTION = ["--method", "farneback", "--bound", "8", "--short-side", "64", "--codec", "raw"]
 TRAINING = ["--weights", "none", "--input-size", "32", "--batch-size", "4", "--device", "cpu",
@@ -105,14 +122,19 @@ def test_a_cascade_computes_flow_where_it_must(
 
 
 def test_bad_videos_are_named_and_the_rest_is_done(
-    predict: Callable[..., dict[str, Any]], mini: MiniProject, tmp_path: Path
+    predict: Callable[..., dict[str, Any]], runs: dict[str, Path], mini: MiniProject, tmp_path: Path
 ) -> None:
     good = mini.root / "videos" / CLASSES[0] / f"v_{CLASSES[0]}_g02_c01.avi"
     (tmp_path / "empty.avi").touch()
     clip = toy.make_clip(CLASSES[0], rng=np.random.default_rng(0))
     toy.write_video(tmp_path / "short.avi", clip[:1])
-    result = predict("short.avi", "empty.avi", good, exit_code=1)
-    assert [row["video"] for row in result["videos"]] == [str(good)]
+    known = next(v for v in read_videos(runs["motion"] / VIDEOS) if v.part == "train")
+    shutil.copy(mini.root / "videos" / f"{known.name}.avi", tmp_path / "under another name.avi")
+    result = predict("short.avi", "empty.avi", good, "under another name.avi", exit_code=1)
+    assert [row["video"] for row in result["videos"]] == [str(good), "under another name.avi"]
+    assert "seen_in_training" not in result["videos"][0]
+    assert result["videos"][1]["seen_in_training"] == ["spatial", "motion"]
+    assert "the motion network was trained on this video" in result["videos"][1]["warnings"]
     assert result["failed"] == {
         "short.avi": "has 1 frame, so no flow",
         "empty.avi": "the file is empty (0 bytes)",
@@ -177,6 +199,17 @@ def test_the_highest_come_first_and_ties_keep_the_order_of_the_classes() -> None
         {"class": "Archery", "probability": 0.25},
     ]
     assert [row["class"] for row in highest(np.zeros(3), NAMES, top=9)] == list(NAMES)
+
+
+def test_weights_alone_know_videos_by_the_ends_of_their_paths(tmp_path: Path) -> None:
+    videos = [RunVideo("A/a1", "A", "", "train", "5eed"), RunVideo("A/a2", "A", "", "val", "f00d")]
+    card = card_of(videos, dataset="ucf101", split=1, selected_on="val", initial={})
+    save_checkpoint(tmp_path / "copy", nn.Linear(1, 1), Card(card), {})
+    asked = {"/data/A/a1.avi": "", "A/a2.mp4": "", "a1.avi": "5eed"}
+    assert seen_in_training(tmp_path / "copy", asked) == {
+        "/data/A/a1.avi": "was trained on this video",
+        "A/a2.mp4": "chose its epoch by this video",
+    }
 
 
 def test_a_row() -> None:
