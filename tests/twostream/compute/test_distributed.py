@@ -15,7 +15,7 @@ from twostream.compute.distributed import (
 )
 from twostream_base.errors import InputError
 
-TorchRun = Callable[..., subprocess.CompletedProcess[str]]
+TwoProcesses = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_without_torchrun_there_is_one_process() -> None:
@@ -44,8 +44,8 @@ def test_a_device_that_cannot_be_shared(
         pass
 
 
-def test_two_processes_agree(torchrun: TorchRun) -> None:
-    done = torchrun("""
+def test_two_processes_agree(two_processes: TwoProcesses) -> None:
+    done = two_processes("""
 import sys
 from twostream.compute.distributed import *
 with process_group("cpu"):
@@ -62,9 +62,9 @@ with process_group("cpu"):
     ]
 
 
-def test_a_lost_process_is_told_in_one_line(torchrun: TorchRun) -> None:
+def test_a_lost_process_is_told_in_one_line(two_processes: TwoProcesses) -> None:
     """Rank 0 is deaf to the signal of torchrun, so that it meets the closed connection."""
-    done = torchrun("""
+    done = two_processes("""
 import os, signal, sys
 from twostream.compute.distributed import *
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -20,7 +20,7 @@ from twostream.data.training_videos import VIDEOS, read_videos
 from ..conftest import MiniProject
 
 Command = Callable[..., Result]
-TorchRun = Callable[..., subprocess.CompletedProcess[str]]
+TwoProcesses = Callable[..., subprocess.CompletedProcess[str]]
 
 # Two batches of four videos under segments3, a part each.
 SMALL_PARTS = ["--protocol", "segments3", "--batch-size", "12", "--device", "cpu"]
@@ -148,7 +148,7 @@ def test_the_file_carries_the_card_of_its_protocol(
 
 
 def test_two_processes_give_the_bytes_of_one(
-    twostream: Command, torchrun: TorchRun, mini: MiniProject, run: Path, tmp_path: Path
+    twostream: Command, two_processes: TwoProcesses, mini: MiniProject, run: Path, tmp_path: Path
 ) -> None:
     """With as many computing threads: on them depend the last bits of a convolution."""
     arguments = ["score", str(run), *mini.arguments, "--subset", "train", *SMALL_PARTS]
@@ -159,7 +159,7 @@ def test_two_processes_give_the_bytes_of_one(
         twostream(*arguments, "--out", "by-one")
     finally:
         torch.set_num_threads(threads)
-    done = torchrun(COMMAND_LINE, *arguments, "--out", "by-two", "--json")
+    done = two_processes(COMMAND_LINE, *arguments, "--out", "by-two", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["videos"] == 12
     assert Path("by-one").read_bytes() == Path("by-two").read_bytes()

@@ -14,7 +14,7 @@ from twostream.models.activation_checkpointing import checkpoint_activations
 from twostream.models.learned_consensus import AttentionClassifier
 from twostream.training.loop import accumulate_gradient
 
-TorchRun = Callable[..., subprocess.CompletedProcess[str]]
+TwoProcesses = Callable[..., subprocess.CompletedProcess[str]]
 
 CLIPS = torch.randint(
     256, (5, 2, 1, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -86,8 +86,8 @@ def tensors(net: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return gradients, {name: buffer.clone() for name, buffer in net.named_buffers()}
 
 
-def test_two_processes_take_the_step_of_one(torchrun: TorchRun, tmp_path: Path) -> None:
-    done = torchrun(STEPS)
+def test_two_processes_take_the_step_of_one(two_processes: TwoProcesses, tmp_path: Path) -> None:
+    done = two_processes(STEPS)
     assert done.returncode == 0, done.stderr
     first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1))
     assert not torch.isfinite(torch.tensor([first.pop("nan"), second.pop("nan")])).any()

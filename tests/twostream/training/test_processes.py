@@ -16,7 +16,7 @@ from fusion.tables.score_file import read_scores
 from ..conftest import MiniProject
 from .test_trainer import EVERYTHING, NETWORK, QUICK, Run, folder_of, log_of, weights_and_scores
 
-TorchRun = Callable[..., subprocess.CompletedProcess[str]]
+TwoProcesses = Callable[..., subprocess.CompletedProcess[str]]
 
 # Writes down which videos a process learns from; rank 1 kills itself at a step, if it is told so.
 COMMAND_LINE = """
@@ -54,7 +54,7 @@ SHORT_OF_MEMORY = """
 import os
 import torch
 from twostream.cli import main
-from twostream.training import loop
+from twostream.training import learner, loop
 
 rank, gradient = os.environ["RANK"], loop.accumulate_gradient
 
@@ -65,21 +65,28 @@ def narrow(network, clips, target, parts=1, **options):
         raise torch.OutOfMemoryError("CUDA out of memory")
     return gradient(network, clips, target, parts, **options)
 
-loop.accumulate_gradient = narrow
+loop.accumulate_gradient = learner.accumulate_gradient = narrow
 main()
 """
 
 
 def test_two_processes_at_one_run(
-    torchrun: TorchRun, mini: MiniProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    torchrun: TwoProcesses,
+    two_processes: TwoProcesses,
+    mini: MiniProject,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two epochs of two batches of four videos; rank 1 is killed in the second epoch."""
+    """Two epochs of two batches of four videos; rank 1 is killed in the second epoch.
+
+    By torchrun itself once, which ends the other process when one has died.
+    """
     (tmp_path / "network_of_trainer_tests.py").write_text(NETWORK)
     monkeypatch.chdir(tmp_path)
     options = [*QUICK, *EVERYTHING, "--batch-size", "4", "--stream", "spatial", "--threads", "1"]
     command = ["train", *mini.arguments, *options, "--save-every", "0", "--runs"]
 
-    done = torchrun(COMMAND_LINE, *command, "undisturbed")
+    done = two_processes(COMMAND_LINE, *command, "undisturbed")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("==> Epoch:[1/2][training stage]") == 1
     assert "on cpu in fp32, by 2 processes" in done.stdout
@@ -100,21 +107,21 @@ def test_two_processes_at_one_run(
     assert killed.returncode == 1
     assert "commands/train.py" not in killed.stderr, "a traceback of ours"
     monkeypatch.delenv("KILL_AT")
-    again = torchrun(COMMAND_LINE, *command, "killed")
+    again = two_processes(COMMAND_LINE, *command, "killed")
     assert again.stdout.count("==> resumed after 1 of 2 epochs") == 1, again.stderr
     assert weights_and_scores(folder_of("killed", "spatial")) == weights_and_scores(run)
     assert log_of(folder_of("killed", "spatial")) == log_of(run)
 
 
 def test_memory_that_is_short_in_one_of_the_processes(
-    torchrun: TorchRun, twostream: Run, mini: MiniProject, tmp_path: Path
+    two_processes: TwoProcesses, twostream: Run, mini: MiniProject, tmp_path: Path
 ) -> None:
     """Rank 1 has room for one video at once: its shares of two go in two parts; nobody waits."""
     (tmp_path / "network_of_trainer_tests.py").write_text(NETWORK)
     options = [*QUICK, "--model", "network_of_trainer_tests:plain", "--stream", "motion"]
     command = ["train", *mini.arguments, *options, "--batch-size", "4", "--threads", "1", "--runs"]
     twostream(*command, "one")
-    done = torchrun(SHORT_OF_MEMORY, *command, "two", "--accumulate", "auto")
+    done = two_processes(SHORT_OF_MEMORY, *command, "two", "--accumulate", "auto")
     assert done.returncode == 0, done.stderr
     tried = [Path(f"tried-by-{rank}").read_text().split() for rank in (0, 1)]
     # DistributedDataParallel is set up with two passes of one video; two steps are rehearsed.
