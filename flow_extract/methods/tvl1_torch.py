@@ -1,49 +1,93 @@
-"""TV-L1 in batched tensor operations, for a GPU.
+"""TV-L1 on many pairs of frames at once, for a GPU.
 
-The algorithm, parameters and stop rule of `tvl1`, on many pairs of frames at once. Two things
-differ, both far below a tenth of a pixel: a pair's stop test comes every 10 iterations, and
-positions between pixels are not rounded to 1/32 as OpenCV's warp does. A pair that has converged
-leaves the batch, so its flow does not depend on its neighbours.
+The algorithm, parameters and stop rule of `tvl1`. Two things differ, both far below a tenth of a
+pixel: a pair's stop test comes every 10 iterations, and positions between pixels are not rounded to
+1/32 as OpenCV's warp does. A pair that has converged changes no more, so its flow does not depend
+on its neighbours.
+
+A level is solved by the kernels of `tvl1_triton` where Triton works, else by tensor operations.
 """
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from flow_extract.methods.median_network import median
 from flow_extract.methods.pairwise import ClipMethod, check_frames
+from flow_extract.methods.tvl1_parameters import FLAT, TEST_EVERY, Parameters
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from flow_extract.methods.tvl1_parameters import Parameters
-
-TEST_EVERY = 10
 SMALLEST_SIDE = 16
-FLAT = 1.19e-7  # squared gradients below this carry no information
-GREY = (0.299, 0.587, 0.114)
+# Pixels of all pairs that are solved together: 128 pairs of 320 x 240, in about a gigabyte.
+PIXELS_AT_ONCE = 128 * 320 * 240
+# OpenCV's weights of red, green and blue, in 1/32768.
+GREY, GREY_SHIFT = (9798, 19235, 3735), 15
+
+# First frames (N, 1, H, W), second frames with their derivatives (N, 3, H, W), flow so far
+# (N, 2, H, W), parameters -> flow.
+SolveLevel = Callable[[Tensor, Tensor, Tensor, Parameters], Tensor]
 
 
-def tvl1_on_device(parameters: Parameters, *, device: str, batch: int = 32) -> ClipMethod:
-    """Return the method; `batch` pairs are solved together."""
+def tvl1_on_device(parameters: Parameters, *, device: str, batch: int | None = None) -> ClipMethod:
+    """Return the method; `batch` pairs are solved together, by default as `PIXELS_AT_ONCE` says."""
+    place = torch.device(device)
 
     def clip_flow(frames: np.ndarray) -> np.ndarray:
         check_frames(frames)
-        weights = torch.tensor(GREY, device=device)
-        grey = (torch.from_numpy(frames).to(device).float() @ weights).round()
-        flows = [
-            _coarse_to_fine(grey[i : i + batch + 1], parameters).cpu()
-            for i in range(0, len(grey) - 1, batch)
-        ]
-        return torch.cat(flows).permute(0, 2, 3, 1).contiguous().numpy()
+        pairs, (height, width) = len(frames) - 1, frames.shape[1:3]
+        together = batch or max(1, PIXELS_AT_ONCE // (height * width))
+        solve = level_solver(place)
+        # What the device copies to must not move: 10 times faster than to any memory.
+        flow = torch.empty(pairs, height, width, 2, pin_memory=place.type == "cuda")
+        for i in range(0, pairs, together):
+            grey = _grey(torch.from_numpy(frames[i : i + together + 1]).to(place))
+            part = _coarse_to_fine(grey, parameters, solve).permute(0, 2, 3, 1).contiguous()
+            flow[i : i + together].copy_(part)
+        return flow.numpy()
 
     return clip_flow
 
 
-def _coarse_to_fine(grey: Tensor, parameters: Parameters) -> Tensor:
+@cache
+def level_solver(device: torch.device) -> SolveLevel:
+    """How a level is solved there: by Triton's kernels on a GPU, if they work on two small frames.
+
+    Where they do not, a warning says why.
+    """
+    if device.type != "cuda":
+        return solve_level
+    from flow_extract.methods import tvl1_triton
+
+    if tvl1_triton.triton is None:
+        why = "it is not installed"
+    else:
+        try:
+            frame = torch.zeros(1, 1, 16, 16, device=device)
+            pictures, flow = frame.expand(-1, 3, -1, -1), frame.repeat(1, 2, 1, 1)
+            tvl1_triton.solve_level(frame, pictures, flow, Parameters(warps=1, outer=1))
+            return tvl1_triton.solve_level
+        except Exception as error:  # no C compiler, another version, an old card: all end here
+            why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    warnings.warn(f"Triton cannot be used ({why}); TV-L1 is many times slower so", stacklevel=2)
+    return solve_level
+
+
+def _grey(frames: Tensor) -> Tensor:
+    """Grey frames (T, H, W), float, of uint8 (T, H, W, 3), with OpenCV's rounding."""
+    red, green, blue = (frames[..., k].int() * weight for k, weight in enumerate(GREY))
+    return (red + green + blue + (1 << GREY_SHIFT - 1) >> GREY_SHIFT).float()
+
+
+def _coarse_to_fine(grey: Tensor, parameters: Parameters, solve: SolveLevel) -> Tensor:
     """Flow (T-1, 2, H, W) of neighbouring frames (T, H, W), values 0 to 255."""
     pyramid = [grey[:, None]]
     while len(pyramid) < parameters.scales:
@@ -56,16 +100,16 @@ def _coarse_to_fine(grey: Tensor, parameters: Parameters) -> Tensor:
         if level.shape[-2:] != flow.shape[-2:]:
             flow = F.interpolate(flow, size=level.shape[-2:], mode="bilinear")
             flow = flow / parameters.scale_step
-        flow = _solve_level(level[:-1], level[1:], flow, parameters)
+        padded = F.pad(level, (1, 1, 1, 1), mode="replicate")
+        gradient_x = (padded[1:, :, 1:-1, 2:] - padded[1:, :, 1:-1, :-2]) / 2
+        gradient_y = (padded[1:, :, 2:, 1:-1] - padded[1:, :, :-2, 1:-1]) / 2
+        pictures = torch.cat([level[1:], gradient_x, gradient_y], dim=1)
+        flow = solve(level[:-1], pictures, flow, parameters)
     return flow
 
 
-def _solve_level(first: Tensor, second: Tensor, u: Tensor, parameters: Parameters) -> Tensor:
-    """Refine the flow u (N, 2, H, W) between frames (N, 1, H, W) by repeated warping."""
-    padded = F.pad(second, (1, 1, 1, 1), mode="replicate")
-    gradient_x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
-    gradient_y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
-    pictures = torch.cat([second, gradient_x, gradient_y], dim=1)
+def solve_level(first: Tensor, pictures: Tensor, u: Tensor, parameters: Parameters) -> Tensor:
+    """Refine the flow u by repeated warping, in tensor operations; see `SolveLevel`."""
     p = u.new_zeros(len(u), 2, *u.shape[1:])  # dual variable: (pair, component, derivative, H, W)
     for _ in range(parameters.warps):
         warped = _warp(pictures, u)
@@ -87,7 +131,7 @@ def _minimise(
     running = torch.arange(len(u), device=u.device)
     for iteration in range(parameters.outer * parameters.inner):
         if iteration % parameters.inner == 0:
-            u = _median(u, parameters.median)
+            u = median(u, parameters.median)
         residual = constant + (gradient * u).sum(dim=1, keepdim=True)
         step = (-residual * inverse).clamp(-limit, limit)
         before = u
@@ -123,8 +167,8 @@ def _warp(pictures: Tensor, u: Tensor) -> Tensor:
 
 def _look_up(pictures: Tensor, places: Tensor, mode: str, outside: str) -> Tensor:
     """Pictures (N, C, H, W) at pixel positions (N, 2, h, w), x before y."""
-    extent = torch.tensor(pictures.shape[:1:-1], device=pictures.device) - 1
-    grid = 2 * places.permute(0, 2, 3, 1) / extent.clamp(min=1) - 1
+    extents = (max(1, side - 1) for side in pictures.shape[:1:-1])
+    grid = torch.stack([2 * places[:, k] / extent - 1 for k, extent in enumerate(extents)], dim=-1)
     return F.grid_sample(pictures, grid, mode=mode, padding_mode=outside, align_corners=True)
 
 
@@ -140,15 +184,3 @@ def _forward_differences(u: Tensor) -> Tensor:
     across = F.pad(u.diff(dim=-1), (0, 1))
     down = F.pad(u.diff(dim=-2), (0, 0, 0, 1))
     return torch.stack([across, down], dim=2)
-
-
-def _median(u: Tensor, size: int) -> Tensor:
-    """Median of size x size pixels, the border repeated."""
-    if size <= 1:
-        return u
-    n, c, height, width = u.shape
-    padded = F.pad(u, (size // 2,) * 4, mode="replicate").reshape(
-        n * c, 1, *(side + size // 2 * 2 for side in (height, width))
-    )
-    neighbours = F.unfold(padded, size)
-    return neighbours.median(dim=1).values.reshape(n, c, height, width)
