@@ -50,7 +50,9 @@ def level(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
     texture = smooth_texture(size, rng=np.random.default_rng(0))
     frames = moving_clip(texture, [translation(0, 0), translation(0.6, -0.3)])[0]
     grey = tvl1_torch._grey(torch.from_numpy(frames).to(DEVICE))[:, None]
-    pictures = torch.cat([grey[1:], *(grey[1:].gradient(dim=dim)[0] for dim in (3, 2))], dim=1)
+    pictures = torch.cat(
+        [grey[1:], *(torch.gradient(grey[1:], dim=dim)[0] for dim in (3, 2))], dim=1
+    )
     return grey[:-1], pictures, torch.zeros(2, 2, *size, device=DEVICE)
 
 
