@@ -9,107 +9,151 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.gpu.target import Target, run_command
-from benchmarks.gpu.videos import project_folder, synthetic_clip, video_set
-from flow_extract.methods import tvl1_torch
+from benchmarks.gpu.videos import synthetic_clip
+from flow_extract.methods import tvl1_torch, tvl1_triton
+from flow_extract.methods.median_network import NETWORKS, median
 from flow_extract.methods.raft import network_flow
 from flow_extract.methods.tvl1 import make_tvl1
-from flow_extract.methods.tvl1_parameters import Parameters
+from flow_extract.methods.tvl1_parameters import FLAT, Parameters
 from flow_extract.methods.tvl1_torch import tvl1_on_device
 from flow_extract.store.codecs import quantize
 from twostream_base.vision import torchvision
 
 BOUND = 20.0
-ITERATIONS = 10  # between two stop tests of TV-L1 on a device
+LIMIT, THETA, RATIO = 0.045, 0.3, 0.25 / 0.3
+# Rows and columns of pixels of a program, and its warps.
+TILES = ((8, 64, 8), (8, 64, 4), (4, 64, 4), (8, 32, 4), (4, 128, 8), (16, 64, 8), (4, 32, 4))
 
 
 def tvl1_kernels(target: Target) -> Iterator[dict[str, Any]]:
-    """Where TV-L1's time goes on one level of 240 x 320: as it is, as a CUDA graph, compiled.
+    """TV-L1's kernels: are they the tensor form's equals, and where does the time go, by tile?
 
-    The median is compared with a slower exact one, the 13th of 25 sorted values.
+    `gb_s`: 15 floats of each pixel are read or written by an iteration, if each only once.
     """
-    height, width = (240, 320) if target.is_gpu else (48, 64)
-    for pairs in (16, 128) if target.is_gpu else (2,):
-        torch.manual_seed(0)
-        u = torch.randn(pairs, 2, height, width, device=target.device)
+    if not target.is_gpu or tvl1_triton.triton is None:
+        u = torch.randn(2, 2, 20, 30)
+        yield {"ok": torch.equal(median_by_sorting(u), median(u, 5)), "kernels": "none"}
+        return
+    frames = synthetic_clip(9, size=(120, 160))
+    parameters = Parameters(warps=2)
+    grey = tvl1_torch._grey(torch.from_numpy(frames).to(target.device))
+    forms = (tvl1_torch.solve_level, tvl1_triton.solve_level)
+    expected, flow = (tvl1_torch._coarse_to_fine(grey, parameters, form) for form in forms)
+    difference = (flow - expected).abs()
+    alone = tvl1_torch._coarse_to_fine(grey[3:5], parameters, forms[1])
+    u = torch.randint(0, 99, (3, 2, 240, 320), device=target.device).float()
+    yield {
+        "ok": difference.mean() < 1e-3,
+        "mean_px": difference.mean().item(),
+        "most_px": difference.max().item(),
+        "same_alone": torch.equal(alone[0], flow[3]),
+        "same_medians": all(
+            torch.equal(median_by_sorting(u, side), run_median(u, side)()) for side in (3, 5)
+        ),
+    }
+    for pairs in (16, 128):
+        u = torch.randn(pairs, 2, 240, 320, device=target.device)
         ten = ten_iterations(u)
-        figures: dict[str, Any] = {
+        ms = target.milliseconds(ten, seconds=0.5)
+        yield {
             "pairs": pairs,
-            "ms_eager": target.milliseconds(ten),
-            "ms_median": target.milliseconds(lambda u=u: tvl1_torch._median(u, 5)),
+            "ms_ten_iterations": ms,
+            "gb_s": 10 * u[:, 0].numel() * 15 * 4 / ms / 1e6,
+            "ms_frozen": target.milliseconds(ten_iterations(u, active=0), seconds=0.3),
+            "ms_median": target.milliseconds(run_median(u, 5), seconds=0.3),
+            "ms_warp": target.milliseconds(run_warp(u), seconds=0.3),
         }
-        if target.is_gpu:
-            figures["ms_graph"] = target.milliseconds(as_cuda_graph(ten))
-            try:
-                start = time.perf_counter()
-                compiled = ten_iterations(u, compile_step=True)
-                compiled()
-                target.synchronize()
-                figures["compile_s"] = time.perf_counter() - start
-                figures["ms_compiled"] = target.milliseconds(compiled)
-            except Exception as error:  # whatever the compiler lacks, the other figures stand
-                figures["compiling_fails"] = str(error)[:120]
-        same = pairs > 16 or torch.equal(median_by_sorting(u), tvl1_torch._median(u, 5))
-        yield {"ok": same, **figures, "peak_gib": target.peak_gib()}
+    for rows, columns, warps in TILES:
+        tile = {"rows": rows, "columns": columns, "num_warps": warps}
+        yield {
+            "tile": [rows, columns, warps],
+            "pairs": 128,
+            "ms_ten_iterations": target.milliseconds(ten_iterations(u, **tile), seconds=0.3),
+            "ms_median": target.milliseconds(run_median(u, 5, **tile), seconds=0.3),
+            "ms_warp": target.milliseconds(run_warp(u, **tile), seconds=0.3),
+        }
 
 
-def ten_iterations(u: Tensor, *, compile_step: bool = False) -> Callable[[], Any]:
+def ten_iterations(u: Tensor, *, active: int = 1, **tile: int) -> Callable[[], None]:
     """What runs ten of TV-L1's iterations from the flow u (N, 2, H, W), on random derivatives."""
-    dual = u.new_zeros(len(u), 2, *u.shape[1:])
-    gradient, constant = torch.randn_like(u) * 10, torch.randn_like(u[:, :1]) * 50
-    inverse = 1 / gradient.square().sum(dim=1, keepdim=True)
-    limit, theta, ratio = 0.045, 0.3, 0.25 / 0.3
+    tile = tile or default_tile()
+    pairs, _, height, width = u.shape
+    flows, duals = [u, u.clone()], [u.new_zeros(pairs, 2, *u.shape[1:]) for _ in range(2)]
+    gradient, constant = torch.randn_like(u) * 10, torch.randn_like(u[:, 0]) * 50
+    flags = torch.full((pairs,), active, dtype=torch.int32, device=u.device)
+    tiles = -(-height // tile["rows"]) * -(-width // tile["columns"])
 
-    def iteration(u: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-        residual = constant + (gradient * u).sum(dim=1, keepdim=True)
-        step = (-residual * inverse).clamp(-limit, limit)
-        u = u + step * gradient + theta * tvl1_torch._divergence(p)
-        slope = tvl1_torch._forward_differences(u)
-        norm = slope.square().sum(dim=2, keepdim=True).sqrt()
-        return u, (p + ratio * slope) / (1 + ratio * norm)
-
-    one = torch.compile(iteration) if compile_step else iteration
-
-    def ten() -> tuple[Tensor, Tensor]:
-        flow, p = u, dual
-        for _ in range(ITERATIONS):
-            flow, p = one(flow, p)
-        return flow, p
+    def ten() -> None:
+        for _ in range(10):
+            tvl1_triton.iterate[tiles, pairs](
+                *(flows[0], duals[0], flows[1], duals[1], gradient, constant, flags, flags),
+                *(height, width, LIMIT, THETA, RATIO), test=False, flat=FLAT, **tile,
+            )  # fmt: skip
+            flows.reverse()
+            duals.reverse()
 
     return ten
 
 
-def as_cuda_graph(work: Callable[[], Any]) -> Callable[[], None]:
-    graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
-    with torch.cuda.stream(side):
-        work()
-    torch.cuda.current_stream().wait_stream(side)
-    with torch.cuda.graph(graph):
-        work()
-    return graph.replay
+def run_median(u: Tensor, side: int, **tile: int) -> Callable[[], Tensor]:
+    """What filters the flow u (N, 2, H, W) by the kernel."""
+    tile = tile or default_tile()
+    pairs, _, height, width = u.shape
+    filtered, flags = torch.empty_like(u), torch.ones(pairs, dtype=torch.int32, device=u.device)
+    tiles = -(-height // tile["rows"]) * -(-width // tile["columns"])
+
+    def run() -> Tensor:
+        tvl1_triton.median[tiles, pairs, 2](
+            *(u, filtered, flags, height, width), side=side, network=NETWORKS[side], **tile
+        )
+        return filtered
+
+    return run
 
 
-def median_by_sorting(u: Tensor) -> Tensor:
-    """Median of 5 x 5 pixels, the border repeated."""
-    padded = torch.nn.functional.pad(u, (2, 2, 2, 2), mode="replicate")
-    windows = padded.unfold(2, 5, 1).unfold(3, 5, 1).reshape(*u.shape, 25)
-    return windows.sort(dim=-1).values[..., 12]
+def run_warp(u: Tensor, **tile: int) -> Callable[[], object]:
+    """What looks random pictures up at x + u."""
+    tile = tile or default_tile()
+    pairs, _, height, width = u.shape
+    pictures = torch.randn(pairs, 3, height, width, device=u.device)
+    gradient, constant = torch.empty_like(u), torch.empty_like(u[:, 0])
+    tiles = -(-height // tile["rows"]) * -(-width // tile["columns"])
+    return lambda: tvl1_triton.linearise[tiles, pairs](
+        *(constant, pictures, u, gradient, constant, height, width), a=tvl1_triton.CUBIC, **tile
+    )
+
+
+def default_tile() -> dict[str, int]:
+    """The tile that TV-L1 uses."""
+    rows, columns, warps = tvl1_triton.ROWS, tvl1_triton.COLUMNS, tvl1_triton.WARPS
+    return {"rows": rows, "columns": columns, "num_warps": warps}
+
+
+def median_by_sorting(u: Tensor, side: int = 5) -> Tensor:
+    """Median of side x side pixels, the border repeated."""
+    padded = torch.nn.functional.pad(u, (side // 2,) * 4, mode="replicate")
+    windows = padded.unfold(2, side, 1).unfold(3, side, 1).reshape(*u.shape, side**2)
+    return windows.sort(dim=-1).values[..., side**2 // 2]
 
 
 def tvl1(target: Target) -> Iterator[dict[str, Any]]:
     """TV-L1 on the device: near the CPU's? The same twice? Pairs per second by the batch."""
-    frames = synthetic_clip(17) if target.is_gpu else synthetic_clip(3, size=(60, 80))
+    frames = synthetic_clip(7) if target.is_gpu else synthetic_clip(3, size=(60, 80))
     on_cpu = make_tvl1()
-    on_cpu(frames[:2])  # numba compiles
+    on_cpu(frames[:2, :48, :64])  # numba compiles
     start = time.perf_counter()
     expected = on_cpu(frames)
     cpu_pairs_s = len(expected) / (time.perf_counter() - start)
+    start = time.perf_counter()
     on_device = tvl1_on_device(Parameters(), device=str(target.device))
     flow = on_device(frames)
+    first_seconds = time.perf_counter() - start
     difference = np.abs(flow - expected)
     same_values = np.mean(quantize(flow, bound=BOUND) == quantize(expected, bound=BOUND))
     yield {
@@ -118,18 +162,33 @@ def tvl1(target: Target) -> Iterator[dict[str, Any]]:
         "p99_px": float(np.quantile(difference, 0.99)),
         "same_values": float(same_values),
         "same_twice": bool(np.array_equal(on_device(frames), flow)),
+        "same_alone": bool(np.array_equal(on_device(frames[1:3]), flow[1:2])),
         "cpu_one_thread_pairs_s": cpu_pairs_s,
+        "first_call_s": first_seconds,
     }
-    # extract-flow gives a method 16 pairs at a time.
-    clip = synthetic_clip(129, seed=1) if target.is_gpu else frames
-    for batch in (16, 32, 128) if target.is_gpu else (2,):
+    if not target.is_gpu:
+        return
+    part = synthetic_clip(33, seed=1)
+    clip = np.concatenate([part, part[-2::-1]] * 4)[:257]  # to and fro
+    for batch in (16, 32, 64, 128, 256):
         method = tvl1_on_device(Parameters(), device=str(target.device), batch=batch)
-        part = clip[: batch + 1]
+        pairs = clip[: max(batch, 64) + 1]
         yield {
             "batch": batch,
-            "pairs_s": target.rate(lambda m=method, p=part: m(p), len(part) - 1, seconds=2),
+            "pairs_s": target.rate(lambda m=method, p=pairs: m(p), len(pairs) - 1, seconds=2),
             "peak_gib": target.peak_gib(),
         }
+    # The same without copies from and to the CPU.
+    grey = tvl1_torch._grey(torch.from_numpy(clip[:129]).to(target.device))
+    solve = tvl1_torch.level_solver(target.device)
+    rate = target.rate(
+        lambda: tvl1_torch._coarse_to_fine(grey, Parameters(), solve), 128, seconds=2
+    )
+    yield {"batch": 128, "what": "on the device alone", "pairs_s": rate}
+    for height, width in ((720, 1280), (1080, 1920)):
+        clip = synthetic_clip(6, size=(height, width), seed=2)
+        rate = target.rate(lambda c=clip: on_device(c), len(clip) - 1, seconds=1)
+        yield {"size": [height, width], "pairs_s": rate, "peak_gib": target.peak_gib()}
 
 
 def raft(target: Target) -> Iterator[dict[str, Any]]:
@@ -153,33 +212,48 @@ def raft(target: Target) -> Iterator[dict[str, Any]]:
 def extraction(target: Target) -> Iterator[dict[str, Any]]:
     """From video to store file by TV-L1, decoding and encoding included: CPU, and jobs on the GPU.
 
-    Each job is a process with a CUDA context of its own: hence the memory of the whole card.
+    Each job is a process with a CUDA context of its own: hence the memory of the whole card. Two
+    numbers of videos tell the rate apart from the seconds that a start takes.
     """
-    source = target.folder / "extraction"
-    source.mkdir()
-    paths = sorted((project_folder(target) / "videos").rglob("*.avi"))
-    chosen = paths[:: video_set(target).videos_per_class // 2 if target.is_gpu else len(paths)]
-    for path in chosen:
-        (source / path.name).write_bytes(path.read_bytes())
-    frames = len(chosen) * video_set(target).frames
-    runs = [("cpu", os.cpu_count() or 1)]
+    length, size = (128, (240, 320)) if target.is_gpu else (5, (48, 64))
+    originals = target.folder / "extraction" / "originals"
+    originals.mkdir(parents=True)
+    for number in range(4):
+        writer = cv2.VideoWriter(
+            str(originals / f"{number}.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25, size[::-1]
+        )
+        half = synthetic_clip(length // 2 + 1, size=size, seed=number)
+        for frame in (*half, *half[-2::-1]):  # to and fro
+            writer.write(frame[..., ::-1].copy())
+        writer.release()
+    device = str(target.device)
+    runs = [("cpu", os.cpu_count() or 1, 8 if target.is_gpu else 2)]
     if target.is_gpu:
-        runs += [(str(target.device), jobs) for jobs in (1, 4, 8)]
-    options = (
-        ["--method", "tvl1", "--short-side", 60] if not target.is_gpu else ["--method", "tvl1"]
-    )
-    for device, jobs in runs:
-        store = target.folder / f"store-{device}-{jobs}"
+        runs += [(device, jobs, count) for jobs in (1, 4, 8) for count in (8, 56)]
+    for where, jobs, count in runs:
+        source = target.folder / "extraction" / f"{where}-{jobs}-{count}"
+        source.mkdir()
+        for number in range(count):
+            content = (originals / f"{number % 4}.avi").read_bytes()
+            (source / f"{number:03}.avi").write_bytes(content)
         with GpuMemoryWatch(target) as memory:
             _, seconds = run_command(
-                *("extract-flow", "--videos", source, "--store", store, *options),
-                *("--device", device, "--jobs", jobs, "--quiet"),
-                cwd=project_folder(target),
+                *(
+                    "extract-flow",
+                    "--videos",
+                    source,
+                    "--store",
+                    source.with_name(f"to-{source.name}"),
+                ),
+                *("--method", "tvl1", "--device", where, "--jobs", jobs, "--quiet"),
+                cwd=target.folder,
             )
+        frames = count * (2 * (length // 2) + 1)
         yield {
-            "device": device,
+            "device": where,
             "jobs": jobs,
-            "videos": len(chosen),
+            "videos": count,
+            "seconds": seconds,
             "frames_s": frames / seconds,
             "card_gib": memory.most_mib / 1024,
         }
