@@ -148,6 +148,8 @@ def _minimise(
             u, p, gradient, constant, inverse = (
                 tensor[moving] for tensor in (u, p, gradient, constant, inverse)
             )
+    else:  # also what came after the last test
+        flows[running], duals[running] = u, p
     return flows, duals
 
 
