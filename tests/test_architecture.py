@@ -22,8 +22,11 @@ ROOMS = {
     "twostream": "compute transforms data models scoring training prediction sequence export "
     "commands cli __main__",
 }
-# The two flow methods that are written in torch, and the one that chooses between two forms.
-IN_TORCH = ("flow_extract.methods.raft", "flow_extract.methods.tvl1_torch")
+# Flow methods that are written in torch.
+IN_TORCH = [
+    f"flow_extract.methods.{name}"
+    for name in ("raft", "tvl1_torch", "tvl1_triton", "median_network")
+]
 NOT_FOR_A_FACE = ("torch", "torchvision", "cv2", "numba", "scipy.stats")
 
 
