@@ -5,8 +5,9 @@ Each command is one function here. Results are JSON values, except for the page 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.combining.fuse import Fusion, VideoScores, fuse_joined, fuse_streams, score_videos
+from fusion.combining.fuse import (
+    Fusion,
+    VideoScores,
+    add_fitted_on,
+    fuse_joined,
+    fuse_streams,
+    fuse_videos,
+    fused_answers,
+    score_videos,
+    shared_metadata,
+)
 from fusion.combining.inputs import FusionInputs, FusionOptions, read_inputs
 from fusion.combining.step import MEAN, StepOptions, Steps, find_steps
 from fusion.evaluation.comparison import class_accuracy, compare, complementarity, segment_accuracy
+from fusion.evaluation.metrics import accuracy_summary
 from fusion.evaluation.results import fusion_result
 from fusion.fitting.calibration import (
     CALIBRATIONS,
@@ -45,6 +57,7 @@ from twostream_base.errors import InputError
 from twostream_base.text import write_csv
 
 COMPARED = ("mean", "max", "geometric", "rank", "variance")
+CALIBRATED = ", calibrated"  # after the name of a fusion
 
 
 def fuse_files(options: FusionOptions, *, out: Path | None = None) -> dict[str, Any]:
@@ -59,18 +72,21 @@ def fuse_files(options: FusionOptions, *, out: Path | None = None) -> dict[str, 
         fusion = fuse_inputs_by_learning(inputs, options)
     elif options.calibrate != "none":
         calibrated = calibrate_inputs(inputs, options)
-        fusion = fuse_joined(calibrated.joined, inputs.steps, combine=options.combine)
+        fusion = fuse_videos(_video_scores(inputs, options, calibrated), inputs.steps)
     else:
         fusion = fuse_joined(inputs.joined, inputs.steps, combine=options.combine)
     shown = {key: ", ".join(map(str, paths)) for key, paths in inputs.files.items()}
     if out:
         write_scores(out, fusion.table)
     result = fusion_result(fusion, files=shown)
+    if calibrated or options.learn != "none":
+        plain, _ = fuse_streams(_video_scores(inputs, options), inputs.steps.streams)
+        result["unfitted"] = accuracy_summary(plain.scores, inputs.joined.labels)
     if calibrated:
         result["calibration"] = {
-            key: table.metadata["calibration"]
+            key: calibrated.facts(key)
             | {"before": calibrated.before[key], "after": calibrated.after[key]}
-            for key, table in calibrated.joined.tables.items()
+            for key in calibrated.joined.tables
         }
     return result
 
@@ -145,12 +161,12 @@ def compare_files(
     """
     inputs = read_inputs(options)
     streams = _video_scores(inputs, options)
-    results = {**streams.scores}
+    results = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
+    calibrated = None
     if not alone:
-        calibrated = None
         if options.calibrate != "none":
             calibrated = calibrate_inputs(inputs, options)
-        results |= _fusions(streams, calibrated, strategies, stream_weights)
+        results |= _fusions(inputs, options, streams, calibrated, strategies, stream_weights)
     result = compare(results, streams.labels, rng=seed, groups=streams.groups)
     counts = class_accuracy(results, streams.labels, streams.class_names) if classes else []
     return result | {
@@ -161,6 +177,7 @@ def compare_files(
             if table.scores.shape[1] > 1
         },
         "classes": counts,
+        "fitted_on": _fitted_on(results, streams, calibrated),
         "warnings": streams.warnings,
     }
 
@@ -198,17 +215,19 @@ def report_files(
     if groups and len(streams.scores) > 1:
         folds = grouped_folds(groups, streams.labels, count=options.folds)
         tuned = tune_in_folds(streams, folds)
-    fusions = _fusions(streams, calibrated, strategies, stream_weights)
+    answers = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
+    answers |= _fusions(inputs, options, streams, calibrated, strategies, stream_weights)
     content = make_content(
         streams,
         inputs.joined,
-        streams.scores | fusions,
+        answers,
         shown=shown,
         segments=inputs.steps.segments,
         groups=groups,
         seed=seed,
         tuned=tuned,
         calibrated=calibrated,
+        fitted_on=_fitted_on(answers, streams, calibrated),
         logs=read_run_logs(inputs.files),
         files={key: ", ".join(map(str, paths)) for key, paths in inputs.files.items()},
         command=command,
@@ -280,34 +299,55 @@ def tune_weights(
     return tune_in_folds(streams, find_folds(joined, count=folds))
 
 
-def _video_scores(inputs: FusionInputs, options: StepOptions) -> VideoScores:
-    steps = inputs.steps
-    return score_videos(
-        inputs.joined, crops=steps.crops, segments=steps.segments, combine=options.combine
-    )
+def _video_scores(
+    inputs: FusionInputs, options: StepOptions, calibrated: CalibratedTables | None = None
+) -> VideoScores:
+    """The scores of each stream for each video; with calibrated logits where there are any."""
+    score = partial(score_videos, inputs.joined) if calibrated is None else calibrated.score_videos
+    return score(crops=inputs.steps.crops, segments=inputs.steps.segments, combine=options.combine)
 
 
 def _fusions(
+    inputs: FusionInputs,
+    options: FusionOptions,
     streams: VideoScores,
     calibrated: CalibratedTables | None,
     strategies: Sequence[str],
     stream_weights: str | None,
 ) -> dict[str, np.ndarray]:
-    """Fused scores (V, C) by each strategy, by name; also of the calibrated streams."""
+    """The first class of each video, int64 (V,), by each fusion, also of the calibrated streams.
+
+    Of the scores no more is kept: those of all fusions would not fit into memory.
+    """
     if len(streams.scores) == 1:
         return {}
     if doubled := set(streams.scores) & set(strategies):
         raise InputError(f"{', '.join(doubled)} is an input and a strategy; rename the file")
     variants = {"": streams}
     if calibrated:
-        variants[", calibrated"] = score_videos(calibrated.joined)
-    fused = {}
+        variants[CALIBRATED] = _video_scores(inputs, options, calibrated)
+    answers = {}
     for name in strategies:
-        options = StepOptions(strategy=name, weights=stream_weights if name == "weighted" else None)
-        steps = find_steps(options, streams=list(streams.scores), class_names=streams.class_names)
+        typed = StepOptions(strategy=name, weights=stream_weights if name == "weighted" else None)
+        steps = find_steps(typed, streams=list(streams.scores), class_names=streams.class_names)
         for suffix, variant in variants.items():
-            fused[name + suffix] = fuse_streams(variant, steps.streams)[0].scores
-    return fused
+            answers[name + suffix] = fused_answers(variant, steps.streams)
+    return answers
+
+
+def _fitted_on(
+    results: Iterable[str], streams: VideoScores, calibrated: CalibratedTables | None
+) -> dict[str, str]:
+    """The results in which something was fitted on labels of these videos, and which labels."""
+    of_streams = shared_metadata(streams.metadata)
+    marked = {}
+    for name in results:
+        facts = streams.metadata.get(name, of_streams)
+        if calibrated and name.endswith(CALIBRATED):
+            facts = add_fitted_on(of_streams, calibrated.fitted_on)
+        if "fitted_on" in facts:
+            marked[name] = str(facts["fitted_on"])
+    return marked
 
 
 def find_folds(joined: JoinedTables, *, count: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from fusion.tables.score_file import ScoreTable, seen_text, slices
 from twostream_base.errors import InputError
 from twostream_base.versions import tool_version
 
+Calibrate = Callable[[np.ndarray, slice], np.ndarray]
 _PASSED_ON = ("dataset", "split", "subset", "protocol", "selected_on", "listed", "missing")
 
 
@@ -72,7 +73,7 @@ class Fusion:
 
     @property
     def scores(self) -> np.ndarray:
-        """Fused scores, float32 (V, C)."""
+        """Fused scores, float64 (V, C)."""
         return self.table.scores[:, 0, 0]
 
     @property
@@ -132,6 +133,11 @@ def fuse(
 def fuse_joined(joined: JoinedTables, steps: Steps, *, combine: str | None = None) -> Fusion:
     """Fuse joined tables; `steps.epochs` has no effect here. See `fuse`."""
     streams = score_videos(joined, crops=steps.crops, segments=steps.segments, combine=combine)
+    return fuse_videos(streams, steps)
+
+
+def fuse_videos(streams: VideoScores, steps: Steps) -> Fusion:
+    """Fuse the streams of each video; the other `steps` are for the header."""
     fused, warnings = fuse_streams(streams, steps.streams)
     axes = {"crops": steps.crops, "segments": steps.segments, "streams": steps.streams}
     table = fused_table(streams, fused.scores, fused.score_type, axes)
@@ -139,7 +145,12 @@ def fuse_joined(joined: JoinedTables, steps: Steps, *, combine: str | None = Non
 
 
 def score_videos(
-    joined: JoinedTables, *, crops: Step = MEAN, segments: Step = MEAN, combine: str | None = None
+    joined: JoinedTables,
+    *,
+    crops: Step = MEAN,
+    segments: Step = MEAN,
+    combine: str | None = None,
+    calibrations: Mapping[str, Calibrate] | None = None,
 ) -> VideoScores:
     """Fuse the crops, then the segments of each stream.
 
@@ -148,17 +159,29 @@ def score_videos(
     A sum of logits is divided by its count first. With `combine="probs"` every view then goes
     through the softmax; by default what the tables hold is combined.
 
+    Args:
+        calibrations: for each stream what turns the logits (n, S, R, C) of a slice of the videos
+            into calibrated ones.
+
     Raises:
         InputError: the tables hold different types of scores, or a strategy breaks its contract.
     """
-    combined = _common_type(joined.tables, combine)
+    types = {
+        key: "probs" if table.score_type == "probs" and not calibrations else "logits"
+        for key, table in joined.tables.items()
+    }
+    combined = _common_type(types, combine)
     results, digests = {}, {}
     for key, table in joined.tables.items():
         digest, parts, fallbacks = hashlib.sha256(), [], 0
         for part in slices(table.scores):
             some = replace(table, scores=table.scores[part])
             digest.update(np.ascontiguousarray(some.scores).data)
-            views = view_scores(some, combined)
+            if calibrations:
+                views = calibrations[key](view_logits(some), part)
+                views = softmax(views) if combined == "probs" else views
+            else:
+                views = view_scores(some, combined)
             if crops == MEAN:
                 # One by one: in which order numpy adds up an axis depends on the memory's layout.
                 crop_sum = sum(views[:, :, crop] for crop in range(views.shape[2]))
@@ -212,7 +235,8 @@ def view_logits(table: ScoreTable) -> np.ndarray:
 
 def mean_logits(table: ScoreTable) -> np.ndarray:
     """Logits of each video, float64 (V, C): the mean of its views."""
-    return view_logits(table).mean(axis=(1, 2))
+    parts = (replace(table, scores=table.scores[part]) for part in slices(table.scores))
+    return np.concatenate([view_logits(part).mean(axis=(1, 2)) for part in parts])
 
 
 def shared_metadata(streams: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -229,13 +253,18 @@ def shared_metadata(streams: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     seen = [metadata["seen_in_training"] for metadata in streams.values() if seen_text(metadata)]
     if seen:
         facts["seen_in_training"] = max(seen, key=lambda counts: int(counts.get("trained") or 0))
-    return facts
+    # And one that was fitted on labels of these videos, however often it has been fused since.
+    return add_fitted_on(facts, *(metadata.get("fitted_on") for metadata in streams.values()))
 
 
-def _common_type(tables: Mapping[str, ScoreTable], combine: str | None) -> str:
-    types = {
-        key: "probs" if table.score_type == "probs" else "logits" for key, table in tables.items()
-    }
+def add_fitted_on(metadata: Mapping[str, Any], *marks: str | None) -> dict[str, Any]:
+    """Metadata that also say, under `fitted_on`, on labels of which videos something was fitted."""
+    known = [metadata.get("fitted_on"), *marks]
+    texts = dict.fromkeys(text for mark in known if mark for text in str(mark).split("; "))
+    return dict(metadata) | ({"fitted_on": "; ".join(texts)} if texts else {})
+
+
+def _common_type(types: Mapping[str, str], combine: str | None) -> str:
     listed = ", ".join(f"{key} {score_type}" for key, score_type in types.items())
     if combine == "logits" and "probs" in types.values():
         raise InputError(f"probabilities cannot become logits ({listed}); use --combine probs")
@@ -245,13 +274,30 @@ def _common_type(tables: Mapping[str, ScoreTable], combine: str | None) -> str:
 
 
 def fuse_streams(streams: VideoScores, step: Step) -> tuple[StepResult, list[str]]:
-    """Fuse the streams of each video to (V, C) scores; and warnings."""
+    """Fuse the streams of each video to float64 (V, C) scores; and warnings."""
     scores = list(streams.scores.values())
-    if len(scores) > 1:
-        fused = apply_step(np.stack(scores, axis=-2), step, score_type=streams.score_type)
-        return fused, [fallback_warning("the streams", fused)] if fused.fallbacks else []
-    alone = f"there is only one input: {step.name} had no streams to fuse"
-    return StepResult(scores[0], streams.score_type, 0), [] if step == MEAN else [alone]
+    if len(scores) == 1:
+        alone = f"there is only one input: {step.name} had no streams to fuse"
+        return StepResult(scores[0], streams.score_type, 0), [] if step == MEAN else [alone]
+    fused, fallbacks, score_type = np.empty_like(scores[0]), 0, streams.score_type
+    for part, of_part in _fused_slices(streams, step):
+        fused[part], score_type = of_part.scores, of_part.score_type
+        fallbacks += of_part.fallbacks
+    result = StepResult(fused, score_type, fallbacks)
+    return result, [fallback_warning("the streams", result)] if fallbacks else []
+
+
+def fused_answers(streams: VideoScores, step: Step) -> np.ndarray:
+    """The first class of each video, int64 (V,), by the streams fused; the scores are not kept."""
+    parts = _fused_slices(streams, step)
+    return np.concatenate([of_part.scores.argmax(axis=1) for _, of_part in parts])
+
+
+def _fused_slices(streams: VideoScores, step: Step) -> Iterator[tuple[slice, StepResult]]:
+    first = next(iter(streams.scores.values()))
+    for part in slices(first):
+        stacked = np.stack([stream[part] for stream in streams.scores.values()], axis=-2)
+        yield part, apply_step(stacked, step, score_type=streams.score_type)
 
 
 def fused_table(
@@ -265,11 +311,11 @@ def fused_table(
         "inputs": streams.metadata,
         "versions": {"twostream": tool_version(), "numpy": np.__version__},
     }
-    four_axes = scores[:, None, None, :].astype(np.float32)
     return ScoreTable(
         names=streams.names,
         class_names=streams.class_names,
-        scores=four_axes,
+        # Not as float32: rounding makes ties, and so other first classes than were counted.
+        scores=np.asarray(scores, np.float64)[:, None, None, :],
         labels=streams.labels,
         score_type=score_type,
         metadata=metadata,
@@ -300,6 +346,4 @@ def fuse_epochs(
     fused = apply_step(stacked, step, score_type=score_type)
     epochs = [table.metadata.get("epoch", key) for key, table in joined.items()]
     metadata = last.metadata | {"epoch": epochs, "epochs": {"strategy": step.name, **step.options}}
-    return replace(
-        last, scores=fused.scores.astype(np.float32), score_type=fused.score_type, metadata=metadata
-    )
+    return replace(last, scores=fused.scores, score_type=fused.score_type, metadata=metadata)

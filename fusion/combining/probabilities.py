@@ -9,8 +9,10 @@ SMALLEST = np.finfo(np.float64).tiny
 
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Turn logits (..., classes) of any size into probabilities."""
-    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    powers = scores - scores.max(axis=-1, keepdims=True)
+    np.exp(powers, out=powers)  # in place: score tables are large
+    powers /= powers.sum(axis=-1, keepdims=True)
+    return powers
 
 
 def log_softmax(scores: np.ndarray) -> np.ndarray:

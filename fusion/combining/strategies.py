@@ -76,9 +76,9 @@ def weighted(
     total = values.sum(axis=0)
     if not (values >= 0).all() or not np.all((total > 0) & np.isfinite(total)):
         raise InputError(f"weights {list(weights)}: they must be 0 or more, finite, and not all 0")
-    if values.ndim == 1:
-        return scores.swapaxes(-1, -2) @ (values / total)
-    return (scores * (values / total)).sum(axis=-2)
+    shares = values / total
+    # Not by `@`: its last bits depend on how many videos there are.
+    return (scores * (shares[:, None] if shares.ndim == 1 else shares)).sum(axis=-2)
 
 
 def geometric(scores: np.ndarray, *, score_type: str = "logits") -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike
 from fusion.combining.fuse import VideoScores, view_scores
 from fusion.combining.step import MEAN, Step, apply_step
 from fusion.evaluation.metrics import Z_95, proportion
-from fusion.tables.score_file import ScoreTable
+from fusion.tables.score_file import ScoreTable, slices
 from twostream_base.errors import InputError
 
 _POWER_80, _LEVEL = 0.841621, 0.05
@@ -274,36 +275,40 @@ def segment_accuracy(table: ScoreTable, *, segments: Step = MEAN) -> list[dict[s
     is one of as many weights as segments.
     """
     score_type = "probs" if table.score_type == "probs" else "logits"
-    known = table.labels >= 0
-    scores, labels = view_scores(table, score_type).mean(axis=2)[known], table.labels[known]
-
-    def top1(fused: np.ndarray) -> dict[str, Any]:
-        return proportion(int((fused.argmax(axis=1) == labels).sum()), len(labels))
-
-    count = scores.shape[1]
+    count, known = table.scores.shape[1], table.labels >= 0
     has_rest = count > 1 and "weights" not in segments.options
-    rows = []
-    for number in range(count):
-        rest = np.delete(scores, number, axis=1)
-        without = (
-            top1(apply_step(rest, segments, score_type=score_type).scores) if has_rest else None
-        )
-        rows.append({"segment": number + 1, "alone": top1(scores[:, number]), "without": without})
-    return rows
+    alone, without = np.zeros((2, count), dtype=np.int64)
+    for part in slices(table.scores):
+        some, labels = replace(table, scores=table.scores[part]), table.labels[part]
+        scores = view_scores(some, score_type).mean(axis=2)
+        alone += (scores.argmax(axis=2) == labels[:, None]).sum(axis=0)
+        for number in range(count if has_rest else 0):
+            rest = np.delete(scores, number, axis=1)
+            fused = apply_step(rest, segments, score_type=score_type).scores
+            without[number] += (fused.argmax(axis=1) == labels).sum()
+    videos = int(known.sum())
+    return [
+        {
+            "segment": number + 1,
+            "alone": proportion(int(alone[number]), videos),
+            "without": proportion(int(without[number]), videos) if has_rest else None,
+        }
+        for number in range(count)
+    ]
 
 
 def class_accuracy(
     results: Mapping[str, np.ndarray], labels: np.ndarray, class_names: tuple[str, ...]
 ) -> list[dict[str, Any]]:
-    """Videos of each class, and how many of them each result (V, C) gets right, as JSON values.
+    """Videos of each class, and how many of them each result gets right, as JSON values.
 
-    Classes without videos are left out.
+    `results` are the classes (V,) that each predicts. Classes without videos are left out.
     """
     known, classes = labels >= 0, len(class_names)
     videos = np.bincount(labels[known], minlength=classes)
     right = {
-        name: np.bincount(labels[known & (scores.argmax(axis=1) == labels)], minlength=classes)
-        for name, scores in results.items()
+        name: np.bincount(labels[known & (predicted == labels)], minlength=classes)
+        for name, predicted in results.items()
     }
     return [
         {

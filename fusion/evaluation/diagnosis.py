@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 
 import numpy as np
 
@@ -19,7 +20,10 @@ _ENOUGH = 20
 
 
 def diagnose(streams: VideoScores, fused: np.ndarray, *, strategy: str) -> list[str]:
-    """Warnings about the streams' scores and their fusion (V, C); each names the cure."""
+    """Warnings about the streams' scores and their fusion; each names the cure.
+
+    `fused` has the first class of each video (V,) by the fusion.
+    """
     findings = [*scale_leak(streams, fused, strategy=strategy)]
     for key, scores in streams.scores.items():
         if line := doubled_rows(streams.names, scores):
@@ -36,7 +40,7 @@ def scale_leak(streams: VideoScores, fused: np.ndarray, *, strategy: str) -> lis
     if len(streams.scores) < 2:
         return []
     winners = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
-    agreement = {key: float((fused.argmax(axis=1) == won).mean()) for key, won in winners.items()}
+    agreement = {key: float((fused == won).mean()) for key, won in winners.items()}
     second, first = sorted(agreement, key=lambda key: agreement[key])[-2:]
     wide = {key: logit_width(scores) for key, scores in streams.scores.items()}
     loudest, quietest = max(wide, key=lambda key: wide[key]), min(wide, key=lambda key: wide[key])
@@ -61,7 +65,7 @@ def doubled_rows(names: Sequence[str], scores: np.ndarray) -> str | None:
     first: dict[bytes, str] = {}
     pairs = []
     for name, row in zip(names, scores, strict=True):
-        other = first.setdefault(row.tobytes(), name)
+        other = first.setdefault(blake2b(row.tobytes(), digest_size=16).digest(), name)
         if other != name:
             pairs.append(f"{name} as {other}")
     if not pairs:

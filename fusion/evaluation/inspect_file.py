@@ -25,7 +25,7 @@ def contents(table: ScoreTable, *, first: int) -> dict[str, Any]:
 
     Accuracy and classes are those of the mean over segments and crops.
     """
-    scores = mean_scores(table).astype(np.float32)
+    scores = mean_scores(table)
     axes = ("videos", "segments", "crops", "classes")
     videos = []
     for row in range(min(first, len(scores))):

@@ -18,11 +18,22 @@ def fusion_result(fusion: Fusion, *, files: Mapping[str, str]) -> dict[str, Any]
     table, metadata = fusion.table, fusion.table.metadata
     strategy = metadata["streams"]["strategy"]
     fused = accuracy_summary(fusion.scores, table.labels)
-    warnings = [*fusion.warnings, *diagnose(fusion.streams, fusion.scores, strategy=strategy)]
+    inputs = {
+        key: accuracy_summary(scores, table.labels) for key, scores in fusion.streams.scores.items()
+    }
+    answers = fusion.scores.argmax(axis=1)
+    warnings = [*fusion.warnings, *diagnose(fusion.streams, answers, strategy=strategy)]
     if fused["unlabelled"]:
         warnings.append(
             f"{fused['unlabelled']} of {len(table.names)} videos have no label and are not in the "
             "accuracies"
+        )
+    best = max(inputs, key=lambda key: inputs[key]["top1"]["correct"])
+    alone, together = (summary["top1"] for summary in (inputs[best], fused))
+    if len(inputs) > 1 and together["of"] and together["correct"] <= alone["correct"]:
+        warnings.append(
+            f"fusion gets {together['correct']} of {together['of']} videos right, no more than "
+            f"{best} alone ({alone['correct']})"
         )
     return {
         "videos": len(table.names),
@@ -34,11 +45,12 @@ def fusion_result(fusion: Fusion, *, files: Mapping[str, str]) -> dict[str, Any]
             for axis in AXES
         },
         "inputs": [
-            {"stream": key, "file": files[key]} | accuracy_summary(scores, table.labels)
-            for key, scores in fusion.streams.scores.items()
+            {"stream": key, "file": files[key]} | summary for key, summary in inputs.items()
         ],
         "fused": fused,
+        "unfitted": None,
         "calibration": None,
+        "fitted_on": metadata.get("fitted_on"),
         "warnings": warnings,
     }
 
@@ -82,6 +94,10 @@ def fusion_lines(result: Mapping[str, Any]) -> list[str]:
     rows = [("", "top-1", "top-5", "mean class")]
     rows += [(row["stream"], *accuracy_cells(row)) for row in result["inputs"]]
     rows.append((f"fused ({result['strategy']})", *accuracy_cells(result["fused"])))
+    if result["unfitted"]:
+        what = "calibration" if result["calibration"] else "learning"
+        strategy = result["strategy"] if result["calibration"] else "mean"
+        rows.append((f"without {what} ({strategy})", *accuracy_cells(result["unfitted"])))
     lines = [
         f"{result['videos']} videos, segments fused by {result['segments']}",
         "",
@@ -98,6 +114,8 @@ def fusion_lines(result: Mapping[str, Any]) -> list[str]:
             ]
             rows.append((key, _range(facts["temperatures"]), changes[0], changes[1]))
         lines += ["", *columns(rows)]
+    if result["fitted_on"]:
+        lines += ["", f"fitted on: {result['fitted_on']}"]
     return [*lines, *(f"warning: {text}" for text in result["warnings"])]
 
 
@@ -149,6 +167,7 @@ def compare_lines(result: Mapping[str, Any]) -> list[str]:
         "interval",
         f"smallest: the difference that so many {result['bootstrap']} reveal with a power of 80 %",
     ]
+    lines += [f"{name}: fitted on {labels}" for name, labels in result["fitted_on"].items()]
     facts = result["complementarity"]
     if facts["pairs"]:
         rows = [("streams", "Q", "both wrong")]
@@ -193,6 +212,8 @@ def tune_lines(result: Mapping[str, Any]) -> list[str]:
         ("best on these videos", accuracy_text(picked), weights_text(picked["weights"])),
     ]
     lines = [f"{result['videos']} videos, {_CHOSEN[result['chosen_on']]}", "", *columns(rows), ""]
+    if result["fitted_on"]:
+        lines.append(f"fitted on: {result['fitted_on']}")
     for number, fold in enumerate(result.get("folds", []), start=1):
         of_fold = fold["held_out"]
         lines.append(

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.combining.fuse import mean_logits, view_logits
+from fusion.combining.fuse import VideoScores, add_fitted_on, mean_logits, score_videos
 from fusion.combining.probabilities import SMALLEST, log_softmax, softmax
+from fusion.combining.step import MEAN, Step
+from fusion.fitting.hold_out import labels_in_folds
 from fusion.tables.join import JoinedTables
-from fusion.tables.score_file import ScoreTable
+from fusion.tables.score_file import ScoreTable, slices
 from twostream_base.errors import InputError
 
 _STEPS = 50
@@ -52,13 +54,16 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     doubt = 1 / (len(labels) + 2)
     true = np.take_along_axis(scaled, labels[:, None], axis=1)[:, 0]
     true = (1 - doubt) * true + doubt * scaled.mean(axis=1)
+    expected, squares = np.empty((2, len(labels)))
     low, high, inverse = 1e-3, 1e3, 1.0
     for _ in range(_STEPS):
         # First and second derivative of the mean cross-entropy by 1/T.
-        probs = softmax(inverse * scaled)
-        expected = (probs * scaled).sum(axis=1)
+        for part in slices(scaled):
+            probs = softmax(inverse * scaled[part])
+            expected[part] = (probs * scaled[part]).sum(axis=1)
+            squares[part] = (probs * scaled[part] ** 2).sum(axis=1)
         slope = float((expected - true).mean())
-        curvature = float(((probs * scaled**2).sum(axis=1) - expected**2).mean())
+        curvature = float((squares - expected**2).mean())
         low, high = (low, inverse) if slope > 0 else (inverse, high)
         step = inverse - slope / curvature if curvature > 0 else 0.0
         proposed = step if low < step < high else np.sqrt(low * high)
@@ -116,19 +121,60 @@ def cross_fit(
 
 @dataclass(frozen=True, eq=False)
 class CalibratedTables:
-    """Joined tables with calibrated logits.
+    """Joined tables whose logits are calibrated where they are used.
 
     Attributes:
-        joined: the tables, of score type `logits`.
+        joined: the tables as they were.
         scalings: for each stream the scaling of each fold; only one when fitted on other videos.
+        folds: int64 (V,), the fold of each video.
+        fitted_on: on which labels of these videos, in words; None when fitted on other videos.
         before: for each stream the `reliability` of its mean scores before calibration.
         after: the same of its calibrated scores, none of which was fitted on its own label.
     """
 
     joined: JoinedTables
     scalings: dict[str, list[Scaling]]
+    folds: np.ndarray
+    fitted_on: str | None
     before: dict[str, dict[str, Any]]
     after: dict[str, dict[str, Any]]
+
+    def facts(self, key: str) -> dict[str, Any]:
+        """Method and temperatures of a stream, for headers and results."""
+        scalings = self.scalings[key]
+        return {
+            "method": "temperature" if len(scalings[0].factor) == 1 else "vector",
+            # of each fold; of vector scaling that of the mean factor
+            "temperatures": [float(f"{1 / s.factor.mean():.6g}") for s in scalings],
+        }
+
+    def score_videos(
+        self, *, crops: Step = MEAN, segments: Step = MEAN, combine: str | None = None
+    ) -> VideoScores:
+        """As `fusion.score_videos`, with calibrated logits; the metadata tell it."""
+
+        def of_stream(key: str) -> Callable[[np.ndarray, slice], np.ndarray]:
+            factors = np.stack([scaling.factor for scaling in self.scalings[key]])
+            offsets = np.stack([scaling.offset for scaling in self.scalings[key]])
+
+            def calibrate(logits: np.ndarray, rows: slice) -> np.ndarray:
+                folds = self.folds[rows]
+                return logits * factors[folds][:, None, None] + offsets[folds][:, None, None]
+
+            return calibrate
+
+        streams = score_videos(
+            self.joined,
+            crops=crops,
+            segments=segments,
+            combine=combine,
+            calibrations={key: of_stream(key) for key in self.joined.tables},
+        )
+        metadata = {
+            key: add_fitted_on(facts | {"calibration": self.facts(key)}, self.fitted_on)
+            for key, facts in streams.metadata.items()
+        }
+        return replace(streams, metadata=metadata)
 
 
 def calibrate_in_folds(
@@ -138,7 +184,9 @@ def calibrate_in_folds(
     means = {key: mean_logits(table) for key, table in joined.tables.items()}
     labels = joined.labels
     scalings = {key: cross_fit(logits, labels, folds, fit=fit) for key, logits in means.items()}
-    return _calibrated(joined, means, scalings, folds)
+    first = next(iter(joined.tables.values()))
+    fitted_on = labels_in_folds(first.metadata.get("subset"), joined.groups)
+    return _calibrated(joined, means, scalings, folds, fitted_on)
 
 
 def calibrate_on(
@@ -154,7 +202,8 @@ def calibrate_on(
     scalings = {
         key: [fit(*logits_to_fit(key, table, others))] for key, table in joined.tables.items()
     }
-    return _calibrated(joined, means, scalings, np.zeros(len(joined.names), dtype=np.int64))
+    folds = np.zeros(len(joined.names), dtype=np.int64)
+    return _calibrated(joined, means, scalings, folds, None)
 
 
 def logits_to_fit(
@@ -185,26 +234,16 @@ def _calibrated(
     means: Mapping[str, np.ndarray],
     scalings: dict[str, list[Scaling]],
     folds: np.ndarray,
+    fitted_on: str | None,
 ) -> CalibratedTables:
-    before, after, tables = {}, {}, {}
+    before, after = {}, {}
     for key, table in joined.tables.items():
-        factor = np.stack([scaling.factor for scaling in scalings[key]])[folds]
-        offset = np.stack([scaling.offset for scaling in scalings[key]])[folds]
         before[key] = reliability(softmax(means[key]), table.labels)
-        after[key] = reliability(softmax(means[key] * factor + offset), table.labels)
-        scores = view_logits(table) * factor[:, None, None] + offset[:, None, None]
-        facts = {
-            "method": "temperature" if len(scalings[key][0].factor) == 1 else "vector",
-            # of each fold; of vector scaling that of the mean factor
-            "temperatures": [float(f"{1 / s.factor.mean():.6g}") for s in scalings[key]],
-        }
-        tables[key] = replace(
-            table,
-            scores=scores.astype(np.float32),
-            score_type="logits",
-            metadata=table.metadata | {"calibration": facts},
-        )
-    return CalibratedTables(replace(joined, tables=tables), scalings, before, after)
+        calibrated = np.empty_like(means[key])
+        for fold, scaling in enumerate(scalings[key]):
+            calibrated[folds == fold] = softmax(scaling(means[key][folds == fold]))
+        after[key] = reliability(calibrated, table.labels)
+    return CalibratedTables(joined, scalings, folds, fitted_on, before, after)
 
 
 def reliability(probs: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> dict[str, Any]:

@@ -11,19 +11,20 @@ manner of scikit-learn, for arrays.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.combining.fuse import Fusion, fused_table, mean_logits, score_videos
+from fusion.combining.fuse import Fusion, add_fitted_on, fused_table, mean_logits, score_videos
 from fusion.combining.probabilities import log_softmax, softmax
 from fusion.combining.step import MEAN, Step
 from fusion.combining.strategies import mean
 from fusion.evaluation.metrics import accuracy_summary
 from fusion.fitting.calibration import CALIBRATIONS, Scaling, logits_to_fit, temperature
-from fusion.fitting.hold_out import grouped_folds
+from fusion.fitting.hold_out import grouped_folds, labels_in_folds
 from fusion.tables.join import JoinedTables, join
 from fusion.tables.score_file import ScoreTable, table_of_array
 from twostream_base.errors import InputError
@@ -146,6 +147,9 @@ def fuse_by_learning(
     streams_step = Step(name, mean, {"learned_on": learned_on})
     steps = {"crops": MEAN, "segments": MEAN, "streams": streams_step}
     table = fused_table(streams, softmax(fused), "probs", steps)
+    if folds is not None:
+        mark = labels_in_folds(table.metadata.get("subset"), streams.groups)
+        table = replace(table, metadata=add_fitted_on(table.metadata, mark))
     return Fusion(table, streams, list(streams.warnings))
 
 

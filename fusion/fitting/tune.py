@@ -8,15 +8,17 @@ probabilities, is at least a threshold; else both streams are fused.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.combining.fuse import VideoScores, fused_table
+from fusion.combining.fuse import VideoScores, add_fitted_on, fused_table
 from fusion.combining.probabilities import as_probs, top_margin
 from fusion.combining.step import Step
 from fusion.combining.strategies import weighted
 from fusion.evaluation.metrics import proportion
+from fusion.fitting.hold_out import labels_in_folds
 from fusion.fitting.weight_search import WeightCurve, right_count, search_weights, weight_curve
 from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError, some_of
@@ -110,8 +112,9 @@ def fuse_by_tuned_weights(
 ) -> ScoreTable:
     """Fuse the streams by the weights of a result of the functions above; `folds`, if it had any.
 
-    In folds each video has the weights that were found without its fold. Weights chosen on these
-    very videos are marked as such: `selected_on` is their subset.
+    In folds each video has the weights that were found without its fold. What has seen labels of
+    these very videos is marked `fitted_on`; if they chose their own weights, `selected_on` is
+    their subset too.
     """
     rows = [fold["weights"] for fold in result["folds"]] if folds is not None else []
     weights = np.array([list(row.values()) for row in rows or [result["weights"]]])
@@ -123,7 +126,7 @@ def fuse_by_tuned_weights(
     table = fused_table(streams, scores, streams.score_type, steps)
     if result["chosen_on"] == "test":
         table.metadata["selected_on"] = table.metadata.get("subset", "test")
-    return table
+    return replace(table, metadata=add_fitted_on(table.metadata, result["fitted_on"]))
 
 
 def _result(
@@ -133,8 +136,12 @@ def _result(
     picked, most = search_weights(scores, labels)
     equal = right_count(scores, np.full(len(scores), 1 / len(scores)), labels)
     videos = len(labels)
+    subset = next(iter(streams.metadata.values())).get("subset")
+    in_folds = labels_in_folds(subset, streams.groups)
+    fitted_on = {"val": None, "crossfit": in_folds, "test": in_folds.partition(",")[0]}
     return {
         "chosen_on": chosen_on,
+        "fitted_on": fitted_on[chosen_on],
         "videos": videos,
         "combine": streams.score_type,
         "weights": _named(streams, weights),

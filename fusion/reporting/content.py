@@ -26,11 +26,12 @@ class Content:
 
     Attributes:
         streams: the scores of each stream for each video.
-        results: scores (V, C) of each stream alone and each fusion, by name.
+        results: the classes (V,) that each stream alone and each fusion predicts, by name.
         shown: the name of the result that is shown in detail.
         compared: `compare` of all results.
         tuned: `tune_in_folds` of the streams, or None.
         calibrated: the calibrated streams, or None.
+        fitted_on: the results in which something was fitted on labels of these videos, and which.
         segments: `segment_accuracy` of the streams that have several.
         logs: rows of the `log.csv` of each run folder, by stream.
         files: the file of each stream.
@@ -43,6 +44,7 @@ class Content:
     compared: dict[str, Any]
     tuned: dict[str, Any] | None
     calibrated: CalibratedTables | None
+    fitted_on: dict[str, str]
     segments: dict[str, list[dict[str, Any]]]
     logs: dict[str, list[dict[str, str]]]
     files: dict[str, str]
@@ -54,7 +56,7 @@ class Content:
 
     def right(self, name: str) -> np.ndarray:
         """Which videos a result gets right, bool (V,); False where there is no label."""
-        return self.results[name].argmax(axis=1) == self.streams.labels
+        return self.results[name] == self.streams.labels
 
 
 def make_content(

@@ -93,6 +93,9 @@ def results_section(content: Content) -> str:
             f"{test_used(content.compared)}; Holm's correction for all {len(pairs)} pairs; "
             f"bootstrap of {drawn}; * where p after Holm is below 0.05 and 0 not in the interval",
         ),
+        bullet_list(f"{name}: fitted on {of}" for name, of in content.fitted_on.items())
+        if content.fitted_on
+        else "",
         details(f"All {len(pairs)} pairs", table(_PAIR_HEADING, map(_pair_row, pairs))),
     )
 
@@ -138,12 +141,11 @@ def calibration_section(content: Content) -> str:
     charts = [
         figure(
             reliability_chart(key, calibrated.before[key], calibrated.after[key]),
-            f"{key}: {_temperatures(table.metadata['calibration'])}",
+            f"{key}: {_temperatures(calibrated.facts(key))}",
         )
-        for key, table in calibrated.joined.tables.items()
+        for key in calibrated.joined.tables
     ]
-    folds = max(len(scalings) for scalings in calibrated.scalings.values())
-    fitted_on = "the other scenes, for each video" if folds > 1 else "validation videos"
+    fitted_on = calibrated.fitted_on or "validation videos"
     return section(
         "calibration",
         "Calibration",
@@ -245,7 +247,10 @@ def _tuned_table(tuned: Mapping[str, Any]) -> str:
         ("equal weights", tuned["equal"]),
         (f"best on these very videos: {picked}", tuned["picked"]),
     ]
-    caption = f"Choosing on the test videos is too optimistic by {tuned['optimism']:.2f} points"
+    caption = (
+        f"Chosen on {tuned['fitted_on']}. Choosing on the test videos themselves is too optimistic "
+        f"by {tuned['optimism']:.2f} points"
+    )
     cells = [
         (what, f"{n['percent']:.2f} % ({n['correct']}/{n['of']})", _interval(n)) for what, n in rows
     ]
@@ -358,7 +363,7 @@ def videos_section(content: Content) -> str:
 
 
 def _names(content: Content, videos: np.ndarray, summary: str) -> str:
-    streams, predicted = content.streams, content.results[content.shown].argmax(axis=1)
+    streams, predicted = content.streams, content.results[content.shown]
     texts = [
         f"{streams.names[row]}: {streams.class_names[streams.labels[row]]}"
         + (
@@ -381,10 +386,10 @@ class Mistake(NamedTuple):
     of: int
 
 
-def confusion(scores: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """Counts int64 (true, predicted) of the labelled videos' first classes."""
+def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Counts int64 (true, predicted) of the labelled videos; both (V,)."""
     known = labels >= 0
-    pairs = labels[known] * classes + scores[known].argmax(axis=1)
+    pairs = labels[known] * classes + predicted[known]
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 

@@ -207,6 +207,8 @@ def _warnings(tables: Mapping[str, ScoreTable], columns: Mapping[str, list[int]]
             )
         if seen := seen_text(about):
             warnings.append(f"{key}: {seen}: its accuracy says nothing about unseen videos")
+        if about.get("fitted_on"):
+            warnings.append(f"{key}: something in it was fitted on {about['fitted_on']}")
         if about.get("missing"):
             warnings.append(
                 f"{key}: {about['missing']} of {about.get('listed', '?')} listed videos are left "

@@ -40,7 +40,7 @@ class ScoreTable:
     Attributes:
         names: V video names, each once.
         class_names: C class names, each once; the position is the label.
-        scores: float32 or float16 (V, S segments, R crops, C), all finite; of a large file
+        scores: float16, float32 or float64 (V, S segments, R crops, C), all finite; of a large file
             `StoredScores` where it was opened by `open_scores`.
         labels: int64 (V,), the true class, or -1 where it is not known.
         score_type: `logits`, `probs`, or `logit_sum`: each value is a sum over
@@ -84,19 +84,21 @@ class StoredScores:
 
 
 def slices(scores: np.ndarray) -> Iterator[slice]:
-    """Slices of a few videos each, which together are all (V, S, R, C) scores."""
+    """Slices of a few videos each, which together are all scores (V, ..., C)."""
     count = max(1, SLICE_BYTES // (math.prod(scores.shape[1:]) * scores.dtype.itemsize))
     for begin in range(0, scores.shape[0], count):
         yield slice(begin, begin + count)
 
 
 def select(scores: np.ndarray, rows: Sequence[int], columns: Sequence[int]) -> np.ndarray:
-    """Some videos and classes of all scores (V, S, R, C), in their order."""
+    """Some videos and classes of all scores (V, S, R, C), in their order; no copy of all as is."""
     if isinstance(scores, StoredScores):
         return cast(
             np.ndarray, StoredScores(scores.file, scores.rows[rows], scores.columns[columns])
         )
-    return scores[rows][..., columns]
+    if list(rows) != list(range(len(scores))):
+        scores = scores[rows]
+    return scores if list(columns) == list(range(scores.shape[-1])) else scores[..., columns]
 
 
 def read_scores(path: str | PathLike[str]) -> ScoreTable:
@@ -213,7 +215,7 @@ def table_of_array(
     """
     array = np.asarray(scores)
     check_numbers(array, where="the array of scores")
-    views = four_axes(array).astype(np.float16 if array.dtype == np.float16 else np.float32)
+    views = smallest_float(four_axes(array))
     known = np.full(len(array), UNKNOWN) if labels is None else np.asarray(labels)
     if known.dtype.kind not in "iu":
         raise InputError(f"labels are {known.dtype}; they must be whole numbers, -1 for unknown")
@@ -261,6 +263,18 @@ def check_numbers(scores: np.ndarray, *, where: str) -> None:
         )
 
 
+def smallest_float(scores: np.ndarray) -> np.ndarray:
+    """Numbers as float32 where this changes none of them, else as float64; float16 as it is.
+
+    A float64 that is rounded can tie with another class, and so change the answer.
+    """
+    if scores.dtype in (np.float16, np.float32):
+        return scores
+    with np.errstate(over="ignore"):
+        narrow = scores.astype(np.float32)
+    return narrow if np.array_equal(narrow, scores, equal_nan=True) else scores.astype(np.float64)
+
+
 def four_axes(scores: np.ndarray) -> np.ndarray:
     """Bring (V, C), (V, S, C) or (V, S, R, C) to (V, S, R, C)."""
     if scores.ndim == 2:
@@ -281,9 +295,9 @@ def check_table(table: ScoreTable, *, where: str) -> None:
         InputError: the first rule that is broken, and by what.
     """
     shape, dtype = table.scores.shape, table.scores.dtype
-    if dtype not in (np.float32, np.float16) or len(shape) != 4 or 0 in shape:
+    if dtype not in (np.float16, np.float32, np.float64) or len(shape) != 4 or 0 in shape:
         raise InputError(
-            f"{where}: scores are {dtype} {shape}; they must be float32 or float16 "
+            f"{where}: scores are {dtype} {shape}; they must be float16, float32 or float64 "
             "(videos, segments, crops, classes), none of them 0"
         )
     if (len(table.names), len(table.class_names)) != (shape[0], shape[3]):

@@ -50,7 +50,7 @@ def test_arrays_files_and_tables_give_the_same(files: dict[str, str], strategy: 
     by_files = fusion.fuse(files, strategy=strategy, segments="max")
     tables = {key: fusion.read_scores(path) for key, path in files.items()}
     by_tables = fusion.fuse(tables, strategy=strategy, segments="max")
-    arrays = {"spatial": SPATIAL, "motion": 3 * MOTION}
+    arrays = {"spatial": np.float32(SPATIAL), "motion": np.float32(3 * MOTION)}
     by_arrays = fusion.fuse(arrays, strategy=strategy, segments="max", labels=LABELS)
     for other in (by_tables, by_arrays):
         np.testing.assert_array_equal(other.scores, by_files.scores)

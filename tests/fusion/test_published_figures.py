@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fusion.combining.fuse import fuse
-from fusion.combining.step import Step
+from fusion.combining.fuse import fuse, fuse_videos
+from fusion.combining.inputs import FusionOptions
+from fusion.combining.step import Step, Steps
 from fusion.combining.strategies import STRATEGIES, VARIANCE_FORMS
+from fusion.evaluation.comparison import compare
 from fusion.evaluation.diagnosis import diagnose
 from fusion.evaluation.metrics import top_k_correct
 from fusion.exchange.formats import SCORE_FORMATS
@@ -19,7 +22,8 @@ from fusion.fitting.hold_out import grouped_folds
 from fusion.fitting.weight_search import weight_curve
 from fusion.tables.groups import video_groups
 from fusion.tables.join import join
-from fusion.tables.score_file import ScoreTable
+from fusion.tables.score_file import ScoreTable, read_scores, write_scores
+from fusion.workflows import compare_files, fuse_files, tune_files
 
 SEQVLAD = {  # percent: RGB, flow; raw 1:1, 1:1.5, max; softmax 1:1, 1:1.5
     ("hmdb51", 1): (55.229, 65.359, 72.484, 72.876, 65.556, 70.850, 71.176),
@@ -88,9 +92,39 @@ def test_resnet101_with_cross_fitted_temperatures(
     table = ucf101["spatial"]
     groups = video_groups(table.names, "ucf101", dataset=None)
     made = calibrate_in_folds(join(ucf101), grouped_folds(groups, table.labels, count=folds))
-    fused = fuse(made.joined.tables).table
+    fused = fuse_videos(made.score_videos(), Steps()).table
     assert correct(fused.scores, fused) >= 3417  # 90.3 %, where raw logits give 3332
     assert made.after["spatial"]["ece"] < 0.03 < 0.5 < made.before["spatial"]["ece"]
+
+
+def test_sums_of_logits_are_counted_alike_by_all_commands(
+    ucf101: dict[str, ScoreTable], tmp_path: Path
+) -> None:
+    """Their probabilities are so near 0 and 1 that float32 makes ties: it would count 3225."""
+    for key, table in ucf101.items():
+        sums = replace(table, score_type="logits", metadata={"stream": key})
+        write_scores(tmp_path / f"{key}.safetensors", sums)
+    files = [tmp_path / f"{key}.safetensors" for key in ucf101]
+    options = FusionOptions(files=files, combine="probs", groups="ucf101")
+    fused = fuse_files(options, out=tmp_path / "fused.safetensors")["fused"]
+    again = fuse_files(FusionOptions(files=[tmp_path / "fused.safetensors"]))["fused"]
+    tuned = tune_files(options, choose="crossfit")["equal"]
+    compared = compare_files(options, strategies=["mean"])["systems"][-1]
+    counts = [count["correct"] for count in (fused["top1"], again["top1"], tuned, compared)]
+    assert counts == [3247] * 4
+    assert read_scores(tmp_path / "fused.safetensors").scores.dtype == np.float64
+
+
+def test_resnet101_streams_differ_by_scenes_only(ucf101: dict[str, ScoreTable]) -> None:
+    """Of independent videos p would be 0.041: a star beside an interval that holds 0."""
+    groups = video_groups(ucf101["spatial"].names, "ucf101")
+    streams = fuse(ucf101).streams
+    (pair,) = compare(streams.scores, streams.labels, groups=groups)["pairs"]
+    assert pair["p"] == pytest.approx(0.26, abs=0.005)
+    assert pair["smallest"] == pytest.approx(3.9, abs=0.05)
+    assert not pair["significant"]
+    (alone,) = compare(streams.scores, streams.labels)["pairs"]
+    assert alone["p"] == pytest.approx(0.041, abs=0.0005)
 
 
 def test_resnet101_exact_curve_of_all_weights(ucf101: dict[str, ScoreTable]) -> None:
@@ -104,7 +138,7 @@ def test_resnet101_exact_curve_of_all_weights(ucf101: dict[str, ScoreTable]) -> 
 
 def test_resnet101_says_that_its_maximum_is_no_fusion(ucf101: dict[str, ScoreTable]) -> None:
     fusion = fuse(ucf101, strategy=MAXIMUM)
-    found = diagnose(fusion.streams, fusion.table.scores[:, 0, 0], strategy="max")
+    found = diagnose(fusion.streams, fusion.scores.argmax(axis=1), strategy="max")
     assert found[0] == (
         "max agrees with motion on 99.9 % of the videos; its logits are 3.6x as wide as those of "
         "spatial: this is not fusion; try --calibrate"

@@ -19,7 +19,7 @@ import numpy as np
 
 from fusion.exchange.formats.external_scores import ExternalScores, integer_labels, stack_videos
 from fusion.exchange.formats.restricted_pickle import load_pickle
-from fusion.tables.score_file import check_numbers, four_axes
+from fusion.tables.score_file import check_numbers, four_axes, smallest_float
 from twostream_base.errors import InputError
 
 _ARRAYS = ("scores", "labels", "names", "class_names")
@@ -75,7 +75,7 @@ def read_tsn_npz(path: Path) -> ExternalScores:
         labels = row_labels
     else:
         check_numbers(rows, where=f"{path}: `scores`")
-        scores = four_axes(rows.astype(np.float32))
+        scores = four_axes(smallest_float(rows))
     names, class_names = (_texts(members, key, path) for key in ("names", "class_names"))
     return ExternalScores(path, names, scores, labels, class_names)
 
@@ -91,7 +91,7 @@ def read_npy_scores(path: Path) -> ExternalScores:
     with path.open("rb") as stream:
         scores = read_npy(stream, where=str(path), path=path)
     check_numbers(scores, where=f"{path}: the array")
-    return ExternalScores(path, None, four_axes(scores.astype(np.float32)), labels=None)
+    return ExternalScores(path, None, four_axes(smallest_float(scores)), labels=None)
 
 
 def _texts(members: dict[str, Member], key: str, path: Path) -> tuple[str, ...] | None:
@@ -224,7 +224,7 @@ def read_mat_scores(path: Path) -> ExternalScores:
     return ExternalScores(
         path,
         names=_cell_texts(rest[_only(names, "list of names", path)]) if names else None,
-        scores=four_axes(scores.astype(np.float32)),
+        scores=four_axes(smallest_float(scores)),
         labels=rest[_only(labels, "list of labels", path)].reshape(-1).astype(np.int64) - 1
         if labels
         else None,

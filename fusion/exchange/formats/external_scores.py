@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.tables.score_file import four_axes
+from fusion.tables.score_file import four_axes, smallest_float
 from twostream_base.errors import InputError
 
 MOST_CLASSES = 2**31
@@ -22,7 +22,7 @@ class ExternalScores:
     Attributes:
         path: the file they came from, for messages.
         names: V video names in that tool's spelling, or None.
-        scores: float32 (V, S, R, C), of whatever kind.
+        scores: float32 or float64 (V, S, R, C), of whatever kind.
         labels: int64 (V,) from 0, -1 where not known, or None.
         class_names: C class names, or None.
     """
@@ -35,7 +35,7 @@ class ExternalScores:
 
 
 def stack_videos(videos: Iterable[tuple[str, Any]], *, path: Path, most: int) -> np.ndarray:
-    """Stack the scores of each video, given with what to call it, to float32 (V, S, R, C).
+    """Stack the scores of each video, given with what to call it, to floats (V, S, R, C).
 
     One video's scores are (classes,), (segments, classes) or (segments, crops, classes), alike for
     all videos. `most` is the size of the file in bytes: in a pickle, a few bytes can name the same
@@ -66,8 +66,7 @@ def stack_videos(videos: Iterable[tuple[str, Any]], *, path: Path, most: int) ->
         arrays.append(array)
     if not arrays:
         raise InputError(f"{path}: holds no videos")
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused by name
-        return four_axes(np.stack(arrays).astype(np.float32))
+    return four_axes(smallest_float(np.stack(arrays)))
 
 
 def _count_numbers(scores: Any, most: int, levels: int = 3) -> int:

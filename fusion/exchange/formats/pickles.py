@@ -13,7 +13,7 @@ import numpy as np
 
 from fusion.exchange.formats.external_scores import ExternalScores, integer_labels, stack_videos
 from fusion.exchange.formats.restricted_pickle import load_pickle, load_tensors
-from fusion.tables.score_file import check_numbers, four_axes
+from fusion.tables.score_file import check_numbers, four_axes, smallest_float
 from twostream_base.errors import InputError
 
 _SCORES = ("pred_score", "pred_scores")
@@ -91,12 +91,14 @@ def read_slowfast_pickle(path: Path) -> ExternalScores:
             f"{path}: scores {scores.shape} and labels {labels.shape}; expected (V, C) and (V,), "
             "one label a video"
         )
-    scores = scores.astype(np.float32)
+    scores = scores.astype(np.float64)
     totals = scores.sum(axis=1)
     views = round(float(totals[0])) if np.isfinite(totals[0]) else 0
     if views >= 1 and (scores >= 0).all() and np.allclose(totals, views, rtol=1e-3):
         scores = scores / views  # sums of probabilities over so many views
-    return ExternalScores(path, None, four_axes(scores), integer_labels(labels, path))
+    return ExternalScores(
+        path, None, four_axes(smallest_float(scores)), integer_labels(labels, path)
+    )
 
 
 def _named(scores: Any, *, path: Path, most: int) -> ExternalScores:

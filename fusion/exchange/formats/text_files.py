@@ -65,7 +65,7 @@ def _parse_view(line: str, *, where: str) -> tuple[str, int, tuple[int, int], np
     try:
         if match is None:
             raise ValueError
-        scores = np.array([float(part) for part in match["scores"].split(",")], np.float32)
+        scores = np.array([float(part) for part in match["scores"].split(",")])
         return match["name"], int(match["label"]), (int(match["chunk"]), int(match["crop"])), scores
     except ValueError:
         raise InputError(f"{where}: expected `name [scores] label chunk crop`") from None

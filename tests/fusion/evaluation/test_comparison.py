@@ -335,7 +335,7 @@ def test_segments_alone_and_without(make_table: Make) -> None:
 
 
 def test_classes() -> None:
-    a, b = np.array([YES, YES, NO, NO]), np.array([YES, YES, YES, YES])
+    a, b = np.array([1, 1, 0, 0]), np.array([1, 1, 1, 1])
     labels = np.array([1, 1, 0, -1])
     assert class_accuracy({"a": a, "b": b}, labels, ("x", "y")) == [
         {"class": "x", "videos": 1, "correct": {"a": 1, "b": 0}},

@@ -40,7 +40,7 @@ def cast(make_table: Make) -> Callable[..., VideoScores]:
 
 def lines(streams: VideoScores, strategy: str) -> list[str]:
     fused = STRATEGIES[strategy](np.stack([*streams.scores.values()], axis=-2))
-    return diagnose(streams, fused, strategy=strategy)
+    return diagnose(streams, fused.argmax(axis=1), strategy=strategy)
 
 
 def test_nothing_is_said_of_sound_streams(cast: Callable[..., VideoScores]) -> None:
@@ -67,9 +67,9 @@ def test_a_scale_leak(cast: Callable[..., VideoScores]) -> None:
 
 def test_dominance_without_a_difference_of_scale(cast: Callable[..., VideoScores]) -> None:
     streams = cast(*NOISE)
-    (line,) = diagnose(streams, streams.scores["spatial"], strategy="own:first")
+    (line,) = diagnose(streams, streams.scores["spatial"].argmax(axis=1), strategy="own:first")
     assert line == "own:first agrees with spatial on 100.0 % of the videos; spatial decides alone"
-    assert diagnose(cast(NOISE[0], NOISE[0]), NOISE[0], strategy="mean") == []
+    assert diagnose(cast(NOISE[0], NOISE[0]), NOISE[0].argmax(axis=1), strategy="mean") == []
 
 
 def test_rows_that_are_doubled() -> None:

@@ -38,7 +38,9 @@ def test_result_for_programs(make_table: Make) -> None:
         ],
         "fused": {"top1": both, "top5": both, "mean_class": {"percent": 100.0, "classes": 1},
                   "unlabelled": 1},
+        "unfitted": None,
         "calibration": None,
+        "fitted_on": None,
         "warnings": ["1 of 3 videos have no label and are not in the accuracies"],
     }  # fmt: skip
 
@@ -60,6 +62,30 @@ def test_result_for_people(make_table: Make) -> None:
     assert starts == {lines[2].index("top-5")}  # the columns stand in line
 
 
+def test_fusion_that_gains_nothing_says_so(make_table: Make) -> None:
+    fusion = fuse({
+        "spatial": make_table([[3, 0], [1, 0], [0, 1]]),
+        "motion": make_table([[0, 1], [0, 2], [0, 2]]),
+    })  # fmt: skip
+    assert fusion_result(fusion, files=FILES)["warnings"][-1] == (
+        "fusion gets 1 of 3 videos right, no more than spatial alone (2)"
+    )
+
+
+def test_what_was_fitted_is_beside_what_was_not(make_table: Make) -> None:
+    fusion = fuse({"spatial": make_table([[3, 0], [0, 1]], fitted_on="test labels, in group folds"),
+                   "motion": make_table([[0, 1], [2, 0]], fitted_on="val labels")})  # fmt: skip
+    result = fusion_result(fusion, files=FILES)
+    assert result["fitted_on"] == "test labels, in group folds; val labels"
+    plain = result["fused"] | {"top1": result["inputs"][0]["top1"]}
+    lines = fusion_lines(result | {"unfitted": plain})
+    assert lines[6].startswith("without learning (mean)   1/2  50.00 %")
+    assert "fitted on: test labels, in group folds; val labels" in lines
+    again = fuse({"fused": fusion.table})
+    assert again.table.metadata["fitted_on"] == result["fitted_on"]
+    assert any("fitted on test labels, in group folds" in line for line in again.warnings)
+
+
 def test_result_without_labels(make_table: Make) -> None:
     fusion = fuse({"spatial": make_table([[3, 0]], labels=[-1])})
     lines = fusion_lines(fusion_result(fusion, files=FILES))
@@ -69,6 +95,7 @@ def test_result_without_labels(make_table: Make) -> None:
 
 NOTHING_MORE = {
     "complementarity": {"oracle": {}, "pairs": []}, "segments": {}, "classes": [], "warnings": [],
+    "fitted_on": {},
 }  # fmt: skip
 
 

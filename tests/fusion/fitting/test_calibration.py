@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from fusion.combining.fuse import fuse, mean_logits
+from fusion.combining.fuse import fuse, fuse_videos
 from fusion.combining.probabilities import log_softmax, softmax
+from fusion.combining.step import Steps, make_step
 from fusion.fitting.calibration import (
     CALIBRATIONS,
     calibrate_in_folds,
@@ -147,19 +148,23 @@ def test_the_scale_of_a_stream_no_longer_matters(make_table: Make) -> None:
     loud = quiet | {"b": make_table(40 * other, labels=LABELS)}
     assert not np.allclose(fuse(quiet).table.scores, fuse(loud).table.scores / 20)
     fused = [
-        fuse(calibrate_in_folds(join(tables), FOLDS).joined.tables).table
+        fuse_videos(calibrate_in_folds(join(tables), FOLDS).score_videos(), Steps()).scores
         for tables in (quiet, loud)
     ]
-    np.testing.assert_allclose(fused[0].scores, fused[1].scores, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(*fused, rtol=1e-4, atol=1e-5)
 
 
 def test_calibrated_means_are_the_mean_of_calibrated_views(make_table: Make) -> None:
     table = make_table(19 * VIEWS, labels=LABELS, score_type="logit_sum", summed_over=19)
     made = calibrate_in_folds(join({"a": table}), FOLDS)
-    temperatures = np.array(made.joined.tables["a"].metadata["calibration"]["temperatures"])
+    streams = made.score_videos()
+    temperatures = np.array(streams.metadata["a"]["calibration"]["temperatures"])
     expected = VIEWS.mean(axis=(1, 2)) / temperatures[FOLDS][:, None]
-    np.testing.assert_allclose(mean_logits(made.joined.tables["a"]), expected, rtol=1e-4, atol=1e-5)
-    assert made.joined.tables["a"].score_type == "logits"
+    np.testing.assert_allclose(streams.scores["a"], expected, rtol=1e-4, atol=1e-5)
+    assert streams.score_type == "logits"
+    assert streams.metadata["a"]["fitted_on"] == "labels of these videos, in group folds"
+    others = {"a": make_table(VIEWS, labels=LABELS, names=[f"other{v}" for v in range(60)])}
+    assert "fitted_on" not in calibrate_on(join({"a": table}), others).score_videos().metadata["a"]
     assert made.after["a"]["nll"] < made.before["a"]["nll"]
     assert made.before["a"]["videos"] == 60
 
@@ -169,8 +174,21 @@ def test_probabilities_are_calibrated_by_their_logarithms(make_table: Make) -> N
     logits = calibrate_in_folds(join({"a": make_table(one_view, labels=LABELS)}), FOLDS)
     table = make_table(softmax(one_view), labels=LABELS, score_type="probs")
     probs = calibrate_in_folds(join({"a": table}), FOLDS)
-    a, b = (softmax(made.joined.tables["a"].scores) for made in (logits, probs))
+    a, b = (softmax(made.score_videos().scores["a"]) for made in (logits, probs))
     np.testing.assert_allclose(a, b, atol=1e-5)
+    as_probs = probs.score_videos(combine="probs")
+    assert as_probs.score_type == "probs"
+    np.testing.assert_allclose(as_probs.scores["a"], b)
+
+
+def test_calibrated_views_go_through_the_same_steps(make_table: Make) -> None:
+    joined = join({"a": make_table(VIEWS, labels=LABELS)})
+    made = calibrate_in_folds(joined, FOLDS)
+    factors = np.array([scaling.factor[0] for scaling in made.scalings["a"]])[FOLDS]
+    views = np.float64(np.float32(VIEWS)) * factors[:, None, None, None]
+    steps = {"crops": make_step("mean"), "segments": make_step("max")}
+    expected = views.mean(axis=2).max(axis=1)
+    np.testing.assert_allclose(made.score_videos(**steps).scores["a"], expected)
 
 
 def test_on_validation_videos_whose_classes_are_in_another_order(make_table: Make) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,8 +130,33 @@ def test_scores_fused_by_a_choice_on_test_say_so_for_ever(cast: Callable[..., Vi
     streams = cast(0)
     table = fuse_by_tuned_weights(streams, tune_on_test(streams), None)
     assert table.metadata["streams"]["chosen_on"] == "test"
-    (warning,) = score_videos(join({"tuned": table})).warnings
-    assert "selected on these very videos, so its accuracy is optimistic" in warning
+    assert table.metadata["fitted_on"] == "labels of these videos"
+    selected, fitted = score_videos(join({"tuned": table})).warnings
+    assert "selected on these very videos, so its accuracy is optimistic" in selected
+    assert "fitted on labels of these videos" in fitted
+
+
+@pytest.mark.parametrize(
+    ("subset", "groups", "mark"),
+    [
+        ("test", "aabb", "test labels, in group folds"),
+        ("val", "abcd", "val labels, in folds of single videos"),
+        (None, None, "labels of these videos, in group folds"),
+    ],
+)
+def test_weights_of_folds_are_marked(
+    cast: Callable[..., VideoScores], subset: str | None, groups: str | None, mark: str
+) -> None:
+    streams = cast(0)
+    of_videos = None if groups is None else tuple(groups * 100)
+    if groups == "abcd":
+        of_videos = streams.names
+    facts = {key: about | {"subset": subset} for key, about in streams.metadata.items()}
+    streams = replace(streams, groups=of_videos, metadata=facts)
+    folds = np.arange(400) % 4
+    result = tune_in_folds(streams, folds)
+    assert result["fitted_on"] == mark
+    assert fuse_by_tuned_weights(streams, result, folds).metadata["fitted_on"] == mark
 
 
 MARGINS = np.array([0.9, 0.1, 0.5, 0.5, 0.8])

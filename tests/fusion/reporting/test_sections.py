@@ -6,13 +6,13 @@ import numpy as np
 
 from fusion.reporting.sections import Mistake, confusion, matrix_chart, top_mistakes
 
-SCORES = np.eye(3)[[0, 1, 1, 1, 2, 0]]
+PREDICTED = np.array([0, 1, 1, 1, 2, 0])
 LABELS = np.array([0, 0, 0, 1, 2, -1])
 COUNTS = [[1, 2, 0], [0, 1, 0], [0, 0, 1]]
 
 
 def test_counts_of_the_labelled_videos() -> None:
-    assert confusion(SCORES, LABELS, 3).tolist() == COUNTS
+    assert confusion(PREDICTED, LABELS, 3).tolist() == COUNTS
 
 
 def test_the_most_common_mistakes() -> None:

@@ -48,7 +48,7 @@ def header_of(content: bytes) -> dict[str, Any]:
 
 @given(
     scores=array_shapes(min_dims=4, max_dims=4, max_side=4).flatmap(
-        lambda shape: arrays(st.sampled_from([np.float32, np.float16]), shape,
+        lambda shape: arrays(st.sampled_from([np.float32, np.float16, np.float64]), shape,
                              elements=st.floats(-100, 100, width=16))
     ),
     word=st.text(min_size=1),
@@ -106,8 +106,11 @@ def with_nan(table: ScoreTable) -> ScoreTable:
         (lambda t: replace(t, labels=np.array([0, 4, -1])), r"must be in -1..3; not so for v1"),
         (lambda t: replace(t, labels=np.array([0, 1, -2])), r"not so for v2"),
         (lambda t: replace(t, labels=np.array([0.0, 1, 2])), r"must be int64 \(3,\)"),
-        (lambda t: replace(t, scores=t.scores[:, 0]), r"must be float32 or float16 \(videos"),
-        (lambda t: replace(t, scores=t.scores.astype(float)), r"scores are float64"),
+        (
+            lambda t: replace(t, scores=t.scores[:, 0]),
+            r"must be float16, float32 or float64 \(videos",
+        ),
+        (lambda t: replace(t, scores=t.scores.astype(int)), r"scores are int64"),
         (lambda t: replace(t, score_type="odds"), r"allowed: logits, logit_sum, probs"),
         (lambda t: replace(t, score_type="logit_sum"), r"`summed_over` is None"),
         (
@@ -302,14 +305,16 @@ def test_arrays_become_tables(shape: tuple[int, ...]) -> None:
     array = np.random.default_rng(0).normal(size=shape)
     table = table_of_array(array, labels=[0, 1, 2, 3, -1])
     assert table.scores.shape == (5, *(*shape[1:-1], 1, 1)[:2], 4)
-    np.testing.assert_array_equal(table.scores.reshape(shape), array.astype(np.float32))
+    np.testing.assert_array_equal(table.scores.reshape(shape), array)
     assert (table.names, table.class_names) == (tuple("01234"), tuple("0123"))
     assert (table.score_type, table.labels.tolist()) == ("logits", [0, 1, 2, 3, -1])
     probs = np.abs(array) / np.abs(array).sum(axis=-1, keepdims=True)
     assert table_of_array(probs).score_type == "probs"
     assert table_of_array(probs, score_type="logits").score_type == "logits"
     assert table_of_array(array).labels.tolist() == [-1] * 5
-    assert table_of_array(array.astype(np.float16)).scores.dtype == np.float16
+    for dtype in (np.float16, np.float32, np.float64):
+        assert table_of_array(array.astype(dtype)).scores.dtype == dtype
+    assert table_of_array(np.ones(shape, int)).scores.dtype == np.float32
 
 
 @pytest.mark.parametrize(

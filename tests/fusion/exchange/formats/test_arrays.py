@@ -120,7 +120,7 @@ def test_arrays_of_numbers(tmp_path: Path, shape: tuple[int, ...]) -> None:
     array = np.random.default_rng(0).normal(size=shape)
     np.save(tmp_path / "a.npy", array)
     foreign = read_npy_scores(tmp_path / "a.npy")
-    np.testing.assert_array_equal(foreign.scores.reshape(shape), array.astype(np.float32))
+    np.testing.assert_array_equal(foreign.scores.reshape(shape), array)
     assert foreign.scores.ndim == 4
     assert foreign.names is None
     assert foreign.labels is None
@@ -210,7 +210,7 @@ def test_names_and_labels_are_known_by_their_shapes(tmp_path: Path) -> None:
         tmp_path, whatever=SCORES, vn=NAMES, gt=np.array([[3], [1]]), more=np.zeros((1, 9))
     )
     foreign = read_mat_scores(path)
-    np.testing.assert_array_equal(foreign.scores[:, 0, 0], SCORES.astype(np.float32))
+    np.testing.assert_array_equal(foreign.scores[:, 0, 0], SCORES)
     assert foreign.names == ("v_a", "v_b")
     assert foreign.labels is not None
     assert foreign.labels.tolist() == [2, 0]
@@ -245,7 +245,7 @@ def test_other_classes_are_left_out(tmp_path: Path, compressed: bool) -> None:
     others = {"s": {"field": 1.0}, "c": np.array([[1j, 2], [3, 4]]), "g": np.array([[1], [2.5]])}
     scipy.io.savemat(path, {"x": SCORES, **others}, do_compression=compressed)
     foreign = read_mat_scores(path)
-    np.testing.assert_array_equal(foreign.scores[:, 0, 0], SCORES.astype(np.float32))
+    np.testing.assert_array_equal(foreign.scores[:, 0, 0], SCORES)
     assert (foreign.names, foreign.labels) == (None, None)
 
 
@@ -253,9 +253,7 @@ def test_other_classes_are_left_out(tmp_path: Path, compressed: bool) -> None:
 def test_real_files(shared_data: Path, name: str) -> None:
     path = shared_data / "scores-seqvlad" / f"{name}.mat"
     foreign, reference = read_mat_scores(path), scipy.io.loadmat(path)
-    np.testing.assert_array_equal(
-        foreign.scores[:, 0, 0], reference["scores_idt"].astype(np.float32)
-    )
+    np.testing.assert_array_equal(foreign.scores[:, 0, 0], reference["scores_idt"])
     assert foreign.names == tuple(item[0] for item in reference["vn_idt"].ravel())
 
 
