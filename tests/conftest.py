@@ -27,6 +27,15 @@ SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of `python -m pytest` in this project."""
+    parser.addoption(
+        "--all-figures",
+        action="store_true",
+        help="check also those figures of the documents that take minutes",
+    )
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real data beside the clone; tests that need it are skipped where it is absent."""
