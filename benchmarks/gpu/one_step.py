@@ -1,6 +1,6 @@
-"""Run one step in this process and print its lines.
+"""Run one step in this process and print its lines, once a line comes in.
 
-python -m benchmarks.gpu.one_step STEP DEVICE FOLDER
+echo | python -m benchmarks.gpu.one_step STEP DEVICE FOLDER
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ MODULES = {
 def main() -> None:
     step, device, folder = sys.argv[1:]
     module = importlib.import_module(f"benchmarks.gpu.{MODULES[step]}")
-    for figures in getattr(module, step)(Target(device, Path(folder))):
+    target = Target(device, Path(folder))
+    if not sys.stdin.readline():
+        return
+    for figures in getattr(module, step)(target):
         line = {"step": step, "ok": True, **figures}
         line["ok"] = bool(line["ok"])  # a numpy bool has no place in JSON
         print(json.dumps({key: rounded(value) for key, value in line.items()}), flush=True)
