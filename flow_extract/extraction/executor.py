@@ -27,6 +27,8 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+# A fork server that was killed may take this long to be gone.
+SERVER_SECONDS = 0.2
 # A process that has answered may take this long to leave.
 EXIT_SECONDS = 10.0
 
@@ -86,13 +88,7 @@ def run_jobs(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
-    environment = os.environ.copy()
-    os.environ.update(ONE_THREAD | SAFE_PATH)
-    try:
-        forkserver.ensure_running()
-    finally:
-        os.environ.clear()
-        os.environ.update(environment)
+    _start_server()
     waiting = iter(jobs)
     running: list[_Running[J]] = []
     try:
@@ -106,15 +102,11 @@ def run_jobs(
                 answer = claimed.enter_context(claim(job))
                 if answer is None:
                     receiver, sender = context.Pipe(duplex=False)
-                    process = context.Process(
-                        target=_child, args=(function, job, sender), daemon=True
-                    )
-                    # An interrupt in the middle of it would leave a child that complains.
-                    mask = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
                     try:
-                        process.start()
-                    finally:
-                        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                        process = _start(context, (function, job, sender))
+                    except BaseException:
+                        claimed.close()
+                        raise
                     sender.close()
                     deadline = time.monotonic() + timeout
                     running.append(_Running(job, process, receiver, deadline, claimed))
@@ -139,6 +131,40 @@ def run_jobs(
             while is_running(item.process.pid) and time.monotonic() < end:
                 time.sleep(0.005)
             item.claimed.close()
+
+
+def _start_server() -> None:
+    """Start the process from which the others are forked, where it does not run (any more)."""
+    environment = os.environ.copy()
+    os.environ.update(ONE_THREAD | SAFE_PATH)
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+def _start(context: Any, arguments: tuple[Any, ...]) -> Any:
+    """Start a process on `_child`; once more with a new server, where the old one was killed."""
+    for is_last in (False, True):
+        process = context.Process(target=_child, args=arguments, daemon=True)
+        # An interrupt in the middle of it would leave a child that complains.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+        try:
+            _start_server()
+            process.start()
+        except (EOFError, ConnectionError) as error:
+            if is_last:
+                raise OSError(
+                    "the process that starts the workers was killed, perhaps for lack of memory; "
+                    "re-run the same command to go on, with fewer --workers if it happens again"
+                ) from error
+            time.sleep(SERVER_SECONDS)  # until it counts as dead
+        else:
+            return process
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    raise AssertionError("the second attempt returns or raises")
 
 
 def available_cores() -> int:
@@ -204,6 +230,10 @@ def _end(item: _Running[J], timeout: float) -> Outcome:
     item.receiver.close()
     if answer:
         return answer
+    if not hangs and is_running(item.process.pid):  # who would tell of its end was killed
+        with suppress(ProcessLookupError):
+            os.kill(item.process.pid, signal.SIGKILL)
+        return Outcome("crashed", reason="the process that started it was killed")
     if hangs:
         return Outcome("timeout", reason=f"after {timeout:g} s")
     code = item.process.exitcode

@@ -151,7 +151,11 @@ def extract_folder(
             done = list(progress(results, total=len(jobs)))
     finally:
         remove_leftovers(store)
-    rebuild_manifest(store)
+    try:
+        rebuild_manifest(store)
+    except OSError:  # nothing was done: then an index that is old or absent is no loss
+        if jobs:
+            raise
     reused += [result for result in done if result.reused]
     return Report(found, [result for result in done if not result.reused], reused)
 
@@ -193,7 +197,8 @@ def up_to_date(job: Job) -> Result | None:
         except OSError:  # unreadable now; extraction will say why
             verified = False
         if verified:
-            problem.unlink(missing_ok=True)
+            if problem.exists():  # a store that is whole may be on a disk that is read alone
+                problem.unlink(missing_ok=True)
             return Result(job.name, header["status"], header["reason"], reused=True)
     record = _read(read_problem, problem)
     if record and is_current(record, settings_hash=settings, source=source):

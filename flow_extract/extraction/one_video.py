@@ -177,6 +177,8 @@ def extract_video(job: Job) -> Result:
                 about = "about " if info.estimated else ""
                 status = "damaged"
                 reason = f"{num_frames} of {about}{info.promised_frames} frames decoded"
+                if fault := machine_fault(job.video):
+                    return unrecorded(job, fault)
             try:
                 source["sha256"] = sha256_file(job.video)
             except OSError as error:
@@ -201,9 +203,52 @@ def extract_video(job: Job) -> Result:
             entry.finish(header)
         return Result(job.name, status, reason, seconds=seconds)
     except VideoError as error:
+        if isinstance(error.__cause__, OSError):
+            return unrecorded(job, str(error))
+        if fault := machine_fault(job.video):
+            return unrecorded(job, f"{error}, but {fault}")
         return record_problem(job, status="failed", reason=str(error))
     except OSError as error:
         return unwritable(job, error)
+    except Exception as error:
+        if is_out_of_memory(error):
+            return unrecorded(job, f"out of memory ({type(error).__name__})")
+        raise
+
+
+MEMORY_TO_BE_HAD = 64 * 2**20  # bytes; a decoder that fails for lack of memory does not say so
+
+
+def machine_fault(video: Path) -> str:
+    """What the machine lacks for a video to be read, as it may fail without saying why.
+
+    Empty where all of the file can be read, another file can be opened, and there is some memory.
+    """
+    try:
+        sha256_file(video)
+        bytearray(MEMORY_TO_BE_HAD)
+    except OSError as error:
+        return f"the file cannot be read to its end: {error.strerror}"
+    except MemoryError:
+        return "memory is short"
+    return ""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python, OpenCV (its code -4), torch or the start of a thread lacked memory."""
+    text = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or getattr(error, "code", None) == -4
+        or "OutOfMemory" in type(error).__name__
+        or isinstance(error, RuntimeError)
+        and any(part in text for part in ("out of memory", "can't allocate", "start new thread"))
+    )
+
+
+def unrecorded(job: Job, reason: str) -> Result:
+    """The result of a job that failed by a fault of the machine: the next run tries it again."""
+    return Result(job.name, "failed", f"{reason}; not the video's fault, so tried again next time")
 
 
 def source_of(video: Path, path: str) -> Source:

@@ -39,18 +39,19 @@ def remove_leftovers(store: Path) -> None:
     """Remove the temporary files and locks of runs that were killed.
 
     Temporary files have their writer's machine and process id in their name. Those of a dead
-    process of this machine are removed, and all that nobody has touched for an hour.
+    process of this machine are removed, and all that nobody has touched for an hour. What cannot be
+    removed, as on a disk that is read alone, stays.
     """
     for folder, _, files in os.walk(store):
         for path in (Path(folder, file) for file in files if file.startswith(TEMPORARY_MARK)):
             machine, _, rest = path.name.removeprefix(TEMPORARY_MARK).partition("-")
             pid = rest.partition("-")[0]
             dead = machine == machine_id() and pid.isdigit() and not is_running(int(pid))
-            with suppress(FileNotFoundError):  # its writer, or another run, was faster
+            with suppress(OSError):  # its writer, or another run, was faster
                 if dead or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
                     path.unlink()
     locks = store / FOLDER
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         for lock in os.listdir(locks):
             with _held(locks / lock):
                 pass

@@ -1,11 +1,13 @@
 """The jobs are expressions for `eval`, which every process knows."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,27 @@ def test_bad_job_costs_only_itself(job, status, reason, capfd):
     outcomes = run([*jobs[:7], job, *jobs[7:]])
     assert (outcomes[job].status, outcomes[job].reason) == (status, reason)
     assert [outcomes[n].value for n in jobs] == list(range(20))
+
+
+def test_a_killed_fork_server_costs_what_it_had_started_at_most():
+    begun = run_jobs(
+        eval, [f"__import__('time').sleep(0.05) or {n}" for n in range(8)], workers=2, timeout=60.0
+    )
+    next(begun)
+    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+    outcomes = [outcome for _, outcome in begun]
+    assert len(outcomes) == 7
+    assert {outcome.status for outcome in outcomes} <= {"returned", "crashed"}
+    assert sum(outcome.status == "crashed" for outcome in outcomes) <= 2
+
+
+def test_a_fork_server_that_is_killed_again_and_again_ends_in_one_line(monkeypatch):
+    def dies(process):
+        raise EOFError("unexpected EOF")
+
+    monkeypatch.setattr(multiprocessing.context.ForkServerProcess, "start", dies)
+    with pytest.raises(OSError, match="starts the workers was killed.*re-run the same command"):
+        list(run_jobs(eval, ["1"], workers=1, timeout=60.0))
 
 
 def test_hanging_job_is_ended_at_its_time():

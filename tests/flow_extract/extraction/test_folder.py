@@ -1,3 +1,4 @@
+import errno
 import os
 from dataclasses import replace
 
@@ -93,6 +94,25 @@ def test_second_run_has_nothing_to_do(extract, root, tmp_path):
     assert counts(report) == (4, 0, 3, 0, 1)
     assert [problem.name for problem in report.problems()] == ["class/bad"]
     assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+def test_a_store_on_a_disk_that_is_read_alone(extract, root, make_video, monkeypatch):
+    """Complete, it has nothing to do; else the video that is missing is named."""
+    extract(root)
+    (root / "class" / "bad.avi").unlink()
+
+    def refuses(path, *args, **kwargs):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    for function in ("mkdir", "unlink", "replace", "rmdir", "remove"):
+        monkeypatch.setattr(os, function, refuses)
+    assert counts(extract(root)) == (3, 0, 3, 0, 0)
+    monkeypatch.undo()
+    make_video(root / "class" / "v9.avi", frames=2)
+    for function in ("mkdir", "unlink", "replace", "rmdir", "remove"):
+        monkeypatch.setattr(os, function, refuses)
+    with pytest.raises(OSError, match=r"class/v9 cannot be stored: Read-only file system"):
+        extract(root)
 
 
 def test_new_and_changed_videos_are_done(extract, root, make_video, tmp_path):

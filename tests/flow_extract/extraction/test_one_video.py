@@ -1,12 +1,17 @@
+import errno
+import os
 import struct
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from flow_extract.extraction import one_video
+from flow_extract.extraction.folder import up_to_date
 from flow_extract.extraction.one_video import (
     count_clipped,
     extract_video,
@@ -157,6 +162,71 @@ def test_full_disk_is_not_the_fault_of_the_video(make_video, make_job, tmp_path,
     assert result.status == "unwritable"
     assert "No space left on device: /store/v" in result.reason
     assert list(job.store.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENOMEM]
+)
+def test_a_video_that_the_machine_cannot_read_now_is_not_recorded(
+    make_video, make_job, tmp_path, monkeypatch, number
+):
+    """And an older store file of it stays."""
+    job = make_job(make_video(tmp_path / "v.avi", frames=2))
+    assert extract_video(job).status == "ok"
+    before = entry_path(job.store, "v").read_bytes()
+    job = replace(job, settings=job.settings | {"short_side": 32})
+
+    def fails(path, *args, **kwargs):
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", fails)
+        result = extract_video(job)
+    assert result.status == "failed"
+    assert os.strerror(number) in result.reason
+    assert "tried again" in result.reason
+    assert [path.name for path in job.store.iterdir()] == ["v.safetensors"]
+    assert entry_path(job.store, "v").read_bytes() == before
+    assert up_to_date(job) is None
+    assert extract_video(job).status == "ok"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), "opencv",
+     RuntimeError("can't start new thread")],
+    ids=["python", "torch", "opencv", "thread"],
+)  # fmt: skip
+def test_lack_of_memory_is_not_recorded(make_video, make_job, tmp_path, monkeypatch, error):
+    if error == "opencv":
+        error = cv2.error("(-4:Insufficient memory) Failed to allocate 4915200 bytes")
+        error.code = -4
+
+    def fails(*args, **kwargs):
+        raise error
+
+    job = make_job(make_video(tmp_path / "v.avi", frames=2))
+    monkeypatch.setattr(one_video, "encode_clip", fails)
+    result = extract_video(job)
+    assert (result.status, up_to_date(job)) == ("failed", None)
+    assert "out of memory" in result.reason
+    monkeypatch.setattr(one_video, "encode_clip", lambda *args, **kwargs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        extract_video(job)
+
+
+def test_a_decoder_that_fails_where_memory_is_short_is_not_believed(
+    make_job, tmp_path, monkeypatch
+):
+    """FFmpeg says nothing of memory: it opens no video, or ends early."""
+    video = tmp_path / "v.avi"
+    video.write_text("no video")
+    monkeypatch.setattr(one_video, "MEMORY_TO_BE_HAD", 2**62)
+    job = make_job(video)
+    result = extract_video(job)
+    assert result.status == "failed"
+    assert "memory is short" in result.reason
+    assert up_to_date(job) is None
 
 
 def frames_of(count, size=(4, 6)):
