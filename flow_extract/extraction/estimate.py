@@ -86,9 +86,9 @@ def measure_amount(videos: Sequence[Path], *, short_side: int | None) -> Amount:
         width, height = info.width, info.height
         if short_side is not None:
             width, height = scaled_size(width, height, short_side)
-        if info.promised_frames is not None:
-            frames += info.promised_frames
-            pixels += info.promised_frames * width * height
+        if info.num_frames is not None:
+            frames += info.num_frames
+            pixels += info.num_frames * width * height
             size += video.stat().st_size
     opening = (time.perf_counter() - begin) / len(probed)
     if not frames:
@@ -219,7 +219,7 @@ def choose_bound(videos: Sequence[Path], settings: dict[str, Any]) -> BoundChoic
     with one_thread():
         for video in by_size(videos, BOUND_VIDEOS):
             try:
-                count = min(probe(video).promised_frames or BOUND_FRAMES, BOUND_FRAMES)
+                count = min(probe(video).num_frames or BOUND_FRAMES, BOUND_FRAMES)
                 places = np.linspace(0, max(0, count - 2), PAIRS).round().astype(int).tolist()
                 frames = islice(read_frames(video, short_side=settings["short_side"]), count)
                 clips = [np.stack(pair) for n, pair in enumerate(pairwise(frames)) if n in places]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +20,7 @@ from flow_extract.store.codecs import CODECS, quantize
 from flow_extract.store.header import Source, make_header, settings_hash
 from flow_extract.store.manifest import write_problem
 from flow_extract.store.writer import EntryWriter
-from flow_extract.video.decode import VideoError, open_video, read_frames
+from flow_extract.video.decode import VideoError, decoder_version, open_video, read_frames
 from twostream_base.errors import InputError
 from twostream_base.files import sha256_file
 from twostream_base.plugins import trust
@@ -146,7 +145,7 @@ def extract_video(job: Job) -> Result:
     source = source_of(job.video, job.source_path)
     try:
         with (
-            open_video(job.video, short_side=job.settings["short_side"]) as (info, frames),
+            open_video(job.video, short_side=job.settings["short_side"]) as video,
             EntryWriter(job.store, job.name) as entry,
         ):
             method = job.settings["method"]
@@ -157,7 +156,7 @@ def extract_video(job: Job) -> Result:
             seconds = {"decode": 0.0, "flow": 0.0}
 
             def clips() -> Iterator[np.ndarray]:
-                chunks = overlapping_chunks(frames)
+                chunks = overlapping_chunks(video)
                 while True:
                     began = time.perf_counter()
                     clip = next(chunks, None)
@@ -172,33 +171,29 @@ def extract_video(job: Job) -> Result:
                 size, clipped = clip.size, clipped + clip.clipped
                 seconds["flow"] += clip.flow_seconds
 
-            status, reason, num_frames = "ok", "", len(entry.rgb)
-            if info.lacks(num_frames):
-                about = "about " if info.estimated else ""
-                status = "damaged"
-                reason = f"{num_frames} of {about}{info.promised_frames} frames decoded"
-                if fault := machine_fault(job.video):
-                    return unrecorded(job, fault)
+            reason = video.damage() or ""
+            status = "damaged" if reason else "ok"
+            if reason and (fault := machine_fault(job.video)):
+                return unrecorded(job, fault)
             try:
                 source["sha256"] = sha256_file(job.video)
             except OSError as error:
                 raise VideoError(f"cannot be read: {error.strerror}") from error
-            avcodec = re.search(r"avcodec: +YES \(([\d.]+)\)", cv2.getBuildInformation())
             header = make_header(
                 job.settings,
                 name=job.name,
                 status=status,
                 reason=reason,
                 size={"width": size[1], "height": size[0]},
-                fps=info.fps,
+                fps=video.info.fps,
                 counts={
-                    "promised": info.promised_frames,
-                    "frames": num_frames,
+                    "promised": video.promised,
+                    "frames": len(entry.rgb),
                     "flows": len(entry.flow),
                 },
                 source=source,
                 clipped_share=round(clipped / max(1, len(entry.flow) * size[0] * size[1]), 8),
-                decoder=f"FFmpeg avcodec {avcodec[1]}" if avcodec else "FFmpeg",
+                decoder=decoder_version(),
             )
             entry.finish(header)
         return Result(job.name, status, reason, seconds=seconds)

@@ -1,33 +1,40 @@
-"""Decoding videos: what a file promises, and its frames one by one."""
+"""Decoding videos: the frames of a file one by one, and whether all of them were there."""
 
 from __future__ import annotations
 
-import functools
-import os
+import io
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-# Silences FFmpeg, which reads this when a process first uses it; our messages say what is wrong.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
 
 MAX_PIXELS = 8192 * 8192
-# About four days at 30 frames per second; a container that promises more is not to be believed.
-MAX_PROMISED_FRAMES = 10_000_000
-# How files begin that say how many frames they hold: AVI, and at byte 4 the first box of MP4 and
-# MOV. Of others (Matroska, WebM, MPEG streams) FFmpeg tells length times frame rate.
-AVI = b"RIFF"
+READ_SIZE = 2**18  # bytes that are read from a file at one time
+# Formats of FFmpeg that open other files, URLs or devices than the one that they are given.
+INDIRECT = {
+    "alsa", "concat", "dash", "fbdev", "hls", "image2", "imf", "kmsgrab", "lavfi", "oss", "rtp",
+    "rtsp", "sap", "sdp", "video4linux2,v4l2", "webm_dash_manifest", "xcbgrab",
+}  # fmt: skip
+PLAYLISTS = {b"ffconcat": "an ffconcat list", b"#EXTM3U": "an m3u8 playlist"}
+# Formats whose header tells when the last of all streams ends.
+TIMED = {"matroska,webm", "flv", "asf"}
+# Bytes: a frame of MPEG-4 part 2 that only says "as before" has fewer.
+NOT_CODED = 20
+# How files begin whose outermost elements tell their size: AVI, Matroska and WebM; and at byte 4
+# the first box of MP4 and MOV.
+AVI, EBML = b"RIFF", b"\x1a\x45\xdf\xa3"
 MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
-# Playlists: of FFmpeg's concat, HLS, DASH, IMF, session descriptions of streams.
-PLAYLIST_BYTES = 4096
-PLAYLIST_MARKS = (b"ffconcat version", b"#extm3u", b"<mpd", b"<compositionplaylist", b"c=in ip")
-BINARY = frozenset(range(32)) - frozenset(b"\t\n\r\f\x1b")  # bytes that no text has
 
 
 class VideoError(Exception):
@@ -36,41 +43,32 @@ class VideoError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a container says about its video, before anything is decoded.
+    """What is known of a video when its first frame has been decoded.
 
     Attributes:
-        width: pixels as displayed, after any rotation tag.
+        width: pixels as displayed, after any rotation.
         height: the same.
-        fps: frames per second; None if unknown.
-        promised_frames: None if unknown, or if the claim makes no sense (0, negative, huge).
-        estimated: whether the container only knows its length in seconds, which makes the promise
-            an estimate: off by a frame or so even where nothing is wrong.
-        codec: four characters, such as `h264`.
+        fps: frames per second, on average where they vary; None if unknown.
+        num_frames: about how many there are; None if unknown. Headers count frames that are not
+            shown, or know only how long the sound is.
+        codec: its name in FFmpeg, such as `h264`.
     """
 
     width: int
     height: int
     fps: float | None
-    promised_frames: int | None
-    estimated: bool
+    num_frames: int | None
     codec: str
-
-    def lacks(self, frames: int) -> bool:
-        """Whether `frames` are fewer than promised; an estimate may be missed by 1 or by 0.5 %."""
-        if self.promised_frames is None:
-            return False
-        tolerance = max(1, self.promised_frames // 200) if self.estimated else 0
-        return frames < self.promised_frames - tolerance
 
 
 def probe(path: str | PathLike[str]) -> VideoInfo:
-    """Read a video's header.
+    """Read a video's header and first frame.
 
     Raises:
         VideoError: as `open_video`.
     """
-    with open_video(path) as (info, _):
-        return info
+    with open_video(path) as video:
+        return video.info
 
 
 def read_frames(
@@ -78,92 +76,257 @@ def read_frames(
 ) -> Iterator[np.ndarray]:
     """Decode a video frame by frame: uint8 (H, W, 3) RGB, upright.
 
+    Colours are converted by the matrix and range that the video declares; where it declares none,
+    by those of BT.601, in the range of television. A frame of another size than the first is
+    resized to it, as players do.
+
     Args:
         path: the video file.
         short_side: resize so that the shorter side has this many pixels (see `scaled_size`).
 
     Raises:
-        VideoError: as `open_video` and its frames.
+        VideoError: as `open_video`.
     """
-    with open_video(path, short_side=short_side) as (_, frames):
-        yield from frames
+    with open_video(path, short_side=short_side) as video:
+        yield from video
 
 
 @contextmanager
-def open_video(
-    path: str | PathLike[str], *, short_side: int | None = None
-) -> Iterator[tuple[VideoInfo, Iterator[np.ndarray]]]:
-    """Open a video: its header, and its frames as in `read_frames`.
+def open_video(path: str | PathLike[str], *, short_side: int | None = None) -> Iterator[Video]:
+    """Open a video whose frames come as in `read_frames`.
 
     Raises:
-        VideoError: not a regular file, empty, a playlist, not readable as a video, or more than
-            `MAX_PIXELS` pixels a frame (found before a frame is decoded). From the frames: none
-            could be decoded; or the picture size changes midway.
+        VideoError: not a regular file, empty, not readable as a video, a playlist of other files,
+            without a video stream, more than `MAX_PIXELS` pixels a frame (found before a frame is
+            decoded), or no frame can be decoded.
     """
-    import cv2
+    import av
 
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     path = Path(path)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise VideoError("not a regular file")
-        with path.open("rb") as stream:
-            beginning = _beginning(stream)
+        if status.st_size == 0:
+            raise VideoError("the file is empty (0 bytes)")
+        file = path.open("rb")
     except OSError as error:
         raise VideoError(f"cannot be read: {error.strerror}") from error
-    if status.st_size == 0:
-        raise VideoError("the file is empty (0 bytes)")
-    if _is_playlist(beginning):
-        raise VideoError(
-            "not readable as a video: it is text, as a playlist is, which shows other files"
-        )
-
-    # An absolute path can be no URL to FFmpeg; the back end is named so that none reads a pattern.
-    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-    try:
-        if not capture.isOpened():
-            raise VideoError("not readable as a video: damaged, without a video stream, or unknown")
-        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-        info = _read_info(
-            capture, stores_its_count=beginning[:4] == AVI or beginning[4:8] in MP4_BOXES
-        )
-
-        def frames() -> Iterator[np.ndarray]:
-            size = None if short_side is None else scaled_size(info.width, info.height, short_side)
-            shape = None
-            while (frame := capture.read()[1]) is not None:
-                if frame.shape != (shape or frame.shape):
-                    raise VideoError(f"the picture size changes midway: {shape}, {frame.shape}")
-                shape = frame.shape
-                rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-                yield rgb if size is None else resize(rgb, size)
-            if shape is None:
-                raise VideoError(f"no frame can be decoded (codec {info.codec})")
-
-        yield info, frames()
-    finally:
-        capture.release()
+    with file:
+        beginning = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+        for start, playlist in PLAYLISTS.items():
+            if beginning.startswith(start):
+                raise VideoError(f"{playlist} of other files is no video; give these files")
+        file.seek(0)
+        # FFmpeg reads from the open file, and opens nothing by itself.
+        options = {"format_whitelist": ",".join(sorted(av.formats_available - INDIRECT))}
+        try:
+            container = av.open(file, "r", options=options, buffer_size=READ_SIZE)
+        except av.error.FFmpegError as error:
+            raise VideoError(
+                "not readable as a video: damaged at its beginning, or of an unknown format"
+            ) from error
+        with container:
+            cover = av.stream.Disposition.attached_pic
+            streams = [each for each in container.streams.video if not each.disposition & cover]
+            if not streams:
+                raise VideoError("has no video stream")
+            yield Video(file, container, streams[0], short_side=short_side)
 
 
-def _beginning(stream: IO[bytes]) -> bytes:
-    """What FFmpeg takes for the beginning of a file: it first skips ID3 tags, of any length."""
-    while (head := stream.read(10))[:3] == b"ID3" and len(head) == 10:
-        length = functools.reduce(lambda value, byte: value << 7 | byte & 0x7F, head[6:], 0)
-        stream.seek(length + 10 * bool(head[5] & 0x10), os.SEEK_CUR)
-    return head + stream.read(PLAYLIST_BYTES)
+def decoder_version() -> str:
+    """Which FFmpeg decodes, by the version of its codec library."""
+    import av
+
+    return "FFmpeg avcodec " + ".".join(map(str, av.library_versions["libavcodec"]))
 
 
-def _is_playlist(beginning: bytes) -> bool:
-    """Whether a file is text: FFmpeg follows playlists, whatever their names, to other files.
+class Video:
+    """An open video: iterate over it, once, for its frames.
 
-    Films are binary, but for the first line of raw Y4M. Marks that FFmpeg looks for are also
-    searched among other bytes.
+    Attributes:
+        info: what is known of it.
+        promised: frames that the packets read so far are to give. An empty packet gives none, it
+            repeats a frame; nor does one that an edit list hides, it serves to decode others.
+        decoded: frames that they have given.
     """
-    if beginning.startswith(b"YUV4MPEG2 "):
-        return False
-    text = set(beginning).isdisjoint(BINARY)
-    return text or any(mark in beginning.lower() for mark in PLAYLIST_MARKS)
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        container: InputContainer,
+        stream: VideoStream,
+        *,
+        short_side: int | None,
+    ) -> None:
+        context = stream.codec_context
+        if context is None:
+            raise VideoError("FFmpeg has no decoder for its video stream")
+        if context.width * context.height > MAX_PIXELS:
+            raise VideoError(
+                f"{context.width} x {context.height} pixels a frame; "
+                f"at most {MAX_PIXELS:,} are read"
+            )
+        context.thread_count = 1
+        self._file, self._container, self._stream, self._context = file, container, stream, context
+        self._indexed = len(stream.index_entries) if container.format.name == "avi" else 0
+        self._first_key: int | None = None
+        self._packets = self._bad_packets = self._may_lack = 0
+        self._end = 0.0  # of all packets of all streams, in seconds
+        self.promised = self.decoded = 0
+
+        self._frames = self._decode_all()
+        first = next(self._frames, None)
+        if first is None:
+            raise VideoError(f"no frame can be decoded (codec {context.codec.canonical_name})")
+        self._first: np.ndarray | None = first
+        height, width = first.shape[:2]
+        self._size = scaled_size(width, height, short_side) if short_side else (width, height)
+        rate = stream.average_rate or stream.guessed_rate
+        seconds = None
+        if stream.duration and stream.time_base:
+            seconds = float(stream.duration * stream.time_base)
+        elif container.duration:
+            seconds = container.duration / 1e6
+        self.info = VideoInfo(
+            width,
+            height,
+            fps=float(rate) if rate else None,
+            num_frames=stream.frames or (round(seconds * rate) if seconds and rate else None),
+            codec=context.codec.canonical_name,
+        )
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        if self._first is not None:
+            yield resize(self._first, self._size)
+            self._first = None
+        for frame in self._frames:
+            yield resize(frame, self._size)
+
+    def damage(self) -> str | None:
+        """What was lost, in one line; None if nothing. To be asked after the last frame."""
+        losses = []
+        if self.decoded < self.promised:
+            losses.append(f"{self.decoded} of {self.promised} frames decoded")
+        elif self._bad_packets:
+            losses.append(f"{self._bad_packets} of {self._packets} packets do not decode")
+        declared = declared_size(self._file)
+        size = self._file.seek(0, io.SEEK_END)
+        seconds = (self._container.duration or 0) / 1e6
+        if declared and size < declared:
+            losses.append(f"the file ends early, after {size:,} of {declared:,} bytes")
+        elif self._container.format.name in TIMED and self._end < seconds - max(0.2, seconds / 100):
+            losses.append(f"the file ends early, after {self._end:.2f} of {seconds:.2f} s")
+        return "; ".join(losses) or None
+
+    def _decode_all(self) -> Iterator[np.ndarray]:
+        """All frames, upright, in their own size."""
+        from av.error import FFmpegError
+
+        try:
+            for packet in self._container.demux():
+                if not packet.size:  # a repeated frame, or the end of a stream
+                    continue
+                if packet.pts is not None:
+                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    self._end = max(self._end, float(end))
+                if packet.stream_index == self._stream.index:
+                    yield from self._decode(packet)
+        except FFmpegError:
+            self._bad_packets += 1  # what follows in the file cannot be found
+        except OSError as error:
+            raise VideoError(f"cannot be read: {error.strerror}") from error
+        yield from self._decode(None)
+        lacking = max(self.promised, self._indexed) - self.decoded
+        self.promised = self.decoded + max(0, lacking - self._may_lack)
+
+    def _decode(self, packet: Packet | None) -> Iterator[np.ndarray]:
+        """The frames that a packet completes; None: those that the decoder has held back."""
+        from av.error import FFmpegError
+
+        may_lack = False
+        if packet:
+            self._packets += 1
+            self.promised += not packet.is_discard
+            may_lack = self._is_leading(packet) or (
+                self._context.codec.canonical_name == "mpeg4" and packet.size < NOT_CODED
+            )
+            self._may_lack += may_lack
+        try:
+            frames = self._context.decode(packet)
+        except FFmpegError:
+            self._bad_packets += not may_lack
+            return
+        if packet and packet.is_corrupt:
+            self._bad_packets += 1  # the file ends within it
+        for frame in frames:
+            self.decoded += 1
+            yield upright(frame)
+
+    def _is_leading(self, packet: Packet) -> bool:
+        """Whether it refers to frames before the beginning of a video that was cut there.
+
+        Such is what comes before the first key frame, and what is shown before it though it comes
+        later; players leave it out.
+        """
+        if self._first_key is None and packet.is_keyframe:
+            self._first_key = packet.pts if packet.pts is not None else packet.dts
+        shown = packet.pts
+        if self._first_key is None:
+            return True
+        return shown is not None and shown < self._first_key
+
+
+def upright(frame: VideoFrame) -> np.ndarray:
+    """A decoded frame as RGB (H, W, 3), turned and mirrored as its display matrix says."""
+    rgb = frame.to_ndarray(format="rgb24", threads=1)
+    side_data = frame.side_data.get("DISPLAYMATRIX")
+    if side_data is None:
+        return rgb
+    # A pixel (x, y) is shown at (a x + c y, b x + d y).
+    (a, b, _), (c, d, _), _ = np.frombuffer(side_data, np.int32).reshape(3, 3).tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        rgb, a, d = rgb.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def declared_size(file: BinaryIO) -> int | None:
+    """Bytes of a file by what its outermost elements say; None if they do not.
+
+    Known of AVI (RIFF chunks), of MP4 and MOV (boxes), and of Matroska and WebM (EBML elements).
+    """
+
+    def read(place: int, length: int) -> bytes:
+        file.seek(place)
+        return file.read(length)
+
+    beginning, end = read(0, 8), 0
+    if beginning[:4] == AVI:
+        while (chunk := read(end, 8))[:4] == AVI:
+            size = int.from_bytes(chunk[4:], "little")
+            if size == 0:  # a recorder that was not closed
+                return None
+            end += 8 + size
+        return end - 8  # some writers count these eight bytes twice
+    if beginning[4:] in MP4_BOXES:
+        while len(box := read(end, 16)) >= 8 and box[4:8].isalnum():
+            size = int.from_bytes(box[:4], "big")
+            if size == 1:
+                size = int.from_bytes(box[8:], "big")
+            if size < 8:  # 0: up to the end of the file
+                return None
+            end += size
+        return end
+    if beginning[:4] == EBML:
+        for id_length in (4, 4):  # the header, then the segment that holds all else
+            element = read(end, id_length + 8)[id_length:]
+            length = 9 - element[0].bit_length() if element else 0
+            size = int.from_bytes(element[:length], "big") & ((1 << 7 * length) - 1)
+            if size == (1 << 7 * length) - 1:  # unknown, as in a broadcast
+                return None
+            end += id_length + length + size
+        return end
+    return None
 
 
 def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
@@ -184,26 +347,3 @@ def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return frame
     shrinks = size[0] < frame.shape[1]
     return cv2.resize(frame, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-def _read_info(capture: Any, *, stores_its_count: bool) -> VideoInfo:
-    import cv2
-
-    width, height = (
-        int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-    )
-    if width < 1 or height < 1:
-        raise VideoError(f"no usable picture size in its header ({width} x {height})")
-    if width * height > MAX_PIXELS:
-        raise VideoError(f"{width} x {height} pixels a frame; at most {MAX_PIXELS:,} are read")
-    fps = capture.get(cv2.CAP_PROP_FPS)
-    promised = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
-    return VideoInfo(
-        width=width,
-        height=height,
-        fps=fps if 0 < fps < 1e6 else None,
-        promised_frames=int(promised) if 1 <= promised <= MAX_PROMISED_FRAMES else None,
-        estimated=not stores_its_count,
-        codec=code.to_bytes(4, "little").decode("latin-1"),
-    )
