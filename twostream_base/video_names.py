@@ -9,7 +9,10 @@ from pathlib import PurePosixPath
 
 from twostream_base.errors import InputError, some_of
 
-SUFFIXES = ("avi", "mp4", "mkv", "mov", "webm", "mpg", "mpeg", "m4v", "wmv", "flv", "3gp", "ogv")
+SUFFIXES = (
+    "3g2", "3gp", "asf", "avi", "divx", "dv", "f4v", "flv", "gif", "m2ts", "m4v", "mkv", "mov",
+    "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "rm", "rmvb", "ts", "vob", "webm", "wmv",
+)  # fmt: skip
 
 
 def without_suffix(name: str) -> str:

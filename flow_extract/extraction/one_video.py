@@ -171,7 +171,7 @@ def extract_video(job: Job) -> Result:
                 size, clipped = clip.size, clipped + clip.clipped
                 seconds["flow"] += clip.flow_seconds
 
-            reason = video.damage() or ""
+            reason = video.damage or ""
             status = "damaged" if reason else "ok"
             if reason and (fault := machine_fault(job.video)):
                 return unrecorded(job, fault)

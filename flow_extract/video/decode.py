@@ -7,9 +7,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -29,8 +30,6 @@ INDIRECT = {
 PLAYLISTS = {b"ffconcat": "an ffconcat list", b"#EXTM3U": "an m3u8 playlist"}
 # Formats whose header tells when the last of all streams ends.
 TIMED = {"matroska,webm", "flv", "asf"}
-# Bytes: a frame of MPEG-4 part 2 that only says "as before" has fewer.
-NOT_CODED = 20
 # How files begin whose outermost elements tell their size: AVI, Matroska and WebM; and at byte 4
 # the first box of MP4 and MOV.
 AVI, EBML = b"RIFF", b"\x1a\x45\xdf\xa3"
@@ -71,6 +70,15 @@ def probe(path: str | PathLike[str]) -> VideoInfo:
         return video.info
 
 
+def has_video(path: str | PathLike[str]) -> bool:
+    """Whether a file holds a video, by its content; no frame of it is decoded."""
+    try:
+        with open_stream(Path(path)):
+            return True
+    except VideoError:
+        return False
+
+
 def read_frames(
     path: str | PathLike[str], *, short_side: int | None = None
 ) -> Iterator[np.ndarray]:
@@ -100,9 +108,18 @@ def open_video(path: str | PathLike[str], *, short_side: int | None = None) -> I
             without a video stream, more than `MAX_PIXELS` pixels a frame (found before a frame is
             decoded), or no frame can be decoded.
     """
+    with open_stream(Path(path)) as (file, container, stream):
+        yield Video(file, container, stream, short_side=short_side)
+
+
+@contextmanager
+def open_stream(path: Path) -> Iterator[tuple[BinaryIO, InputContainer, VideoStream]]:
+    """Open a file and its first video stream, but a cover picture.
+
+    FFmpeg reads from the open file, and opens nothing by itself.
+    """
     import av
 
-    path = Path(path)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -118,10 +135,14 @@ def open_video(path: str | PathLike[str], *, short_side: int | None = None) -> I
             if beginning.startswith(start):
                 raise VideoError(f"{playlist} of other files is no video; give these files")
         file.seek(0)
-        # FFmpeg reads from the open file, and opens nothing by itself.
-        options = {"format_whitelist": ",".join(sorted(av.formats_available - INDIRECT))}
         try:
-            container = av.open(file, "r", options=options, buffer_size=READ_SIZE)
+            container = av.open(
+                file,
+                "r",
+                options={"format_whitelist": ",".join(sorted(av.formats_available - INDIRECT))},
+                buffer_size=READ_SIZE,
+                metadata_errors="replace",
+            )
         except av.error.FFmpegError as error:
             raise VideoError(
                 "not readable as a video: damaged at its beginning, or of an unknown format"
@@ -131,7 +152,7 @@ def open_video(path: str | PathLike[str], *, short_side: int | None = None) -> I
             streams = [each for each in container.streams.video if not each.disposition & cover]
             if not streams:
                 raise VideoError("has no video stream")
-            yield Video(file, container, streams[0], short_side=short_side)
+            yield file, container, streams[0]
 
 
 def decoder_version() -> str:
@@ -149,6 +170,7 @@ class Video:
         promised: frames that the packets read so far are to give. An empty packet gives none, it
             repeats a frame; nor does one that an edit list hides, it serves to decode others.
         decoded: frames that they have given.
+        damage: what was lost, in one line; None if nothing, or before the last frame.
     """
 
     def __init__(
@@ -169,11 +191,13 @@ class Video:
             )
         context.thread_count = 1
         self._file, self._container, self._stream, self._context = file, container, stream, context
+        self._rate = stream.average_rate or stream.guessed_rate
         self._indexed = len(stream.index_entries) if container.format.name == "avi" else 0
         self._first_key: int | None = None
         self._packets = self._bad_packets = self._may_lack = 0
-        self._end = 0.0  # of all packets of all streams, in seconds
+        self._end = self._stream_end = 0.0  # of all packets of all streams, and of ours, in seconds
         self.promised = self.decoded = 0
+        self.damage: str | None = None
 
         self._frames = self._decode_all()
         first = next(self._frames, None)
@@ -182,7 +206,6 @@ class Video:
         self._first: np.ndarray | None = first
         height, width = first.shape[:2]
         self._size = scaled_size(width, height, short_side) if short_side else (width, height)
-        rate = stream.average_rate or stream.guessed_rate
         seconds = None
         if stream.duration and stream.time_base:
             seconds = float(stream.duration * stream.time_base)
@@ -191,8 +214,10 @@ class Video:
         self.info = VideoInfo(
             width,
             height,
-            fps=float(rate) if rate else None,
-            num_frames=stream.frames or (round(seconds * rate) if seconds and rate else None),
+            fps=float(self._rate) if self._rate else None,
+            num_frames=stream.frames
+            or (round(seconds * (self._rate or 0)) if seconds else 0)
+            or None,
             codec=context.codec.canonical_name,
         )
 
@@ -203,22 +228,6 @@ class Video:
         for frame in self._frames:
             yield resize(frame, self._size)
 
-    def damage(self) -> str | None:
-        """What was lost, in one line; None if nothing. To be asked after the last frame."""
-        losses = []
-        if self.decoded < self.promised:
-            losses.append(f"{self.decoded} of {self.promised} frames decoded")
-        elif self._bad_packets:
-            losses.append(f"{self._bad_packets} of {self._packets} packets do not decode")
-        declared = declared_size(self._file)
-        size = self._file.seek(0, io.SEEK_END)
-        seconds = (self._container.duration or 0) / 1e6
-        if declared and size < declared:
-            losses.append(f"the file ends early, after {size:,} of {declared:,} bytes")
-        elif self._container.format.name in TIMED and self._end < seconds - max(0.2, seconds / 100):
-            losses.append(f"the file ends early, after {self._end:.2f} of {seconds:.2f} s")
-        return "; ".join(losses) or None
-
     def _decode_all(self) -> Iterator[np.ndarray]:
         """All frames, upright, in their own size."""
         from av.error import FFmpegError
@@ -227,10 +236,12 @@ class Video:
             for packet in self._container.demux():
                 if not packet.size:  # a repeated frame, or the end of a stream
                     continue
+                end = 0.0
                 if packet.pts is not None:
-                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                    self._end = max(self._end, float(end))
+                    end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                    self._end = max(self._end, end)
                 if packet.stream_index == self._stream.index:
+                    self._stream_end = max(self._stream_end, end)
                     yield from self._decode(packet)
         except FFmpegError:
             self._bad_packets += 1  # what follows in the file cannot be found
@@ -239,6 +250,7 @@ class Video:
         yield from self._decode(None)
         lacking = max(self.promised, self._indexed) - self.decoded
         self.promised = self.decoded + max(0, lacking - self._may_lack)
+        self.damage = self._find_damage()
 
     def _decode(self, packet: Packet | None) -> Iterator[np.ndarray]:
         """The frames that a packet completes; None: those that the decoder has held back."""
@@ -248,9 +260,7 @@ class Video:
         if packet:
             self._packets += 1
             self.promised += not packet.is_discard
-            may_lack = self._is_leading(packet) or (
-                self._context.codec.canonical_name == "mpeg4" and packet.size < NOT_CODED
-            )
+            may_lack = self._is_leading(packet)
             self._may_lack += may_lack
         try:
             frames = self._context.decode(packet)
@@ -263,6 +273,29 @@ class Video:
             self.decoded += 1
             yield upright(frame)
 
+    def _find_damage(self) -> str | None:
+        losses = []
+        if self.decoded < self.promised:
+            losses.append(f"{self.decoded} of {self.promised} frames decoded")
+        elif self._bad_packets:
+            losses.append(f"{self._bad_packets} of {self._packets} packets do not decode")
+        declared, size = declared_size(self._file), self._file.seek(0, io.SEEK_END)
+        seconds, listed = (self._container.duration or 0) / 1e6, self._stream.frames
+        if declared and size < declared:
+            losses.append(f"the file ends early, after {size:,} of {declared:,} bytes")
+        elif self._container.format.name in TIMED and self._end < seconds - max(0.2, seconds / 100):
+            losses.append(f"the file ends early, after {self._end:.2f} of {seconds:.2f} s")
+        elif "mp4" in self._container.format.name and self._packets < listed and self._lacks_time():
+            losses.append(f"{self._packets} of {listed} packets found")
+        return "; ".join(losses) or None
+
+    def _lacks_time(self) -> bool:
+        """Whether the stream ends over a frame before its time: an edit list cut nothing off."""
+        duration, base, rate = self._stream.duration, self._stream.time_base, self._rate
+        if not (duration and base and rate):
+            return False
+        return self._stream_end < float(duration * base - Fraction(3, 2) / rate)
+
     def _is_leading(self, packet: Packet) -> bool:
         """Whether it refers to frames before the beginning of a video that was cut there.
 
@@ -271,20 +304,21 @@ class Video:
         """
         if self._first_key is None and packet.is_keyframe:
             self._first_key = packet.pts if packet.pts is not None else packet.dts
-        shown = packet.pts
+        if self._container.format.name == "avi":  # an index tells, which may be wrong
+            return False
         if self._first_key is None:
             return True
-        return shown is not None and shown < self._first_key
+        return packet.pts is not None and packet.pts < self._first_key
 
 
 def upright(frame: VideoFrame) -> np.ndarray:
     """A decoded frame as RGB (H, W, 3), turned and mirrored as its display matrix says."""
     rgb = frame.to_ndarray(format="rgb24", threads=1)
-    side_data = frame.side_data.get("DISPLAYMATRIX")
-    if side_data is None:
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
         return rgb
     # A pixel (x, y) is shown at (a x + c y, b x + d y).
-    (a, b, _), (c, d, _), _ = np.frombuffer(side_data, np.int32).reshape(3, 3).tolist()
+    (a, b, _), (c, d, _), _ = np.frombuffer(matrix, np.int32).reshape(3, 3).tolist()
     if abs(b) + abs(c) > abs(a) + abs(d):
         rgb, a, d = rgb.swapaxes(0, 1), c, b
     return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
@@ -309,14 +343,17 @@ def declared_size(file: BinaryIO) -> int | None:
             end += 8 + size
         return end - 8  # some writers count these eight bytes twice
     if beginning[4:] in MP4_BOXES:
-        while len(box := read(end, 16)) >= 8 and box[4:8].isalnum():
-            size = int.from_bytes(box[:4], "big")
+        kind = b""
+        while box := read(end, 16):
+            if len(box) >= 8 and not box[4:8].isalnum():  # something else behind the boxes
+                return None
+            size, kind = int.from_bytes(box[:4], "big"), box[4:8]
             if size == 1:
                 size = int.from_bytes(box[8:], "big")
-            if size < 8:  # 0: up to the end of the file
+            if len(box) >= 8 and size < 8:  # 0: up to the end of the file
                 return None
-            end += size
-        return end
+            end += max(size, 8)
+        return end + 8 * (kind == b"moof")  # the media that a fragment announces
     if beginning[:4] == EBML:
         for id_length in (4, 4):  # the header, then the segment that holds all else
             element = read(end, id_length + 8)[id_length:]

@@ -10,10 +10,16 @@ from os import PathLike
 from pathlib import Path
 
 from flow_extract.store.reader import PROBLEM_SUFFIX, entry_path
+from flow_extract.video.decode import has_video
 from twostream_base.errors import InputError, some_of
-from twostream_base.video_names import SUFFIXES
+from twostream_base.video_names import SUFFIXES, without_suffix
 
 MAX_FILE_NAME = 255
+# Files of other suffixes than a video's are opened to see what they hold, but for these.
+NO_VIDEOS = {
+    "bmp", "csv", "gz", "jpeg", "jpg", "json", "md", "npy", "npz", "pkl", "png", "py", "tar",
+    "toml", "txt", "webp", "xml", "yaml", "zip",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +31,19 @@ class FoundVideos:
         refused: name -> reason: videos that cannot have a place in the store.
         skipped: path below the root -> reason: what has a video's suffix but is no file, and
             folder links that lead back to where they are.
-        ignored: paths below the root of other files (unknown suffix, or hidden).
+        ignored: path below the root -> reason: other files.
     """
 
     videos: dict[str, Path] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
-    ignored: list[str] = field(default_factory=list)
+    ignored: dict[str, str] = field(default_factory=dict)
 
 
 def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> FoundVideos:
     """Find all videos below `root`, through folder links too, in the order of their names.
+
+    Files of an unknown suffix are opened: a video among them keeps its suffix in its name.
 
     Raises:
         InputError: `root` is no folder.
@@ -47,15 +55,20 @@ def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> Fou
     candidates: dict[str, list[Path]] = defaultdict(list)
     for path in _files_below(root, found.skipped, root=root):
         key = as_text(path.relative_to(root))
-        if path.suffix.lower()[1:] not in SUFFIXES or path.name.startswith("."):
-            found.ignored.append(key)
+        suffix = path.suffix.lower()[1:]
+        if path.name.startswith("."):
+            found.ignored[key] = "hidden"
+        elif suffix in NO_VIDEOS:
+            found.ignored[key] = f"a .{suffix} file"
+        elif suffix not in SUFFIXES and not (path.is_file() and has_video(path)):
+            found.ignored[key] = "no video by its content"
         elif not path.is_file():
             dangling = path.is_symlink() and not path.exists()
             found.skipped[key] = "a link to nothing" if dangling else "not a regular file"
         elif key != path.relative_to(root).as_posix():
             found.refused[key] = "its name is not UTF-8; rename it"
         else:
-            candidates[key.removesuffix(path.suffix)].append(path)
+            candidates[without_suffix(key)].append(path)
     for name in sorted(candidates):
         paths = candidates[name]
         excess = len(name.rpartition("/")[2].encode()) + len(PROBLEM_SUFFIX) - MAX_FILE_NAME
@@ -79,7 +92,7 @@ def require_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> 
     """As `find_videos`, but an InputError where there is no video."""
     found = find_videos(root, store=store)
     if not found.videos and not found.refused:
-        others = f"; other files: {some_of(found.ignored)}" if found.ignored else ""
+        others = f"; other files: {some_of(list(found.ignored))}" if found.ignored else ""
         raise InputError(f"{root}: no video below this folder{others}")
     return found
 

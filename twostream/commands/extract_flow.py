@@ -270,11 +270,11 @@ def _print_report(report: Report, store: Path, *, as_json: bool) -> None:
         console.print_json(
             counts
             | {"store": str(store), "problems": problems, "skipped": report.found.skipped}
-            | {"ignored_files": len(report.found.ignored)}
+            | {"ignored": report.found.ignored}
         )
         return
     if report.found.ignored:
-        names = [path for path in report.found.ignored]
+        names = [f"{path} ({why})" for path, why in report.found.ignored.items()]
         console.tell(f"{len(names):,} files are not videos and were ignored: {some_of(names)}")
     for path, why in report.found.skipped.items():
         console.tell(f"skipped   {path}: {why}")

@@ -120,10 +120,11 @@ def test_shorter_than_promised_is_damaged(make_video, make_job, tmp_path):
     result = extract_video(job)
     frames = StoreEntry(entry_path(job.store, "v")).num_frames
     assert 5 <= frames < 20
-    assert (result.status, result.reason) == ("damaged", f"{frames} of 20 frames decoded")
+    assert result.status == "damaged"
+    assert "ends early" in result.reason
 
 
-@pytest.mark.parametrize(("claim", "status"), [(20, "ok"), (21, "ok"), (22, "damaged")])
+@pytest.mark.parametrize(("claim", "status"), [(20, "ok"), (24, "ok"), (60, "damaged")])
 def test_matroska_that_knows_only_its_length(write_mjpg, make_job, tmp_path, claim, status):
     """Its length in milliseconds (EBML element 4489, a float of 8 bytes) is made `claim` frames."""
     video = tmp_path / "v.mkv"
@@ -133,9 +134,9 @@ def test_matroska_that_knows_only_its_length(write_mjpg, make_job, tmp_path, cla
     job = make_job(video)
     result = extract_video(job)
     assert result.status == status
-    assert result.reason == ("20 of about 22 frames decoded" if status == "damaged" else "")
+    assert ("after 0.80 of 2.40 s" in result.reason) == (status == "damaged")
     header = StoreEntry(entry_path(job.store, "v")).header
-    assert header["counts"] == {"promised": claim, "frames": 20, "flows": 19}
+    assert header["counts"] == {"promised": 20, "frames": 20, "flows": 19}
 
 
 def test_no_video_leaves_a_problem_file_and_its_repair_removes_it(make_video, make_job, tmp_path):

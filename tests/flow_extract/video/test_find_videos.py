@@ -24,20 +24,33 @@ def test_names_are_paths_without_suffix_in_order(tree, tmp_path):
     found = tree("b/v_2.avi", "b/v_1.AVI", "a.b.mp4", "c/d/e.webm")
     assert list(found.videos) == ["a.b", "b/v_1", "b/v_2", "c/d/e"]
     assert found.videos["b/v_1"] == tmp_path / "videos" / "b" / "v_1.AVI"
-    assert (found.refused, found.skipped, found.ignored) == ({}, {}, [])
+    assert (found.refused, found.skipped, found.ignored) == ({}, {}, {})
 
 
 def test_every_known_suffix(tree):
     known = ["avi", "mp4", "mkv", "mov", "webm", "mpg", "mpeg", "m4v", "wmv", "flv", "3gp", "ogv"]
+    known += ["ts", "mts", "m2ts", "vob", "asf", "gif", "3g2", "mxf", "f4v", "divx"]
     assert list(tree(*[f"{suffix}/v.{suffix}" for suffix in known]).videos) == sorted(
         f"{suffix}/v" for suffix in known
     )
 
 
-def test_other_and_hidden_files_are_ignored_and_counted(tree):
+def test_other_files_are_ignored_with_the_reason(tree):
     found = tree("a.avi", "a.txt", "b/._a.avi", "b/README")
     assert list(found.videos) == ["a"]
-    assert sorted(found.ignored) == ["a.txt", "b/._a.avi", "b/README"]
+    assert found.ignored == {
+        "a.txt": "a .txt file",
+        "b/._a.avi": "hidden",
+        "b/README": "no video by its content",
+    }
+
+
+def test_a_video_of_an_unknown_suffix_is_found_by_its_content(tree, make_video, tmp_path):
+    tree("a.avi", "sound.dat")
+    make_video(tmp_path / "videos" / "recorder.avi", frames=2).rename(tmp_path / "videos" / "r.dav")
+    found = tree("b.avi")
+    assert list(found.videos) == ["a", "b", "r.dav"]
+    assert found.ignored == {"sound.dat": "no video by its content"}
 
 
 def test_one_name_with_two_suffixes_is_refused(tree):

@@ -151,8 +151,8 @@ def test_one_broken_and_one_deadly_video_cost_only_themselves(videos, make_video
     assert process.returncode == 1
     assert output.splitlines() == [
         "14 videos: 12 done now, 0 already done, 0 damaged, 2 failed; store store",
-        "failed    class0/broken: not readable as a video: it is text, as a playlist is, which "
-        "shows other files",
+        "failed    class0/broken: not readable as a video: damaged at its beginning, "
+        "or of an unknown format",
         "crashed   class0/deadly: signal 9 (SIGKILL)",
     ]
     again = start("store", "--method", "slow:crash")
@@ -209,7 +209,7 @@ def test_json(make_video, tmp_path):
         "store": str(store),
         "problems": [{"name": "bad", "status": "failed", "reason": "the file is empty (0 bytes)"}],
         "skipped": {},
-        "ignored_files": 1,
+        "ignored": {"notes.txt": "a .txt file"},
     }
     assert scan_store(store)["v"]["quantiser"]["bound"] == 8
 
@@ -220,7 +220,7 @@ def test_what_is_left_out_is_said(make_video, tmp_path):
     (tmp_path / "videos" / "gone.avi").symlink_to("nowhere")
     result = invoke("--videos", tmp_path / "videos", "--store", tmp_path / "store")
     assert result.exit_code == 0
-    assert "1 files are not videos and were ignored: notes.txt" in result.stderr
+    assert "1 files are not videos and were ignored: notes.txt (a .txt file)" in result.stderr
     assert "skipped   gone.avi: a link to nothing" in result.stderr
 
 
