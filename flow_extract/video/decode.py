@@ -17,7 +17,6 @@ import numpy as np
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
-    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 MAX_PIXELS = 8192 * 8192
@@ -189,13 +188,17 @@ class Video:
                 f"{context.width} x {context.height} pixels a frame; "
                 f"at most {MAX_PIXELS:,} are read"
             )
+        from av.video.reformatter import VideoReformatter
+
         context.thread_count = 1
+        self._reformatter = VideoReformatter()
         self._file, self._container, self._stream, self._context = file, container, stream, context
         self._rate = stream.average_rate or stream.guessed_rate
         self._indexed = len(stream.index_entries) if container.format.name == "avi" else 0
         self._first_key: int | None = None
         self._packets = self._bad_packets = self._may_lack = 0
-        self._end = self._stream_end = 0.0  # of all packets of all streams, and of ours, in seconds
+        self._ends: dict[int, int] = {}  # stream -> end of its last packet, in its time base
+        self._matrix: Any = None  # how a frame is turned for display
         self.promised = self.decoded = 0
         self.damage: str | None = None
 
@@ -236,12 +239,12 @@ class Video:
             for packet in self._container.demux():
                 if not packet.size:  # a repeated frame, or the end of a stream
                     continue
-                end = 0.0
-                if packet.pts is not None:
-                    end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                    self._end = max(self._end, end)
-                if packet.stream_index == self._stream.index:
-                    self._stream_end = max(self._stream_end, end)
+                index, shown = packet.stream_index, packet.pts
+                if shown is not None:
+                    self._ends[index] = max(
+                        self._ends.get(index, 0), shown + (packet.duration or 0)
+                    )
+                if index == self._stream.index:
                     yield from self._decode(packet)
         except FFmpegError:
             self._bad_packets += 1  # what follows in the file cannot be found
@@ -270,8 +273,11 @@ class Video:
         if packet and packet.is_corrupt:
             self._bad_packets += 1  # the file ends within it
         for frame in frames:
+            if not self.decoded:
+                self._matrix = frame.side_data.get("DISPLAYMATRIX")
             self.decoded += 1
-            yield upright(frame)
+            rgb = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+            yield rgb if self._matrix is None else upright(rgb, self._matrix)
 
     def _find_damage(self) -> str | None:
         losses = []
@@ -281,10 +287,16 @@ class Video:
             losses.append(f"{self._bad_packets} of {self._packets} packets do not decode")
         declared, size = declared_size(self._file), self._file.seek(0, io.SEEK_END)
         seconds, listed = (self._container.duration or 0) / 1e6, self._stream.frames
+        ends = [
+            float(end * base)
+            for index, end in self._ends.items()
+            if (base := self._container.streams[index].time_base)
+        ]
+        end = max(ends, default=0.0)
         if declared and size < declared:
             losses.append(f"the file ends early, after {size:,} of {declared:,} bytes")
-        elif self._container.format.name in TIMED and self._end < seconds - max(0.2, seconds / 100):
-            losses.append(f"the file ends early, after {self._end:.2f} of {seconds:.2f} s")
+        elif self._container.format.name in TIMED and end < seconds - max(0.2, seconds / 100):
+            losses.append(f"the file ends early, after {end:.2f} of {seconds:.2f} s")
         elif "mp4" in self._container.format.name and self._packets < listed and self._lacks_time():
             losses.append(f"{self._packets} of {listed} packets found")
         return "; ".join(losses) or None
@@ -294,7 +306,8 @@ class Video:
         duration, base, rate = self._stream.duration, self._stream.time_base, self._rate
         if not (duration and base and rate):
             return False
-        return self._stream_end < float(duration * base - Fraction(3, 2) / rate)
+        end = self._ends.get(self._stream.index, 0)
+        return end * base < duration * base - Fraction(3, 2) / rate
 
     def _is_leading(self, packet: Packet) -> bool:
         """Whether it refers to frames before the beginning of a video that was cut there.
@@ -311,17 +324,13 @@ class Video:
         return packet.pts is not None and packet.pts < self._first_key
 
 
-def upright(frame: VideoFrame) -> np.ndarray:
-    """A decoded frame as RGB (H, W, 3), turned and mirrored as its display matrix says."""
-    rgb = frame.to_ndarray(format="rgb24", threads=1)
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return rgb
+def upright(frame: np.ndarray, matrix: Any) -> np.ndarray:
+    """A frame (H, W, C) turned and mirrored as the nine numbers of a display matrix say."""
     # A pixel (x, y) is shown at (a x + c y, b x + d y).
     (a, b, _), (c, d, _), _ = np.frombuffer(matrix, np.int32).reshape(3, 3).tolist()
     if abs(b) + abs(c) > abs(a) + abs(d):
-        rgb, a, d = rgb.swapaxes(0, 1), c, b
-    return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+        frame, a, d = frame.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(frame[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
 def declared_size(file: BinaryIO) -> int | None:
