@@ -94,12 +94,7 @@ SHOWN = 5
 @console.json_option
 def init(quiet: bool, as_json: bool, **options: Any) -> None:
     """Check a data set's lists against its videos and write the project file twostream.toml."""
-    from twostream.data.make_lists import (
-        add_groups,
-        groups_by_pattern,
-        groups_from_csv,
-        take_inventory,
-    )
+    from twostream.data import make_lists
     from twostream.data.toy import NUM_VIDEOS, generate, write_toy_lists
 
     if Path(PROJECT_FILE).exists() and not options["force"]:
@@ -119,9 +114,9 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
     if options["group_pattern"] and options["group_file"]:
         raise click.UsageError("--group-pattern and --group-file both give groups; give one.")
     if options["group_pattern"]:
-        group_of = groups_by_pattern(options["group_pattern"])
+        group_of = make_lists.groups_by_pattern(options["group_pattern"])
     elif options["group_file"]:
-        group_of = groups_from_csv(options["group_file"], column=options["group_column"])
+        group_of = make_lists.groups_from_csv(options["group_file"], column=options["group_column"])
     if dataset == "folder":
         annotations = annotations or Path("annotations")
     if annotations is None:
@@ -129,9 +124,9 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
     if dataset == "folder" and not (annotations / "classInd.txt").exists():
         lines += _make_lists(videos, annotations, group_of or str, options)
     elif group_of:
-        path = add_groups(dataset, annotations, group_of, replaces=options["force"])
+        path = make_lists.add_groups(dataset, annotations, group_of, replaces=options["force"])
         lines.append(f"wrote {path}")
-    report = take_inventory(dataset, videos, annotations, store=options["store"])
+    report = make_lists.take_inventory(dataset, videos, annotations, store=options["store"])
     if report["groups"] is None:
         lines.append(
             "each video counts as a group of its own; if several show the same scene, give "
@@ -167,9 +162,9 @@ def _make_lists(
 ) -> list[str]:
     """Write the lists of a folder with one folder a class, and say what was done."""
     from flow_extract.video.find_videos import find_videos
-    from twostream.data.make_lists import write_lists
+    from twostream.data import make_lists
 
-    left_out = write_lists(
+    left_out = make_lists.write_lists(
         annotations,
         list(find_videos(videos, store=options["store"]).videos),
         group_of=group_of,

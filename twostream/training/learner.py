@@ -27,13 +27,7 @@ from twostream.models import build_network
 from twostream.models.activation_checkpointing import checkpoint_activations
 from twostream.models.consensus import load_consensus, reduction
 from twostream.models.segment_network import SegmentNetwork
-from twostream.training.loop import (
-    Batches,
-    EpochStats,
-    Progress,
-    accumulate_gradient,
-    train_one_epoch,
-)
+from twostream.training import loop
 from twostream.training.options import AUTO, TrainOptions
 from twostream.training.schedule import Schedule
 from twostream.transforms.mixing import mix_batch
@@ -110,18 +104,18 @@ class Learner:
 
     def train(
         self,
-        batches: Batches,
+        batches: loop.Batches,
         *,
         labels: Tensor,
-        progress: Progress,
+        progress: loop.Progress,
         after_step: Callable[[], None],
-    ) -> EpochStats:
+    ) -> loop.EpochStats:
         """Learn from `batches`, the rest of an epoch; see `train_one_epoch`."""
         options = self.options
         self._set_training_mode()
         if world_size() > 1 and self._parallel is None:
             self._parallel = self._join_processes()
-        return train_one_epoch(
+        return loop.train_one_epoch(
             self._parallel or self.network,
             batches,
             labels=labels,
@@ -238,7 +232,7 @@ class Learner:
         clips = torch.zeros(max(1, 3 - segments), segments, *snippet, dtype=torch.uint8)
 
         def rehearse(network: nn.Module) -> None:
-            accumulate_gradient(
+            loop.accumulate_gradient(
                 network,
                 clips,
                 torch.zeros(len(clips), dtype=torch.int64),
