@@ -17,6 +17,7 @@ from flow_extract.extraction.executor import PRELOAD, Outcome, available_cores, 
 from flow_extract.extraction.one_video import (
     Job,
     Result,
+    count_results,
     extract_video,
     record_problem,
     source_of,
@@ -58,22 +59,16 @@ class Report:
     reused: list[Result]
 
     def counts(self) -> dict[str, int]:
-        """How many videos there are, and in which of the four ways they came out."""
-        problems = self.problems()
-        damaged = sum(problem.status == "damaged" for problem in problems)
-        return {
-            "videos": len(self.extracted) + len(self.reused) + len(self.found.refused),
-            "done_now": sum(result.status == "ok" for result in self.extracted),
-            "already_done": sum(result.status == "ok" for result in self.reused),
-            "damaged": damaged,
-            "failed": len(problems) - damaged,
-        }
+        """See `count_results`; refused videos are among the failed ones."""
+        return count_results(self._all())
 
     def problems(self) -> list[Result]:
         """Every video that is not `ok`, sorted by name; refused ones too."""
+        return sorted((r for r in self._all() if r.status != "ok"), key=lambda result: result.name)
+
+    def _all(self) -> list[Result]:
         refused = [Result(name, "refused", why) for name, why in self.found.refused.items()]
-        results = [*self.extracted, *self.reused, *refused]
-        return sorted((r for r in results if r.status != "ok"), key=lambda result: result.name)
+        return [*self.extracted, *self.reused, *refused]
 
 
 def extract_folder(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -78,6 +78,19 @@ class Result:
     reason: str = ""
     reused: bool = False
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
+
+
+def count_results(results: Collection[Result]) -> dict[str, int]:
+    """How many videos there are, and in which of four ways they came out."""
+    done = [result.reused for result in results if result.status == "ok"]
+    damaged = sum(result.status == "damaged" for result in results)
+    return {
+        "videos": len(results),
+        "done_now": done.count(False),
+        "already_done": done.count(True),
+        "damaged": damaged,
+        "failed": len(results) - len(done) - damaged,
+    }
 
 
 class EncodedClip(NamedTuple):

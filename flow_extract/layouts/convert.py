@@ -34,12 +34,12 @@ class Conversion(NamedTuple):
     Attributes:
         name: of the video.
         open: makes a `StoreEntry` or a `LayoutEntry` of it.
-        write: called with the name and that; tells whether there was something to do.
+        write: called with `name` and that as `entry`; tells whether there was something to do.
     """
 
     name: str
     open: Callable[[], Any]
-    write: Callable[[str, Any], bool]
+    write: Callable[..., bool]
 
 
 # `executor.run_jobs`, or another function like it.
@@ -122,7 +122,7 @@ def convert_to_layout(
     engine: Engine = run_jobs,
 ) -> list[Result]:
     """Write pictures of all videos that are not there yet; see `convert_to_store`."""
-    write = partial(into_layout, root=root.absolute(), layout=layout, quantiser=quantiser)
+    write = partial(write_layout, root.absolute(), layout=layout, quantiser=quantiser)
     try:
         return _convert(source, write, workers=workers, progress=progress, engine=engine)
     finally:
@@ -141,7 +141,7 @@ def convert_video(job: Conversion) -> Result:
     cv2.setNumThreads(1)
     try:
         entry = job.open()
-        written = job.write(job.name, entry)
+        written = job.write(name=job.name, entry=entry)
     except ValueError as error:
         return Result(job.name, "failed", str(error))
     except OSError as error:
@@ -159,12 +159,7 @@ def conclude(job: Conversion, outcome: Outcome) -> Result:
     return Result(job.name, "failed", f"{outcome.status}: {outcome.reason}")
 
 
-def into_layout(name: str, entry: Any, *, root: Path, layout: str, quantiser: str) -> bool:
-    """As `write_layout`, for `Conversion.write`."""
-    return write_layout(root, name, layout, entry=entry, quantiser=quantiser)
-
-
-def into_store(name: str, entry: Any, *, store: Path, codec: str) -> bool:
+def into_store(*, name: str, entry: Any, store: Path, codec: str) -> bool:
     """Write the store file of a video; False if it is there already.
 
     Raises:
@@ -210,12 +205,7 @@ def into_store(name: str, entry: Any, *, store: Path, codec: str) -> bool:
 
 
 def _convert(
-    source: Source,
-    write: Callable[[str, Any], bool],
-    *,
-    workers: int,
-    progress: Progress,
-    engine: Engine,
+    source: Source, write: Callable[..., bool], *, workers: int, progress: Progress, engine: Engine
 ) -> list[Result]:
     jobs = [Conversion(name, opened, write) for name, opened in source.items()]
     modules = (*PRELOAD, "flow_extract.layouts.convert")

@@ -220,7 +220,7 @@ def _wrong_size(path: Path, picture: np.ndarray, size: tuple[int, int]) -> Input
 
 
 def write_layout(
-    root: Path, name: str, layout: str, *, entry: Any, quantiser: str = "0-255"
+    root: Path, *, name: str, layout: str, entry: Any, quantiser: str = "0-255"
 ) -> bool:
     """Write a video as pictures, numbered from 1, JPEG 95; False if that had been done before.
 

@@ -103,14 +103,9 @@ def convert_flow(
 
 def _print(results: list[Result], dest: Path, *, as_json: bool) -> None:
     """The counts, and all that is not simply `ok` with what there is to say about it."""
-    done = [result for result in results if result.status == "ok"]
-    counts = {
-        "videos": len(results),
-        "done_now": sum(not result.reused for result in done),
-        "already_done": sum(result.reused for result in done),
-        "damaged": sum(result.status == "damaged" for result in results),
-        "failed": sum(result.status == "failed" for result in results),
-    }
+    from flow_extract.extraction.one_video import count_results
+
+    counts = count_results(results)
     problems = [result for result in results if result.status != "ok" or result.reason]
     if as_json:
         rows = [

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from flow_extract.extraction.one_video import Job, extract_video
 from flow_extract.extraction.settings import extraction_settings
@@ -34,7 +35,7 @@ from twostream.data.splits import VideoRecord
 from twostream.data.stored import StoredVideo
 from twostream.models.checkpoint import NetworkSpec, load_network
 from twostream.models.segment_network import SegmentNetwork
-from twostream.scoring.logits import iterate_logits
+from twostream.scoring.logits import compute_logits
 from twostream_base import plugins
 from twostream_base.errors import InputError
 
@@ -54,6 +55,15 @@ class Stream(NamedTuple):
     spec: NetworkSpec
     network: SegmentNetwork
     settings: dict[str, Any]
+
+    def logits(
+        self, video: StoredVideo, runtime: Runtime, *, protocol: Protocol
+    ) -> NDArray[np.float32]:
+        """Logits (1, S, R, classes) of one video under a test protocol."""
+        modality, size = self.spec.modality, self.spec.input_size
+        return compute_logits(
+            self.network, [video], runtime, modality=modality, protocol=protocol, size=size
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,15 +222,7 @@ def predict_video(
             seconds[part] += value
 
         begin = time.perf_counter()
-        (logits,) = iterate_logits(
-            stream.network,
-            [stored],
-            [[0]],
-            recipe.runtime,
-            modality=stream.spec.modality,
-            protocol=recipe.protocol,
-            size=stream.spec.input_size,
-        )
+        logits = stream.logits(stored, recipe.runtime, protocol=recipe.protocol)
         seconds["networks"] += time.perf_counter() - begin
 
         tables[key] = ScoreTable(

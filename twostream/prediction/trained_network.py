@@ -21,7 +21,6 @@ from twostream.data.protocols import PROTOCOLS, Protocol
 from twostream.data.stored import StoredVideo
 from twostream.models.checkpoint import load_network
 from twostream.prediction.predict_video import Extraction, Stream, extract_for, extraction_of
-from twostream.scoring.logits import iterate_logits
 from twostream_base import plugins
 from twostream_base.errors import InputError
 
@@ -114,16 +113,7 @@ class TrainedNetwork:
             VideoError: as `predict`.
         """
         with self._stored(video) as stored:
-            (logits,) = iterate_logits(
-                self.network,
-                [stored],
-                [[0]],
-                self.runtime,
-                modality=self.spec.modality,
-                protocol=self.protocol,
-                size=self.spec.input_size,
-            )
-        return logits[0]
+            return self._stream.logits(stored, self.runtime, protocol=self.protocol)[0]
 
     def features(self, video: str | os.PathLike[str]) -> NDArray[np.float32]:
         """What the classifier sees of each snippet, (S, D), the mean over its crops.
