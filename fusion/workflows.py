@@ -196,7 +196,7 @@ def report_files(
     """The report on score files as one HTML page.
 
     Where the groups of the videos are known, streams are calibrated and weights chosen in grouped
-    folds.
+    folds, in fewer where there are fewer groups.
 
     Args:
         strategies, stream_weights, seed: as in `compare_files`.
@@ -208,12 +208,13 @@ def report_files(
     inputs = inputs or read_inputs(options)
     streams = _video_scores(inputs, options)
     groups = streams.groups
-    if groups and options.calibrate == "none":
-        options = replace(options, calibrate="crossfit")
+    few = len(set(groups or ()))
+    if few > 1 and options.calibrate == "none":
+        options = replace(options, calibrate="crossfit", folds=min(options.folds, few))
     calibrated = None if options.calibrate == "none" else calibrate_inputs(inputs, options)
     tuned = None
-    if groups and len(streams.scores) > 1:
-        folds = grouped_folds(groups, streams.labels, count=options.folds)
+    if groups and few > 1 and len(streams.scores) > 1:
+        folds = grouped_folds(groups, streams.labels, count=min(options.folds, few))
         tuned = tune_in_folds(streams, folds)
     answers = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
     answers |= _fusions(inputs, options, streams, calibrated, strategies, stream_weights)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from fusion.combining.inputs import FusionOptions
 from fusion.tables import join as join_module
 from fusion.tables.score_file import ScoreTable, write_scores
-from fusion.workflows import compare_files, fuse_files, tune_files
+from fusion.workflows import compare_files, fuse_files, report_files, tune_files
 from twostream_base.errors import InputError
 
 Make = Callable[..., ScoreTable]
@@ -77,3 +78,12 @@ def test_what_is_compared(options: FusionOptions) -> None:
         FusionOptions(**{**vars(options), "calibrate": "crossfit"}), strategies=["mean"]
     )
     assert [row["name"] for row in calibrated["systems"]][2:] == ["mean", "mean, calibrated"]
+
+
+@pytest.mark.parametrize("groups", [r"_(g\d)", r"(v)_"])
+def test_a_report_has_as_many_folds_as_there_are_groups(
+    options: FusionOptions, groups: str
+) -> None:
+    """Three groups or one, where five folds are usual."""
+    page = report_files(replace(options, groups=groups, folds=5))
+    assert ("temperature" in page) == (groups != r"(v)_")
