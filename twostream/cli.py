@@ -12,7 +12,7 @@ import click
 
 from twostream.commands import console
 from twostream.commands.option_types import PROJECT
-from twostream_base.errors import InputError, printable
+from twostream_base.errors import InputError, disk_error, printable
 
 # The commands in the order of use, and what `twostream --help` says of each without importing it.
 COMMANDS = {
@@ -82,7 +82,7 @@ class LazyGroup(console.Group):
         except BrokenPipeError:  # `... | head` has seen enough; click ends quietly
             raise
         except OSError as error:
-            raise Stop(str(error), exit_code=1) from error
+            raise Stop(disk_error(error), exit_code=1) from error
         except EOFError as error:  # of the server that starts processes; click would say "Aborted!"
             raise Stop(
                 "a process that starts the others has ended, killed perhaps for want of memory; "

@@ -36,12 +36,24 @@ def atomic_path(path: Path) -> Iterator[Path]:
     owner = f"{machine_id()}-{os.getpid()}"
     temporary = path.with_name(f"{TEMPORARY_MARK}{owner}-{secrets.token_hex(4)}")
     try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
+        with _naming(path):
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of the disk name `path`, not what is written in its place, or nothing at all."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or Path(os.fsdecode(error.filename)).parent == path.parent:
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 @cache
@@ -67,13 +79,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     restore_folder(path)
     new, old = _beside(path)
     new.mkdir(parents=True)
-    yield new
-    # At once: a journal then commits many small files together. os.sync() would be one call, but
-    # waits for whatever else this machine has to write, and tells of no error.
-    with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
-        for _ in pool.map(_sync, new.iterdir()):
-            pass  # raises what went wrong
-    _sync(new)
+    try:
+        with _naming(path):
+            yield new
+            # At once: a journal then commits many small files together. os.sync() would be one
+            # call, but waits for whatever else this machine has to write, and tells of no error.
+            with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
+                for _ in pool.map(_sync, new.iterdir()):
+                    pass  # raises what went wrong
+            _sync(new)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)  # a full disk has room for something else
+        raise
     if path.exists():
         path.rename(old)
     new.rename(path)

@@ -162,7 +162,10 @@ def _results(jobs: list[Job], run: Callable[..., Any]) -> Generator[Result, None
         with closing(run(jobs)) as results:
             for job, result in results:
                 if result.status == "unwritable":
-                    raise OSError(f"{job.name} cannot be stored: {result.reason}")
+                    raise OSError(
+                        f"{job.name} cannot be stored: {result.reason}; mend that, and run the "
+                        "same command again: what is stored stays"
+                    )
                 if result.status == "busy":
                     busy.append(job)
                 else:

@@ -18,7 +18,13 @@ ROOT = Path(__file__).parents[2]
 ENDINGS = {
     "wrong": (InputError("a.txt:3: 'x'; expected y"), 2, "Error: a.txt:3: 'x'; expected y\n"),
     "full": (OSError(28, "No space left on device", "/store/a"), 1,
-             "Error: [Errno 28] No space left on device: '/store/a'\n"),
+             "Error: /store/a: No space left on device; make room on that disk, then run the same "
+             "command again\n"),
+    "absent": (FileNotFoundError(2, "No such file or directory", b"/store/a\x1b"), 1,
+               "Error: /store/a\\x1b: No such file or directory; mind the path, and whether the "
+               "disk is there, then run the same command again\n"),
+    "ours": (OSError("v cannot be stored: it is full"), 1,
+             "Error: v cannot be stored: it is full\n"),
     "stopped": (KeyboardInterrupt(), 130,
                 "Error: interrupted; re-run the same command to resume\n"),
 }  # fmt: skip

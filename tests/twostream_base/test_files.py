@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from twostream_base import files
-from twostream_base.errors import InputError
+from twostream_base.errors import InputError, disk_error
 from twostream_base.files import (
     atomic_folder,
     atomic_path,
@@ -44,6 +44,20 @@ def test_atomic_path_leaves_the_old_file_when_writing_fails(tmp_path: Path) -> N
         raise RuntimeError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_the_disk_refuses_has_the_final_path(tmp_path: Path, named: bool) -> None:
+    """A write has no name of a file in its error; other calls that of the temporary one."""
+    path = tmp_path / "log.csv"
+    with pytest.raises(OSError, match="No space left") as caught, atomic_path(path) as temporary:
+        raise OSError(28, "No space left on device", *([str(temporary)] if named else []))
+    assert disk_error(caught.value) == (
+        f"{path}: No space left on device; make room on that disk, then run the same command again"
+    )
+    other = OSError(2, "No such file or directory", "/elsewhere/clip.avi")
+    with pytest.raises(OSError, match=r"/elsewhere/clip\.avi"), atomic_path(path):
+        raise other
 
 
 def test_atomic_path_takes_the_longest_file_name(tmp_path: Path) -> None:

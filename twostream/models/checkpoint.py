@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import json
-import pickle
+import os
+import re
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from twostream.data.training_videos import VIDEOS, RunVideo, digest_of, read_videos
 from twostream.models import build_network
@@ -99,8 +101,18 @@ def save_checkpoint(
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     with atomic_folder(folder) as new:
         header = {WEIGHTS_FILE.key: json.dumps(asdict(spec), sort_keys=True)}
-        safetensors.torch.save_file(tensors, new / WEIGHTS, metadata=header)
-        torch.save({"format": STATE_FORMAT, "state": state}, new / STATE)
+        try:
+            safetensors.torch.save_file(tensors, new / WEIGHTS, metadata=header)
+            with (new / STATE).open("wb") as stream:
+                torch.save({"format": STATE_FORMAT, "state": state}, stream)
+        except (safetensors.SafetensorError, RuntimeError) as error:
+            # Neither library says by its class that the disk has refused.
+            told = re.search(r"os error (\d+)", str(error))
+            refused = error.__context__
+            number = refused.errno if isinstance(refused, OSError) else told and int(told[1])
+            if not number:
+                raise
+            raise OSError(number, os.strerror(number), str(folder)) from error
         sums = [f"{sha256_file(new / name)}  {name}\n" for name in (WEIGHTS, STATE)]
         write_text(new / SUMS, "".join(sums))
 
@@ -212,12 +224,26 @@ def load_weights(folder: Path, network: nn.Module) -> None:
     Raises:
         InputError: damaged, or of another network.
     """
+    try:
+        network.load_state_dict(read_tensors(folder))
+    except RuntimeError as error:
+        raise InputError(
+            f"{folder / WEIGHTS}: the weights do not fit the network: {error}"
+        ) from error
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """The weights in `folder` by their names in the network.
+
+    Raises:
+        InputError: missing, or damaged.
+    """
     path = folder / WEIGHTS
     _check_sum(path)
     try:
-        network.load_state_dict(safetensors.torch.load_file(path))
-    except RuntimeError as error:
-        raise InputError(f"{path}: the weights do not fit the network: {error}") from error
+        return safetensors.torch.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{path}: not a file of weights ({error}); copy it again") from error
 
 
 def load_state(folder: Path) -> dict[str, Any]:
@@ -230,10 +256,10 @@ def load_state(folder: Path) -> dict[str, Any]:
     _check_sum(path)
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
+    except Exception as error:  # noise can make a reader stumble anywhere
         reason = str(error).partition("\n")[0]
         raise InputError(f"{path}: cannot be read ({reason}); --restart begins anew") from error
-    if content.get("format") != STATE_FORMAT:
+    if not isinstance(content, dict) or content.get("format") != STATE_FORMAT:
         raise InputError(
             f"{path}: of another version of twostream, with which the run can go on; here give it "
             "another --name, or --restart"
@@ -243,6 +269,12 @@ def load_state(folder: Path) -> dict[str, Any]:
 
 
 def _check_sum(path: Path) -> None:
+    for needed in (path, path.with_name(SUMS)):
+        if not needed.is_file():
+            raise InputError(
+                f"{needed} is missing, so this is no whole checkpoint; copy the folder again, or "
+                "train anew with --restart"
+            )
     lines = read_text(path.with_name(SUMS)).splitlines()
     if f"{sha256_file(path)}  {path.name}" not in lines:
         raise InputError(

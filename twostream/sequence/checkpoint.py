@@ -7,11 +7,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from twostream.models.checkpoint import WEIGHTS, has_checkpoint, load_weights, read_spec_as
+from twostream.models.checkpoint import (
+    WEIGHTS,
+    has_checkpoint,
+    load_weights,
+    read_spec_as,
+    read_tensors,
+)
 from twostream.sequence.network import SequenceNetwork, build_network, without_weights
 from twostream.training.run import epoch_folder
 from twostream_base import plugins
@@ -121,7 +126,7 @@ def load_average(run: Path, network: nn.Module, epochs: Sequence[int]) -> None:
     """Load the mean of the epochs' weights and batch statistics; counters are the last one's."""
     total: dict[str, Tensor] = {}
     for epoch in epochs:
-        weights = safetensors.torch.load_file(epoch_folder(run, epoch) / WEIGHTS)
+        weights = read_tensors(epoch_folder(run, epoch))
         for name, tensor in weights.items():
             if not tensor.is_floating_point():
                 total[name] = tensor

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import errno
+import resource
+import signal
+from collections.abc import Iterator
 from dataclasses import asdict, make_dataclass
 from pathlib import Path
 
@@ -16,7 +20,7 @@ from twostream.models.checkpoint import (
     read_spec,
     save_checkpoint,
 )
-from twostream_base.errors import InputError
+from twostream_base.errors import InputError, disk_error
 from twostream_base.files import sha256_file
 
 CARD = NetworkSpec(
@@ -46,6 +50,52 @@ def test_round_trip(folder: Path) -> None:
     assert {key: state[key] for key in STATE} == STATE
     assert has_checkpoint(folder)
     assert not has_checkpoint(folder.parent / "best")
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """A disk that takes 20 kB of a file and no more."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.usefixtures("small_files")
+@pytest.mark.parametrize("large", ["weights", "state"])
+def test_a_full_disk_is_told_with_its_folder_and_the_old_checkpoint_stays(
+    folder: Path, large: str
+) -> None:
+    """The libraries say it in words of their own, torch not at all."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    network = nn.Linear(100, 100) if large == "weights" else nn.Linear(3, 2)
+    state = {"tensor": torch.zeros(10_000)} if large == "state" else STATE
+    with pytest.raises(OSError, match="File too large") as caught:
+        save_checkpoint(folder, network, CARD, state)
+    assert caught.value.errno == errno.EFBIG
+    assert disk_error(caught.value).startswith(f"{folder}: File too large; ")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+    assert [path.name for path in folder.parent.iterdir()] == ["last"]
+
+
+@pytest.mark.parametrize("file", ["weights.safetensors", "state.pt", "SHA256SUMS"])
+def test_a_checkpoint_that_lacks_a_file_is_named(folder: Path, file: str) -> None:
+    (folder / file).unlink()
+    with pytest.raises(InputError, match=rf"{file} is missing.*--restart"):
+        load_state(folder) if file != "weights.safetensors" else load_weights(
+            folder, nn.Linear(3, 2)
+        )
+
+
+@pytest.mark.parametrize("content", [b"", b"noise", b"\x80\x04N.", b"PK\x03\x04" + b"\0" * 40])
+def test_a_torn_state_whose_sum_is_right_is_one_line(folder: Path, content: bytes) -> None:
+    (folder / "state.pt").write_bytes(content)
+    (folder / "SHA256SUMS").write_text(f"{sha256_file(folder / 'state.pt')}  state.pt\n")
+    with pytest.raises(InputError, match=r"state\.pt: .*--restart") as caught:
+        load_state(folder)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "state.pt"])
