@@ -17,7 +17,7 @@ import numpy as np
 
 from flow_extract.extraction.executor import available_cores
 from flow_extract.extraction.one_video import count_clipped, encode_clip
-from flow_extract.extraction.settings import flow_method
+from flow_extract.extraction.settings import recorded_method
 from flow_extract.store.header import settings_hash
 from flow_extract.store.reader import entry_paths, read_header
 from flow_extract.video.decode import VideoError, probe, read_frames, scaled_size
@@ -118,7 +118,12 @@ def first_clips(videos: Sequence[Path], *, short_side: int | None) -> list[Timed
 
 
 def estimate(
-    settings: dict[str, Any], clips: Sequence[TimedClip], amount: Amount, *, threads: int
+    settings: dict[str, Any],
+    clips: Sequence[TimedClip],
+    amount: Amount,
+    *,
+    threads: int,
+    device: str | None = None,
 ) -> dict[str, float | int]:
     """Hours, gigabytes and files for all videos.
 
@@ -127,12 +132,13 @@ def estimate(
         clips: of `first_clips`.
         amount: of `measure_amount`.
         threads: busy at one time, in all jobs together; assumed not to slow each other down.
+        device: where flow is computed.
 
     Returns:
         hours, gigabytes (10^9 bytes), files (with the manifest), milliseconds_per_frame (of one
         thread, everything included).
     """
-    method = flow_method(**settings["method"])
+    method = recorded_method(settings, device)
     seconds, size, pixels = 0.0, 0, 0
     with one_thread():
         for clip in clips:
@@ -156,7 +162,11 @@ def estimate(
 
 
 def estimate_methods(
-    videos: Sequence[Path], settings: dict[str, dict[str, Any]], *, workers: int
+    videos: Sequence[Path],
+    settings: dict[str, dict[str, Any]],
+    *,
+    workers: int,
+    device: str | None = None,
 ) -> dict[str, Any]:
     """The plan for a folder: `estimate` for each of several settings, by the name of the method.
 
@@ -169,9 +179,9 @@ def estimate_methods(
     amount = measure_amount(videos, short_side=short_side)
     clips = first_clips(videos, short_side=short_side)
     jobs = max(1, min(workers, len(videos)))
-    threads = jobs * max(1, available_cores() // jobs)
+    threads = jobs * max(1, available_cores() // jobs) if device in (None, "cpu") else 1
     rows = [
-        {"method": name} | estimate(setting, clips, amount, threads=threads)
+        {"method": name} | estimate(setting, clips, amount, threads=threads, device=device)
         for name, setting in settings.items()
     ]
     return {"videos": amount.videos, "frames": amount.frames, "jobs": jobs, "methods": rows}
@@ -205,7 +215,9 @@ class BoundChoice:
     pairs: int
 
 
-def choose_bound(videos: Sequence[Path], settings: dict[str, Any]) -> BoundChoice:
+def choose_bound(
+    videos: Sequence[Path], settings: dict[str, Any], *, device: str | None = None
+) -> BoundChoice:
     """The smallest of `BOUNDS` that clips at most `CLIPPED_SHARE` of the vectors of a few videos.
 
     The largest one if all clip more. Equal videos and settings give the same choice.
@@ -213,7 +225,8 @@ def choose_bound(videos: Sequence[Path], settings: dict[str, Any]) -> BoundChoic
     Raises:
         InputError: none of the videos that were looked at has two frames.
     """
-    method = flow_method(**settings["method"])
+    method = recorded_method(settings, device)
+    assert method is not None
     vectors, pairs = 0, 0
     clipped = dict.fromkeys(BOUNDS, 0)
     with one_thread():

@@ -68,6 +68,7 @@ def run_jobs(
     preload: Sequence[str] = PRELOAD,
     claim: Callable[[J], AbstractContextManager[Any]] = unclaimed,
     conclude: Callable[[J, Outcome], Any] = unchanged,
+    lasting: bool = False,
 ) -> Generator[tuple[J, Any], None, None]:
     """Run `function(job)` for every job, each in a process of its own; yield them as they end.
 
@@ -85,12 +86,15 @@ def run_jobs(
             been concluded. If it gives anything but None, this is yielded and no process starts.
         conclude: what `conclude(job, outcome)` makes of an outcome is yielded in its place. It is
             called in the process that started the job, when that one's own process has ended.
+        lasting: a process that has answered does another job. Of one that dies or hangs only the
+            job at that moment is lost, too; the next has a new process.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
     _start_server()
     waiting = iter(jobs)
     running: list[_Running[J]] = []
+    idle: list[tuple[Any, Connection]] = []
     try:
         while True:
             while len(running) < workers:
@@ -101,14 +105,24 @@ def run_jobs(
                 claimed = ExitStack()
                 answer = claimed.enter_context(claim(job))
                 if answer is None:
-                    receiver, sender = context.Pipe(duplex=False)
+                    deadline = time.monotonic() + timeout
+                    while idle:
+                        process, receiver = idle.pop()
+                        try:
+                            receiver.send(job)
+                        except OSError:  # it has died meanwhile
+                            continue
+                        running.append(_Running(job, process, receiver, deadline, claimed))
+                        break
+                    if running and running[-1].job is job:
+                        continue
+                    receiver, sender = context.Pipe(duplex=lasting)
                     try:
-                        process = _start(context, (function, job, sender))
+                        process = _start(context, (function, job, sender, lasting))
                     except BaseException:
                         claimed.close()
                         raise
                     sender.close()
-                    deadline = time.monotonic() + timeout
                     running.append(_Running(job, process, receiver, deadline, claimed))
                 else:
                     claimed.close()
@@ -116,14 +130,20 @@ def run_jobs(
             if not running:
                 return
             for item in _wait_for_any(running):
-                outcome = _end(item, timeout)
+                answer = _answer(item) if lasting else None
+                if answer:
+                    idle.append((item.process, item.receiver))
+                outcome = answer or _end(item, timeout)
                 running.remove(item)
                 with item.claimed:
                     result = conclude(item.job, outcome)
                 yield item.job, result
     finally:
-        for item in running:
-            item.process.kill()
+        for process in (*(item.process for item in running), *(process for process, _ in idle)):
+            process.kill()
+        for process, receiver in idle:
+            process.join()
+            receiver.close()
         for item in running:
             item.process.join()
             # Also where the server that reports its end was killed too.
@@ -183,7 +203,7 @@ class _Running(Generic[J]):
     claimed: ExitStack
 
 
-def _child(function: Callable[[J], Any], job: J, sender: Connection) -> None:
+def _child(function: Callable[[J], Any], job: J, sender: Connection, lasting: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
 
     def die_with_parent() -> None:
@@ -193,13 +213,18 @@ def _child(function: Callable[[J], Any], job: J, sender: Connection) -> None:
             os._exit(1)
 
     threading.Thread(target=die_with_parent, daemon=True).start()
-    try:
-        message = Outcome("returned", function(job))
-    except Exception as error:
-        text = " ".join(str(error).split())
-        message = Outcome("raised", reason=f"{type(error).__name__}: {text}")
-    with suppress(BrokenPipeError):  # the run was stopped, nobody waits for the answer any more
-        sender.send(message)
+    # The run was stopped: nobody waits for an answer any more, or has another job.
+    with suppress(BrokenPipeError, EOFError):
+        while True:
+            try:
+                message = Outcome("returned", function(job))
+            except Exception as error:
+                text = " ".join(str(error).split())
+                message = Outcome("raised", reason=f"{type(error).__name__}: {text}")
+            sender.send(message)
+            if not lasting:
+                return
+            job = sender.recv()
 
 
 def _wait_for_any(running: list[_Running[J]]) -> list[_Running[J]]:
@@ -215,12 +240,18 @@ def _wait_for_any(running: list[_Running[J]]) -> list[_Running[J]]:
     ]
 
 
+def _answer(item: _Running[J]) -> Outcome | None:
+    """What a job has answered; None where it died before or while it did, or is out of time."""
+    try:
+        answer: Outcome | None = item.receiver.recv() if item.receiver.poll() else None
+    except (EOFError, OSError):
+        return None
+    return answer
+
+
 def _end(item: _Running[J], timeout: float) -> Outcome:
     """The outcome of a job that `_wait_for_any` returned; its process ends."""
-    try:
-        answer = item.receiver.recv() if item.receiver.poll() else None
-    except (EOFError, OSError):  # it died before or while it answered
-        answer = None
+    answer = _answer(item)
     # Without an answer it is dying (its end of the pipe closes a moment earlier) or out of time.
     grace = EXIT_SECONDS if answer else max(0.0, item.deadline - time.monotonic())
     item.process.join(grace)

@@ -82,6 +82,7 @@ def extract_folder(
     engine: Engine = run_jobs,
     retry_failed: bool = False,
     verify_checksums: bool = False,
+    device: str | None = None,
 ) -> Report:
     """Bring a store up to date with the videos below a folder.
 
@@ -98,6 +99,8 @@ def extract_folder(
         progress: `progress(results, total=...)` passes them through, drawing a bar or not.
         engine: runs the jobs, as `executor.run_jobs` does.
         retry_failed: also try videos again that failed before with these settings.
+        device: where flow is computed, for a method that has a choice; the settings must be made
+            with it. On any but the CPU a process stays for all videos that it is given.
         verify_checksums: recognise a changed video by its sha256 too, not by size and time alone.
 
     Raises:
@@ -118,6 +121,7 @@ def extract_folder(
             video.relative_to(root).as_posix(),
             store.absolute(),
             settings,
+            device=device,
             verify_checksum=verify_checksums,
         )
         result = up_to_date(job)
@@ -140,6 +144,7 @@ def extract_folder(
         preload=[*PRELOAD, *heavy, *methods],
         claim=claim,
         conclude=record_outcome,
+        lasting=device not in (None, "cpu"),  # a context on a device takes seconds
     )
     try:
         with closing(_results([replace(job, threads=threads) for job in jobs], run)) as results:

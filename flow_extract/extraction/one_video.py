@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from flow_extract.extraction.settings import flow_method
+from flow_extract.extraction.settings import flow_method, recorded_method
 from flow_extract.methods.pairwise import ClipMethod
 from flow_extract.store.codecs import CODECS, quantize
 from flow_extract.store.header import Source, make_header, settings_hash
@@ -44,6 +44,7 @@ class Job:
         store: the store.
         settings: of `settings.extraction_settings`; their method None: frames without flow.
         threads: that compute at one time; the result does not depend on it.
+        device: where flow is computed, for a method that has a choice.
         verify_checksum: whether a store file is up to date only if the video's sha256 is still the
             same; else path, size and time of change are enough.
         ignore_problem_from: when the problem file was written (ns) that is to be tried again.
@@ -55,6 +56,7 @@ class Job:
     store: Path
     settings: dict[str, Any]
     threads: int = 1
+    device: str | None = None
     verify_checksum: bool = False
     ignore_problem_from: int | None = None
 
@@ -139,7 +141,8 @@ def read_video(
     """
     compute = flow_method(trust(method, trust_plugins), options)
     try:
-        clips = list(overlapping_chunks(read_frames(video, short_side=short_side)))
+        frames = read_frames(video, short_side=short_side)
+        clips = list(overlapping_chunks(frames, pixels=getattr(compute, "pixels_at_once", None)))
     except VideoError as error:
         raise InputError(f"{video}: {error}") from error
     frames = np.concatenate([clips[0], *(clip[1:] for clip in clips[1:])])
@@ -161,15 +164,14 @@ def extract_video(job: Job) -> Result:
             open_video(job.video, short_side=job.settings["short_side"]) as video,
             EntryWriter(job.store, job.name) as entry,
         ):
-            method = job.settings["method"]
-            encode = partial(
-                encode_clip, method=method and flow_method(**method), settings=job.settings
-            )
+            method = recorded_method(job.settings, job.device)
+            pixels = getattr(method, "pixels_at_once", None)
+            encode = partial(encode_clip, method=method, settings=job.settings)
             size, clipped = (0, 0), 0
             seconds = {"decode": 0.0, "flow": 0.0}
 
             def clips() -> Iterator[np.ndarray]:
-                chunks = overlapping_chunks(video)
+                chunks = overlapping_chunks(video, pixels=pixels)
                 while True:
                     began = time.perf_counter()
                     clip = next(chunks, None)
@@ -178,7 +180,11 @@ def extract_video(job: Job) -> Result:
                         return
                     yield clip
 
-            for clip in map_in_order(encode, enumerate(clips()), threads=job.threads):
+            numbered: Iterable[Any] = enumerate(clips())
+            if method and pixels:  # a device computes here; threads encode what it has computed
+                numbered = computed_parts(numbered, method)
+                encode = partial(encode_part, settings=job.settings)
+            for clip in map_in_order(encode, numbered, threads=job.threads):
                 entry.rgb.extend(clip.rgb)
                 entry.flow.extend(clip.flow)
                 size, clipped = clip.size, clipped + clip.clipped
@@ -290,18 +296,22 @@ def record_problem(job: Job, *, status: str, reason: str) -> Result:
     return Result(job.name, status, reason)
 
 
-def overlapping_chunks(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def overlapping_chunks(
+    frames: Iterable[np.ndarray], *, pixels: int | None = None
+) -> Iterator[np.ndarray]:
     """Gather frames into clips (T, H, W, 3), each beginning with the last frame of the one before.
 
-    A clip has up to `MAX_CHUNK` new frames, fewer of a large picture: memory stays bounded however
-    long or large the video is. A single frame comes as a clip of one.
+    A clip has up to `MAX_CHUNK` new frames, fewer of a large picture; or as many as have `pixels`
+    pixels, one at least. So memory stays bounded however long or large the video is. A single frame
+    comes as a clip of one.
     """
     chunk: list[np.ndarray] = []
     fresh = 0
     for frame in frames:
         chunk.append(frame)
         fresh += 1
-        if fresh >= np.clip(CHUNK_PIXELS // (frame.shape[0] * frame.shape[1]), 1, MAX_CHUNK):
+        area = frame.shape[0] * frame.shape[1]
+        if fresh >= (pixels // area if pixels else np.clip(CHUNK_PIXELS // area, 1, MAX_CHUNK)):
             yield np.stack(chunk)
             chunk, fresh = [frame], 0
     if fresh:
@@ -337,17 +347,41 @@ def encode_clip(
     The first frame of all clips but number 0 has been encoded with the clip before.
     """
     number, frames = numbered
-    codec, bound = CODECS[settings["codec"]], settings["quantiser"]["bound"]
-    size = frames.shape[1], frames.shape[2]
-    flow = np.empty((0, *size, 2), np.float32)
+    flow = np.empty((0, *frames.shape[1:3], 2), np.float32)
     began = time.perf_counter()
     if len(frames) > 1 and method:
         flow = method(frames)
     seconds = time.perf_counter() - began
+    return encode_part((frames[1 if number else 0 :], flow, seconds), settings=settings)
+
+
+def computed_parts(
+    numbered: Iterable[tuple[int, np.ndarray]], method: ClipMethod
+) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
+    """Compute the flow of numbered clips, and cut both into parts for `encode_part`."""
+    for number, frames in numbered:
+        fresh = frames[1 if number else 0 :]
+        if len(frames) == 1:
+            yield fresh, np.empty((0, *frames.shape[1:3], 2), np.float32), 0.0
+            continue
+        began = time.perf_counter()
+        flow = method(frames)
+        seconds = time.perf_counter() - began
+        for i in range(0, len(fresh), MAX_CHUNK):
+            part = slice(i, i + MAX_CHUNK)
+            yield fresh[part], flow[part], 0.0 if i else seconds
+
+
+def encode_part(
+    part: tuple[np.ndarray, np.ndarray, float], *, settings: dict[str, Any]
+) -> EncodedClip:
+    """Quantise and encode frames and flow pairs; the seconds of `flow` go with them."""
+    frames, flow, seconds = part
+    codec, bound = CODECS[settings["codec"]], settings["quantiser"]["bound"]
     levels, quality = quantize(flow, bound=bound), settings["quality"]
     return EncodedClip(
-        size,
-        [codec.encode_rgb(frame, quality=quality) for frame in frames[1 if number else 0 :]],
+        (frames.shape[1], frames.shape[2]),
+        [codec.encode_rgb(frame, quality=quality) for frame in frames],
         [codec.encode_flow(pair, quality=quality) for pair in levels],
         count_clipped(flow, bound=bound),
         seconds,

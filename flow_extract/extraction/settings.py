@@ -24,6 +24,7 @@ def extraction_settings(
     short_side: int | None = None,
     codec: str = "jpeg",
     trust_plugins: bool = False,
+    device: str | None = None,
 ) -> dict[str, Any]:
     """Everything that decides the content of a store file, as its header records it.
 
@@ -33,6 +34,8 @@ def extraction_settings(
         bound: flow is clipped to +-`bound` pixels per frame.
         short_side: frames are resized so that the shorter side has this many pixels; None: not.
         codec: key of `codecs.CODECS`.
+        device: where the method computes, for one that has a choice; it decides nothing, and is not
+            recorded, unless the method computes by another form there (`form` beside `options`).
         trust_plugins: whether `method` may be a `module:function`, which is imported.
 
     Raises:
@@ -42,6 +45,8 @@ def extraction_settings(
 
     options = dict(options or {})
     method = trust(method, trust_plugins)
+    if options.get("device", "cpu") != "cpu":
+        raise InputError(f"flow method {method!r}: give device={options['device']!r} by itself")
     entry = load(method, FLOW_METHODS)
     check_options(entry, options, what=f"flow method {method!r}")
     try:
@@ -49,12 +54,15 @@ def extraction_settings(
         arguments.apply_defaults()
         json.dumps(arguments.arguments)
         # Tried once here, so that a wrong option stops the run and not every single video.
-        flow_method(method, options)(np.zeros((2, 32, 32, 3), np.uint8))
+        compute = flow_method(method, options, device=device)
+        compute(np.zeros((2, 32, 32, 3), np.uint8))
     except Exception as error:
         why = " ".join(str(error).split())  # OpenCV's messages have several lines
         raise InputError(f"flow method {method!r} with options {options}: {why}") from error
+    form = getattr(compute, "form", None)
     return {
-        "method": {"name": method, "options": arguments.arguments},
+        "method": {"name": method, "options": arguments.arguments}
+        | ({"form": form} if form else {}),
         "quantiser": {"bound": bound, "zero": ZERO, "scale": LEVELS / bound},
         "short_side": short_side,
         "codec": codec,
@@ -63,8 +71,34 @@ def extraction_settings(
     }
 
 
-def flow_method(name: str, options: Mapping[str, Any]) -> ClipMethod:
+def recorded_method(settings: Mapping[str, Any], device: str | None) -> ClipMethod | None:
+    """The flow method that settings record, on a device; None for frames without flow.
+
+    Raises:
+        InputError: there it would compute by another form.
+    """
+    if settings["method"] is None:
+        return None
+    record = settings["method"]
+    method = flow_method(record["name"], record["options"], device=device)
+    forms = [
+        form or "its usual form" for form in (record.get("form"), getattr(method, "form", None))
+    ]
+    if forms[0] != forms[1]:
+        raise InputError(
+            f"flow method {record['name']!r} on {device or 'cpu'} computes by {forms[1]}; the "
+            f"settings record {forms[0]}: give `extraction_settings` the device"
+        )
+    return method
+
+
+def flow_method(name: str, options: Mapping[str, Any], *, device: str | None = None) -> ClipMethod:
     """A method of `FLOW_METHODS` or `package.module:function`, checked at each call.
+
+    Args:
+        name: of the method.
+        options: of the method.
+        device: where it computes, for one that has a choice.
 
     Raises:
         InputError: no such method or option, or a plug-in that is not trusted (see `plugins.load`).
@@ -72,7 +106,8 @@ def flow_method(name: str, options: Mapping[str, Any]) -> ClipMethod:
     """
     entry = load(name, FLOW_METHODS)
     check_options(entry, options, what=f"flow method {name!r}")
-    method = entry(**options)
+    with_choice = "device" in inspect.signature(entry).parameters or device not in (None, "cpu")
+    method = entry(**options | ({"device": device} if device and with_choice else {}))
 
     def clip_flow(frames: np.ndarray) -> np.ndarray:
         flow = method(frames)
@@ -82,4 +117,7 @@ def flow_method(name: str, options: Mapping[str, Any]) -> ClipMethod:
             raise ValueError(f"the flow method returned {kind}, not float32 {expected}")
         return flow
 
+    for attribute in ("pixels_at_once", "form"):
+        if hasattr(method, attribute):
+            setattr(clip_flow, attribute, getattr(method, attribute))
     return clip_flow

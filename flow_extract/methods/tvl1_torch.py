@@ -54,6 +54,8 @@ def tvl1_on_device(parameters: Parameters, *, device: str, batch: int | None = N
             flow[i : i + together].copy_(part)
         return flow.numpy()
 
+    clip_flow.pixels_at_once = PIXELS_AT_ONCE  # type: ignore[attr-defined]
+    clip_flow.form = "torch"  # type: ignore[attr-defined]
     return clip_flow
 
 

@@ -155,17 +155,21 @@ def extract_flow(
     cores = available_cores()
     if jobs is not None and jobs > cores:
         console.tell(f"--jobs {jobs} is more than the cores ({cores}); {cores} videos at one time")
+    method_options = read_options(options, option="--method-option")
+    device = with_device(method, method_options, device)
     workers = min(cores, jobs or (cores if device in (None, "cpu") else DEVICE_JOBS))
-    method_options = with_device(method, read_options(options, option="--method-option"), device)
-    make_settings = partial(extraction_settings, short_side=short_side, codec=codec)
+    make_settings = partial(extraction_settings, short_side=short_side, codec=codec, device=device)
     if plan:
         source = click.get_current_context().get_parameter_source("method")
         every = source is click.core.ParameterSource.DEFAULT and not method_options
         methods = {name: {} for name in FLOW_METHODS} if every else {method: method_options}
-        _print_plan(videos, store, methods, make_settings, workers=workers, as_json=as_json)
+        _print_plan(
+            videos, store, methods, make_settings, workers=workers, device=device, as_json=as_json
+        )
         return
     if isinstance(bound, str):  # auto
-        bound = _measure_bound(videos, store, make_settings(method, method_options, bound=20.0))
+        trial = make_settings(method, method_options, bound=20.0)
+        bound = _measure_bound(videos, store, trial, device=device)
     try:
         report = extract_folder(
             videos,
@@ -177,6 +181,7 @@ def extract_flow(
             engine=partial(run_jobs_on_dask, scheduler=scheduler) if engine == "dask" else run_jobs,
             retry_failed=retry_failed,
             verify_checksums=deep,
+            device=device,
         )
     except SystemExit:  # the signal of a batch system; Ctrl-C is explained for all commands alike
         console.tell("Stopped; re-run the same command to resume")
@@ -186,12 +191,15 @@ def extract_flow(
         click.get_current_context().exit(1)
 
 
-def with_device(
-    method: str, options: dict[str, Any], device: str | None
-) -> dict[str, int | float | bool | str]:
-    """Options of a method with `device` among them, if one is given and the method has a choice."""
+def with_device(method: str, options: dict[str, Any], device: str | None) -> str | None:
+    """Where the method computes, also by an option `device`, which is taken out of its options.
+
+    Raises:
+        InputError: the method has no choice.
+    """
+    device = device or options.pop("device", None)
     if device is None:
-        return options
+        return None
     with_choice = [
         name
         for name in (*FLOW_METHODS, method)
@@ -201,10 +209,12 @@ def with_device(
         raise InputError(
             f"method {method!r} has no --device; these have: {', '.join(with_choice) or 'none'}"
         )
-    return options | {"device": device}
+    return device
 
 
-def _measure_bound(videos: Path, store: Path, settings: dict[str, Any]) -> float:
+def _measure_bound(
+    videos: Path, store: Path, settings: dict[str, Any], *, device: str | None
+) -> float:
     """The bound of the store, or else the one that a few videos call for."""
     from flow_extract.extraction.estimate import bound_of_store, choose_bound
     from flow_extract.video.find_videos import require_videos
@@ -213,7 +223,8 @@ def _measure_bound(videos: Path, store: Path, settings: dict[str, Any]) -> float
     if known is not None:
         console.tell(f"the store was started with --bound {known:g}, which is kept")
         return known
-    choice = choose_bound(list(require_videos(videos, store=store).videos.values()), settings)
+    paths = list(require_videos(videos, store=store).videos.values())
+    choice = choose_bound(paths, settings, device=device)
     shares = ", ".join(f"{bound:g} px {share:.3%}" for bound, share in choice.shares.items())
     console.tell(f"clipped at {shares} ({choice.pairs} frame pairs): --bound {choice.bound:g}")
     return choice.bound
@@ -226,6 +237,7 @@ def _print_plan(
     make_settings: Callable[..., dict[str, Any]],
     *,
     workers: int,
+    device: str | None,
     as_json: bool,
 ) -> None:
     """What each method would cost, or why it cannot be used here."""
@@ -240,7 +252,9 @@ def _print_plan(
             settings[name] = make_settings(name, options, bound=20.0)
         except InputError as error:
             unavailable[name] = str(error)
-    plan = estimate_methods(paths, settings, workers=workers) | {"unavailable": unavailable}
+    plan = estimate_methods(paths, settings, workers=workers, device=device) | {
+        "unavailable": unavailable
+    }
     if as_json:
         console.print_json(plan)
         return

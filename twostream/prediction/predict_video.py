@@ -130,7 +130,9 @@ def extraction_of(spec: NetworkSpec, run: Path, overrides: Extraction) -> dict[s
     if spec.modality.name != "flow":
         method, options = "dis", {}  # replaced by None below
     else:
-        method, options = known["method"]["name"], known["method"]["options"]
+        method = known["method"]["name"]
+        # Where it was computed decides nothing; older stores record it.
+        options = {k: v for k, v in known["method"]["options"].items() if k != "device"}
         if overrides.method is None and method not in FLOW_METHODS and ":" not in method:
             raise InputError(
                 f"{run} was trained on flow by {method!r}, which cannot be computed here; "

@@ -87,6 +87,30 @@ def test_a_fork_server_that_is_killed_again_and_again_ends_in_one_line(monkeypat
         list(run_jobs(eval, ["1"], workers=1, timeout=60.0))
 
 
+PID = "__import__('os').getpid()"
+
+
+def run_lasting(jobs, *, workers=1, timeout=60.0):
+    return list(run_jobs(eval, jobs, workers=workers, timeout=timeout, lasting=True))
+
+
+def test_a_lasting_process_does_many_jobs_until_it_dies():
+    jobs = [PID, "1 / 0", f"{PID} + 0", EXIT, f"{PID} + 0 + 0", "7"]
+    outcomes = [outcome for _, outcome in run_lasting(jobs)]
+    first, raised, second, crashed, third, seven = outcomes
+    assert first.value == second.value != third.value
+    assert (raised.status, raised.reason) == ("raised", "ZeroDivisionError: division by zero")
+    assert (crashed.status, crashed.reason) == ("crashed", "exit code 3")
+    assert seven.value == 7
+    assert wait_until_gone([first.value, third.value])
+
+
+def test_a_lasting_process_that_hangs_is_replaced():
+    outcomes = dict(run_lasting([PID, SLEEP, "2", "3"], workers=2, timeout=4.0))
+    assert (outcomes[SLEEP].status, outcomes[SLEEP].reason) == ("timeout", "after 4 s")
+    assert [outcomes[job].value for job in "23"] == [2, 3]
+
+
 def test_hanging_job_is_ended_at_its_time():
     start = time.monotonic()
     outcomes = run([SLEEP, *"123456"], timeout=4.0)

@@ -1,4 +1,5 @@
 import errno
+import inspect
 import os
 import struct
 import threading
@@ -18,6 +19,7 @@ from flow_extract.extraction.one_video import (
     map_in_order,
     overlapping_chunks,
 )
+from flow_extract.methods import FLOW_METHODS
 from flow_extract.store.header import settings_hash
 from flow_extract.store.manifest import read_problem
 from flow_extract.store.reader import PROBLEM_SUFFIX, StoreEntry, entry_path
@@ -252,6 +254,39 @@ def test_chunks_share_one_frame(count, expected):
 def test_chunks_of_large_frames_are_short():
     lengths = [len(chunk) for chunk in overlapping_chunks(frames_of(5, size=(1080, 1920)))]
     assert lengths == [1, 2, 2, 2, 2]
+
+
+def test_a_method_gets_as_many_pixels_as_it_wants():
+    lengths = [len(c) for c in overlapping_chunks(frames_of(50, size=(4, 5)), pixels=419)]
+    assert lengths == [20, 21, 11]
+    lengths = [len(c) for c in overlapping_chunks(frames_of(3, size=(4, 5)), pixels=1)]
+    assert lengths == [1, 2, 2]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_method_of_a_device_gives_the_same_file(make_video, make_job, tmp_path, threads):
+    """Its flow is computed for many pairs at once, then encoded in parts."""
+    job = make_job(make_video(tmp_path / "v.avi", frames=41), method="farneback")
+    extract_video(job)
+    expected = entry_path(job.store, "v").read_bytes()
+    farneback, calls = FLOW_METHODS["farneback"], []
+
+    def make_wide(**options):
+        def flow(frames):
+            calls.append(len(frames))
+            return farneback(**options)(frames)
+
+        flow.pixels_at_once = 36 * frames_pixels
+        return flow
+
+    make_wide.__signature__ = inspect.signature(farneback)
+    header = StoreEntry(entry_path(job.store, "v")).header
+    frames_pixels = header["size"]["width"] * header["size"]["height"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(FLOW_METHODS, "farneback", make_wide)
+        assert extract_video(replace(job, threads=threads)).status == "ok"
+    assert calls == [36, 6]
+    assert entry_path(job.store, "v").read_bytes() == expected
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])

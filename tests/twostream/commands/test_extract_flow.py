@@ -278,8 +278,11 @@ def test_more_jobs_than_cores(make_video, tmp_path):
 
 def test_device_goes_to_a_method_that_has_one():
     raft = TrustedName("flow_extract.methods.raft:make_raft")
-    assert with_device(raft, {"batch": 2}, "cuda") == {"batch": 2, "device": "cuda"}
-    assert with_device("dis", {}, None) == {}
+    options = {"batch": 2, "device": "cuda:1"}
+    assert with_device(raft, options, None) == "cuda:1"
+    assert options == {"batch": 2}
+    assert with_device(raft, options, "cuda") == "cuda"
+    assert with_device("dis", {}, None) is None
 
 
 @pytest.mark.parametrize("short_of", ["local", "dask"])
