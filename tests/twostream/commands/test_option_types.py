@@ -4,9 +4,12 @@ from typing import Any
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 
 from twostream.commands.option_types import CountOrAuto, Epochs, PlugIn
+from twostream.commands.shared_options import find_device
+from twostream_base.errors import InputError
 
 
 @pytest.mark.parametrize(("given", "expected"), [("auto", "auto"), ("4", 4), (4, 4)])
@@ -67,3 +70,16 @@ def test_of_many_names_the_near_ones_are_suggested() -> None:
     assert "resnet50" in wrong.output
     assert "`all`" in wrong.output
     assert "--model NAME" in CliRunner().invoke(build, ["--help"]).output
+
+
+def test_looking_for_a_gpu_takes_no_memory_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process of torchrun looks; a tensor would put a context of each onto GPU 0."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch, "empty", pytest.fail)
+    assert [find_device(name) for name in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
+    with pytest.raises(InputError, match=r"--device cuda:2 .* 2 CUDA GPUs .*--device cpu"):
+        find_device("cuda:2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match=r"--device cuda .*no CUDA GPU"):
+        find_device("cuda")

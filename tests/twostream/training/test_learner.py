@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -42,6 +44,14 @@ def test_a_step_without_gradient_is_the_decay_alone(name: str) -> None:
     optimizer.step()
     assert torch.allclose(layers[0].weight, 0.95 * before)
     assert torch.equal(layers[0].bias, bias)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_gpu_takes_its_step_in_one_kernel(name: str) -> None:
+    groups = parameter_groups(network(), weight_decay=0.1)
+    options: Any = {"lr": 0.5, "momentum": 0.9, "nesterov": False}
+    assert OPTIMIZERS[name](groups, **options).defaults["fused"] is None
+    assert OPTIMIZERS[name](groups, **options, fused=True).defaults["fused"] is True
 
 
 def test_dropout_before_the_classifier_in_training_alone() -> None:

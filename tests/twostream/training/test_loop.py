@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,16 +83,13 @@ def test_a_loss_that_is_not_finite_is_returned() -> None:
 
 def train(network: Brightness, progress: Progress, **options: Any) -> EpochStats:
     return train_one_epoch(
-        network,
-        batches(),
         labels=LABELS,
         consensus=CONSENSUS["mean"],
         optimizer=torch.optim.SGD(network.parameters(), lr=0.5),
-        device=CPU,
         precision="fp32",
         micro_batches=MicroBatches(1, auto=False, tell=print),
         progress=progress,
-        **options,
+        **{"network": network, "batches": batches(), "device": CPU, **options},
     )
 
 
@@ -117,6 +115,39 @@ def test_an_epoch_takes_and_counts_a_step_on_every_batch() -> None:
     assert stats.loss == pytest.approx(loss_sum / 3)
     assert stats.batch_time >= stats.data_time >= 0
     assert stats.total_time == pytest.approx(2 * stats.batch_time)
+
+
+def test_a_gpu_is_asked_for_losses_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen without one. Twelve batches: asked after five, ten, and at the end; counted as ever.
+
+    Data that comes while the GPU works keeps nobody waiting: here it is idle but once.
+    """
+
+    class Event:
+        recorded = 0
+
+        def query(self) -> bool:
+            return self.recorded == 0
+
+        def record(self) -> None:
+            self.recorded += 1
+
+    def twelve() -> Iterator[tuple[Tensor, Sequence[int]]]:
+        for _ in range(6):
+            yield from batches()
+
+    expected, progress = Progress(), Progress()
+    train(Brightness(), expected, batches=twelve())
+    gpu, move, seen = torch.device("cuda"), Tensor.to, []
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(Tensor, "to", lambda t, *a, **o: t if a == (gpu,) else move(t, *a, **o))
+    train(
+        Brightness(), progress, batches=twelve(), device=gpu,
+        after_step=lambda: seen.append(progress.batches),
+    )  # fmt: skip
+    assert seen == [5, 10]
+    for count in ("batches", "videos", "top1", "top5", "loss"):
+        assert getattr(progress, count) == getattr(expected, count)
 
 
 def test_the_gradient_is_clipped_to_a_norm() -> None:
