@@ -206,12 +206,12 @@ def report_files(
         inputs: what the options would have read, where it is here already.
     """
     inputs = inputs or read_inputs(options)
-    streams = _video_scores(inputs, options)
-    groups = streams.groups
+    groups = inputs.joined.groups
     few = len(set(groups or ()))
     if few > 1 and options.calibrate == "none":
         options = replace(options, calibrate="crossfit", folds=min(options.folds, few))
     calibrated = None if options.calibrate == "none" else calibrate_inputs(inputs, options)
+    streams = _video_scores(inputs, options)
     tuned = None
     if groups and few > 1 and len(streams.scores) > 1:
         folds = grouped_folds(groups, streams.labels, count=min(options.folds, few))

@@ -159,7 +159,9 @@ def _labelled(
     known = streams.labels >= 0
     if not known.any():
         raise InputError("no video has a label: weights cannot be chosen; give scores with labels")
-    scores = [stream[known] for stream in streams.scores.values()]
+    scores = list(streams.scores.values())
+    if not known.all():  # no copy of all where all are known
+        scores = [stream[known] for stream in scores]
     of_videos = np.zeros(len(known), dtype=np.int64) if folds is None else folds
     return scores, streams.labels[known], of_videos[known]
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-_CHUNK = 2048
+from fusion.tables.score_file import slices
+
 _STARTS = 5
 
 
@@ -61,11 +62,7 @@ def weight_curve(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> W
 
     Of equal scores the lower class index ranks first, as in argmax.
     """
-    chunks = range(0, len(labels), _CHUNK)
-    intervals = [
-        _intervals(first[at : at + _CHUNK], second[at : at + _CHUNK], labels[at : at + _CHUNK])
-        for at in chunks
-    ]
+    intervals = [_intervals(first[part], second[part], labels[part]) for part in slices(first)]
     lows, highs = (np.concatenate(ends) for ends in zip(*intervals, strict=True))
     right = lows <= highs
     return WeightCurve(np.sort(lows[right]), np.sort(highs[right]))
@@ -91,8 +88,11 @@ def search_weights(scores: Sequence[np.ndarray], labels: np.ndarray) -> tuple[np
 
 def right_count(scores: Sequence[np.ndarray], weights: np.ndarray, labels: np.ndarray) -> int:
     """How many videos the weighted sum of the streams' (V, C) scores gets right."""
-    fused = sum(weight * stream for weight, stream in zip(weights, scores, strict=True))
-    return int((np.asarray(fused).argmax(axis=1) == labels).sum())
+    count = 0
+    for part in slices(scores[0]):
+        fused = sum(weight * stream[part] for weight, stream in zip(weights, scores, strict=True))
+        count += int((np.asarray(fused).argmax(axis=1) == labels[part]).sum())
+    return count
 
 
 def _intervals(

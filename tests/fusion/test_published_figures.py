@@ -169,6 +169,34 @@ def test_seqvlad(shared_data: Path, dataset: str, split: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("dataset", "split", "raw", "calibrated"),
+    [
+        ("hmdb51", 1, 1109, 1110),
+        ("hmdb51", 2, 1056, 1075),
+        ("ucf101", 1, 3530, 3537),
+        ("ucf101", 2, 3535, 3540),
+    ],
+)
+def test_where_calibration_helps_seqvlad(
+    shared_data: Path, tmp_path: Path, dataset: str, split: int, raw: int, calibrated: int
+) -> None:
+    folder = shared_data / "scores-seqvlad" / dataset
+    hmdb51 = dataset == "hmdb51"
+    numbered = folder / "AllVideos.txt" if hmdb51 else None
+    order = read_order(folder / f"test_split{split}.txt", sort=not hmdb51, numbered=numbered)
+    for stream in ("rgb", "flow"):
+        file = folder / f"{dataset}_{stream}_split{split}.npz"
+        external = name_rows(SCORE_FORMATS["tsn-npz"](file), order)
+        facts = {"stream": stream, "dataset": dataset, "subset": "test"}
+        write_scores(tmp_path / stream, import_scores(external, metadata=facts))
+    files = [tmp_path / "rgb", tmp_path / "flow"]
+    result = fuse_files(FusionOptions(files=files, calibrate="crossfit"))
+    assert result["fitted_on"] == "test labels, in group folds"
+    counts = [result[key]["top1"]["correct"] for key in ("unfitted", "fused")]
+    assert counts == [raw, calibrated]
+
+
+@pytest.mark.parametrize(
     ("dataset", "split", "alone", "three"),
     [("hmdb51", 1, 56.73, 75.62), ("hmdb51", 2, 57.19, 76.54), ("ucf101", 1, 83.61, 94.26)],
 )

@@ -47,7 +47,8 @@ combine = console.section(
     click.option(
         "--combine",
         type=click.Choice(["logits", "probs"]),
-        help="Fuse logits or probabilities.  [default: what the files hold]",
+        help="Fuse logits or probabilities; these are divided by their sum after every step, as "
+        "before the streams after --segments max.  [default: what the files hold]",
     ),
 )
 

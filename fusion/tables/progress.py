@@ -1,0 +1,17 @@
+"""How far a long work has come, told to whoever wants to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+# What is being done, in words, and which share of the whole is done: 0..1, never falling.
+Progress = Callable[[str, float], None]
+
+
+def no_progress(what: str, share: float) -> None:
+    """Nobody wants to know."""
+
+
+def part_of(progress: Progress, begin: float, end: float) -> Progress:
+    """The progress of a part, which is the whole's from the share `begin` to `end`."""
+    return lambda what, share: progress(what, begin + (end - begin) * share)
