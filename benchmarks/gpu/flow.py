@@ -28,7 +28,7 @@ from twostream_base.vision import torchvision
 BOUND = 20.0
 LIMIT, THETA, RATIO = 0.045, 0.3, 0.25 / 0.3
 # Rows and columns of pixels of a program, and its warps.
-TILES = ((8, 64, 8), (8, 64, 4), (4, 64, 4), (8, 32, 4), (4, 128, 8), (16, 64, 8), (4, 32, 4))
+TILES = ((8, 64, 4), (4, 64, 4), (4, 32, 4), (16, 64, 8))
 
 
 def tvl1_kernels(target: Target) -> Iterator[dict[str, Any]]:
@@ -69,15 +69,21 @@ def tvl1_kernels(target: Target) -> Iterator[dict[str, Any]]:
             "ms_median": target.milliseconds(run_median(u, 5), seconds=0.3),
             "ms_warp": target.milliseconds(run_warp(u), seconds=0.3),
         }
-    for rows, columns, warps in TILES:
-        tile = {"rows": rows, "columns": columns, "num_warps": warps}
-        yield {
-            "tile": [rows, columns, warps],
-            "pairs": 128,
-            "ms_ten_iterations": target.milliseconds(ten_iterations(u, **tile), seconds=0.3),
-            "ms_median": target.milliseconds(run_median(u, 5, **tile), seconds=0.3),
-            "ms_warp": target.milliseconds(run_warp(u, **tile), seconds=0.3),
-        }
+    # What takes longest to compile comes last: the step may be out of time.
+    for name, work in (
+        ("ten_iterations", ten_iterations),
+        ("median", run_filter),
+        ("warp", run_warp),
+    ):
+        for rows, columns, warps in TILES:
+            tile = {"rows": rows, "columns": columns, "num_warps": warps}
+            ms = target.milliseconds(work(u, **tile), seconds=0.2)
+            yield {"tile": [rows, columns, warps], "pairs": 128, f"ms_{name}": ms}
+
+
+def run_filter(u: Tensor, **tile: int) -> Callable[[], Tensor]:
+    """What filters the flow by the median of 5 x 5 pixels."""
+    return run_median(u, 5, **tile)
 
 
 def ten_iterations(u: Tensor, *, active: int = 1, **tile: int) -> Callable[[], None]:
