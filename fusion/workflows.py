@@ -19,7 +19,6 @@ from fusion.combining.fuse import (
     Fusion,
     VideoScores,
     add_fitted_on,
-    fuse_joined,
     fuse_streams,
     fuse_videos,
     fused_answers,
@@ -31,6 +30,7 @@ from fusion.combining.step import MEAN, StepOptions, Steps, find_steps
 from fusion.evaluation.comparison import class_accuracy, compare, complementarity, segment_accuracy
 from fusion.evaluation.metrics import accuracy_summary
 from fusion.evaluation.results import fusion_result
+from fusion.fitting import tune
 from fusion.fitting.calibration import (
     CALIBRATIONS,
     CalibratedTables,
@@ -39,15 +39,6 @@ from fusion.fitting.calibration import (
 )
 from fusion.fitting.hold_out import grouped_folds
 from fusion.fitting.learned_fusion import LEARNERS, fuse_by_learning
-from fusion.fitting.tune import (
-    cascade_in_folds,
-    cascade_on,
-    curve_of_streams,
-    fuse_by_tuned_weights,
-    tune_in_folds,
-    tune_on,
-    tune_on_test,
-)
 from fusion.reporting.content import make_content, read_run_logs
 from fusion.reporting.page import report_page
 from fusion.tables.groups import video_groups
@@ -63,18 +54,16 @@ CALIBRATED = ", calibrated"  # after the name of a fusion
 def fuse_files(options: FusionOptions, *, out: Path | None = None) -> dict[str, Any]:
     """Fuse score files, and write the fused scores to `out`: see `fusion_result`.
 
-    Large files are read a few videos at a time, unless --epochs, --calibrate or --learn need them
-    whole.
+    Large files are read a few videos at a time, but for those of --epochs.
     """
     inputs = read_inputs(options)
     calibrated = None
     if options.learn != "none":
         fusion = fuse_inputs_by_learning(inputs, options)
-    elif options.calibrate != "none":
-        calibrated = calibrate_inputs(inputs, options)
-        fusion = fuse_videos(_video_scores(inputs, options, calibrated), inputs.steps)
     else:
-        fusion = fuse_joined(inputs.joined, inputs.steps, combine=options.combine)
+        if options.calibrate != "none":
+            calibrated = calibrate_inputs(inputs, options)
+        fusion = fuse_videos(_video_scores(inputs, options, calibrated), inputs.steps)
     shown = {key: ", ".join(map(str, paths)) for key, paths in inputs.files.items()}
     if out:
         write_scores(out, fusion.table)
@@ -122,21 +111,21 @@ def tune_files(
     if choose == "val":
         tables = read_validation_scores(inputs, options)
         validation = _video_scores(replace(inputs, joined=join(tables)), options)
-        result = tune_on(streams, validation)
+        result = tune.tune_on(streams, validation)
         if cascade is not None:
-            result["cascade"] = cascade_on(streams, validation, tolerance=cascade / 100)
+            result["cascade"] = tune.cascade_on(streams, validation, tolerance=cascade / 100)
     elif choose == "crossfit":
         folds = find_folds(inputs.joined, count=options.folds)
-        result = tune_in_folds(streams, folds)
+        result = tune.tune_in_folds(streams, folds)
         if cascade is not None:
-            result["cascade"] = cascade_in_folds(streams, folds, tolerance=cascade / 100)
+            result["cascade"] = tune.cascade_in_folds(streams, folds, tolerance=cascade / 100)
     else:
-        result = tune_on_test(streams)
+        result = tune.tune_on_test(streams)
     result["warnings"] = streams.warnings
     if out:
-        write_scores(out, fuse_by_tuned_weights(streams, result, folds))
+        write_scores(out, tune.fuse_by_tuned_weights(streams, result, folds))
     if curve:
-        weights, counts = curve_of_streams(streams).steps()
+        weights, counts = tune.curve_of_streams(streams).steps()
         heading = (f"weight of {next(iter(streams.scores))} from", "correct")
         write_csv(curve, [heading, *zip(weights.tolist(), counts, strict=True)])
     return result
@@ -215,7 +204,7 @@ def report_files(
     tuned = None
     if groups and few > 1 and len(streams.scores) > 1:
         folds = grouped_folds(groups, streams.labels, count=min(options.folds, few))
-        tuned = tune_in_folds(streams, folds)
+        tuned = tune.tune_in_folds(streams, folds)
     answers = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
     answers |= _fusions(inputs, options, streams, calibrated, strategies, stream_weights)
     content = make_content(
@@ -296,8 +285,8 @@ def tune_weights(
     joined = join(inputs, labels=labels, groups=groups)
     streams = score_videos(joined)
     if validation is not None:
-        return tune_on(streams, score_videos(join(validation)))
-    return tune_in_folds(streams, find_folds(joined, count=folds))
+        return tune.tune_on(streams, score_videos(join(validation)))
+    return tune.tune_in_folds(streams, find_folds(joined, count=folds))
 
 
 def _video_scores(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -193,6 +194,10 @@ def score_videos(
             fallbacks += of_segments.fallbacks + fused.fallbacks
         results[key] = StepResult(np.concatenate(parts), fused.score_type, fallbacks)
         digests[key] = digest.hexdigest()
+    warnings = list(joined.warnings)
+    for first, second in combinations(digests, 2):
+        if digests[first] == digests[second]:
+            warnings.append(f"{first} and {second} are the same scores: give each stream once")
     return VideoScores(
         names=joined.names,
         class_names=joined.class_names,
@@ -205,7 +210,7 @@ def score_videos(
             key: {"kind": table.score_type, "scores_sha256": digests[key], **table.metadata}
             for key, table in joined.tables.items()
         },
-        warnings=joined.warnings
+        warnings=warnings
         + [fallback_warning(key, result) for key, result in results.items() if result.fallbacks],
     )
 

@@ -7,11 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import escape
-from itertools import combinations
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from fusion.combining.fuse import fuse_epochs
 from fusion.combining.step import StepOptions, Steps, find_steps
@@ -89,11 +86,6 @@ def read_inputs(options: FusionOptions) -> FusionInputs:
             named = {file.stem: table for file, table in zip(of_input, epochs, strict=True)}
             tables[stream] = fuse_epochs(named, steps.epochs, groups=options.groups)
     joined = join(tables, groups=options.groups)
-    for (first, one), (second, other) in combinations(joined.tables.items(), 2):
-        if np.array_equal(one.scores, other.scores):
-            joined.warnings.append(
-                f"{first} and {second} are the same scores: give each stream once"
-            )
     by_kind = Counter(str(table.metadata.get("stream", "")) for table in tables.values())
     for kind, count in by_kind.items():
         if kind and count > 1:

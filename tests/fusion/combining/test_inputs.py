@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fusion.combining.fuse import score_videos
 from fusion.combining.inputs import (
     FusionInputs,
     FusionOptions,
@@ -165,7 +166,7 @@ def test_a_stream_that_is_given_twice_is_said(make_table: Make, tmp_path: Path) 
     for name, scores in (("a", [[1, 2]]), ("b", [[1, 2]]), ("c", [[2, 1]])):
         write_scores(tmp_path / f"{name}.safetensors", make_table(scores, stream="spatial"))
     inputs = read_inputs(FusionOptions(files=[tmp_path / f"{n}.safetensors" for n in "abc"]))
-    assert inputs.joined.warnings == [
-        "a and b are the same scores: give each stream once",
+    assert score_videos(inputs.joined).warnings == [
         "3 of the inputs are scores of the stream spatial",
+        "a and b are the same scores: give each stream once",
     ]
