@@ -20,7 +20,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from math import prod
@@ -159,7 +159,7 @@ def load_batches(
             for number, _ in enumerate(loaded):
                 if number == 0:  # only now, so that the forked processes know nothing of it
                     for buffer in buffers:
-                        pin(buffer)
+                        pin(buffer, device)
                 with torch.cuda.stream(copies):
                     clips = buffer_of(number).to(device, non_blocking=True)
                 current = torch.cuda.current_stream(device)
@@ -190,13 +190,16 @@ def _counted(
             yield
 
 
-def pin(buffer: Tensor) -> None:
+def pin(buffer: Tensor, device: torch.device) -> None:
     """Keep a buffer in RAM, so that the GPU copies from it by itself.
 
     If that fails, as under a limit of locked memory, copies are right all the same, only slower.
     """
     portable = 1
-    torch.cuda.cudart().cudaHostRegister(buffer.data_ptr(), buffer.nbytes, portable)
+    error = torch.cuda.cudart().cudaHostRegister(buffer.data_ptr(), buffer.nbytes, portable)
+    if int(error):
+        with suppress(RuntimeError):
+            torch.zeros(1, device=device)  # takes the error, which would be the next kernel's
 
 
 def load_ahead(

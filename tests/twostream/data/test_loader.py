@@ -96,7 +96,7 @@ def test_copies_to_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append(f"copy {device}" if non_blocking else "a copy that waits")
         return clips.clone()
 
-    library = SimpleNamespace(cudaHostRegister=note("pin"), cudaHostUnregister=note("unpin"))
+    library = SimpleNamespace(cudaHostRegister=note("pin", 0), cudaHostUnregister=note("unpin"))
     beside = SimpleNamespace(synchronize=note("copied"))
     computing = SimpleNamespace(wait_stream=note("wait"))
     for name, stub in {
