@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from flow_extract.store.reader import StoreEntry, scan_store
 from twostream.data.splits import VideoRecord
 from twostream.transforms.presets import Modality
 from twostream_base.errors import InputError, some_of
+from twostream_base.files import sha256_bytes
 from twostream_base.video_names import match_names
 
 SOURCE_DIGITS = 16  # of a sha256, by which a video is known under another name
@@ -77,6 +79,20 @@ class Joined:
 def named(joined: Joined) -> list[tuple[str, str]]:
     """Name and source of each video that was joined."""
     return [(video.record.name, video.source) for video in joined.videos]
+
+
+RECODED = ("codec", "quality", "recoded_from", "opencv")  # the same pictures, stored otherwise
+
+
+def input_digest(joined: Joined) -> str:
+    """What tells whether scores are of these files: 16 digits of a hash.
+
+    Of the settings of extraction, and of each video's name, length and source. A store in another
+    codec, as `convert-flow` makes one, shows the same.
+    """
+    settings = {key: value for key, value in joined.extraction.items() if key not in RECODED}
+    videos = [(video.record.name, video.length, video.source) for video in joined.videos]
+    return sha256_bytes(json.dumps([settings, videos], sort_keys=True).encode())[:16]
 
 
 def header_identity(header: Mapping[str, Any]) -> bytes:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion.tables.score_file import (
+    SCORE_FILE,
     ScoreTable,
     read_head,
     read_scores,
@@ -30,13 +31,14 @@ from twostream.compute.device import Runtime
 from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank, shard
 from twostream.data.protocols import PROTOCOLS, Protocol
 from twostream.data.splits import known_groups
-from twostream.data.stored import Joined
+from twostream.data.stored import Joined, input_digest
 from twostream.models.checkpoint import WEIGHTS, NetworkSpec
 from twostream.models.segment_network import SegmentNetwork
 from twostream.scoring.logits import batch_videos, iterate_logits
 from twostream_base import plugins
 from twostream_base.errors import InputError
 from twostream_base.files import atomic_path, sha256_file
+from twostream_base.tensor_file import TensorFile
 from twostream_base.versions import library_version, tool_version
 
 # A part takes a GPU a second or two and a CPU one or two minutes: what a kill can cost.
@@ -128,12 +130,13 @@ def score_metadata(
         "epoch": spec.epoch,
         "selected_on": spec.selected_on,
         "flow": spec.flow,
+        "input": input_digest(joined),
         "versions": {"twostream": tool_version(), "torch": library_version("torch")},
     }
 
 
 def is_complete(path: Path, whole: ScoreTable) -> bool:
-    """Whether the score file `path` is there, with the metadata and videos of `whole`.
+    """Whether the score file `path` is there, with the metadata, videos and labels of `whole`.
 
     Where the lists have told other groups of the videos since, the file gets these.
 
@@ -145,6 +148,9 @@ def is_complete(path: Path, whole: ScoreTable) -> bool:
     head = read_head(path)
     if (head["about"], tuple(head["names"])) != (whole.metadata, whole.names):
         return False
+    with TensorFile(path, SCORE_FILE) as file:
+        if not np.array_equal(file.read("labels"), whole.labels):  # the lists were mended
+            return False
     groups = head.get("groups")
     if (groups and tuple(groups)) != whole.groups:
         write_scores(path, replace(read_scores(path), groups=whole.groups))
@@ -210,7 +216,8 @@ class Part(NamedTuple):
             table = read_scores(self.path)
         except InputError:
             return False
-        return (table.metadata, table.names) == (self.empty.metadata, self.empty.names)
+        same = (table.metadata, table.names) == (self.empty.metadata, self.empty.names)
+        return same and np.array_equal(table.labels, self.empty.labels)
 
 
 def _plan_parts(

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import pickle
+import re
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from threading import Barrier
 from typing import Any, cast
 
@@ -12,7 +15,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from flow_extract.store.reader import StoreEntry
+from flow_extract.store.reader import STORE_FILE, StoreEntry
 from twostream.data import dataset
 from twostream.data.dataset import (
     SharedPictures,
@@ -29,6 +32,7 @@ from twostream.transforms.augmentation import Augmentation, corners
 from twostream.transforms.clips import View, cut_views
 from twostream.transforms.presets import MODALITIES, Modality
 from twostream_base.errors import InputError
+from twostream_base.tensor_file import write_tensor_file
 
 from ..conftest import MiniProject
 from ..transforms.plain_views import plain_views
@@ -42,6 +46,32 @@ def video(mini: MiniProject) -> StoredVideo:
     name = "BlueVertical/v_BlueVertical_g01_c01"
     path = mini.root / "store" / f"{name}.safetensors"
     return StoredVideo(VideoRecord(name, 0, "g"), path, length=23)
+
+
+@pytest.mark.parametrize("change", ["swapped", "other settings", "gone"])
+@pytest.mark.parametrize("train", [True, False])
+def test_a_store_file_that_changed_since_it_was_joined_is_named(
+    mini: MiniProject, tmp_path: Path, change: str, train: bool
+) -> None:
+    split = read_split("ucf101", mini.root / "annotations")
+    store = shutil.copytree(mini.root / "store", tmp_path / "store")
+    videos = VideoDataset(store, split, train=train, input_size=32, protocol="efficient")
+    videos[0]
+    first, second = (video.path for video in videos.videos[:2])
+    if change == "swapped":
+        shutil.copy(second, first)
+    elif change == "other settings":
+        with StoreEntry(first)._file as file:
+            arrays = {key: file.read(key) for key in file.tensors}
+            header = {**file.header, "settings_hash": "0" * 64}
+        write_tensor_file(first, STORE_FILE, header, arrays)
+    else:
+        first.unlink()
+    with pytest.raises(InputError, match=re.escape(str(first))) as caught:
+        videos[0]
+    if change != "gone":
+        assert "changed since this command began" in str(caught.value)
+    assert videos[1] is not None
 
 
 def plain_snippet(video: StoredVideo, modality: Modality, start: int) -> np.ndarray:

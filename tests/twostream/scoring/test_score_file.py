@@ -138,6 +138,9 @@ def test_what_is_there_already(tmp_path: Path) -> None:
     run(path, Scoring())
     assert is_complete(path, whole())
     assert not is_complete(path, whole(protocol="clips19"))
+    mended = whole().labels.copy()
+    mended[0] = 1 - mended[0]
+    assert not is_complete(path, replace(whole(), labels=mended)), "the lists were mended"
     path.write_text("a letter")
     with pytest.raises(InputError, match=r"a: not a valid score file .*8 bytes"):
         is_complete(path, whole())

@@ -6,6 +6,7 @@ import csv
 import re
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,15 @@ import pytest
 import torch
 from click.testing import Result
 from safetensors.torch import load_file
+from torch import nn
 
 from fusion.tables.score_file import read_scores
+from twostream.data.stored import Joined
+from twostream.models.checkpoint import NetworkSpec, save_checkpoint
 from twostream.training import loop, run
+from twostream.training.data import RunData
+from twostream.training.trainer import check_same_input
+from twostream_base.errors import InputError
 from twostream_base.files import sha256_file
 
 from ..conftest import MiniProject
@@ -237,6 +244,43 @@ def test_a_batch_that_is_too_large_is_cut_in_parts(
     assert weights_and_scores(folder_of("runs", "motion")) == weights_and_scores(
         folder_of("from the start", "motion")
     )
+
+
+EXTRACTION = {
+    "method": {"name": "dis", "options": {}}, "quantiser": {"bound": 20.0}, "short_side": None,
+    "codec": "jpeg", "quality": 95,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flow", "changes", "told"),
+    [
+        ({"bound": 20.0}, {"quantiser": {"bound": 7.0}}, "quantiser was {'bound': 20.0}, now"),
+        ({"bound": 20.0}, {"short_side": 64}, "short_side was None, now 64"),
+        ({}, {"short_side": 64}, "short_side was None, now 64"),
+        ({}, {"quantiser": {"bound": 7.0}, "method": None}, ""),  # a network of frames alone
+        ({"bound": 20.0}, {"codec": "lz4", "quality": None, "recoded_from": "jpeg"}, ""),
+    ],
+)
+def test_a_store_that_was_made_anew_between_two_sessions(
+    tmp_path: Path, flow: dict[str, Any], changes: dict[str, Any], told: str
+) -> None:
+    spec = NetworkSpec(
+        model="tiny", model_options={}, stream="motion", clip_length=10, frame_interval=1,
+        resize=(), class_names=("a", "b"), num_segments=3, consensus="mean",
+        consensus_options={}, input_size=32, epoch=0, selected_on="val", flow=flow,
+        extraction=EXTRACTION,
+    )  # fmt: skip
+    save_checkpoint(tmp_path / "last", nn.Linear(1, 1), spec, {})
+    joined = Joined([], {}, EXTRACTION | changes)
+    data = RunData(("a", "b"), joined, joined, joined)
+    if told:
+        with pytest.raises(InputError, match=re.escape(told) + ".*--restart"):
+            check_same_input(tmp_path, data)
+    else:
+        check_same_input(tmp_path, data)
+    with pytest.raises(InputError, match="trained on 2 classes, the lists have 3; .* in c"):
+        check_same_input(tmp_path, replace(data, class_names=("a", "b", "c")))
 
 
 ONE_PIXEL = ["--stream", "spatial", "--model", "network_of_trainer_tests:one_pixel", "--segments",
