@@ -233,9 +233,9 @@ def extraction(target: Target) -> Iterator[dict[str, Any]]:
             writer.write(frame[..., ::-1].copy())
         writer.release()
     device = str(target.device)
-    runs = [("cpu", os.cpu_count() or 1, 8 if target.is_gpu else 2)]
-    if target.is_gpu:
-        runs += [(device, jobs, count) for jobs in (1, 4, 8) for count in (8, 56)]
+    on_cpu = ("cpu", os.cpu_count() or 1, 8 if target.is_gpu else 2)
+    on_gpu = [(device, 4, 8), (device, 4, 56), (device, 8, 56)]
+    runs = [*on_gpu, on_cpu, (device, 2, 56)] if target.is_gpu else [on_cpu]
     for where, jobs, count in runs:
         source = target.folder / "extraction" / f"{where}-{jobs}-{count}"
         source.mkdir()

@@ -26,14 +26,14 @@ STEPS = {
     "scoring": 50,
     "main_job": 80,
     "tvl1": 70,
-    "extraction": 60,
+    "extraction": 90,
     "networks": 60,
     "raft": 45,
     "mixing": 20,
     "distributed": 40,
     "classical": 30,
     "machine": 40,
-    "tvl1_kernels": 60,
+    "tvl1_kernels": 70,
 }
 SHORTEST = 8  # seconds: less is not enough to start a step
 END_OF_LOG = 600  # characters that explain a step which broke off
