@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.serialization import safe_globals
 
+from twostream.data.splits import Split
+from twostream.data.training_videos import VIDEOS, RunVideo, card_of, write_videos
 from twostream.models.checkpoint import NetworkSpec, network_from_spec, save_checkpoint
 from twostream.models.initial_weights import fit
 from twostream.transforms.presets import MODALITIES
@@ -129,9 +131,19 @@ def read_external(path: Path, *, rotated: bool = True) -> ExternalCheckpoint:
 
 
 def write_imported(
-    folder: Path, external: ExternalCheckpoint, *, class_names: tuple[str, ...], source: str
+    folder: Path,
+    external: ExternalCheckpoint,
+    *,
+    class_names: tuple[str, ...],
+    source: str,
+    trained_on: Split | None = None,
+    lists: tuple[str, int | None] = ("", None),
 ) -> None:
     """Write the checkpoint `folder`, from which `score` and `train --weights` can start.
+
+    Args:
+        trained_on: the split on which it was trained; None where that is not known.
+        lists: name of its data set, and number of the split.
 
     Raises:
         InputError: another number of classes, or layers that do not fit.
@@ -142,6 +154,16 @@ def write_imported(
             f"{len(class_names)}; without --dataset its classes are numbered, and "
             "train --weights can start from it"
         )
+    # Both tools keep the epoch that is best on the test list.
+    selected_on = "unknown" if external.format == "torchvision" else "test"
+    videos = []
+    if trained_on:
+        videos = [
+            RunVideo(record.name, trained_on.class_names[record.label], record.group, part)
+            for part in ("train", "test")
+            for record in trained_on.subset(part)
+        ]
+    card = card_of(videos, dataset=lists[0], split=lists[1], selected_on=selected_on, initial={})
     spec = NetworkSpec(
         model=external.model,
         model_options={},
@@ -155,9 +177,9 @@ def write_imported(
         consensus_options={},
         input_size=224,
         epoch=external.epoch,
-        # Both tools keep the epoch that is best on the test list.
-        selected_on="unknown" if external.format == "torchvision" else "test",
+        selected_on=selected_on,
         flow={"bound": 20.0} if external.stream == "motion" else {},
+        training_videos=card if videos else {},
     )
     network = network_from_spec(spec)
     layers = dict(external.layers)
@@ -172,6 +194,8 @@ def write_imported(
         }
     )
     save_checkpoint(folder, network, spec, {"imported": {"format": external.format}})
+    if videos:
+        write_videos(folder.parent / VIDEOS, videos)
 
 
 def _load(path: Path) -> Mapping[str, Any]:

@@ -8,10 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor, nn
 
+from twostream.cli import cli
+from twostream.data.splits import Split, VideoRecord
+from twostream.data.training_videos import find_seen
 from twostream.models import MODELS
-from twostream.models.checkpoint import load_weights, network_from_spec, read_spec
+from twostream.models.checkpoint import (
+    load_weights,
+    network_from_spec,
+    read_spec,
+    read_training_videos,
+)
 from twostream.models.external_checkpoints import read_external, write_imported
 from twostream.models.segment_network import SegmentNetwork
 from twostream.transforms.presets import MODALITIES
@@ -166,3 +175,34 @@ def test_another_number_of_classes(tmp_path: Path) -> None:
 def test_the_epoch_is_a_number_or_unknown(tmp_path: Path, epoch: Any, expected: int) -> None:
     torch.save({"epoch": epoch, "state_dict": two_stream(resnet(3))}, tmp_path / "file.pth")
     assert read_external(tmp_path / "file.pth").epoch == expected
+
+
+def test_the_split_on_which_a_network_was_trained_is_kept(tmp_path: Path) -> None:
+    records = [VideoRecord(f"A/v{number}", number % 5, f"g{number}") for number in range(4)]
+    split = Split(CLASSES, tuple(records[:3]), tuple(records[3:]))
+    torch.save({"state_dict": tsn(resnet(3))}, tmp_path / "tsn.pth.tar")
+    external = read_external(tmp_path / "tsn.pth.tar")
+    write_imported(
+        tmp_path / "run" / "best", external, class_names=CLASSES, source="it", trained_on=split,
+        lists=("ucf101", 1),
+    )  # fmt: skip
+    card, recorded = read_training_videos(tmp_path / "run" / "best")
+    assert [(v.name, v.part) for v in recorded] == [
+        ("A/v0", "train"), ("A/v1", "train"), ("A/v2", "train"), ("A/v3", "test"),
+    ]  # fmt: skip
+    seen = find_seen([("a/V1", ""), ("A/v3", ""), ("A/v9", "")], card=card)
+    assert (seen.trained, seen.selecting) == (["a/V1"], ["A/v3"])
+
+
+def test_an_import_never_takes_the_place_of_a_run(tmp_path: Path) -> None:
+    file = tmp_path / "model.pth"
+    torch.save(resnet(3).state_dict(), file)
+    command = ["import-weights", str(file), "--out", str(tmp_path / "run")]
+    assert CliRunner().invoke(cli, command).exit_code == 0
+    before = (tmp_path / "run" / "best" / "weights.safetensors").read_bytes()
+    again = CliRunner().invoke(cli, command)
+    assert again.exit_code == 2
+    assert f"{tmp_path / 'run'} (best/): a run is there already; give another --out" in again.output
+    assert (tmp_path / "run" / "best" / "weights.safetensors").read_bytes() == before
+    alone = CliRunner().invoke(cli, [*command[:-1], str(tmp_path / "b"), "--trained-on-split", "1"])
+    assert "--trained-on-split needs --dataset and --annotations" in alone.output
