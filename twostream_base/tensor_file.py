@@ -156,7 +156,7 @@ class TensorFile:
         """
         info = self._info(key)
         mapped = np.memmap(self.path, self.numpy_type(key), "r", info.begin, info.shape)
-        return np.array(mapped[rows])
+        return np.array(mapped[rows]) if isinstance(rows, slice) else np.asarray(mapped[rows])
 
     def verify(self, key: str) -> None:
         """Check a tensor of any size against its sha256, in little memory.

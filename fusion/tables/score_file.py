@@ -77,7 +77,10 @@ class StoredScores:
         self.dtype = np.dtype(file.numpy_type("scores"))
 
     def __getitem__(self, videos: slice) -> np.ndarray:
-        return self.file.read_rows("scores", self.rows[videos])[..., self.columns]
+        rows = self.rows[videos]
+        in_order = (np.diff(rows) == 1).all()
+        part = slice(rows[0], rows[-1] + 1) if len(rows) and in_order else rows
+        return self.file.read_rows("scores", part)[..., self.columns]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or self.dtype, copy=False)
