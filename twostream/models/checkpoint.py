@@ -21,7 +21,7 @@ from twostream.data.training_videos import VIDEOS, RunVideo, digest_of, read_vid
 from twostream.models import build_network
 from twostream.models.consensus import load_consensus
 from twostream.models.segment_network import SegmentNetwork
-from twostream.transforms.presets import Modality, modality_of
+from twostream.transforms.presets import MODALITIES, Modality, modality_of
 from twostream_base import plugins
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import atomic_folder, read_text, restore_folder, sha256_file, write_text
@@ -37,6 +37,15 @@ WEIGHTS_FILE = FileType(
     cure="give the folder of a run, or train again",
 )
 STATE_FORMAT = 2  # rises with what the trainers keep in the state
+
+# Type of a field of a spec -> that of its JSON value, and of the items in it.
+_JSON_TYPES: dict[str, tuple[type, type | None]] = {
+    "str": (str, None),
+    "int": (int, None),
+    "dict[str, Any]": (dict, None),
+    "tuple[int, ...]": (list, int),
+    "tuple[str, ...]": (list, str),
+}
 
 Spec = TypeVar("Spec", bound="DataclassInstance")
 
@@ -156,6 +165,18 @@ def read_spec_as(
             f"{path}: not the weights of a `twostream {command}` run of this version, for what it "
             f"says of itself {unlike}. Use it with the version that made it, or train again"
         )
+    for item in fields(kind):
+        value, (container, content) = values.get(item.name), _JSON_TYPES[str(item.type)]
+        if item.name in values and not (
+            type(value) is container
+            and (content is None or all(type(element) is content for element in value))
+            and (item.name != "stream" or value in MODALITIES)
+        ):
+            raise InputError(
+                f"{path}: its {item.name} is {value!r}; expected "
+                f"{item.type if item.name != 'stream' else ', '.join(MODALITIES)}. Use the run as "
+                "it was made, or train again"
+            )
     values = plugins.trust(values, trust_plugins)
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
