@@ -43,6 +43,7 @@ from fusion.reporting.content import make_content, read_run_logs
 from fusion.reporting.page import report_page
 from fusion.tables.groups import video_groups
 from fusion.tables.join import Input, JoinedTables, join
+from fusion.tables.progress import Progress, no_progress, part_of
 from fusion.tables.score_file import ScoreTable, read_scores, write_scores
 from twostream_base.errors import InputError
 from twostream_base.text import write_csv
@@ -51,7 +52,9 @@ COMPARED = ("mean", "max", "geometric", "rank", "variance")
 CALIBRATED = ", calibrated"  # after the name of a fusion
 
 
-def fuse_files(options: FusionOptions, *, out: Path | None = None) -> dict[str, Any]:
+def fuse_files(
+    options: FusionOptions, *, out: Path | None = None, progress: Progress = no_progress
+) -> dict[str, Any]:
     """Fuse score files, and write the fused scores to `out`: see `fusion_result`.
 
     Large files are read a few videos at a time, but for those of --epochs.
@@ -59,10 +62,10 @@ def fuse_files(options: FusionOptions, *, out: Path | None = None) -> dict[str, 
     inputs = read_inputs(options)
     calibrated = None
     if options.learn != "none":
-        fusion = fuse_inputs_by_learning(inputs, options)
+        fusion = fuse_inputs_by_learning(inputs, options, progress=progress)
     else:
         if options.calibrate != "none":
-            calibrated = calibrate_inputs(inputs, options)
+            calibrated = calibrate_inputs(inputs, options, progress=progress)
         fusion = fuse_videos(_video_scores(inputs, options, calibrated), inputs.steps)
     shown = {key: ", ".join(map(str, paths)) for key, paths in inputs.files.items()}
     if out:
@@ -87,6 +90,7 @@ def tune_files(
     cascade: float | None = None,
     curve: Path | None = None,
     out: Path | None = None,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Find weights of the streams, as `tune_on`, `tune_in_folds` or `tune_on_test` do.
 
@@ -111,16 +115,16 @@ def tune_files(
     if choose == "val":
         tables = read_validation_scores(inputs, options)
         validation = _video_scores(replace(inputs, joined=join(tables)), options)
-        result = tune.tune_on(streams, validation)
+        result = tune.tune_on(streams, validation, progress=progress)
         if cascade is not None:
             result["cascade"] = tune.cascade_on(streams, validation, tolerance=cascade / 100)
     elif choose == "crossfit":
         folds = find_folds(inputs.joined, count=options.folds)
-        result = tune.tune_in_folds(streams, folds)
+        result = tune.tune_in_folds(streams, folds, progress=progress)
         if cascade is not None:
             result["cascade"] = tune.cascade_in_folds(streams, folds, tolerance=cascade / 100)
     else:
-        result = tune.tune_on_test(streams)
+        result = tune.tune_on_test(streams, progress=progress)
     result["warnings"] = streams.warnings
     if out:
         write_scores(out, tune.fuse_by_tuned_weights(streams, result, folds))
@@ -139,6 +143,7 @@ def compare_files(
     alone: bool = False,
     classes: bool = False,
     seed: int = 0,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Compare the streams and their fusions by each of `strategies`, pair by pair: see `compare`.
 
@@ -154,8 +159,11 @@ def compare_files(
     calibrated = None
     if not alone:
         if options.calibrate != "none":
-            calibrated = calibrate_inputs(inputs, options)
-        results |= _fusions(inputs, options, streams, calibrated, strategies, stream_weights)
+            calibrated = calibrate_inputs(inputs, options, progress=part_of(progress, 0, 0.5))
+        results |= _fusions(
+            inputs, options, streams, calibrated, strategies, stream_weights,
+            part_of(progress, 0.5, 1),
+        )  # fmt: skip
     result = compare(results, streams.labels, rng=seed, groups=streams.groups)
     counts = class_accuracy(results, streams.labels, streams.class_names) if classes else []
     return result | {
@@ -181,6 +189,7 @@ def report_files(
     command: str = "",
     seed: int = 0,
     inputs: FusionInputs | None = None,
+    progress: Progress = no_progress,
 ) -> str:
     """The report on score files as one HTML page.
 
@@ -199,14 +208,24 @@ def report_files(
     few = len(set(groups or ()))
     if few > 1 and options.calibrate == "none":
         options = replace(options, calibrate="crossfit", folds=min(options.folds, few))
-    calibrated = None if options.calibrate == "none" else calibrate_inputs(inputs, options)
+    calibrated = tuned = None
+    if options.calibrate != "none":
+        calibrated = calibrate_inputs(inputs, options, progress=part_of(progress, 0, 0.4))
     streams = _video_scores(inputs, options)
-    tuned = None
     if groups and few > 1 and len(streams.scores) > 1:
         folds = grouped_folds(groups, streams.labels, count=min(options.folds, few))
-        tuned = tune.tune_in_folds(streams, folds)
+        tuned = tune.tune_in_folds(streams, folds, progress=part_of(progress, 0.4, 0.6))
     answers = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
-    answers |= _fusions(inputs, options, streams, calibrated, strategies, stream_weights)
+    answers |= _fusions(
+        inputs,
+        options,
+        streams,
+        calibrated,
+        strategies,
+        stream_weights,
+        part_of(progress, 0.6, 0.9),
+    )
+    progress("the page", 0.9)
     content = make_content(
         streams,
         inputs.joined,
@@ -304,6 +323,7 @@ def _fusions(
     calibrated: CalibratedTables | None,
     strategies: Sequence[str],
     stream_weights: str | None,
+    progress: Progress,
 ) -> dict[str, np.ndarray]:
     """The first class of each video, int64 (V,), by each fusion, also of the calibrated streams.
 
@@ -317,7 +337,8 @@ def _fusions(
     if calibrated:
         variants[CALIBRATED] = _video_scores(inputs, options, calibrated)
     answers = {}
-    for name in strategies:
+    for number, name in enumerate(strategies):
+        progress(f"fusion by {name}", number / len(strategies))
         typed = StepOptions(strategy=name, weights=stream_weights if name == "weighted" else None)
         steps = find_steps(typed, streams=list(streams.scores), class_names=streams.class_names)
         for suffix, variant in variants.items():
@@ -379,16 +400,20 @@ def read_validation_scores(inputs: FusionInputs, options: FusionOptions) -> dict
     return tables
 
 
-def calibrate_inputs(inputs: FusionInputs, options: FusionOptions) -> CalibratedTables:
+def calibrate_inputs(
+    inputs: FusionInputs, options: FusionOptions, *, progress: Progress = no_progress
+) -> CalibratedTables:
     """Calibrate the streams on validation scores or in folds, as --calibrate says."""
     fit = CALIBRATIONS[options.calibration]
     if options.calibrate == "val":
         return calibrate_on(inputs.joined, read_validation_scores(inputs, options), fit=fit)
     folds = find_folds(inputs.joined, count=options.folds)
-    return calibrate_in_folds(inputs.joined, folds, fit=fit)
+    return calibrate_in_folds(inputs.joined, folds, fit=fit, progress=progress)
 
 
-def fuse_inputs_by_learning(inputs: FusionInputs, options: FusionOptions) -> Fusion:
+def fuse_inputs_by_learning(
+    inputs: FusionInputs, options: FusionOptions, *, progress: Progress = no_progress
+) -> Fusion:
     """Fuse by the learner of --learn.
 
     Raises:
@@ -405,6 +430,10 @@ def fuse_inputs_by_learning(inputs: FusionInputs, options: FusionOptions) -> Fus
     learner = LEARNERS[options.learn]
     if options.learn_on == "val":
         others = read_validation_scores(inputs, options)
-        return fuse_by_learning(inputs.joined, learner, name=options.learn, others=others)
+        return fuse_by_learning(
+            inputs.joined, learner, name=options.learn, others=others, progress=progress
+        )
     folds = find_folds(inputs.joined, count=options.folds)
-    return fuse_by_learning(inputs.joined, learner, name=options.learn, folds=folds)
+    return fuse_by_learning(
+        inputs.joined, learner, name=options.learn, folds=folds, progress=progress
+    )

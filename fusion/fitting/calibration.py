@@ -18,6 +18,7 @@ from fusion.combining.probabilities import SMALLEST, log_softmax, softmax
 from fusion.combining.step import MEAN, Step
 from fusion.fitting.hold_out import labels_in_folds
 from fusion.tables.join import JoinedTables
+from fusion.tables.progress import Progress, no_progress, part_of
 from fusion.tables.score_file import ScoreTable, slices
 from twostream_base.errors import InputError
 
@@ -110,13 +111,20 @@ CALIBRATIONS: dict[str, Fit] = {"temperature": temperature, "vector": vector}
 
 
 def cross_fit(
-    logits: np.ndarray, labels: np.ndarray, folds: np.ndarray, *, fit: Fit = temperature
+    logits: np.ndarray,
+    labels: np.ndarray,
+    folds: np.ndarray,
+    *,
+    fit: Fit = temperature,
+    progress: Progress = no_progress,
 ) -> list[Scaling]:
     """The scaling for the videos of each fold, fitted on the labelled videos of all others."""
-    return [
-        fit(logits[(folds != fold) & (labels >= 0)], labels[(folds != fold) & (labels >= 0)])
-        for fold in range(int(folds.max()) + 1)
-    ]
+    scalings, count = [], int(folds.max()) + 1
+    for fold in range(count):
+        progress("calibration", fold / count)
+        others = (folds != fold) & (labels >= 0)
+        scalings.append(fit(logits[others], labels[others]))
+    return scalings
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,12 +186,20 @@ class CalibratedTables:
 
 
 def calibrate_in_folds(
-    joined: JoinedTables, folds: np.ndarray, *, fit: Fit = temperature
+    joined: JoinedTables,
+    folds: np.ndarray,
+    *,
+    fit: Fit = temperature,
+    progress: Progress = no_progress,
 ) -> CalibratedTables:
     """Calibrate each video by what was fitted on the other folds (V,); see `grouped_folds`."""
-    means = {key: mean_logits(table) for key, table in joined.tables.items()}
-    labels = joined.labels
-    scalings = {key: cross_fit(logits, labels, folds, fit=fit) for key, logits in means.items()}
+    means, scalings = {}, {}
+    for number, (key, table) in enumerate(joined.tables.items()):
+        begin, end = (at / len(joined.tables) for at in (number, number + 1))
+        means[key] = mean_logits(table)
+        scalings[key] = cross_fit(
+            means[key], joined.labels, folds, fit=fit, progress=part_of(progress, begin, end)
+        )
     first = next(iter(joined.tables.values()))
     fitted_on = labels_in_folds(first.metadata.get("subset"), joined.groups)
     return _calibrated(joined, means, scalings, folds, fitted_on)

@@ -1,9 +1,9 @@
 """Fusion that is learnt from labels: class weights, and stacking by logistic regression.
 
 Both start from the sum of the streams' calibrated logits and are regularised towards it, so that
-few videos change little. A learner is `(logits, labels) -> predict`, with calibrated logits (V,
-streams, C); `predict` turns such logits into fused ones, (V, C). At the end are estimators in the
-manner of scikit-learn, for arrays.
+few videos change little. A learner is `(logits, labels, *, progress) -> predict`, with calibrated
+logits (V, streams, C); `predict` turns such logits into fused ones, (V, C). At the end are
+estimators in the manner of scikit-learn, for arrays.
 """
 
 # ruff: noqa: N803 - scikit-learn calls the inputs X
@@ -26,15 +26,22 @@ from fusion.evaluation.metrics import accuracy_summary
 from fusion.fitting.calibration import CALIBRATIONS, Scaling, logits_to_fit, temperature
 from fusion.fitting.hold_out import grouped_folds, labels_in_folds
 from fusion.tables.join import JoinedTables, join
+from fusion.tables.progress import Progress, no_progress, part_of
 from fusion.tables.score_file import ScoreTable, table_of_array
 from twostream_base.errors import InputError
 
 Predict = Callable[[np.ndarray], np.ndarray]
-Learner = Callable[[np.ndarray, np.ndarray], Predict]
+Learner = Callable[..., Predict]
 _ITERATIONS = 100
 
 
-def class_shares(logits: np.ndarray, labels: np.ndarray, *, strength: float = 30.0) -> np.ndarray:
+def class_shares(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    *,
+    strength: float = 30.0,
+    progress: Progress = no_progress,
+) -> np.ndarray:
     """The weight of each stream for each class: (streams, C), sum 1 over the streams.
 
     Least cross-entropy of the weighted sums, with a penalty of `strength` times the squared
@@ -53,17 +60,25 @@ def class_shares(logits: np.ndarray, labels: np.ndarray, *, strength: float = 30
         value = strength * flat @ flat - (log_probs * true).sum()
         return value, through.ravel() + 2 * strength * flat
 
-    logs = _minimise(loss, streams * classes).reshape(streams, classes)
+    logs = _minimise(loss, streams * classes, progress).reshape(streams, classes)
     return softmax(logs.T).T
 
 
-def class_weights(logits: np.ndarray, labels: np.ndarray) -> Predict:
+def class_weights(
+    logits: np.ndarray, labels: np.ndarray, *, progress: Progress = no_progress
+) -> Predict:
     """Weight the streams class by class: see `class_shares`."""
-    shares = class_shares(logits, labels)
+    shares = class_shares(logits, labels, progress=progress)
     return lambda new: new.shape[1] * (shares * new).sum(axis=1)
 
 
-def stacking(logits: np.ndarray, labels: np.ndarray, *, strength: float = 30.0) -> Predict:
+def stacking(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    *,
+    strength: float = 30.0,
+    progress: Progress = no_progress,
+) -> Predict:
     """Multinomial logistic regression on the log-probabilities of all streams and classes.
 
     It is added to the plain sum of the streams, with a penalty of `strength` times the squared
@@ -80,14 +95,16 @@ def stacking(logits: np.ndarray, labels: np.ndarray, *, strength: float = 30.0) 
         value = strength * flat @ flat - (log_probs * true).sum()
         return value, slope.ravel() + 2 * strength * flat
 
-    added = _minimise(loss, features.shape[1] * classes).reshape(-1, classes)
+    added = _minimise(loss, features.shape[1] * classes, progress).reshape(-1, classes)
     return lambda new: new.sum(axis=1) + _features(new) @ added
 
 
 LEARNERS: dict[str, Learner] = {"class-weights": class_weights, "stacking": stacking}
 
 
-def learn(logits: np.ndarray, labels: np.ndarray, learner: Learner) -> Predict:
+def learn(
+    logits: np.ndarray, labels: np.ndarray, learner: Learner, *, progress: Progress = no_progress
+) -> Predict:
     """Fit the temperature of each stream of raw logits (V, streams, C), then the learner.
 
     The result takes raw logits. All videos must have a label.
@@ -97,18 +114,25 @@ def learn(logits: np.ndarray, labels: np.ndarray, learner: Learner) -> Predict:
     def calibrate(raw: np.ndarray) -> np.ndarray:
         return np.stack([scale(raw[:, s]) for s, scale in enumerate(scalings)], axis=1)
 
-    predict = learner(calibrate(logits), labels)
+    predict = learner(calibrate(logits), labels, progress=progress)
     return lambda new: predict(calibrate(new))
 
 
 def fuse_in_folds(
-    logits: np.ndarray, labels: np.ndarray, folds: np.ndarray, learn: Learner
+    logits: np.ndarray,
+    labels: np.ndarray,
+    folds: np.ndarray,
+    learn: Learner,
+    *,
+    progress: Progress = no_progress,
 ) -> np.ndarray:
     """Fused logits (V, C): each video's by what was learnt from the labels of other folds (V,)."""
-    fused = np.empty((len(labels), logits.shape[2]))
-    for fold in range(int(folds.max()) + 1):
+    fused, count = np.empty((len(labels), logits.shape[2])), int(folds.max()) + 1
+    for fold in range(count):
         rest, held_out = (folds != fold) & (labels >= 0), folds == fold
-        fused[held_out] = learn(logits[rest], labels[rest])(logits[held_out])
+        of_fold = part_of(progress, fold / count, (fold + 1) / count)
+        predict = learn(logits[rest], labels[rest], progress=of_fold)
+        fused[held_out] = predict(logits[held_out])
     return fused
 
 
@@ -119,6 +143,7 @@ def fuse_by_learning(
     name: str,
     folds: np.ndarray | None = None,
     others: Mapping[str, ScoreTable] | None = None,
+    progress: Progress = no_progress,
 ) -> Fusion:
     """Fuse the mean logits of each video's views by `learner`, to probabilities.
 
@@ -134,7 +159,8 @@ def fuse_by_learning(
     logits = np.stack([mean_logits(table) for table in joined.tables.values()], axis=1)
     if folds is not None:
         learn_it = partial(learn, learner=learner)
-        fused, learned_on = fuse_in_folds(logits, streams.labels, folds, learn_it), "crossfit"
+        fused = fuse_in_folds(logits, streams.labels, folds, learn_it, progress=progress)
+        learned_on = "crossfit"
     else:
         validation = others or {}
         joined_others = join(
@@ -142,7 +168,8 @@ def fuse_by_learning(
         ).tables
         pairs = [logits_to_fit(key, table, joined_others) for key, table in joined.tables.items()]
         other_logits = np.stack([logits for logits, _ in pairs], axis=1)
-        fused, learned_on = learn(other_logits, pairs[0][1], learner)(logits), "val"
+        predict = learn(other_logits, pairs[0][1], learner, progress=progress)
+        fused, learned_on = predict(logits), "val"
     # The header names a strategy that nobody can apply without the labels.
     streams_step = Step(name, mean, {"learned_on": learned_on})
     steps = {"crops": MEAN, "segments": MEAN, "streams": streams_step}
@@ -159,11 +186,21 @@ def _features(logits: np.ndarray) -> np.ndarray:
     return np.hstack([logs, np.ones((len(logits), 1))])
 
 
-def _minimise(loss: Callable[[np.ndarray], tuple[float, np.ndarray]], size: int) -> np.ndarray:
+def _minimise(
+    loss: Callable[[np.ndarray], tuple[float, np.ndarray]], size: int, progress: Progress
+) -> np.ndarray:
     from scipy.optimize import minimize
 
+    calls = 0
+
+    def told(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal calls
+        progress("learning the fusion", min(1.0, calls / _ITERATIONS))
+        calls += 1
+        return loss(flat)
+
     options = {"maxiter": _ITERATIONS}
-    result = minimize(loss, np.zeros(size), jac=True, method="L-BFGS-B", options=options)
+    result = minimize(told, np.zeros(size), jac=True, method="L-BFGS-B", options=options)
     return np.asarray(result.x)
 
 
@@ -241,7 +278,9 @@ class _Estimator:
         labels = np.asarray(y)
         return float((self.predict(X) == labels)[labels >= 0].mean())
 
-    def _fit(self, logits: np.ndarray, labels: np.ndarray) -> Predict:
+    def _fit(
+        self, logits: np.ndarray, labels: np.ndarray, *, progress: Progress = no_progress
+    ) -> Predict:
         raise NotImplementedError
 
 
@@ -262,10 +301,12 @@ class LearnedFusion(_Estimator):
             raise InputError(f"method {method!r}; allowed: {', '.join(LEARNERS)}")
         self.method, self.folds = method, folds
 
-    def _fit(self, logits: np.ndarray, labels: np.ndarray) -> Predict:
+    def _fit(
+        self, logits: np.ndarray, labels: np.ndarray, *, progress: Progress = no_progress
+    ) -> Predict:
         if logits.shape[1] < 2:
             raise InputError("learning a fusion needs two streams")
-        return learn(logits, labels, LEARNERS[self.method])
+        return learn(logits, labels, LEARNERS[self.method], progress=progress)
 
 
 class CalibratedFusion(_Estimator):
@@ -284,7 +325,9 @@ class CalibratedFusion(_Estimator):
             raise InputError(f"method {method!r}; allowed: {', '.join(CALIBRATIONS)}")
         self.method, self.folds = method, folds
 
-    def _fit(self, logits: np.ndarray, labels: np.ndarray) -> Predict:
+    def _fit(
+        self, logits: np.ndarray, labels: np.ndarray, *, progress: Progress = no_progress
+    ) -> Predict:
         fit = CALIBRATIONS[self.method]
         scalings = [fit(logits[:, stream], labels) for stream in range(logits.shape[1])]
         self.scalings_: list[Scaling] = scalings

@@ -20,6 +20,7 @@ from fusion.combining.strategies import weighted
 from fusion.evaluation.metrics import proportion
 from fusion.fitting.hold_out import labels_in_folds
 from fusion.fitting.weight_search import WeightCurve, right_count, search_weights, weight_curve
+from fusion.tables.progress import Progress, no_progress, part_of
 from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError, some_of
 
@@ -28,7 +29,9 @@ _CURVE_POINTS = 21
 Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def tune_in_folds(streams: VideoScores, folds: np.ndarray) -> dict[str, Any]:
+def tune_in_folds(
+    streams: VideoScores, folds: np.ndarray, *, progress: Progress = no_progress
+) -> dict[str, Any]:
     """Find weights on all folds (V,) but one, for each fold, and evaluate them on that one.
 
     The weights to use are the mean of those of the folds. Results as JSON values: see `tune_on`;
@@ -36,9 +39,13 @@ def tune_in_folds(streams: VideoScores, folds: np.ndarray) -> dict[str, Any]:
     """
     scores, labels, folds = _labelled(streams, folds)
     rows: list[dict[str, Any]] = []
-    for fold in range(int(folds.max()) + 1):
-        out = folds == fold
-        fold_weights, fitted = search_weights([stream[~out] for stream in scores], labels[~out])
+    searches = int(folds.max()) + 2  # in all folds, and once on all videos
+    for fold in range(searches - 1):
+        progress("weights", fold / searches)
+        out, of_fold = folds == fold, part_of(progress, fold / searches, (fold + 1) / searches)
+        fold_weights, fitted = search_weights(
+            [stream[~out] for stream in scores], labels[~out], progress=of_fold
+        )
         right = right_count([stream[out] for stream in scores], fold_weights, labels[out])
         rows.append(
             {
@@ -49,13 +56,16 @@ def tune_in_folds(streams: VideoScores, folds: np.ndarray) -> dict[str, Any]:
         )
     weights = np.mean([row["weights"] for row in rows], axis=0)
     held_out = sum(row["held_out"]["correct"] for row in rows)
-    return _result("crossfit", streams, weights, held_out) | {
+    of_all = part_of(progress, 1 - 1 / searches, 1)
+    return _result("crossfit", streams, weights, held_out, of_all) | {
         "folds": [row | {"weights": _named(streams, row["weights"])} for row in rows],
         "spread": _named(streams, np.ptp([row["weights"] for row in rows], axis=0)),
     }
 
 
-def tune_on(streams: VideoScores, others: VideoScores) -> dict[str, Any]:
+def tune_on(
+    streams: VideoScores, others: VideoScores, *, progress: Progress = no_progress
+) -> dict[str, Any]:
     """Find weights on other videos (validation), and evaluate them on these.
 
     As JSON values: `weights`, sum 1, of each stream's scores; `held_out`, the count of videos that
@@ -75,18 +85,19 @@ def tune_on(streams: VideoScores, others: VideoScores) -> dict[str, Any]:
     check_apart(streams, others)
     scores, labels, _ = _labelled(streams)
     val_scores, val_labels, _ = _labelled(others)
-    weights, _ = search_weights(val_scores, val_labels)
-    return _result("val", streams, weights, right_count(scores, weights, labels))
+    weights, _ = search_weights(val_scores, val_labels, progress=part_of(progress, 0, 0.5))
+    held_out = right_count(scores, weights, labels)
+    return _result("val", streams, weights, held_out, part_of(progress, 0.5, 1))
 
 
-def tune_on_test(streams: VideoScores) -> dict[str, Any]:
+def tune_on_test(streams: VideoScores, *, progress: Progress = no_progress) -> dict[str, Any]:
     """The weights that get most of these very videos right: no estimate of accuracy.
 
     As `tune_on`, with `held_out` and `optimism` None.
     """
     scores, labels, _ = _labelled(streams)
-    weights, _ = search_weights(scores, labels)
-    return _result("test", streams, weights, None)
+    weights, _ = search_weights(scores, labels, progress=part_of(progress, 0, 0.5))
+    return _result("test", streams, weights, None, part_of(progress, 0.5, 1))
 
 
 def curve_of_streams(streams: VideoScores) -> WeightCurve:
@@ -130,10 +141,14 @@ def fuse_by_tuned_weights(
 
 
 def _result(
-    chosen_on: str, streams: VideoScores, weights: np.ndarray, held_out: int | None
+    chosen_on: str,
+    streams: VideoScores,
+    weights: np.ndarray,
+    held_out: int | None,
+    progress: Progress,
 ) -> dict[str, Any]:
     scores, labels, _ = _labelled(streams)
-    picked, most = search_weights(scores, labels)
+    picked, most = search_weights(scores, labels, progress=progress)
     equal = right_count(scores, np.full(len(scores), 1 / len(scores)), labels)
     videos = len(labels)
     subset = next(iter(streams.metadata.values())).get("subset")

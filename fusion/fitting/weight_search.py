@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fusion.tables.progress import Progress, no_progress
 from fusion.tables.score_file import slices
 
 _STARTS = 5
@@ -68,7 +69,9 @@ def weight_curve(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> W
     return WeightCurve(np.sort(lows[right]), np.sort(highs[right]))
 
 
-def search_weights(scores: Sequence[np.ndarray], labels: np.ndarray) -> tuple[np.ndarray, int]:
+def search_weights(
+    scores: Sequence[np.ndarray], labels: np.ndarray, *, progress: Progress = no_progress
+) -> tuple[np.ndarray, int]:
     """Weights (streams,) of sum 1 that get the most videos right, and how many these are.
 
     Two streams: exactly. More: the best points of a coarse grid of the simplex, each refined by
@@ -80,9 +83,15 @@ def search_weights(scores: Sequence[np.ndarray], labels: np.ndarray) -> tuple[np
         weight, count = weight_curve(scores[0], scores[1], labels).best()
         return np.array([weight, 1 - weight]), count
     grid = np.array(list(_simplex(len(scores))))
-    counts = np.array([right_count(scores, weights, labels) for weights in grid])
+    counts = np.empty(len(grid), dtype=np.int64)
+    for number, weights in enumerate(grid):
+        progress("weights", number / len(grid) / 2)
+        counts[number] = right_count(scores, weights, labels)
     starts = np.lexsort((grid.max(axis=1), -counts))[:_STARTS]
-    refined = [_refined(scores, grid[start], int(counts[start]), labels) for start in starts]
+    refined = []
+    for number, start in enumerate(starts):
+        progress("weights", 0.5 + number / len(starts) / 2)
+        refined.append(_refined(scores, grid[start], int(counts[start]), labels))
     return max(refined, key=lambda pair: pair[1])
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,31 @@ def test_tables_are_joined_once(
     monkeypatch.setattr(join_module, "_check_names", lambda t: joins.append(t) or check(t))
     fuse_files(FusionOptions(**{**vars(options), **more}))
     assert len(joins) == 1
+
+
+def test_progress_never_falls_and_says_what_is_done(
+    options: FusionOptions, make_table: Make, tmp_path: Path
+) -> None:
+    third = make_table([[1, 0], [0, 2], [0, 1]], labels=[0, 1, 1], names=["v_g1", "v_g2", "v_g3"])
+    write_scores(tmp_path / "c.safetensors", third)
+    three = replace(options, files=[*options.files, tmp_path / "c.safetensors"])
+    learned = replace(options, learn="stacking")
+    calibrated = replace(options, calibrate="crossfit")
+    for work, parts in (
+        (partial(fuse_files, learned), {"learning the fusion"}),
+        (partial(fuse_files, calibrated), {"calibration"}),
+        (partial(tune_files, three, choose="crossfit"), {"weights"}),
+        (partial(tune_files, three, choose="test"), {"weights"}),
+        (partial(compare_files, calibrated, strategies=["max"]), {"calibration", "fusion by max"}),
+        (partial(report_files, options, strategies=["rank"]),
+         {"calibration", "weights", "fusion by rank", "the page"}),
+    ):  # fmt: skip
+        told: list[tuple[str, float]] = []
+        work(progress=lambda what, share, told=told: told.append((what, share)))
+        shares = [share for _, share in told]
+        assert shares == sorted(shares)
+        assert 0 <= shares[0] <= shares[-1] <= 1
+        assert {what for what, _ in told} == parts
 
 
 def test_what_is_compared(options: FusionOptions) -> None:

@@ -49,14 +49,16 @@ def compare(
     from fusion.workflows import compare_files
 
     fusion_options = FusionOptions(**options)
-    result = compare_files(
-        fusion_options,
-        strategies=strategies,
-        stream_weights=stream_weights,
-        alone=alone,
-        classes=classes,
-        seed=seed,
-    )
+    with console.LateProgress() as progress:
+        result = compare_files(
+            fusion_options,
+            strategies=strategies,
+            stream_weights=stream_weights,
+            alone=alone,
+            classes=classes,
+            seed=seed,
+            progress=progress,
+        )
     if as_json:
         console.print_json(result)
         return

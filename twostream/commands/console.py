@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -129,6 +130,49 @@ def progress(
     yield from tqdm(
         items, total=total, desc=printable(label), unit=f" {unit}", disable=hidden, leave=False
     )
+
+
+class LateProgress:
+    """How far a work has come, shown on standard error once it has taken two seconds.
+
+        with LateProgress() as progress:
+            progress("calibration", 0.25)
+
+    On a terminal it is a bar, which is gone at the end; elsewhere a plain line now and then.
+    """
+
+    AFTER, EVERY = 2.0, 15.0  # seconds; between two lines
+
+    def __init__(self) -> None:
+        self.start = self.next_line = time.monotonic()
+        self.bar: Any = None
+
+    def __call__(self, what: str, share: float) -> None:
+        """Show it if it is time: what is being done, and which share of all, 0..1, is done."""
+        now = time.monotonic()
+        if now - self.start < self.AFTER:
+            return
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = self.bar or tqdm(
+                total=100,
+                leave=False,
+                bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
+            )
+            self.bar.start_t = time.time() - (now - self.start)
+            self.bar.n = 100 * share
+            self.bar.set_description_str(what)
+        elif now >= self.next_line:
+            self.next_line = now + self.EVERY
+            tell(f"{what}: {share:.0%} done after {now - self.start:.0f} s")
+
+    def __enter__(self) -> LateProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar:
+            self.bar.close()
 
 
 def print_json(result: dict[str, Any]) -> None:

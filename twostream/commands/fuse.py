@@ -44,7 +44,8 @@ def fuse(out: Path | None, as_json: bool, **options: Any) -> None:
     from fusion.workflows import fuse_files
 
     fusion_options = FusionOptions(**options)
-    result = fuse_files(fusion_options, out=out)
+    with console.LateProgress() as progress:
+        result = fuse_files(fusion_options, out=out, progress=progress)
     if out:
         console.tell(f"{out} written")
     if as_json:

@@ -47,21 +47,23 @@ def report(
 ) -> None:
     """Write everything about score files as one HTML page that needs no network and no scripts.
 
-    FILES as for `fuse`. Where the groups of the videos are known (--groups, or by data set),
+    FILES as for `fuse`. Where the groups of the videos are known (by FILES, or --groups),
     streams are calibrated and weights chosen across grouped folds.
     """
     from fusion.combining.inputs import FusionOptions
     from fusion.workflows import report_files
     from twostream_base.files import write_text
 
-    page = report_files(
-        FusionOptions(**options),
-        strategies=strategies,
-        stream_weights=stream_weights,
-        shown=shown,
-        title=title,
-        command=shlex.join(["twostream", *sys.argv[1:]]),
-        seed=seed,
-    )
+    with console.LateProgress() as progress:
+        page = report_files(
+            FusionOptions(**options),
+            strategies=strategies,
+            stream_weights=stream_weights,
+            shown=shown,
+            title=title,
+            command=shlex.join(["twostream", *sys.argv[1:]]),
+            seed=seed,
+            progress=progress,
+        )
     write_text(out, page)
     console.show(f"{out} written")

@@ -65,9 +65,15 @@ def tune(
     from fusion.evaluation.results import tune_lines
     from fusion.workflows import tune_files
 
-    result = tune_files(
-        FusionOptions(**options), choose=choose, cascade=cascade, curve=curve, out=out
-    )
+    with console.LateProgress() as progress:
+        result = tune_files(
+            FusionOptions(**options),
+            choose=choose,
+            cascade=cascade,
+            curve=curve,
+            out=out,
+            progress=progress,
+        )
     for path in filter(None, (out, curve)):
         console.tell(f"{path} written")
     console.print_json(result) if as_json else console.show(*tune_lines(result))

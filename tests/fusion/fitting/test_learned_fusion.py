@@ -75,7 +75,7 @@ def test_a_strong_penalty_leaves_the_plain_sum() -> None:
 
 @pytest.mark.parametrize("fit", [class_shares, stacking])
 def test_the_gradients_are_those_of_the_losses(fit, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
-    def check(loss, size: int) -> np.ndarray:  # noqa: ANN001
+    def check(loss, size: int, progress) -> np.ndarray:  # noqa: ANN001
         at = np.random.default_rng(0).normal(size=size) / 3
         error = check_grad(lambda x: loss(x)[0], lambda x: loss(x)[1], at)
         assert error < 1e-3
