@@ -95,11 +95,13 @@ def ten_iterations(u: Tensor, *, active: int = 1, **tile: int) -> Callable[[], N
     flags = torch.full((pairs,), active, dtype=torch.int32, device=u.device)
     tiles = -(-height // tile["rows"]) * -(-width // tile["columns"])
 
+    changes = u.new_empty(pairs, tiles)
+
     def ten() -> None:
         for _ in range(10):
             tvl1_triton.iterate[tiles, pairs](
-                *(flows[0], duals[0], flows[1], duals[1], gradient, constant, flags, flags),
-                *(height, width, LIMIT, THETA, RATIO), test=False, flat=FLAT, **tile,
+                *(flows[0], duals[0], flows[1], duals[1], gradient, constant, flags),
+                *(changes, height, width, LIMIT, THETA, RATIO), flat=FLAT, **tile,
             )  # fmt: skip
             flows.reverse()
             duals.reverse()
