@@ -35,7 +35,7 @@ main()
 RUN = "trained/ucf101-split1/motion-deadly.tiny"
 OPTIONS = ["--dataset", "ucf101", "--annotations", "lists", "--store", "store", "--subset",
            "train", "--on-training-videos", "--threads", "1", "--device", "cpu", "--batch-size",
-           "19"]  # fmt: skip
+           "19", "--trust-plugins"]  # fmt: skip
 
 
 def main(folder: Path, rounds: int) -> None:

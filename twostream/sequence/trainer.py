@@ -13,7 +13,7 @@ from twostream.compute.device import Bar, Runtime
 from twostream.data.training_videos import RunVideo
 from twostream.models.checkpoint import load_weights, read_spec_as, save_checkpoint
 from twostream.sequence import checkpoint
-from twostream.sequence.batches import eval_batches, train_batches
+from twostream.sequence.batches import Batch, eval_batches, train_batches
 from twostream.sequence.learner import SequenceLearner, predict, validation_row
 from twostream.sequence.lists import SequenceRecord
 from twostream.sequence.network import find_weights
@@ -145,11 +145,26 @@ class SequenceTrainer:
         batches = self.runtime.bar(
             batches, total=count, label=f"epoch {epoch}, training", unit="batch"
         )
+        latest: list[str] = []
+
+        def remembered() -> Iterator[Batch]:
+            for batch in batches:
+                latest[:] = [records[index].name for index in batch[2]]
+                yield batch
+
         try:
-            totals = self.learner.train_epoch(batches, epoch=epoch, targets=self.data.targets)
+            totals = self.learner.train_epoch(remembered(), epoch=epoch, targets=self.data.targets)
         except NotFiniteError as error:
             raise NotFiniteError(
                 f"epoch {epoch}: {error}; try a lower --lr with another --name"
+            ) from error
+        except ValueError as error:
+            if isinstance(error, InputError) or "more than 1 value per channel" not in str(error):
+                raise
+            raise InputError(
+                f"epoch {epoch}: the network cannot learn from {some_of(latest)} ({error}): batch "
+                "normalisation needs more than one value a channel. Give a larger --batch-size or "
+                "--input-size, or leave videos of one frame out"
             ) from error
         if totals.too_short:
             names = [records[index].name for index in totals.too_short]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from twostream.cli import cli
 from twostream.sequence import toy
@@ -120,6 +121,23 @@ def test_lists_that_have_changed_since_training(
     assert "has seen 1 of the 3 videos of the test list of csv" in refused
     assert f"1 of 3 videos were trained on ({name})" in refused
     assert not csv_run.with_name("spatial-other").exists()
+
+
+def test_a_batch_of_one_frame_is_refused_with_its_name(
+    twostream: Callable[..., Result], run: Path
+) -> None:
+    """A last map of one pixel, of one frame of one video: batch normalisation has one value."""
+    lists = Path("toy-sequences")
+    header, first, *_ = (lists / "train.csv").read_text().splitlines()
+    (VIDEOS / "one").mkdir()
+    Image.new("RGB", (32, 32)).save(VIDEOS / "one" / "0.png")
+    (lists / "train.csv").write_text(f"{header}\n{first.replace(first.split(',')[0], 'one')}\n")
+    data = ("--dataset", "csv", "--annotations", lists, "--videos", VIDEOS, "--batch-size", "1")
+    size = ("--frame-size", "32", "--input-size", "32")
+    refused = twostream("train-sequence", *SMALL, *data, *size, "--epochs", "1", exit_code=2).output
+    assert "cannot learn from one (" in refused
+    assert "--batch-size" in refused
+    assert "Traceback" not in refused
 
 
 def test_what_is_not_there_is_told(twostream: Callable[..., Result], run: Path) -> None:
