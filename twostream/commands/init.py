@@ -144,6 +144,11 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         title = "Written by `twostream init`. Paths are relative to this file."
         write_toml(Path(PROJECT_FILE), settings, title=title)
         lines.append(f"wrote {PROJECT_FILE}")
+        if ":" in dataset:
+            lines.append(
+                f"no file may run code, {PROJECT_FILE} neither: give --dataset {dataset} with each "
+                "command, or --trust-plugins"
+            )
     if as_json:
         console.print_json(report)
     else:

@@ -29,6 +29,7 @@ VIDEOS = "videos.csv.gz"
 PARTS = ("train", "val", "test", "initial")
 # Of a name: 240,000 videos then take 2 MB, and one in 10^9 strange names looks like one of them.
 HASH_BYTES = 6
+LARGEST = 2**28  # bytes of the CSV: a million videos
 
 
 class RunVideo(NamedTuple):
@@ -63,10 +64,12 @@ def read_videos(path: Path) -> list[RunVideo]:
     """
     cure = "copy it again from where the run was made, or train again with --restart"
     try:
-        with gzip.open(
-            path, "rt", encoding="utf-8", errors="surrogateescape", newline=""
-        ) as stream:
-            header, *rows = csv.reader(stream, strict=True)
+        with gzip.open(path) as stream:
+            data = stream.read(LARGEST + 1)  # a few bytes can unpack to any number of them
+        if len(data) > LARGEST:
+            raise ValueError(f"it unpacks to more than {LARGEST:,} bytes")
+        text = io.StringIO(data.decode("utf-8", "surrogateescape"), newline="")
+        header, *rows = csv.reader(text, strict=True)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error}); {cure}") from error
     fields = list(RunVideo._fields)

@@ -222,3 +222,26 @@ def test_what_is_preloaded_is_all_that_a_job_imports():
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_processes_import_nothing_from_the_current_folder(tmp_path):
+    """Python itself looks there first for the modules by which it starts them."""
+    for module in ("struct", "signal", "socket", "pickle"):
+        (tmp_path / f"{module}.py").write_text(f"open({module!r} + '.ran', 'w')\n")
+    script = tmp_path / "elsewhere" / "script.py"
+    script.parent.mkdir()
+    script.write_text(
+        "from flow_extract.extraction.executor import run_jobs\n"
+        "if __name__ == '__main__':\n"
+        "    print(list(run_jobs(abs, [-1], workers=1, timeout=60, preload=())))\n"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    assert "value=1" in done.stdout, done.stderr
+    assert list(tmp_path.glob("*.ran")) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from twostream.cli import cli
 from twostream.commands.option_files import find_project, option_defaults, read_project, recipes
 from twostream.commands.train_options import (
     augmentation_options,
@@ -21,6 +23,7 @@ from twostream.commands.train_options import (
 )
 from twostream_base.errors import InputError
 from twostream_base.files import write_toml
+from twostream_base.plugins import TrustedName
 
 OWN = """
 segments = 5
@@ -184,3 +187,84 @@ def test_defaults_reach_the_commands_of_a_group() -> None:
 def test_unknown_option_in_a_table() -> None:
     with pytest.raises(InputError, match=r"\[learn\] has no option 'rate'; allowed: .*lr"):
         option_defaults(learn, "learn", {"learn": {"rate": 1}}, path=PROJECT)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owners and modes of POSIX")
+@pytest.mark.parametrize("what", ["folder", "sticky folder", "file", "owner"])
+def test_a_project_that_others_could_have_put_there_is_left_alone(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search ends there: what lies above is not taken either."""
+    (tmp_path / "twostream.toml").touch()
+    shared = tmp_path / "shared"
+    (shared / "below").mkdir(parents=True)
+    told: list[str] = []
+    if what == "owner":
+        monkeypatch.setattr("os.geteuid", lambda: shared.stat().st_uid + 1)
+    elif what == "file":
+        (shared / "twostream.toml").touch()
+        (shared / "twostream.toml").chmod(0o666)
+    else:
+        shared.chmod(0o777 if what == "folder" else 0o1777)
+    if what != "file":
+        start = shared if what == "owner" else shared / "below"
+        assert find_project(start, tell=told.append) is None
+        assert told == []  # there is none whose absence could be missed
+        (shared / "twostream.toml").touch()
+    assert find_project(shared, tell=told.append) is None
+    (line,) = told
+    reason = "belongs to another user" if what == "owner" else "everybody can write to"
+    assert line.startswith(f"{shared / 'twostream.toml'} is not used: ")
+    assert reason in line
+    assert f"--project {shared / 'twostream.toml'}" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "value"),
+    [
+        ("train", "restart", "true"), ("check-flow", "repair", "true"),
+        ("extract-flow", "scheduler", "'tcp://elsewhere:8786'"), ("score", "trust-plugins", "true"),
+        ("report", "out", "'.bashrc'"), ("scores.export", "out", "'.bashrc'"),
+        ("train-sequence", "restart", "true"),
+    ],
+)  # fmt: skip
+def test_what_runs_code_or_deletes_or_is_written_must_be_typed(
+    words: str, key: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "twostream.toml").write_text(f"[{words}]\n{key} = {value}\n")
+    result = CliRunner().invoke(cli, words.split("."))
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'twostream.toml'}: {key!r} is not for a file to set" in result.output
+    assert f"--{key} on the command line" in result.output
+
+
+def test_a_recipe_sets_data_only(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('model = "own:tiny"\n[motion]\nconsensus = "own:middle"\n')
+    common = ["--stream", "motion", "--recipe", str(tmp_path / "own.toml")]
+    with pytest.raises(InputError, match=r"own.toml: model = 'own:tiny' would run code.*--model"):
+        parse(*common)
+    with pytest.raises(InputError, match=r"own.toml: consensus = 'own:middle' would run code"):
+        parse(*common, "--model", "own:tiny")
+    found = parse(*common, "--model", "own:tiny", "--consensus", "own:middle")
+    assert [type(found[key]) for key in ("model", "consensus")] == [TrustedName, TrustedName]
+    assert type(parse("--stream", "motion")["model"]) is str
+
+
+def test_a_command_says_what_it_takes_from_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "store").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    path = tmp_path / "twostream.toml"
+    path.write_text('dataset = "ucf101"\nstore = "store"\nvideos = "videos"\n')
+
+    def errors(*arguments: str) -> list[str]:
+        lines = CliRunner().invoke(cli, ["check-flow", *arguments]).stderr.splitlines()
+        return [line for line in lines if line.startswith("options from")]
+
+    assert errors() == [f"options from {path}: store, videos"]
+    assert errors("--store", str(tmp_path / "store")) == [f"options from {path}: videos"]
+    assert errors("--quiet") == errors("--json") == []
+    assert errors("--store", "..", "--videos", "..") == []
