@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 8192 * 8192
 READ_SIZE = 2**18  # bytes that are read from a file at one time
-# Formats of FFmpeg that open other files, URLs or devices than the one that they are given.
+# Formats of FFmpeg that open other files, URLs or devices than the one that they are given, or that
+# are programs (of Avisynth, VapourSynth); which of them there are differs from build to build.
 INDIRECT = {
-    "alsa", "concat", "dash", "fbdev", "hls", "image2", "imf", "kmsgrab", "lavfi", "oss", "rtp",
-    "rtsp", "sap", "sdp", "video4linux2,v4l2", "webm_dash_manifest", "xcbgrab",
+    "alsa", "avfoundation", "avisynth", "concat", "dash", "dshow", "fbdev", "gdigrab", "hls",
+    "image2", "imf", "kmsgrab", "lavfi", "oss", "rtp", "rtp_mpegts", "rtsp", "sap", "sdp",
+    "vapoursynth", "vfwcap", "video4linux2,v4l2", "vobsub", "webm_dash_manifest", "x11grab",
+    "xcbgrab",
 }  # fmt: skip
 PLAYLISTS = {b"ffconcat": "an ffconcat list", b"#EXTM3U": "an m3u8 playlist"}
 # Formats whose header tells when the last of all streams ends.

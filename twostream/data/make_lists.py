@@ -189,6 +189,6 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
         ],
         "missing": [name for name in listed if name not in matches],
         "unlisted": sorted(set(on_disk.videos) - set(matches.values())),
-        "ignored": on_disk.ignored,
+        "ignored": list(on_disk.ignored),
         "refused": {**on_disk.refused, **on_disk.skipped},
     }

@@ -63,11 +63,11 @@ def test_changes_are_counted_and_named() -> None:
         RunVideo("elsewhere", "", "", "initial"),
     ]
     assert describe_changes(VIDEOS, now).split("; ") == [
-        '1 video gone from training (A/a "2", odd\nname)',
+        '1 video gone from training (A/a "2", odd\\nname)',
         "1 video moved from training to test (A/a1)",
         "1 video of another file (B/b2)",
         "1 video more in validation (B/b9)",
-        "1 video of another label (B/\udce9)",
+        "1 video of another label (B/\\udce9)",
     ]
     assert describe_changes(VIDEOS, VIDEOS) == ""
     assert digest_of(now) != digest_of(VIDEOS) == CARD["sha256"]
