@@ -197,6 +197,6 @@ def _report_lines(report: dict[str, Any]) -> list[str]:
         )
     for key, text in (("missing", "missing"), ("unlisted", "in no list"), ("ignored", "no videos")):
         if report[key]:
-            lines.append(f"  {text}: {some_of(report[key], limit=SHOWN)}")
+            lines.append(f"  {text}: {some_of(list(report[key]), limit=SHOWN)}")
     lines += [f"  refused: {name}: {reason}" for name, reason in report["refused"].items()]
     return lines
