@@ -11,8 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from twostream.compute.device import is_out_of_memory
 from twostream.data.protocols import PROTOCOLS
 from twostream.models import MODELS, default_clip
+from twostream.models.checkpoint import NetworkSpec
 from twostream.models.segment_network import SegmentNetwork
-from twostream.transforms.presets import Modality, modality_of
+from twostream.transforms.presets import modality_of
 from twostream_base import plugins
 from twostream_base.errors import InputError
 
@@ -61,29 +62,24 @@ def network_size(model: str, *, stream: str, num_classes: int, side: int) -> Net
 
 
 def check_input_sizes(
-    network: SegmentNetwork,
-    *,
-    model: str,
-    modality: Modality,
-    input_size: int,
-    protocols: Sequence[str],
-    device: torch.device,
+    network: SegmentNetwork, spec: NetworkSpec, *, protocols: Sequence[str], device: torch.device
 ) -> None:
     """Run a network on an empty snippet of each size that it is going to see.
 
     Neither its weights and statistics nor any random numbers change.
 
     Args:
-        input_size: side in training, pixels.
+        spec: of the network.
         protocols: of the tests to come, keys of PROTOCOLS or `module:function`.
 
     Raises:
         InputError: it takes other lengths or sizes alone, as transformers do.
     """
-    sides = {input_size: f"--input-size {input_size}"}
+    modality, size = spec.modality, spec.input_size
+    sides = {size: f"--input-size {size}"}
     for name in protocols:
-        side = plugins.load(name, PROTOCOLS).side(input_size)
-        sides.setdefault(side, f"protocol {name} of --input-size {input_size}")
+        side = plugins.load(name, PROTOCOLS).side(size)
+        sides.setdefault(side, f"protocol {name} of --input-size {size}")
     trained = network.training
     network.eval()
     for side, cause in sides.items():
@@ -97,9 +93,9 @@ def check_input_sizes(
                 raise
             reason = str(error).partition("\n")[0]
             raise InputError(
-                f"{model} cannot take {side} x {side} pixels of {modality.snippet_length} frames "
-                f"or pairs, as {cause} gives them ({reason}). Networks made for one size take 224 "
-                "and protocols of the same side, such as tsn25x10, in clips as long as `twostream "
-                "models` tells"
+                f"{spec.model} cannot take {side} x {side} pixels of {modality.snippet_length} "
+                f"frames or pairs, as {cause} gives them ({reason}). Networks made for one size "
+                "take 224 and protocols of the same side, such as tsn25x10, in clips as long as "
+                "`twostream models` tells"
             ) from error
     network.train(trained)

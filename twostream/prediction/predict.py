@@ -116,12 +116,7 @@ def predict_videos(
     )
     for stream in streams.values():
         check_input_sizes(
-            stream.network,
-            model=stream.spec.model,
-            modality=stream.spec.modality,
-            input_size=stream.spec.input_size,
-            protocols=(options.protocol,),
-            device=runtime.device,
+            stream.network, stream.spec, protocols=(options.protocol,), device=runtime.device
         )
     recipe = Recipe(
         protocol=plugins.load(options.protocol, PROTOCOLS),

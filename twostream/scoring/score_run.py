@@ -83,14 +83,7 @@ def score_run(
         network = network_from_spec(spec)
     load_weights(run / options.checkpoint, network)
     network.to_device(runtime.device)
-    check_input_sizes(
-        network,
-        model=spec.model,
-        modality=spec.modality,
-        input_size=spec.input_size,
-        protocols=(options.protocol,),
-        device=runtime.device,
-    )
+    check_input_sizes(network, spec, protocols=(options.protocol,), device=runtime.device)
     if options.compiled:
         tell("the network is compiled for evaluation: the first batch takes a while")
         network = compile_for_eval(network)

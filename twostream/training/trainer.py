@@ -97,9 +97,7 @@ class Trainer:
         if not self.run.resumes:
             check_input_sizes(
                 self.learner.network,
-                model=options.model,
-                modality=options.modality,
-                input_size=options.input_size,
+                self._spec(0),
                 protocols=(options.val_protocol, options.protocol),
                 device=self.learner.device,
             )

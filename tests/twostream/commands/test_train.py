@@ -12,7 +12,7 @@ import torch
 from click.testing import Result
 
 from fusion.tables.score_file import read_scores
-from twostream.training import learner
+from twostream.training import loop
 
 from ..conftest import MiniProject
 
@@ -25,7 +25,7 @@ def test_out_of_memory_names_what_to_change(
     def full(*arguments: Any, **options: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr(learner, "train_one_epoch", full)
+    monkeypatch.setattr(loop, "train_one_epoch", full)
     options = ["--weights", "none", "--batch-size", "64", "--device", "cpu", "--runs", "runs"]
     result = twostream("train", "--stream", "spatial", *mini.arguments, *options, exit_code=1)
     assert "cpu is out of memory with 64 videos of 3 segments at 224 pixels" in result.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -79,15 +80,8 @@ CPU = torch.device("cpu")
 def look(
     network: SegmentNetwork, *, input_size: int, protocols: tuple[str, ...] = ("clips19",)
 ) -> None:
-    modality = MODALITIES["spatial"]
-    check_input_sizes(
-        network,
-        model="a",
-        modality=modality,
-        input_size=input_size,
-        protocols=protocols,
-        device=CPU,
-    )
+    spec = SimpleNamespace(model="a", modality=MODALITIES["spatial"], input_size=input_size)
+    check_input_sizes(network, spec, protocols=protocols, device=CPU)
 
 
 def only_of(side: int, error: type[Exception] = RuntimeError) -> SegmentNetwork:
