@@ -141,8 +141,8 @@ def read_video(
     """
     compute = flow_method(trust(method, trust_plugins), options)
     try:
-        frames = read_frames(video, short_side=short_side)
-        clips = list(overlapping_chunks(frames, pixels=getattr(compute, "pixels_at_once", None)))
+        pixels = getattr(compute, "pixels_at_once", None)
+        clips = list(overlapping_chunks(read_frames(video, short_side=short_side), pixels=pixels))
     except VideoError as error:
         raise InputError(f"{video}: {error}") from error
     frames = np.concatenate([clips[0], *(clip[1:] for clip in clips[1:])])

@@ -160,22 +160,53 @@ def _minimise(
 def _shrink(picture: Tensor, size: list[int], scale: float) -> Tensor:
     """Bilinear, at exactly `scale`: `F.interpolate` would take the ratio of the rounded sizes."""
     y, x = ((torch.arange(side, device=picture.device) + 0.5) / scale - 0.5 for side in size)
-    places = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1])
-    return _look_up(picture, places.expand(len(picture), -1, -1, -1), "bilinear", "border")
+    places = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)
+    extents = [max(1, side - 1) for side in picture.shape[:1:-1]]
+    grid = torch.stack(
+        [2 * places[..., k] / extent - 1 for k, extent in enumerate(extents)], dim=-1
+    )
+    return F.grid_sample(
+        picture, grid.expand(len(picture), -1, -1, -1), padding_mode="border", align_corners=True
+    )
 
 
 def _warp(pictures: Tensor, u: Tensor) -> Tensor:
-    """Pictures at x + u, bicubic (a = -0.75), 0 outside."""
-    y, x = (torch.arange(side, device=u.device) for side in u.shape[-2:])
-    places = u + torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1])
-    return _look_up(pictures, places, "bicubic", "zeros")
+    """Pictures (N, C, H, W) at x + u, bicubic, 0 outside.
+
+    Not by `F.grid_sample`: it takes positions between -1 and 1, so no whole pixel exactly, and a
+    still pair would seem to move.
+    """
+    height, width = sides = u.shape[-2:]
+    y, x = (torch.arange(side, device=u.device) for side in sides)
+    # Four pixels beyond the border are as far as any: the integers below stay small.
+    to_x = (x + u[:, :1]).clamp(-4, width + 4)
+    to_y = (y[:, None] + u[:, 1:]).clamp(-4, height + 4)
+    left, top = to_x.floor(), to_y.floor()
+    weights_x, weights_y = _cubic_weights(to_x - left), _cubic_weights(to_y - top)
+    left, top = left.long() - 1, top.long() - 1
+    flat = pictures.flatten(2)
+    warped = torch.zeros_like(pictures)
+    for i in range(4):
+        line = torch.zeros_like(pictures)
+        for j in range(4):
+            row, column = top + i, left + j
+            known = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+            values = flat.gather(2, place.flatten(2).expand_as(flat)).view_as(pictures)
+            line += weights_x[j] * torch.where(known, values, 0.0)
+        warped += weights_y[i] * line
+    return warped
 
 
-def _look_up(pictures: Tensor, places: Tensor, mode: str, outside: str) -> Tensor:
-    """Pictures (N, C, H, W) at pixel positions (N, 2, h, w), x before y."""
-    extents = (max(1, side - 1) for side in pictures.shape[:1:-1])
-    grid = torch.stack([2 * places[:, k] / extent - 1 for k, extent in enumerate(extents)], dim=-1)
-    return F.grid_sample(pictures, grid, mode=mode, padding_mode=outside, align_corners=True)
+def _cubic_weights(t: Tensor) -> list[Tensor]:
+    """Weights of the four pixels around a position, t after the second of them; a = -0.75."""
+    a, far, near, far_right = -0.75, t + 1, 1 - t, 2 - t
+    return [
+        ((a * far - 5 * a) * far + 8 * a) * far - 4 * a,
+        ((a + 2) * t - (a + 3)) * t * t + 1,
+        ((a + 2) * near - (a + 3)) * near * near + 1,
+        ((a * far_right - 5 * a) * far_right + 8 * a) * far_right - 4 * a,
+    ]
 
 
 def _divergence(p: Tensor) -> Tensor:
