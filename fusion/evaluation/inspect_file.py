@@ -45,6 +45,7 @@ def contents(table: ScoreTable, *, first: int) -> dict[str, Any]:
         "kind": table.score_type,
         "shape": dict(zip(axes, table.scores.shape, strict=True)),
         "dtype": str(table.scores.dtype),
+        "groups": None if table.groups is None else len(set(table.groups)),
         "about": table.metadata,
         "accuracy": accuracy_summary(scores, table.labels),
         "first": videos,
@@ -61,6 +62,7 @@ def content_lines(shown: Mapping[str, Any]) -> list[str]:
     }
     lines = [
         f"{shown['kind']}, {shown['dtype']}; {shape}",
+        f"groups of videos: {shown['groups'] or 'not known'}",
         *(f"{key}: {text}" for key, text in facts.items()),
         "",
         f"top-1 {top1}   top-5 {top5}   mean class {mean_class}",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,7 @@ def test_contents(make_table: Make) -> None:
     ]  # fmt: skip
     assert content_lines(shown) == [
         "logit_sum, float32; videos 2, segments 2, crops 1, classes 4",
+        "groups of videos: not known",
         "summed_over: 19",
         "stream: spatial",
         "",
@@ -108,6 +110,11 @@ def test_contents(make_table: Make) -> None:
         "",
         "v0 (true: c1): c0 1, c1 1, c2 1",
     ]
+
+
+def test_groups_are_counted(make_table: Make) -> None:
+    table = replace(make_table(np.eye(3)), groups=("film", "film", "other"))
+    assert content_lines(contents(table, first=0))[1] == "groups of videos: 2"
 
 
 def test_videos_without_label_and_more_than_there_are(make_table: Make) -> None:
