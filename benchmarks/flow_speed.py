@@ -23,18 +23,25 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from contrib_tvl1 import ROOT, SCRIPT, TimedFlow, contrib_python, contrib_tvl1
+from machines import write_section
 from real_pairs import DATA, clips, grey, middlebury, pairs_of
 from whole_process import cost_of
 
 from flow_extract.methods import FLOW_METHODS
 from flow_extract.store.codecs import quantize
 from flow_extract.synthetic import endpoint_error
-from twostream_base.files import write_text
 
 RESULTS = ROOT / "benchmarks" / "results" / "flow_speed.md"
 CLIPS, PAIRS_OF_A_CLIP, ROUNDS = 15, 2, 2
 WHOLE_ROUNDS = 3
 CLASS = DATA / "ucf101-clips" / "videos" / "JavelinThrow"
+
+HEAD = f"""
+# Speed of the flow methods
+
+Made by `benchmarks/flow_speed.py`: {CLIPS} UCF101 clips (320x240), {PAIRS_OF_A_CLIP} pairs of each,
+{ROUNDS} rounds, one core and one thread; speeds are medians of paired ratios of CPU time.
+"""
 
 ClipMethod = Callable[[np.ndarray], np.ndarray]
 
@@ -66,8 +73,7 @@ def main() -> None:
     os.sched_setaffinity(0, all_cores)
     rows += whole_process(core)
     rows += two_cores()
-    write_text(RESULTS, report(rows))
-    print(RESULTS.read_text())
+    print(write_section(RESULTS, head=HEAD, body=report(rows)))
     missed = [row.name for row in rows if not row.holds]
     if missed:
         raise SystemExit(f"not reached: {', '.join(missed)}")
@@ -200,19 +206,14 @@ def report(rows: list[Row]) -> str:
         f"| {row.name} | {row.value:.4f} {row.unit} | {wanted(row)} | {verdict(row)} |"
         for row in rows
     ]
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "numba"))
     return "\n".join(
         [
-            "# Speed of the flow methods",
-            "",
-            f"Made by `benchmarks/flow_speed.py`. {machine()}",
-            "",
-            f"{CLIPS} UCF101 clips (320x240), {PAIRS_OF_A_CLIP} pairs of each, {ROUNDS} rounds, "
-            "one core and one thread; speeds are medians of paired ratios of CPU time.",
+            f"Python {platform.python_version()}, OpenCV {cv2.__version__}, {versions}.",
             "",
             "| figure | value | wanted | holds |",
             "|---|---|---|---|",
             *table,
-            "",
         ]
     )
 
@@ -226,19 +227,6 @@ def verdict(row: Row) -> str:
 def wanted(row: Row) -> str:
     limits = ((">=", row.at_least), ("<=", row.at_most))
     return ", ".join(f"{sign} {limit:.4g}" for sign, limit in limits if np.isfinite(limit))
-
-
-def machine() -> str:
-    cpu = platform.processor() or platform.machine()
-    facts = Path("/proc/cpuinfo")
-    if facts.exists():
-        lines = facts.read_text().splitlines()
-        cpu = next((line.partition(": ")[2] for line in lines if "model name" in line), cpu)
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "numba"))
-    return (
-        f"{cpu}, {os.cpu_count()} cores; Python {platform.python_version()}, "
-        f"OpenCV {cv2.__version__}, {versions}."
-    )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 import torch
 from classical_loader import MEAN, STD, JpegTree, tsn_views
+from machines import write_section
 from real_pairs import clips
 from torch.utils.data import DataLoader
 
@@ -58,18 +59,18 @@ def main() -> None:
         rows += test_views(tree, stores["jpeg"])
     lines = [f"| {name} | {ratio:.1f} | {goal} | {'yes' if holds else 'NO'} |"
              for name, ratio, goal, holds in rows]  # fmt: skip
-    RESULTS.write_text("\n".join([*HEAD, *lines, ""]))
-    print(RESULTS.read_text())
+    print(write_section(RESULTS, head=HEAD, body="\n".join([*COLUMNS, *lines])))
     if not all(holds for *_, holds in rows):
         raise SystemExit("a figure was missed")
 
 
-HEAD = (
-    "# Loading, beside one JPEG a picture opened with PIL", "",
-    f"Made by `benchmarks/loading.py`: {CLIPS} UCF101 clips of 341 x 256, DIS flow,",
-    f"crops of {SIZE}, epochs of {STACKS} stacks; median of {TURNS} paired ratios of time.", "",
-    "| what | value | wanted | holds |", "|---|---|---|---|",
-)  # fmt: skip
+HEAD = f"""
+# Loading, beside one JPEG a picture opened with PIL
+
+Made by `benchmarks/loading.py`: {CLIPS} UCF101 clips of 341 x 256, DIS flow, crops of {SIZE},
+epochs of {STACKS} stacks; median of {TURNS} paired ratios of time.
+"""
+COLUMNS = "| what | value | wanted | holds |", "|---|---|---|---|"
 
 
 def extract(folder: Path, codec: str) -> list[StoredVideo]:

@@ -24,6 +24,7 @@ from statistics import median
 import torch
 from classical_loader import JpegTree, Stacks
 from loading import FLOW, LENGTH, SIZE, draw_items, extract, writer
+from machines import write_section
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -65,20 +66,25 @@ def on_cpu() -> None:
         stores = {codec: extract(Path(folder), codec) for codec in ("jpeg", "raw")}
         tree = JpegTree.written(Path(folder, "tree"), stores["raw"])
         rows = [*training(tree, stores["jpeg"], turns), *evaluation(tree, stores["jpeg"], turns)]
-    RESULTS.write_text("\n".join([*head(turns), *map(line, rows), ""]))
-    print(RESULTS.read_text())
+    body = "\n".join([*columns(turns), *map(line, rows)])
+    print(write_section(RESULTS, head=HEAD, body=body))
     if not all(holds for *_, holds in rows):
         raise SystemExit("a figure was missed")
 
 
-def head(turns: int) -> Iterable[str]:
+HEAD = f"""
+# Training and evaluation of the motion ResNet18, beside the way of the field
+
+Made by `benchmarks/training_step.py`: stacks of {LENGTH} pairs, {SIZE} x {SIZE}, batch {BATCH},
+2 cores; medians of paired ratios of wall time, in turns. The losses of both ways are asserted to
+be near.
+"""
+
+
+def columns(turns: int) -> Iterable[str]:
     bf16 = "AMX" if AMX else "AVX-512" if find_precision("auto", CPU) == "bf16" else "emulated"
     return (
-        "# Training and evaluation of the motion ResNet18, beside the way of the field", "",
-        f"Made by `benchmarks/training_step.py`: stacks of {LENGTH} pairs, {SIZE} x {SIZE}, batch "
-        f"{BATCH}, 2 cores,",
-        f"bfloat16 by {bf16}; median of {turns} paired ratios of wall time, in turns. The losses",
-        "of both ways are asserted to be near.", "",
+        f"Bfloat16 by {bf16}; median of {turns}.", "",
         "| what | value | wanted | holds |", "|---|---|---|---|",
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from fusion.exchange.formats import SCORE_FORMATS
 from fusion.exchange.importing import import_scores
 from fusion.tables.groups import video_groups
 from fusion.tables.score_file import ScoreTable, write_scores
+from twostream.commands import console
 from twostream.data.make_lists import groups_from_csv, write_groups, write_lists
 from twostream.data.splits import read_split
 from twostream.sequence.transcripts import read_transcripts, write_transcripts
@@ -178,3 +179,14 @@ def test_no_escape_code_reaches_the_terminal(
     assert "x1b" in output or "u001b" in output
     if "--json" in words:
         json.loads(output[output.index("{") : output.rindex("}") + 1])
+
+
+def test_commands_print_through_the_console() -> None:
+    """`console.show`, `tell` and `print_json` escape; a plain `click.echo` would not."""
+    commands = Path(console.__file__).parent
+    plain = [
+        path.name
+        for path in sorted(commands.glob("*.py"))
+        if re.search(r"click\.echo\(|(?<![\w.])print\(", path.read_text())
+    ]
+    assert plain == ["console.py"]

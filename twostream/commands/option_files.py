@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from twostream.commands import console
 from twostream.commands.option_types import OPTION_FILES, OUT_FILE
 from twostream_base.errors import InputError
 from twostream_base.files import read_text, reading
@@ -178,7 +179,7 @@ def take_stream(ctx: click.Context, param: click.Parameter, stream: str | None) 
 def show_recipe(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
     """Callback of an eager option: print a recipe and exit."""
     if path is not None:
-        click.echo(read_text(path), nl=False)
+        console.show(*read_text(path).splitlines())
         ctx.exit()
 
 
