@@ -101,7 +101,7 @@ def ten_iterations(u: Tensor, *, active: int = 1, **tile: int) -> Callable[[], N
         for _ in range(10):
             tvl1_triton.iterate[tiles, pairs](
                 *(flows[0], duals[0], flows[1], duals[1], gradient, constant, flags),
-                *(changes, height, width, LIMIT, THETA, RATIO), flat=FLAT, **tile,
+                *(changes, height, width, LIMIT, THETA, RATIO), test=False, flat=FLAT, **tile,
             )  # fmt: skip
             flows.reverse()
             duals.reverse()

@@ -107,7 +107,7 @@ def flow_method(name: str, options: Mapping[str, Any], *, device: str | None = N
     entry = load(name, FLOW_METHODS)
     check_options(entry, options, what=f"flow method {name!r}")
     with_choice = "device" in inspect.signature(entry).parameters or device not in (None, "cpu")
-    method = entry(**options | ({"device": device} if device and with_choice else {}))
+    method = entry(**dict(options) | ({"device": device} if device and with_choice else {}))
 
     def clip_flow(frames: np.ndarray) -> np.ndarray:
         flow = method(frames)

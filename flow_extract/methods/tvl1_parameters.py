@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from twostream_base.errors import InputError
 
+TEST_EVERY = 10  # iterations between two stop tests of a pair, on a device
 FLAT = 1.19e-7  # squared gradients below this carry no information
 # The sizes of window for which OpenCV has a median of float pictures; 1 is none.
 MEDIANS = (1, 3, 5)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from flow_extract.methods.median_network import NETWORKS
-from flow_extract.methods.tvl1_parameters import FLAT
+from flow_extract.methods.tvl1_parameters import FLAT, TEST_EVERY
 
 try:
     import triton
@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 
 # Pixels of one program, and its warps.
 ROWS, COLUMNS, WARPS = 8, 64, 8
-COPIED = 1024  # values of one program that copies
-LOOK_EVERY = 5  # iterations between two looks of the host at the flags
-LOOKS = 1  # that may be under way while the host goes on
+LOOKS = 1  # stop tests that the host may be behind the device
 CUBIC = -0.75
 
 
@@ -41,9 +39,7 @@ def jit(function: Any) -> Any:
     """`triton.jit` where there is Triton; one compiled form for all sizes of picture."""
     if triton is None:
         return function
-    sizes = {"height", "width", "area", "tiles", "done", "size"} & set(
-        inspect.signature(function).parameters
-    )
+    sizes = {"height", "width", "area", "tiles"} & set(inspect.signature(function).parameters)
     return triton.jit(do_not_specialize=sorted(sizes))(function)
 
 
@@ -99,9 +95,9 @@ def step_dual(p, new_p, at, inside, area, slope_x, slope_y, ratio):
 @jit
 def iterate(
     u, p, new_u, new_p, gradient, constant, active, changes, height, width, limit, theta, ratio,
-    flat: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr,
+    test: tl.constexpr, flat: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr,
 ):  # fmt: skip
-    """One iteration, from u and p to new_u and new_p, and the summed squared change of each tile.
+    """One iteration, from u and p to new_u and new_p; with test also the summed squared change.
 
     The dual variable needs the new flow to the right and below too. It is computed here again: a
     second kernel would read it all once more.
@@ -133,33 +129,21 @@ def iterate(
     slope_x = tl.where(right, right2 - here2, 0.0)
     slope_y = tl.where(below, below2 - here2, 0.0)
     step_dual(p + 2 * area, new_p + 2 * area, at, inside, area, slope_x, slope_y, ratio)
-    change1, change2 = tl.where(inside, here1 - old1, 0.0), tl.where(inside, here2 - old2, 0.0)
-    change = tl.sum(change1 * change1 + change2 * change2, 0)
-    tl.store(changes + pair * tl.num_programs(0) + tl.program_id(0), change)
+    if test:
+        change1, change2 = tl.where(inside, here1 - old1, 0.0), tl.where(inside, here2 - old2, 0.0)
+        change = tl.sum(change1 * change1 + change2 * change2, 0)
+        tl.store(changes + pair * tl.num_programs(0) + tl.program_id(0), change)
 
 
 @jit
-def test_stop(active, stops, changes, tiles, tolerance, done, block: tl.constexpr):
-    """Clear the flag of a pair whose flow has changed by no more than `tolerance`; say when."""
+def test_stop(active, changes, tiles, tolerance, block: tl.constexpr):
+    """Clear the flag of a pair whose flow has changed by no more than `tolerance`."""
     pair = tl.program_id(0)
     if tl.load(active + pair) == 0:
         return
     tile = tl.arange(0, block)
     total = tl.sum(tl.load(changes + pair * tiles + tile, tile < tiles, 0.0), 0)
-    moving = (total > tolerance).to(tl.int32)
-    tl.store(active + pair, moving)
-    tl.store(stops + pair, done, moving == 0)
-
-
-@jit
-def settle(values, source, stops, size, block: tl.constexpr):
-    """Copy the values of a pair whose last iteration was an odd one, which wrote to `source`."""
-    pair = tl.program_id(1)
-    if tl.load(stops + pair) % 2 == 0:
-        return
-    place = tl.program_id(0) * block + tl.arange(0, block)
-    at = pair.to(tl.int64) * size + place
-    tl.store(values + at, tl.load(source + at, place < size), place < size)
+    tl.store(active + pair, (total > tolerance).to(tl.int32))
 
 
 @jit
@@ -185,7 +169,7 @@ def median(
     for k in tl.static_range(side * side):
         row = tl.minimum(tl.maximum(y + (k // side - side // 2), 0), height - 1)
         column = tl.minimum(tl.maximum(x + (k % side - side // 2), 0), width - 1)
-        values = values + (tl.load(u + plane + row * width + column, inside, 0.0),)
+        values = values + (tl.load(u + plane + row * width + column, inside, 0.0),)  # type: ignore
     for k in tl.static_range(0, len(network), 2):
         values = exchange(values, network[k], network[k + 1])
     tl.store(filtered + plane + y * width + x, values[side * side // 2], inside)
@@ -272,7 +256,7 @@ def solve_level(first: Tensor, pictures: Tensor, u: Tensor, parameters: Paramete
     flows = [u.contiguous(), u.new_empty(u.shape)]
     duals = [u.new_zeros(pairs, 2, *u.shape[1:]), u.new_empty(pairs, 2, *u.shape[1:])]
     filtered, gradient, constant = (u.new_empty(u.shape) for _ in range(3))
-    active, stops = (torch.empty(pairs, dtype=torch.int32, device=u.device) for _ in range(2))
+    active = torch.ones(pairs, dtype=torch.int32, device=u.device)
     changes = u.new_empty(pairs, tiles)
     limit = parameters.lambda_ * parameters.theta
     ratio = parameters.tau / parameters.theta
@@ -283,38 +267,41 @@ def solve_level(first: Tensor, pictures: Tensor, u: Tensor, parameters: Paramete
             *(first, pictures, flows[0], gradient, constant, height, width), a=CUBIC, **tile
         )
         active.fill_(1)
-        stops.fill_(iterations)
         flags = LateFlags(active)
         for iteration in range(iterations):
-            odd = iteration % 2
-            source = flows[odd]
+            source = flows[0]
             if iteration % parameters.inner == 0 and parameters.median > 1:
                 source = filtered
                 network = NETWORKS[parameters.median]
                 median[tiles, pairs, 2](
-                    *(flows[odd], filtered, active, height, width),
+                    *(flows[0], filtered, active, height, width),
                     side=parameters.median, network=network, **tile,
                 )  # fmt: skip
+            test = (iteration + 1) % TEST_EVERY == 0
             iterate[tiles, pairs](
-                *(source, duals[odd], flows[1 - odd], duals[1 - odd], gradient, constant, active),
-                *(changes, height, width, limit, parameters.theta, ratio), flat=FLAT, **tile,
+                *(source, duals[0], flows[1], duals[1], gradient, constant, active, changes),
+                *(height, width, limit, parameters.theta, ratio), test=test, flat=FLAT, **tile,
             )  # fmt: skip
-            test_stop[(pairs,)](
-                active, stops, changes, tiles, tolerance, iteration + 1, block=block
-            )
-            if (iteration + 1) % LOOK_EVERY == 0 and flags.all_cleared():
-                break
-        for values, other in (flows, duals):
-            size = values[0].numel()
-            settle[-(-size // COPIED), pairs](values, other, stops, size, block=COPIED)
+            flows.reverse()
+            duals.reverse()
+            if test:
+                test_stop[(pairs,)](active, changes, tiles, tolerance, block=block)
+                if flags.all_cleared():
+                    break
+        else:
+            # A pair is frozen after an even number of iterations: an odd one wrote nothing there.
+            if iterations % 2:
+                moving = active.bool()[:, None, None, None]
+                flows[0] = torch.where(moving, flows[0], flows[1])
+                duals[0] = torch.where(moving[..., None], duals[0], duals[1])
     return flows[0]
 
 
 class LateFlags:
     """Whether all flags on the device are cleared, as the host knows it a little later.
 
-    So the device always has something to do: `LOOKS` looks may be under way while the host goes on.
-    What it starts in vain ends at once, as no flag is set.
+    So the device always has something to do: `LOOKS` stop tests may be under way while the host
+    goes on. What it starts in vain ends at once, as no flag is set.
     """
 
     def __init__(self, flags: Tensor) -> None:

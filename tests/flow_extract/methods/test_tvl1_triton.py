@@ -73,27 +73,26 @@ def test_a_level_is_that_of_the_tensor_form(kernels: ModuleType, parameters: Par
 def test_a_pair_stops_when_it_does_in_the_tensor_form_whoever_is_beside_it(
     kernels: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stops = []
-    run = kernels.settle.run
+    expected_running, running = [], []
+    divergence, all_cleared = tvl1_torch._divergence, kernels.LateFlags.all_cleared
 
-    def recorded_run(*arguments: torch.Tensor, **options: object) -> object:
-        stops.append(arguments[2].tolist())
-        return run(*arguments, **options)
+    def counted_divergence(p: torch.Tensor) -> torch.Tensor:
+        expected_running.append(len(p))
+        return divergence(p)
 
-    expected = []
-    monkeypatch.setattr(kernels.settle, "run", recorded_run)
-    monkeypatch.setattr(tvl1_torch, "LOOK_EVERY", 1)  # a converged pair leaves the batch at once
-    divergence = tvl1_torch._divergence
-    monkeypatch.setattr(
-        tvl1_torch, "_divergence", lambda p: (expected.append(len(p)), divergence(p))[1]
-    )
-    parameters = Parameters(warps=1, inner=6, outer=3, epsilon=0.08)
+    def recorded_all_cleared(flags: kernels.LateFlags) -> bool:
+        running.append(int(flags.flags.sum()))
+        return all_cleared(flags)
+
+    monkeypatch.setattr(tvl1_torch, "_divergence", counted_divergence)
+    monkeypatch.setattr(kernels.LateFlags, "all_cleared", recorded_all_cleared)
+    parameters = Parameters(warps=1, inner=15, outer=2, epsilon=0.05)
     first, pictures, u = level((16, 21))
-    wanted = tvl1_torch.solve_level(first, pictures, u, parameters)
+    expected = tvl1_torch.solve_level(first, pictures, u, parameters)
     flow = kernels.solve_level(first, pictures, u, parameters)
-    assert torch.allclose(flow, wanted, atol=1e-4)
-    still, moving = expected.count(2), len(expected)
-    assert 0 < still < moving < 18
-    assert stops[0] == [still, moving]
-    alone = kernels.solve_level(first[1:], pictures[1:], u[1:], parameters)
-    assert torch.equal(alone, flow[1:])
+    assert torch.allclose(flow, expected, atol=1e-4)
+    # After each test, by the batch of the iteration that follows; a GPU tells a little late.
+    assert len(expected_running) == 20
+    assert [n for n in running if n] == expected_running[10::10] != []
+    still = kernels.solve_level(first[:1], pictures[:1], u[:1], parameters)
+    assert torch.equal(still, flow[:1])
