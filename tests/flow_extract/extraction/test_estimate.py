@@ -99,7 +99,7 @@ def test_slow_method_is_judged_by_one_pair(monkeypatch):
         return np.zeros((len(frames) - 1, *frames.shape[1:3], 2), np.float32)
 
     clip = estimate.TimedClip(np.zeros((9, 32, 32, 3), np.uint8), decoding=0.0)
-    monkeypatch.setattr(estimate, "flow_method", lambda name, options: flow)
+    monkeypatch.setattr(estimate, "recorded_method", lambda settings, device: flow)
     amount = Amount(videos=1, frames=9, pixels=9 * 32 * 32, opening=0.0)
     estimate.estimate(settings(), [clip], amount, threads=1)
     assert seen == [2]
@@ -125,7 +125,7 @@ def made_up_flow(share, pixels):
         found[:, :rows, :, 0] = -pixels
         return found
 
-    return lambda name, options: flow
+    return lambda settings, device: flow
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def moving_videos(make_video, tmp_path):
 def test_smallest_bound_that_clips_almost_nothing(
     moving_videos, monkeypatch, share, pixels, expected
 ):
-    monkeypatch.setattr(estimate, "flow_method", made_up_flow(share, pixels))
+    monkeypatch.setattr(estimate, "recorded_method", made_up_flow(share, pixels))
     choice = choose_bound(moving_videos, SETTINGS)
     assert choice.bound == expected
     assert choice.pairs == 3 * 8
