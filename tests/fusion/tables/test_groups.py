@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fusion.combining.fuse import fuse
@@ -21,6 +22,7 @@ from fusion.tables.score_file import (
     read_scores,
     write_scores,
 )
+from fusion.workflows import compare_files, fuse_files, report_files, tune_files
 from twostream_base.errors import InputError
 
 Make = Callable[..., ScoreTable]
@@ -146,3 +148,26 @@ def test_an_option_stands_above_the_files(make_table: Make, tmp_path: Path) -> N
         read_inputs(FusionOptions(files=files))
     joined = read_inputs(FusionOptions(files=files, groups=r"v(\d)")).joined
     assert joined.groups == ("0", "1", "2", "3")
+
+
+def test_folds_tests_and_reports_take_the_groups_of_the_files(
+    make_table: Make, tmp_path: Path
+) -> None:
+    rng, labels = np.random.default_rng(0), np.arange(48) % 2
+    files = [tmp_path / f"{stream}.safetensors" for stream in "ab"]
+    for file in files:
+        scores = rng.normal(size=(48, 2)) + np.eye(2)[labels]
+        table = make_table(scores, labels=labels, stream=file.stem, subset="test")
+        write_scores(file, replace(table, groups=tuple(f"film {v // 4}" for v in range(48))))
+    options = FusionOptions(files=files)
+    compared = compare_files(options, strategies=["mean"])
+    assert (compared["groups"], compared["test"]) == (12, "sign flips of groups")
+    mark = "test labels, in group folds"
+    for more in ({"calibrate": "crossfit"}, {"learn": "class-weights"}):
+        fused = fuse_files(replace(options, **more), out=tmp_path / "fused")
+        assert fused["fitted_on"] == mark
+        assert read_scores(tmp_path / "fused").groups == read_scores(files[0]).groups
+    assert tune_files(options, choose="crossfit")["fitted_on"] == mark
+    page = report_files(options, strategies=["mean"])
+    assert "sign-flip test of 12 whole groups" in page
+    assert f"mean, calibrated: fitted on {mark}" in page
