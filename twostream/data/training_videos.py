@@ -62,7 +62,7 @@ def read_videos(path: Path) -> list[RunVideo]:
     Raises:
         InputError: it is missing, damaged, or holds something else.
     """
-    cure = "copy it again from where the run was made, or train again with --restart"
+    cure = "copy it again, or remove it: names are then compared with those in the weights"
     try:
         with gzip.open(path) as stream:
             data = stream.read(LARGEST + 1)  # a few bytes can unpack to any number of them

@@ -319,6 +319,9 @@ def test_batches_of_few_videos_that_can_be_computed_are(
     train(*ONE_PIXEL, *options)
     (run_folder,) = Path("runs/ucf101-split1").iterdir()
     assert {row["parts"] for row in rows_of(run_folder)} == {parts}
+    refused = train(*ONE_PIXEL, "--batch-size", "1", "--restart", exit_code=2).output
+    assert "--restart removes" not in refused
+    assert len(rows_of(run_folder)) == 2, "what cannot begin removes nothing"
 
 
 def test_parts_never_get_smaller_than_the_network_can_take(
