@@ -166,11 +166,10 @@ def read_spec_as(
             f"says of itself {unlike}. Use it with the version that made it, or train again"
         )
     for item in fields(kind):
-        value: Any = values.get(item.name)
-        container, content = _JSON_TYPES[str(item.type)]
+        value, (container, content) = values.get(item.name), _JSON_TYPES[str(item.type)]
         if item.name in values and not (
             type(value) is container
-            and (content is None or all(type(element) is content for element in value))
+            and (content is None or all(type(element) is content for element in values[item.name]))
             and (item.name != "stream" or value in MODALITIES)
         ):
             raise InputError(
