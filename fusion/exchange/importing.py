@@ -55,7 +55,7 @@ def import_scores(
 
     Args:
         source: a file, or what a reader gave.
-        format: of a file: a name of `SCORE_FORMATS`, `package.module:function`, or a function.
+        format: of a file: a name of `SCORE_FORMATS`, or a function.
         metadata: of the table: stream, dataset, ...
         summed_over: how many logits each score is the sum of.
 

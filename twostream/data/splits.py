@@ -383,7 +383,7 @@ def read_split(
         split.class_names[0], len(split.train), len(split.test)     # ApplyEyeMakeup 9537 3783
 
     Args:
-        dataset: key of DATASETS, `module:function`, or such a reader itself.
+        dataset: key of DATASETS, or such a reader itself.
         annotations: folder of the list files. Groups in `groups.csv` there, lines of `name,group`,
             stand above those of the reader; a video that it does not name keeps the reader's.
 
