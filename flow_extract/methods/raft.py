@@ -18,6 +18,11 @@ MODELS = ("small", "large")
 # The network looks at an eighth of the picture and halves that three times.
 MULTIPLE = 8
 SMALLEST_SIDE = 128
+# Frame pairs that go through the network together; on a GPU as many as a quarter of its free memory
+# takes, up to `MOST_PAIRS`.
+BATCH = 4
+MOST_PAIRS = 32
+BYTES_PER_PIXEL = 1500  # of a pair, in float32; estimated from the layers, not measured
 
 
 def make_raft(
@@ -25,7 +30,7 @@ def make_raft(
     model: str = "large",
     weights: str = "default",
     updates: int = 12,
-    batch: int = 4,
+    batch: int = BATCH,
     device: str = "cpu",
 ) -> ClipMethod:
     """RAFT at the frames' own size, which is padded to a multiple of 8 (and to 128 at least).
@@ -35,13 +40,15 @@ def make_raft(
         weights: `default` (torchvision's, from its cache or over the network), or a file with the
             network's state dict.
         updates: refinement steps; more are slower and, up to about 20, more accurate.
-        batch: frame pairs that go through the network together.
+        batch: frame pairs that go through the network together; on a GPU 4, the default, stands
+            for as many as its memory takes.
         device: as torch names it.
     """
     if model not in MODELS:
         raise ValueError(f"model is {model!r}; allowed: {', '.join(MODELS)}")
     network = load_network(model, weights)
-    return network_flow(network, updates=updates, batch=batch, device=device)
+    by_memory = batch == BATCH and device.startswith("cuda")
+    return network_flow(network, updates=updates, batch=None if by_memory else batch, device=device)
 
 
 def load_network(model: str, weights: str) -> Any:
@@ -81,26 +88,43 @@ def default_weights(model: str = "large") -> Any:
     return enum.DEFAULT
 
 
-def network_flow(network: Any, *, updates: int, batch: int, device: str) -> ClipMethod:
-    """Make a flow method of a network (N, 3, H, W), (N, 3, H, W) -> list of flows (N, 2, H, W)."""
+def network_flow(network: Any, *, updates: int, batch: int | None, device: str) -> ClipMethod:
+    """Make a flow method of a network (N, 3, H, W), (N, 3, H, W) -> list of flows (N, 2, H, W).
+
+    Frames are copied as bytes and made floats on the device. `batch` None: see `pairs_that_fit`.
+    """
     import torch
 
     network = network.eval().to(device)
 
     def clip_flow(frames: np.ndarray) -> np.ndarray:
         check_frames(frames)
-        padded, (top, left) = _pad(torch.from_numpy(frames).permute(0, 3, 1, 2))
-        pictures = padded.float() / 127.5 - 1
         height, width = frames.shape[1:3]
+        together = batch or pairs_that_fit(height, width, torch.cuda.mem_get_info(device)[0])
         flows = []
         with torch.inference_mode():
-            for start in range(0, len(frames) - 1, batch):
-                clip = pictures[start : start + batch + 1].to(device)
+            for start in range(0, len(frames) - 1, together):
+                part = torch.from_numpy(frames[start : start + together + 1]).to(device)
+                padded, (top, left) = _pad(part.permute(0, 3, 1, 2))
+                clip = padded.float() / 127.5 - 1
                 flow = network(clip[:-1], clip[1:], num_flow_updates=updates)[-1]
                 flows.append(flow[:, :, top : top + height, left : left + width].cpu())
         return torch.cat(flows).permute(0, 2, 3, 1).contiguous().numpy()
 
+    if batch is None:
+        clip_flow.pixels_at_once = MOST_PAIRS * 320 * 240  # type: ignore[attr-defined]
     return clip_flow
+
+
+def pairs_that_fit(height: int, width: int, free: int) -> int:
+    """Pairs of this size, 1 to `MOST_PAIRS`, that a quarter of the `free` bytes takes.
+
+    The correlation of all places of an eighth of the picture, and its three halvings, grow with the
+    square of the picture's area.
+    """
+    area = max(height, SMALLEST_SIDE) * max(width, SMALLEST_SIDE)
+    correlation = 4 * (area / MULTIPLE**2) ** 2 * (1 + 1 / 4 + 1 / 16 + 1 / 64)
+    return min(MOST_PAIRS, max(1, int(free / 4 / (area * BYTES_PER_PIXEL + correlation))))
 
 
 def _pad(pictures: Any) -> tuple[Any, tuple[int, int]]:
@@ -112,7 +136,7 @@ def _pad(pictures: Any) -> tuple[Any, tuple[int, int]]:
     ]
     (top, bottom), (left, right) = ((pad // 2, pad - pad // 2) for pad in pads)
     rows, columns = (
-        torch.arange(-before, side + after).clamp(0, side - 1)
+        torch.arange(-before, side + after, device=pictures.device).clamp(0, side - 1)
         for before, side, after in (
             (top, pictures.shape[-2], bottom),
             (left, pictures.shape[-1], right),

@@ -78,7 +78,8 @@ def level_solver(device: torch.device) -> SolveLevel:
             return tvl1_triton.solve_level
         except Exception as error:  # no C compiler, another version, an old card: all end here
             why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    warnings.warn(f"Triton cannot be used ({why}); TV-L1 is many times slower so", stacklevel=2)
+    message = f"Triton cannot be used ({why}): TV-L1 on {device} is many times slower without"
+    warnings.warn(message, RuntimeWarning, stacklevel=2)
     return solve_level
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import platform
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,9 +72,13 @@ def examine(folder: Path) -> Iterator[dict[str, Any]]:
     operators = "loaded" if has_operators else "absent (usual beside a CPU build of torch)"
     yield _finding("torchvision's compiled operators", f"{operators}; nothing here needs them")
     yield from _opencv()
-    for name in FLOW_METHODS:
+    for name, entry in FLOW_METHODS.items():
         problem, cure = _try_method(name)
         yield _finding(f"flow method {name}", problem or "works", ok=not problem, cure=cure)
+        if torch.cuda.is_available() and "device" in inspect.signature(entry).parameters:
+            problem, cure = _try_method(name, device="cuda")
+            what = f"flow method {name} on the GPU"
+            yield _finding(what, problem or "works", ok=not problem, cure=cure)
     existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(existing).free / 2**30
     yield _finding(
@@ -109,7 +115,7 @@ def _opencv() -> Iterator[dict[str, Any]]:
     )
 
 
-def _try_method(name: str) -> tuple[str, str]:
+def _try_method(name: str, **options: str) -> tuple[str, str]:
     """Why a flow method does not work here (empty if it does), and how to fix it.
 
     It computes the flow of two small frames; RAFT only where that needs no download.
@@ -126,7 +132,12 @@ def _try_method(name: str) -> tuple[str, str]:
                 "its first use fetches them; without a network: --method-option weights=FILE",
             )
     try:
-        plugins.load(name, FLOW_METHODS)()(np.zeros((2, 64, 64, 3), dtype=np.uint8))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            method = plugins.load(name, FLOW_METHODS)(**options)
+            method(np.zeros((2, 64, 64, 3), dtype=np.uint8))
+    except RuntimeWarning as warning:  # Triton is missing, or what it needs
+        return f"slow: {warning}", "install a C compiler and the Triton of this build of torch"
     except Exception as error:  # whatever it is, the user is told
         return f"fails: {error}", "install what it names, or choose another method"
     return "", ""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from flow_extract.methods.raft import load_network, make_raft, network_flow
+from flow_extract.methods.raft import load_network, make_raft, network_flow, pairs_that_fit
 from flow_extract.synthetic import moving_clip, smooth_texture, translation
 from twostream_base.vision import torchvision
 
@@ -35,6 +35,15 @@ def test_batches_give_the_same_flow() -> None:
     ]
     for other in flows[1:]:
         assert np.allclose(flows[0], other, atol=1e-3)
+
+
+def test_pairs_that_fit_fall_with_the_square_of_a_large_picture() -> None:
+    eighty, eight = 80 * 2**30, 8 * 2**30
+    assert [
+        pairs_that_fit(*size, free)
+        for free in (eighty, eight)
+        for size in ((240, 320), (720, 1280), (1080, 1920))
+    ] == [32, 8, 2, 17, 1, 1]
 
 
 class Displacement(torch.nn.Module):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 
 import pytest
+import torch
 from click.testing import Result
 
 from flow_extract.methods import FLOW_METHODS
@@ -36,3 +38,23 @@ def test_a_method_that_fails_says_why(twostream: Run, monkeypatch: pytest.Monkey
 
     monkeypatch.setitem(FLOW_METHODS, "broken", broken)
     assert "--  flow method broken: fails: no such library" in twostream("doctor").output
+
+
+def test_methods_of_a_device_are_tried_there_too(
+    twostream: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(device: str = "cpu") -> Callable[..., None]:
+        def flow(frames: object) -> None:
+            if device == "cuda":
+                warnings.warn("no Triton", RuntimeWarning, stacklevel=1)
+
+        return flow
+
+    for name in tuple(FLOW_METHODS):
+        monkeypatch.delitem(FLOW_METHODS, name)
+    monkeypatch.setitem(FLOW_METHODS, "anywhere", make)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    output = twostream("doctor").output
+    assert "ok  flow method anywhere: works" in output
+    assert "--  flow method anywhere on the GPU: slow: no Triton" in output
