@@ -36,6 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_progress_of_slow_machines() -> None:
+    """Lines of progress, shown after two seconds, are no part of the outputs that tests expect."""
+    from twostream.commands import console
+
+    console.LateProgress.AFTER = float("inf")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real data beside the clone; tests that need it are skipped where it is absent."""

@@ -11,6 +11,7 @@ def test_progress_is_shown_after_two_seconds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = [100.0]
+    monkeypatch.setattr(console.LateProgress, "AFTER", 2.0)
     monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
     with console.LateProgress() as progress:
         for seconds, share in ((0, 0.0), (1.9, 0.1), (2.1, 0.25), (9, 0.5), (18, 0.75)):
