@@ -200,6 +200,12 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         for group in self.optimizer.param_groups:
             group["fused"] = fused  # of this device, not of the one that the state was saved on
+        for parameter, values in self.optimizer.state.items():
+            for name, value in values.items():
+                # The memory order, too, is the device's. A fused step goes through memory in a row:
+                # in another order than the weights', it adds momentum to the wrong ones in silence.
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    values[name] = torch.empty_like(parameter).copy_(value)
         self.schedule.load_state_dict(state["schedule"])
         self.micro_batches.parts = state["parts"]
         if self.average:

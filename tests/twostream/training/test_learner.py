@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from torch import nn
 
 from twostream.training.learner import (
     OPTIMIZERS,
+    Learner,
     add_dropout,
     average_weights,
     freeze_batch_norm,
@@ -110,3 +113,45 @@ def test_the_average_is_a_network_of_its_own() -> None:
     assert not torch.equal(average.module.weight, network.weight)
     assert not any(parameter.requires_grad for parameter in average.module.parameters())
     assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("orders", [(0, 1), (1, 0), (1, 1)])
+def test_a_restored_optimizer_has_the_memory_order_of_the_weights(
+    name: str, orders: tuple[int, int]
+) -> None:
+    """That of a GPU and of a CPU differ; a run may be resumed on either."""
+    formats = (torch.contiguous_format, torch.channels_last_3d)
+    torch.manual_seed(0)
+    layer = nn.Conv3d(2, 3, 2)
+    x = torch.randn(1, 2, 3, 3, 3)
+    learners: list[Any] = []
+    for order in orders:
+        ordered = copy.deepcopy(layer).to(memory_format=formats[order])
+        optimizer = OPTIMIZERS[name](
+            parameter_groups(ordered, weight_decay=0.1), lr=0.5, momentum=0.9, nesterov=False
+        )
+        schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1)
+        rest = {"schedule": schedule, "micro_batches": SimpleNamespace(parts=1), "average": None}
+        learners.append(SimpleNamespace(network=ordered, optimizer=optimizer, **rest))
+    before, after = learners
+
+    def step(learner: Any) -> None:
+        learner.optimizer.zero_grad()
+        learner.network(x).square().sum().backward()
+        learner.optimizer.step()
+
+    step(before)
+    after.network.load_state_dict(before.network.state_dict())
+    Learner.restore(after, copy.deepcopy(Learner.state(before)))
+    for kind in ("weight", "bias"):
+        parameter = getattr(after.network, kind)
+        saved = before.optimizer.state[getattr(before.network, kind)]
+        values = after.optimizer.state[parameter]
+        assert values.keys() == saved.keys()
+        for key, value in values.items():
+            assert torch.equal(value, saved[key])
+            assert value.shape != parameter.shape or value.stride() == parameter.stride()
+    step(before)
+    step(after)
+    assert torch.allclose(before.network.weight, after.network.weight, rtol=0, atol=1e-5)
