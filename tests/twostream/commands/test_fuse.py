@@ -142,6 +142,7 @@ def test_what_scores_show_shows(runs: Path) -> None:
     result = twostream("scores", "show", scores_of(runs, "spatial"))
     assert result.stdout.splitlines() == [
         "logits, float32; videos 2, segments 1, crops 1, classes 2",
+        "groups of videos: not known",
         "dataset: toy",
         "split: 1",
         "stream: spatial",
