@@ -42,13 +42,14 @@ def runs(mini: MiniProject, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     """The run folder of each stream, trained for an epoch."""
     folder = tmp_path_factory.mktemp("face")
     options = ["--weights", "none", "--input-size", "32", "--batch-size", "4", "--epochs", "1"]
+    options += ["--model", "shufflenet_v2_x0_5"]
     options += ["--device", "cpu", "--precision", "fp32", "--val-fraction", "0.3"]
     options += ["--protocol", "dense10x3", "--runs", str(folder)]
     for stream in ("spatial", "motion"):
         done = CliRunner().invoke(cli, ["train", "--stream", stream, *mini.arguments, *options])
         assert done.exit_code == 0, done.output
     names = ("spatial", "motion")
-    return {name: folder / "ucf101-split1" / f"{name}-resnet18" for name in names}
+    return {name: folder / "ucf101-split1" / f"{name}-shufflenet_v2_x0_5" for name in names}
 
 
 def load_on_cpu(run: Path) -> twostream.TrainedNetwork:
@@ -69,7 +70,7 @@ def test_a_network_sees_a_video_as_scoring_does(
     assert logits.shape == (10, 3, 2)
     np.testing.assert_allclose(logits, table.scores[table.names.index(VIDEO)], atol=1e-5)
     features = network.features(video)
-    assert features.shape == (10, 512)
+    assert features.shape == (10, 1024)
     with torch.inference_mode():  # the classifier is linear: it may as well see the means
         means = network.network.classifier(torch.from_numpy(features)).numpy()
     np.testing.assert_allclose(means, logits.mean(axis=1), atol=1e-4)

@@ -108,11 +108,11 @@ def runs(trained: Path, tmp_path: Path) -> Path:
 
 def spatial_run(mini: MiniProject, *more: str) -> list[str]:
     options = ["--stream", "spatial", *mini.arguments, "--runs", "runs", "--epochs", "1"]
-    return ["train", *options, *QUICK, *more]
+    return ["train", "--model", "shufflenet_v2_x0_5", *options, *QUICK, *more]
 
 
 def test_score_again_gives_the_same_scores(twostream: Run, mini: MiniProject, runs: Path) -> None:
-    run = runs / "ucf101-split1" / "spatial-resnet18"
+    run = runs / "ucf101-split1" / "spatial-shufflenet_v2_x0_5"
     twostream("score", str(run), *mini.arguments, "--protocol", "segments3", "--device", "cpu",
               "--out", "again.safetensors")  # fmt: skip
     first = read_scores(run / "scores" / "test.safetensors")
@@ -149,13 +149,13 @@ def test_another_option_needs_another_run(twostream: Run, mini: MiniProject, run
     assert "best/, config.toml, last/, log.csv of 1 epoch, scores/ with 2, videos.csv.gz" in removed
     two = twostream("fuse", "--dataset", "ucf101", "--runs", "runs", exit_code=2)
     assert "2 spatial runs" in two.output
-    assert "spatial-resnet18-louder" in two.output
+    assert "spatial-shufflenet_v2_x0_5-louder" in two.output
 
 
 def test_a_run_is_repeated_from_its_config(twostream: Run, mini: MiniProject, runs: Path) -> None:
-    first = runs / "ucf101-split1" / "spatial-resnet18"
+    first = runs / "ucf101-split1" / "spatial-shufflenet_v2_x0_5"
     twostream("train", "--config", str(first / "config.toml"), "--runs", "b")
-    assert tree(Path("b/ucf101-split1/spatial-resnet18")) == tree(first)
+    assert tree(Path("b/ucf101-split1/spatial-shufflenet_v2_x0_5")) == tree(first)
 
 
 def test_wrong_input_is_one_line(twostream: Run, mini: MiniProject, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_weights_for_other_classes(
         (other / path.name).write_text(text + "3 Archery\n" * (path.name == "classInd.txt"))
     arguments = [*mini.arguments[:3], str(other), *mini.arguments[4:]]
     result = twostream(
-        "score", str(runs / "ucf101-split1" / "spatial-resnet18"), *arguments, exit_code=2
+        "score", str(runs / "ucf101-split1" / "spatial-shufflenet_v2_x0_5"), *arguments, exit_code=2
     )
     assert "was trained on 2 classes, ucf101 split 1 has 3; they differ in Archery" in result.output
 
@@ -205,13 +205,15 @@ def test_missing_videos_are_counted(twostream: Run, mini: MiniProject, tmp_path:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(path)
     options = ["--stream", "motion", *mini.arguments[:-1], str(store), "--runs", "runs",
-               "--epochs", "1", *QUICK]  # fmt: skip
+               "--epochs", "1", "--model", "shufflenet_v2_x0_5", *QUICK]  # fmt: skip
     result = twostream("train", *options, exit_code=2)
     assert (
         "1 of 4 listed videos cannot be used: BlueVertical/v_BlueVertical_g01_c01" in result.output
     )
     twostream("train", *options, "--allow-missing")
-    table = read_scores(Path("runs/ucf101-split1/motion-resnet18/scores/test.safetensors"))
+    table = read_scores(
+        Path("runs/ucf101-split1/motion-shufflenet_v2_x0_5/scores/test.safetensors")
+    )
     assert (table.metadata["listed"], table.metadata["missing"], len(table.names)) == (4, 1, 3)
 
 

@@ -24,10 +24,10 @@ from twostream_base.errors import InputError
 
 from ..conftest import MiniProject
 
-QUICK = ["--stream", "motion", "--weights", "none", "--input-size", "32", "--batch-size", "4",
-         "--val-fraction", "0.3", "--protocol", "dense10x3", "--device", "cpu",
-         "--precision", "fp32", "--epochs", "1"]  # fmt: skip
-RUN = Path("runs/ucf101-split1/motion-resnet18")
+QUICK = ["--stream", "motion", "--model", "shufflenet_v2_x0_5", "--weights", "none",
+         "--input-size", "32", "--batch-size", "4", "--val-fraction", "0.3", "--protocol",
+         "dense10x3", "--device", "cpu", "--precision", "fp32", "--epochs", "1"]  # fmt: skip
+RUN = Path("runs/ucf101-split1/motion-shufflenet_v2_x0_5")
 
 
 def trained_network(run: Path) -> SegmentNetwork:
@@ -102,11 +102,12 @@ def test_wrong_options() -> None:
 def test_trains_scores_and_fuses(twostream: Callable[..., Result], mini: MiniProject) -> None:
     twostream(
         "train", *mini.arguments, "--runs", "runs", "--stream", "motion", "--weights", "none",
+        "--model", "shufflenet_v2_x0_5",
         "--consensus", "dynamic_framing", "--consensus-option", "k=3", "--input-size", "32",
         "--batch-size", "4", "--val-fraction", "0.3", "--protocol", "segments3", "--epochs", "1",
         "--device", "cpu", "--precision", "fp32",
     )  # fmt: skip
-    run = Path("runs/ucf101-split1/motion-resnet18")
+    run = Path("runs/ucf101-split1/motion-shufflenet_v2_x0_5")
     spec = read_spec(run / "best")
     assert (spec.consensus, spec.consensus_options) == ("dynamic_framing", {"k": 3})
     twostream("fuse", str(run / "scores/test.safetensors"), "--out", "fused")

@@ -44,7 +44,8 @@ class Card:
 
 EXTRACTION = ["--method", "farneback", "--bound", "8", "--short-side", "64", "--codec", "raw"]
 TRAINING = ["--weights", "none", "--input-size", "32", "--batch-size", "4", "--device", "cpu",
-            "--val-fraction", "0.3", "--protocol", "segments3", "--epochs", "1"]  # fmt: skip
+            "--val-fraction", "0.3", "--protocol", "segments3", "--epochs", "1",
+            "--model", "shufflenet_v2_x0_5"]  # fmt: skip
 PREDICTION = ["--device", "cpu", "--json", "--protocol", "segments3"]
 
 
@@ -63,7 +64,7 @@ def runs(mini: MiniProject, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         done = CliRunner().invoke(cli, arguments)
         assert done.exit_code == 0, done.output
     return {
-        stream: folder / "runs" / "ucf101-split1" / f"{stream}-resnet18"
+        stream: folder / "runs" / "ucf101-split1" / f"{stream}-shufflenet_v2_x0_5"
         for stream in ("spatial", "motion")
     }
 

@@ -37,11 +37,12 @@ def run(mini: MiniProject, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run folder of a spatial network; tests that change it copy it."""
     runs = tmp_path_factory.mktemp("runs")
     options = ["--weights", "none", "--input-size", "32", "--batch-size", "4", "--device", "cpu",
+               "--model", "shufflenet_v2_x0_5",
                "--val-fraction", "0.3", "--protocol", "segments3", "--epochs", "1"]  # fmt: skip
     arguments = ["train", "--stream", "spatial", *mini.arguments, "--runs", str(runs), *options]
     done = CliRunner().invoke(cli, arguments)
     assert done.exit_code == 0, done.output
-    return runs / "ucf101-split1" / "spatial-resnet18"
+    return runs / "ucf101-split1" / "spatial-shufflenet_v2_x0_5"
 
 
 def test_val_is_what_the_run_held_out(twostream: Command, mini: MiniProject, run: Path) -> None:
