@@ -45,7 +45,9 @@ def main(folder: Path, rounds: int) -> None:
     while killed < rounds:
         store = f"store{stores}"
         before = len(stored(folder / store)), len(list((folder / "started").iterdir()))
-        process = start(folder, store, *options)
+        # Every other run is one whose processes stay for many videos.
+        lasting = ["--device", "other"] if killed % 2 else []
+        process = start(folder, store, *options, *lasting)
         time.sleep(rng.uniform(0, duration))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

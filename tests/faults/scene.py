@@ -102,7 +102,7 @@ MARKING_METHOD = """
 import os, pathlib, time, uuid
 from flow_extract.methods import FLOW_METHODS
 HERE = pathlib.Path(__file__).parent
-def make(*, slow=0.0):
+def make(*, slow=0.0, device="cpu"):
     known = []
     def flow(frames):
         height = frames.shape[1]
