@@ -36,6 +36,7 @@ from twostream.models.temporal_shift import FrameAverage, TemporalShift
 from twostream.transforms.presets import Modality
 from twostream_base.errors import InputError
 from twostream_base.files import sha256_file
+from twostream_base.plugins import TrustedName
 
 OWN = "networks_of_this_test"
 
@@ -96,7 +97,10 @@ def _own_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, OWN, own)
 
 
-def make_run(folder: Path, model: str = f"{OWN}:averages", **changes: Any) -> Path:
+AVERAGES = TrustedName(f"{OWN}:averages")
+
+
+def make_run(folder: Path, model: str = AVERAGES, **changes: Any) -> Path:
     """A run folder with a network that was never trained."""
     values: dict[str, Any] = {
         "model": model, "model_options": {}, "stream": "spatial", "clip_length": 1,
@@ -122,7 +126,7 @@ def make_run(folder: Path, model: str = f"{OWN}:averages", **changes: Any) -> Pa
     [
         {"stream": "motion", "clip_length": 10, "flow": {"method": "dis", "bound": 15.0}},
         {"stream": "difference", "clip_length": 6, "consensus": "attention"},
-        {"model": f"{OWN}:over_time", "clip_length": 5},
+        {"model": TrustedName(f"{OWN}:over_time"), "clip_length": 5},
     ],
     ids=["motion", "difference", "over time"],
 )
@@ -131,9 +135,9 @@ def test_it_computes_what_the_network_does(
 ) -> None:
     """Also for numbers of videos and segments that the command has not tried."""
     run, file = make_run(tmp_path / "run", **changes), tmp_path / f"network{suffix}"
-    result = export_run(run, file, checkpoint="best")
+    result = export_run(run, file, trust_plugins=True)
     assert result["largest_difference"] <= 1e-4
-    spec, network = load_network(run / "best")
+    spec, network = load_network(run / "best", trust_plugins=True)
     shape = (4, 5, spec.clip_length, spec.modality.channels, spec.input_size, spec.input_size)
     clips = torch.randint(0, 256, shape, dtype=torch.uint8)
     with torch.inference_mode():
@@ -155,14 +159,14 @@ def test_a_consensus_that_learns_is_part_of_it(
     tmp_path: Path, consensus: str, options: dict[str, Any], suffix: str
 ) -> None:
     run = make_run(tmp_path / "run", consensus=consensus, consensus_options=options)
-    result = export_run(run, tmp_path / f"network{suffix}", checkpoint="best")
+    result = export_run(run, tmp_path / f"network{suffix}", trust_plugins=True)
     assert result["largest_difference"] <= 1e-4
 
 
 def test_what_it_says_of_itself(tmp_path: Path) -> None:
     flow = {"method": {"name": "dis", "options": {}}, "bound": 15.0}
     run = make_run(tmp_path / "run", stream="motion", clip_length=10, flow=flow)
-    result = export_run(run, tmp_path / "network.pt2", checkpoint="best")
+    result = export_run(run, tmp_path / "network.pt2", trust_plugins=True)
     assert result["file"] == str(tmp_path / "network.pt2")
     assert result["bytes"] == (tmp_path / "network.pt2").stat().st_size
     assert result["checked"] == [[1, 2, 10, 2, 16, 16], [3, 1, 10, 2, 16, 16]]
@@ -175,12 +179,12 @@ def test_what_it_says_of_itself(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_exported_is_refused_with_the_reason(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", f"{OWN}:choosy")
+    run = make_run(tmp_path / "run", TrustedName(f"{OWN}:choosy"))
     for suffix in (".onnx", ".pt2"):
         with pytest.raises(
             InputError, match=rf"choosy .* cannot be exported to {suffix}: Could not guard on data"
         ):
-            export_run(run, tmp_path / f"network{suffix}", checkpoint="best")
+            export_run(run, tmp_path / f"network{suffix}", trust_plugins=True)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
@@ -189,12 +193,12 @@ def test_a_file_that_differs_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
 ) -> None:
     run, file = make_run(tmp_path / "run"), tmp_path / "network.pt2"
-    export_run(run, file, checkpoint="best")
+    export_run(run, file, trust_plugins=True)
     before, load = file.read_bytes(), FORMATS[".pt2"].load
     differing = FORMATS[".pt2"]._replace(load=lambda path: lambda clips: load(path)(clips) * wrong)
     monkeypatch.setitem(FORMATS, ".pt2", differing)
     with pytest.raises(UnequalError, match="gives other logits than the network"):
-        export_run(run, file, checkpoint="best")
+        export_run(run, file, trust_plugins=True)
     assert file.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["network.pt2", "run"]
 
@@ -209,7 +213,7 @@ def test_nan_in_the_second_comparison_is_seen_too(
     )
     monkeypatch.setitem(FORMATS, ".pt2", differing)
     with pytest.raises(UnequalError, match="by up to nan"):
-        export_run(run, tmp_path / "network.pt2", checkpoint="best")
+        export_run(run, tmp_path / "network.pt2", trust_plugins=True)
 
 
 def test_other_suffixes(tmp_path: Path) -> None:
