@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from twostream_base.errors import InputError, some_of
@@ -22,21 +22,26 @@ def without_suffix(name: str) -> str:
 
 
 def match_names(
-    listed: Sequence[str], available: Sequence[str], *, ignore_folders: bool = False
+    listed: Sequence[str],
+    available: Sequence[str],
+    *,
+    ignore_folders: bool = False,
+    moved: bool = False,
 ) -> dict[str, str]:
     """Find each listed name among the available ones.
 
     A name is found as it is spelt; else without regard to case (UCF101 spells one class
     HandstandPushups in folders and HandStandPushups in file names, and copies of it differ in
     which); else, with `ignore_folders`, by the file name alone, without a video suffix, a leading
-    `v_` and case. An available name is found once at most.
+    `v_` and case; else, with `moved`, by the rules of `_find_moved`. An available name is found
+    once at most.
 
     Returns:
         listed name -> available name, for those that were found.
 
     Raises:
         InputError: a name that could be several of the available ones, or several listed names
-            that could be the same one.
+            that could be the same one; but not by `moved`, which finds neither then.
     """
     exact = set(available)
     found = {name: name for name in listed if name in exact}
@@ -59,7 +64,59 @@ def match_names(
                     f"they differ only in {difference}: rename all but one"
                 )
             found[name] = matches[0]
-    return found
+    return found | (_find_moved(listed, available, found) if moved else {})
+
+
+# A file name of fewer letters, such as clip_0001, may be another video's in another folder. That of
+# a YouTube id has 11.
+LONG_NAME = 11
+
+
+def _find_moved(
+    listed: Sequence[str], available: Sequence[str], found: Mapping[str, str]
+) -> dict[str, str]:
+    """Names that lie below other folders than listed: downloads are unpacked in many ways.
+
+    With folders more or fewer in front (`train/run/a`, `a` for `run/a`); else by a long file name,
+    with or without the times of a clip of Kinetics (`<id>_000010_000020`). Each only where one
+    listed and one available name fit.
+    """
+    moved: dict[str, str] = {}
+
+    def match(keys_of_listed: Callable[[str], list[str]], keys: Callable[[str], list[str]]) -> None:
+        taken = {*found.values(), *moved.values()}
+        wanted, offered = defaultdict(set), defaultdict(set)
+        for name in listed:
+            for key in keys_of_listed(name) if name not in found and name not in moved else ():
+                wanted[key].add(name)
+        for name in available:
+            for key in keys(name) if name not in taken else ():
+                offered[key].add(name)
+        for key in sorted(wanted.keys() & offered.keys(), key=len, reverse=True):
+            if len(wanted[key]) == len(offered[key]) == 1:
+                (name,), (place,) = wanted[key], offered[key]
+                if name not in moved and place not in moved.values():
+                    moved[name] = place
+
+    def whole(name: str) -> list[str]:
+        return [name.casefold()]
+
+    def tails(name: str) -> list[str]:
+        parts = name.casefold().split("/")
+        return ["/".join(parts[depth:]) for depth in range(1, len(parts))]
+
+    def file_name(name: str) -> list[str]:
+        last = name.rpartition("/")[2]
+        return [last] if len(last) >= LONG_NAME else []
+
+    def youtube_id(name: str) -> list[str]:
+        return [re.sub(r"_\d{6}_\d{6}$", "", last) for last in file_name(name)]
+
+    match(whole, tails)
+    match(tails, whole)
+    match(file_name, file_name)
+    match(youtube_id, file_name)
+    return moved
 
 
 def _file_name(name: str) -> str:

@@ -50,6 +50,33 @@ def test_names_that_could_be_several(
         match_names(listed, available, ignore_folders=ignore_folders)
 
 
+@pytest.mark.parametrize(
+    ("listed", "available", "found"),
+    [
+        ("run/a", "train/run/a", "train/run/a"),
+        ("videos/run/a", "run/a", "run/a"),
+        ("data/ucf/Run/a", "run/a", "run/a"),
+        ("air drumming/abcdefghij1_000010_000020", "air_drumming/abcdefghij1_000010_000020", None),
+        ("air drumming/abcdefghij1_000010_000020", "val/abcdefghij1", None),
+        ("run/clip_01", "walk/clip_01", ""),  # perhaps another one: the name is short
+    ],
+)
+def test_moved_videos(listed: str, available: str, found: str | None) -> None:
+    expected = {} if found == "" else {listed: found or available}
+    assert match_names([listed], [available], moved=True) == expected
+    assert match_names([listed], [available]) == {}
+
+
+def test_a_moved_video_is_found_only_where_one_fits() -> None:
+    assert match_names(["run/a"], ["x/run/a", "y/run/a"], moved=True) == {}
+    assert match_names(["x/run/a", "y/run/a"], ["run/a"], moved=True) == {}
+    clips = ["id_of_video_000000_000010", "id_of_video_000010_000020"]
+    assert match_names(clips, ["id_of_video"], moved=True) == {}
+    assert match_names(
+        ["run/long_file_name", "x/long_file_name"], ["run/long_file_name"], moved=True
+    ) == {"run/long_file_name": "run/long_file_name"}
+
+
 def test_only_suffixes_of_videos_are_dropped() -> None:
     assert without_suffix("clip_001.5s.avi") == "clip_001.5s"
     assert without_suffix("clip_001.5s") == "clip_001.5s"

@@ -57,6 +57,11 @@ SHOWN = 5
     is_flag=True,
     help="Go on when listed videos are missing; every result says how many.",
 )
+@click.option(
+    "--allow-untrained",
+    is_flag=True,
+    help="Go on when a class has test videos, but none to learn from.",
+)
 @console.section(
     "Groups: videos of one scene, film or person",
     click.option(
@@ -132,6 +137,13 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
             "each video counts as a group of its own; if several show the same scene, give "
             "--group-pattern or --group-file, or accuracy comes out too high, intervals too narrow"
         )
+    if report["untrained"] and not options["allow_untrained"]:
+        classes = [f"{name} ({count})" for name, count in report["untrained"].items()]
+        raise InputError(
+            f"{annotations}: classes with test videos, but none to learn from: "
+            f"{some_of(classes, limit=SHOWN)}; do labels count from 0 in both lists? "
+            "--allow-untrained takes them as they are"
+        )
     missing = sum(split["missing"] for split in report["splits"])
     complete = not missing or options["allow_missing"]
     if complete:
@@ -198,5 +210,10 @@ def _report_lines(report: dict[str, Any]) -> list[str]:
     for key, text in (("missing", "missing"), ("unlisted", "in no list"), ("ignored", "no videos")):
         if report[key]:
             lines.append(f"  {text}: {some_of(list(report[key]), limit=SHOWN)}")
+    if report["elsewhere"]:
+        places = [f"{name} at {place}" for name, place in report["elsewhere"].items()]
+        lines.append(f"  found by their file names: {some_of(places, limit=SHOWN)}")
+    if report["untested"]:
+        lines.append(f"  no test video: class {some_of(report['untested'], limit=SHOWN)}")
     lines += [f"  refused: {name}: {reason}" for name, reason in report["refused"].items()]
     return lines

@@ -160,8 +160,9 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
     Returns:
         JSON values: `classes`, `videos` (listed ones found), `groups` (how many the listed videos
         are in; None if not known), `splits` (train, test and missing counts of each), the names
-        that are `missing` or `unlisted`, the files that are `ignored` as no videos, and those
-        `refused` with the reason.
+        that are `missing` or `unlisted`, those that lie `elsewhere` than listed with their place,
+        class -> test videos of `untrained` classes, the names of `untested` ones, the files that
+        are `ignored` as no videos, and those `refused` with the reason.
 
     Raises:
         InputError: the lists are wrong; see `twostream.data.splits`.
@@ -172,7 +173,7 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
     everything = [record for subset in records.values() for record in subset]
     groups = {record.name: record.group for record in everything}
     listed = sorted(groups)
-    matches = match_names(listed, list(on_disk.videos))
+    matches = match_names(listed, list(on_disk.videos), moved=True)
     return {
         "dataset": dataset,
         "classes": len(next(iter(splits.values())).class_names),
@@ -188,7 +189,32 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
             for number, split in splits.items()
         ],
         "missing": [name for name in listed if name not in matches],
+        "elsewhere": {
+            name: place
+            for name, place in sorted(matches.items())
+            if place.casefold() != name.casefold()
+        },
+        "untrained": untrained_classes(splits),
+        "untested": untested_classes(splits),
         "unlisted": sorted(set(on_disk.videos) - set(matches.values())),
         "ignored": list(on_disk.ignored),
         "refused": {**on_disk.refused, **on_disk.skipped},
     }
+
+
+def untrained_classes(splits: Mapping[int, Split]) -> dict[str, int]:
+    """Class -> test videos, of the classes that some split tests without a video to learn from."""
+    untrained: dict[str, int] = {}
+    for split in splits.values():
+        trained = {record.label for record in split.train}
+        tested = Counter(record.label for record in split.test)
+        for label in sorted(tested.keys() - trained):
+            untrained[split.class_names[label]] = tested[label]
+    return untrained
+
+
+def untested_classes(splits: Mapping[int, Split]) -> list[str]:
+    """The classes that no split tests; among them numbers that no list uses."""
+    tested = {r.label for split in splits.values() for r in split.test}
+    names = next(iter(splits.values())).class_names
+    return [name for label, name in enumerate(names) if label not in tested]

@@ -128,14 +128,17 @@ def read_classes(path: Path, pattern: str, expected: str) -> list[str]:
 
 
 def video_name(listed: str, *, where: str) -> str:
-    """Turn a listed path into a video name: a video's suffix off; refused if it leads elsewhere."""
-    path = PurePosixPath(listed)
+    """Turn a listed path into a video name: a video's suffix off; refused if it leads elsewhere.
+
+    Paths of other machines are taken as they are below their root: `C:\\data\\run\\a.avi` is
+    `data/run/a`, and found by what it ends in.
+    """
+    text = listed.replace("\\", "/") if "/" not in listed else listed
+    path = PurePosixPath(re.sub(r"^[A-Za-z]:/|^/+", "", text))
     if not path.name:
         raise InputError(f"{where}: {listed!r} names no video")
-    if path.is_absolute() or ".." in path.parts:
-        raise InputError(
-            f"{where}: {listed!r} leads out of the video folder; no '/' first, no '..'"
-        )
+    if ".." in path.parts:
+        raise InputError(f"{where}: {listed!r} leads out of the video folder; no '..' is allowed")
     return without_suffix(str(path))
 
 
@@ -182,6 +185,7 @@ def file_ending_in(folder: Path, ending: str) -> Path:
 
 
 SPLITS = (1, 2, 3)
+FEWEST_FRAMES = 8  # a list of videos has hardly a shorter one
 SUBSETS = ("train", "test")
 HMDB51_MARKS = {"1": "train", "2": "test"}  # 0: in neither
 
@@ -330,11 +334,10 @@ def read_path_lists(annotations: Path, *, split: int) -> Split:
     """
     check_single_split(split, "a pair of path lists")
     files = (annotations / "train.txt", first_existing(annotations, "test.txt", "val.txt"))
-    columns = "path, perhaps the number of frames, label"
     rows = [
-        (subset, where, video, int(label))
+        (subset, *row)
         for subset, file in zip(SUBSETS, files, strict=True)
-        for where, (video, label) in read_rows(file, r"(.+?)(?:\s+\d+)?\s+(\d+)", columns)
+        for row in _read_path_rows(file)
     ]
     highest = max((row[3] for row in rows), default=0)
     names_file = annotations / "classes.txt"
@@ -352,6 +355,40 @@ def read_path_lists(annotations: Path, *, split: int) -> Split:
     if all(label for _, _, _, label in rows):
         raise InputError(f"{annotations}: no video has label 0; labels in these lists count from 0")
     return make_split(class_names, listed, where=annotations)
+
+
+def _read_path_rows(file: Path) -> list[tuple[str, str, int]]:
+    """Place, path and label of each row of a path list.
+
+    What the numbers behind the path are is decided once for the whole file: a label, or the number
+    of frames and a label. A path may have blanks in it.
+    """
+    expected = "path, perhaps the number of frames, label"
+    rows = [
+        (where, path, [int(number) for number in numbers.split()])
+        for where, (path, numbers) in read_rows(file, r"(\S.*?)((?:\s+\d+)+)", expected)
+    ]
+    for where, path, numbers in rows:
+        if len(numbers) != len(rows[0][2]):
+            raise InputError(
+                f"{where}: {len(numbers)} numbers behind {path!r}, but {len(rows[0][2])} at "
+                f"{rows[0][0]}; expected: {expected}, the same in all rows. Several labels a video "
+                "are not supported"
+            )
+        if len(numbers) > 2:
+            raise InputError(
+                f"{where}: {len(numbers)} numbers behind {path!r}; expected: {expected}. Several "
+                "labels a video are not supported, nor parts of videos (first frame, frames, label)"
+            )
+    frames = [(numbers[0], where) for where, _, numbers in rows if len(numbers) == 2]
+    fewest, where = min(frames, default=(FEWEST_FRAMES, ""))
+    highest = max((numbers[-1] for *_, numbers in rows), default=0)
+    if fewest < FEWEST_FRAMES and (fewest == 0 or max(frames)[0] <= max(1, highest)):
+        raise InputError(
+            f"{where}: {fewest} is hardly the number of frames of a video: several labels a video "
+            f"are not supported; expected: {expected}"
+        )
+    return [(where, path, numbers[-1]) for where, path, numbers in rows]
 
 
 def _label(name: str, labels: dict[str, int], *, where: str) -> int:

@@ -121,7 +121,7 @@ def join_store(
             files were made with different settings.
     """
     headers = scan_store(store)
-    matches = match_names([record.name for record in records], list(headers))
+    matches = match_names([record.name for record in records], list(headers), moved=True)
     counted: Literal["frames", "flows"] = "frames" if modality.name == "rgb" else "flows"
     videos, missing = [], {}
     settings: dict[str, dict[str, Any]] = {}  # by their hash

@@ -75,7 +75,9 @@ def official(folder: Path, *names: str) -> None:
     folder.mkdir()
     (folder / "classInd.txt").write_text("1 run\n2 walk\n")
     for split in (1, 2, 3):
-        (folder / f"trainlist0{split}.txt").write_text("run/v_run_g0_c1.avi 1\n")
+        (folder / f"trainlist0{split}.txt").write_text(
+            "run/v_run_g0_c1.avi 1\nwalk/v_walk_g0_c1.avi 2\n"
+        )
         lines = "".join(f"{name}\n" for name in ("walk/v_walk_g1_c1.avi", *names))
         (folder / f"testlist0{split}.txt").write_text(lines)
 
@@ -84,7 +86,7 @@ def test_missing_videos_need_permission(twostream: Run, clips: Path) -> None:
     official(Path("lists"), "walk/v_walk_g9_c9.avi")
     command = ["init", "--dataset", "ucf101", "--videos", "clips", "--annotations", "lists"]
     refused = twostream(*command, exit_code=2)
-    assert "split 1: 1 train, 2 test; 1 of them missing" in refused.output
+    assert "split 1: 2 train, 2 test; 1 of them missing" in refused.output
     assert "missing: walk/v_walk_g9_c9" in refused.output
     assert not Path("twostream.toml").exists()
     report = json.loads(twostream(*command, "--allow-missing", "--json").stdout)
@@ -121,3 +123,30 @@ def test_toy(twostream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "split 3: 4 train, 2 test; 0 of them missing" in result.output
     extracted = twostream("extract-flow", "--json")
     assert json.loads(extracted.stdout)["done_now"] == 6
+
+
+def test_a_class_that_is_only_tested_needs_permission(twostream: Run, clips: Path) -> None:
+    lists = clips.parent / "lists"
+    lists.mkdir()
+    names = sorted(path.relative_to(clips).as_posix() for path in clips.rglob("*.avi"))
+    (lists / "train.txt").write_text("".join(f"{name} 0\n" for name in names[:-1]))
+    (lists / "test.txt").write_text(f"{names[-1]} 1\n")
+    arguments = ("init", "--dataset", "path-lists", "--videos", clips, "--annotations", lists)
+    result = twostream(*arguments, exit_code=2)
+    assert "1 (1)" in result.stderr
+    assert "--allow-untrained" in result.stderr
+    allowed = twostream(*arguments, "--allow-untrained")
+    assert "no test video: class 0" in allowed.stdout
+
+
+def test_videos_in_other_folders_are_found_and_said(twostream: Run, clips: Path) -> None:
+    lists = clips.parent / "lists"
+    lists.mkdir()
+    names = sorted(path.relative_to(clips).as_posix() for path in clips.rglob("*.avi"))
+    (lists / "train.txt").write_text("".join(f"/data/{name} 0\n" for name in names[:-1]))
+    (lists / "test.txt").write_text("C:\\data\\" + names[-1].replace("/", "\\") + " 0\n")
+    result = twostream("init", "--dataset", "path-lists", "--videos", clips, "--annotations", lists)
+    assert result.exit_code == 0
+    assert (
+        f"data/{names[0].removesuffix('.avi')} at {names[0].removesuffix('.avi')}" in result.stdout
+    )
