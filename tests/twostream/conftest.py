@@ -103,7 +103,7 @@ def torchrun(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture(scope="session")
 def forks() -> Iterator[Forks]:
-    """What has imported all of twostream, and is forked."""
+    """A process that has imported all of twostream, to fork others from."""
     forks = Forks("twostream")
     yield forks
     forks.close()
