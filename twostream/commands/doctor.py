@@ -72,10 +72,11 @@ def examine(folder: Path) -> Iterator[dict[str, Any]]:
     operators = "loaded" if has_operators else "absent (usual beside a CPU build of torch)"
     yield _finding("torchvision's compiled operators", f"{operators}; nothing here needs them")
     yield from _opencv()
-    for name, entry in FLOW_METHODS.items():
+    for name in FLOW_METHODS:
         problem, cure = _try_method(name)
         yield _finding(f"flow method {name}", problem or "works", ok=not problem, cure=cure)
-        if torch.cuda.is_available() and "device" in inspect.signature(entry).parameters:
+        options = inspect.signature(plugins.load(name, FLOW_METHODS)).parameters
+        if torch.cuda.is_available() and "device" in options:
             problem, cure = _try_method(name, device="cuda")
             what = f"flow method {name} on the GPU"
             yield _finding(what, problem or "works", ok=not problem, cure=cure)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flow_extract.extraction.settings import extraction_settings
+from flow_extract.methods import FLOW_METHODS
 from twostream.models.checkpoint import NetworkSpec
 from twostream.prediction.predict_video import Extraction, extraction_of
 from twostream_base.errors import InputError
@@ -56,3 +57,19 @@ def test_flow_of_unknown_origin() -> None:
         extraction_of(spec, RUN, Extraction())
     assert extraction_of(spec, RUN, Extraction(method="dis"))["short_side"] == 64
     assert extraction_of(replace(spec, stream="spatial"), RUN, Extraction())["method"] is None
+
+
+def test_flow_of_a_gpu_is_computed_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the method's form there; also where an older store has recorded the device."""
+
+    def make(device: str = "cpu") -> object:
+        assert device == "cpu"
+        return FLOW_METHODS["dis"]()
+
+    monkeypatch.setitem(FLOW_METHODS, "anywhere", make)
+    usual = extraction_settings("anywhere", {}, bound=8.0, short_side=64, codec="raw")
+    for record in ({"form": "torch"}, {}):
+        options = {"device": "cpu" if record else "cuda:1"}
+        method = {"name": "anywhere", "options": options} | record
+        spec = replace(MOTION, extraction=usual | {"method": method})
+        assert extraction_of(spec, RUN, Extraction()) == usual
