@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from twostream.commands import console
 from twostream.commands.option_types import OPTION_FILES, OUT_FILE
@@ -155,14 +156,21 @@ def recipes() -> dict[str, Path]:
 def take_defaults(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
     """Callback of an eager option: the file's keys become defaults; a later file wins.
 
+    But a recipe that a file names is what stands behind that file's own keys.
+
     Raises:
         InputError: not TOML, or a key that is not an option of the command.
     """
     if path is None:
         return
     defaults = read_defaults(path, ctx.command)
-    ctx.default_map = {**(ctx.default_map or {}), **defaults}
-    ctx.meta[OPTION_FILES] = ctx.meta.get(OPTION_FILES, {}) | dict.fromkeys(defaults, path)
+    known, files = dict(ctx.default_map or {}), ctx.meta.get(OPTION_FILES, {})
+    if ctx.get_parameter_source(param.name or "") is ParameterSource.DEFAULT_MAP:
+        # A file named this one: what stands there beside the name wins.
+        beside = files if param.name in files else known
+        defaults = {key: value for key, value in defaults.items() if key not in beside}
+    ctx.default_map = known | defaults
+    ctx.meta[OPTION_FILES] = files | dict.fromkeys(defaults, path)
     take_stream(ctx, param, ctx.params.get("stream"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,21 @@ def test_the_command_line_wins_over_files_and_files_over_the_project(
     (tmp_path / "config.toml").write_text("num-segments = 7\nlr = 2.0\n")
     later = parse("--stream", "spatial", "--recipe", own, "--config", str(tmp_path / "config.toml"))
     assert (later["num_segments"], later["lr"]) == (7, 2.0)
+
+
+def test_a_file_wins_over_the_recipe_that_it_names(own: str, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f"recipe = {json.dumps(own)}\nlr = 2.0\n")
+    found = parse("--stream", "spatial", "--config", str(config), project={"num_segments": 9})
+    assert (found["num_segments"], found["lr"]) == (
+        parse("--recipe", own, "--stream", "spatial")["num_segments"],
+        2.0,
+    )
+    found = parse("--stream", "spatial", project={"recipe": own, "lr": 2.0})
+    assert (found["num_segments"], found["lr"]) == (
+        parse("--recipe", own, "--stream", "spatial")["num_segments"],
+        2.0,
+    )
 
 
 @pytest.mark.parametrize(
