@@ -56,7 +56,8 @@ def test_data_term():
 
 
 def run_loop(root: Path, **environment: str) -> None:
-    kept = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
+    ours = ("NUMBA_CACHE_DIR", "PYTHONPATH", "PYTHONSAFEPATH")
+    kept = {key: value for key, value in os.environ.items() if key not in ours}
     command = [sys.executable, "-W", "error", "-c", COMPILED_LOOP]
     done = subprocess.run(
         command, cwd=root, env=kept | environment, capture_output=True, text=True, check=True
