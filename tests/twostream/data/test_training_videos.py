@@ -46,6 +46,7 @@ def test_the_record_comes_back_and_is_plain_csv(tmp_path: Path) -> None:
         gzip.compress(b"name,label\na,b\n"),
         gzip.compress(b"name,label,group,part,source\na,b,c,elsewhere,\n"),
     ],
+    ids=["empty", "not compressed", "cut off", "other columns", "other part"],
 )
 def test_a_damaged_record_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "videos.csv.gz"
