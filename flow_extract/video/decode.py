@@ -212,18 +212,14 @@ class Video:
         self._first: np.ndarray | None = first
         height, width = first.shape[:2]
         self._size = scaled_size(width, height, short_side) if short_side else (width, height)
-        seconds = None
+        seconds = (container.duration or 0) / 1e6
         if stream.duration and stream.time_base:
             seconds = float(stream.duration * stream.time_base)
-        elif container.duration:
-            seconds = container.duration / 1e6
         self.info = VideoInfo(
             width,
             height,
             fps=float(self._rate) if self._rate else None,
-            num_frames=stream.frames
-            or (round(seconds * (self._rate or 0)) if seconds else 0)
-            or None,
+            num_frames=stream.frames or round(seconds * (self._rate or 0)) or None,
             codec=context.codec.canonical_name,
         )
 

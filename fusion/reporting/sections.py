@@ -214,7 +214,8 @@ def _with_first(pair: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return {
         **pair, "first": pair["second"], "second": pair["first"],
         "only_first": pair["only_second"], "only_second": pair["only_first"],
-        "difference": -pair["difference"], "interval": [-high, -low],
+        # 0 minus it, not minus it: that would show a difference of -0.00.
+        "difference": 0 - pair["difference"], "interval": [0 - high, 0 - low],
     }  # fmt: skip
 
 

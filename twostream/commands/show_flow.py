@@ -41,20 +41,20 @@ def show_flow(
 ) -> None:
     """Draw optical flow as colours, next to the frames.
 
-    VIDEO is a name in the store, or a video file, whose flow is computed first.
+    VIDEO is a video file, whose flow is computed first, or a name in the store.
     """
     from flow_extract.display.show import choose_pairs, draw_clip, stored_clip, video_clip
     from flow_extract.extraction.settings import flow_method
     from flow_extract.store.reader import entry_path
     from flow_extract.video.decode import VideoError
 
-    if store and (path := entry_path(store, video)).is_file():
-        clip = stored_clip(path)
-    elif Path(video).is_file():
+    if Path(video).is_file():
         try:
             clip = video_clip(Path(video), flow_method(method, {}), method_name=method)
         except VideoError as error:
             raise InputError(f"{video}: {error}") from error
+    elif store and not Path(video).is_absolute() and (path := entry_path(store, video)).is_file():
+        clip = stored_clip(path)
     else:
         where = f"no video of this name in {store}" if store else "no --store to look into"
         raise InputError(f"{video!r}: {where}, and no such file")

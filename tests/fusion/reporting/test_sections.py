@@ -4,7 +4,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from fusion.reporting.sections import Mistake, confusion, matrix_chart, top_mistakes
+from fusion.reporting.sections import (
+    Mistake,
+    _pair_row,
+    _with_first,
+    confusion,
+    matrix_chart,
+    top_mistakes,
+)
 
 PREDICTED = np.array([0, 1, 1, 1, 2, 0])
 LABELS = np.array([0, 0, 0, 1, 2, -1])
@@ -29,3 +36,11 @@ def test_a_square_for_each_pair_that_occurs() -> None:
         "c, predicted c: 1 videos",
     ]
     assert "3 of 5 videos are on the diagonal" in root.get("aria-label", "")
+
+
+def test_a_pair_seen_from_the_other_side_has_no_negative_zero() -> None:
+    pair = {
+        "first": "a", "second": "b", "only_first": 1, "only_second": 1, "p": 1.0, "p_holm": 1.0,
+        "difference": 0.0, "interval": [-2.0, 0.0], "smallest": None, "significant": False,
+    }  # fmt: skip
+    assert _pair_row(_with_first(pair, "b"))[:4] == ("b", "a", "+0.00", "+0.00 to +2.00")

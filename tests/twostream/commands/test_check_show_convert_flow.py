@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -91,6 +92,10 @@ def test_show_from_the_store_and_from_a_file(store, tmp_path):
     assert result.exit_code == 0, result.output
     with Image.open("x.gif") as film:
         assert film.n_frames == 2
+    result = invoke("show-flow", Path("videos/a/v_1.avi").absolute(), "--store", "store")
+    assert result.exit_code == 0, result.output
+    result = invoke("show-flow", "/nowhere/v.avi", "--store", "store")
+    assert "no video of this name in store, and no such file" in result.output
 
 
 @pytest.mark.parametrize(
