@@ -95,8 +95,9 @@ def _find_moved(
         for key in sorted(wanted.keys() & offered.keys(), key=len, reverse=True):
             if len(wanted[key]) == len(offered[key]) == 1:
                 (name,), (place,) = wanted[key], offered[key]
-                if name not in moved and place not in moved.values():
+                if name not in moved and place not in taken:
                     moved[name] = place
+                    taken.add(place)
 
     def whole(name: str) -> list[str]:
         return [name.casefold()]

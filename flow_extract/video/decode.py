@@ -32,6 +32,9 @@ INDIRECT = {
 PLAYLISTS = {b"ffconcat": "an ffconcat list", b"#EXTM3U": "an m3u8 playlist"}
 # Formats whose header tells when the last of all streams ends.
 TIMED = {"matroska,webm", "flv", "asf"}
+# A packet of MPEG-4 part 2 that only repeats a frame has no more bytes; the bit of a VP8 packet's
+# first byte that says whether its frame is shown.
+NOT_CODED, VP8_SHOWN = 15, 0x10
 # How files begin whose outermost elements tell their size: AVI, Matroska and WebM; and at byte 4
 # the first box of MP4 and MOV.
 AVI, EBML = b"RIFF", b"\x1a\x45\xdf\xa3"
@@ -132,12 +135,12 @@ def open_stream(path: Path) -> Iterator[tuple[BinaryIO, InputContainer, VideoStr
     except OSError as error:
         raise VideoError(f"cannot be read: {error.strerror}") from error
     with file:
-        beginning = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
-        for start, playlist in PLAYLISTS.items():
-            if beginning.startswith(start):
-                raise VideoError(f"{playlist} of other files is no video; give these files")
-        file.seek(0)
         try:
+            beginning = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+            for start, playlist in PLAYLISTS.items():
+                if beginning.startswith(start):
+                    raise VideoError(f"{playlist} of other files is no video; give these files")
+            file.seek(0)
             container = av.open(
                 file,
                 "r",
@@ -149,6 +152,8 @@ def open_stream(path: Path) -> Iterator[tuple[BinaryIO, InputContainer, VideoStr
             raise VideoError(
                 "not readable as a video: damaged at its beginning, or of an unknown format"
             ) from error
+        except OSError as error:
+            raise VideoError(f"cannot be read: {error.strerror}") from error
         with container:
             cover = av.stream.Disposition.attached_pic
             streams = [each for each in container.streams.video if not each.disposition & cover]
@@ -200,6 +205,9 @@ class Video:
         self._indexed = len(stream.index_entries) if container.format.name == "avi" else 0
         self._first_key: int | None = None
         self._packets = self._bad_packets = self._may_lack = 0
+        # Whether each packet that only repeats a frame gave one: in a packed stream it does, what an
+        # earlier packet held besides its own.
+        self._repeats: list[bool] = []
         self._ends: dict[int, int] = {}  # stream -> end of its last packet, in its time base
         self._matrix: Any = None  # how a frame is turned for display
         self.promised = self.decoded = 0
@@ -250,20 +258,28 @@ class Video:
         except OSError as error:
             raise VideoError(f"cannot be read: {error.strerror}") from error
         yield from self._decode(None)
+        if not any(self._repeats):
+            self._may_lack += len(self._repeats)
         lacking = max(self.promised, self._indexed) - self.decoded
         self.promised = self.decoded + max(0, lacking - self._may_lack)
-        self.damage = self._find_damage()
+        try:
+            self.damage = self._find_damage()
+        except OSError as error:
+            raise VideoError(f"cannot be read: {error.strerror}") from error
 
     def _decode(self, packet: Packet | None) -> Iterator[np.ndarray]:
         """The frames that a packet completes; None: those that the decoder has held back."""
         from av.error import FFmpegError
 
-        may_lack = False
+        may_lack = repeats = False
         if packet:
             self._packets += 1
             self.promised += not packet.is_discard
-            may_lack = self._is_leading(packet)
+            codec = self._context.codec.canonical_name
+            hidden = codec == "vp8" and not bytes(packet)[0] & VP8_SHOWN
+            may_lack = hidden or self._is_leading(packet)
             self._may_lack += may_lack
+            repeats = codec == "mpeg4" and packet.size <= NOT_CODED
         try:
             frames = self._context.decode(packet)
         except FFmpegError:
@@ -271,6 +287,8 @@ class Video:
             return
         if packet and packet.is_corrupt:
             self._bad_packets += 1  # the file ends within it
+        if repeats:
+            self._repeats.append(bool(frames))
         for frame in frames:
             if not self.decoded:
                 self._matrix = frame.side_data.get("DISPLAYMATRIX")

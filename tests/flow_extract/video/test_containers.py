@@ -1,10 +1,13 @@
 """Containers and codecs as they come: each sound file is whole, each cut one is not."""
 
+import errno
+import io
+
 import av
 import numpy as np
 import pytest
 
-from flow_extract.video.decode import VideoError, open_video, probe, read_frames
+from flow_extract.video.decode import VideoError, has_video, open_video, probe, read_frames
 
 FRAMES, SIZE, RATE = 30, (48, 64), 25
 
@@ -271,3 +274,57 @@ def test_no_mutated_file_passes_with_fewer_frames(tmp_path, name):
         except VideoError:
             continue
         assert count == FRAMES or damage
+
+
+def rewrite(source, target, change):
+    """Copy the packets of a video; `change(number, bytes)` is what each holds then."""
+    with av.open(str(source)) as whole, av.open(str(target), "w") as copy:
+        stream = copy.add_stream_from_template(whole.streams.video[0])
+        for number, packet in enumerate(whole.demux(video=0)):
+            if packet.dts is not None:
+                changed = av.Packet(change(number, bytes(packet)))
+                changed.stream, changed.time_base = stream, packet.time_base
+                changed.pts, changed.dts = packet.pts, packet.dts
+                changed.is_keyframe = packet.is_keyframe
+                copy.mux(changed)
+
+
+def test_a_hidden_frame_of_vp8_is_not_missed(tmp_path):
+    path = write(tmp_path / "v.webm", "libvpx")
+    rewrite(
+        path,
+        tmp_path / "h.webm",
+        lambda n, data: bytes([data[0] & ~16]) + data[1:] if n == 7 else data,
+    )
+    assert read(tmp_path / "h.webm") == (FRAMES - 1, FRAMES - 1, None)
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mp4"])
+def test_a_repeated_frame_of_mpeg4_is_not_missed(tmp_path, suffix):
+    path = write(tmp_path / f"v.{suffix}", "mpeg4")
+    not_coded = bytes.fromhex("000001b656c0ff")  # P frame, vop_coded = 0
+    rewrite(path, tmp_path / f"n.{suffix}", lambda n, data: not_coded if n == 7 else data)
+    count, promised, damage = read(tmp_path / f"n.{suffix}")
+    assert (count, damage) == (promised, None)
+
+
+@pytest.mark.parametrize("place", [0, 64, 3000])
+def test_a_disk_that_fails_is_a_reason_of_the_video(tmp_path, monkeypatch, place):
+    path = write(tmp_path / "v.avi", "mjpeg")
+    opened = type(path).open
+
+    class Failing(io.FileIO):
+        def readinto(self, buffer):
+            if self.tell() + len(buffer) > place:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().readinto(buffer)
+
+    def open_failing(self, mode="r", *arguments, **options):
+        if mode == "rb" and self == path:
+            return io.BufferedReader(Failing(str(self)), 32)
+        return opened(self, mode, *arguments, **options)
+
+    monkeypatch.setattr(type(path), "open", open_failing)
+    with pytest.raises(VideoError, match="cannot be read: Input/output error"):
+        read(path)
+    assert not has_video(path)
