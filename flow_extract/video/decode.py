@@ -205,8 +205,8 @@ class Video:
         self._indexed = len(stream.index_entries) if container.format.name == "avi" else 0
         self._first_key: int | None = None
         self._packets = self._bad_packets = self._may_lack = 0
-        # Whether each packet that only repeats a frame gave one: in a packed stream it does, what an
-        # earlier packet held besides its own.
+        # Whether each packet that only repeats a frame gave one. In a packed stream it does:
+        # what an earlier packet held besides its own.
         self._repeats: list[bool] = []
         self._ends: dict[int, int] = {}  # stream -> end of its last packet, in its time base
         self._matrix: Any = None  # how a frame is turned for display

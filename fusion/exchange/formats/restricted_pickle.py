@@ -183,17 +183,26 @@ _STAND_INS = {
 }
 
 
-# Opcode -> how many items it takes from the stack, whether also all down to the last mark (the
-# items below that mark, as the list of APPENDS, are counted), and how many it puts there.
+def _below_mark(opcode: pickletools.OpcodeInfo) -> int:
+    """How many items it takes from below the last mark, as the list of APPENDS; without one, all.
+
+    What stands above the mark, as the class of OBJ, goes with all else that does.
+    """
+    before = opcode.stack_before
+    mark = pickletools.markobject
+    return before.index(mark) if mark in before else len(before)
+
+
+# Opcode -> how many items it takes from the stack, besides those down to the last mark; whether it
+# takes these; and how many it puts there.
 _STACK_EFFECTS = {
     opcode.name: (
-        sum(item not in (pickletools.markobject, pickletools.stackslice)
-            for item in opcode.stack_before),
+        _below_mark(opcode),
         pickletools.markobject in opcode.stack_before,
         len(opcode.stack_after),
     )
     for opcode in pickletools.opcodes
-}  # fmt: skip
+}
 _TUPLES = {"TUPLE": None, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "FROZENSET": None}
 _MEMO_READERS = ("GET", "BINGET", "LONG_BINGET")
 
