@@ -89,7 +89,10 @@ def read_inputs(options: FusionOptions) -> FusionInputs:
     by_kind = Counter(str(table.metadata.get("stream", "")) for table in tables.values())
     for kind, count in by_kind.items():
         if kind and count > 1:
-            joined.warnings.append(f"{count} of the inputs are scores of the stream {kind}")
+            joined.warnings.append(
+                f"{count} of the inputs are scores of the stream {kind}: fused, they are an "
+                "ensemble of that stream; if that is not meant, give one file of each"
+            )
     return FusionInputs(dict(zip(streams, files, strict=True)), joined, steps)
 
 

@@ -37,7 +37,7 @@ def diagnose(streams: VideoScores, fused: np.ndarray, *, strategy: str) -> list[
 
 def scale_leak(streams: VideoScores, fused: np.ndarray, *, strategy: str) -> list[str]:
     """A fusion that one stream decides alone, or whose streams' logits differ in scale."""
-    if len(streams.scores) < 2:
+    if len(streams.scores) < 2 or strategy in streams.scores:
         return []
     winners = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
     agreement = {key: float((fused == won).mean()) for key, won in winners.items()}
@@ -45,7 +45,9 @@ def scale_leak(streams: VideoScores, fused: np.ndarray, *, strategy: str) -> lis
     wide = {key: logit_width(scores) for key, scores in streams.scores.items()}
     loudest, quietest = max(wide, key=lambda key: wide[key]), min(wide, key=lambda key: wide[key])
     ratio = wide[loudest] / wide[quietest] if wide[quietest] else np.inf
-    leaks = streams.score_type == "logits" and ratio >= SCALE_LEAK
+    # A calibrated stream is wider where it knows more.
+    calibrated = all("calibration" in facts for facts in streams.metadata.values())
+    leaks = streams.score_type == "logits" and ratio >= SCALE_LEAK and not calibrated
     width = f"are {ratio:.1f}x as wide as those of {quietest}"
     if agreement[first] >= COPIES > agreement[second]:
         cause = f"its logits {width}: this is not fusion; try --calibrate"

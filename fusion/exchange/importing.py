@@ -210,6 +210,11 @@ def _as_listed(scores: ExternalScores, listed: VideoList) -> tuple[ExternalScore
     rows = _listed_rows(scores, listed)
     values, labels = scores.scores[rows], np.array(listed.labels, np.int64)
     in_file = None if scores.labels is None else scores.labels[rows]
+    if in_file is not None and in_file.max(initial=UNKNOWN) >= values.shape[-1]:
+        raise InputError(
+            f"{scores.path}: label {in_file.max()}, but scores of {values.shape[-1]} classes; "
+            "labels count from 0"
+        )
     columns = None
     if scores.class_names is not None and listed.class_names:
         columns = columns_by_name(scores.class_names, listed.class_names, path=scores.path)

@@ -37,12 +37,17 @@ def tune_in_folds(
     The weights to use are the mean of those of the folds. Results as JSON values: see `tune_on`;
     `folds` has the weights of each fold and its counts.
     """
+    searches = int(folds.max()) + 2  # in all folds, also without labels, and once on all videos
     scores, labels, folds = _labelled(streams, folds)
     rows: list[dict[str, Any]] = []
-    searches = int(folds.max()) + 2  # in all folds, and once on all videos
     for fold in range(searches - 1):
         progress("weights", fold / searches)
         out, of_fold = folds == fold, part_of(progress, fold / searches, (fold + 1) / searches)
+        if out.all():
+            raise InputError(
+                f"all labelled videos are in fold {fold + 1}: there are no others to choose "
+                "weights on; give labels of more groups, or --choose val"
+            )
         fold_weights, fitted = search_weights(
             [stream[~out] for stream in scores], labels[~out], progress=of_fold
         )

@@ -135,7 +135,8 @@ def open_scores(path: str | PathLike[str]) -> ScoreTable:
 
     Its `scores` are then `StoredScores`, verified like all others.
     """
-    if Path(path).stat().st_size <= LARGE_BYTES:
+    path = Path(path)
+    if not path.is_file() or path.stat().st_size <= LARGE_BYTES:
         return read_scores(path)
     file = tensor_file.TensorFile(path, SCORE_FILE)
     file.verify("scores")

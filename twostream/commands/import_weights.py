@@ -65,6 +65,8 @@ def import_weights(
             f"{describe_folder(out)}: a run is there already; give another --out, or remove it"
         )
     lists = (options["dataset"], options["annotations"])
+    if any(lists) and not all(lists):
+        raise InputError("--dataset and --annotations go together: the lists, and whose they are")
     if trained_on_split is not None and not all(lists):
         raise InputError("--trained-on-split needs --dataset and --annotations, whose split it is")
     external = read_external(file, rotated=rotated)
@@ -81,7 +83,7 @@ def import_weights(
         class_names=names,
         source=str(file),
         trained_on=trained_on,
-        lists=(str(options["dataset"]), trained_on_split),
+        lists=(options["dataset"] or "", trained_on_split),
     )
     pairs = f", looking at the first {external.pairs} of 10 flow pairs" if external.pairs else ""
     console.show(

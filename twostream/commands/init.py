@@ -167,8 +167,9 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         console.show(*_report_lines(report), *lines)
     if not complete:
         raise InputError(
-            "videos are missing, so nothing was written; complete the folder, or give "
+            f"videos are missing, so {PROJECT_FILE} was not written; complete the folder, or give "
             "--allow-missing to work with the ones that are there"
+            + (" (and --force, as groups.csv is there now)" if group_of else "")
         )
     if not as_json:
         console.tell_next("extract-flow")

@@ -12,6 +12,7 @@ from fusion.exchange.formats import SCORE_FORMATS
 from twostream.commands import console
 from twostream.commands.option_types import FILE, FOLDER, OUT_FILE, PlugIn, any_of
 from twostream.data.splits import DATASETS
+from twostream_base.errors import InputError
 from twostream_base.plugins import load
 
 EXPORT_FORMATS = ("csv", "top", "npz", "npy", "gluoncv")
@@ -141,7 +142,9 @@ def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> No
     if options["classes"]:
         external = replace(external, class_names=importing.read_class_names(options["classes"]))
     listed, facts = None, ["stream"]
-    if options["dataset"] and options["annotations"]:
+    if bool(options["dataset"]) != bool(options["annotations"]):
+        raise InputError("--dataset and --annotations go together: the lists, and whose they are")
+    if options["dataset"]:
         reader = load(options["dataset"], DATASETS)
         split = read_split(reader, options["annotations"], split=options["split"])
         records = split.subset(options["subset"])

@@ -12,7 +12,7 @@ from fusion.exchange.formats.external_scores import ExternalScores, stack_videos
 from fusion.tables.score_file import UNKNOWN
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text
-from twostream_base.text import read_csv
+from twostream_base.text import read_numbered_csv
 
 _LINE = re.compile(
     r"(?P<name>.+?) +\[(?P<scores>[^\]]*)\] +(?P<label>\d+) +(?P<chunk>\d+) +(?P<crop>\d+)"
@@ -79,13 +79,13 @@ def read_score_csv(path: Path) -> ExternalScores:
     Raises:
         InputError: another heading, a row of another length, or a cell that is no number or class.
     """
-    heading, *rows = read_csv(path) or [[""]]
+    (_, heading), *rows = read_numbered_csv(path) or [(1, [""])]
     labelled = heading[1:2] == ["label"]
     class_names = tuple(heading[2 if labelled else 1 :])
     if heading[0] != "name" or not class_names:
         raise InputError(f"{path}: the first line must be `name,label,` and the class names")
     scores, labels = [], []
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         where = f"{path}: line {number}"
         if len(row) != len(heading):
             raise InputError(f"{where}: {len(row)} cells; the heading has {len(heading)}")
@@ -97,7 +97,7 @@ def read_score_csv(path: Path) -> ExternalScores:
         labels.append(_label(row[1], class_names, where) if labelled else UNKNOWN)
     return ExternalScores(
         path,
-        names=tuple(row[0] for row in rows),
+        names=tuple(row[0] for _, row in rows),
         scores=stack_videos(scores, path=path, most=path.stat().st_size),
         labels=np.array(labels, np.int64) if labelled else None,
         class_names=class_names,

@@ -167,6 +167,7 @@ def test_a_stream_that_is_given_twice_is_said(make_table: Make, tmp_path: Path) 
         write_scores(tmp_path / f"{name}.safetensors", make_table(scores, stream="spatial"))
     inputs = read_inputs(FusionOptions(files=[tmp_path / f"{n}.safetensors" for n in "abc"]))
     assert score_videos(inputs.joined).warnings == [
-        "3 of the inputs are scores of the stream spatial",
+        "3 of the inputs are scores of the stream spatial: fused, they are an ensemble of that "
+        "stream; if that is not meant, give one file of each",
         "a and b are the same scores: give each stream once",
     ]

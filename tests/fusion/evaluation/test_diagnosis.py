@@ -65,6 +65,19 @@ def test_a_scale_leak(cast: Callable[..., VideoScores]) -> None:
     assert "its logits are 19.8x as wide as those of rgb2: this is not fusion" in line
 
 
+def test_calibrated_streams_may_differ_in_width(cast: Callable[..., VideoScores]) -> None:
+    streams = cast(NOISE[0], 2 * NOISE[1])
+    metadata = {key: facts | {"calibration": {}} for key, facts in streams.metadata.items()}
+    assert lines(replace(streams, metadata=metadata), "mean") == []
+
+
+def test_a_stream_that_is_shown_by_itself_agrees_with_itself(
+    cast: Callable[..., VideoScores],
+) -> None:
+    streams = cast(*NOISE)
+    assert diagnose(streams, streams.scores["spatial"].argmax(axis=1), strategy="spatial") == []
+
+
 def test_dominance_without_a_difference_of_scale(cast: Callable[..., VideoScores]) -> None:
     streams = cast(*NOISE)
     (line,) = diagnose(streams, streams.scores["spatial"].argmax(axis=1), strategy="own:first")

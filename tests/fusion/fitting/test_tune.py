@@ -114,6 +114,17 @@ def test_validation_videos_that_are_the_others(cast: Callable[..., VideoScores])
         tune_on(cast(0), cast(0))
 
 
+def test_a_fold_may_have_no_labels_but_not_all_of_them(cast: Callable[..., VideoScores]) -> None:
+    streams, folds = cast(0), np.arange(400) % 3
+    streams.labels[folds == 2] = -1
+    result = tune_in_folds(streams, folds)
+    assert [fold["held_out"]["of"] for fold in result["folds"]] == [134, 133, 0]
+    assert fuse_by_tuned_weights(streams, result, folds).scores.shape[0] == 400
+    streams.labels[folds == 1] = -1
+    with pytest.raises(InputError, match="all labelled videos are in fold 1"):
+        tune_in_folds(streams, folds)
+
+
 def test_fused_scores_have_the_weights_that_no_video_chose(
     cast: Callable[..., VideoScores],
 ) -> None:

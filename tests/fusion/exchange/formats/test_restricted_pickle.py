@@ -126,6 +126,12 @@ def laughs(levels: int) -> list[object]:
 
 HOSTILE = {
     "tuples nested deeper than 32": b"\x80\x02}N" + b"\x85" * 300_000 + b"Ns.",
+    # The class of OBJ stands above its mark: what is below keeps its depth.
+    "nested deeper than 32 levels": b"\x80\x02N)"
+    + b"\x85" * 30
+    + b"(cnumpy\ndtype\nX\x02\x00\x00\x00f8o0"
+    + b"\x85" * 5
+    + b".",
     "it is nested deeper than 32": b"\x80\x02" + b"]" * 50 + b"a" * 49 + b".",
     "nested deeper": b"\x80\x02]q\x00h\x00a.",  # a list within itself
     "more items than there are bytes": pickle.dumps(laughs(10)),

@@ -85,6 +85,7 @@ def test_a_table_without_labels(tmp_path: Path) -> None:
         ("video,x,y\na,1,2\n", "the first line must be"),
         ("name,label\na,1\n", "the first line must be"),
         ("name,x,y\na,1\n", "line 2: 2 cells; the heading has 3"),
+        ("name,x,y\n\n\na,1,2\nb,1\n", "line 5: 2 cells"),
         ("name,x,y\na,1,two\n", "line 2: could not convert string to float: 'two'"),
         ("name,label,x,y\na,2,1,2\n", "label '2' is neither a class of the heading nor"),
         ("name,x,y\n", "holds no videos"),
