@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from machines import machine
 
 from fusion.tables.score_file import ScoreTable, write_scores
 
@@ -58,7 +58,7 @@ def main() -> None:
     if options.out:
         options.out.write_text(
             "# A report of many videos\n\n"
-            f"Made by `benchmarks/large_report.py` on {machine()}, {os.cpu_count()} cores, numpy "
+            f"Made by `benchmarks/large_report.py` on {machine()}, numpy "
             f"{np.__version__}:\ntwo streams of {options.videos:,} videos, {SEGMENTS} segments and "
             f"{CLASSES} classes, in groups of {OF_GROUP}.\n\n"
             "| command | CPU time | peak of memory |\n|---|---|---|\n"
@@ -85,13 +85,6 @@ def make_scores(path: Path, stream: str, *, videos: int) -> Path:
     )
     write_scores(path, table)
     return path
-
-
-def machine() -> str:
-    """What the processor calls itself (Linux)."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.machine())
 
 
 if __name__ == "__main__":

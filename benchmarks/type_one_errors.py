@@ -14,12 +14,12 @@ the test by scenes rejects fewer than 3 or more than 7 % of the nulls.
 from __future__ import annotations
 
 import argparse
-import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from machines import machine
 
 from fusion.evaluation.comparison import compare, mcnemar
 
@@ -90,17 +90,9 @@ def as_markdown(rows: list[tuple[str, float, float, float]]) -> str:
         f"| {name} | {mcnemars:.1f} % | {by_groups:.1f} % | {stars:.1f} % |\n"
         for name, mcnemars, by_groups, stars in rows
     )
-    machine = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
     return (
         "# Differences that are not there\n\n"
-        f"Made by `benchmarks/type_one_errors.py`, seed {SEED}, on {machine}, numpy "
+        f"Made by `benchmarks/type_one_errors.py`, seed {SEED}, on {machine()}, numpy "
         f"{np.__version__}: {NULLS} pairs of\nresults that are equally good, on {VIDEOS:,} videos, "
         "at a level of 5 %. Between 3 and 7 % should be\nrejected. McNemar's test takes the videos "
         "as independent; `compare` uses it only where no groups are known.\n\n"

@@ -131,8 +131,12 @@ def run_jobs(
                 return
             for item in _wait_for_any(running):
                 answer = _answer(item) if lasting else None
-                if answer:
+                if answer and answer.status == "returned":
                     idle.append((item.process, item.receiver))
+                elif answer:  # what it raised may have broken it, as a fault of CUDA does
+                    item.process.kill()
+                    item.process.join()
+                    item.receiver.close()
                 outcome = answer or _end(item, timeout)
                 running.remove(item)
                 with item.claimed:

@@ -21,6 +21,7 @@ from flow_extract.extraction.one_video import (
     extract_video,
     record_problem,
     source_of,
+    unrecorded,
     unwritable,
 )
 from flow_extract.extraction.settings import extraction_settings
@@ -247,6 +248,8 @@ def record_outcome(job: Job, outcome: Outcome) -> Result:
     if outcome.status == "returned":
         result: Result = outcome.value
         return result
+    if outcome.status == "raised" and "CUDA error" in outcome.reason:
+        return unrecorded(job, outcome.reason)
     status = {"raised": "failed", "lost": "crashed"}.get(outcome.status, outcome.status)
     return record_problem(job, status=status, reason=outcome.reason)
 

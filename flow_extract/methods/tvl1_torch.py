@@ -76,9 +76,12 @@ def level_solver(device: torch.device) -> SolveLevel:
             pictures, flow = frame.expand(-1, 3, -1, -1), frame.repeat(1, 2, 1, 1)
             tvl1_triton.solve_level(frame, pictures, flow, Parameters(warps=1, outer=1))
             return tvl1_triton.solve_level
+        except torch.OutOfMemoryError:  # passes: the next clip tries again
+            raise
         except Exception as error:  # no C compiler, another version, an old card: all end here
             why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    message = f"Triton cannot be used ({why}): TV-L1 on {device} is many times slower without"
+    message = f"Triton cannot be used ({why}): TV-L1 on {device} is many times slower without; "
+    message += "install the CUDA build of torch and a C compiler, or take --method dis"
     warnings.warn(message, RuntimeWarning, stacklevel=2)
     return solve_level
 

@@ -39,6 +39,7 @@ BATCHES_AHEAD = 2
 CPU = torch.device("cpu")
 # Elsewhere a forked process may not use the libraries that its parent has used.
 CAN_FORK = sys.platform == "linux"
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 # Through the pipes: number of a batch, first sample, number of samples (negative: failed), seconds
 # of computing and of all that they took.
 RECORD = struct.Struct("=qqqdd")
@@ -269,12 +270,17 @@ def load_in_processes(
             # Python warns of a fork beside threads. The child uses none of what they might hold.
             warnings.simplefilter("ignore", DeprecationWarning)
             for _ in range(processes if sizes else 0):
-                pid = os.fork()
-                if pid == 0:
-                    os.close(to_processes)
-                    os.close(answers)
-                    _load_for_parent(write, tasks, to_parent)
-                children.append(pid)
+                # An interrupt right after the fork would end the parent's work in the child too.
+                before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+                try:
+                    pid = os.fork()
+                    if pid == 0:
+                        os.close(to_processes)
+                        os.close(answers)
+                        _load_for_parent(write, tasks, to_parent)
+                    children.append(pid)
+                finally:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(to_parent)
         to_parent = -1
         poll = select.poll()
@@ -313,6 +319,7 @@ def _load_for_parent(write: Callable[[int, int, int], None], tasks: int, answers
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
         gc.freeze()  # what the parent has is never looked through, nor its memory copied by that
         cv2.setNumThreads(0)  # OpenCV's threads stayed with the parent
         while record := os.read(tasks, RECORD.size):

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from twostream_base import plugins
-from twostream_base.errors import InputError
+from twostream_base.errors import InputError, some_of
 from twostream_base.files import parse_json, read_text
 from twostream_base.text import read_numbered_csv
 from twostream_base.video_names import hmdb51_group, ucf101_group, without_suffix
@@ -185,7 +185,7 @@ def file_ending_in(folder: Path, ending: str) -> Path:
 
 
 SPLITS = (1, 2, 3)
-FEWEST_FRAMES = 8  # a list of videos has hardly a shorter one
+FEWEST_FRAMES = 8  # most videos of a list have more
 SUBSETS = ("train", "test")
 HMDB51_MARKS = {"1": "train", "2": "test"}  # 0: in neither
 
@@ -381,13 +381,15 @@ def _read_path_rows(file: Path) -> list[tuple[str, str, int]]:
                 "labels a video are not supported, nor parts of videos (first frame, frames, label)"
             )
     frames = [(numbers[0], where) for where, _, numbers in rows if len(numbers) == 2]
-    fewest, where = min(frames, default=(FEWEST_FRAMES, ""))
-    highest = max((numbers[-1] for *_, numbers in rows), default=0)
-    if fewest < FEWEST_FRAMES and (fewest == 0 or max(frames)[0] <= max(1, highest)):
-        raise InputError(
-            f"{where}: {fewest} is hardly the number of frames of a video: several labels a video "
-            f"are not supported; expected: {expected}"
-        )
+    if frames:
+        fewest, where = min(frames)
+        usual = sorted(frames)[len(frames) // 2][0]
+        highest = max(numbers[-1] for *_, numbers in rows)
+        if fewest == 0 or usual < FEWEST_FRAMES and max(frames)[0] <= max(1, highest):
+            raise InputError(
+                f"{where}: {fewest} is hardly the number of frames of a video, and several labels "
+                "a video are not supported; if it is one, leave this column out, as it is not used"
+            )
     return [(where, path, numbers[-1]) for where, path, numbers in rows]
 
 
@@ -441,6 +443,12 @@ def read_split(
         if len(row) != 2 or not all(row):
             raise InputError(f"{path}:{number}: {','.join(row)!r}; expected name,group")
         groups[row[0]] = row[1]
+        groups.setdefault(without_suffix(row[0]), row[1])
+    names = {record.name for record in (*lists.train, *lists.test)}
+    if groups and names.isdisjoint(groups):
+        raise InputError(
+            f"{path}: none of its names is one of the lists, as {some_of(sorted(names), limit=2)}"
+        )
 
     def grouped(records: tuple[VideoRecord, ...]) -> tuple[VideoRecord, ...]:
         return tuple(replace(r, group=groups.get(r.name, r.group)) for r in records)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -19,7 +20,7 @@ from fusion.evaluation.results import columns
 from twostream.compute.device import Runtime, no_bar
 from twostream.data.protocols import PROTOCOLS
 from twostream.data.stored import SOURCE_DIGITS
-from twostream.data.training_videos import find_seen
+from twostream.data.training_videos import RunVideo, find_seen
 from twostream.models.checkpoint import read_training_videos
 from twostream.models.probe import check_input_sizes
 from twostream.prediction.predict_video import (
@@ -129,6 +130,10 @@ def predict_videos(
         cascade=options.cascade,
         runtime=replace(runtime, bar=no_bar),
     )
+    # Before the work: a damaged record costs no predictions.
+    records = {
+        key: read_training_videos(run / options.checkpoint) for key, run in options.runs.items()
+    }
     rows, failed, sources = [], {}, {}
     bar = runtime.bar(videos.items(), total=len(videos), label="predict", unit="video")
     for name, video in bar:
@@ -142,8 +147,8 @@ def predict_videos(
             sources[name] = str(prediction.header["source"].get("sha256") or "")[:SOURCE_DIGITS]
             if show:
                 show(name, prediction)
-    for key, run in options.runs.items():
-        seen = seen_in_training(run / options.checkpoint, sources)
+    for key, (card, recorded) in records.items():
+        seen = seen_in_training(card, recorded, sources)
         for row in rows:
             if row["video"] in seen and key in row["streams"]:
                 row["warnings"].append(f"the {key} network {seen[row['video']]}")
@@ -176,26 +181,29 @@ def result_row(name: str, prediction: Prediction, *, top: int) -> dict[str, Any]
     }
 
 
-def seen_in_training(checkpoint: Path, sources: Mapping[str, str]) -> dict[str, str]:
+def seen_in_training(
+    card: Mapping[str, Any], recorded: Sequence[RunVideo], sources: Mapping[str, str]
+) -> dict[str, str]:
     """What a network has done with those videos that it knows: `was trained on this video`.
 
     Args:
-        checkpoint: folder of its weights.
+        card, recorded: of `read_training_videos`.
         sources: videos by their paths -> the first digits of the sha256 of their files. Where the
             record of the run is not at hand, videos are known by the ends of their paths.
     """
-    card, recorded = read_training_videos(checkpoint)
-    asked: dict[str, tuple[str, str]] = {}  # a name to look for -> path, and what to look for else
-    for path, source in sources.items():
-        if any(video.source for video in recorded):
-            asked[f"\0{path}"] = path, source  # the file alone tells: names begin with no NUL
+    by_file = any(video.source for video in recorded)
+    asked: dict[str, list[str]] = defaultdict(list)  # a name to look for -> paths
+    for path in sources:
+        if by_file:
+            asked[f"\0{path}"].append(path)  # the file alone tells: names begin with no NUL
         else:
             parts = PurePath(without_suffix(path)).parts
-            asked |= {"/".join(parts[begin:]): (path, "") for begin in range(len(parts))}
-    listed = [(name, source) for name, (_, source) in asked.items()]
+            for begin in range(len(parts)):
+                asked["/".join(parts[begin:])].append(path)
+    listed = [(name, sources[paths[0]] if by_file else "") for name, paths in asked.items()]
     seen = find_seen(listed, card=card, recorded=recorded)
-    chose = {asked[name][0]: "chose its epoch by this video" for name in seen.selecting}
-    return chose | {asked[name][0]: "was trained on this video" for name in seen.trained}
+    chose = {p: "chose its epoch by this video" for name in seen.selecting for p in asked[name]}
+    return chose | {p: "was trained on this video" for name in seen.trained for p in asked[name]}
 
 
 def highest(

@@ -109,7 +109,7 @@ def score_run(
 def _file_stem(card: Mapping[str, Any], options: ScoreOptions) -> str:
     """`test-clips19`; of other lists than those of the run `ucf101-split2-test-clips19`."""
     stem = f"{options.subset}-{options.protocol}"
-    if not card or (card["dataset"], card["split"]) == (options.dataset, options.split):
+    if not card or (card.get("dataset"), card.get("split")) == (options.dataset, options.split):
         return stem
     return f"{options.dataset}-split{options.split}-{stem}".replace(":", ".")
 

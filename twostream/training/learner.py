@@ -135,8 +135,9 @@ class Learner:
         """Take empty clips through the network as training will, in parts of the same sizes.
 
         Neither weights and statistics nor random states change. A network that cannot learn from a
-        single video, as its batch normalisation would see one value a channel, gets two at least
-        wherever that is possible; a size for which memory is short is left to the first step.
+        single video, as its batch normalisation would see one value a channel, must get two at
+        least from these options; only a last, smaller batch then goes in fewer parts. A size for
+        which memory is short is left to the first step.
 
         Args:
             num_videos: in training.
@@ -197,9 +198,11 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what `state` returned; the weights of `eval_network` are loaded already."""
         fused = self.optimizer.defaults["fused"]
+        for group in state["optimizer"]["param_groups"]:
+            # Of this device, not of the one that the state was saved on. First: by it torch decides
+            # where the step numbers of AdamW go.
+            group["fused"] = fused
         self.optimizer.load_state_dict(state["optimizer"])
-        for group in self.optimizer.param_groups:
-            group["fused"] = fused  # of this device, not of the one that the state was saved on
         for parameter, values in self.optimizer.state.items():
             for name, value in values.items():
                 # The memory order, too, is the device's. A fused step goes through memory in a row:

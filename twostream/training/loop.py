@@ -24,8 +24,8 @@ from twostream.compute.distributed import rank, sum_over_processes, world_size
 Batches = Iterable[tuple[Tensor, Sequence[int]]]  # clips (N, S, T, C, H, W) and video indices
 Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-# On a GPU, which waits about half a millisecond for the next step when it is asked for its losses;
-# and which holds the clips of as many steps.
+# How many steps a GPU is given before it is asked for their losses. Asking makes it wait about half
+# a millisecond for the next step; not asking keeps the clips of so many steps in its memory.
 STEPS_PER_FETCH = 5
 
 
@@ -61,7 +61,8 @@ def train_one_epoch(
         mix: clips and labels -> mixed clips and soft targets (N, classes).
         clip_norm: the largest norm of the gradient; 0 for any.
         progress: of the batches before these; updated with every step.
-        after_step: called when a step is done and counted.
+        after_step: called whenever all steps so far are done and counted: on a CPU after each, on a
+            GPU after every few.
 
     Raises:
         NotFiniteError: the loss of a batch is not finite; on a CPU the weights are those before it,

@@ -191,7 +191,9 @@ class Run:
         tell: Callable[[str], None],
         curves: Callable[[Row], Mapping[str, float]] | None = None,
     ) -> None:
-        """Resume, if there is something to resume; write the configuration.
+        """Resume, if there is something to resume; with `restart`, remove what the folder holds.
+
+        A new run is described at its first save.
 
         Args:
             spec: what the checkpoint of an epoch says of its network.
@@ -346,11 +348,13 @@ def check_same_videos(folder: Path, videos: Sequence[RunVideo]) -> None:
     card, recorded = read_training_videos(folder / "last")
     if card.get("sha256") == digest_of(videos) or not (card or recorded):
         return
-    changes = describe_changes(recorded, videos) if recorded else ""
-    if changes or card:
+    if not recorded:
+        changes = f"which videos is not known, as {VIDEOS} is missing"
+    elif not (changes := describe_changes(recorded, videos)) and card:
+        changes = "the same videos are in another order, or were extracted again"
+    if changes:
         raise InputError(
-            f"{folder}: the lists have changed since this run began: "
-            f"{changes or f'which videos is not known, as {VIDEOS} is missing'}. Bring the old "
+            f"{folder}: the lists have changed since this run began: {changes}. Bring the old "
             "lists back, give another --name, or --restart"
         )
 

@@ -309,3 +309,10 @@ def test_problem_that_another_process_has_just_met_again_is_not_tried_again(job)
     written = problem_to_retry(job, up_to_date(job), retry_failed=False)
     os.utime(entry_path(job.store, "v", PROBLEM_SUFFIX), ns=(0, written + 1))
     assert up_to_date(replace(job, ignore_problem_from=written)).status == "crashed"
+
+
+def test_a_fault_of_cuda_is_not_the_videos(job):
+    outcome = Outcome("raised", None, "AcceleratorError: CUDA error: an illegal memory access")
+    result = record_outcome(job, outcome)
+    assert (result.status, "tried again next time" in result.reason) == ("failed", True)
+    assert not list(job.store.glob(f"*{PROBLEM_SUFFIX}"))

@@ -282,6 +282,7 @@ def test_path_lists_without_class_names(tmp_path: Path) -> None:
         ),
         ("v0 12 0 2\nv1 12 1 1\n", r"train.txt:1: 3 numbers behind 'v0'.*first frame"),
         ("v0.avi 0 2\nv1.avi 1 0\n", r"train.txt:1: 0 is hardly the number of frames"),
+        ("v0.avi 3 9\nv1.avi 2 0\nv2.avi 1 4\n", r"train.txt:3: 1 is hardly"),
         ("v0.avi 30 2\nv1.avi 0 0\n", r"train.txt:2: 0 is hardly the number of frames"),
         ("v0.avi 2 3\nv1.avi 3 0\n", r"train.txt:1: 2 is hardly the number of frames"),
     ],
@@ -341,3 +342,21 @@ def test_paths_of_other_machines_are_names_below_their_root() -> None:
         ("run/a.2026.take", "run/a.2026.take"),
     ]:
         assert video_name(listed, where="here") == name
+
+
+def test_a_short_clip_among_many_classes_is_no_label(tmp_path: Path) -> None:
+    rows = [f"v{number}.avi {20 + number} {number}" for number in range(60)]
+    (tmp_path / "train.txt").write_text("\n".join([*rows, "short.avi 7 3"]))
+    (tmp_path / "test.txt").write_text("w.avi 30 0\n")
+    assert read_split("path-lists", tmp_path).train[-1].name == "short"
+
+
+def test_groups_csv_may_have_suffixes_but_not_only_other_names(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("a.avi 0\nb.avi 0\n")
+    (tmp_path / "test.txt").write_text("c.avi 0\n")
+    (tmp_path / "groups.csv").write_text("a.avi,g\nb,g\n")
+    split = read_split("path-lists", tmp_path)
+    assert [record.group for record in (*split.train, *split.test)] == ["g", "g", "c"]
+    (tmp_path / "groups.csv").write_text("x/a,g\n")
+    with pytest.raises(InputError, match=r"groups.csv: none of its names is one of the lists"):
+        read_split("path-lists", tmp_path)

@@ -21,7 +21,7 @@ from fusion.tables.score_file import read_scores
 from twostream.cli import cli
 from twostream.data import toy
 from twostream.data.training_videos import VIDEOS, RunVideo, card_of, read_videos
-from twostream.models.checkpoint import save_checkpoint
+from twostream.models.checkpoint import read_training_videos, save_checkpoint
 from twostream.prediction.predict import (
     find_inputs,
     highest,
@@ -206,9 +206,10 @@ def test_weights_alone_know_videos_by_the_ends_of_their_paths(tmp_path: Path) ->
     videos = [RunVideo("A/a1", "A", "", "train", "5eed"), RunVideo("A/a2", "A", "", "val", "f00d")]
     card = card_of(videos, dataset="ucf101", split=1, selected_on="val", initial={})
     save_checkpoint(tmp_path / "copy", nn.Linear(1, 1), Card(card), {})
-    asked = {"/data/A/a1.avi": "", "A/a2.mp4": "", "a1.avi": "5eed"}
-    assert seen_in_training(tmp_path / "copy", asked) == {
+    asked = {"/data/A/a1.avi": "", "x/A/a1.avi": "", "A/a2.mp4": "", "a1.avi": "5eed"}
+    assert seen_in_training(*read_training_videos(tmp_path / "copy"), asked) == {
         "/data/A/a1.avi": "was trained on this video",
+        "x/A/a1.avi": "was trained on this video",
         "A/a2.mp4": "chose its epoch by this video",
     }
 
