@@ -105,13 +105,13 @@ def run_jobs(
                 claimed = ExitStack()
                 answer = claimed.enter_context(claim(job))
                 if answer is None:
-                    deadline = time.monotonic() + timeout
                     while idle:
                         process, receiver = idle.pop()
                         try:
                             receiver.send(job)
                         except OSError:  # it has died meanwhile
                             continue
+                        deadline = time.monotonic() + timeout
                         running.append(_Running(job, process, receiver, deadline, claimed))
                         break
                     if running and running[-1].job is job:
@@ -123,6 +123,8 @@ def run_jobs(
                         claimed.close()
                         raise
                     sender.close()
+                    # What the server imports first is not the job's time.
+                    deadline = time.monotonic() + timeout
                     running.append(_Running(job, process, receiver, deadline, claimed))
                 else:
                     claimed.close()
