@@ -33,16 +33,18 @@ def fetch_weights(weights: Any) -> Mapping[str, torch.Tensor]:
     """State dict of an entry of torchvision's weights: from torch's cache, or over the network.
 
     Raises:
-        URLError, OSError, RuntimeError: it cannot be had, or its checksum is wrong.
+        Exception: it cannot be had, its checksum is wrong, or the file in the cache is damaged.
     """
     with redirect_stdout(sys.stderr):  # torch announces a download where our results go
-        state: Mapping[str, torch.Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+        state: Mapping[str, torch.Tensor] = weights.get_state_dict(
+            progress=False, check_hash=True, weights_only=True
+        )
     return state
 
 
-def are_cached(weights: Any) -> bool:
-    """Whether `fetch_weights` will do without a network."""
-    return Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2]).exists()
+def cached_file(weights: Any) -> Path:
+    """Where torch's cache has, or will have, the file of an entry of torchvision's weights."""
+    return Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
 
 
 def _import_without_operators() -> ModuleType:

@@ -125,9 +125,9 @@ def _try_method(name: str, **options: str) -> tuple[str, str]:
 
     if name == "raft":
         from flow_extract.methods.raft import default_weights
-        from twostream_base.vision import are_cached
+        from twostream_base.vision import cached_file
 
-        if not are_cached(default_weights()):
+        if not cached_file(default_weights()).exists():
             return (
                 "its weights are not on this machine",
                 "its first use fetches them; without a network: --method-option weights=FILE",

@@ -53,6 +53,9 @@ class Architecture:
 
         state = dict(initial_weights(weights, model=self.base))
         normalisation = {key: state.pop(key) for key in [*state] if key in ("mean", "std")}
+        if weights in PRETRAINED:  # of one RGB frame; flow and differences keep their own
+            frames = modality.network_length if modality.sees_rgb else 0
+            normalisation = {k: v.repeat(frames, 1, 1) for k, v in normalisation.items()}
         fixed: dict[str, Any] = {
             "in_channels": modality.channels * (1 if self.clip else modality.network_length),
             "state": state,

@@ -5,21 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.error import URLError
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from twostream_base.errors import InputError, some_of
-from twostream_base.vision import fetch_weights, torchvision
+from twostream_base.vision import cached_file, fetch_weights, torchvision
 
 BACKBONE = "backbone."
 PRETRAINED = ("imagenet", "kinetics400")
 
 
 def initial_weights(weights: str, *, model: str) -> Mapping[str, Tensor]:
-    """Tensors in torchvision's names; `mean` and `std` among them where a file has its own.
+    """Tensors in torchvision's names; `mean` and `std` among them where the weights have their own.
+
+    Those of a run are of all its channels (T*C, 1, 1), torchvision's of an RGB frame (3, 1, 1).
 
     Args:
         weights: `imagenet` or `kinetics400` (torchvision's own loader), `none` (gives none), or a
@@ -44,8 +45,13 @@ def initial_weights(weights: str, *, model: str) -> Mapping[str, Tensor]:
 def pretrained_weights(kind: str, *, model: str) -> Mapping[str, Tensor]:
     """The first weights of a data set by torchvision's loader: its cache, or over the network.
 
+    `mean` and `std` (3, 1, 1), of values from 0 to 255, are those that they were trained with.
+
     Args:
         kind: `imagenet`, or `kinetics400` for the video networks.
+
+    Raises:
+        InputError: torchvision has none, they cannot be fetched, or their file is damaged.
     """
     known = torchvision.models.get_model_weights(model)
     offered = {weights.name.casefold(): weights for weights in known}
@@ -57,14 +63,29 @@ def pretrained_weights(kind: str, *, model: str) -> Mapping[str, Tensor]:
             f"{', '.join([*others, 'none', 'or a FILE'])}"
         )
     try:
-        # The files of DenseNet have the names of layers of long ago: norm.1 for norm1.
-        old_name = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
-        return {old_name.sub(r"\1\2.", k): tensor for k, tensor in fetch_weights(entry).items()}
-    except (URLError, OSError, RuntimeError) as error:
+        state = fetch_weights(entry)
+    except Exception as error:  # noise can make a reader stumble anywhere
+        reason = str(error).partition("\n")[0]
+        path = cached_file(entry)
+        if path.exists():
+            raise InputError(
+                f"{path}: damaged or incomplete ({reason}), so the {kind} weights of {model} "
+                "cannot be read. Delete this file, and it is fetched again"
+            ) from error
         raise InputError(
-            f"the {kind} weights of {model} could not be fetched ({error}). Give a file that you "
-            f"have with --weights FILE, or train from scratch with --weights none"
+            f"the {kind} weights of {model} could not be fetched ({reason}). Put the file of "
+            f"{entry.url} at {path}, give a file that you have with --weights FILE, or train from "
+            "scratch with --weights none"
         ) from error
+    # The files of DenseNet have the names of layers of long ago: norm.1 for norm1.
+    old_name = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+    layers = {old_name.sub(r"\1\2.", name): tensor for name, tensor in state.items()}
+    preset = entry.transforms()
+    normalisation = {
+        key: torch.tensor([255 * value for value in getattr(preset, key)])[:, None, None]
+        for key in ("mean", "std")
+    }
+    return normalisation | layers
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:

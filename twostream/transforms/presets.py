@@ -42,6 +42,11 @@ class Modality:
         return {"snippet_length": self.snippet_length, "interval": self.interval}
 
     @property
+    def sees_rgb(self) -> bool:
+        """Whether a network sees RGB frames as they are: neither flow nor differences."""
+        return self.name == "rgb" and not self.differences
+
+    @property
     def network_length(self) -> int:
         """Time steps that a network sees of a snippet: frames, flow pairs, or differences."""
         return self.snippet_length - self.differences

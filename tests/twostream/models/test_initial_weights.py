@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import safetensors.torch
@@ -8,7 +9,7 @@ import torch
 
 from twostream.models import MODELS
 from twostream.models.initial_weights import initial_weights, read_weights
-from twostream.transforms.presets import MODALITIES
+from twostream.transforms.presets import IMAGENET_MEAN, IMAGENET_STD, MODALITIES, modality_of
 from twostream_base.errors import InputError
 from twostream_base.vision import torchvision
 
@@ -105,3 +106,64 @@ def test_a_backbone_of_another_tool_has_no_normalisation(tmp_path: Path) -> None
     layer = {"conv1.weight": torch.zeros(2, 3, 1, 1)}
     torch.save({f"backbone.{name}": tensor for name, tensor in layer.items()}, tmp_path / "w.pth")
     assert initial_weights(str(tmp_path / "w.pth"), model="resnet18").keys() == layer.keys()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_pretrained_weights_bring_the_normalisation_they_were_trained_with(cache: Path) -> None:
+    """torchvision's networks of clips have Kinetics' statistics, its picture networks ImageNet's.
+
+    Flow and differences have none of RGB's.
+    """
+    kinetics = [110.2008, 100.63983, 95.99475], [58.14765, 56.46975, 55.332195]
+    for model, file, weights, stream, (mean, std) in (
+        ("r3d_18", "r3d_18-b3b3357e.pth", "kinetics400", "spatial", kinetics),
+        ("r3d_18", "r3d_18-b3b3357e.pth", "kinetics400", "motion", ([128.0] * 2, [57.63] * 2)),
+        ("resnet18", "resnet18-f37072fd.pth", "imagenet", "spatial", (IMAGENET_MEAN, IMAGENET_STD)),
+        ("resnet18", "resnet18-f37072fd.pth", "imagenet", "difference", ([0.0], IMAGENET_STD)),
+    ):
+        if not (cache / file).exists():
+            network = torchvision.models.get_model(model, weights=None)
+            torch.save(network.state_dict(), cache / file)
+        modality = MODALITIES[stream]
+        length = 5 if model == "r3d_18" else modality.network_length
+        if model == "r3d_18":
+            modality = modality_of(stream, clip_length=length, frame_interval=2)
+        network = MODELS[model](modality=modality, num_classes=2, weights=weights)
+        channels = modality.channels
+        for tensor, expected in ((network.mean, mean), (network.std, std)):
+            assert tensor.shape == (length * channels, 1, 1)
+            frames = tensor.flatten().unflatten(0, (length, channels))
+            assert torch.equal(frames, torch.tensor(expected).expand(length, channels))
+
+
+def test_a_damaged_file_in_the_cache_is_named(cache: Path) -> None:
+    damaged = cache / "resnet18-f37072fd.pth"
+    for content in (b"", b"<html>not found</html>", b"PK\x03\x04 cut off"):
+        damaged.write_bytes(content)
+        with pytest.raises(InputError, match="[Dd]elete this file") as caught:
+            MODELS["resnet18"](modality=MODALITIES["spatial"], num_classes=2, weights="imagenet")
+        assert str(damaged) in str(caught.value)
+    torch.save({"conv1.weight": Hostile()}, damaged)
+    with pytest.raises(InputError, match="damaged"):
+        MODELS["resnet18"](modality=MODALITIES["spatial"], num_classes=2, weights="imagenet")
+
+
+def test_weights_that_cannot_be_fetched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Says where from and where to; nothing is asked of a network here."""
+
+    def offline(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(InputError) as caught:
+        MODELS["resnet18"](modality=MODALITIES["spatial"], num_classes=2, weights="imagenet")
+    name = "resnet18-f37072fd.pth"
+    for part in ("no network", f"models/{name}", str(cache / name), "--weights FILE"):
+        assert part in str(caught.value)
