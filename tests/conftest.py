@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from flow_extract.extraction.one_video import Job
 from flow_extract.extraction.settings import extraction_settings
 from flow_extract.synthetic import moving_clip, smooth_texture, translation
 from fusion.tables.score_file import ScoreTable, four_axes
 
-# How long an example takes depends on how busy the machine is.
-settings.register_profile("patient", deadline=None)
+# How long an example takes, to make or to run, depends on how busy the machine is.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"

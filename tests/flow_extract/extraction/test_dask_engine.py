@@ -22,10 +22,10 @@ def test_same_outcomes_as_without_a_cluster():
     pytest.importorskip("distributed", reason="needs dask[distributed]")
     jobs = [*map(str, range(10)), "1 / 0", KILL, SLEEP, "deadly"]
     ended = dict(
-        dask_engine.run_jobs_on_dask(eval, jobs, workers=2, timeout=3, conclude=end_worker)
+        dask_engine.run_jobs_on_dask(eval, jobs, workers=2, timeout=6, conclude=end_worker)
     )
     assert {job: ended[job].value for job in jobs[:10]} == {str(n): n for n in range(10)}
     assert ended["1 / 0"] == Outcome("raised", reason="ZeroDivisionError: division by zero")
     assert ended[KILL] == Outcome("crashed", reason="signal 9 (SIGKILL)")
-    assert ended[SLEEP] == Outcome("timeout", reason="after 3 s")
+    assert ended[SLEEP] == Outcome("timeout", reason="after 6 s")
     assert ended["deadly"].status == "lost"

@@ -9,9 +9,11 @@ import time
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from flow_extract.extraction import executor
 from flow_extract.extraction.executor import PRELOAD, available_cores, run_jobs
 
 KILL = "__import__('os').kill(__import__('os').getpid(), 9)"
@@ -35,7 +37,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def wait_until_gone(pids, seconds=10.0):
+def wait_until_gone(pids, seconds=60.0):
     end = time.monotonic() + seconds
     while time.monotonic() < end and any(map(is_running, pids)):
         time.sleep(0.02)
@@ -106,18 +108,37 @@ def test_a_lasting_process_does_many_jobs_until_it_dies():
     assert wait_until_gone([first.value, third.value, fourth.value])
 
 
-def test_a_lasting_process_that_hangs_is_replaced():
-    outcomes = dict(run_lasting([PID, SLEEP, "2", "3"], workers=2, timeout=4.0))
-    assert (outcomes[SLEEP].status, outcomes[SLEEP].reason) == ("timeout", "after 4 s")
-    assert [outcomes[job].value for job in "23"] == [2, 3]
+@pytest.fixture
+def time_passes_after(monkeypatch):
+    """`conclude` for `run_jobs`: no time passes before `count` jobs have ended, then a lot does."""
+    ended = []
+
+    def noted(count):
+        clock = SimpleNamespace(monotonic=lambda: 1e9 * (len(ended) >= count), sleep=time.sleep)
+        monkeypatch.setattr(executor, "time", clock)
+        return lambda job, outcome: ended.append(job) or outcome
+
+    return noted
 
 
-def test_hanging_job_is_ended_at_its_time():
-    start = time.monotonic()
-    outcomes = run([SLEEP, *"123456"], timeout=4.0)
-    assert time.monotonic() - start < 12
-    assert (outcomes[SLEEP].status, outcomes[SLEEP].reason) == ("timeout", "after 4 s")
+@pytest.mark.parametrize("lasting", [True, False])
+def test_a_job_that_hangs_is_ended_at_its_time_and_costs_only_itself(time_passes_after, lasting):
+    conclude = time_passes_after(6)
+    outcomes = dict(
+        run_jobs(
+            eval, [SLEEP, *"123456"], workers=2, timeout=60.0, conclude=conclude, lasting=lasting
+        )
+    )
     assert [outcomes[n].value for n in "123456"] == [1, 2, 3, 4, 5, 6]
+    assert (outcomes[SLEEP].status, outcomes[SLEEP].reason) == ("timeout", "after 60 s")
+
+
+def test_a_lasting_process_that_hangs_is_replaced():
+    outcomes = run_lasting([PID, SLEEP, PID + " + 0"], timeout=6.0)
+    first, hanging, last = (outcome for _, outcome in outcomes)
+    assert (hanging.status, hanging.reason) == ("timeout", "after 6 s")
+    assert first.value != last.value
+    assert wait_until_gone([first.value, last.value])
 
 
 def test_large_answers_do_not_block():

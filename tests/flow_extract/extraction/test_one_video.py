@@ -301,20 +301,23 @@ def test_answers_come_in_the_order_of_the_items(threads):
 
 
 def test_never_more_busy_threads_than_allowed():
-    """Making an item counts as much as working on one."""
-    busy, most, lock = 0, 0, threading.Lock()
+    """Making an item counts as much as working on one; two are busy at least once."""
+    busy, most, lock, together = 0, 0, threading.Lock(), threading.Event()
 
-    def work(item):
+    def work(item, *, patient=True):
         nonlocal busy, most
         with lock:
             busy += 1
             most = max(most, busy)
+            if busy > 1:
+                together.set()
+        together.wait(timeout=60 * patient)
         time.sleep(0.005)
         with lock:
             busy -= 1
         return item
 
-    items = map(work, range(30))
+    items = (work(n, patient=False) for n in range(30))
     assert list(map_in_order(work, items, threads=3)) == list(range(30))
     assert 1 < most <= 3
 

@@ -190,7 +190,7 @@ def test_arrays_that_a_store_file_does_not_hold(stored, arrays):
             read(stored[0])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=list(HealthCheck), max_examples=60)
 @given(place=st.integers(0, 2500), value=st.integers(0, 255))
 def test_a_changed_byte_is_read_or_named(stored, place, value):
     path, _ = stored

@@ -112,7 +112,7 @@ def content(blobs):
 
 
 @given(st.lists(st.binary(max_size=40), max_size=20))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=list(HealthCheck), max_examples=30)
 def test_offsets_lead_back_to_each_blob(tmp_path, items):
     with EntryWriter(tmp_path, "v") as entry:
         blobs = entry.rgb

@@ -71,7 +71,7 @@ def test_a_batch_is_not_written_while_it_is_in_use() -> None:
     batches = [[number] for number in range(12)]
     loaded = load_batches(write, batches, shape=(4,), threads=4)
     for clips, (index,) in loaded:
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while len(written) < min(12, index + 1 + BATCHES_AHEAD) and time.monotonic() < until:
             time.sleep(0.001)
         assert clips.tolist() == [[index] * 4]

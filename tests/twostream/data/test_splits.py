@@ -309,7 +309,7 @@ PATHS = st.lists(st.text("ab1. -", max_size=6), min_size=1, max_size=3).map(
     mark=st.sampled_from(["", "\ufeff"]),
     more=st.integers(0, 6),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_random_lists_give_their_labels_or_an_error(
     paths: list[str], labels: list[int], frames: bool, suffix: str, end: str, mark: str, more: int
 ) -> None:
