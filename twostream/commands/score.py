@@ -27,8 +27,8 @@ from twostream.commands.option_types import FOLDER, OUT_FILE
     "--subset",
     type=click.Choice(["train", "val", "test"]),
     default="test",
-    help="Videos to score: the whole training list, those of it that RUN held out, or the test "
-    "list.",
+    help="Videos to score: the whole training list, those that chose the epoch (held out of it by "
+    "RUN, or listed as such), or the test list.",
 )
 @shared_options.protocol
 @shared_options.checkpoint

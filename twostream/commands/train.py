@@ -107,7 +107,7 @@ def _print_start(trainer: Trainer) -> None:
 
     options, data = trainer.options, trainer.data
     shared = f", by {world_size()} processes" if world_size() > 1 else ""
-    missing = len(data.train.missing) + len(data.test.missing)
+    missing = len({*data.train.missing, *data.val.missing, *data.test.missing})
     console.show(
         f"==> {options.folder}: {options.stream} {options.model}, {len(data.class_names)} classes, "
         f"{len(data.train.videos):,} training, {len(data.val.videos):,} {options.select} and "

@@ -298,7 +298,8 @@ validation_options = console.section(
         "--val-fraction",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         default=0.1,
-        help="Share of the training videos held out for validation, in whole groups.",
+        help="Share of the training videos held out for validation, in whole groups, where no list "
+        "names the validation videos.",
     ),
     click.option(
         "--val-protocol",

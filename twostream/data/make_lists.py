@@ -12,7 +12,15 @@ import numpy as np
 
 from flow_extract.video.find_videos import find_videos
 from twostream.data.holdout import hold_out
-from twostream.data.splits import SPLITS, Split, VideoRecord, known_groups, read_split
+from twostream.data.splits import (
+    GROUPS,
+    SPLITS,
+    Split,
+    VideoRecord,
+    known_groups,
+    path_list_splits,
+    read_split,
+)
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import write_text
 from twostream_base.text import in_one_line, read_csv, write_csv
@@ -67,13 +75,14 @@ def write_lists(
         _write(
             annotations / f"trainlist{split:02d}.txt", (f"{r.name} {r.label + 1}" for r in train)
         )
-        _write(annotations / f"testlist{split:02d}.txt", (r.name for r in test))
+        # With the number of the class too: a name may end in one, as "run/take 2".
+        _write(annotations / f"testlist{split:02d}.txt", (f"{r.name} {r.label + 1}" for r in test))
     return left_out
 
 
 def write_groups(annotations: Path, groups: Mapping[str, str]) -> None:
     """Write `groups.csv`, from which `read_split` takes the group of each video."""
-    write_csv(annotations / "groups.csv", list(groups.items()))
+    write_csv(annotations / GROUPS, list(groups.items()))
 
 
 def add_groups(dataset: str, annotations: Path, group_of: GroupOf, *, replaces: bool) -> Path:
@@ -85,11 +94,11 @@ def add_groups(dataset: str, annotations: Path, group_of: GroupOf, *, replaces: 
     Raises:
         InputError: the lists are wrong, a video has no group, or `groups.csv` is there.
     """
-    path = annotations / "groups.csv"
+    path = annotations / GROUPS
     if path.exists() and not replaces:
         raise InputError(f"{path}: it is there already; --force replaces it")
-    splits = read_all_splits(dataset, annotations).values()
-    names = {record.name for split in splits for record in (*split.train, *split.test)}
+    splits = read_all_splits(dataset, annotations, with_groups=False).values()
+    names = {record.name for split in splits for record in split.records}
     write_groups(annotations, {name: group_of(name) for name in sorted(names)})
     return path
 
@@ -140,7 +149,9 @@ def _write(path: Path, lines: Iterable[str]) -> None:
     write_text(path, "".join(f"{in_one_line(line, path=path)}\n" for line in lines))
 
 
-def read_all_splits(dataset: str, annotations: Path) -> dict[int, Split]:
+def read_all_splits(
+    dataset: str, annotations: Path, *, with_groups: bool = True
+) -> dict[int, Split]:
     """Every split that has lists, by its number.
 
     Raises:
@@ -151,7 +162,12 @@ def read_all_splits(dataset: str, annotations: Path) -> dict[int, Split]:
         numbers = SPLITS
     elif dataset == "folder":  # those with lists, the first at least
         numbers = [k for k in SPLITS if (annotations / f"trainlist{k:02d}.txt").exists()] or numbers
-    return {number: read_split(dataset, annotations, split=number) for number in numbers}
+    elif dataset == "path-lists" and annotations.is_dir():
+        numbers = sorted(path_list_splits(annotations) & set(SPLITS)) or numbers
+    return {
+        number: read_split(dataset, annotations, split=number, with_groups=with_groups)
+        for number in numbers
+    }
 
 
 def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path) -> dict[str, Any]:

@@ -41,15 +41,28 @@ class VideoRecord:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One official split of a data set: class names (position = label), train and test videos."""
+    """One official split of a data set.
+
+    Attributes:
+        class_names: the position of a name is its label.
+        train: videos to learn from.
+        test: videos to report on.
+        val: videos that choose the epoch, where a list names them; else training holds some out.
+    """
 
     class_names: tuple[str, ...]
     train: tuple[VideoRecord, ...]
     test: tuple[VideoRecord, ...]
+    val: tuple[VideoRecord, ...] = ()
+
+    @property
+    def records(self) -> tuple[VideoRecord, ...]:
+        """All videos: of `train`, `val` and `test`."""
+        return self.train + self.val + self.test
 
     def subset(self, name: str) -> tuple[VideoRecord, ...]:
-        """The `train` or `test` videos by name."""
-        return {"train": self.train, "test": self.test}[name]
+        """The `train`, `val` or `test` videos by name."""
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
 
 
 def known_groups(records: Sequence[VideoRecord]) -> tuple[str, ...] | None:
@@ -63,18 +76,28 @@ Listed = tuple[str, str, VideoRecord]  # where it stands (file:line), subset, re
 
 
 def read_rows(path: Path, pattern: str, expected: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Where each row of a list file stands ("file:line"), and its columns; blank lines aside.
+    """Where each row of a list file stands ("file:line"), and its columns.
 
     Args:
         pattern: regular expression of a whole row; its groups are the columns.
         expected: the same in words, for the message.
     """
+    for where, line in read_lines(path):
+        row = re.fullmatch(pattern, line)
+        if not row:
+            raise InputError(f"{where}: {line!r}; expected: {expected}")
+        yield where, row.groups()
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Where each line of a list file stands, and its text; blank lines and comments aside.
+
+    A comment begins with `#` and a blank: `#` alone begins names of HMDB51.
+    """
     for number, line in enumerate(read_list(path).splitlines(), start=1):
-        row = re.fullmatch(pattern, line.strip())
-        if row:
-            yield f"{path}:{number}", row.groups()
-        elif line.strip():
-            raise InputError(f"{path}:{number}: {line.strip()!r}; expected: {expected}")
+        text = line.strip()
+        if text.strip("#") and not re.match(r"#+\s", text):
+            yield f"{path}:{number}", text
 
 
 def read_list(path: Path) -> str:
@@ -131,8 +154,10 @@ def video_name(listed: str, *, where: str) -> str:
     """Turn a listed path into a video name: a video's suffix off; refused if it leads elsewhere.
 
     Paths of other machines are taken as they are below their root: `C:\\data\\run\\a.avi` is
-    `data/run/a`, and found by what it ends in.
+    `data/run/a`, and found by what it ends in. Quotes around a path are no part of it.
     """
+    if len(listed) > 2 and listed[0] == listed[-1] == '"':
+        listed = listed[1:-1].replace('""', '"')
     text = listed.replace("\\", "/") if "/" not in listed else listed
     path = PurePosixPath(re.sub(r"^[A-Za-z]:/|^/+", "", text))
     if not path.name:
@@ -148,20 +173,22 @@ def make_split(class_names: Sequence[str], listed: Sequence[Listed], *, where: P
     Raises:
         InputError: a video stands there twice, or a list is empty.
     """
-    first: dict[str, str] = {}
-    subsets: dict[str, list[VideoRecord]] = {"train": [], "test": []}
+    first: dict[str, tuple[str, int]] = {}
+    subsets: dict[str, list[VideoRecord]] = {subset: [] for subset in SUBSETS}
     for line, subset, record in listed:
         if record.name in first:
+            place, label = first[record.name]
+            several = "" if label == record.label else ", and has one label"
             raise InputError(
-                f"{line}: {record.name} is listed already, at {first[record.name]}; "
-                "a video belongs once in either train or test"
+                f"{line}: {record.name} is listed already, at {place}; "
+                f"a video belongs once in one of the lists{several}"
             )
-        first[record.name] = line
+        first[record.name] = line, record.label
         subsets[subset].append(record)
-    for subset, records in subsets.items():
-        if not records:
+    for subset in ("train", "test"):
+        if not subsets[subset]:
             raise InputError(f"{where}: the {subset} list is empty")
-    return Split(tuple(class_names), tuple(subsets["train"]), tuple(subsets["test"]))
+    return Split(tuple(class_names), **{key: tuple(records) for key, records in subsets.items()})
 
 
 def check_single_split(split: int, what: str) -> None:
@@ -185,13 +212,17 @@ def file_ending_in(folder: Path, ending: str) -> Path:
 
 
 SPLITS = (1, 2, 3)
+GROUPS = "groups.csv"
+MENDED_GROUPS = "mend it, or write it anew: twostream init --force with --group-pattern or -file"
 FEWEST_FRAMES = 8  # most videos of a list have more
-SUBSETS = ("train", "test")
+SUBSETS = ("train", "val", "test")
 HMDB51_MARKS = {"1": "train", "2": "test"}  # 0: in neither
 
 
 def read_ucf101(annotations: Path, *, split: int) -> Split:
     """Read `classInd.txt`, `trainlist0K.txt` and `testlist0K.txt` (Soomro et al., 2012).
+
+    Where there is a `vallist0K.txt`, its videos choose the epoch.
 
     The group is the scene, see `ucf101_group`; a video of another name is a group of its own.
     """
@@ -215,9 +246,16 @@ def _read_class_lists(
     listed: list[Listed] = []
     for subset in SUBSETS:
         file = annotations / f"{subset}list{split:02d}.txt"
-        for where, (video, number) in read_rows(
-            file, r"(.+?)(?:\s+(\d+))?", "Class/video [number]"
-        ):
+        if subset == "val" and not file.exists():
+            continue
+        rows = list(read_rows(file, r"(\".+\"|.+?)(?:\s+(\d+))?", "Class/video [number]"))
+        without = next((where for where, (_, number) in rows if not number), "")
+        for where, (video, number) in rows:
+            if number and without and without_suffix(video.strip('"')) == video:
+                raise InputError(
+                    f"{where}: '{video} {number}' may be a name, or a name and the number of its "
+                    f"class, which {without} has not; write it in all rows, or with the suffix"
+                )
             name = video_name(video, where=where)
             folder, slash, _ = name.partition("/")
             label = labels.get(folder.casefold())
@@ -256,16 +294,19 @@ def read_hmdb51(annotations: Path, *, split: int) -> Split:
 def read_kinetics(annotations: Path, *, split: int) -> Split:
     """Read `train.csv` and `validate.csv` (or `val.csv`) of Kinetics (Kay et al., 2017).
 
-    Their columns are label, youtube_id, time_start, time_end, split. A video lies at
-    `<label>/<youtube_id>_<start>_<end>`, times with six digits; its group is the source video.
-    Classes are numbered alphabetically.
+    mmaction2 calls them `kinetics_train.csv` and `kinetics_val.csv`. Their columns are label,
+    youtube_id, time_start, time_end, split. A video lies at `<label>/<youtube_id>_<start>_<end>`,
+    times with six digits; its group is the source video. Classes are numbered alphabetically.
     """
     check_single_split(split, "Kinetics")
-    files = (annotations / "train.csv", first_existing(annotations, "validate.csv", "val.csv"))
+    files = (
+        first_existing(annotations, "train.csv", "kinetics_train.csv"),
+        first_existing(annotations, "validate.csv", "val.csv", "kinetics_val.csv"),
+    )
     columns = ("label", "youtube_id", "time_start", "time_end")
     rows = [
         (subset, *row)
-        for subset, file in zip(SUBSETS, files, strict=True)
+        for subset, file in zip(("train", "test"), files, strict=True)
         for row in read_csv_rows(file, columns)
     ]
     class_names = sorted({row["label"] for _, _, row in rows})
@@ -286,17 +327,20 @@ def read_kinetics(annotations: Path, *, split: int) -> Split:
 
 
 def read_something(annotations: Path, *, split: int) -> Split:
-    """Read Something-Something's JSON (Goyal et al., ICCV 2017): labels, train, validation.
+    """Read Something-Something (Goyal et al., ICCV 2017): labels, train, validation.
 
-    File names end in `labels.json`, `train.json` and `validation.json`, whatever stands before.
-    A video is its id; each is filmed for itself, so each is a group.
+    Version 2 has JSON files, `labels.json`, `train.json` and `validation.json`, whatever stands
+    before in their names; version 1 has CSV files, as Jester. A video is its id; each is filmed
+    for itself, so each is a group.
     """
     check_single_split(split, "Something-Something")
+    if not list(annotations.glob("*labels.json")) and list(annotations.glob("*labels.csv")):
+        return _read_id_lists(annotations)
     numbered = read_json(file_ending_in(annotations, "labels.json"), dict)
     class_names = sorted(numbered, key=lambda name: int(numbered[name]))
     labels = {name: label for label, name in enumerate(class_names)}
     listed: list[Listed] = []
-    for subset, ending in zip(SUBSETS, ("train.json", "validation.json"), strict=True):
+    for subset, ending in (("train", "train.json"), ("test", "validation.json")):
         path = file_ending_in(annotations, ending)
         for number, video in enumerate(read_json(path, list), start=1):
             where = f"{path}, video {number}"
@@ -314,37 +358,65 @@ def read_jester(annotations: Path, *, split: int) -> Split:
     File names end in `labels.csv`, `train.csv` and `validation.csv`. A video is its id.
     """
     check_single_split(split, "Jester")
+    return _read_id_lists(annotations)
+
+
+def _read_id_lists(annotations: Path) -> Split:
     class_names = read_classes(file_ending_in(annotations, "labels.csv"), r"(.+)", "a class")
     labels = {name: label for label, name in enumerate(class_names)}
     listed: list[Listed] = []
-    for subset, ending in zip(SUBSETS, ("train.csv", "validation.csv"), strict=True):
-        for where, (video, name) in read_rows(
-            file_ending_in(annotations, ending), r"([^;]+);([^;]+)", "id;label"
-        ):
-            record = VideoRecord(video, _label(name, labels, where=where), group=video)
+    for subset, ending in (("train", "train.csv"), ("test", "validation.csv")):
+        rows = read_rows(file_ending_in(annotations, ending), r"([^;]+);([^;]+)", "id;label")
+        for where, (video, label) in rows:
+            name = video_name(video.strip(), where=where)
+            record = VideoRecord(name, _label(label.strip(), labels, where=where), group=name)
             listed.append((where, subset, record))
     return make_split(class_names, listed, where=annotations)
 
 
 def read_path_lists(annotations: Path, *, split: int) -> Split:
-    """Read `train.txt` and `test.txt` (or `val.txt`) with `path [frames] label`, labels from 0.
+    """Read lists of `path [frames] label`, labels from 0: `train.txt`, `test.txt`, `val.txt`.
 
-    So TSN and mmaction2 write them. Class names come from `classes.txt`, one a line; without it
-    they are the numbers. Each video is a group of its own.
+    So TSN, TSM, mmaction2, SlowFast and VideoMAE write them, with blanks, commas or tabs between
+    the columns. Other names of the files will do where they tell subset and split, such as
+    `ucf101_train_split_2_videos.txt`, `kinetics400_val_list_videos.txt` and `train.csv`. Of three
+    lists, those of `val` choose the epoch; of two, they are the test videos. Class names come
+    from `classes.txt`, one a line; without it they are the numbers. Each video is a group of its
+    own.
     """
-    check_single_split(split, "a pair of path lists")
-    files = (annotations / "train.txt", first_existing(annotations, "test.txt", "val.txt"))
+    splits = path_list_splits(annotations)
+    if splits <= {0}:
+        check_single_split(split, "a pair of path lists")
+    elif split not in splits:
+        named = some_of(sorted(splits - {0}))
+        raise InputError(f"{annotations}: no lists of split {split}, only of {named}")
+    files = {
+        subset: _path_list(annotations, subset, split=split if any(splits) else 0)
+        for subset in SUBSETS
+    }
+    if files["test"] is None:
+        files["test"], files["val"] = files["val"], None
+    for subset in ("train", "test"):
+        if files[subset] is None:
+            require_list(annotations / f"{subset}.txt")
     rows = [
-        (subset, *row)
-        for subset, file in zip(SUBSETS, files, strict=True)
-        for row in _read_path_rows(file)
+        (subset, *row) for subset, file in files.items() if file for row in _read_path_rows(file)
     ]
-    highest = max((row[3] for row in rows), default=0)
+    same = {key: sorted(row[2:] for row in rows if row[0] == key) for key in ("val", "test")}
+    if same["val"] == same["test"]:  # one list under two names, as data loaders of others want it
+        rows = [row for row in rows if row[0] != "val"]
+    lowest, highest = (edge((row[3] for row in rows), default=0) for edge in (min, max))
     names_file = annotations / "classes.txt"
     if names_file.exists():
         class_names = read_classes(names_file, r"(.+)", "a class")
     else:
         class_names = [str(label) for label in range(highest + 1)]
+    if lowest > 0 and (highest == len(class_names) or not names_file.exists()):
+        raise InputError(
+            f"{annotations}: no video has label 0, the labels are {lowest} to {highest}; labels "
+            "in these lists count from 0: take 1 from each, or name the classes, also those "
+            "without videos, in classes.txt"
+        )
     listed: list[Listed] = []
     for subset, where, video, label in rows:
         if label >= len(class_names):
@@ -352,22 +424,72 @@ def read_path_lists(annotations: Path, *, split: int) -> Split:
                              "and labels count from 0")  # fmt: skip
         name = video_name(video, where=where)
         listed.append((where, subset, VideoRecord(name, label, group=name)))
-    if all(label for _, _, _, label in rows):
-        raise InputError(f"{annotations}: no video has label 0; labels in these lists count from 0")
     return make_split(class_names, listed, where=annotations)
+
+
+def path_list_splits(annotations: Path) -> set[int]:
+    """The numbers of the splits that path lists name; 0 stands for lists without a number."""
+    return {number for subset in SUBSETS for number in _path_lists(annotations, subset).values()}
+
+
+def _path_lists(annotations: Path, subset: str) -> dict[Path, int]:
+    """The path lists of a subset by their names, and the split of each; 0 where none is named.
+
+    Where there is a `train.txt` or `train.csv`, other lists are named as plainly.
+    """
+    words = {"train": "train", "val": "val|valid|validation", "test": "test"}[subset]
+    is_plain = any((annotations / f"train.{suffix}").exists() for suffix in ("txt", "csv"))
+    name = rf"(?:{words})" if is_plain else rf"(?:.*[^a-z])?(?:{words})(?:list)?(?:[^a-z].*)?"
+    files = {path: path.name.lower() for path in sorted(annotations.iterdir()) if path.is_file()}
+    return {
+        path: int(split[1]) if (split := re.search(r"(?:split[_-]?|list)0*(\d+)", text)) else 0
+        for path, text in files.items()
+        if re.fullmatch(rf"{name}\.(?:txt|csv)", text)
+    }
+
+
+def _path_list(annotations: Path, subset: str, *, split: int) -> Path | None:
+    """The path list of a subset; None where there is none."""
+    lists = _path_lists(annotations, subset)
+    files = [path for path, number in lists.items() if number == split]
+    if len(files) > 1:
+        raise InputError(
+            f"{annotations}: {len(files)} files are lists of {subset} videos by their names: "
+            f"{some_of([path.name for path in files])}; leave one of them in this folder"
+        )
+    return files[0] if files else None
+
+
+# Columns are parted alike in the whole file; a path may have in it what does not part them.
+SEPARATORS = {"tabs": r"\s*\t\s*", "commas": r"\s*,\s*", "semicolons": r"\s*;\s*", "blanks": r"\s+"}
 
 
 def _read_path_rows(file: Path) -> list[tuple[str, str, int]]:
     """Place, path and label of each row of a path list.
 
-    What the numbers behind the path are is decided once for the whole file: a label, or the number
-    of frames and a label. A path may have blanks in it.
+    What parts the columns, and what the numbers behind the path are, is decided once for the whole
+    file: a label, or the number of frames and a label.
     """
     expected = "path, perhaps the number of frames, label"
-    rows = [
-        (where, path, [int(number) for number in numbers.split()])
-        for where, (path, numbers) in read_rows(file, r"(\S.*?)((?:\s+\d+)+)", expected)
-    ]
+    lines = list(read_lines(file))
+    patterns = {
+        name: re.compile(rf'(".+"|\S.*?)((?:{separator}\d+)+)')
+        for name, separator in SEPARATORS.items()
+    }
+    # Blanks come last: with them a path that ends in a number would lose it.
+    fitting = {
+        name: sum(bool(pattern.fullmatch(line)) for _, line in lines)
+        for name, pattern in patterns.items()
+    }
+    separator = max(fitting, key=lambda name: fitting[name])
+    rows = []
+    for where, line in lines:
+        row = patterns[separator].fullmatch(line)
+        if not row:
+            raise InputError(
+                f"{where}: {line!r}; expected: {expected}, parted by {separator} as in most rows"
+            )
+        rows.append((where, row[1], [int(number) for number in re.findall(r"\d+", row[2])]))
     for where, path, numbers in rows:
         if len(numbers) != len(rows[0][2]):
             raise InputError(
@@ -414,7 +536,11 @@ DATASETS: dict[str, Callable[..., Split]] = {
 
 
 def read_split(
-    dataset: str | Callable[..., Split], annotations: str | os.PathLike[str], *, split: int = 1
+    dataset: str | Callable[..., Split],
+    annotations: str | os.PathLike[str],
+    *,
+    split: int = 1,
+    with_groups: bool = True,
 ) -> Split:
     """Read an official split of a data set.
 
@@ -425,6 +551,7 @@ def read_split(
         dataset: key of DATASETS, or such a reader itself.
         annotations: folder of the list files. Groups in `groups.csv` there, lines of `name,group`,
             stand above those of the reader; a video that it does not name keeps the reader's.
+        with_groups: whether `groups.csv` is read.
 
     Raises:
         InputError: a list is absent or wrong; file and line are named.
@@ -436,21 +563,35 @@ def read_split(
     if not annotations.is_dir():
         raise InputError(f"{annotations}: no such folder; --annotations is the folder of the lists")
     lists = reader(annotations, split=split)
-    path, groups = annotations / "groups.csv", {}
-    if not path.exists():
+    path = annotations / GROUPS
+    if not with_groups or not path.exists():
         return lists
-    for number, row in read_numbered_csv(path):
-        if len(row) != 2 or not all(row):
-            raise InputError(f"{path}:{number}: {','.join(row)!r}; expected name,group")
-        groups[row[0]] = row[1]
-        groups.setdefault(without_suffix(row[0]), row[1])
-    names = {record.name for record in (*lists.train, *lists.test)}
+    groups = read_groups(path)
+    names = {record.name for record in lists.records}
     if groups and names.isdisjoint(groups):
         raise InputError(
-            f"{path}: none of its names is one of the lists, as {some_of(sorted(names), limit=2)}"
+            f"{path}: none of its names is one of the lists, as {some_of(sorted(names), limit=2)}; "
+            f"{MENDED_GROUPS}"
         )
 
-    def grouped(records: tuple[VideoRecord, ...]) -> tuple[VideoRecord, ...]:
-        return tuple(replace(r, group=groups.get(r.name, r.group)) for r in records)
+    def grouped(subset: str) -> tuple[VideoRecord, ...]:
+        return tuple(replace(r, group=groups.get(r.name, r.group)) for r in lists.subset(subset))
 
-    return Split(lists.class_names, grouped(lists.train), grouped(lists.test))
+    return Split(lists.class_names, **{subset: grouped(subset) for subset in SUBSETS})
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """Read `groups.csv`: name -> group, each name also without the suffix of a video.
+
+    Raises:
+        InputError: a row that is no name and group; file and line are named.
+    """
+    groups: dict[str, str] = {}
+    for number, row in read_numbered_csv(path):
+        if len(row) != 2 or not all(row):
+            raise InputError(
+                f"{path}:{number}: {','.join(row)!r}; expected name,group; {MENDED_GROUPS}"
+            )
+        groups[row[0]] = row[1]
+        groups.setdefault(without_suffix(row[0]), row[1])
+    return groups

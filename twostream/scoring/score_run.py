@@ -123,8 +123,9 @@ def _find_videos(run: Path, spec: NetworkSpec, options: ScoreOptions) -> Joined:
             f"{options.split} has {len(lists.class_names)}; they differ in "
             f"{some_of(unlike) or 'their order'}"
         )
+    is_drawn = options.subset == "val" and not lists.val
     joined = join_store(
-        lists.subset("test" if options.subset == "test" else "train"),
+        lists.train if is_drawn else lists.subset(options.subset),
         options.store,
         modality=spec.modality,
         allow_missing=options.allow_missing,
@@ -135,7 +136,7 @@ def _find_videos(run: Path, spec: NetworkSpec, options: ScoreOptions) -> Joined:
             f"{run} was trained on flow of {spec.flow}, {options.store} holds {joined.flow}; "
             "extract it as it was in training"
         )
-    return _held_out(run, joined, options) if options.subset == "val" else joined
+    return _held_out(run, joined, options) if is_drawn else joined
 
 
 def _held_out(run: Path, train: Joined, options: ScoreOptions) -> Joined:

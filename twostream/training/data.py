@@ -38,30 +38,38 @@ class RunData:
 def gather(options: TrainOptions) -> RunData:
     """Read the lists and join them with the store.
 
-    The hold-out is drawn from the videos at hand, whole groups at a time, and depends on the split
-    alone: both streams of a split select on the same videos.
+    The validation videos are those of the lists. Where these name none, they are drawn from the
+    training videos at hand, whole groups at a time, and depend on the split alone: both streams of
+    a split select on the same videos.
 
     Raises:
         InputError: wrong lists, or videos missing without --allow-missing.
     """
     split = read_split(options.dataset, options.annotations, split=options.split)
-    train, test = (
-        join_store(
-            split.subset(subset),
+    subsets = {"train": split.train, "val": split.val, "test": split.test}
+    if options.select == "test":  # nothing is held out: all else is learnt from
+        subsets = {"train": split.train + split.val, "test": split.test}
+    joined = {
+        subset: join_store(
+            records,
             Path(options.store),
             modality=options.modality,
             allow_missing=options.allow_missing,
             use_damaged=options.use_damaged,
         )
-        for subset in ("train", "test")
-    )
-    if train.flow != test.flow:
+        for subset, records in subsets.items()
+        if records
+    }
+    train, test = joined["train"], joined["test"]
+    if any(part.flow != test.flow for part in joined.values()):
         raise InputError(
             f"{options.store} holds train and test videos of different flow settings; "
             "run `twostream extract-flow` to make them alike"
         )
     if options.select == "test":
         return RunData(split.class_names, train, val=test, test=test)
+    if "val" in joined:
+        return RunData(split.class_names, train, val=joined["val"], test=test)
     train, val = split_training_videos(train, split=options.split, fraction=options.val_fraction)
     return RunData(split.class_names, train, val=val, test=test)
 

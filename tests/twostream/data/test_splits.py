@@ -195,6 +195,12 @@ EXPECTED = {
         SOMETHING, ("Dropping", "Holding something"),
         [VideoRecord("78687", 1, "78687"), VideoRecord("42", 0, "42"), VideoRecord("7", 0, "7")],
     ),
+    "something-v1": (
+        {name.replace("jester", "something-something"): text for name, text in JESTER.items()},
+        ("Swiping Left", "No gesture"),
+        [VideoRecord("34870", 1, "34870"), VideoRecord("56557", 0, "56557"),
+         VideoRecord("9223", 1, "9223")],
+    ),
     "jester": (
         JESTER, ("Swiping Left", "No gesture"),
         [VideoRecord("34870", 1, "34870"), VideoRecord("56557", 0, "56557"),
@@ -219,7 +225,8 @@ def write(folder: Path, files: dict[str, str], *, crlf: bool = False) -> Path:
 @pytest.mark.parametrize("dataset", EXPECTED)
 def test_records(tmp_path: Path, dataset: str, crlf: bool) -> None:
     files, class_names, records = EXPECTED[dataset]
-    lists = read_split(DATASETS[dataset], write(tmp_path, files, crlf=crlf), split=1)
+    reader = DATASETS[dataset.removesuffix("-v1")]
+    lists = read_split(reader, write(tmp_path, files, crlf=crlf), split=1)
     assert lists.class_names == class_names
     assert [*lists.train, *lists.test] == records
     assert len(lists.train) == 2
@@ -228,7 +235,7 @@ def test_records(tmp_path: Path, dataset: str, crlf: bool) -> None:
 @pytest.mark.parametrize("dataset", EXPECTED)
 def test_there_is_one_split(tmp_path: Path, dataset: str) -> None:
     with pytest.raises(InputError, match="split 2: .* has one split; give --split 1"):
-        read_split(DATASETS[dataset], tmp_path, split=2)
+        read_split(DATASETS[dataset.removesuffix("-v1")], tmp_path, split=2)
 
 
 MISTAKES = [
@@ -262,10 +269,13 @@ def test_mistakes(tmp_path: Path, dataset: str, file: str, text: str, message: s
 
 def test_path_lists_counted_from_1_are_noticed(tmp_path: Path) -> None:
     write(tmp_path, {"train.txt": "a 1\nb 2\n", "test.txt": "c 1\n"})
-    with pytest.raises(
-        InputError, match="no video has label 0; labels in these lists count from 0"
-    ):
+    with pytest.raises(InputError, match="no video has label 0, the labels are 1 to 2.*from 0"):
         read_split(DATASETS["path-lists"], tmp_path, split=1)
+    write(tmp_path, {"classes.txt": "run\nwalk\n"})
+    with pytest.raises(InputError, match="no video has label 0, the labels are 1 to 2.*from 0"):
+        read_split(DATASETS["path-lists"], tmp_path, split=1)
+    write(tmp_path, {"classes.txt": "rest\nrun\nwalk\n"})  # a part of a list: the first has none
+    assert [r.label for r in read_split(DATASETS["path-lists"], tmp_path).records] == [1, 2, 1]
 
 
 def test_path_lists_without_class_names(tmp_path: Path) -> None:
@@ -294,8 +304,101 @@ def test_several_labels_a_video_are_refused(tmp_path: Path, train: str, reason: 
         read_split("path-lists", tmp_path)
 
 
-# A name has dots, blanks and digits in it, but no digit alone behind a blank at its end.
-PATHS = st.lists(st.text("ab1. -", max_size=6), min_size=1, max_size=3).map(
+@pytest.mark.parametrize(
+    ("separator", "path"),
+    [
+        ("\t", "take 1"), ("\t", "a, b;c.avi"), (",", "take 1"), (", ", "a; b.avi"), (";", "a, b"),
+        (" ", "a,1.avi"), ("  ", '"take 1"'), (",", '"a, 3"'), (" ", '"with ""quotes"" 2"'),
+    ],
+)  # fmt: skip
+def test_what_parts_the_columns_is_found_in_the_whole_file(
+    tmp_path: Path, separator: str, path: str
+) -> None:
+    rows = [f"{path}{separator}40{separator}1  ", "", f"b.avi{separator}12{separator}0"]
+    write(tmp_path, {"train.txt": "\n".join(rows), "test.txt": f"c{separator}0\n"}, crlf=True)
+    name = without_suffix(path.strip('"').replace('""', '"'))
+    split = read_split("path-lists", tmp_path)
+    assert [(r.name, r.label) for r in split.records] == [(name, 1), ("b", 0), ("c", 0)]
+
+
+def test_comments_are_passed_over_but_not_names_that_begin_with_their_mark(tmp_path: Path) -> None:
+    text = "# path label\n#\n## of 2026\n#20_Rhythm_clap.avi 0\n"
+    write(tmp_path, {"train.txt": text, "test.txt": "b 0\n"})
+    assert [r.name for r in read_split("path-lists", tmp_path).train] == ["#20_Rhythm_clap"]
+
+
+@pytest.mark.parametrize(
+    ("files", "splits"),
+    [
+        (("train.csv", "val.csv"), {1: "ab"}),
+        (("train.csv", "val.csv", "test.csv", "train_notes.md"), {1: "abc"}),
+        (("kinetics400_train_list_videos.txt", "kinetics400_val_list_videos.txt"), {1: "ab"}),
+        (("train_videofolder.txt", "val_videofolder.txt", "category.txt"), {1: "ab"}),
+        (("ucf101_rgb_train_split_1.txt", "ucf101_rgb_test_split_1.txt",
+          "ucf101_rgb_train_split_2.txt", "ucf101_rgb_test_split_2.txt"), {1: "ab", 2: "cd"}),
+        (("trainlist02.txt", "testlist02.txt", "validate.txt"), {2: "ab"}),
+        (("ssv2_train.csv", "ssv2_validation.csv", "ssv2_test.csv"), {1: "abc"}),
+        (("train.txt", "test.txt", "hmdb51_train_split_1_rawframes.txt",
+          "hmdb51_val_split_1_rawframes.txt"), {1: "ab"}),
+    ],
+)  # fmt: skip
+def test_path_lists_by_the_names_that_tools_of_the_field_give(
+    tmp_path: Path, files: tuple[str, ...], splits: dict[int, str]
+) -> None:
+    """Splits -> names of the training, then the validation, then the test videos."""
+    write(tmp_path, {file: f"{name}.avi 0\n" for name, file in zip("abcd", files, strict=False)})
+    for split, names in splits.items():
+        lists = read_split("path-lists", tmp_path, split=split)
+        assert "".join(r.name for r in lists.records) == names
+        assert bool(lists.val) == (len(names) == 3)
+    with pytest.raises(InputError, match="split 3"):
+        read_split("path-lists", tmp_path, split=3)
+
+
+def test_path_lists_whose_names_are_not_clear(tmp_path: Path) -> None:
+    names = ("ucf_train_split_1_videos.txt", "ucf_train_split_1_rawframes.txt", "test.txt")
+    write(tmp_path, dict.fromkeys(names, "a.avi 0\n"))
+    with pytest.raises(InputError, match=f"2 files.*train videos.*{names[1]}, {names[0]}"):
+        read_split("path-lists", tmp_path)
+
+
+def test_one_list_of_validation_and_test_videos_under_two_names(tmp_path: Path) -> None:
+    texts = {"train.csv": "a.mp4,0\n", "val.csv": "b.mp4,0\nc.mp4,0\n"}
+    write(tmp_path, texts | {"test.csv": "c.mp4,0\nb.mp4,0\n"})
+    split = read_split("path-lists", tmp_path)
+    assert ([r.name for r in split.test], split.val) == (["c", "b"], ())
+    write(tmp_path, {"test.csv": "c.mp4,0\nd.mp4,0\n"})
+    with pytest.raises(InputError, match=r"test.csv:1: c is listed already, at .*val.csv:2"):
+        read_split("path-lists", tmp_path)
+
+
+def test_a_video_with_another_label_elsewhere_is_said_to_have_one(tmp_path: Path) -> None:
+    write(tmp_path, {"train.txt": "a 0\na 1\n", "test.txt": "b 0\n"})
+    with pytest.raises(InputError, match=r"train.txt:2: a is listed already.*has one label"):
+        read_split("path-lists", tmp_path)
+
+
+def test_class_lists_with_a_list_of_validation_videos(tmp_path: Path) -> None:
+    files = {**UCF101, "vallist01.txt": '"Archery/take, 2.avi"\n'}
+    lists = read_split("ucf101", write(tmp_path, files))
+    assert [(r.name, r.label) for r in lists.val] == [("Archery/take, 2", 0)]
+    assert lists.records == lists.train + lists.val + lists.test
+
+
+def test_numbers_behind_videos_of_class_lists_stand_in_all_rows(tmp_path: Path) -> None:
+    files = {**UCF101, "testlist01.txt": "Archery/take one\nArchery/take 1\n"}
+    with pytest.raises(
+        InputError, match=r"list01.txt:2: 'Archery/take 1' may be a name.*list01.txt:1"
+    ):
+        read_split("ucf101", write(tmp_path, files))
+    write(tmp_path, {"testlist01.txt": "Archery/take one 1\nArchery/take 1 1\n"})
+    assert [r.name for r in read_split("ucf101", tmp_path).test] == [
+        "Archery/take one", "Archery/take 1",
+    ]  # fmt: skip
+
+
+# A name has dots, blanks, digits, and what parts columns elsewhere.
+PATHS = st.lists(st.text("ab1. -,;#", max_size=6), min_size=1, max_size=3).map(
     lambda parts: "/".join(f"x{part}.y" for part in parts)
 )
 
@@ -304,22 +407,26 @@ PATHS = st.lists(st.text("ab1. -", max_size=6), min_size=1, max_size=3).map(
     paths=st.lists(PATHS, min_size=2, max_size=6, unique_by=lambda path: path.casefold()),
     labels=st.lists(st.integers(0, 4), min_size=6, max_size=6),
     frames=st.booleans(),
+    separator=st.sampled_from([" ", "  ", "\t", ",", ", ", ";"]),
+    quoted=st.booleans(),
     suffix=st.sampled_from(["", ".avi", ".MP4"]),
-    end=st.sampled_from(["\n", "\r\n"]),
+    end=st.sampled_from(["\n", "\r\n", "  \n", "\n\n# comment 7\n"]),
     mark=st.sampled_from(["", "\ufeff"]),
     more=st.integers(0, 6),
 )
 @settings(max_examples=300)
 def test_random_lists_give_their_labels_or_an_error(
-    paths: list[str], labels: list[int], frames: bool, suffix: str, end: str, mark: str, more: int
-) -> None:
+    paths: list[str], labels: list[int], frames: bool, separator: str, quoted: bool, suffix: str,
+    end: str, mark: str, more: int,
+) -> None:  # fmt: skip
     """A list of which one row has one number more is an error at a line; else all is as written."""
     labels[0] = 0
     paths = [path + suffix for path in paths]
-    numbers = [f"{'40 ' * frames}{label}" for label in labels]
+    numbers = [f"{f'40{separator}' * frames}{label}" for label in labels]
     if mixed := 1 <= more < len(paths) - 1:  # in train.txt, behind a sound row
-        numbers[more] += " 1"
-    rows = [f"{path} {number}" for path, number in zip(paths, numbers, strict=False)]
+        numbers[more] += f"{separator}1"
+    listed = [f'"{path}"' if quoted else path for path in paths]
+    rows = [separator.join(row) for row in zip(listed, numbers, strict=False)]
     outside = any(".." in path.split("/") for path in paths)
     with TemporaryDirectory() as folder:
         for name, part in (("train.txt", rows[:-1]), ("test.txt", rows[-1:])):

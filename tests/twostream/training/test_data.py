@@ -1,13 +1,39 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from twostream.training import data
-from twostream.training.data import plan_batches
+from twostream.training.data import gather, plan_batches
+from twostream.transforms.presets import MODALITIES
 from twostream_base.errors import InputError
+
+from ..conftest import MiniProject
+
+
+def test_listed_validation_videos_take_the_place_of_drawn_ones(
+    mini: MiniProject, tmp_path: Path
+) -> None:
+    lists = shutil.copytree(mini.root / "annotations", tmp_path / "lists")
+    rows = (lists / "trainlist01.txt").read_text().splitlines(keepends=True)
+    (lists / "trainlist01.txt").write_text("".join(rows[1:-1]))
+    (lists / "vallist01.txt").write_text(rows[-1] + rows[0])
+    options: Any = SimpleNamespace(
+        dataset="ucf101", annotations=lists, split=1, store=mini.root / "store", select="val",
+        modality=MODALITIES["spatial"], allow_missing=False, use_damaged=False,
+    )  # fmt: skip
+    names = [row.split(".")[0] for row in rows]
+    data = gather(options)
+    assert [video.record.name for video in data.val.videos] == [names[-1], names[0]]
+    assert [video.record.name for video in data.train.videos] == names[1:-1]
+    options.select = "test"  # then nothing is held out
+    data = gather(options)
+    assert [video.record.name for video in data.train.videos] == [*names[1:-1], names[-1], names[0]]
+    assert data.val is data.test
 
 
 def options(*, batch_size: int, seed: int = 0) -> Any:
