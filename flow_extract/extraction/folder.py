@@ -31,8 +31,9 @@ from flow_extract.store.locks import locked, remove_leftovers
 from flow_extract.store.manifest import read_problem, rebuild_manifest
 from flow_extract.store.reader import PROBLEM_SUFFIX, entry_path, read_header
 from flow_extract.video.find_videos import FoundVideos, require_videos
+from flow_extract.video.frames import VideoError
+from flow_extract.video.pictures import content_sha256
 from twostream_base.errors import InputError
-from twostream_base.files import sha256_file
 
 # The statuses of a video that has a store file.
 STORED = ("ok", "damaged")
@@ -195,10 +196,10 @@ def up_to_date(job: Job) -> Result | None:
     header = _read(read_header, entry)
     if header and is_current(header, settings_hash=settings, source=source):
         try:
-            verified = not job.verify_checksum or sha256_file(job.video) == header["source"].get(
+            verified = not job.verify_checksum or content_sha256(job.video) == header["source"].get(
                 "sha256"
             )
-        except OSError:  # unreadable now; extraction will say why
+        except (OSError, VideoError):  # unreadable now; extraction will say why
             verified = False
         if verified:
             if problem.exists():  # a store that is whole may be on a disk that is read alone

@@ -20,9 +20,9 @@ from flow_extract.store.codecs import CODECS, quantize
 from flow_extract.store.header import Source, make_header, settings_hash
 from flow_extract.store.manifest import write_problem
 from flow_extract.store.writer import EntryWriter
-from flow_extract.video.decode import VideoError, decoder_version, open_video, read_frames
+from flow_extract.video.decode import VideoError, open_video, read_frames
+from flow_extract.video.pictures import content_sha256, identity
 from twostream_base.errors import InputError
-from twostream_base.files import sha256_file
 from twostream_base.plugins import trust
 
 Item = TypeVar("Item")
@@ -39,7 +39,7 @@ class Job:
 
     Attributes:
         name: of the video, and of its files in the store.
-        video: the video file.
+        video: the video file, or folder of pictures.
         source_path: its path below the video root, with suffix.
         store: the store.
         settings: of `settings.extraction_settings`; their method None: frames without flow.
@@ -126,7 +126,7 @@ def read_video(
     >>> frames, flow = read_video("clip.mp4", method="dis", preset="fast")  # doctest: +SKIP
 
     Args:
-        video: the video file.
+        video: the video file, or a folder of numbered pictures.
         method: key of `FLOW_METHODS`, or `package.module:function`.
         short_side: resize so that the shorter side has this many pixels; None: native size.
         trust_plugins: whether `method` may be a `module:function`, which is imported.
@@ -195,7 +195,7 @@ def extract_video(job: Job) -> Result:
             if reason and (fault := machine_fault(job.video)):
                 return unrecorded(job, fault)
             try:
-                source["sha256"] = sha256_file(job.video)
+                source["sha256"] = content_sha256(job.video)
             except OSError as error:
                 raise VideoError(f"cannot be read: {error.strerror}") from error
             header = make_header(
@@ -212,7 +212,7 @@ def extract_video(job: Job) -> Result:
                 },
                 source=source,
                 clipped_share=round(clipped / max(1, len(entry.flow) * size[0] * size[1]), 8),
-                decoder=decoder_version(),
+                decoder=video.decoder,
             )
             entry.finish(header)
         return Result(job.name, status, reason, seconds=seconds)
@@ -239,12 +239,14 @@ def machine_fault(video: Path) -> str:
     Empty where all of the file can be read, another file can be opened, and there is some memory.
     """
     try:
-        sha256_file(video)
+        content_sha256(video)
         bytearray(MEMORY_TO_BE_HAD)
     except OSError as error:
         return f"the file cannot be read to its end: {error.strerror}"
     except MemoryError:
         return "memory is short"
+    except VideoError:  # pictures that are no video, however often they are read
+        return ""
     return ""
 
 
@@ -266,12 +268,13 @@ def unrecorded(job: Job, reason: str) -> Result:
 
 
 def source_of(video: Path, path: str) -> Source:
-    """By what a video file is recognised; `path` is that below the video root."""
+    """By what a video is recognised; `path` is that below the video root."""
     try:
-        status = video.stat()
+        size, mtime_ns, names = identity(video)
     except OSError:
         return {"path": path, "size": None, "mtime_ns": None}
-    return {"path": path, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    source: Source = {"path": path, "size": size, "mtime_ns": mtime_ns}
+    return source | {"names": names} if names else source
 
 
 def unwritable(job: Job, error: OSError) -> Result:

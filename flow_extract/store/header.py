@@ -33,13 +33,15 @@ class Counts(TypedDict):
 class Source(TypedDict):
     """Where a video came from: path below the video root, size and time of change of the file.
 
-    Size and time are None where the file could not be seen. Of a converted video they are those of
-    its pictures together, and there is no sha256.
+    Size and time are None where the file could not be seen. Of a folder of pictures they are those
+    of its pictures together, `names` tells their names (`pictures.Identity`), and the sha256 is of
+    the pictures in a row. Of a converted video there are neither names nor sha256.
     """
 
     path: str
     size: int | None
     mtime_ns: int | None
+    names: NotRequired[str]
     sha256: NotRequired[str]
 
 

@@ -6,7 +6,6 @@ import io
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -14,12 +13,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from flow_extract.video.frames import MAX_PIXELS, VideoError, VideoInfo, resize, scaled_size
+from flow_extract.video.pictures import PictureVideo
+
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-MAX_PIXELS = 8192 * 8192
 READ_SIZE = 2**18  # bytes that are read from a file at one time
 # Formats of FFmpeg that open other files, URLs or devices than the one that they are given, or that
 # are programs (of Avisynth, VapourSynth); which of them there are differs from build to build.
@@ -41,32 +42,8 @@ AVI, EBML = b"RIFF", b"\x1a\x45\xdf\xa3"
 MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
-class VideoError(Exception):
-    """A video that gives no frames; the message is the reason, without the file's name."""
-
-
-@dataclass(frozen=True, slots=True)
-class VideoInfo:
-    """What is known of a video when its first frame has been decoded.
-
-    Attributes:
-        width: pixels as displayed, after any rotation.
-        height: the same.
-        fps: frames per second, on average where they vary; None if unknown.
-        num_frames: about how many there are; None if unknown. Headers count frames that are not
-            shown, or know only how long the sound is.
-        codec: its name in FFmpeg, such as `h264`.
-    """
-
-    width: int
-    height: int
-    fps: float | None
-    num_frames: int | None
-    codec: str
-
-
 def probe(path: str | PathLike[str]) -> VideoInfo:
-    """Read a video's header and first frame.
+    """Read a video's header and first frame; of a folder of pictures the first one.
 
     Raises:
         VideoError: as `open_video`.
@@ -94,7 +71,7 @@ def read_frames(
     resized to it, as players do.
 
     Args:
-        path: the video file.
+        path: the video file, or a folder of numbered pictures (see `pictures.PictureVideo`).
         short_side: resize so that the shorter side has this many pixels (see `scaled_size`).
 
     Raises:
@@ -105,14 +82,19 @@ def read_frames(
 
 
 @contextmanager
-def open_video(path: str | PathLike[str], *, short_side: int | None = None) -> Iterator[Video]:
+def open_video(
+    path: str | PathLike[str], *, short_side: int | None = None
+) -> Iterator[Video | PictureVideo]:
     """Open a video whose frames come as in `read_frames`.
 
     Raises:
         VideoError: not a regular file, empty, not readable as a video, a playlist of other files,
             without a video stream, more than `MAX_PIXELS` pixels a frame (found before a frame is
-            decoded), or no frame can be decoded.
+            decoded), or no frame can be decoded; or a folder as `PictureVideo` refuses it.
     """
+    if Path(path).is_dir():
+        yield PictureVideo(Path(path), short_side=short_side)
+        return
     with open_stream(Path(path)) as (file, container, stream):
         yield Video(file, container, stream, short_side=short_side)
 
@@ -178,6 +160,7 @@ class Video:
             repeats a frame; nor does one that an edit list hides, it serves to decode others.
         decoded: frames that they have given.
         damage: what was lost, in one line; None if nothing, or before the last frame.
+        decoder: what decodes it, with version.
     """
 
     def __init__(
@@ -210,6 +193,7 @@ class Video:
         self._repeats: list[bool] = []
         self._ends: dict[int, int] = {}  # stream -> end of its last packet, in its time base
         self._matrix: Any = None  # how a frame is turned for display
+        self.decoder = decoder_version()
         self.promised = self.decoded = 0
         self.damage: str | None = None
 
@@ -390,23 +374,3 @@ def declared_size(file: BinaryIO) -> int | None:
             end += id_length + length + size
         return end
     return None
-
-
-def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """Width and height with the shorter side at `short_side` and the aspect ratio kept.
-
-    The longer side is rounded to the nearest whole number, a half to the even one (Python's
-    `round`): 320 x 240 at 112 gives 149 x 112.
-    """
-    scale = short_side / min(width, height)
-    return round(width * scale), round(height * scale)
-
-
-def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize to (width, height): by area averaging when smaller (no aliasing), else bilinearly."""
-    import cv2
-
-    if frame.shape[1::-1] == size:
-        return frame
-    shrinks = size[0] < frame.shape[1]
-    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -11,14 +11,16 @@ from pathlib import Path
 
 from flow_extract.store.reader import PROBLEM_SUFFIX, entry_path
 from flow_extract.video.decode import has_video
+from flow_extract.video.frames import VideoError
+from flow_extract.video.pictures import PICTURE_SUFFIXES, is_numbered_picture, number_pictures
 from twostream_base.errors import InputError, some_of
 from twostream_base.video_names import SUFFIXES, without_suffix
 
 MAX_FILE_NAME = 255
+NOT_UTF8 = "its name is not UTF-8; rename it"
 # Files of other suffixes than a video's are opened to see what they hold, but for these.
-NO_VIDEOS = {
-    "bmp", "csv", "gz", "jpeg", "jpg", "json", "md", "npy", "npz", "pkl", "png", "py", "tar",
-    "toml", "txt", "webp", "xml", "yaml", "zip",
+NO_VIDEOS = PICTURE_SUFFIXES | {
+    "csv", "gz", "json", "md", "npy", "npz", "pkl", "py", "tar", "toml", "txt", "xml", "yaml", "zip"
 }  # fmt: skip
 
 
@@ -27,10 +29,10 @@ class FoundVideos:
     """What is below a video root.
 
     Attributes:
-        videos: name -> file, sorted by name.
+        videos: name -> file, or folder of numbered pictures; sorted by name.
         refused: name -> reason: videos that cannot have a place in the store.
-        skipped: path below the root -> reason: what has a video's suffix but is no file, and
-            folder links that lead back to where they are.
+        skipped: path below the root -> reason: what has the suffix of a video, or stands among
+            numbered pictures, but is no file; and folder links that lead back to where they are.
         ignored: path below the root -> reason: other files.
     """
 
@@ -43,7 +45,9 @@ class FoundVideos:
 def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> FoundVideos:
     """Find all videos below `root`, through folder links too, in the order of their names.
 
-    Files of an unknown suffix are opened: a video among them keeps its suffix in its name.
+    A folder with numbered pictures and no video file is a video, with the folder's path as its
+    name; but not `root` itself. Files of an unknown suffix are opened: a video among them keeps its
+    suffix in its name.
 
     Raises:
         InputError: `root` is no folder.
@@ -53,28 +57,50 @@ def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> Fou
         raise InputError(f"{root}: no such folder of videos")
     found = FoundVideos()
     candidates: dict[str, list[Path]] = defaultdict(list)
-    for path in _files_below(root, found.skipped, root=root):
-        key = as_text(path.relative_to(root))
-        suffix = path.suffix.lower()[1:]
-        if path.name.startswith("."):
-            found.ignored[key] = "hidden"
-        elif suffix in NO_VIDEOS:
-            found.ignored[key] = f"a .{suffix} file"
-        elif suffix not in SUFFIXES and not (path.is_file() and has_video(path)):
-            found.ignored[key] = "no video by its content"
-        elif not path.is_file():
-            dangling = path.is_symlink() and not path.exists()
-            found.skipped[key] = "a link to nothing" if dangling else "not a regular file"
-        elif key != path.relative_to(root).as_posix():
-            found.refused[key] = "its name is not UTF-8; rename it"
-        else:
-            candidates[without_suffix(key)].append(path)
+    for folder, files in _folders_below(root, found.skipped, root=root):
+        beside_videos = any(_suffix(name) in SUFFIXES for name in files)
+        pictures = [] if folder == root or beside_videos else [*filter(is_numbered_picture, files)]
+        if pictures:
+            key = as_text(folder.relative_to(root))
+            there = [name for name in pictures if files[name].is_file()]
+            if lost := sorted(set(pictures) - set(there)):
+                found.skipped[key] = (
+                    f"{len(lost):,} of {len(pictures):,} pictures are links to nothing, or no "
+                    f"files: {some_of(lost)}"
+                )
+            if there and (reason := _why_no_video(folder, there, root=root)):
+                found.refused[key] = reason
+            elif there and folder.name.startswith("."):
+                found.ignored[key] = "hidden"
+            elif there:
+                candidates[without_suffix(key)].append(folder)
+        for name in sorted(files.keys() - set(pictures)):
+            path = folder / name
+            key, suffix = as_text(path.relative_to(root)), _suffix(name)
+            if name.startswith("."):
+                found.ignored[key] = "hidden"
+            elif suffix in NO_VIDEOS:
+                found.ignored[key] = f"a .{suffix} file"
+            elif suffix not in SUFFIXES and not (path.is_file() and has_video(path)):
+                found.ignored[key] = "no video by its content"
+            elif not path.is_file():
+                dangling = path.is_symlink() and not path.exists()
+                found.skipped[key] = "a link to nothing" if dangling else "not a regular file"
+            elif key != path.relative_to(root).as_posix():
+                found.refused[key] = NOT_UTF8
+            else:
+                candidates[without_suffix(key)].append(path)
     for name in sorted(candidates):
         paths = candidates[name]
+        if len(paths) > 1 and (files_alone := [path for path in paths if not path.is_dir()]):
+            for path in set(paths) - set(files_alone):
+                text = f"pictures beside {files_alone[0].name}, which is the video"
+                found.ignored[as_text(path.relative_to(root))] = text
+            paths = files_alone
         excess = len(name.rpartition("/")[2].encode()) + len(PROBLEM_SUFFIX) - MAX_FILE_NAME
         if len(paths) > 1:
-            files = ", ".join(path.name for path in paths)
-            found.refused[name] = f"{files} would share one name; rename or remove all but one"
+            listed = ", ".join(path.name for path in paths)
+            found.refused[name] = f"{listed} would share one name; rename or remove all but one"
         elif excess > 0:
             found.refused[name] = (
                 f"its name is {excess} byte(s) too long for a store file; shorten it"
@@ -92,6 +118,11 @@ def require_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> 
     """As `find_videos`, but an InputError where there is no video."""
     found = find_videos(root, store=store)
     if not found.videos and not found.refused:
+        if any(map(is_numbered_picture, os.listdir(root))):
+            raise InputError(
+                f"{root}: the pictures in this folder itself are one video; give the folder above "
+                f"it, {Path(root).absolute().parent}"
+            )
         others = f"; other files: {some_of(list(found.ignored))}" if found.ignored else ""
         raise InputError(f"{root}: no video below this folder{others}")
     return found
@@ -102,16 +133,38 @@ def as_text(path: Path) -> str:
     return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
-def _files_below(
+def _why_no_video(folder: Path, pictures: list[str], *, root: Path) -> str:
+    """Why a folder with numbered pictures is no video; empty if it is."""
+    if as_text(folder.relative_to(root)) != folder.relative_to(root).as_posix():
+        return NOT_UTF8
+    try:
+        number_pictures(pictures)
+    except VideoError as error:
+        return str(error)
+    return ""
+
+
+def _suffix(name: str) -> str:
+    """What follows the last dot of a file name, in small letters; empty where nothing does."""
+    return os.path.splitext(name)[1][1:].lower()
+
+
+def _folders_below(
     folder: Path, skipped: dict[str, str], *, root: Path, inside: frozenset[str] = frozenset()
-) -> Iterator[Path]:
-    """Everything that is no folder; `inside` are the real paths of the folders we are in."""
+) -> Iterator[tuple[Path, dict[str, os.DirEntry[str]]]]:
+    """Each folder, with everything in it that is no folder; those inside it come first.
+
+    `inside` are the real paths of the folders we are in.
+    """
     here = os.path.realpath(folder)
     if here in inside:
         skipped[as_text(folder.relative_to(root))] = "a link back to a folder above it"
         return
+    files = {}
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if os.path.isdir(entry):  # unlike entry.is_dir(): no error for a link to itself
-            yield from _files_below(Path(entry), skipped, root=root, inside=inside | {here})
+        # No error for a link to itself, unlike entry.is_dir(), which is fast for all others.
+        if os.path.isdir(entry) if entry.is_symlink() else entry.is_dir():
+            yield from _folders_below(Path(entry), skipped, root=root, inside=inside | {here})
         else:
-            yield Path(entry)
+            files[entry.name] = entry
+    yield folder, files

@@ -107,7 +107,7 @@ def test_what_is_no_video(tmp_path):
     (tmp_path / "folder.avi").mkdir()
     for name, reason in [
         ("fifo.avi", "not a regular file"),
-        ("folder.avi", "not a regular file"),
+        ("folder.avi", "a folder without numbered pictures"),
         ("empty.avi", "empty"),
         ("text.avi", "not readable as a video"),
         ("absent.avi", "No such file"),

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from flow_extract.video.find_videos import find_videos
+from flow_extract.video.find_videos import find_videos, require_videos
 from twostream_base.errors import InputError
 
 
@@ -113,6 +113,77 @@ def test_store_folder_that_leads_elsewhere(tree, tmp_path):
 def test_names_that_are_hard_to_handle(tree):
     names = ["with space", "-dash", "ünï", "u\u0308", "new\nline", "quo'te\"s", "%d", "a;b", "日本"]
     assert sorted(tree(*[f"{name}.avi" for name in names]).videos) == sorted(names)
+
+
+def test_a_folder_of_numbered_pictures_is_a_video(tree, tmp_path):
+    found = tree(
+        "1/00001.jpg", "1/00002.jpg", "run/b.5s/img_7.PNG", "run/b.5s/img_8.PNG",
+        "run/c.avi/frame-1.jpeg", "run/c.avi/Thumbs.db", "run/c.avi/cover.jpg",
+    )  # fmt: skip
+    root = tmp_path / "videos"
+    assert found.videos == {
+        "1": root / "1", "run/b.5s": root / "run" / "b.5s", "run/c": root / "run" / "c.avi",
+    }  # fmt: skip
+    assert found.ignored == {
+        "run/c.avi/Thumbs.db": "no video by its content",
+        "run/c.avi/cover.jpg": "a .jpg file",
+    }
+    assert (found.refused, found.skipped) == ({}, {})
+
+
+def test_pictures_beside_videos_are_no_video(tree):
+    found = tree("run/a.avi", "run/thumb_1.jpg", "walk/a/00001.jpg", "walk/a.mp4", ".x/1.jpg")
+    assert list(found.videos) == ["run/a", "walk/a"]
+    assert found.videos["walk/a"].name == "a.mp4"
+    assert found.ignored == {
+        ".x": "hidden",
+        "run/thumb_1.jpg": "a .jpg file",
+        "walk/a": "pictures beside a.mp4, which is the video",
+    }
+
+
+def test_pictures_of_several_videos_are_refused_with_the_reason(tree):
+    found = tree(
+        "doubled/1.png", "doubled/01.png", "doubled/2.png",
+        "flow/img_1.jpg", "flow/flow_x_1.jpg", "flow/flow_y_1.jpg",
+        "clips/g01_c01.jpg", "clips/g01_c02.jpg", "clips/g02_c01.jpg",
+        "two/frame1.jpg", "two/image1.jpg", "two/image2.jpg",
+        "v.avi",
+    )  # fmt: skip
+    assert list(found.videos) == ["v"]
+    assert found.refused == {
+        "clips": "no number in their names tells the order of its 3 pictures, g01_c01.jpg, "
+        "g01_c02.jpg, g02_c01.jpg; give those of each video a folder of their own",
+        "doubled": "01.png and 1.png have the same number; remove one",
+        "flow": "pictures of 3 kinds, flow_x_* (1), flow_y_* (1), img_* (1); frames and flow of "
+        "another tool are read by `twostream convert-flow`",
+        "two": "pictures of 2 kinds, frame* (1), image* (2); a folder of pictures is one video: "
+        "give each kind a folder of its own",
+    }
+
+
+def test_links_to_nothing_among_pictures_are_named(tree, tmp_path):
+    tree("a/1.jpg", "a/2.jpg")
+    (tmp_path / "videos" / "a" / "3.jpg").symlink_to("gone.jpg")
+    found = tree()
+    assert list(found.videos) == ["a"]
+    assert found.skipped == {"a": "1 of 3 pictures are links to nothing, or no files: 3.jpg"}
+
+
+def test_the_folder_of_one_video_is_not_the_folder_of_videos(tmp_path):
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "00001.jpg").touch()
+    with pytest.raises(InputError, match="are one video; give the folder above it") as caught:
+        require_videos(tmp_path / "clip", store=tmp_path / "store")
+    assert str(caught.value).endswith(str(tmp_path))
+
+
+def test_one_picture_of_each_video_in_one_folder(shared_data, tmp_path):
+    found = find_videos(shared_data / "ucf101-frames5", store=tmp_path)
+    assert found.videos == {}
+    classes = ["BrushingTeeth", "CuttingInKitchen", "JumpingJack", "Lunges", "WallPushups"]
+    assert list(found.refused) == classes
+    assert all("own" in reason for reason in found.refused.values())
 
 
 def test_no_folder(tmp_path):
