@@ -66,13 +66,13 @@ def fuse_files(
     else:
         if options.calibrate != "none":
             calibrated = calibrate_inputs(inputs, options, progress=progress)
-        fusion = fuse_videos(_video_scores(inputs, options, calibrated), inputs.steps)
+        fusion = fuse_videos(video_scores(inputs, options, calibrated), inputs.steps)
     shown = {key: ", ".join(map(str, paths)) for key, paths in inputs.files.items()}
     if out:
         write_scores(out, fusion.table)
     result = fusion_result(fusion, files=shown)
     if calibrated or options.learn != "none":
-        plain, _ = fuse_streams(_video_scores(inputs, options), inputs.steps.streams)
+        plain, _ = fuse_streams(video_scores(inputs, options), inputs.steps.streams)
         result["unfitted"] = accuracy_summary(plain.scores, inputs.joined.labels)
     if calibrated:
         result["calibration"] = {
@@ -108,13 +108,13 @@ def tune_files(
     if cascade is not None and choose == "test":
         raise InputError("--cascade is chosen on val or in folds, not on test")
     inputs = read_inputs(options)
-    streams = _video_scores(inputs, options)
+    streams = video_scores(inputs, options)
     if curve and len(streams.scores) != 2:
         raise InputError(f"--curve is for two streams; these are {len(streams.scores)}")
     folds = None
     if choose == "val":
         tables = read_validation_scores(inputs, options)
-        validation = _video_scores(replace(inputs, joined=join(tables)), options)
+        validation = video_scores(replace(inputs, joined=join(tables)), options)
         result = tune.tune_on(streams, validation, progress=progress)
         if cascade is not None:
             result["cascade"] = tune.cascade_on(streams, validation, tolerance=cascade / 100)
@@ -154,16 +154,10 @@ def compare_files(
         seed: of the bootstrap.
     """
     inputs = read_inputs(options)
-    streams = _video_scores(inputs, options)
-    results = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
-    calibrated = None
-    if not alone:
-        if options.calibrate != "none":
-            calibrated = calibrate_inputs(inputs, options, progress=part_of(progress, 0, 0.5))
-        results |= _fusions(
-            inputs, options, streams, calibrated, strategies, stream_weights,
-            part_of(progress, 0.5, 1),
-        )  # fmt: skip
+    results, streams, calibrated = compared_answers(
+        inputs, options, strategies=strategies, stream_weights=stream_weights, alone=alone,
+        progress=progress,
+    )  # fmt: skip
     result = compare(results, streams.labels, rng=seed, groups=streams.groups)
     counts = class_accuracy(results, streams.labels, streams.class_names) if classes else []
     return result | {
@@ -174,9 +168,32 @@ def compare_files(
             if table.scores.shape[1] > 1
         },
         "classes": counts,
-        "fitted_on": _fitted_on(results, streams, calibrated),
+        "fitted_on": fitted_on(results, streams, calibrated),
         "warnings": streams.warnings,
     }
+
+
+def compared_answers(
+    inputs: FusionInputs,
+    options: FusionOptions,
+    *,
+    strategies: Sequence[str],
+    stream_weights: str | None,
+    alone: bool,
+    progress: Progress,
+) -> tuple[dict[str, np.ndarray], VideoScores, CalibratedTables | None]:
+    """The classes (V,) that each stream and fusion predicts, the streams, and calibrated ones."""
+    streams = video_scores(inputs, options)
+    results = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
+    calibrated = None
+    if not alone:
+        if options.calibrate != "none":
+            calibrated = calibrate_inputs(inputs, options, progress=part_of(progress, 0, 0.5))
+        results |= _fusions(
+            inputs, options, streams, calibrated, strategies, stream_weights,
+            part_of(progress, 0.5, 1),
+        )  # fmt: skip
+    return results, streams, calibrated
 
 
 def report_files(
@@ -211,7 +228,7 @@ def report_files(
     calibrated = tuned = None
     if options.calibrate != "none":
         calibrated = calibrate_inputs(inputs, options, progress=part_of(progress, 0, 0.4))
-    streams = _video_scores(inputs, options)
+    streams = video_scores(inputs, options)
     if groups and few > 1 and len(streams.scores) > 1:
         folds = grouped_folds(groups, streams.labels, count=min(options.folds, few))
         tuned = tune.tune_in_folds(streams, folds, progress=part_of(progress, 0.4, 0.6))
@@ -236,7 +253,7 @@ def report_files(
         seed=seed,
         tuned=tuned,
         calibrated=calibrated,
-        fitted_on=_fitted_on(answers, streams, calibrated),
+        fitted_on=fitted_on(answers, streams, calibrated),
         logs=read_run_logs(inputs.files),
         files={key: ", ".join(map(str, paths)) for key, paths in inputs.files.items()},
         command=command,
@@ -308,7 +325,7 @@ def tune_weights(
     return tune.tune_in_folds(streams, find_folds(joined, count=folds))
 
 
-def _video_scores(
+def video_scores(
     inputs: FusionInputs, options: StepOptions, calibrated: CalibratedTables | None = None
 ) -> VideoScores:
     """The scores of each stream for each video; with calibrated logits where there are any."""
@@ -335,7 +352,7 @@ def _fusions(
         raise InputError(f"{', '.join(doubled)} is an input and a strategy; rename the file")
     variants = {"": streams}
     if calibrated:
-        variants[CALIBRATED] = _video_scores(inputs, options, calibrated)
+        variants[CALIBRATED] = video_scores(inputs, options, calibrated)
     answers = {}
     for number, name in enumerate(strategies):
         progress(f"fusion by {name}", number / len(strategies))
@@ -346,7 +363,7 @@ def _fusions(
     return answers
 
 
-def _fitted_on(
+def fitted_on(
     results: Iterable[str], streams: VideoScores, calibrated: CalibratedTables | None
 ) -> dict[str, str]:
     """The results in which something was fitted on labels of these videos, and which labels."""

@@ -18,7 +18,8 @@ PACKAGES = {
 }
 ROOMS = {
     "flow_extract": "synthetic methods store video extraction layouts display",
-    "fusion": "tables combining evaluation fitting exchange reporting workflows",
+    "fusion": "tables combining evaluation fitting exchange reporting workflows over_splits "
+    "paper_table",
     "twostream": "compute transforms data models scoring training prediction sequence export "
     "commands cli __main__",
 }

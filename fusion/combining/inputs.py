@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
 from typing import Any
 
 from fusion.combining.fuse import fuse_epochs
+from fusion.combining.sources import (
+    OFFICIAL_SPLITS,
+    STREAMS,
+    ScoreSource,
+    choose_runs,
+    has_field,
+    one_of,
+    run_sources,
+    typed_sources,
+    with_split,
+)
 from fusion.combining.step import StepOptions, Steps, find_steps
 from fusion.tables.join import JoinedTables, join
 from fusion.tables.score_file import open_scores, read_head
 from twostream_base.errors import InputError
 
-STREAMS = ("spatial", "motion")
 _EPOCH = re.compile(r"epoch-(\d+)(-test)?\.safetensors")
 
 
@@ -25,18 +35,24 @@ class FusionOptions(StepOptions):
     """All options that `fuse`, `tune`, `compare` and `report` share, as typed.
 
     Attributes:
-        files: score files or run folders; without them the runs below `runs` are searched.
+        files: score files or run folders, see `typed_sources`; without them the runs below `runs`
+            are searched.
         dataset, split, subset: of the runs. epochs: `all`, `last:N` or `N,...`.
+        splits: several at a time, each by itself, or `all` that there are: see `read_splits`.
+        model, name: of the runs, see `choose_runs`.
         calibrate: `none`, `val` or `crossfit`. calibration: a name of CALIBRATIONS.
         learn: `none` or a name of LEARNERS. learn_on: `val` or `crossfit`.
         val: validation score files, one for each input. folds: see `grouped_folds`.
         groups: see `video_groups`; by default those of the files.
     """
 
-    files: Sequence[Path] = ()
+    files: Sequence[Path | ScoreSource] = ()
     runs: Path = Path("runs")
     dataset: str | None = None
     split: int | None = None
+    splits: Sequence[int] | str | None = None
+    model: str | None = None
+    name: str | None = None
     subset: str = "test"
     epochs: str | None = None
     calibrate: str = "none"
@@ -74,9 +90,9 @@ def read_inputs(options: FusionOptions) -> FusionInputs:
         InputError: a file that is missing, damaged or given twice; files that do not join; or an
             option that is malformed or has no effect.
     """
-    paths, files = find_files(options)
+    sources, files = find_files(options)
     by_epoch = [[open_scores(file) for file in of_input] for of_input in files]
-    streams = stream_names(paths, [tables[0].metadata for tables in by_epoch])
+    streams = stream_names(sources, [tables[0].metadata for tables in by_epoch])
     class_names = by_epoch[0][0].class_names
     steps = find_steps(options, streams=streams, class_names=class_names)
     tables = {}
@@ -96,30 +112,108 @@ def read_inputs(options: FusionOptions) -> FusionInputs:
     return FusionInputs(dict(zip(streams, files, strict=True)), joined, steps)
 
 
-def find_files(options: FusionOptions) -> tuple[list[Path], list[list[Path]]]:
+def takes_splits(options: FusionOptions) -> bool:
+    """Whether the options ask for several splits, each by itself."""
+    return options.splits is not None or any(has_field(path, "split") for path in options.files)
+
+
+def split_options(options: FusionOptions) -> tuple[dict[int, FusionOptions], list[str]]:
+    """The options of each split, as if it were alone; and a line for each that is not there.
+
+    `--val` may have a `{split}` too.
+
+    Raises:
+        InputError: no split is there, a file of which the split is not known, or what
+            `typed_sources` refuses.
+    """
+    _refuse_seeds(options)
+    by_split: dict[int, list[ScoreSource]] = defaultdict(list)
+    dataset = options.dataset
+    if options.files:
+        for source in typed_sources(options.files):
+            file = _score_files(source.path, options)[0]
+            known = with_split(source, file)
+            if known.split is None:
+                raise InputError(
+                    f"{file}: its header does not tell the split; give its name with {{split}} in "
+                    "place of the number"
+                )
+            by_split[known.split].append(known)
+            dataset = dataset or read_head(file)["about"].get("dataset")
+    else:
+        for source in _searched_runs(STREAMS, replace(options, split=None)):
+            assert source.split is not None
+            by_split[source.split].append(source)
+            dataset = dataset or source.dataset
+    asked = options.splits if options.splits not in (None, "all") else sorted(by_split)
+    assert asked is not None
+    official = OFFICIAL_SPLITS.get(str(dataset), 0) if options.splits in (None, "all") else 0
+    missing = [
+        f"split {split} is not there"
+        for split in sorted({*map(int, asked), *range(1, official + 1)} - set(by_split))
+    ]
+    chosen: dict[int, FusionOptions] = {}
+    for split in map(int, asked):
+        sources = by_split.get(split, [])
+        if sources and not options.files:
+            there = {s: [run for run in sources if run.stream == s] for s in STREAMS}
+            if absent := [stream for stream, runs in there.items() if not runs]:
+                missing.append(f"split {split}: no scores of the {absent[0]} stream")
+                continue
+            sources = [one_of(stream, runs) for stream, runs in there.items()]
+        if sources:
+            val = [Path(str(path).replace("{split}", str(split))) for path in options.val]
+            chosen[split] = replace(
+                options, files=sources, split=split, splits=None, model=None, name=None, val=val
+            )
+    if not chosen:
+        raise InputError(f"no scores of the splits: {'; '.join(missing)}")
+    return chosen, missing
+
+
+def find_files(options: FusionOptions) -> tuple[list[ScoreSource], list[list[Path]]]:
     """The inputs, files or run folders; and the score files of each, one or one for each epoch.
 
     Raises:
-        InputError: a file that is missing or given twice.
+        InputError: a file that is missing or given twice; no run, or several; or a `{seed}`.
     """
-    paths = list(options.files) or [_find_run(stream, options) for stream in STREAMS]
+    _refuse_seeds(options)
+    sources = typed_sources(options.files)
+    if not sources:
+        runs = _searched_runs(STREAMS, options)
+        sources = [
+            one_of(stream, [run for run in runs if run.stream == stream]) for stream in STREAMS
+        ]
+    paths = [source.path for source in sources]
     if len({path.resolve() for path in paths}) < len(paths):
         raise InputError(f"a file is given twice: {' '.join(map(str, paths))}")
-    return paths, [_score_files(path, options) for path in paths]
+    return sources, [_score_files(path, options) for path in paths]
 
 
-def stream_names(paths: Sequence[Path], metadata: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What each input is called: its stream, as its metadata tells it.
+def _refuse_seeds(options: FusionOptions) -> None:
+    if any(has_field(path, "seed") for path in options.files):
+        raise InputError("{seed} is for `twostream table`, which takes several seeds; name one")
+
+
+def stream_names(
+    sources: Sequence[ScoreSource], metadata: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """What each input is called: as it was named, else its stream, as its metadata tells it.
 
     Inputs of the same stream, or of none, go by their file name without suffix; where this does not
     tell the inputs apart, all go by their paths.
     """
-    streams = [str(facts.get("stream", "")) for facts in metadata]
-    names = [
-        stream if stream and streams.count(stream) == 1 else path.stem
-        for stream, path in zip(streams, paths, strict=True)
+    typed = [source.stream if not source.model else "" for source in sources]
+    streams = [
+        name or str(facts.get("stream", "")) for name, facts in zip(typed, metadata, strict=True)
     ]
-    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+    names = [
+        stream if stream and streams.count(stream) == 1 else source.path.stem
+        for stream, source in zip(streams, sources, strict=True)
+    ]
+    if len(set(names)) == len(names):
+        return names
+    return [str(source.path) for source in sources]
 
 
 def find_epochs(run_scores: Path, selection: str, *, subset: str) -> list[Path]:
@@ -180,19 +274,22 @@ def _score_files(path: Path, options: FusionOptions) -> list[Path]:
     return [file]
 
 
-def _find_run(stream: str, options: FusionOptions) -> Path:
-    """The one run of a stream below `runs` that has the scores that the options ask for."""
-    data = escape(options.dataset) if options.dataset else "*"
+def _searched_runs(streams: Sequence[str], options: FusionOptions) -> list[ScoreSource]:
+    """The runs of some streams below `runs` that have the scores that the options ask for.
+
+    Raises:
+        InputError: a stream has none.
+    """
     scores = "epoch-*" if options.epochs else options.subset
-    pattern = f"{data}-split{options.split or '*'}/{stream}-*/scores/{scores}.safetensors"
-    runs = sorted({path.parents[1] for path in options.runs.glob(pattern)})
-    if not runs:
-        raise InputError(
-            f"no scores of the {stream} stream: {options.runs / pattern} is not there. `twostream "
-            f"train --stream {stream}` makes them; else go to the folder of twostream.toml, or "
-            "name FILES"
-        )
-    if len(runs) > 1:
-        listed = " ".join(map(str, runs))
-        raise InputError(f"{len(runs)} {stream} runs have scores; name those to fuse: {listed}")
-    return runs[0]
+    there = run_sources(options.runs, scores=scores, dataset=options.dataset, streams=streams)
+    runs = [run for run in there if options.split is None or run.split == options.split]
+    for stream in streams:
+        if not any(run.stream == stream for run in runs):
+            data = escape(options.dataset) if options.dataset else "*"
+            pattern = f"{data}-split{options.split or '*'}/{stream}-*/scores/{scores}.safetensors"
+            raise InputError(
+                f"no scores of the {stream} stream: {options.runs / pattern} is not there. "
+                f"`twostream train --stream {stream}` makes them; else go to the folder of "
+                "twostream.toml, or name FILES"
+            )
+    return choose_runs(runs, model=options.model, name=options.name)

@@ -184,13 +184,18 @@ def compare_lines(result: Mapping[str, Any]) -> list[str]:
             rows.append((str(row["segment"]), accuracy_text(row["alone"]), without))
         lines += ["", *columns(rows)]
     if result["classes"]:
-        names = list(result["classes"][0]["correct"])
-        table: list[tuple[str, ...]] = [("class", "videos", *names)]
-        for row in result["classes"]:
-            counts = (str(row["correct"][name]) for name in names)
-            table.append((row["class"], str(row["videos"]), *counts))
-        lines += ["", *columns(table)]
+        lines += ["", *class_lines(result["classes"])]
     return [*lines, *(f"warning: {text}" for text in result["warnings"])]
+
+
+def class_lines(classes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The right videos of each class by each result."""
+    names = list(classes[0]["correct"])
+    table: list[tuple[str, ...]] = [("class", "videos", *names)]
+    for row in classes:
+        counts = (str(row["correct"][name]) for name in names)
+        table.append((row["class"], str(row["videos"]), *counts))
+    return columns(table)
 
 
 _CHOSEN = {

@@ -92,8 +92,9 @@ def join(
             if fact in table.metadata
         }
         if len(set(known.values())) > 1:
+            cure = "; --splits has each split by itself" if fact == "split" else ""
             raise InputError(
-                f"{fact} differs: {_listed(known)}; only scores of one {fact} can be fused"
+                f"{fact} differs: {_listed(known)}; only scores of one {fact} can be fused{cure}"
             )
     _check_names(tables)
     first = next(iter(tables.values()))

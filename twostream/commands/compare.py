@@ -12,8 +12,8 @@ from twostream.commands import console, score_options
 @click.command(
     cls=console.Command,
     common=(
-        "--split", "--subset", "--strategy", "--weights", "--alone", "--calibrate", "--groups",
-        "--classes", "--json",
+        "--split", "--splits", "--subset", "--strategy", "--weights", "--alone", "--calibrate",
+        "--groups", "--classes", "--json",
     ),
     example="twostream compare --split 1 --strategy mean --strategy variance\n"
     "twostream compare baseline.safetensors changed.safetensors --alone",
@@ -41,16 +41,20 @@ def compare(
     """Compare streams and their fusions, each pair by an exact test on the same videos.
 
     Compared are each of FILES alone and their fusion by each --strategy; with --calibrate, also by
-    each strategy after calibration. Files of different splits or subsets are refused; different
-    protocols are pointed out.
+    each strategy after calibration. FILES and --splits as for `fuse`: over several splits, the
+    pairs are compared within the splits, all splits in one test. Different protocols are pointed
+    out.
     """
-    from fusion.combining.inputs import FusionOptions
+    from fusion.combining.inputs import FusionOptions, takes_splits
     from fusion.evaluation.results import compare_lines
+    from fusion.evaluation.split_results import compare_splits_lines
+    from fusion.over_splits import compare_splits
     from fusion.workflows import compare_files
 
     fusion_options = FusionOptions(**options)
+    several = takes_splits(fusion_options)
     with console.LateProgress() as progress:
-        result = compare_files(
+        result = (compare_splits if several else compare_files)(
             fusion_options,
             strategies=strategies,
             stream_weights=stream_weights,
@@ -62,5 +66,5 @@ def compare(
     if as_json:
         console.print_json(result)
         return
-    console.show(*compare_lines(result))
+    console.show(*(compare_splits_lines if several else compare_lines)(result))
     console.tell_next("report", *score_options.input_words(fusion_options))

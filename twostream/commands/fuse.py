@@ -14,10 +14,12 @@ from twostream.commands.option_types import OUT_FILE
 @click.command(
     cls=console.Command,
     common=(
-        "--split", "--subset", "--strategy", "--weights", "--segments", "--combine", "--calibrate",
-        "--out", "--json",
+        "--split", "--splits", "--subset", "--strategy", "--weights", "--segments", "--combine",
+        "--calibrate", "--out", "--json",
     ),
     example="twostream fuse --split 1 --strategy variance\n"
+    "twostream fuse --splits all\n"
+    "twostream fuse 'rgb=rgb-{split}.safetensors' 'flow=flow-{split}.safetensors' --splits 1,2\n"
     "twostream fuse spatial.safetensors motion.safetensors --strategy weighted \\\n"
     "    --weights spatial=2,motion=1 --out fused.safetensors",
 )  # fmt: skip
@@ -37,20 +39,27 @@ def fuse(out: Path | None, as_json: bool, **options: Any) -> None:
 
     FILES (or run folders) are joined by video name. Without FILES, the scores of the one spatial
     and the one motion run are used. Streams are named as in the header of their file, or by file
-    name when two are alike.
+    name when two are alike; STREAM=FILE names them otherwise.
+
+    With --splits, or FILES with {split} in place of a number, each split is fused by itself, and
+    the mean over the splits is shown.
     """
-    from fusion.combining.inputs import FusionOptions
+    from fusion.combining.inputs import FusionOptions, takes_splits
     from fusion.evaluation.results import fusion_lines
+    from fusion.evaluation.split_results import fuse_splits_lines
+    from fusion.over_splits import fuse_splits
     from fusion.workflows import fuse_files
 
     fusion_options = FusionOptions(**options)
+    several = takes_splits(fusion_options)
     with console.LateProgress() as progress:
-        result = fuse_files(fusion_options, out=out, progress=progress)
+        fuse_all = fuse_splits if several else fuse_files
+        result = fuse_all(fusion_options, out=out, progress=progress)
     if out:
         console.tell(f"{out} written")
     if as_json:
         console.print_json(result)
         return
-    console.show(*fusion_lines(result))
+    console.show(*(fuse_splits_lines if several else fusion_lines)(result))
     if len(result["inputs"]) > 1:
         console.tell_next("compare", *score_options.input_words(fusion_options))

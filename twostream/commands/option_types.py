@@ -150,6 +150,47 @@ class FrameSize(click.ParamType):
         return size
 
 
+class Splits(click.ParamType):
+    """Numbers of splits in rising order: `1,2,3`, or the word `all`; in a TOML file also a list."""
+
+    name = "splits"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Show both in `--help`."""
+        return "[N,...|all]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...] | str:
+        """Accept text or a list; the value is a tuple, or `all`."""
+        if value == "all":
+            return "all"
+        parts: Sequence[Any] = value.split(",") if isinstance(value, str) else value
+        try:
+            splits = tuple(int(part) for part in parts)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is neither a list of splits, such as 1,2,3, nor all", param, ctx)
+        if list(splits) != sorted(set(splits)) or not splits or splits[0] < 1:
+            self.fail(f"{value!r}: splits must rise, from 1", param, ctx)
+        return splits
+
+
+class ScoreInput(click.ParamType):
+    """A score file or run folder: PATH, STREAM=PATH or SYSTEM/STREAM=PATH.
+
+    In PATH `{split}` and `{seed}` may stand for numbers. `typed_sources` resolves it.
+    """
+
+    name = "score file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Accept a path that exists, and a text that is not one by itself."""
+        path = Path(value)
+        if not path.exists() and "=" not in str(value) and "{" not in str(value):
+            self.fail(f"{str(value)!r} does not exist", param, ctx)
+        return path
+
+
 class Epochs(click.ParamType):
     """Epochs in rising order: `15,25` on the command line, [15, 25] in a TOML file."""
 

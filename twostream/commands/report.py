@@ -50,13 +50,17 @@ def report(
     FILES as for `fuse`. Where the groups of the videos are known (by FILES, or --groups),
     streams are calibrated and weights chosen across grouped folds.
     """
-    from fusion.combining.inputs import FusionOptions
+    from fusion.combining.inputs import FusionOptions, takes_splits
     from fusion.workflows import report_files
+    from twostream_base.errors import InputError
     from twostream_base.files import write_text
 
+    fusion_options = FusionOptions(**options)
+    if takes_splits(fusion_options):
+        raise InputError("a report is about one split: give --split")
     with console.LateProgress() as progress:
         page = report_files(
-            FusionOptions(**options),
+            fusion_options,
             strategies=strategies,
             stream_weights=stream_weights,
             shown=shown,

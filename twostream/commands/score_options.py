@@ -10,17 +10,13 @@ import click
 
 from fusion.combining.strategies import STRATEGIES, VARIANCE_FORMS
 from twostream.commands import console
-from twostream.commands.option_types import FILE, PlugIn, any_of
+from twostream.commands.option_types import FILE, PlugIn, ScoreInput, Splits, any_of
 
 if TYPE_CHECKING:
     from fusion.combining.inputs import FusionOptions
 
-SCORE_INPUT = click.Path(exists=True, path_type=Path)
-
-# FILES and the options that find them: fields of `FusionOptions`.
-inputs = console.section(
-    "Score files",
-    click.argument("files", nargs=-1, type=SCORE_INPUT),
+_files = (
+    click.argument("files", nargs=-1, type=ScoreInput()),
     click.option(
         "--runs",
         type=click.Path(path_type=Path),
@@ -28,7 +24,22 @@ inputs = console.section(
         help="Folder of the run folders, searched when no FILES are given.",
     ),
     click.option("--dataset", metavar="NAME", help="Search only runs of this data set."),
-    click.option("--split", type=click.IntRange(min=1), help="Search only runs of this split."),
+)
+_split = click.option("--split", type=click.IntRange(min=1), help="Search only runs of this split.")
+_several = (
+    click.option(
+        "--splits",
+        type=Splits(),
+        help="Several splits, each by itself, and their mean; overrides --split.",
+    ),
+    click.option(
+        "--model", metavar="NAME,...", help="Search only runs of these models, such as 'resnet*'."
+    ),
+    click.option(
+        "--name",
+        metavar="PATTERN",
+        help="Search only runs of this name, as `train --name` gave it; '' for those of none.",
+    ),
     click.option(
         "--subset",
         type=click.Choice(["val", "test"]),
@@ -41,6 +52,10 @@ inputs = console.section(
         help="Fuse the scores of several epochs, kept by `train --dump-scores`.",
     ),
 )
+
+# FILES and the options that find them: fields of `FusionOptions`.
+inputs = console.section("Score files", *_files, _split, *_several)
+inputs_of_splits = console.section("Score files", *_files, *_several)
 
 combine = console.section(
     "Strategies",
@@ -135,9 +150,9 @@ hold_out = console.section(
     click.option(
         "--val",
         multiple=True,
-        type=FILE,
-        help="Validation scores, once for each input, in their order.  [default: val.safetensors "
-        "next to each]",
+        type=ScoreInput(),
+        help="Validation scores, once for each input, in their order; with --splits `{split}` "
+        "stands for the number.  [default: val.safetensors next to each]",
     ),
     click.option(
         "--groups",
@@ -184,6 +199,12 @@ learning = console.section(
 
 def input_words(options: FusionOptions) -> list[object]:
     """The words with which another command takes the same score files."""
-    subset = ["--subset", options.subset] if options.subset != "test" else []
-    split = ["--split", options.split] if options.split and not options.files else []
-    return [*options.files, *split, *subset]
+    words: list[object] = [*options.files]
+    if options.splits is not None:
+        splits = options.splits
+        words += ["--splits", splits if isinstance(splits, str) else ",".join(map(str, splits))]
+    elif options.split and not options.files:
+        words += ["--split", options.split]
+    for option, value in (("--model", options.model), ("--name", options.name)):
+        words += [option, value] if value is not None else []
+    return words + (["--subset", options.subset] if options.subset != "test" else [])

@@ -14,8 +14,8 @@ from twostream.commands.option_types import OUT_FILE
 @click.command(
     cls=console.Command,
     common=(
-        "--split", "--subset", "--choose", "--val", "--groups", "--folds", "--curve", "--cascade",
-        "--out", "--json",
+        "--split", "--splits", "--subset", "--choose", "--val", "--groups", "--folds", "--curve",
+        "--cascade", "--out", "--json",
     ),
     example="twostream tune --split 1\n"
     "twostream tune spatial.safetensors motion.safetensors --choose crossfit --curve curve.csv",
@@ -59,21 +59,23 @@ def tune(
     """Find the best weights of the streams, and their accuracy on videos not used to choose them.
 
     For two streams all weights are searched, exactly; for more, a grid refined by exact searches
-    along lines. FILES as for `fuse`.
+    along lines. FILES and --splits as for `fuse`: each split has weights of its own.
     """
-    from fusion.combining.inputs import FusionOptions
+    from fusion.combining.inputs import FusionOptions, takes_splits
     from fusion.evaluation.results import tune_lines
+    from fusion.evaluation.split_results import tune_splits_lines
+    from fusion.over_splits import tune_splits
     from fusion.workflows import tune_files
 
+    fusion_options = FusionOptions(**options)
+    several = takes_splits(fusion_options)
     with console.LateProgress() as progress:
-        result = tune_files(
-            FusionOptions(**options),
-            choose=choose,
-            cascade=cascade,
-            curve=curve,
-            out=out,
-            progress=progress,
+        result = (tune_splits if several else tune_files)(
+            fusion_options, choose=choose, cascade=cascade, curve=curve, out=out, progress=progress
         )
     for path in filter(None, (out, curve)):
         console.tell(f"{path} written")
-    console.print_json(result) if as_json else console.show(*tune_lines(result))
+    if as_json:
+        console.print_json(result)
+        return
+    console.show(*(tune_splits_lines if several else tune_lines)(result))

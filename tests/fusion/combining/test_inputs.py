@@ -14,6 +14,7 @@ from fusion.combining.inputs import (
     read_inputs,
     stream_names,
 )
+from fusion.combining.sources import ScoreSource
 from fusion.tables.score_file import ScoreTable, write_scores
 from twostream_base.errors import InputError
 
@@ -109,9 +110,9 @@ def test_epochs_of_other_videos_are_refused(make_table: Make, tmp_path: Path) ->
 def test_what_an_input_is_called(
     files: list[str], streams: list[str | None], keys: list[str]
 ) -> None:
-    paths = [Path(f"{file}.safetensors") for file in files]
+    sources = [ScoreSource(Path(f"{file}.safetensors")) for file in files]
     metadata = [{"stream": stream} if stream else {} for stream in streams]
-    assert stream_names(paths, metadata) == keys
+    assert stream_names(sources, metadata) == keys
 
 
 def test_a_file_given_twice(make_table: Make, tmp_path: Path) -> None:

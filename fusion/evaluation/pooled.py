@@ -1,0 +1,306 @@
+"""Results over several splits and seeds: means, and paired tests within the splits.
+
+The accuracy of a result is the mean over the splits, as the field reports it, and over the seeds.
+Splits overlap: in HMDB51 a video is in several test lists, and so are films. So groups (videos
+where no groups are known) are followed through all splits: answers on the same group, whichever
+network gave them, are never taken as independent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from fusion.evaluation.comparison import holm, sign_flip_test
+from twostream_base.errors import InputError
+
+Seed = int | None
+RESAMPLES = 10_000
+_ROUNDING = 0.03  # how far the whole-number weight of a split may be from its exact one
+
+
+@dataclass(frozen=True, eq=False)
+class SplitAnswers:
+    """Which videos of one split each result gets right.
+
+    Attributes:
+        split: its number, or what else it is called.
+        names: V videos, those that have a label.
+        groups: the scene, film or source of each, or None where it is not known.
+        right: for each result, and each of its seeds (None where there is but one), bool (V,).
+    """
+
+    split: int | str
+    names: Sequence[str]
+    groups: Sequence[str] | None
+    right: Mapping[str, Mapping[Seed, np.ndarray]]
+
+
+def compare_over_splits(
+    splits: Sequence[SplitAnswers],
+    *,
+    rng: np.random.Generator | int = 0,
+    against: str | None = None,
+    all_pairs: bool = False,
+) -> dict[str, Any]:
+    """Results over splits and seeds, and how each differs from the best, as JSON values.
+
+    `systems` has of each result the counts of each split and seed, the mean over the splits, its
+    95 % interval by bootstrap of groups within the splits and, over several seeds, their standard
+    deviation (n - 1). `pairs` has differences of these means in percent points, with
+
+    - `p`, exact, by sign flips of whole groups: if neither result were better, exchanging them in
+      any group, in all splits and seeds at once, would change nothing. `p_holm` is corrected for
+      all pairs of results;
+    - `interval`: 95 %, by bootstrap of groups, drawn within those that are in the same splits;
+    - `seeds`, where both have two or more of the same: in how many the first is better, and the
+      95 % interval of the mean difference over seeds (paired t);
+    - `significant`: p_holm below 0.05, and neither interval holds 0.
+
+    Args:
+        splits: each with the same results.
+        against: the result that the others are compared with; by default the best.
+        all_pairs: compare each with each, not only with that one.
+
+    Raises:
+        InputError: a result that one of the splits lacks, or no videos.
+    """
+    rng = np.random.default_rng(rng)
+    results = list(splits[0].right)
+    for answers in splits:
+        if list(answers.right) != results or not len(answers.names):
+            raise InputError(
+                f"split {answers.split} has {len(answers.names)} videos with labels, and the "
+                f"results {', '.join(answers.right)}; expected {', '.join(results)}"
+            )
+    numbers = link_groups(splits)
+    groups = max(int(of_split.max()) for of_split in numbers) + 1
+    sizes = np.stack([np.bincount(n, minlength=groups) for n in numbers], axis=1)
+    draws = _Draws(sizes, rng)
+    systems = [_system(name, splits, numbers, draws) for name in results]
+    percents = {system["name"]: system["percent"] for system in systems}
+    best = max(results, key=lambda name: percents[name])
+    against = against or best
+    pairs, p_values = [], []
+    for a, b in combinations(results, 2):
+        first, second = (b, a) if b == against and not all_pairs else (a, b)
+        gains, scale = _gains(first, second, splits, numbers, groups)
+        weights = whole_weights(sizes.sum(axis=0))
+        p_values.append(sign_flip_test(gains @ weights))
+        pairs.append((first, second, gains, scale))
+    rows = []
+    for (first, second, gains, scale), p, p_holm in zip(
+        pairs, p_values, holm(p_values), strict=True
+    ):
+        if not all_pairs and first != against:
+            continue
+        means = gains.sum(axis=0) / sizes.sum(axis=0) / scale
+        low, high = draws.interval(gains, scale)
+        over_seeds = _over_seeds(first, second, splits)
+        rows.append(
+            {
+                "first": first,
+                "second": second,
+                "difference": _points(float(means.mean())),
+                "splits": [_points(float(mean)) for mean in means],
+                "interval": [_points(low), _points(high)],
+                "p": p,
+                "p_holm": p_holm,
+                "seeds": over_seeds,
+                "significant": p_holm < 0.05
+                and not low <= 0 <= high
+                and (over_seeds is None or not _holds_zero(over_seeds["interval"])),
+            }
+        )
+    known = all(answers.groups is not None for answers in splits)
+    return {
+        "splits": [answers.split for answers in splits],
+        "videos": len({name for answers in splits for name in answers.names}),
+        "answers": sum(len(answers.names) for answers in splits),
+        "groups": groups if known else None,
+        "best": best,
+        "systems": systems,
+        "pairs": rows,
+        "tested": len(pairs),
+    }
+
+
+def link_groups(splits: Sequence[SplitAnswers]) -> list[np.ndarray]:
+    """A number from 0 for the group of each video, int64 (V,) for each split.
+
+    A group of the same name, or with a video in common, is the same in all splits. Where one split
+    knows no groups, each video is a group.
+    """
+    known = all(answers.groups is not None for answers in splits)
+    parent: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def root(node: tuple[str, str]) -> tuple[str, str]:
+        parent.setdefault(node, node)
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for answers in splits:
+        for name, group in zip(answers.names, answers.groups or answers.names, strict=True):
+            video = root(("video", name))
+            if known:
+                parent[video] = root(("group", group))
+    index: dict[tuple[str, str], int] = {}
+    return [
+        np.array([index.setdefault(root(("video", name)), len(index)) for name in answers.names])
+        for answers in splits
+    ]
+
+
+def whole_weights(sizes: np.ndarray) -> np.ndarray:
+    """Whole numbers, int64 (S,), nearly proportional to 1 / sizes: what a video of a split counts.
+
+    Splits of nearly the same size count alike. The smallest such numbers that are within 3 % of the
+    exact ones, or the nearest below 50.
+    """
+    exact = sizes.max() / sizes
+    best, error = np.ones(len(sizes), dtype=np.int64), np.inf
+    for factor in range(1, 50):
+        rounded = np.maximum(1, np.rint(factor * exact))
+        off = float(np.abs(rounded / (factor * exact) - 1).max())
+        if off < error - 1e-12:
+            best, error = rounded.astype(np.int64), off
+        if error <= _ROUNDING:
+            break
+    return best
+
+
+class _Draws:
+    """Bootstrap draws of whole groups, each within the groups that are in the same splits.
+
+    Args:
+        sizes: videos of each group in each split, int64 (G, S).
+    """
+
+    def __init__(self, sizes: np.ndarray, rng: np.random.Generator) -> None:
+        self.sizes, self.rng = sizes, rng
+        self.strata = np.unique(sizes > 0, axis=0, return_inverse=True)[1].ravel()
+
+    def interval(self, gains: np.ndarray, scale: int) -> tuple[float, float]:
+        """95 % interval of the mean over splits of gains (G, S) / sizes / scale."""
+        if len(self.sizes) == 1:
+            return -1.0, 1.0
+        splits = gains.shape[1]
+        drawn = np.zeros((RESAMPLES, 2 * splits))
+        both = np.concatenate([gains, self.sizes], axis=1)
+        for stratum in range(self.strata.max() + 1):
+            # Groups of the same gains and sizes are alike: their number is multinomial.
+            kinds, counts = np.unique(both[self.strata == stratum], axis=0, return_counts=True)
+            total = int(counts.sum())
+            drawn += self.rng.multinomial(total, counts / total, size=RESAMPLES) @ kinds
+        shares = drawn[:, :splits] / np.maximum(drawn[:, splits:], 1) / scale
+        low, high = np.quantile(shares.mean(axis=1), [0.025, 0.975])
+        return float(low), float(high)
+
+
+def _system(
+    name: str, splits: Sequence[SplitAnswers], numbers: Sequence[np.ndarray], draws: _Draws
+) -> dict[str, Any]:
+    seeds = list(splits[0].right[name])
+    rows, by_seed = [], np.zeros((len(splits), len(seeds)))
+    right = np.zeros(draws.sizes.shape, dtype=np.int64)
+    for number, answers in enumerate(splits):
+        of_seeds = [answers.right[name][seed] for seed in seeds]
+        counts = [int(of_seed.sum()) for of_seed in of_seeds]
+        by_seed[number] = np.array(counts) / len(answers.names)
+        right[:, number] = np.bincount(
+            numbers[number], weights=np.sum(of_seeds, axis=0), minlength=len(right)
+        )
+        rows.append(
+            {
+                "split": answers.split,
+                "correct": counts,
+                "of": len(answers.names),
+                "percent": _points(float(by_seed[number].mean())),
+                "sd": _deviation(by_seed[number]),
+            }
+        )
+    low, high = draws.interval(right, len(seeds))
+    return {
+        "name": name,
+        "seeds": seeds,
+        "splits": rows,
+        "percent": _points(float(by_seed.mean())),
+        "sd": _deviation(by_seed.mean(axis=0)),
+        "interval": [_points(low), _points(high)],
+    }
+
+
+def _gains(
+    first: str,
+    second: str,
+    splits: Sequence[SplitAnswers],
+    numbers: Sequence[np.ndarray],
+    groups: int,
+) -> tuple[np.ndarray, int]:
+    """What the first gains on the second in each group and split, int64 (G, S); and its scale.
+
+    Over the seeds that both have; where they have none in common, over the mean of each. A gain of
+    `scale` is one video.
+    """
+    gains, scale = np.zeros((groups, len(splits)), dtype=np.int64), 1
+    for number, answers in enumerate(splits):
+        a, b = answers.right[first], answers.right[second]
+        common = [seed for seed in a if seed in b]
+        of_a, of_b = ([a[seed] for seed in common or a], [b[seed] for seed in common or b])
+        scale = math.lcm(len(of_a), len(of_b))
+        of_video = scale // len(of_a) * np.sum(of_a, axis=0, dtype=np.int64)
+        of_video -= scale // len(of_b) * np.sum(of_b, axis=0, dtype=np.int64)
+        sums = np.bincount(numbers[number], weights=of_video, minlength=groups)
+        gains[:, number] = np.rint(sums).astype(np.int64)
+    return gains, scale
+
+
+def _over_seeds(first: str, second: str, splits: Sequence[SplitAnswers]) -> dict[str, Any] | None:
+    """How a difference holds over the seeds that both have; None for fewer than two."""
+    common = [seed for seed in splits[0].right[first] if seed in splits[0].right[second]]
+    if len(common) < 2:
+        return None
+    from scipy.special import stdtr, stdtrit
+
+    differences = np.mean(
+        [
+            [
+                (s.right[first][seed].sum() - s.right[second][seed].sum()) / len(s.names)
+                for seed in common
+            ]
+            for s in splits
+        ],
+        axis=0,
+    )
+    mean, freedom = float(differences.mean()), len(common) - 1
+    error = float(differences.std(ddof=1)) / math.sqrt(len(common))
+    half = float(stdtrit(freedom, 0.975)) * error
+    p = 2 * float(stdtr(freedom, -abs(mean) / error)) if error else float(mean == 0)
+    return {
+        "seeds": len(common),
+        "better": int((differences > 0).sum()),
+        "worse": int((differences < 0).sum()),
+        "sd": _points(float(differences.std(ddof=1))),
+        "interval": [_points(mean - half), _points(mean + half)],
+        "p": p,
+    }
+
+
+def _deviation(values: np.ndarray) -> float | None:
+    """Standard deviation (n - 1) in percent points; None of one value."""
+    return _points(float(values.std(ddof=1))) if len(values) > 1 else None
+
+
+def _holds_zero(interval: Sequence[float]) -> bool:
+    return interval[0] <= 0 <= interval[1]
+
+
+def _points(share: float) -> float:
+    return round(100 * share, 4)
