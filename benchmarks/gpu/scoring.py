@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from benchmarks.gpu.networks import build
 from benchmarks.gpu.target import Target
 from benchmarks.gpu.videos import stored_videos
-from twostream.compute.device import Runtime, compile_for_eval
+from twostream.compute.device import Runtime, compile_network
 from twostream.data.protocols import PROTOCOLS
 from twostream.scoring import logits
 from twostream.scoring.logits import compute_logits
@@ -66,6 +66,6 @@ def scoring(target: Target) -> Iterator[dict[str, Any]]:
     same = bool(np.array_equal(result, bf16))
     yield {"ok": same, "how": "bf16, cut on the CPU", **figures}
     if target.is_gpu:
-        result, figures = score(compile_for_eval(network), "bf16")
+        result, figures = score(compile_network(network), "bf16")
         off = difference(result, exact)
         yield {"ok": off < 0.1, "how": "bf16, compiled", **figures, "difference": off}

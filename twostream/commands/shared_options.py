@@ -77,10 +77,10 @@ compute = console.section(
     ),
     click.option(
         "--precision",
-        type=click.Choice(["auto", "fp32", "bf16"]),
+        type=click.Choice(["auto", "fp32", "tf32", "bf16", "fp16"]),
         default="auto",
         help="Number format of the network; auto is bf16 where the device computes it in "
-        "hardware, else fp32.",
+        "hardware, fp16 on GPUs that have only that, else fp32; tf32 is a GPU's quick fp32.",
     ),
     click.option(
         "--threads",
@@ -104,8 +104,7 @@ compile_network = console.section(
         "--compile",
         "compiled",
         is_flag=True,
-        help="Compile the network for evaluation: starts slowly, then runs faster; for large sets "
-        "of videos.",
+        help="Compile the network: starts slowly, then runs faster; for large sets of videos.",
     ),
 )
 

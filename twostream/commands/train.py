@@ -113,7 +113,7 @@ def _print_start(trainer: Trainer) -> None:
         f"{len(data.train.videos):,} training, {len(data.val.videos):,} {options.select} and "
         f"{len(data.test.videos):,} test videos ({missing:,} listed ones missing), on "
         f"{options.device} in {options.precision}"
-        f"{', evaluation compiled' if options.compiled else ''}{shared}"
+        f"{', compiled' if options.compiled else ''}{shared}"
     )
     if trainer.run.next_epoch or trainer.progress.batches:
         console.show(

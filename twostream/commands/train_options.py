@@ -367,6 +367,16 @@ dump_scores_option = console.section(
 )
 
 
+deterministic_option = console.section(
+    "Speed",
+    click.option(
+        "--deterministic",
+        is_flag=True,
+        help="Only kernels that give the same bits in every run, also on a GPU; slower.",
+    ),
+)
+
+
 def train_options(command: console.Decorated) -> console.Decorated:
     """All options of `train` but what it prints, in the order of the sections of its help."""
     for add in reversed((
@@ -383,6 +393,7 @@ def train_options(command: console.Decorated) -> console.Decorated:
         dump_scores_option,
         shared_options.compute,
         shared_options.compile_network,
+        deterministic_option,
         console.trust_option,
     )):  # fmt: skip
         command = add(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,25 +18,74 @@ from twostream_base.errors import InputError
 CPU_FEATURES = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 
 
+# Name -> what autocast computes in; None leaves all in float32. TF32 is a GPU's quick float32, with
+# 10 bits after the point instead of 23.
+PRECISIONS: dict[str, torch.dtype | None] = {
+    "fp32": None,
+    "tf32": None,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+# The first GPUs with tensor cores, which make float16 worth it.
+FP16_CAPABILITY = (7, 0)
+
+
 def find_precision(name: str, device: torch.device) -> str:
     """Resolve `auto`: `bf16` on GPUs and CPUs that compute it in hardware, else `fp32`.
 
-    A CPU counts when it has AMX or AVX-512's bfloat16 instructions; on others bfloat16 can be
-    slower than float32.
+    GPUs with tensor cores but without bfloat16 (V100, T4) get `fp16`. A CPU counts when it has AMX
+    or AVX-512's bfloat16 instructions; on others bfloat16 can be slower than float32.
+
+    Raises:
+        InputError: TF32 is asked for on something else than an NVIDIA GPU.
     """
+    if name == "tf32" and device.type != "cuda":
+        raise InputError(
+            f"--precision tf32 is a format of NVIDIA GPUs, not of {device}; try --precision fp32"
+        )
     if name != "auto":
         return name
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16"
+        return "fp16" if torch.cuda.get_device_capability(device) >= FP16_CAPABILITY else "fp32"
     if device.type == "cpu" and any(getattr(torch.cpu, f, lambda: False)() for f in CPU_FEATURES):
         return "bf16"
     return "fp32"
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Context in which a network computes in `precision`; its weights stay float32."""
-    enabled = precision == "bf16"
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+    """Context in which a network computes in `precision`; its weights stay float32.
+
+    Whether a GPU computes float32 in TF32 is a switch of the whole process, which is set here; so
+    it also holds for the backward pass.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    dtype = PRECISIONS[precision]
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
+def gradient_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
+    """Keeps small gradients above float16's smallest number; for other precisions it does nothing.
+
+    A step whose gradients overflow is left out, and the next ones are scaled less (Micikevicius et
+    al., ICLR 2018, section 3.2).
+    """
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
+def set_deterministic(enabled: bool) -> None:
+    """Let this process use only kernels that give the same bits in every run, or any.
+
+    A GPU's kernels may sum in whatever order their threads end. cuBLAS reads its part of it when it
+    starts: call this before anything computes.
+    """
+    if enabled:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(enabled)
+    # Nothing here reads memory that nothing was written to; filling it would take time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 Bar = Callable[..., Iterator[Any]]  # twostream.commands.console.progress, or anything like it
@@ -52,7 +102,7 @@ class Runtime:
 
     Attributes:
         device: on which it runs, and where its weights are.
-        precision: `fp32` or `bf16`.
+        precision: one of `PRECISIONS`.
         threads: that load and decode videos.
         views_per_forward: about how many views enter the network together.
         bar: wraps batches in a progress bar.
@@ -72,11 +122,11 @@ class Runtime:
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def compile_for_eval(network: Network) -> Network:
-    """Return a network with the very same weights and layers, whose evaluation is compiled.
+def compile_network(network: Network) -> Network:
+    """Return a network with the very same weights and layers, whose computing is compiled.
 
-    Training `network` or loading weights into either changes both. Logits differ in their last
-    bits. What is compiled is `features`, where a network has them apart from its classifier.
+    Training either or loading weights into either changes both. Logits differ in their last bits.
+    What is compiled is `features`, where a network has them apart from its classifier.
     """
     twin = copy.copy(network)  # shares parameters, buffers and layers
     name = "features" if hasattr(network, "features") else "forward"

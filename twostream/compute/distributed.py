@@ -7,6 +7,9 @@ equal but for rank 0, which alone writes files that all share, and shows results
 from __future__ import annotations
 
 import os
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -23,8 +26,10 @@ from twostream_base.errors import InputError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# How long to wait for a slow process; a lost one is noticed at once, by its connection.
+# How long to wait for a slow process. One that dies on the same machine is noticed at once.
 TIMEOUT = timedelta(days=1)
+# Each process says so often that it lives, and is lost when it has not for so long.
+HEARTBEAT_SECONDS, LOST_SECONDS = 5.0, 45.0
 
 
 @contextmanager
@@ -36,7 +41,8 @@ def process_group(device: str) -> Iterator[None]:
 
     Raises:
         InputError: the device cannot be shared, or has too few GPUs.
-        ConnectionError: another process ended early.
+        ConnectionError: another process ended early. One that is lost without a trace ends this
+            process: see `watched_peers`.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
@@ -65,8 +71,9 @@ def process_group(device: str) -> Iterator[None]:
             world_size=count,
             timeout=TIMEOUT,
         )
-        yield
-        dist.barrier()  # who ends first must not close the connections of the others
+        with watched_peers():
+            yield
+            dist.barrier()  # who ends first must not close the connections of the others
     except RuntimeError as error:
         # Gloo raises a bare RuntimeError from its transport; NCCL has a class of its own.
         if not (isinstance(error, dist.DistError) or "gloo/transport" in str(error)):
@@ -77,6 +84,52 @@ def process_group(device: str) -> Iterator[None]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+@contextmanager
+def watched_peers() -> Iterator[None]:
+    """End this process, with one line, when another has not given a sign of life for long.
+
+    That of a machine without power or network: nobody closes its connections, and a GPU that waits
+    for it in the middle of a sum cannot be interrupted.
+    """
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    # A connection of its own: the common one is taken while a process waits for another's answer.
+    client = dist.TCPStore(address, port, is_master=False)
+    store = dist.PrefixStore(f"alive{num_restarts()}", client)
+    peers = set(range(world_size())) - {rank()}
+    ended = threading.Event()
+
+    def lost(who: str) -> None:
+        sys.stderr.write(f"Error: {who} is lost; re-run the same command to resume\n")
+        sys.stderr.flush()
+        os._exit(1)
+
+    def watch() -> None:
+        seen = {peer: (b"", time.monotonic()) for peer in peers}
+        beat = 0
+        while not ended.is_set():
+            try:
+                store.set(str(rank()), str(beat := beat + 1))
+                present = [peer for peer in peers if store.check([str(peer)])]
+                beats = {peer: store.get(str(peer)) for peer in present}
+            except RuntimeError:  # the machine that keeps the store, unless all is over
+                if not ended.wait(HEARTBEAT_SECONDS):
+                    lost(f"the machine of process 0 ({address})")
+                return
+            now = time.monotonic()
+            seen |= {peer: (b, now) for peer, b in beats.items() if b != seen[peer][0]}
+            for peer, (_, last) in seen.items():
+                if now - last > LOST_SECONDS:
+                    lost(f"process {peer}, silent for {LOST_SECONDS:g} s,")
+            ended.wait(HEARTBEAT_SECONDS)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def rank() -> int:

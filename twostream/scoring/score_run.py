@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion.tables.score_file import read_head
-from twostream.compute.device import Runtime, compile_for_eval
+from twostream.compute.device import Runtime, compile_network
 from twostream.data.holdout import split_training_videos
 from twostream.data.splits import read_split
 from twostream.data.stored import Joined, join_store, named
@@ -86,7 +86,7 @@ def score_run(
     check_input_sizes(network, spec, protocols=(options.protocol,), device=runtime.device)
     if options.compiled:
         tell("the network is compiled for evaluation: the first batch takes a while")
-        network = compile_for_eval(network)
+        network = compile_network(network)
     written = write_score_file(
         path,
         network,

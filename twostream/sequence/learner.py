@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from twostream.compute.device import Runtime, autocast
+from twostream.compute.device import Runtime, autocast, gradient_scaler
 from twostream.sequence.batches import Batch
 from twostream.sequence.decoding import BLANK, greedy, log_probability
 from twostream.sequence.lists import SequenceRecord, glosses_to_labels, labels_to_glosses
@@ -70,6 +70,7 @@ class SequenceLearner:
         rates = read_rates(options.stage_lr)
         groups = rate_groups(self.network, lr=options.lr, part_lr=rates)
         self.optimizer = Adam(groups, weight_decay=options.weight_decay)
+        self.scaler = gradient_scaler(self.device, options.precision)
         self.initial_rates = [group["lr"] for group in groups]
         self.average = average_weights(self.network, decay=options.ema) if options.ema else None
 
@@ -107,9 +108,11 @@ class SequenceLearner:
                 raise NotFiniteError(f"a loss of {losses.tolist()}")
             totals.too_short += [indices[row] for row in too_short]
             if len(losses):
-                losses.mean().backward()
+                self.scaler.scale(losses.mean()).backward()
+                self.scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm)
-                optimizer.step()
+                self.scaler.step(optimizer)
+                self.scaler.update()
                 if self.average:
                     self.average.update_parameters(network)
                 totals.sequences += len(losses)
@@ -118,7 +121,10 @@ class SequenceLearner:
 
     def state(self) -> dict[str, Any]:
         """The training state, without the weights of `eval_network`: for a checkpoint."""
-        state: dict[str, Any] = {"optimizer": self.optimizer.state_dict()}
+        state: dict[str, Any] = {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
         if self.average:
             state["averaged"] = int(self.average.n_averaged)
             state["network"] = dict(self.network.state_dict())
@@ -127,6 +133,7 @@ class SequenceLearner:
     def restore(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned; the weights of `eval_network` are loaded already."""
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
         if self.average:
             self.average.n_averaged.fill_(state["averaged"])
             self.network.load_state_dict(state["network"])

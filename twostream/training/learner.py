@@ -17,8 +17,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from twostream.compute.device import (
     MicroBatches,
     autocast,
-    compile_for_eval,
+    compile_network,
+    gradient_scaler,
     is_out_of_memory,
+    set_deterministic,
     smallest_part,
     snapshot_buffers_and_rng,
 )
@@ -42,12 +44,14 @@ class Learner:
         tell: gets a message when micro-batches were made smaller for lack of memory.
 
     Attributes:
-        compiled_eval_network: `eval_network`, with --compile a compiled one of the same weights.
+        compiled_network: `network`, with --compile a compiled one of the same weights.
+        compiled_eval_network: the same for `eval_network`.
     """
 
     def __init__(
         self, options: TrainOptions, *, num_classes: int, weights: str, tell: Callable[[str], None]
     ) -> None:
+        set_deterministic(options.deterministic)
         torch.manual_seed(options.seed)
         self.options, self.num_classes = options, num_classes
         self.device = torch.device(options.device)
@@ -92,8 +96,11 @@ class Learner:
             auto=options.accumulate == AUTO,
             tell=tell,
         )
+        self.scaler = gradient_scaler(self.device, options.precision)
+        compiled = compile_network if options.compiled else lambda network: network
+        self.compiled_network = compiled(self.network)
         self.compiled_eval_network = (
-            compile_for_eval(self.eval_network) if options.compiled else self.eval_network
+            compiled(self.eval_network) if self.average else self.compiled_network
         )
         self._parallel: DistributedDataParallel | None = None
 
@@ -115,21 +122,31 @@ class Learner:
         self._set_training_mode()
         if world_size() > 1 and self._parallel is None:
             self._parallel = self._join_processes()
-        return loop.train_one_epoch(
-            self._parallel or self.network,
-            batches,
-            labels=labels,
-            consensus=self.consensus,
-            optimizer=self.optimizer,
-            device=self.device,
-            precision=options.precision,
-            micro_batches=self.micro_batches,
-            mix=self._mix if options.mixup or options.cutmix else None,
-            label_smoothing=options.label_smoothing,
-            clip_norm=options.clip_norm,
-            progress=progress,
-            after_step=after_step,
-        )
+        try:
+            return loop.train_one_epoch(
+                self._parallel or self.compiled_network,
+                batches,
+                labels=labels,
+                consensus=self.consensus,
+                optimizer=self.optimizer,
+                scaler=self.scaler,
+                device=self.device,
+                precision=options.precision,
+                micro_batches=self.micro_batches,
+                mix=self._mix if options.mixup or options.cutmix else None,
+                label_smoothing=options.label_smoothing,
+                clip_norm=options.clip_norm,
+                progress=progress,
+                after_step=after_step,
+            )
+        except RuntimeError as error:
+            if "does not have a deterministic implementation" not in str(error):
+                raise
+            raise InputError(
+                f"--deterministic: {options.model} has a layer whose gradient {options.device} "
+                f"cannot compute the same way twice ({str(error).partition(' ')[0]}). Leave it "
+                "out, or train on --device cpu"
+            ) from error
 
     def check_batches(self, num_videos: int) -> None:
         """Take empty clips through the network as training will, in parts of the same sizes.
@@ -189,6 +206,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "parts": self.micro_batches.parts,
+            "scaler": self.scaler.state_dict(),
         }
         if self.average:
             state["averaged"] = int(self.average.n_averaged)
@@ -211,6 +229,7 @@ class Learner:
                     values[name] = torch.empty_like(parameter).copy_(value)
         self.schedule.load_state_dict(state["schedule"])
         self.micro_batches.parts = state["parts"]
+        self.scaler.load_state_dict(state["scaler"])
         if self.average:
             self.average.n_averaged.fill_(state["averaged"])
             self.network.load_state_dict(state["network"])
@@ -251,7 +270,7 @@ class Learner:
             )
 
         restore = snapshot_buffers_and_rng(self.network, self.device)
-        parallel = data_parallel(self.network, rehearse)
+        parallel = data_parallel(self.compiled_network, rehearse)
         restore()
         return parallel
 

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from fusion.evaluation.metrics import top_k_correct
-from twostream.compute.device import MicroBatches, autocast
+from twostream.compute.device import MicroBatches, autocast, gradient_scaler
 from twostream.compute.distributed import rank, sum_over_processes, world_size
 
 Batches = Iterable[tuple[Tensor, Sequence[int]]]  # clips (N, S, T, C, H, W) and video indices
@@ -27,6 +28,7 @@ Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 # How many steps a GPU is given before it is asked for their losses. Asking makes it wait about half
 # a millisecond for the next step; not asking keeps the clips of so many steps in its memory.
 STEPS_PER_FETCH = 5
+UNSCALED = gradient_scaler(torch.device("cpu"), "fp32")
 
 
 class NotFiniteError(ArithmeticError):
@@ -40,6 +42,7 @@ def train_one_epoch(
     labels: Tensor,
     consensus: Callable[[Tensor], Tensor],
     optimizer: Optimizer,
+    scaler: GradScaler = UNSCALED,
     device: torch.device,
     precision: str,
     micro_batches: MicroBatches,
@@ -58,6 +61,7 @@ def train_one_epoch(
         batches: the clips of this process's share, and the indices of all videos of the batch.
         labels: label of every video; the indices point into it.
         micro_batches: cuts a batch in parts that fit into memory.
+        scaler: of the losses before the backward pass; see `gradient_scaler`.
         mix: clips and labels -> mixed clips and soft targets (N, classes).
         clip_norm: the largest norm of the gradient; 0 for any.
         progress: of the batches before these; updated with every step.
@@ -96,6 +100,7 @@ def train_one_epoch(
             consensus=consensus,
             device=device,
             precision=precision,
+            scaler=scaler,
             label_smoothing=label_smoothing,
             divisor=len(target) / world_size(),
         )
@@ -106,8 +111,10 @@ def train_one_epoch(
         if steps_per_fetch == 1:
             count_steps()  # before the step: a loss that is not finite leaves the weights alone
         if clip_norm:
+            scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         if step_done:
             step_done.record()
         if len(steps) >= steps_per_fetch:
@@ -131,6 +138,7 @@ def accumulate_gradient(
     consensus: Callable[[Tensor], Tensor],
     device: torch.device,
     precision: str,
+    scaler: GradScaler = UNSCALED,
     label_smoothing: float = 0.0,
     divisor: float | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -148,7 +156,8 @@ def accumulate_gradient(
         clips: uint8 (N, S, T, C, H, W). target: labels (N,), or soft targets (N, classes).
         parts: how many micro-batches the batch is cut in; each goes through the network at once.
         consensus: logits of the segments (N, S, classes) -> of the video (N, classes).
-        precision: `fp32` or `bf16`, of the network alone: consensus and loss are float32.
+        precision: one of `PRECISIONS`, of the network alone: consensus and loss are float32.
+        scaler: the gradient is this much larger; see `gradient_scaler`.
         label_smoothing: this much of the target is spread evenly over the classes (Szegedy et al.,
             CVPR 2016, section 7).
         divisor: the gradient is that of the sum of the losses divided by this; without, by N.
@@ -169,7 +178,7 @@ def accumulate_gradient(
             loss = F.cross_entropy(
                 logits, part_target, reduction="sum", label_smoothing=label_smoothing
             )
-            (loss / (divisor or len(target))).backward()
+            scaler.scale(loss / (divisor or len(target))).backward()
         losses.append(loss.detach())
         scores.append(logits.detach())
     return torch.stack(losses), torch.cat(scores)

@@ -100,6 +100,7 @@ class TrainOptions:
     device: str
     precision: str
     compiled: bool
+    deterministic: bool
 
     @property
     def modality(self) -> Modality:

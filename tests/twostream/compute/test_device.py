@@ -13,7 +13,7 @@ from twostream.compute.device import (
     CPU_FEATURES,
     MicroBatches,
     autocast,
-    compile_for_eval,
+    compile_network,
     find_precision,
     is_out_of_memory,
     retry_with_micro_batches,
@@ -26,9 +26,28 @@ from twostream_base.errors import InputError
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])
 def test_a_choice_is_kept(name: str) -> None:
     assert find_precision(name, CPU) == name
+
+
+def test_tf32_is_for_gpus() -> None:
+    assert find_precision("tf32", torch.device("cuda:1")) == "tf32"
+    with pytest.raises(InputError, match="--precision tf32 .*not of cpu; try --precision fp32"):
+        find_precision("tf32", CPU)
+
+
+@pytest.mark.parametrize(
+    ("has_bf16", "capability", "expected"),
+    [(True, (9, 0), "bf16"), (False, (7, 0), "fp16"), (False, (7, 5), "fp16"),
+     (False, (6, 1), "fp32")],
+)  # fmt: skip
+def test_auto_takes_what_the_gpu_computes_itself(
+    has_bf16: bool, capability: tuple[int, int], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert find_precision("auto", torch.device("cuda")) == expected
 
 
 @pytest.mark.parametrize(
@@ -52,11 +71,20 @@ def test_torch_still_has_the_questions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+    ("precision", "dtype"),
+    [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)],
 )
 def test_autocast_computes_in_that_precision(precision: str, dtype: torch.dtype) -> None:
     with autocast(CPU, precision):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+def test_fp32_is_not_tf32() -> None:
+    """The switch is the whole process's, so that the backward pass obeys it too."""
+    for precision in ("tf32", "fp32"):
+        autocast(CPU, precision)
+        for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):
+            assert backend.allow_tf32 == (precision == "tf32")
 
 
 class Small(nn.Module):
@@ -76,7 +104,7 @@ CLIPS = torch.arange(5 * 3 * 8 * 8, dtype=torch.uint8).reshape(5, 3, 8, 8)
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler, about itself
 def test_equal_logits_also_after_the_weights_have_changed() -> None:
     network = Small().eval()
-    fast = compile_for_eval(network).eval()
+    fast = compile_network(network).eval()
     for _ in range(2):
         with torch.inference_mode():
             assert torch.allclose(fast(CLIPS), network(CLIPS), atol=1e-3)
@@ -91,7 +119,7 @@ def test_a_failing_compiler_is_explained(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(torch, "compile", lambda function: fail)
     with pytest.raises(InputError, match=r"--compile: .* \(InvalidCxxCompiler: none found\)"):
-        compile_for_eval(Small())(CLIPS)
+        compile_network(Small())(CLIPS)
 
 
 CPU = torch.device("cpu")

@@ -62,6 +62,20 @@ with process_group("cpu"):
     ]
 
 
+def test_a_silent_process_is_lost(two_processes: TwoProcesses) -> None:
+    """As one without power or network: nothing closes its connection; the other cannot wake up."""
+    done = two_processes("""
+import os, time
+from twostream.compute import distributed
+distributed.LOST_SECONDS = 1.0
+distributed.HEARTBEAT_SECONDS = 0.2 if os.environ["RANK"] == "0" else 1000.0
+with distributed.process_group("cpu"):
+    time.sleep(1000)
+""")
+    assert done.returncode == 1
+    assert "Error: process 1, silent for 1 s, is lost; re-run the same command" in done.stderr
+
+
 def test_a_lost_process_is_told_in_one_line(two_processes: TwoProcesses) -> None:
     """Rank 0 is deaf to the signal of torchrun, so that it meets the closed connection."""
     done = two_processes("""

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from twostream.compute.device import gradient_scaler
 from twostream.training.learner import (
     OPTIMIZERS,
     Learner,
@@ -133,6 +134,7 @@ def test_a_restored_optimizer_has_the_memory_order_of_the_weights(
         )
         schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1)
         rest = {"schedule": schedule, "micro_batches": SimpleNamespace(parts=1), "average": None}
+        rest["scaler"] = gradient_scaler(torch.device("cpu"), "fp32")
         learners.append(SimpleNamespace(network=ordered, optimizer=optimizer, **rest))
     before, after = learners
 

@@ -157,6 +157,27 @@ def test_the_gradient_is_clipped_to_a_norm() -> None:
     assert torch.norm(network.weight - Brightness().weight).item() <= 2 * 0.5 * 1e-3 + 1e-7
 
 
+@pytest.mark.parametrize("clip_norm", [0.0, 1e-3])
+def test_a_scaled_loss_gives_the_same_step(clip_norm: float) -> None:
+    """By a power of two, so to the last bit."""
+    plain, scaled = Brightness(), Brightness()
+    train(plain, Progress(), clip_norm=clip_norm)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    train(scaled, Progress(), clip_norm=clip_norm, scaler=scaler)
+    assert torch.equal(plain.weight, scaled.weight)
+
+
+def test_a_step_that_overflows_is_left_out() -> None:
+    """The scale is halved until the gradient fits: two batches, and no step."""
+    network, progress = Brightness(), Progress()
+    network.weight.register_hook(lambda gradient: 1e3 * gradient)
+    scaler = torch.amp.GradScaler("cpu", init_scale=torch.finfo(torch.float32).max)
+    train(network, progress, scaler=scaler, clip_norm=1.0)
+    assert torch.equal(network.weight, Brightness().weight)
+    assert scaler.get_scale() == torch.finfo(torch.float32).max / 4
+    assert progress.videos == 3
+
+
 def test_mixed_clips_are_learnt_from_and_the_labels_counted() -> None:
     """Mixed to targets of nothing but class 5: the weight of class 5 alone rises."""
 

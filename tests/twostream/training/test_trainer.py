@@ -30,6 +30,7 @@ from ..conftest import MiniProject
 Run = Callable[..., Result]
 
 NETWORK = """
+import torch
 from torch import nn
 from twostream.models.segment_network import SegmentNetwork
 
@@ -59,6 +60,22 @@ class OnePixel(nn.Sequential):
         return super().forward(frames)
 
 
+class Unordered(nn.Sequential):
+    # As torch does it for gradients on a GPU whose threads add in any order.
+    def forward(self, frames):
+        if self.training and torch.is_grad_enabled():
+            assert torch.are_deterministic_algorithms_enabled()
+            raise RuntimeError("max_pool3d_backward does not have a deterministic implementation, "
+                               "but you set 'torch.use_deterministic_algorithms(True)'.")
+        return super().forward(frames)
+
+
+def unordered(*, modality, num_classes, weights):
+    channels = modality.channels * modality.snippet_length
+    layers = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return SegmentNetwork(Unordered(*layers), nn.Linear(channels, num_classes), modality)
+
+
 def one_pixel(*, modality, num_classes, weights):
     channels = modality.channels * modality.snippet_length
     layers = [nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(channels), nn.Flatten()]
@@ -77,7 +94,8 @@ CHOICES = {
     "plain": ["--stream", "motion"],
     "everything": ["--stream", "spatial", *EVERYTHING],
     "adamw": ["--stream", "motion", "--optimizer", "adamw", "--schedule", "steps",
-              "--milestones", "1", "--accumulate", "2", "--val-loss", "sum"],
+              "--milestones", "1", "--accumulate", "2", "--val-loss", "sum",
+              "--precision", "fp16", "--deterministic"],
 }  # fmt: skip
 
 
@@ -367,7 +385,17 @@ def test_each_recipe_trains(twostream: Run, train: Run, mini: MiniProject, recip
     assert (run / "scores" / "test.safetensors").is_file()
 
 
-def test_compiled_evaluation_is_of_the_weights_that_are_trained(
+def test_a_layer_without_a_deterministic_gradient_is_named(train: Run) -> None:
+    options = ("--stream", "motion", "--model", "network_of_trainer_tests:unordered")
+    result = train(*options, "--deterministic", exit_code=2)
+    for fact in ("--deterministic", "network_of_trainer_tests:unordered", "max_pool3d_backward",
+                 "--device cpu"):  # fmt: skip
+        assert fact in result.stderr
+    train("--stream", "motion", "--epochs", "1")
+    assert not torch.are_deterministic_algorithms_enabled()  # nor is it left on for the next run
+
+
+def test_a_compiled_network_has_the_weights_that_are_trained(
     train: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a compiler that leaves all as it is: the same weights, log and scores."""
@@ -380,8 +408,8 @@ def test_compiled_evaluation_is_of_the_weights_that_are_trained(
     train("--stream", "motion", "--ema", "0.9", runs="plain")
     monkeypatch.setattr(torch, "compile", pass_through)
     result = train("--stream", "motion", "--ema", "0.9", "--compile", runs="compiled")
-    assert "in fp32, evaluation compiled" in result.output
-    assert len(calls) == 1
+    assert "in fp32, compiled" in result.output
+    assert len(calls) == 2  # the network, and its moving average
     plain, compiled = (folder_of(runs, "motion") for runs in ("plain", "compiled"))
     assert weights_and_scores(compiled) == weights_and_scores(plain)
     assert log_of(compiled) == log_of(plain)
