@@ -44,7 +44,7 @@ FIXED_SIZE = ("vit_", "maxvit_", "mvit_", "s3d")
 BYTES_A_PARAMETER = 24
 RUN = [
     "--weights", "none", "--segments", "1", "--batch-size", "4", "--epochs", "1", "--lr", "0.001",
-    "--val-fraction", "0.2", "--protocol", "efficient", "--val-protocol", "efficient",
+    "--val-fraction", "0.2", "--protocol", "segments:1", "--val-protocol", "segments:1",
     "--device", "cpu", "--clip-norm", "1", "--quiet",
 ]  # fmt: skip
 

@@ -25,7 +25,7 @@ GROUPS = {"train": range(3, 9), "test": range(1, 3)}
 # The main job has no options that make it short.
 SHORT = (
     "--epochs 1 --weights none --input-size 32 --batch-size 4 --val-fraction 0.3 "
-    "--val-protocol efficient --protocol efficient --device cpu --threads 2"
+    "--val-protocol segments:1 --protocol segments:1 --device cpu --threads 2"
 )
 
 

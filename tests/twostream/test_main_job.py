@@ -235,7 +235,7 @@ def test_a_network_of_ones_own(
               *mini.arguments, "--runs", "runs", "--epochs", "1", *QUICK)  # fmt: skip
     run = Path(f"runs/ucf101-split1/{stream}-own_network_of_a_test.tiny")
     assert read_scores(run / "scores" / "test.safetensors").scores.shape == (4, 3, 1, 2)
-    score = ("score", str(run), *mini.arguments, "--protocol", "efficient")
+    score = ("score", str(run), *mini.arguments, "--protocol", "segments:1")
     refused = twostream(*score, exit_code=2).output
     assert f"{run}/best: the plug-in 'own_network_of_a_test:tiny' would run code" in refused
     scored = twostream(*score, "--trust-plugins")

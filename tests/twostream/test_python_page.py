@@ -36,7 +36,7 @@ def test_examples_run(
         Path(folder).symlink_to(mini.root / folder)
     shutil.copytree(mini.root / "store", "store")
     options = ["--runs", "runs", "--epochs", "1", "--weights", "none", "--input-size", "32",
-               "--val-fraction", "0.3", "--val-protocol", "efficient", "--protocol", "efficient",
+               "--val-fraction", "0.3", "--val-protocol", "segments:1", "--protocol", "segments:1",
                "--device", "cpu", "--threads", "2"]  # fmt: skip
     twostream("train", "--stream", "motion", *mini.arguments, *options)
     for seed, stream in enumerate(("spatial", "motion")):

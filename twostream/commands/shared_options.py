@@ -9,8 +9,8 @@ import click
 
 from twostream.commands import console
 from twostream.commands.option_files import take_defaults
-from twostream.commands.option_types import FILE, FOLDER, PlugIn, any_of
-from twostream.data.protocols import PROTOCOLS
+from twostream.commands.option_types import FILE, FOLDER, PlugIn, any_of, plug_in_name
+from twostream.data.protocols import ALIASES, KINDS, OF_THE_NETWORK, find_protocol
 from twostream.data.splits import DATASETS
 from twostream_base.errors import InputError
 
@@ -119,11 +119,41 @@ checkpoint = console.section(
 )
 
 
+# For the help of every option that takes a protocol.
+PROTOCOL_TEXTS = (
+    f"{', '.join(ALIASES)}; others by kind and number, such as segments:8, clips:5, dense:10x3 or "
+    "twice:3, with crops=, scale=, rule= and segment= behind commas; efficient and accurate, as "
+    "tables of the network's kind name them; or module:function"
+)
+
+
+class ProtocolName(click.ParamType):
+    """A test protocol: a text as `find_protocol` takes it, `efficient`, `accurate`, or a plug-in.
+
+    The value is the name that results have: `clips:19` becomes `clips19`.
+    """
+
+    name = "protocol"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Show the form in `--help`."""
+        return "NAME|KIND:COUNT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Accept what there is; the rest is a usage error."""
+        text = str(value)
+        if text in OF_THE_NETWORK:
+            return text
+        if ":" in text and text.partition(":")[0] not in KINDS:
+            return plug_in_name(text, param, ctx)
+        try:
+            return find_protocol(text).name
+        except InputError as error:
+            self.fail(str(error))
+
+
 protocol = click.option(
-    "--protocol",
-    type=PlugIn(PROTOCOLS),
-    default="clips19",
-    help=f"Test protocol: {any_of(PROTOCOLS)}.",
+    "--protocol", type=ProtocolName(), default="clips19", help=f"Test protocol: {PROTOCOL_TEXTS}."
 )
 
 # Of a training: where its options come from, and how it begins.

@@ -84,7 +84,7 @@ def _complete(options: dict[str, Any]) -> TrainOptions:
     import torch
 
     from twostream.compute.device import find_precision
-    from twostream.models import default_clip
+    from twostream.models import default_clip, network_protocol
     from twostream.training.options import TrainOptions, check_options
 
     stream = options["stream"]
@@ -95,6 +95,15 @@ def _complete(options: dict[str, Any]) -> TrainOptions:
         values["accumulate"] = "auto"
     values |= {key: str(options[key]) for key in ("annotations", "store", "runs")}
     values |= {key: list(options[key]) for key in ("consensus_option", "model_option")}
+    values |= {
+        key: network_protocol(
+            options[key],
+            model=options["model"],
+            num_segments=options["num_segments"],
+            frame_interval=values["frame_interval"],
+        )
+        for key in ("protocol", "val_protocol")
+    }
     values["device"] = shared_options.find_device(options["device"])
     values["precision"] = find_precision(options["precision"], torch.device(values["device"]))
     settings = TrainOptions(**values)

@@ -9,7 +9,6 @@ import click
 from twostream.commands import console, shared_options
 from twostream.commands.option_files import Recipe, show_recipe, take_defaults, take_stream
 from twostream.commands.option_types import CountOrAuto, Epochs, FrameSize, PlugIn, any_of
-from twostream.data.protocols import PROTOCOLS
 from twostream.models import MODELS
 from twostream.models.consensus import CONSENSUS
 
@@ -303,7 +302,7 @@ validation_options = console.section(
     ),
     click.option(
         "--val-protocol",
-        type=PlugIn(PROTOCOLS),
+        type=shared_options.ProtocolName(),
         default="segments3",
         help="Test protocol of the validation after each epoch; names as for --protocol.",
     ),
@@ -329,9 +328,9 @@ validation_options = console.section(
     ),
     click.option(
         "--protocol",
-        type=PlugIn(PROTOCOLS),
+        type=shared_options.ProtocolName(),
         default="clips19",
-        help=f"Test protocol of the score files: {any_of(PROTOCOLS)}.",
+        help=f"Test protocol of the score files: {shared_options.PROTOCOL_TEXTS}.",
     ),
 )
 

@@ -18,8 +18,8 @@ from torch.utils.data import Dataset
 
 from flow_extract.store.reader import StoreEntry
 from twostream.data.protocols import (
-    PROTOCOLS,
     Protocol,
+    find_protocol,
     num_positions,
     random_in_segments,
     snippet_indices,
@@ -29,7 +29,6 @@ from twostream.data.stored import StoredVideo, join_store
 from twostream.transforms.augmentation import Augmentation, augment_, draw_view
 from twostream.transforms.clips import Clip, View, resize_picture, write_views
 from twostream.transforms.presets import MODALITIES, Modality
-from twostream_base import plugins
 
 # Neighbouring snippets share pictures, so only the latest are cached.
 CACHED_BYTES = 16 << 20
@@ -58,7 +57,7 @@ class VideoDataset(Dataset[tuple[Tensor, int]]):
         input_size: side of a training clip, pixels; the protocol scales it for its views.
         clip_length, frame_interval: T, and the step from one frame to the next, where they differ
             from the stream's own (an interval of 0 spreads them over the video).
-        protocol: key of PROTOCOLS, or a Protocol.
+        protocol: as `find_protocol` takes it, such as `segments:8`, or a Protocol.
         seed: None draws from torch's random numbers, like torchvision's transforms. With a number
             a sample depends on (seed, epoch, index) alone, whatever the number of workers: call
             `set_epoch` before each epoch.
@@ -116,7 +115,7 @@ class VideoDataset(Dataset[tuple[Tensor, int]]):
             input_size=input_size,
             augmentation=augmentation or Augmentation(),
         )
-        self.protocol: Protocol = plugins.load(protocol, PROTOCOLS)
+        self.protocol = find_protocol(protocol)
         # In shared memory: workers that live on from epoch to epoch see it change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -201,8 +200,7 @@ def plan_views(
     modality: Modality, protocol: Protocol, *, length: int, frame_size: tuple[int, int]
 ) -> tuple[list[list[int]], list[View]]:
     """The T indices of each of the S snippets of a video, and the R views of each."""
-    positions = num_positions(length, **modality.sampling)
-    starts = protocol.starts(positions, protocol.num_snippets)
+    starts = protocol.snippet_starts(length, **modality.sampling)
     snippets = snippet_indices(starts, length=length, **modality.sampling)
     return snippets, protocol.views(*(modality.frame_size or frame_size))
 

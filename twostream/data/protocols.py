@@ -7,17 +7,26 @@ positions into equal parts (TSN: Wang et al., ECCV 2016, section 3.1).
 
 One rule for short videos, the same in training and in testing: what would lie behind the end is the
 last frame (or flow pair) again.
+
+A protocol is written as a text, KIND:COUNT with parameters behind it, such as `segments:8`,
+`dense:10x3` or `clips:5,crops=1,scale=224`; see `find_protocol`. Codes of the field place snippets
+in different ways, so each rule has the name of the code that it repeats (`RULES`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.random import Generator
 
 from twostream.transforms.clips import Box, View, centre_box, corner_boxes, three_boxes
+from twostream_base import plugins
+from twostream_base.errors import InputError
 
 SPREAD = 0  # an interval: as long as the video allows
 
@@ -63,12 +72,30 @@ def start_and_centre_of_segments(positions: int, count: int) -> list[int]:
     return sorted(starts + centre_of_segments(positions, half))
 
 
-def evenly_spaced(positions: int, count: int) -> list[int]:
-    """`count` starts at equal steps from the first on.
+def equal_whole_steps(positions: int, count: int) -> list[int]:
+    """`count` starts from the first on, at steps of whole positions: the end may be missed.
 
-    positions 10, count 5: 0 2 4 6 8
+    positions 11, count 5: 0 2 4 6 8
     """
-    return [i * positions // count for i in range(count)]
+    return [i * (positions // count) for i in range(count)]
+
+
+def first_to_last(positions: int, count: int) -> list[int]:
+    """`count` starts from the first to the last possible one; a single one lies in the middle.
+
+    positions 10, count 4: 0 3 6 9
+    """
+    if count == 1:
+        return [(positions - 1) // 2]
+    return [int(start) for start in np.round(np.arange(count) * ((positions - 1) / (count - 1)))]
+
+
+def first_to_last_truncated(positions: int, count: int) -> list[int]:
+    """The same, but truncated instead of rounded.
+
+    positions 9, count 4: 0 2 5 8
+    """
+    return [int(start) for start in np.linspace(0, positions - 1, num=count, dtype=int)]
 
 
 def snippet_indices(
@@ -87,10 +114,8 @@ def snippet_indices(
     return [[min(start + step, length - 1) for step in steps] for start in starts]
 
 
-CROP = 224 / 256  # the field scales the short side to 256 and cuts 224 from it
-
-
 Views = Callable[[int, int], list[View]]
+CROP_SIDE, SHORT_SIDE = 224, 256  # the field scales the short side to 256 and cuts 224 from it
 
 
 def whole_frame(height: int, width: int) -> list[View]:
@@ -98,21 +123,30 @@ def whole_frame(height: int, width: int) -> list[View]:
     return [View(Box(0, 0, height, width))]
 
 
-def centre_crop(height: int, width: int) -> list[View]:
-    """One view: the middle square of 224/256 of the short side."""
-    return [View(centre_box(height, width, size=_crop_side(height, width)))]
+def centre_crop(height: int, width: int, *, scale: int = SHORT_SIDE) -> list[View]:
+    """One view: the middle square, of 224/`scale` of the short side."""
+    return [View(centre_box(height, width, size=_crop_side(height, width, scale)))]
 
 
-def ten_crop(height: int, width: int) -> list[View]:
-    """Ten views: corners and centre of 224/256 of the short side, each mirrored too."""
-    side = _crop_side(height, width)
-    boxes = corner_boxes(height, width, size=(side, side))
-    return [View(box, mirrored) for mirrored in (False, True) for box in boxes]
+def five_crop(height: int, width: int, *, scale: int = SHORT_SIDE) -> list[View]:
+    """Five views: squares of 224/`scale` of the short side in the corners and the middle."""
+    side = _crop_side(height, width, scale)
+    return [View(box) for box in corner_boxes(height, width, size=(side, side))]
+
+
+def ten_crop(height: int, width: int, *, scale: int = SHORT_SIDE) -> list[View]:
+    """Ten views: those of `five_crop`, then the same mirrored."""
+    views = five_crop(height, width, scale=scale)
+    return views + [View(view.box, mirrored=True) for view in views]
 
 
 def three_crop(height: int, width: int) -> list[View]:
     """Three views: squares as large as the frame allows, at both ends and in the middle."""
     return [View(box) for box in three_boxes(height, width)]
+
+
+def _crop_side(height: int, width: int, scale: int) -> int:
+    return max(1, round(min(height, width) * (CROP_SIDE / scale)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +160,10 @@ class Protocol:
         views: (height, width) -> the R views; each is scaled to a square.
         text: one line for people.
         scale: side of that square, relative to the side that the network was trained with.
+        last_gap: a snippet of L frames at an interval k takes L * k frames, not (L - 1) * k + 1:
+            its last possible start is k - 1 earlier.
+        segment: (n, N): the snippets lie in the n-th of N segments, as --train-segment counts them;
+            None: in the whole video.
     """
 
     name: str
@@ -134,11 +172,35 @@ class Protocol:
     views: Views
     text: str
     scale: float = 1.0
+    last_gap: bool = False
+    segment: tuple[int, int] | None = None
 
     @property
     def num_crops(self) -> int:
         """R, the views of one snippet."""
         return len(self.views(256, 340))
+
+    def snippet_starts(self, length: int, *, snippet_length: int, interval: int = 1) -> list[int]:
+        """Start of each of the S snippets in a video of `length` frames or flow pairs."""
+        positions = num_positions(length, snippet_length=snippet_length, interval=interval)
+        if self.last_gap:
+            positions = max(1, positions - max(0, interval - 1))
+        if self.segment is None:
+            return self.starts(positions, self.num_snippets)
+        number, count = self.segment
+        first, end = ((number - 1) * positions // count, number * positions // count)
+        first = min(first, positions - 1)
+        within = self.starts(max(1, end - first), self.num_snippets)
+        return [first + start for start in within]
+
+    def within_segment(self, number: int, count: int) -> Protocol:
+        """The same snippets and views, but in the `number`-th (from 1) of `count` segments."""
+        return replace(
+            self,
+            name=f"{self.name},segment={number}of{count}",
+            text=f"{self.text}, in segment {number} of {count}",
+            segment=(number, count),
+        )
 
     def metadata(self, *, size: int) -> dict[str, Any]:
         """All of it as JSON values, for the files that its scores are kept in.
@@ -146,7 +208,7 @@ class Protocol:
         Args:
             size: side that the network was trained with, pixels.
         """
-        return {
+        card = {
             "text": self.text,
             "snippets": self.num_snippets,
             "starts": _name(self.starts),
@@ -155,40 +217,186 @@ class Protocol:
             "scale": self.scale,
             "side": self.side(size),
         }
+        if self.last_gap:
+            card["last_gap"] = True
+        if self.segment:
+            card["segment"] = list(self.segment)
+        return card
 
     def side(self, size: int) -> int:
         """Side of each view in pixels, for a network that was trained with `size`."""
         return round(size * self.scale)
 
 
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol("clips19", 19, evenly_spaced, whole_frame,
-                 "19 evenly spaced snippets, whole frame scaled to a square"),
-        Protocol("segments3", 3, centre_of_segments, centre_crop,
-                 "the centre of each of 3 segments, centre crop"),
-        Protocol("segments25", 25, centre_of_segments, centre_crop,
-                 "the centre of each of 25 segments, centre crop"),
-        Protocol("tsn25x10", 25, centre_of_segments, ten_crop,
-                 "the centre of each of 25 segments, ten crops: 250 views"),
-        Protocol("efficient", 1, centre_of_segments, centre_crop,
-                 "one snippet in the middle, centre crop: 1 view"),
-        Protocol("accurate", 25, centre_of_segments, three_crop,
-                 "the centre of each of 25 segments, three crops of 256: 75 views", 1 / CROP),
-        Protocol("dense10", 10, centre_of_segments, centre_crop,
-                 "the centre of each of 10 segments, centre crop: 10 views"),
-        Protocol("dense10x3", 10, centre_of_segments, three_crop,
-                 "the centre of each of 10 segments, three crops of 256: 30 views", 1 / CROP),
-        Protocol("twice3", 2, start_and_centre_of_segments, three_crop,
-                 "the first and the middle snippet, three crops of 256: 6 views", 1 / CROP),
+class Rule(NamedTuple):
+    """Where snippets begin, as a code of the field has it."""
+
+    starts: Callable[[int, int], list[int]]
+    text: str  # with {count}
+    last_gap: bool = False
+
+
+# Named after the code that each repeats. mmaction2 changed its own with version 1; the results that
+# most tables quote were made before.
+RULES = {
+    "tsn-pytorch": Rule(centre_of_segments, "the centre of each of {count} segments"),
+    "two-stream-action-recognition": Rule(equal_whole_steps, "{count} evenly spaced snippets"),
+    "mmaction2": Rule(first_to_last, "{count} snippets from the first to the last"),
+    "mmaction2-0.x": Rule(centre_of_segments, "the centre of each of {count} segments", True),
+    "temporal-shift-module": Rule(
+        first_to_last_truncated, "{count} snippets from the first to the last", True
+    ),
+}
+TWICE = Rule(start_and_centre_of_segments, "the first and the middle snippet")
+
+# Kind -> its rule, and its views: `whole`, or the number of crops.
+KINDS = {
+    "segments": ("tsn-pytorch", "1"),
+    "clips": ("two-stream-action-recognition", "whole"),
+    "dense": ("mmaction2", "1"),
+    "twice": ("", ""),
+}
+CROPS: dict[str, tuple[Callable[..., list[View]], str]] = {
+    "whole": (whole_frame, "whole frame scaled to a square"),
+    "1": (centre_crop, "centre crop"),
+    "3": (three_crop, "three crops of {scale}"),
+    "5": (five_crop, "five crops"),
+    "10": (ten_crop, "ten crops"),
+}
+LARGEST = 1000  # of counts and scales: a typing error should end in one line, not in hours
+
+# What is used most, by short names; results name these protocols so, however they were typed.
+ALIASES = {
+    "clips19": "clips:19",
+    "segments3": "segments:3",
+    "segments25": "segments:25",
+    "tsn25x10": "segments:25x10",
+    "dense10": "dense:10",
+    "dense10x3": "dense:10x3",
+    "twice3": "twice:3",
+}
+# What result tables call efficient and accurate is each network's own: `models.network_protocol`.
+OF_THE_NETWORK = ("efficient", "accurate")
+EXAMPLES = "segments:8, clips:5, dense:10x3, twice:3, segments:8,crops=3,scale=256"
+
+
+def find_protocol(protocol: str | Protocol) -> Protocol:
+    """The protocol that a text means: a name of PROTOCOLS, or KIND:COUNT with parameters.
+
+        segments:8      the centre of each of 8 segments, centre crop     (tsn-pytorch)
+        clips:5         5 snippets at equal steps, whole frame            (two-stream-...)
+        dense:10        10 snippets from the first to the last, centre crop    (mmaction2)
+        dense:10x3      the same with three crops, also written dense:10,crops=3
+        twice:3         the first and the middle snippet, three crops     (temporal-shift-module)
+
+    Parameters, each after a comma: `crops=` whole, 1, 3, 5 or 10; `scale=` of the short side in
+    pixels, of which crops of 224 are cut (256; three crops take the whole short side), in
+    proportion for networks of another input size; `rule=` a key of RULES; `segment=2of3` for
+    snippets of the second of three segments alone.
+
+    A `module:function` is imported if it is a `TrustedName`, as everywhere.
+
+    Raises:
+        InputError: another text; it says what is allowed.
+    """
+    if not isinstance(protocol, str):
+        return protocol
+    if protocol in OF_THE_NETWORK:
+        raise InputError(
+            f"the protocol {protocol!r} depends on the network, which is not known here; give a "
+            f"protocol by its own name, such as {EXAMPLES}"
+        )
+    head, *parameters = protocol.split(",")
+    kind, colon, count = ALIASES.get(head, head).partition(":")
+    if kind not in KINDS or not colon:
+        if not colon:
+            raise InputError(
+                f"{protocol!r} is not one of the protocols {', '.join(PROTOCOLS)}, nor a text such "
+                f"as {EXAMPLES}, nor module:function"
+            )
+        return plugins.load(protocol, PROTOCOLS)  # type: ignore[no-any-return]
+
+    def refuse(reason: str) -> InputError:
+        return InputError(f"protocol {protocol!r}: {reason}; expected a text such as {EXAMPLES}")
+
+    def whole_number(text: str, least: int) -> int:
+        if not re.fullmatch(r"[1-9][0-9]{0,3}", text) or not least <= int(text) <= LARGEST:
+            raise refuse(f"{text!r} is no whole number from {least} to {LARGEST}")
+        return int(text)
+
+    rule_name, default_crops = KINDS[kind]
+    values: dict[str, str] = {}
+    number, times, crops = count.partition("x")
+    if times:
+        values["crops"] = crops
+    if kind == "twice":
+        if times or any(parameter.startswith("crops=") for parameter in parameters):
+            raise refuse("the number behind twice: is that of the crops")
+        values["crops"], number = number, "2"
+    for parameter in parameters:
+        key, equals, value = parameter.partition("=")
+        if not equals or key not in ("crops", "scale", "rule", "segment") or key in values:
+            raise refuse(f"{parameter!r} is none of crops=, scale=, rule=, segment=, once each")
+        values[key] = value
+    snippets = whole_number(number, 1)
+    crops = values.get("crops", default_crops)
+    if crops not in CROPS:
+        raise refuse(f"crops is {crops!r}, allowed: {', '.join(CROPS)}")
+    scale = whole_number(values.get("scale", str(SHORT_SIDE)), CROP_SIDE)
+    if "scale" in values and crops == "whole":
+        raise refuse("a whole frame has no scale")
+    if "rule" in values and (kind == "twice" or values["rule"] not in RULES):
+        allowed = "twice has its own alone" if kind == "twice" else f"allowed: {', '.join(RULES)}"
+        raise refuse(f"rule is {values['rule']!r}, {allowed}")
+    rule_name = values.get("rule", rule_name)
+    rule = RULES[rule_name] if rule_name else TWICE
+
+    views, crops_text = CROPS[crops]
+    if scale != SHORT_SIDE and crops != "3":
+        views, crops_text = partial(views, scale=scale), f"{crops_text} of {scale}"
+    total = snippets * len(views(256, 340))
+    middle = snippets == 1 and rule.starts is not equal_whole_steps
+    where = "one snippet in the middle" if middle else rule.text.format(count=snippets)
+    shown = "" if kind == "twice" or crops in (default_crops, "whole") else f"x{crops}"
+    name = f"{kind}:{crops if kind == 'twice' else snippets}{shown}"
+    if crops == "whole" != default_crops:
+        name += ",crops=whole"
+    if scale != SHORT_SIDE:
+        name += f",scale={scale}"
+    if rule_name != KINDS[kind][0]:
+        name += f",rule={rule_name}"
+    result = Protocol(
+        {text: alias for alias, text in ALIASES.items()}.get(name, name),
+        snippets,
+        rule.starts,
+        views,
+        f"{where}, {crops_text.format(scale=scale)}: {total} view{'s' * (total > 1)}",
+        1 / (CROP_SIDE / scale) if crops == "3" else 1.0,
+        rule.last_gap,
     )
-}  # fmt: skip
+    if "segment" not in values:
+        return result
+    which, of, among = values["segment"].partition("of")
+    if not of or whole_number(which, 1) > whole_number(among, 1):
+        raise refuse(f"segment is {values['segment']!r}, not one such as 2of3")
+    return result.within_segment(int(which), int(among))
+
+
+PROTOCOLS: dict[str, Protocol] = {}
+PROTOCOLS |= {alias: find_protocol(alias) for alias in ALIASES}
+
+
+def protocol_in_file_name(name: str) -> str:
+    """A protocol's name without the characters that not every file system takes.
+
+    `clips:5,segment=3of3` becomes `clips5-segment-3of3`, `own:two_ends` `own.two_ends`.
+    """
+    separator = "" if name.partition(":")[0] in KINDS else "."
+    return name.replace(":", separator).replace(",", "-").replace("=", "-")
 
 
 def _name(function: Callable[..., Any]) -> str:
+    if isinstance(function, partial):
+        options = ", ".join(f"{key}={value}" for key, value in function.keywords.items())
+        return f"{_name(function.func)}({options})"
     return getattr(function, "__name__", repr(function))
-
-
-def _crop_side(height: int, width: int) -> int:
-    return max(1, round(min(height, width) * CROP))

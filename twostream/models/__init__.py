@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from twostream.data.protocols import KINDS, OF_THE_NETWORK, SPREAD, find_protocol
 from twostream.models.consensus import Consensus, Learned, load_consensus
 from twostream.transforms.presets import MODALITIES, Modality, modality_of
 from twostream_base import plugins
@@ -216,6 +217,37 @@ def default_clip(model: str, stream: str) -> dict[str, int]:
     clip = getattr(MODELS.get(model), "clip", None)
     length, interval = clip or (MODALITIES[stream].snippet_length, 1)
     return {"clip_length": length, "frame_interval": interval}
+
+
+def network_protocol(protocol: str, *, model: str, num_segments: int, frame_interval: int) -> str:
+    """What a protocol is for a network: `efficient` and `accurate` differ, as in result tables.
+
+    | network | efficient | accurate |
+    |---|---|---|
+    | TSN | as many frames as training segments | 25 frames, three crops of 256 |
+    | TSM over the whole video | one clip | two clips, three crops |
+    | TSM, clips of neighbouring frames | 10 clips | 10 clips, three crops |
+    | other networks of clips | one clip | 10 clips, three crops |
+
+    Args:
+        protocol: a text as `find_protocol` takes it; others than these two come back under the name
+            that results have.
+
+    Raises:
+        InputError: no such protocol.
+    """
+    entry = MODELS.get(model)
+    if protocol not in OF_THE_NETWORK:
+        is_plugin = ":" in protocol and protocol.partition(":")[0] not in KINDS
+        return protocol if is_plugin else find_protocol(protocol).name
+    efficient, accurate = "dense:1", "dense:10x3"
+    if frame_interval == SPREAD:
+        efficient, accurate = "segments:1", "twice:3"
+    elif getattr(entry, "clip", None) is None:
+        efficient, accurate = f"segments:{num_segments}", "segments:25x3"
+    elif getattr(entry, "conversion", "") == "tsm":
+        efficient = "dense:10"
+    return find_protocol(efficient if protocol == "efficient" else accurate).name
 
 
 def build_network(

@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from twostream.compute.device import is_out_of_memory
-from twostream.data.protocols import PROTOCOLS
+from twostream.data.protocols import find_protocol
 from twostream.models import MODELS, default_clip
 from twostream.models.checkpoint import NetworkSpec
 from twostream.models.segment_network import SegmentNetwork
@@ -70,7 +70,7 @@ def check_input_sizes(
 
     Args:
         spec: of the network.
-        protocols: of the tests to come, keys of PROTOCOLS or `module:function`.
+        protocols: of the tests to come, as `find_protocol` takes them.
 
     Raises:
         InputError: it takes other lengths or sizes alone, as transformers do.
@@ -78,7 +78,7 @@ def check_input_sizes(
     modality, size = spec.modality, spec.input_size
     sides = {size: f"--input-size {size}"}
     for name in protocols:
-        side = plugins.load(name, PROTOCOLS).side(size)
+        side = find_protocol(name).side(size)
         sides.setdefault(side, f"protocol {name} of --input-size {size}")
     trained = network.training
     network.eval()

@@ -18,9 +18,10 @@ from flow_extract.video.find_videos import find_videos
 from fusion.combining.step import StepOptions, find_steps
 from fusion.evaluation.results import columns
 from twostream.compute.device import Runtime, no_bar
-from twostream.data.protocols import PROTOCOLS
+from twostream.data.protocols import find_protocol
 from twostream.data.stored import SOURCE_DIGITS
 from twostream.data.training_videos import RunVideo, find_seen
+from twostream.models import network_protocol
 from twostream.models.checkpoint import read_training_videos
 from twostream.models.probe import check_input_sizes
 from twostream.prediction.predict_video import (
@@ -30,7 +31,6 @@ from twostream.prediction.predict_video import (
     load_streams,
     predict_video,
 )
-from twostream_base import plugins
 from twostream_base.errors import InputError
 from twostream_base.video_names import without_suffix
 
@@ -115,12 +115,21 @@ def predict_videos(
         shared=options.cascade is None,
         trust_plugins=options.trust_plugins,
     )
-    for stream in streams.values():
+    protocols = {
+        key: network_protocol(
+            options.protocol,
+            model=stream.spec.model,
+            num_segments=stream.spec.num_segments,
+            frame_interval=stream.spec.frame_interval,
+        )
+        for key, stream in streams.items()
+    }
+    for key, stream in streams.items():
         check_input_sizes(
-            stream.network, stream.spec, protocols=(options.protocol,), device=runtime.device
+            stream.network, stream.spec, protocols=(protocols[key],), device=runtime.device
         )
     recipe = Recipe(
-        protocol=plugins.load(options.protocol, PROTOCOLS),
+        protocols={key: find_protocol(name) for key, name in protocols.items()},
         steps=find_steps(
             options.steps,
             streams=list(options.runs),
@@ -156,7 +165,7 @@ def predict_videos(
     return {
         "streams": {stream: str(run) for stream, run in options.runs.items()},
         "strategy": options.steps.strategy,
-        "protocol": recipe.protocol.name,
+        "protocol": options.protocol,
         "cascade": options.cascade,
         "extraction": {key: stream.settings for key, stream in streams.items()},
         "videos": rows,

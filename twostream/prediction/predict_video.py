@@ -163,13 +163,14 @@ class Recipe:
     """How videos are looked at, and how the scores are fused.
 
     Attributes:
+        protocols: of each stream.
         steps: of `fusion.combining.step.find_steps`.
         combine: as `fusion.fuse` takes it.
         cascade: the first stream alone decides where the lead of its first class on the second is
             at least this; None: all streams are asked.
     """
 
-    protocol: Protocol
+    protocols: Mapping[str, Protocol]
     steps: Steps
     combine: str | None
     cascade: float | None
@@ -224,7 +225,7 @@ def predict_video(
             seconds[part] += value
 
         begin = time.perf_counter()
-        logits = stream.logits(stored, recipe.runtime, protocol=recipe.protocol)
+        logits = stream.logits(stored, recipe.runtime, protocol=recipe.protocols[key])
         seconds["networks"] += time.perf_counter() - begin
 
         tables[key] = ScoreTable(
@@ -233,7 +234,7 @@ def predict_video(
             scores=logits,
             labels=np.array([UNKNOWN]),
             score_type="logits",
-            metadata={"stream": key, "protocol": recipe.protocol.name},
+            metadata={"stream": key, "protocol": recipe.protocols[key].name},
         )
         # As `twostream fuse` would fuse score files of this one video.
         fusion = fuse_joined(join(tables), recipe.steps, combine=recipe.combine)

@@ -17,11 +17,11 @@ from flow_extract.store.codecs import quantize
 from fusion.combining.probabilities import as_probs
 from twostream.compute.device import Runtime, find_precision
 from twostream.data.dataset import read_views, views_of_entry
-from twostream.data.protocols import PROTOCOLS, Protocol
+from twostream.data.protocols import Protocol, find_protocol
 from twostream.data.stored import StoredVideo
+from twostream.models import network_protocol
 from twostream.models.checkpoint import load_network
 from twostream.prediction.predict_video import Extraction, Stream, extract_for, extraction_of
-from twostream_base import plugins
 from twostream_base.errors import InputError
 
 VIEWS_PER_FORWARD = 32  # that enter the network together
@@ -40,7 +40,7 @@ def load(
 
     Args:
         checkpoint: `best` or `last`.
-        protocol: how a video is looked at; key of PROTOCOLS, or a Protocol.
+        protocol: how a video is looked at, such as `segments:8`, or a Protocol.
         device: `auto` takes a GPU where there is one.
         precision: `fp32`, `bf16`, or `auto`: bf16 where the device computes it in hardware.
         trust_plugins: whether a `module:function` that the run names may be imported.
@@ -64,7 +64,16 @@ def load(
             threads=os.cpu_count() or 1,
             views_per_forward=VIEWS_PER_FORWARD,
         ),
-        protocol=plugins.load(protocol, PROTOCOLS),
+        protocol=find_protocol(
+            network_protocol(
+                protocol,
+                model=spec.model,
+                num_segments=spec.num_segments,
+                frame_interval=spec.frame_interval,
+            )
+            if isinstance(protocol, str)
+            else protocol
+        ),
     )
 
 

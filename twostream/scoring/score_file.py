@@ -29,13 +29,12 @@ from fusion.tables.score_file import (
 )
 from twostream.compute.device import Runtime
 from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank, shard
-from twostream.data.protocols import PROTOCOLS, Protocol
+from twostream.data.protocols import find_protocol
 from twostream.data.splits import known_groups
 from twostream.data.stored import Joined, input_digest
 from twostream.models.checkpoint import WEIGHTS, NetworkSpec
 from twostream.models.segment_network import SegmentNetwork
 from twostream.scoring.logits import batch_videos, iterate_logits
-from twostream_base import plugins
 from twostream_base.errors import InputError
 from twostream_base.files import atomic_path, sha256_file
 from twostream_base.tensor_file import TensorFile
@@ -67,7 +66,7 @@ def write_score_file(
     Returns:
         Whether it had to be made; False where it is there already.
     """
-    protocol: Protocol = plugins.load(facts["protocol"], PROTOCOLS)
+    protocol = find_protocol(facts["protocol"])
     whole = ScoreTable(
         names=tuple(video.record.name for video in joined.videos),
         class_names=spec.class_names,
@@ -111,7 +110,7 @@ def score_metadata(
         checkpoint: folder of the weights that made them.
         facts: data set, split, subset, protocol (as on the command line), ....
     """
-    protocol: Protocol = plugins.load(facts["protocol"], PROTOCOLS)
+    protocol = find_protocol(facts["protocol"])
     modality = spec.modality
     clip = {
         "snippet_length": modality.snippet_length,

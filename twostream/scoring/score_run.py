@@ -11,9 +11,11 @@ from typing import Any
 from fusion.tables.score_file import read_head
 from twostream.compute.device import Runtime, compile_network
 from twostream.data.holdout import split_training_videos
+from twostream.data.protocols import protocol_in_file_name
 from twostream.data.splits import read_split
 from twostream.data.stored import Joined, join_store, named
 from twostream.data.training_videos import find_seen
+from twostream.models import network_protocol
 from twostream.models.checkpoint import (
     NetworkSpec,
     load_weights,
@@ -74,16 +76,22 @@ def score_run(
         named(joined), card=card, recorded=recorded, chosen=options.subset != spec.selected_on
     )
     lists = f"{options.dataset} split {options.split}"
+    protocol = network_protocol(
+        options.protocol,
+        model=spec.model,
+        num_segments=spec.num_segments,
+        frame_interval=spec.frame_interval,
+    )
     if seen and not options.on_training_videos:
         raise seen.refusal(run=run, what=f"the subset {options.subset} of {lists}")
     if not (card or recorded):
         tell(f"{run} does not say which videos it was trained on: nobody checks that these are new")
-    path = out or run / "scores" / f"{_file_stem(card, options)}.safetensors"
+    path = out or run / "scores" / f"{_file_stem(card, options, protocol)}.safetensors"
     with plugins.naming(run / options.checkpoint):
         network = network_from_spec(spec)
     load_weights(run / options.checkpoint, network)
     network.to_device(runtime.device)
-    check_input_sizes(network, spec, protocols=(options.protocol,), device=runtime.device)
+    check_input_sizes(network, spec, protocols=(protocol,), device=runtime.device)
     if options.compiled:
         tell("the network is compiled for evaluation: the first batch takes a while")
         network = compile_network(network)
@@ -98,7 +106,7 @@ def score_run(
             "dataset": options.dataset,
             "split": options.split,
             "subset": options.subset,
-            "protocol": options.protocol,
+            "protocol": protocol,
             **seen.facts,
         },
         tell=tell,
@@ -106,9 +114,9 @@ def score_run(
     return path, written
 
 
-def _file_stem(card: Mapping[str, Any], options: ScoreOptions) -> str:
+def _file_stem(card: Mapping[str, Any], options: ScoreOptions, protocol: str) -> str:
     """`test-clips19`; of other lists than those of the run `ucf101-split2-test-clips19`."""
-    stem = f"{options.subset}-{options.protocol}"
+    stem = f"{options.subset}-{protocol_in_file_name(protocol)}"
     if not card or (card.get("dataset"), card.get("split")) == (options.dataset, options.split):
         return stem
     return f"{options.dataset}-split{options.split}-{stem}".replace(":", ".")

@@ -17,7 +17,7 @@ from fusion.tables.score_file import read_head
 from twostream.compute.device import Bar, Runtime
 from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank
 from twostream.data.loader import LoadingTime
-from twostream.data.protocols import PROTOCOLS
+from twostream.data.protocols import find_protocol
 from twostream.data.stored import Joined
 from twostream.models.checkpoint import NetworkSpec, has_checkpoint, load_weights, read_spec
 from twostream.models.probe import check_input_sizes
@@ -29,7 +29,6 @@ from twostream.training.loop import EpochStats, NotFiniteError, Progress, evalua
 from twostream.training.options import TrainOptions, dumped_epochs, free_on_resume
 from twostream.training.run import Run, drop_epochs, epoch_folder
 from twostream.training.run_log import best_epoch, curves, exhausted, log_row, not_learning
-from twostream_base import plugins
 from twostream_base.errors import InputError, some_of
 
 
@@ -233,7 +232,7 @@ class Trainer:
             val.videos,
             self.runtime,
             modality=options.modality,
-            protocol=plugins.load(options.val_protocol, PROTOCOLS),
+            protocol=find_protocol(options.val_protocol),
             size=options.input_size,
         )
         seconds = time.perf_counter() - start

@@ -30,7 +30,7 @@ Command = Callable[..., Result]
 EXTRACTION = ["--method", "farneback", "--method-option", "winsize=9", "--bound", "6",
               "--short-side", "64", "--codec", "raw"]  # fmt: skip
 TRAINING = ["--weights", "none", "--input-size", "32", "--batch-size", "4", "--epochs", "1",
-            "--device", "cpu", "--val-fraction", "0.3", "--protocol", "efficient"]  # fmt: skip
+            "--device", "cpu", "--val-fraction", "0.3", "--protocol", "segments:1"]  # fmt: skip
 VIDEO = f"{CLASSES[1]}/v_{CLASSES[1]}_g01_c01"
 
 

@@ -40,8 +40,8 @@ segments = 1
 batch-size = 4
 epochs = 1
 val-fraction = 0.3
-protocol = "efficient"
-val-protocol = "efficient"
+protocol = "segments:1"
+val-protocol = "segments:1"
 device = "cpu"
 precision = "fp32"
 """

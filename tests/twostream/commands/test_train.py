@@ -51,14 +51,14 @@ def test_networks_of_clips_train_score_and_are_scored_again(
     twostream: Run, mini: MiniProject, options: list[str]
 ) -> None:
     small = ["--weights", "none", "--input-size", "48", "--batch-size", "4", "--epochs", "1",
-             "--val-fraction", "0.3", "--protocol", "efficient", "--val-protocol", "efficient",
+             "--val-fraction", "0.3", "--protocol", "segments:1", "--val-protocol", "segments:1",
              "--runs", "runs", "--device", "cpu", "--precision", "fp32"]  # fmt: skip
     twostream("train", *options, *mini.arguments, *small)
     (run,) = Path("runs/ucf101-split1").iterdir()
     first = read_scores(run / "scores" / "test.safetensors")
     assert first.scores.shape == (len(first.names), 1, 1, len(first.class_names))
     assert np.isfinite(first.scores).all()
-    twostream("score", str(run), *mini.arguments, "--protocol", "efficient", "--device", "cpu",
+    twostream("score", str(run), *mini.arguments, "--protocol", "segments:1", "--device", "cpu",
               "--precision", "fp32", "--out", "again.safetensors")  # fmt: skip
     again = read_scores(Path("again.safetensors"))
     assert np.allclose(first.scores, again.scores, atol=1e-4)
@@ -84,7 +84,7 @@ def test_networks_of_each_family_train_and_score(
     # Batch normalisation of few values in untrained networks makes enormous gradients.
     small = ["--weights", "none", "--segments", "1", "--input-size", "64", "--batch-size", "4",
              "--clip-norm", "1", "--epochs", "1", "--val-fraction", "0.3", "--protocol",
-             "efficient", "--val-protocol", "efficient", "--runs", "runs", "--device",
+             "segments:1", "--val-protocol", "segments:1", "--runs", "runs", "--device",
              "cpu"]  # fmt: skip
     twostream("train", "--stream", SMALL[model], "--model", model, *mini.arguments, *small)
     (path,) = Path("runs/ucf101-split1").glob("*/scores/test.safetensors")
@@ -94,7 +94,7 @@ def test_networks_of_each_family_train_and_score(
 
 def test_it_ends_with_the_accuracy_and_the_next_command(twostream: Run, mini: MiniProject) -> None:
     options = ["--weights", "none", "--input-size", "48", "--batch-size", "4", "--epochs", "1",
-               "--val-fraction", "0.3", "--protocol", "efficient", "--val-protocol", "efficient",
+               "--val-fraction", "0.3", "--protocol", "segments:1", "--val-protocol", "segments:1",
                "--segments", "1", "--model", "shufflenet_v2_x0_5", "--runs", "runs",
                "--device", "cpu"]  # fmt: skip
     first = twostream("train", "--stream", "spatial", *options, *mini.arguments)

@@ -25,7 +25,7 @@ from twostream.data.dataset import (
     views_of_entry,
     views_shape,
 )
-from twostream.data.protocols import PROTOCOLS, random_in_segments, whole_frame
+from twostream.data.protocols import PROTOCOLS, find_protocol, random_in_segments, whole_frame
 from twostream.data.splits import Split, VideoRecord, read_split, read_ucf101
 from twostream.data.stored import StoredVideo
 from twostream.transforms.augmentation import Augmentation, corners
@@ -55,7 +55,7 @@ def test_a_store_file_that_changed_since_it_was_joined_is_named(
 ) -> None:
     split = read_split("ucf101", mini.root / "annotations")
     store = shutil.copytree(mini.root / "store", tmp_path / "store")
-    videos = VideoDataset(store, split, train=train, input_size=32, protocol="efficient")
+    videos = VideoDataset(store, split, train=train, input_size=32, protocol="segments:1")
     videos[0]
     first, second = (video.path for video in videos.videos[:2])
     if change == "swapped":
@@ -297,12 +297,12 @@ def test_without_a_seed_torch_draws(mini: MiniProject, split: Split) -> None:
 def test_a_test_clip_holds_the_views_of_its_protocol(mini: MiniProject, split: Split) -> None:
     """They are those that scoring takes, crops of a snippet one after the other."""
     testing = VideoDataset(
-        mini.root / "store", split, train=False, protocol="accurate", input_size=56
+        mini.root / "store", split, train=False, protocol="segments:25x3", input_size=56
     )
     assert testing.names == [record.name for record in split.test]
     clip, _ = testing[1]
     assert clip.shape == (25 * 3, 10, 2, 64, 64)
-    write = ViewWriter(testing.videos, FLOW, PROTOCOLS["accurate"]).write
+    write = ViewWriter(testing.videos, FLOW, find_protocol("segments:25x3")).write
     views = np.empty((3, 10, 2, 64, 64), np.uint8)
     for number in (0, 24):
         write((1, number), views)

@@ -10,21 +10,28 @@ from twostream.data.protocols import (
     SPREAD,
     View,
     centre_of_segments,
-    evenly_spaced,
+    equal_whole_steps,
+    find_protocol,
+    first_to_last,
+    first_to_last_truncated,
     num_positions,
+    protocol_in_file_name,
     random_in_segments,
     snippet_indices,
     start_and_centre_of_segments,
 )
+from twostream.models import network_protocol
 from twostream.transforms.clips import Box
+from twostream_base.errors import InputError
 
 # Starts for a video of 100 frames (99 flow pairs, stacks of 10) and one of 12 frames (11 pairs).
 EXPECTED = {
     "clips19": {
-        (100, 1): [0, 5, 10, 15, 21, 26, 31, 36, 42, 47, 52, 57, 63, 68, 73, 78, 84, 89, 94],
-        (99, 10): [0, 4, 9, 14, 18, 23, 28, 33, 37, 42, 47, 52, 56, 61, 66, 71, 75, 80, 85],
-        (12, 1): [0, 0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 6, 7, 8, 8, 9, 10, 10, 11],
-        (11, 10): [0] * 10 + [1] * 9,
+        (100, 1): list(range(0, 95, 5)),
+        (99, 10): list(range(0, 76, 4)),
+        (291, 10): list(range(0, 253, 14)),
+        (12, 1): [0] * 19,
+        (11, 10): [0] * 19,
     },
     "segments3": {
         (100, 1): [16, 50, 83],
@@ -40,12 +47,10 @@ EXPECTED = {
         (11, 10): [0] * 12 + [1] * 13,
     },
     "tsn25x10": "segments25",
-    "efficient": {(100, 1): [50], (99, 10): [45], (12, 1): [6], (11, 10): [1]},
-    "accurate": "segments25",
     "dense10x3": {
-        (100, 1): [5, 15, 25, 35, 45, 55, 65, 75, 85, 95],
-        (99, 10): [4, 13, 22, 31, 40, 49, 58, 67, 76, 85],
-        (12, 1): [0, 1, 3, 4, 5, 6, 7, 9, 10, 11],
+        (100, 1): [0, 11, 22, 33, 44, 55, 66, 77, 88, 99],
+        (99, 10): [0, 10, 20, 30, 40, 49, 59, 69, 79, 89],
+        (12, 1): [0, 1, 2, 4, 5, 6, 7, 9, 10, 11],
         (11, 10): [0, 0, 0, 0, 0, 1, 1, 1, 1, 1],
     },
     "dense10": "dense10x3",
@@ -59,8 +64,7 @@ def test_exact_starts(name: str) -> None:
     starts = EXPECTED[name]
     starts = EXPECTED[starts] if isinstance(starts, str) else starts
     for (length, snippet_length), expected in starts.items():
-        positions = num_positions(length, snippet_length=snippet_length)
-        assert protocol.starts(positions, protocol.num_snippets) == expected
+        assert protocol.snippet_starts(length, snippet_length=snippet_length) == expected
 
 
 def plain(*boxes: Box) -> list[View]:
@@ -94,15 +98,12 @@ VIEWS = {
         ]
         for size, side in (((240, 320), 210), ((256, 340), 224))
     },
-    "efficient": CENTRE,
-    "accurate": THREE,
     "dense10": CENTRE,
     "dense10x3": THREE,
     "twice3": THREE,
 }
-NUM_VIEWS = {"clips19": 19, "segments3": 3, "segments25": 25, "tsn25x10": 250, "efficient": 1,
-             "accurate": 75, "dense10": 10, "dense10x3": 30,
-             "twice3": 6}  # fmt: skip
+NUM_VIEWS = {"clips19": 19, "segments3": 3, "segments25": 25, "tsn25x10": 250,
+             "dense10": 10, "dense10x3": 30, "twice3": 6}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -116,14 +117,13 @@ def test_exact_views(name: str) -> None:
 
 # Flow pairs of each snippet, for videos of 12 and of 6 frames: 11 pairs, and 5, of which the last
 # repeats.
-STACKS = {"segments3": ([0, 1, 1], [0, 0, 0]), "efficient": ([1], [0]), "twice3": ([0, 1], [0, 0])}
+STACKS = {"segments3": ([0, 1, 1], [0, 0, 0]), "segments:1": ([1], [0]), "twice3": ([0, 1], [0, 0])}
 
 
 @pytest.mark.parametrize("name", STACKS)
 def test_exact_flow_pairs_of_short_videos(name: str) -> None:
     for length, starts in zip((11, 5), STACKS[name], strict=True):
-        positions = num_positions(length, snippet_length=10)
-        taken = PROTOCOLS[name].starts(positions, PROTOCOLS[name].num_snippets)
+        taken = find_protocol(name).snippet_starts(length, snippet_length=10)
         stacks = {0: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 1: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}
         if length == 5:
             stacks = {0: [0, 1, 2, 3, 4, 4, 4, 4, 4, 4]}
@@ -139,7 +139,124 @@ def test_the_card_says_all_of_a_protocol() -> None:
     }  # fmt: skip
 
 
-SAMPLERS = (centre_of_segments, evenly_spaced)
+# What codes of the field take of a video of 300 frames: starts of clips of 32 frames, every second
+# one (mmaction2's SampleFrames of both versions), and of 8 frames, every eighth (the temporal shift
+# module's dense sampling); frames of TSN; stacks of ten of 291 pairs; the third part alone.
+RULES_OF_OTHERS = [
+    ("dense:1", 300, (32, 2), [118]),
+    ("dense:10", 300, (32, 2), [0, 26, 53, 79, 105, 132, 158, 184, 211, 237]),
+    ("dense:10,rule=mmaction2-0.x", 300, (32, 2),
+     [11, 35, 59, 82, 106, 130, 154, 177, 201, 225]),
+    ("dense:1,rule=mmaction2-0.x", 300, (32, 2), [118]),
+    ("dense:10,rule=temporal-shift-module", 300, (8, 8),
+     [0, 26, 52, 78, 104, 131, 157, 183, 209, 236]),
+    ("dense:10,rule=temporal-shift-module", 64, (8, 8), [0] * 10),
+    ("segments:8", 300, (1, 1), [18, 56, 93, 131, 168, 206, 243, 281]),
+    ("segments:7", 300, (1, 1), [21, 64, 107, 150, 192, 235, 278]),
+    ("segments:1", 300, (8, SPREAD), [18]),
+    ("twice:3", 300, (8, SPREAD), [0, 18]),
+    ("clips:19", 291, (10, 1), list(range(0, 253, 14))),
+    ("clips:5", 92, (10, 1), [0, 16, 32, 48, 64]),
+    ("clips:5,segment=3of3", 92, (10, 1), [55, 60, 65, 70, 75]),
+    ("segments:3,segment=1of3", 90, (1, 1), [5, 15, 25]),
+    ("segments:3,segment=3of3", 2, (1, 1), [1, 1, 1]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "length", "clip", "expected"), RULES_OF_OTHERS)
+def test_rules_of_other_codes(
+    text: str, length: int, clip: tuple[int, int], expected: list[int]
+) -> None:
+    sampling = {"snippet_length": clip[0], "interval": clip[1]}
+    assert find_protocol(text).snippet_starts(length, **sampling) == expected
+
+
+# Text, the name that results have, the same in a file name, views, side of an input of 224.
+TEXTS = [
+    ("segments:8", "segments:8", "segments8", 8, 224),
+    ("segments:3", "segments3", "segments3", 3, 224),
+    ("clips:19", "clips19", "clips19", 19, 224),
+    ("clips:5", "clips:5", "clips5", 5, 224),
+    ("clips:5,crops=1", "clips:5x1", "clips5x1", 5, 224),
+    ("dense:10,crops=3", "dense10x3", "dense10x3", 30, 256),
+    ("dense:10x3,scale=224", "dense:10x3,scale=224", "dense10x3-scale-224", 30, 224),
+    ("twice:3", "twice3", "twice3", 6, 256),
+    ("segments:25x10", "tsn25x10", "tsn25x10", 250, 224),
+    ("segments:8,crops=3,scale=256", "segments:8x3", "segments8x3", 24, 256),
+    ("segments:2,crops=whole", "segments:2,crops=whole", "segments2-crops-whole", 2, 224),
+    ("segments:2,crops=5", "segments:2x5", "segments2x5", 10, 224),
+    ("clips19,segment=2of3", "clips19,segment=2of3", "clips19-segment-2of3", 19, 224),
+]
+
+
+@pytest.mark.parametrize(("text", "name", "file_name", "views", "side"), TEXTS)
+def test_texts(text: str, name: str, file_name: str, views: int, side: int) -> None:
+    protocol = find_protocol(text)
+    assert (protocol.name, protocol_in_file_name(protocol.name)) == (name, file_name)
+    assert (protocol.num_snippets * protocol.num_crops, protocol.side(224)) == (views, side)
+    assert f": {views} views" in protocol.text
+    assert find_protocol(name).metadata(size=224) == protocol.metadata(size=224)
+
+
+def test_scale_is_the_short_side_that_crops_are_cut_from() -> None:
+    assert find_protocol("segments:1,scale=232").views(232, 290) == plain(Box(4, 33, 224, 224))
+    assert find_protocol("segments:1,scale=224").views(240, 320) == plain(Box(0, 40, 240, 240))
+    assert find_protocol("segments:1x5").views(256, 340) == plain(
+        *(Box(*corner, 224, 224) for corner in CORNERS[256, 340])
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("efficient", "depends on the network"),
+        ("accurate", "depends on the network"),
+        ("clips20", "not one of the protocols clips19, .*segments:8"),
+        ("segments:", "'' is no whole number from 1 to 1000"),
+        ("segments:0", "'0' is no whole number"),
+        ("segments:1001", "'1001' is no whole number"),
+        ("segments:8x2", "crops is '2', allowed: whole, 1, 3, 5, 10"),
+        ("twice:3x2", "the number behind twice: is that of the crops"),
+        ("twice:3,rule=mmaction2", "rule is 'mmaction2', twice has its own alone"),
+        ("clips:5,scale=256", "a whole frame has no scale"),
+        ("dense:10,scale=200", "'200' is no whole number from 224"),
+        ("dense:10,rule=tsm", "rule is 'tsm', allowed: tsn-pytorch, .*mmaction2-0.x"),
+        ("dense:10x3,crops=1", "'crops=1' is none of .* once each"),
+        ("dense:10,flips=2", "'flips=2' is none of crops=, scale=, rule=, segment="),
+        ("segments:3,segment=4of3", "segment is '4of3', not one such as 2of3"),
+        ("own:protocol", "'own:protocol' would run code"),
+    ],
+)
+def test_wrong_texts(text: str, reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        find_protocol(text)
+
+
+# What published tables call efficient and accurate, by network.
+OF_NETWORKS = {
+    "resnet50": (8, 1, "segments:8", "segments:25x3"),
+    "tsm-resnet50": (1, 0, "segments:1", "twice3"),
+    "tsm-mobilenet_v2": (1, 8, "dense10", "dense10x3"),
+    "i3d-resnet50": (1, 2, "dense:1", "dense10x3"),
+    "r3d_18": (1, 2, "dense:1", "dense10x3"),
+}
+
+
+@pytest.mark.parametrize("model", OF_NETWORKS)
+def test_efficient_and_accurate_are_the_networks_own(model: str) -> None:
+    segments, interval, efficient, accurate = OF_NETWORKS[model]
+    for name, expected in (
+        ("efficient", efficient),
+        ("accurate", accurate),
+        ("clips:19", "clips19"),
+    ):
+        assert (
+            network_protocol(name, model=model, num_segments=segments, frame_interval=interval)
+            == expected
+        )
+
+
+SAMPLERS = (centre_of_segments, equal_whole_steps, first_to_last, first_to_last_truncated)
 
 
 @pytest.mark.parametrize(
@@ -202,12 +319,13 @@ def test_centre_of_segments(positions: int, count: int, expected: list[int]) -> 
     ("positions", "count", "expected"),
     [
         (10, 5, [0, 2, 4, 6, 8]),
-        (100, 19, [0, 5, 10, 15, 21, 26, 31, 36, 42, 47, 52, 57, 63, 68, 73, 78, 84, 89, 94]),
+        (11, 5, [0, 2, 4, 6, 8]),
+        (100, 19, list(range(0, 95, 5))),
         (1, 3, [0, 0, 0]),
     ],
 )
-def test_evenly_spaced(positions: int, count: int, expected: list[int]) -> None:
-    assert evenly_spaced(positions, count) == expected
+def test_equal_whole_steps(positions: int, count: int, expected: list[int]) -> None:
+    assert equal_whole_steps(positions, count) == expected
 
 
 def test_start_and_centre_of_segments() -> None:

@@ -107,9 +107,9 @@ def test_what_it_cannot_take_is_named_with_its_cause(error: type[Exception]) -> 
     ):
         look(network, input_size=64)
     with pytest.raises(
-        InputError, match="256 x 256 .*, as protocol accurate of --input-size 224 gives"
+        InputError, match="256 x 256 .*, as protocol segments:25x3 of --input-size 224 gives"
     ):
-        look(network, input_size=224, protocols=("clips19", "accurate"))
+        look(network, input_size=224, protocols=("clips19", "segments:25x3"))
 
 
 def test_short_memory_is_not_taken_for_it() -> None:
@@ -121,7 +121,7 @@ def test_the_network_and_the_random_numbers_stay() -> None:
     network = MODELS["resnet18"](modality=MODALITIES["spatial"], num_classes=2)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     generator = torch.get_rng_state()
-    look(network, input_size=32, protocols=("accurate",))
+    look(network, input_size=32, protocols=("segments:25x3",))
     assert network.training
     assert torch.equal(torch.get_rng_state(), generator)
     for name, value in network.state_dict().items():

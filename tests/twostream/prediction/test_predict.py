@@ -145,11 +145,11 @@ def test_bad_videos_are_named_and_the_rest_is_done(
 def test_table_and_drawings(twostream: Command, runs: dict[str, Path], mini: MiniProject) -> None:
     video = str(mini.root / "videos" / CLASSES[1] / f"v_{CLASSES[1]}_g01_c01.avi")
     spatial, motion = (["--" + stream, str(run)] for stream, run in runs.items())
-    options = ["--protocol", "efficient", "--device", "cpu"]
+    options = ["--protocol", "segments:1", "--device", "cpu"]
     both = twostream("predict", video, *spatial, *motion, *options, "--out", "{name}.gif")
     first, last = both.output.splitlines()
     assert first.startswith(f"{video}   ")
-    assert last.startswith("1 predicted, efficient; mean seconds: decode ")
+    assert last.startswith("1 predicted, segments:1; mean seconds: decode ")
     with Image.open(f"v_{CLASSES[1]}_g01_c01.gif") as film:
         assert (film.n_frames, film.width) == (12, 3 * 12 + 2 * 240)
     alone = twostream("predict", video, *spatial, *options, "--out", "rgb.png", "--strategy", "max")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from twostream.compute.device import Runtime
-from twostream.data.protocols import PROTOCOLS
+from twostream.data.protocols import PROTOCOLS, find_protocol
 from twostream.data.splits import VideoRecord
 from twostream.data.stored import StoredVideo
 from twostream.scoring.logits import find_cuts, forward_views
@@ -78,15 +78,15 @@ def stored(size: tuple[int, int] | None) -> StoredVideo:
         ("tsn25x10", [(256, 340), (256, 320)], 224, False),
         ("tsn25x10", [None], 224, False),
         ("segments25", [(256, 340)], 224, False),  # one crop is less than the frame
-        ("accurate", [(256, 340)], 224, True),  # three of 256
+        ("segments:25x3", [(256, 340)], 224, True),  # three of 256
     ],
 )
 def test_what_a_gpu_cuts_itself(
     protocol: str, sizes: list[tuple[int, int] | None], size: int, is_cut: bool
 ) -> None:
     videos = [stored(frame) for frame in sizes]
-    cuts = find_cuts(videos, MODALITIES["motion"], PROTOCOLS[protocol], size=size)
-    assert cuts == (((256, 340), PROTOCOLS[protocol].views(256, 340)) if is_cut else None)
+    cuts = find_cuts(videos, MODALITIES["motion"], find_protocol(protocol), size=size)
+    assert cuts == (((256, 340), find_protocol(protocol).views(256, 340)) if is_cut else None)
     small = replace(MODALITIES["motion"], frame_size=(256, 256))
     assert bool(find_cuts(videos, small, PROTOCOLS["tsn25x10"], size=224))
 

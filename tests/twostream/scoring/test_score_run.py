@@ -79,19 +79,19 @@ def test_videos_of_the_training_list_are_refused_or_counted_in_every_result(
     (lists / "trainlist02.txt").write_text("\n".join([*train[3:], *with_label[1:]]) + "\n")
     copy = shutil.copytree(run, tmp_path / "run")
     arguments = [*mini.arguments, "--annotations", str(lists), *SMALL_PARTS]
-    score = ["score", str(copy), *arguments, "--split", "2", "--protocol", "efficient"]
+    score = ["score", str(copy), *arguments, "--split", "2", "--protocol", "segments:1"]
     refused = twostream(*score, exit_code=2).output
     assert f"{copy} has seen 3 of the 4 videos of the subset test of ucf101 split 2" in refused
     assert "--on-training-videos" in refused
-    assert not list((copy / "scores").glob("*efficient*"))
+    assert not list((copy / "scores").glob("*segments1*"))
     counted = read_videos(copy / VIDEOS)
     parts = [
         next(v.part for v in counted if f"{v.name}.avi" == row.split()[0]) for row in train[:3]
     ]
     trained, chose = parts.count("train"), parts.count("val")
     twostream(*score, "--on-training-videos")
-    (file,) = (copy / "scores").glob("*efficient*")
-    assert file.name == "ucf101-split2-test-efficient.safetensors"
+    (file,) = (copy / "scores").glob("*segments1*")
+    assert file.name == "ucf101-split2-test-segments1.safetensors"
     expected = f"{trained} of 4 videos were trained on"
     if chose:
         expected += f", {chose} of 4 chose the epoch"
@@ -107,8 +107,8 @@ def test_videos_of_the_training_list_are_refused_or_counted_in_every_result(
     # Without the record of the run, by the weights alone; lists that share nothing are free.
     (copy / VIDEOS).unlink()
     assert "has seen 3 of the 4 videos" in twostream(*score, exit_code=2).output
-    twostream("score", str(copy), *arguments, "--protocol", "efficient")
-    assert (copy / "scores" / "test-efficient.safetensors").is_file()
+    twostream("score", str(copy), *arguments, "--protocol", "segments:1")
+    assert (copy / "scores" / "test-segments1.safetensors").is_file()
 
 
 def test_a_run_that_selected_on_test_has_no_val(
