@@ -314,7 +314,7 @@ def find_protocol(protocol: str | Protocol) -> Protocol:
                 f"{protocol!r} is not one of the protocols {', '.join(PROTOCOLS)}, nor a text such "
                 f"as {EXAMPLES}, nor module:function"
             )
-        return plugins.load(protocol, PROTOCOLS)  # type: ignore[no-any-return]
+        return plugins.load(protocol, PROTOCOLS)
 
     def refuse(reason: str) -> InputError:
         return InputError(f"protocol {protocol!r}: {reason}; expected a text such as {EXAMPLES}")
