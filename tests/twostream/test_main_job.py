@@ -90,6 +90,35 @@ def test_from_videos_to_a_fused_result(twostream: Run, mini: MiniProject, tmp_pa
     assert "segments3" in shown.output
 
 
+def test_a_project_that_was_moved_goes_on(
+    twostream: Run, mini: MiniProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Options that are paths inside it, absolute ones too, go with it; no file has its old place.
+
+    Or else each command would find nothing, begin anew, or work in the old place, were it there.
+    """
+    old, new = tmp_path / "old place" / "project", tmp_path / "elsewhere"
+    shutil.copytree(mini.root, old)
+    monkeypatch.chdir(old)
+    twostream("init", "--dataset", "ucf101", "--videos", str(old / "videos"),
+              "--annotations", "annotations")  # fmt: skip
+    train = ["train", "--model", "shufflenet_v2_x0_5", *QUICK, "--stream"]
+    twostream(*train, "spatial", "--epochs", "1", "--store", str(old / "store"))
+    monkeypatch.chdir(tmp_path)
+    old.rename(new)
+    monkeypatch.chdir(new)
+    assert "0 done now, 16 already done" in twostream("extract-flow").output
+    run = Path("runs", "ucf101-split1", "spatial-shufflenet_v2_x0_5")
+    assert "resumed after 1 of 2 epochs" in twostream(*train, "spatial", "--epochs", "2").output
+    twostream("score", str(run), "--subset", "val", "--protocol", "segments3", "--device", "cpu")
+    assert "nothing to do" in twostream("train", "--config", str(run / "config.toml")).output
+    twostream(*train, "motion", "--epochs", "1")
+    twostream("fuse", "--out", "fused.safetensors")
+    twostream("report")
+    place = str(old.parent).encode()
+    assert [path for path in new.rglob("*") if path.is_file() and place in path.read_bytes()] == []
+
+
 @pytest.fixture(scope="module")
 def trained(mini: MiniProject, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a spatial run of one epoch in `runs/`, trained once for all tests."""

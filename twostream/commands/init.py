@@ -150,10 +150,17 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         paths = {"videos": videos, "annotations": annotations}
         paths |= {key: options[key] for key in ("store", "runs")}
         settings: dict[str, Any] = {"dataset": dataset}
-        settings |= {key: Path(os.path.relpath(path)).as_posix() for key, path in paths.items()}
+        here = Path.cwd()
+        settings |= {
+            # An absolute path to elsewhere stays one: the project may be moved, that does not.
+            key: path.as_posix()
+            if path.is_absolute() and not path.is_relative_to(here)
+            else Path(os.path.relpath(path)).as_posix()
+            for key, path in paths.items()
+        }
         if options["allow_missing"]:
             settings["allow-missing"] = True
-        title = "Written by `twostream init`. Paths are relative to this file."
+        title = "Written by `twostream init`. Paths are relative to this file, which may be moved."
         write_toml(Path(PROJECT_FILE), settings, title=title)
         lines.append(f"wrote {PROJECT_FILE}")
         if ":" in dataset:

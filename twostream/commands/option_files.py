@@ -1,7 +1,8 @@
 """Files that give options their defaults: twostream.toml, recipes, and the config.toml of a run.
 
 In the project file `twostream.toml`, keys at the top are options of any command that has them; a
-table such as `[train]` holds further defaults of that one command. Paths are relative to the file.
+table such as `[train]` holds further defaults of that one command. Paths in any of these files are
+relative to the file.
 """
 
 from __future__ import annotations
@@ -92,8 +93,19 @@ def read_project(path: Path) -> dict[str, Any]:
         if key in settings:
             if not isinstance(settings[key], str):
                 raise InputError(f"{path}: {key} = {settings[key]!r}: expected a path in quotes")
-            settings[key] = str((path.parent / settings[key]).resolve())
+            settings[key] = _path_from(path, settings[key])
     return settings
+
+
+def _path_from(file: Path, value: str) -> str:
+    """The path that `value` in a file means. By its text: `..` does not follow links."""
+    return os.path.normpath(file.parent.absolute() / value)
+
+
+def _value_from(file: Path, parameter: click.Parameter, value: Any) -> Any:
+    """The value of an option that a file gives; a path is relative to the file."""
+    is_path = isinstance(parameter.type, click.Path) and isinstance(value, str) and value
+    return _path_from(file, value) if is_path else value
 
 
 def option_defaults(
@@ -128,7 +140,10 @@ def option_defaults(
     for key in table:
         _check_may_set(path, key, parameters[key])
     taken = {key: value for key, value in (shared | table).items() if key in parameters}
-    return {parameters[key].name or "": value for key, value in taken.items()}
+    return {
+        parameters[key].name or "": _value_from(path, parameters[key], value)
+        for key, value in taken.items()
+    }
 
 
 class Recipe(click.ParamType):
@@ -222,4 +237,8 @@ def _named(
     for key in settings:
         _check_may_set(path, key, names[key])
     # An empty text, in a run's config.toml, stands for an option that was not given.
-    return {names[key].name or "": value for key, value in settings.items() if value != ""}
+    return {
+        names[key].name or "": _value_from(path, names[key], value)
+        for key, value in settings.items()
+        if value != ""
+    }

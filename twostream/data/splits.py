@@ -587,7 +587,11 @@ def read_groups(path: Path) -> dict[str, str]:
         InputError: a row that is no name and group; file and line are named.
     """
     groups: dict[str, str] = {}
-    for number, row in read_numbered_csv(path):
+    try:
+        rows = read_numbered_csv(path)
+    except InputError as error:
+        raise InputError(f"{error}; {MENDED_GROUPS}") from error
+    for number, row in rows:
         if len(row) != 2 or not all(row):
             raise InputError(
                 f"{path}:{number}: {','.join(row)!r}; expected name,group; {MENDED_GROUPS}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import secrets
 import shutil
 import time
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 CONFIG = "config.toml"
+PATHS = ("annotations", "store", "runs", "videos", "vocabulary", "load")  # options that are paths
 
 
 class Learner(Protocol):
@@ -419,11 +421,23 @@ def write_config(folder: Path, options: DataclassInstance, *, command: str) -> N
     write_toml(folder / CONFIG, _settings(options), title=title)
 
 
-def _settings(options: DataclassInstance) -> dict[str, Any]:
-    return {
+def _settings(options: Any) -> dict[str, Any]:
+    """What `config.toml` holds. Paths beside `runs` or below are relative to the run folder.
+
+    So a project may be moved: what was relative goes with it, other paths are absolute.
+    """
+    settings = {
         key.replace("_", "-"): list(value) if isinstance(value, tuple) else value
         for key, value in asdict(options).items()
     }
+    project = Path(os.path.abspath(options.runs)).parent
+    for key in PATHS:
+        if value := settings.get(key):
+            path = Path(os.path.abspath(value))
+            if path.is_relative_to(project):
+                path = Path(os.path.relpath(path, options.folder))
+            settings[key] = path.as_posix()
+    return settings
 
 
 def write_log(path: Path, rows: Sequence[Row]) -> None:

@@ -101,6 +101,29 @@ def test_doubled_files_are_refused_by_name(twostream: Run, clips: Path) -> None:
     assert "refused: run/v_run_g3_c1: v_run_g3_c1.avi, v_run_g3_c1.mp4 would share" in result.output
 
 
+def test_paths_in_the_project_file_are_relative_but_for_absolute_ones_to_elsewhere(
+    twostream: Run, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = clips.parent / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    twostream("init", "--dataset", "folder", "--videos", clips, "--annotations", project / "lists",
+              "--store", "../store", "--min-videos", "2")  # fmt: skip
+    assert tomllib.loads(Path("twostream.toml").read_text()) == {
+        "dataset": "folder", "videos": str(clips), "annotations": "lists", "store": "../store",
+        "runs": "runs",
+    }  # fmt: skip
+
+
+def test_a_broken_file_of_groups_is_replaced(twostream: Run, clips: Path) -> None:
+    init = ["init", "--dataset", "folder", "--videos", "clips", "--min-videos", "2"]
+    twostream(*init)
+    Path("annotations", "groups.csv").write_text('"run/v_run_g0_c1,g\n')
+    assert "--force" in twostream(*init, "--force", exit_code=2).output
+    pattern = ["--group-pattern", r"_(g\d+)_"]
+    assert "in 8 groups" in twostream(*init, "--force", *pattern).output
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
