@@ -15,7 +15,8 @@ from flow_extract.display.color_wheel import flow_to_rgb, speed_scale, wheel_pic
 from flow_extract.methods.pairwise import ClipMethod
 from flow_extract.store.codecs import dequantize
 from flow_extract.store.reader import StoreEntry
-from flow_extract.video.decode import VideoError, probe, read_frames, resize
+from flow_extract.video.decode import probe, read_frames
+from flow_extract.video.frames import VideoError, repeats, resize
 from twostream_base.errors import InputError
 from twostream_base.files import atomic_path
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # Pairs of a film from which the scale is found.
 SCALE_PAIRS = 20
+# Pairs around a still one among which one that moves is looked for.
+NEIGHBOURS = 100
 DEFAULT_FPS = 25.0
 PICTURE_HEIGHT = 240
 WHEEL_SIZE = 120
@@ -40,12 +43,14 @@ class FlowClip(NamedTuple):
         fps: frames per second.
         num_flows: pairs; pair t leads from frame t to t + 1.
         read: rising numbers of pairs -> one (frame uint8 (H, W, 3), flow float32 (H, W, 2)) each.
+        moves: whether the second frame of a pair is another than the first, see `repeats`.
     """
 
     title: str
     fps: float
     num_flows: int
     read: Callable[[Sequence[int]], Iterator[tuple[np.ndarray, np.ndarray]]]
+    moves: Callable[[int], bool]
 
 
 def stored_clip(path: Path) -> FlowClip:
@@ -58,9 +63,13 @@ def stored_clip(path: Path) -> FlowClip:
             levels = entry.read_flow(pair, 1)[0]
             yield entry.read_rgb([pair])[0], dequantize(levels, bound=bound)
 
+    def moves(pair: int) -> bool:
+        first, second = entry.read_rgb([pair, pair + 1])
+        return not repeats(second, first)
+
     method = entry.header["method"]
     title = f"{entry.header['name']}, flow by {method['name']}" if method else entry.header["name"]
-    return FlowClip(title, entry.header["fps"] or DEFAULT_FPS, entry.num_flows, read)
+    return FlowClip(title, entry.header["fps"] or DEFAULT_FPS, entry.num_flows, read, moves)
 
 
 def video_clip(path: Path, method: ClipMethod, *, method_name: str) -> FlowClip:
@@ -69,7 +78,7 @@ def video_clip(path: Path, method: ClipMethod, *, method_name: str) -> FlowClip:
     Raises:
         VideoError: it cannot be read as a video.
     """
-    num_frames = sum(1 for _ in read_frames(path))
+    moving = [not repeats(second, first) for first, second in pairwise(read_frames(path))]
 
     def read(pairs: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         numbers = set(pairs)
@@ -78,23 +87,31 @@ def video_clip(path: Path, method: ClipMethod, *, method_name: str) -> FlowClip:
                 yield frames[0], method(np.stack(frames))[0]
 
     fps = probe(path).fps or DEFAULT_FPS
-    return FlowClip(f"{path.stem}, flow by {method_name}", fps, num_frames - 1, read)
+    title = f"{path.stem}, flow by {method_name}"
+    return FlowClip(title, fps, len(moving), read, moving.__getitem__)
 
 
-def choose_pairs(text: str | None, *, num_flows: int, default: int | None) -> list[int]:
+def choose_pairs(clip: FlowClip, text: str | None, *, default: int | None) -> list[int]:
     """Numbers of pairs: `3,10,20`, `10:50` (without 50), `10:50:5`, or both joined by commas.
 
-    Without text: `default` of them, evenly spread; or all if that is None.
+    Without text: `default` of them, evenly spread, where something moves; or all if that is None.
 
     Raises:
         InputError: no such numbers, or there is no flow.
     """
+    num_flows = clip.num_flows
     if num_flows < 1:
         raise InputError("the video has fewer than two frames, so no flow to show")
     if text is None:
-        count = num_flows if default is None else min(default, num_flows)
-        # The middle of each of `count` equal parts.
-        return [(2 * part + 1) * num_flows // (2 * count) for part in range(count)]
+        if default is None or num_flows <= default:
+            return list(range(num_flows))
+        chosen = []
+        for part in range(default):
+            middle = (2 * part + 1) * num_flows // (2 * default)
+            within = range(part * num_flows // default, (part + 1) * num_flows // default)
+            nearest = sorted(within, key=lambda pair: abs(pair - middle))[:NEIGHBOURS]
+            chosen.append(next(filter(clip.moves, nearest), middle))
+        return chosen
     pairs: set[int] = set()
     for part in text.split(","):
         try:

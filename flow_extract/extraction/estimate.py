@@ -20,7 +20,8 @@ from flow_extract.extraction.one_video import count_clipped, encode_clip
 from flow_extract.extraction.settings import recorded_method
 from flow_extract.store.header import settings_hash
 from flow_extract.store.reader import entry_paths, read_header
-from flow_extract.video.decode import VideoError, probe, read_frames, scaled_size
+from flow_extract.video.decode import probe, read_frames
+from flow_extract.video.frames import VideoError, scaled_size
 from flow_extract.video.pictures import identity
 from twostream_base.errors import InputError
 
@@ -235,7 +236,14 @@ def choose_bound(
             try:
                 count = min(probe(video).num_frames or BOUND_FRAMES, BOUND_FRAMES)
                 places = np.linspace(0, max(0, count - 2), PAIRS).round().astype(int).tolist()
-                frames = islice(read_frames(video, short_side=settings["short_side"]), count)
+                frames = islice(
+                    read_frames(
+                        video,
+                        short_side=settings["short_side"],
+                        drop_repeated=settings.get("drop_repeated", False),
+                    ),
+                    count,
+                )
                 clips = [np.stack(pair) for n, pair in enumerate(pairwise(frames)) if n in places]
             except VideoError:
                 continue

@@ -61,8 +61,13 @@ class Report:
     reused: list[Result]
 
     def counts(self) -> dict[str, int]:
-        """See `count_results`; refused videos are among the failed ones."""
-        return count_results(self._all())
+        """See `count_results`; refused videos are among the failed ones.
+
+        With the `frames` of all store files, and how many of the videos are `repeated`.
+        """
+        results = self._all()
+        frames, repeated = (sum(getattr(r, key) for r in results) for key in ("frames", "repeated"))
+        return count_results(results) | {"frames": frames, "repeated": repeated}
 
     def problems(self) -> list[Result]:
         """Every video that is not `ok`, sorted by name; refused ones too."""
@@ -204,7 +209,12 @@ def up_to_date(job: Job) -> Result | None:
         if verified:
             if problem.exists():  # a store that is whole may be on a disk that is read alone
                 problem.unlink(missing_ok=True)
-            return Result(job.name, header["status"], header["reason"], reused=True)
+            return Result(
+                *(job.name, header["status"], header["reason"]),
+                reused=True,
+                frames=header["counts"]["frames"],
+                repeated=header["counts"].get("repeated", 0),
+            )
     record = _read(read_problem, problem)
     if record and is_current(record, settings_hash=settings, source=source):
         if problem.stat().st_mtime_ns == job.ignore_problem_from:

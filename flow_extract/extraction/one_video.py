@@ -73,6 +73,8 @@ class Result:
         reason: one line; empty for `ok`.
         reused: whether an earlier run or another process had done it, not this job.
         seconds: of a video that this job has stored: `decode` and `flow`, added over its threads.
+        frames: that are stored.
+        repeated: frames of the video that repeat the one before, stored or not.
     """
 
     name: str
@@ -80,6 +82,8 @@ class Result:
     reason: str = ""
     reused: bool = False
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
+    frames: int = field(default=0, compare=False)
+    repeated: int = field(default=0, compare=False)
 
 
 def count_results(results: Collection[Result]) -> dict[str, int]:
@@ -159,9 +163,12 @@ def extract_video(job: Job) -> Result:
 
     cv2.setNumThreads(1)
     source = source_of(job.video, job.source_path)
+    drop_repeated = job.settings.get("drop_repeated", False)
     try:
         with (
-            open_video(job.video, short_side=job.settings["short_side"]) as video,
+            open_video(
+                job.video, short_side=job.settings["short_side"], drop_repeated=drop_repeated
+            ) as video,
             EntryWriter(job.store, job.name) as entry,
         ):
             method = recorded_method(job.settings, job.device)
@@ -198,24 +205,33 @@ def extract_video(job: Job) -> Result:
                 source["sha256"] = content_sha256(job.video)
             except OSError as error:
                 raise VideoError(f"cannot be read: {error.strerror}") from error
+            fps = video.info.fps
+            if drop_repeated and fps:
+                fps *= len(entry.rgb) / video.decoded
             header = make_header(
                 job.settings,
                 name=job.name,
                 status=status,
                 reason=reason,
                 size={"width": size[1], "height": size[0]},
-                fps=video.info.fps,
+                fps=fps,
                 counts={
                     "promised": video.promised,
                     "frames": len(entry.rgb),
                     "flows": len(entry.flow),
+                    "repeated": video.repeated,
                 },
                 source=source,
                 clipped_share=round(clipped / max(1, len(entry.flow) * size[0] * size[1]), 8),
                 decoder=video.decoder,
             )
             entry.finish(header)
-        return Result(job.name, status, reason, seconds=seconds)
+        return Result(
+            *(job.name, status, reason),
+            seconds=seconds,
+            frames=len(entry.rgb),
+            repeated=video.repeated,
+        )
     except VideoError as error:
         if isinstance(error.__cause__, OSError):
             return unrecorded(job, str(error))

@@ -23,6 +23,7 @@ def extraction_settings(
     bound: float = DEFAULT_BOUND,
     short_side: int | None = None,
     codec: str = "jpeg",
+    drop_repeated: bool = False,
     trust_plugins: bool = False,
     device: str | None = None,
 ) -> dict[str, Any]:
@@ -34,6 +35,7 @@ def extraction_settings(
         bound: flow is clipped to +-`bound` pixels per frame.
         short_side: frames are resized so that the shorter side has this many pixels; None: not.
         codec: key of `codecs.CODECS`.
+        drop_repeated: leave out frames that repeat the one before; recorded only where it is so.
         device: where the method computes, for one that has a choice; it decides nothing, and is not
             recorded, unless the method computes by another form there (`form` beside `options`).
         trust_plugins: whether `method` may be a `module:function`, which is imported.
@@ -60,7 +62,7 @@ def extraction_settings(
         why = " ".join(str(error).split())  # OpenCV's messages have several lines
         raise InputError(f"flow method {method!r} with options {options}: {why}") from error
     form = getattr(compute, "form", None)
-    return {
+    return ({"drop_repeated": True} if drop_repeated else {}) | {
         "method": {"name": method, "options": arguments.arguments}
         | ({"form": form} if form else {}),
         "quantiser": {"bound": bound, "zero": ZERO, "scale": LEVELS / bound},

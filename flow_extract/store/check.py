@@ -58,12 +58,16 @@ class Check:
     findings: list[Finding]
 
     def counts(self) -> dict[str, int]:
-        """Numbers of store files, frames and flow pairs in them, and findings of each kind."""
+        """Numbers of store files, frames and flow pairs in them, and findings of each kind.
+
+        `repeated`: frames of the videos that repeat the one before, stored or not.
+        """
         totals = [header["counts"] for header in self.headers.values()]
         return {
             "files": len(self.headers),
             "frames": sum(counts["frames"] for counts in totals),
             "flows": sum(counts["flows"] for counts in totals),
+            "repeated": sum(counts.get("repeated", 0) for counts in totals),
             **dict(sorted(Counter(finding.kind for finding in self.findings).items())),
         }
 

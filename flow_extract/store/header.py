@@ -23,11 +23,16 @@ class Size(TypedDict):
 
 
 class Counts(TypedDict):
-    """Frames that the video promised (None: unknown), and stored frames and flow pairs."""
+    """Frames that the video promised (None: unknown), and stored frames and flow pairs.
+
+    `repeated` are frames that repeat the one before (see `video.decode.repeats`); they are not
+    stored where the settings drop them. Files of earlier versions and of pictures lack it.
+    """
 
     promised: int | None
     frames: int
     flows: int
+    repeated: NotRequired[int]
 
 
 class Source(TypedDict):
@@ -54,13 +59,14 @@ class Header(TypedDict):
         status: `ok`, or `damaged`: fewer frames were decoded than the video promised.
         reason: one line; empty for `ok`.
         settings_hash: see `settings_hash`.
-        fps: frames per second; None if unknown.
+        fps: stored frames per second; None if unknown.
         clipped_share: share of the flow vectors that the bound clips.
         decoder: what decoded the video.
         sha256: of each array in the file, in hex digits.
         method: `name` and `options`; None: frames without flow.
         quantiser: `bound`, `zero`, `scale`.
         short_side: to which frames were resized; None: native size.
+        drop_repeated: true, where repeated frames were left out.
         codec: key of `codecs.CODECS`.
         quality: of JPEG; None for other codecs.
         opencv: its version.
@@ -83,6 +89,7 @@ class Header(TypedDict):
     method: dict[str, Any] | None
     quantiser: dict[str, float]
     short_side: int | None
+    drop_repeated: NotRequired[bool]
     codec: str
     quality: int | None
     opencv: NotRequired[str]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from flow_extract.video.frames import MAX_PIXELS, VideoError, VideoInfo, resize, scaled_size
+from flow_extract.video.frames import MAX_PIXELS, FrameSource, VideoError, VideoInfo
 from flow_extract.video.pictures import PictureVideo
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def has_video(path: str | PathLike[str]) -> bool:
 
 
 def read_frames(
-    path: str | PathLike[str], *, short_side: int | None = None
+    path: str | PathLike[str], *, short_side: int | None = None, drop_repeated: bool = False
 ) -> Iterator[np.ndarray]:
     """Decode a video frame by frame: uint8 (H, W, 3) RGB, upright.
 
@@ -73,17 +73,18 @@ def read_frames(
     Args:
         path: the video file, or a folder of numbered pictures (see `pictures.PictureVideo`).
         short_side: resize so that the shorter side has this many pixels (see `scaled_size`).
+        drop_repeated: leave out frames that repeat the one before (see `repeats`).
 
     Raises:
         VideoError: as `open_video`.
     """
-    with open_video(path, short_side=short_side) as video:
+    with open_video(path, short_side=short_side, drop_repeated=drop_repeated) as video:
         yield from video
 
 
 @contextmanager
 def open_video(
-    path: str | PathLike[str], *, short_side: int | None = None
+    path: str | PathLike[str], *, short_side: int | None = None, drop_repeated: bool = False
 ) -> Iterator[Video | PictureVideo]:
     """Open a video whose frames come as in `read_frames`.
 
@@ -93,10 +94,10 @@ def open_video(
             decoded), or no frame can be decoded; or a folder as `PictureVideo` refuses it.
     """
     if Path(path).is_dir():
-        yield PictureVideo(Path(path), short_side=short_side)
+        yield PictureVideo(Path(path), short_side=short_side, drop_repeated=drop_repeated)
         return
     with open_stream(Path(path)) as (file, container, stream):
-        yield Video(file, container, stream, short_side=short_side)
+        yield Video(file, container, stream, short_side=short_side, drop_repeated=drop_repeated)
 
 
 @contextmanager
@@ -151,7 +152,7 @@ def decoder_version() -> str:
     return "FFmpeg avcodec " + ".".join(map(str, av.library_versions["libavcodec"]))
 
 
-class Video:
+class Video(FrameSource):
     """An open video: iterate over it, once, for its frames.
 
     Attributes:
@@ -159,6 +160,7 @@ class Video:
         promised: frames that the packets read so far are to give. An empty packet gives none, it
             repeats a frame; nor does one that an edit list hides, it serves to decode others.
         decoded: frames that they have given.
+        repeated: as of `FrameSource`.
         damage: what was lost, in one line; None if nothing, or before the last frame.
         decoder: what decodes it, with version.
     """
@@ -170,6 +172,7 @@ class Video:
         stream: VideoStream,
         *,
         short_side: int | None,
+        drop_repeated: bool,
     ) -> None:
         context = stream.codec_context
         if context is None:
@@ -197,13 +200,10 @@ class Video:
         self.promised = self.decoded = 0
         self.damage: str | None = None
 
-        self._frames = self._decode_all()
-        first = next(self._frames, None)
-        if first is None:
+        size = self._begin(self._decode_all(), short_side=short_side, drop_repeated=drop_repeated)
+        if size is None:
             raise VideoError(f"no frame can be decoded (codec {context.codec.canonical_name})")
-        self._first: np.ndarray | None = first
-        height, width = first.shape[:2]
-        self._size = scaled_size(width, height, short_side) if short_side else (width, height)
+        height, width = size
         seconds = (container.duration or 0) / 1e6
         if stream.duration and stream.time_base:
             seconds = float(stream.duration * stream.time_base)
@@ -214,13 +214,6 @@ class Video:
             num_frames=stream.frames or round(seconds * (self._rate or 0)) or None,
             codec=context.codec.canonical_name,
         )
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        if self._first is not None:
-            yield resize(self._first, self._size)
-            self._first = None
-        for frame in self._frames:
-            yield resize(frame, self._size)
 
     def _decode_all(self) -> Iterator[np.ndarray]:
         """All frames, upright, in their own size."""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flow_extract.video.frames import MAX_PIXELS, VideoError, VideoInfo, resize, scaled_size
+from flow_extract.video.frames import MAX_PIXELS, FrameSource, VideoError, VideoInfo
 from twostream_base.errors import some_of
 from twostream_base.files import sha256_bytes, sha256_file
 
@@ -118,15 +118,15 @@ def numbered_files(folder: Path) -> list[os.DirEntry[str]]:
         return [entry for entry in entries if is_numbered_picture(entry.name) and entry.is_file()]
 
 
-class PictureVideo:
+class PictureVideo(FrameSource):
     """A folder of numbered pictures: iterate over it, once, for its frames.
 
     One picture is in memory at a time. JPEGs are turned as their EXIF data say; transparency is
     dropped, more than 8 bits are cut to 8.
 
     Attributes:
-        info, promised, decoded, damage, decoder: as of `decode.Video`. Numbers that are missing,
-            and files that are no pictures, are promised and not decoded.
+        info, promised, decoded, repeated, damage, decoder: as of `decode.Video`. Numbers that are
+            missing, and files that are no pictures, are promised and not decoded.
 
     Raises:
         VideoError: no numbered picture there, those of several videos, two of one number (see
@@ -134,7 +134,7 @@ class PictureVideo:
             than the first.
     """
 
-    def __init__(self, folder: Path, *, short_side: int | None) -> None:
+    def __init__(self, folder: Path, *, short_side: int | None, drop_repeated: bool) -> None:
         import cv2
 
         self._folder, self.decoder = folder, f"OpenCV {cv2.__version__}"
@@ -148,24 +148,14 @@ class PictureVideo:
         self._unreadable: list[str] = []
         self.promised, self.decoded = self._pictures.expected, 0
         self.damage: str | None = None
-        self._frames = self._read_all()
-        first = next(self._frames, None)
-        if first is None:
+        size = self._begin(self._read_all(), short_side=short_side, drop_repeated=drop_repeated)
+        if size is None:
             raise VideoError(
                 f"none of its {len(names):,} pictures can be read: {some_of(self._unreadable)}"
             )
-        self._first: np.ndarray | None = first
-        height, width = first.shape[:2]
-        self._size = scaled_size(width, height, short_side) if short_side else (width, height)
+        height, width = size
         suffix = self._pictures.names[0].rpartition(".")[2].lower()
         self.info = VideoInfo(width, height, fps=None, num_frames=len(names), codec=suffix)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        if self._first is not None:
-            yield resize(self._first, self._size)
-            self._first = None
-        for frame in self._frames:
-            yield resize(frame, self._size)
 
     def _read_all(self) -> Iterator[np.ndarray]:
         """All pictures that can be read, in their own size, which is the same for all."""

@@ -9,6 +9,7 @@ import click
 
 from twostream.commands import console
 from twostream.commands.option_types import OUT_FOLDER
+from twostream_base.errors import some_of
 
 
 @click.command(
@@ -63,6 +64,18 @@ def check_flow(
         )
         for finding in check.findings:
             console.show(f"{finding.kind:<10} {finding.name}: {finding.reason}")
+        repeated = {
+            name: header["counts"].get("repeated", 0) for name, header in check.headers.items()
+        }
+        if any(repeated.values()):
+            most = sorted(filter(repeated.get, repeated), key=lambda name: -repeated[name])
+            dropped = all(check.headers[name].get("drop_repeated") for name in most)
+            most = [f"{name} ({repeated[name]:,})" for name in most]
+            console.show(
+                f"{'repeated':<10} {sum(repeated.values()):,} frames repeat the one before them"
+                f"{', and are not stored' if dropped else ''}; of {len(most):,} videos: "
+                f"{some_of(most, limit=3)}"
+            )
         if removed:
             console.show(f"{len(removed):,} removed; `twostream extract-flow` makes them again")
     if check.wrong() and not (repair or as_json):

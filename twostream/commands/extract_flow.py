@@ -61,6 +61,11 @@ DEVICE_JOBS = 4
         default="jpeg",
         help="Encoding of frames and flow: jpeg is small; raw and lz4 are lossless.",
     ),
+    click.option(
+        "--drop-repeated",
+        is_flag=True,
+        help="Leave out frames that repeat the one before, as conversions of the frame rate do.",
+    ),
     click.option("--retry-failed", is_flag=True, help="Try again the videos that failed before."),
     click.option("--deep", is_flag=True, help="Detect changed videos by their sha256 as well."),
     click.option(
@@ -126,6 +131,7 @@ def extract_flow(
     bound: float | str,
     short_side: int | None,
     codec: str,
+    drop_repeated: bool,
     jobs: int | None,
     timeout: float,
     engine: str,
@@ -158,7 +164,13 @@ def extract_flow(
     method_options = read_options(options, option="--method-option")
     device = with_device(method, method_options, device)
     workers = min(cores, jobs or (cores if device in (None, "cpu") else DEVICE_JOBS))
-    make_settings = partial(extraction_settings, short_side=short_side, codec=codec, device=device)
+    make_settings = partial(
+        extraction_settings,
+        short_side=short_side,
+        codec=codec,
+        drop_repeated=drop_repeated,
+        device=device,
+    )
     if plan:
         source = click.get_current_context().get_parameter_source("method")
         every = source is click.core.ParameterSource.DEFAULT and not method_options
@@ -186,7 +198,7 @@ def extract_flow(
     except SystemExit:  # the signal of a batch system; Ctrl-C is explained for all commands alike
         console.tell("Stopped; re-run the same command to resume")
         raise
-    _print_report(report, store, as_json=as_json)
+    _print_report(report, store, dropped=drop_repeated, as_json=as_json)
     if report.counts()["failed"]:
         click.get_current_context().exit(1)
 
@@ -271,8 +283,12 @@ def _print_plan(
         console.show(f"{name:<12} cannot be used here: {reason}")
 
 
-def _print_report(report: Report, store: Path, *, as_json: bool) -> None:
-    """The counts, then a line for each video that is not `ok`, then the next command."""
+def _print_report(report: Report, store: Path, *, dropped: bool, as_json: bool) -> None:
+    """The counts, then a line for each video that is not `ok`, then the next command.
+
+    Args:
+        dropped: whether repeated frames are not in the store.
+    """
     from flow_extract.extraction.folder import STORED
 
     counts = report.counts()
@@ -298,6 +314,15 @@ def _print_report(report: Report, store: Path, *, as_json: bool) -> None:
     )
     for problem in report.problems():
         console.show(f"{problem.status:<9} {problem.name}: {problem.reason}")
+    if counts["repeated"] and dropped:
+        console.show(
+            "repeated  {repeated:,} frames were left out, {frames:,} are stored".format(**counts)
+        )
+    elif counts["repeated"]:
+        console.show(
+            "repeated  {repeated:,} of {frames:,} frames repeat the one before them; "
+            "--drop-repeated leaves them out".format(**counts)
+        )
     if any(result.status not in STORED for result in report.reused):
         console.show("Failures of earlier runs were not tried again; --retry-failed does.")
     elif not counts["failed"]:

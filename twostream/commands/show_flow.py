@@ -27,7 +27,9 @@ PNG_ROWS = 4
     "--out", type=OUT_FILE, help="File to write: .png, .gif or .mp4.  [default: VIDEO-flow.png]"
 )
 @click.option(
-    "--frames", metavar="N,N,START:STOP", help="Frames to draw.  [default: 4 for a PNG, else all]"
+    "--frames",
+    metavar="N,N,START:STOP",
+    help="Frames to draw.  [default: 4 that move for a PNG, else all]",
 )
 @click.option(
     "--method",
@@ -60,7 +62,7 @@ def show_flow(
         raise InputError(f"{video!r}: {where}, and no such file")
     out = out or Path(f"{Path(video).stem}-flow.png")
     default = PNG_ROWS if out.suffix.lower() == ".png" else None
-    pairs = choose_pairs(frames, num_flows=clip.num_flows, default=default)
+    pairs = choose_pairs(clip, frames, default=default)
     largest = draw_clip(clip, pairs, out)
     console.show(
         f"{out}: {len(pairs):,} of {clip.num_flows:,} pairs; scale {largest:g} px per frame"

@@ -13,7 +13,7 @@ from flow_extract.display.color_wheel import flow_to_rgb, speed_scale, wheel_pic
 from flow_extract.display.show import DEFAULT_FPS, FILMS, SCALE_PAIRS, write_png
 from flow_extract.store.codecs import dequantize
 from flow_extract.store.reader import StoreEntry
-from flow_extract.video.decode import resize
+from flow_extract.video.frames import resize
 from twostream.prediction.predict_video import Prediction
 from twostream_base.errors import InputError
 

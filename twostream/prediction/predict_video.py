@@ -46,7 +46,8 @@ DEFAULTS: dict[str, Any] = {
     "short_side": None,
     "codec": "jpeg",
 }
-OF_FRAMES = ("short_side", "codec", "quality")  # the settings that decide the stored frames
+# The settings that decide the stored frames.
+OF_FRAMES = ("short_side", "codec", "quality", "drop_repeated")
 
 
 class Stream(NamedTuple):
@@ -105,7 +106,7 @@ def load_streams(
     if shared:
 
         def frames_of(stream: Stream) -> tuple[Any, ...]:
-            return tuple(stream.settings[key] for key in OF_FRAMES)
+            return tuple(stream.settings.get(key) for key in OF_FRAMES)
 
         # A stream of frames reads the file with flow, where its frames are the same.
         with_flow = {frames_of(s): s.settings for s in streams.values() if s.settings["method"]}
@@ -149,6 +150,7 @@ def extraction_of(spec: NetworkSpec, run: Path, overrides: Extraction) -> dict[s
             bound=known["bound"],
             short_side=overrides.short_side or known["short_side"],
             codec=known["codec"],
+            drop_repeated=known.get("drop_repeated", False),
         )
     return settings if spec.modality.name == "flow" else settings | {"method": None}
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from flow_extract.methods.opencv import make_dis
 from flow_extract.store.codecs import quantize
-from flow_extract.video.decode import VideoError, read_frames, resize
+from flow_extract.video.decode import read_frames
+from flow_extract.video.frames import VideoError, resize
 from twostream.compute.device import Runtime
 from twostream.data.loader import load_ahead
 from twostream.sequence.checkpoint import SequenceNetworkSpec

@@ -292,11 +292,11 @@ def check_same_input(run: Path, data: RunData) -> None:
             f"{len(data.class_names)}; they differ in {some_of(unlike) or 'their order'}. Bring "
             f"the old lists back, {cure}"
         )
-    decisive = ("method", "quantiser", "short_side") if spec.flow else ("short_side",)
+    decisive = ["method", "quantiser"] if spec.flow else []
     changed = [
-        f"{key} was {spec.extraction[key]!r}, now {now.get(key)!r}"
-        for key in decisive
-        if key in spec.extraction and spec.extraction[key] != now.get(key)
+        f"{key} was {spec.extraction.get(key, False)!r}, now {now.get(key, False)!r}"
+        for key in (*decisive, "short_side", "drop_repeated")
+        if spec.extraction and spec.extraction.get(key, False) != now.get(key, False)
     ]
     if changed:
         raise InputError(

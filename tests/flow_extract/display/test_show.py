@@ -3,7 +3,14 @@ import pytest
 from PIL import Image
 
 from flow_extract.display.color_wheel import flow_to_rgb, speed_scale, wheel_picture
-from flow_extract.display.show import choose_pairs, draw, draw_clip, stored_clip, video_clip
+from flow_extract.display.show import (
+    FlowClip,
+    choose_pairs,
+    draw,
+    draw_clip,
+    stored_clip,
+    video_clip,
+)
 from flow_extract.extraction.one_video import extract_video
 from flow_extract.methods import FLOW_METHODS
 from flow_extract.store.reader import entry_path
@@ -39,18 +46,39 @@ def clip(video, make_job):
     ],
 )
 def test_which_pairs(text, default, expected):
-    assert choose_pairs(text, num_flows=10, default=default) == expected
+    assert choose_pairs(clip_of(10), text, default=default) == expected
+
+
+def clip_of(num_flows, moves=lambda pair: True):
+    return FlowClip("v", 25.0, num_flows, iter, moves)
+
+
+def test_pairs_that_move_are_preferred():
+    clip = clip_of(40, moves=lambda pair: pair in (2, 14, 17, 25))
+    assert choose_pairs(clip, None, default=4) == [2, 14, 25, 35]  # the last ten are all still
+    assert choose_pairs(clip, "5", default=4) == [5]
+
+
+def test_repeated_frames_do_not_move(tmp_path, make_job, write_mjpg):
+    texture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    shifts = (0, 2, 2, 2, 4, 6, 6)
+    write_mjpg(tmp_path / "v.avi", np.stack([np.roll(texture, shift, 1) for shift in shifts]))
+    job = make_job(tmp_path / "v.avi")
+    extract_video(job)
+    of_video = video_clip(tmp_path / "v.avi", FLOW_METHODS["dis"](), method_name="dis")
+    for clip in (stored_clip(entry_path(job.store, "v")), of_video):
+        assert [clip.moves(pair) for pair in range(6)] == [True, False, False, True, True, False]
 
 
 @pytest.mark.parametrize("text", ["x", "1,", "3-5", "10", "-1", "20:30", "1:2:3:4", "::0"])
 def test_no_such_pairs(text):
     with pytest.raises(InputError, match="--frames"):
-        choose_pairs(text, num_flows=10, default=4)
+        choose_pairs(clip_of(10), text, default=4)
 
 
 def test_no_flow_at_all():
     with pytest.raises(InputError, match="two frames"):
-        choose_pairs(None, num_flows=0, default=4)
+        choose_pairs(clip_of(0), None, default=4)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from flow_extract.extraction.one_video import (
     map_in_order,
     overlapping_chunks,
 )
+from flow_extract.extraction.settings import extraction_settings
 from flow_extract.methods import FLOW_METHODS
 from flow_extract.store.header import settings_hash
 from flow_extract.store.manifest import read_problem
@@ -38,7 +39,7 @@ def test_header_says_what_was_done(make_video, make_job, tmp_path):
     assert header["quantiser"] == {"bound": 8.0, "zero": 128, "scale": 127 / 8}
     assert (header["codec"], header["quality"], header["short_side"]) == ("jpeg", 95, 32)
     assert header["size"] == {"width": 43, "height": 32}
-    assert header["counts"] == {"promised": 5, "frames": 5, "flows": 4}
+    assert header["counts"] == {"promised": 5, "frames": 5, "flows": 4, "repeated": 0}
     assert header["fps"] == 25
     assert header["decoder"].startswith("FFmpeg")
     assert header["settings_hash"] == settings_hash(job.settings)
@@ -58,6 +59,35 @@ def test_stored_flow_is_the_motion_of_the_video(make_video, make_job, tmp_path):
     u, v = (levels.astype(float) - 128).mean(axis=(0, 1, 2)) * 20 / 127
     assert abs(u - 1.5) < 0.2
     assert abs(v + 0.5) < 0.2
+
+
+def test_repeated_frames_are_counted_and_dropped(write_mjpg, make_job, tmp_path):
+    """25 frames per second made of ten: two or three of each, a little different by JPEG's loss."""
+    noise = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(noise.integers(0, 256, (64, 96, 3), np.uint8), (0, 0), 2)
+    texture = cv2.normalize(texture, None, 10, 240, cv2.NORM_MINMAX)
+    shown = np.arange(25) * 10 // 25
+    clip = np.stack([np.roll(texture, 3 * number, 1) for number in shown]).astype(int)
+    clip += noise.integers(-4, 5, clip.shape)
+    write_mjpg(tmp_path / "v.avi", clip.astype(np.uint8))
+    job = make_job(tmp_path / "v.avi")
+    result = extract_video(job)
+    whole = StoreEntry(entry_path(job.store, "v"))
+    assert (result.frames, result.repeated) == (25, 15)
+    assert whole.header["counts"] == {"promised": 25, "frames": 25, "flows": 24, "repeated": 15}
+    assert (whole.header["fps"], "drop_repeated" in whole.header) == (25, False)
+
+    dropping = replace(job, settings=extraction_settings("dis", drop_repeated=True))
+    assert up_to_date(dropping) is None
+    result = extract_video(dropping)
+    dropped = StoreEntry(entry_path(job.store, "v"))
+    assert (result.status, result.frames, result.repeated) == ("ok", 10, 15)
+    assert dropped.header["counts"] == {"promised": 25, "frames": 10, "flows": 9, "repeated": 15}
+    assert (dropped.header["fps"], dropped.header["drop_repeated"]) == (10, True)
+    assert dropped.header["settings_hash"] != whole.header["settings_hash"]
+    assert (up_to_date(dropping).frames, up_to_date(dropping).repeated) == (10, 15)
+    flow = dropped.read_flow(0, 9).astype(float) - 128
+    assert abs(flow[..., 0].mean(axis=(1, 2)) * 20 / 127 - 3).max() < 0.3
 
 
 def test_twice_the_same_bytes(make_video, make_job, tmp_path):
@@ -138,7 +168,7 @@ def test_matroska_that_knows_only_its_length(write_mjpg, make_job, tmp_path, cla
     assert result.status == status
     assert ("after 0.80 of 2.40 s" in result.reason) == (status == "damaged")
     header = StoreEntry(entry_path(job.store, "v")).header
-    assert header["counts"] == {"promised": 20, "frames": 20, "flows": 19}
+    assert header["counts"] == {"promised": 20, "frames": 20, "flows": 19, "repeated": 19}
 
 
 def test_no_video_leaves_a_problem_file_and_its_repair_removes_it(make_video, make_job, tmp_path):

@@ -69,7 +69,7 @@ def extract_all(settings, tmp_path):
 @pytest.mark.parametrize("deep", [False, True])
 def test_sound_store(store, deep, settings):
     check = check_store(store, deep=deep, progress=silent)
-    assert check.counts() == {"files": 3, "frames": 15, "flows": 12}
+    assert check.counts() == {"files": 3, "frames": 15, "flows": 12, "repeated": 0}
     assert check.findings == []
     assert common_settings(check.headers) == settings, "a header records its settings whole"
 

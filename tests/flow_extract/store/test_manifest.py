@@ -27,7 +27,7 @@ def test_lines(store, make_job, tmp_path):
     assert (bad["name"], bad["status"], bad["counts"]) == ("bad", "failed", None)
     assert bad["reason"].startswith("not readable as a video")
     assert (good["name"], good["status"], good["reason"]) == ("good", "ok", "")
-    assert good["counts"] == {"promised": 3, "frames": 3, "flows": 2}
+    assert good["counts"] == {"promised": 3, "frames": 3, "flows": 2, "repeated": 0}
     assert good["header_sha256"] == header_digest(read_header(store / "good.safetensors"))
     assert good["settings_hash"] == settings_hash(make_job(tmp_path / "good.avi").settings)
 

@@ -219,7 +219,7 @@ def test_scan(make_video, make_job, tmp_path):
         extract_video(job)
     headers = scan_store(job.store)
     assert list(headers) == ["a", "b"]
-    assert headers["a"]["counts"] == {"promised": 2, "frames": 2, "flows": 1}
+    assert headers["a"]["counts"] == {"promised": 2, "frames": 2, "flows": 1, "repeated": 0}
     (job.store / "a.safetensors").rename(job.store / "c.safetensors")
     with pytest.raises(InputError, match="it was written for 'a'; rename it back"):
         scan_store(job.store)

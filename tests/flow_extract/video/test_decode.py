@@ -1,20 +1,14 @@
 import csv
 import os
+from itertools import islice
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flow_extract.video.decode import (
-    VideoError,
-    VideoInfo,
-    open_video,
-    probe,
-    read_frames,
-    resize,
-    scaled_size,
-)
+from flow_extract.video.decode import VideoError, VideoInfo, open_video, probe, read_frames
+from flow_extract.video.frames import repeats, resize, scaled_size
 
 
 def test_probe(make_video, tmp_path):
@@ -83,6 +77,35 @@ def test_shrinking_averages_areas():
     stripes = np.zeros((4, 4, 3), np.uint8)
     stripes[:, ::2] = 200
     assert (resize(stripes, (2, 2)) == 100).all()
+
+
+@pytest.mark.parametrize("size", [(64, 96), (240, 320), (67, 45), (8, 8), (5, 3), (1, 1)])
+def test_what_repeats_a_frame(size):
+    """Every block against the bound: 12 levels on average, in the colour that differs most."""
+    rng = np.random.default_rng(0)
+    frame = rng.integers(30, 220, (*size, 3), np.uint8)
+    rows, columns = (max(1, side // 8) for side in size)
+    assert repeats(frame, frame.copy())
+    assert not repeats(frame, frame[:, :0])
+    assert repeats(frame, frame + rng.integers(0, 13, frame.shape).astype(np.uint8))
+    for row, column in {(0, 0), (rows - 1, columns - 1), (rows // 2, 0), (rows // 3, columns // 2)}:
+        for levels, same in ((12, True), (14, False)):
+            other = frame.copy()
+            other[8 * row : 8 * row + 8, 8 * column : 8 * column + 8, 1] += levels
+            assert repeats(other, frame) is same
+    if min(size) > 40:
+        assert not repeats(np.roll(frame, 1, axis=1), frame)
+
+
+def test_a_real_clip_that_repeats_frames(shared_data):
+    """A surveillance camera of eight pictures a second in a film of 30: each is there thrice."""
+    path = shared_data / "surv-fight" / "fight" / "fi129.mp4"
+    frames = list(islice(read_frames(path), 41))
+    new = [0, 3, 7, 10, 13, 16, 19, 22, 25, 28, 34, 38]  # as the eye sees it
+    with open_video(path, drop_repeated=True) as video:
+        for number, frame in zip(new, video, strict=False):
+            np.testing.assert_array_equal(frame, frames[number])
+    assert (video.decoded, video.repeated) == (39, 27)
 
 
 def test_header_of_9000_x_9000_is_refused(make_video, tmp_path):

@@ -2,6 +2,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -44,6 +45,18 @@ def test_check_of_a_sound_store(store):
     assert (result.exit_code, result.output) == (
         0, "2 store files, 12 frames, 10 flow pairs; 0 things wrong; store store\n",
     )  # fmt: skip
+
+
+def test_check_tells_of_repeated_frames(store, write_mjpg, tmp_path):
+    write_mjpg(tmp_path / "videos" / "a" / "still.avi", np.zeros((4, 48, 64, 3), np.uint8))
+    folders = ["--store", "store", "--videos", "videos"]
+    for options, words in [([], "before them;"), (["--drop-repeated"], "and are not stored;")]:
+        assert invoke("extract-flow", *folders, *options).exit_code == 0
+        line = invoke("check-flow", "--store", "store").stdout.splitlines()[-1]
+        assert line.startswith("repeated   3 frames repeat the one before them")
+        assert words in line
+        assert line.endswith("1 videos: a/still (3)")
+    assert json.loads(invoke("check-flow", "--store", "store", "--json").stdout)["repeated"] == 3
 
 
 def test_check_and_repair(store):

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -213,6 +214,8 @@ def test_json(make_video, tmp_path):
         "already_done": 0,
         "damaged": 0,
         "failed": 1,
+        "frames": 3,
+        "repeated": 0,
         "store": str(store),
         "problems": [{"name": "bad", "status": "failed", "reason": "the file is empty (0 bytes)"}],
         "skipped": {},
@@ -229,6 +232,23 @@ def test_what_is_left_out_is_said(make_video, tmp_path):
     assert result.exit_code == 0
     assert "1 files are not videos and were ignored: notes.txt (a .txt file)" in result.stderr
     assert "skipped   gone.avi: a link to nothing" in result.stderr
+
+
+def test_repeated_frames_are_told_and_dropped(write_mjpg, tmp_path):
+    texture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    clip = np.stack([np.roll(texture, shift, 1) for shift in (0, 0, 3, 6, 6, 6)])
+    write_mjpg(tmp_path / "videos" / "v.avi", clip)
+    folders = ["--videos", tmp_path / "videos", "--store", tmp_path / "store"]
+    for _ in range(2):
+        lines = invoke(*folders).stdout.splitlines()
+        assert len(lines) == 2
+        assert lines[1].startswith("repeated  3 of 6 frames repeat the one before them")
+        assert "--drop-repeated" in lines[1]
+    dropped = invoke(*folders, "--drop-repeated")
+    assert "1 done now" in dropped.stdout
+    assert "repeated  3 frames were left out, 3 are stored" in dropped.stdout
+    again = json.loads(invoke(*folders, "--drop-repeated", "--json").stdout)
+    assert [again[key] for key in ("already_done", "frames", "repeated")] == [1, 3, 3]
 
 
 def test_plan_writes_nothing(make_video, tmp_path):

@@ -25,6 +25,8 @@ MOTION = NetworkSpec(
 
 def test_as_recorded() -> None:
     assert extraction_of(MOTION, RUN, Extraction()) == RECORDED
+    dropping = replace(MOTION, extraction=RECORDED | {"drop_repeated": True})
+    assert extraction_of(dropping, RUN, Extraction()) == dropping.extraction
     spatial = replace(MOTION, stream="spatial")
     assert extraction_of(spatial, RUN, Extraction()) == RECORDED | {
         "method": None,

@@ -276,6 +276,7 @@ EXTRACTION = {
         ({"bound": 20.0}, {"quantiser": {"bound": 7.0}}, "quantiser was {'bound': 20.0}, now"),
         ({"bound": 20.0}, {"short_side": 64}, "short_side was None, now 64"),
         ({}, {"short_side": 64}, "short_side was None, now 64"),
+        ({}, {"drop_repeated": True}, "drop_repeated was False, now True"),
         ({}, {"quantiser": {"bound": 7.0}, "method": None}, ""),  # a network of frames alone
         ({"bound": 20.0}, {"codec": "lz4", "quality": None, "recoded_from": "jpeg"}, ""),
     ],
