@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from benchmarks.gpu.target import TWOSTREAM, Target, run_command
 from benchmarks.gpu.videos import project_folder
 
+EXTRA = ("fp32", "tf32", "fp16")  # precisions beside `auto`
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "1"]
 
 
@@ -40,13 +41,17 @@ def main_job(target: Target) -> Iterator[dict[str, Any]]:
         arguments = ["train", "--stream", stream, "--epochs", epochs, *options, *more]
         return run_command(*arguments, cwd=root)[1]
 
-    def resume() -> float:
-        return train("motion", 1, "--name", "r") + train("motion", 2, "--name", "r")
+    def resume(name: str, *more: str) -> float:
+        return sum(train("motion", epochs, "--name", name, *more) for epochs in (1, 2))
 
     # All at the same time: most of each is its start.
     work = [partial(train, "spatial", epochs[0]), partial(train, "motion", epochs[1])]
     if target.is_gpu:
-        work += [resume, *(partial(train, "motion", 2, "--name", name) for name in ("a", "b"))]
+        work += [partial(train, "motion", 2, "--name", name) for name in ("a", "b")]
+        work += [partial(resume, "r"), partial(resume, "same-again", "--deterministic")]
+        work += [partial(train, "motion", 2, "--name", "same", "--deterministic")]
+        work += [partial(train, "motion", 1, "--name", p, "--precision", p) for p in EXTRA]
+        work += [partial(train, "motion", 1, "--name", "compiled", "--compile")]
     with ThreadPoolExecutor() as pool:
         times = list(pool.map(lambda task: task(), work))
     networks = [runs / f"{stream}-resnet18" for stream in ("spatial", "motion")]
@@ -67,11 +72,13 @@ def main_job(target: Target) -> Iterator[dict[str, Any]]:
     if not target.is_gpu:
         return
     equal, resumed = (largest_difference(networks[1], "a", name) for name in "br")
+    deterministic = largest_difference(networks[1], "same", "same-again")
     yield {
-        "ok": resumed <= 10 * equal + 1e-6,
+        "ok": resumed <= 10 * equal + 1e-6 and deterministic == 0,
         "what": "resume",
         "resumed_difference": resumed,
         "equal_runs_difference": equal,
+        "resumed_deterministic_difference": deterministic,
     }
     again = ["train", "--stream", "motion", "--epochs", "1", *options, "--name", "torchrun"]
     torchrun = partial(run_command, *again, cwd=root, launcher=[*TORCHRUN, *TWOSTREAM[1:]])
