@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,10 +42,15 @@ def extraction_settings(
         trust_plugins: whether `method` may be a `module:function`, which is imported.
 
     Raises:
-        InputError: unknown method, option or codec, or the method fails on two blank frames.
+        InputError: unknown method, option or codec, a bound or side that cannot be, or the method
+            fails on two blank frames.
     """
     import cv2
 
+    if type(bound) not in (int, float) or not 0 < bound < math.inf:
+        raise InputError(f"bound {bound!r}: expected a number of pixels above 0")
+    if short_side is not None and (type(short_side) is not int or short_side < 1):
+        raise InputError(f"short side {short_side!r}: expected a whole number of pixels, or None")
     options = dict(options or {})
     method = trust(method, trust_plugins)
     if options.get("device", "cpu") != "cpu":

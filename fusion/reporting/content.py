@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,11 +100,23 @@ def make_content(
 
 
 def read_run_logs(files: Mapping[str, Sequence[Path]]) -> dict[str, list[dict[str, str]]]:
-    """Rows of `log.csv` by stream, where the score file is in a run folder that has one."""
+    """Rows of `log.csv` by stream, where the score file is in a run folder that has one.
+
+    Raises:
+        InputError: it is no CSV, or a figure that the report draws is no number.
+    """
     logs = {}
     for key, paths in files.items():
         log = paths[0].resolve().parents[1] / "log.csv" if paths else Path()
-        if log.is_file():
-            with reading(log, "CSV"):
-                logs[key] = list(csv.DictReader(io.StringIO(read_text(log))))
+        if not log.is_file():
+            continue
+        with reading(log, "CSV"):
+            logs[key] = list(csv.DictReader(io.StringIO(read_text(log))))
+            for number, row in enumerate(logs[key], start=2):
+                for column in ("epoch", "loss", "top1", "videos"):
+                    if column != "epoch" and not row.get(column):
+                        continue  # not known of this epoch
+                    value = float(row.get(column) or "nan")
+                    if not math.isfinite(value) or (column == "videos" and value <= 0):
+                        raise ValueError(f"line {number}: {column} is {row.get(column)!r}")
     return logs

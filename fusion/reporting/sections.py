@@ -182,7 +182,9 @@ def training_section(content: Content) -> str:
             series: dict[str, list[tuple[float, float]]] = {}
             for row in rows:
                 if (number := figure_of(row)) is not None:
-                    series.setdefault(row["subset"], []).append((float(row["epoch"]), number))
+                    series.setdefault(row.get("subset") or "", []).append(
+                        (float(row["epoch"]), number)
+                    )
             if series:
                 chart = training_chart(series, title=f"{title} of {key}", unit=unit)
                 charts.append(figure(chart, f"{key}: {title.lower()} by epoch"))

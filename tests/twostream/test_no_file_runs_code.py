@@ -8,12 +8,15 @@ of Python sees it, however it is started.
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from itertools import cycle
 from pathlib import Path
@@ -22,6 +25,7 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 import twostream as face
@@ -32,17 +36,27 @@ from flow_extract.store.reader import entry_path, read_header
 from flow_extract.video.decode import VideoError
 from fusion.tables.score_file import ScoreTable, write_scores
 from twostream.cli import COMMANDS, WITHOUT_PROJECT, cli
+from twostream.data.training_videos import RunVideo, digest_of
+from twostream.models import MODELS
 from twostream.models.checkpoint import NetworkSpec, network_from_spec, save_checkpoint
 from twostream.sequence.checkpoint import SequenceNetworkSpec
 from twostream.sequence.network import build_network
 from twostream.sequence.score_file import SequenceScores, write_sequence_scores
+from twostream.training import run_log
+from twostream.training.data import gather
+from twostream.training.run import Run
 from twostream_base.errors import InputError
 from twostream_base.files import sha256_file
 
 from .conftest import CLASSES, MiniProject
+from .training.test_trainer import NETWORK, QUICK
 
 PLUG_IN = "marker_plug_in"  # a file of the current folder
 PROGRAMS = (f"{PLUG_IN}:go", "subprocess:Popen", "os:system", "builtins:eval")
+# Of a network of torch without a plug-in, and of one that keeps every kind of state.
+TRAINING = ["--stream", "motion", "--model", "shufflenet_v2_x0_5", "--input-size", "32", "--device",
+            "cpu", "--precision", "fp32", "--val-fraction", "0.3"]  # fmt: skip
+TINY = [*QUICK, "--model", "tiny", "--stream", "motion", "--ema", "0.9", "--runs", "runs"]
 NAMES = [f"{name}/v_{name}_g0{group}_c01" for name in CLASSES for group in (1, 2)]
 seen: list[str] = []
 armed = False
@@ -121,10 +135,11 @@ class Mutation(NamedTuple):
     value: Any
 
 
-def mutations(value: Any) -> Iterator[Mutation]:
-    """Each text becomes a program; each plug-in with options, one that they would start.
+def mutations(value: Any, *, items: int = 2) -> Iterator[Mutation]:
+    """Each text, number and tensor becomes a program; each plug-in with options, one with them.
 
-    Names of plug-ins are tried with all programs, other texts with one, in turn.
+    Names of plug-ins are tried with all programs, others with one, in turn; of a list, the first
+    `items` values: what follows is read as they are.
     """
     turn = cycle(PROGRAMS)
 
@@ -143,9 +158,11 @@ def mutations(value: Any) -> Iterator[Mutation]:
             elif place.endswith("options"):
                 yield place, PROGRAMS[0], {**node, "weights": PROGRAMS[0]}
         elif isinstance(node, list | tuple):
-            for index, item in enumerate(node[:2]):  # the others are read as the second is
+            for index, item in enumerate(node[:items]):
                 for where, program, changed in walk(item, f"{place}[{index}]"):
                     yield where, program, [*node[:index], changed, *node[index + 1 :]]
+        elif node is not None:
+            yield place, (program := next(turn)), program
 
     for place, program, changed in walk(value, ""):
         yield Mutation(place, program, changed)
@@ -192,6 +209,7 @@ def test_a_checkpoint(
     monkeypatch.setattr("twostream.scoring.score_run.check_input_sizes", stop)
     monkeypatch.setattr("twostream.prediction.predict.check_input_sizes", stop)
     monkeypatch.setattr("twostream.export.export_run.write_checked", stop)
+    monkeypatch.setattr("twostream.training.trainer.check_input_sizes", stop)
     copy = tmp_path / "run"
     shutil.copytree(network, copy)
     weights, sums = copy / "best" / "weights.safetensors", copy / "best" / "SHA256SUMS"
@@ -206,6 +224,7 @@ def test_a_checkpoint(
             run("score", copy, *mini.arguments).output,
             run("predict", video, "--motion", copy).output,
             run("export", copy, "--out", "network.pt2").output,
+            run("train", *mini.arguments, *TRAINING, "--weights", weights, "--runs", "new").output,
         ]
         if any("would run code" in output for output in outputs):
             refused.append(mutation.place)
@@ -216,6 +235,114 @@ def test_a_checkpoint(
             with pytest.raises(InputError, match="would run code"):
                 face.load(copy)
     assert set(refused) == {".model", ".consensus", ".extraction.method.name", ".extraction.method"}
+
+
+@pytest.fixture
+def trained(run: Callable[..., Result], mini: MiniProject, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of one epoch with everything that a training keeps in its state; `tiny` is built in."""
+    exec(NETWORK, network := dict[str, Any]())
+    monkeypatch.setitem(MODELS, "tiny", network["tiny"])
+    done = run("train", *mini.arguments, *TINY, "--epochs", "1")
+    assert done.exit_code == 0, done.output
+    return Path("runs/ucf101-split1/motion-tiny")
+
+
+@contextmanager
+def refusals() -> Iterator[list[str]]:
+    """Errors that the block ends with, each of which names the state of the run and the cure."""
+    texts: list[str] = []
+    with suppress(InputError):
+        try:
+            yield texts
+        except InputError as error:
+            texts.append(str(error))
+            raise
+    assert all("last/state.pt" in text and "--restart" in text for text in texts), texts
+
+
+def test_a_training_state(
+    run: Callable[..., Result], mini: MiniProject, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each value of `state.pt` by what takes it up; of each kind one by `train` itself."""
+    started: list[tuple[Any, ...]] = []
+    start = Run.start
+
+    def noted(self: Run, *arguments: Any, **options: Any) -> None:
+        started.append((self, arguments, options))
+        start(self, *arguments, **options)
+
+    monkeypatch.setattr(Run, "start", noted)
+    last = trained / "last"
+    content = torch.load(last / "state.pt", weights_only=True)
+    again = ["train", *mini.arguments, *TINY, "--epochs", "2"]
+    monkeypatch.setattr("twostream.training.trainer.Trainer.train", stop)
+    assert "stopped by the test" in run(*again).output
+    ((self, arguments, options),) = started
+    accepted, kinds = set(), set()
+    for mutation in mutations(content):
+        torch.save(mutation.value, last / "state.pt")
+        sums = (
+            f"{sha256_file(last / name)}  {name}\n" for name in ("weights.safetensors", "state.pt")
+        )
+        (last / "SHA256SUMS").write_text("".join(sums))
+        with refusals() as refused:
+            start(self, *arguments, **options)
+        if not refused:
+            accepted.add(mutation.place)
+        if (kind := re.sub(r"\d+", "", mutation.place.rpartition(".")[0])) not in kinds:
+            kinds.add(kind)
+            run(*again)
+    rows = {f".state.rows[{n}].{key}" for n in (0, 1) for key in ("run_id", "subset", "note")}
+    assert accepted == {".state.run_id", *rows}
+
+
+def test_the_videos_and_the_card_of_a_run(
+    run: Callable[..., Result], mini: MiniProject, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Resumed, scored, and started from; the digest in the card is made to fit the videos."""
+    data: list[Any] = []
+
+    def gather_once(options: Any) -> Any:
+        if not data:
+            data.append(gather(options))
+        return data[0]
+
+    monkeypatch.setattr("twostream.training.data.gather", gather_once)
+    for place in ("scoring.score_run.check_input_sizes", "training.trainer.Learner"):
+        monkeypatch.setattr(f"twostream.{place}", stop)
+    commands = [
+        ("train", *mini.arguments, *TINY),
+        ("train", *mini.arguments, *TINY, "--weights", trained / "last", "--name", "other"),
+        ("score", trained, *mini.arguments),
+    ]
+    assert all("stopped by the test" in run(*command).output for command in commands)
+    readers = cycle(commands)
+    record, last = trained / "videos.csv.gz", trained / "last"
+    weights, whole = last / "weights.safetensors", record.read_bytes()
+    _, card = header_of(weights)
+
+    def read_with(card: Any, *, every: bool) -> None:
+        for folder in (last, trained / "best"):
+            with_header(folder / "weights.safetensors", card)
+            sums = (
+                f"{sha256_file(folder / name)}  {name}\n"
+                for name in ("weights.safetensors", "state.pt")
+            )
+            (folder / "SHA256SUMS").write_text("".join(sums))
+        for _ in range(3 if every else 1):
+            run(*next(readers))
+
+    rows = list(csv.reader(io.StringIO(gzip.decompress(whole).decode())))
+    for mutation in mutations(rows[:2], items=5):
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows([*mutation.value, *rows[2:]])
+        record.write_bytes(gzip.compress(text.getvalue().encode()))
+        digest = digest_of([RunVideo(*row) for row in [*mutation.value[1:], *rows[2:]]])
+        fitting = {**card["training_videos"], "sha256": digest}
+        read_with({**card, "training_videos": fitting}, every=True)
+    record.write_bytes(whole)
+    for mutation in mutations(card):
+        read_with(mutation.value, every="training_videos" in mutation.place)
 
 
 def test_checksums_and_a_trusted_plug_in(
@@ -316,6 +443,28 @@ def test_a_score_file(run: Callable[..., Result], score_files: list[Path]) -> No
     for suffix in ("csv", "npz"):
         run("scores", "export", first, "--out", f"scores.{suffix}")
     run("report", first, second, "--out", "report.html")
+
+
+def test_the_log_of_a_run(run: Callable[..., Result], score_files: list[Path]) -> None:
+    scores = Path("run", "scores")
+    scores.mkdir(parents=True)
+    paths = [file.rename(scores / file.name) for file in score_files]
+    log = scores.parent / "log.csv"
+    columns = ["run_id", "restarts", *run_log.COLUMNS]
+    values = ["ab12", "0", "0", "train", "0.1", "0.1", "1.5", "0.7", "3", "4", "8", "3 3 2", "0.01",
+              "1", ""]  # fmt: skip
+    rows = [columns, values]
+    refused = set()
+    for mutation in mutations(rows, items=len(columns)):
+        text = io.StringIO()
+        csv.writer(text).writerows(mutation.value)
+        log.write_text(text.getvalue())
+        output = run("report", *paths, "--out", "report.html").output
+        if "log.csv" in output:
+            refused.add(mutation.place)
+            assert str(log) in output
+    drawn = [columns.index(key) for key in ("epoch", "loss", "top1", "videos")]
+    assert refused == {f"[0][{drawn[0]}]", *(f"[1][{place}]" for place in drawn)}
 
 
 def test_score_files_of_other_tools(run: Callable[..., Result], tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from twostream.sequence.network import (
 )
 from twostream.sequence.options import SequenceOptions
 from twostream.sequence.word_error_rate import align, corpus_rate, count_errors, sum_errors
-from twostream.training.learner import average_weights
+from twostream.training.learner import average_weights, restore_optimizer
 from twostream.training.loop import NotFiniteError
 
 
@@ -132,7 +132,7 @@ class SequenceLearner:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned; the weights of `eval_network` are loaded already."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        restore_optimizer(self.optimizer, state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         if self.average:
             self.average.n_averaged.fill_(state["averaged"])

@@ -215,18 +215,7 @@ class Learner:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what `state` returned; the weights of `eval_network` are loaded already."""
-        fused = self.optimizer.defaults["fused"]
-        for group in state["optimizer"]["param_groups"]:
-            # Of this device, not of the one that the state was saved on. First: by it torch decides
-            # where the step numbers of AdamW go.
-            group["fused"] = fused
-        self.optimizer.load_state_dict(state["optimizer"])
-        for parameter, values in self.optimizer.state.items():
-            for name, value in values.items():
-                # The memory order, too, is the device's. A fused step goes through memory in a row:
-                # in another order than the weights', it adds momentum to the wrong ones in silence.
-                if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    values[name] = torch.empty_like(parameter).copy_(value)
+        restore_optimizer(self.optimizer, state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.micro_batches.parts = state["parts"]
         self.scaler.load_state_dict(state["scaler"])
@@ -300,6 +289,34 @@ def adamw(
 
 
 OPTIMIZERS = {"sgd": sgd, "adamw": adamw}
+
+
+# What each keeps of a parameter once it has had a gradient.
+OPTIMIZER_STATES = ({"momentum_buffer"}, {"step", "exp_avg", "exp_avg_sq"})
+
+
+def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Take up a `state_dict` of an optimiser, on whatever device.
+
+    Raises:
+        ValueError: it is not one of these parameters.
+    """
+    fused = optimizer.defaults["fused"]
+    for group in state["param_groups"]:
+        # Of this device, not of the one that the state was saved on. First: by it torch decides
+        # where the step numbers of Adam go.
+        group["fused"] = fused
+    optimizer.load_state_dict(state)
+    for parameter, values in optimizer.state.items():
+        if values and values.keys() not in OPTIMIZER_STATES:
+            raise ValueError(f"the optimiser has {', '.join(map(str, values))} of a parameter")
+        for name, value in values.items():
+            # The memory order, too, is the device's. A fused step goes through memory in a row:
+            # in another order than the weights', it adds momentum to the wrong ones in silence.
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter).copy_(value)
+            elif value is not None and not (isinstance(value, Tensor) and value.ndim == 0):
+                raise ValueError(f"the optimiser has another kind of {name} of a parameter")
 
 
 def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:

@@ -17,13 +17,13 @@ import secrets
 import shutil
 import time
 import tomllib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from twostream.compute.distributed import broadcast_from_rank_0, rank, world_size
 from twostream.data.training_videos import (
@@ -38,6 +38,7 @@ from twostream.data.training_videos import (
     write_videos,
 )
 from twostream.models.checkpoint import (
+    STATE,
     WEIGHTS,
     WEIGHTS_FILE,
     has_checkpoint,
@@ -213,7 +214,10 @@ class Run:
             last = self.folder / "last"
             state = load_state(last)
             load_weights(last, learner.eval_network)
-            learner.restore(state["learner"])
+            with reading_state(self.folder):
+                check_state(state)
+                check_like(state["learner"], learner.state(), place="learner")
+                learner.restore(state["learner"])
             self.run_id, self.restarts = state["run_id"], state["restarts"] + 1
             self.rows, self.next_epoch = state["rows"], state["next_epoch"]
             self.progress = state["progress"]
@@ -294,6 +298,86 @@ class Run:
         }
         save_checkpoint(self.folder / name, self.learner.eval_network, self.spec(epoch), state)
         self.saved_at = time.monotonic()
+
+
+@contextmanager
+def reading_state(run: Path) -> Iterator[None]:
+    """What the block stumbles over in the state of a run is the fault of its file.
+
+    Raises:
+        InputError: it stumbles.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        reason = f"{e} is missing" if isinstance(e, KeyError) else str(e).partition("\n")[0]
+        raise InputError(
+            f"{run / 'last' / STATE}: not the state of this run ({reason}). Copy last/ again, give "
+            "another --name, or --restart"
+        ) from e
+
+
+# Columns of the log that do not hold a number.
+TEXT_COLUMNS, LIST_COLUMNS = {"run_id", "subset", "note"}, {"segments"}
+
+
+def check_state(state: Mapping[str, Any]) -> None:
+    """Refuse a state whose values, but for the learner's, are not of the kind that `Run` keeps.
+
+    Raises:
+        ValueError, TypeError, LookupError: they are not.
+    """
+    template = {"run_id": "", "restarts": 0, "processes": 1, "next_epoch": 0}
+    check_like({key: state[key] for key in template}, template, place="state", texts=False)
+    rows, columns = state["rows"], list(state["rows"][0]) if state["rows"] else []
+    for row in rows:
+        if list(row) != columns:
+            raise ValueError(f"a row of its log has the columns {some_of(map(str, row))}")
+        for key, value in row.items():
+            numbers = value if key in LIST_COLUMNS else [] if key in TEXT_COLUMNS else [value]
+            is_right = isinstance(value, str) if key in TEXT_COLUMNS else isinstance(numbers, list)
+            if not is_right or not all(type(number) in (int, float) for number in numbers):
+                raise ValueError(f"its log has {value!r} as {key}")
+    epochs = {row["epoch"] for row in rows}
+    if len(epochs) != state["next_epoch"] or epochs != set(range(len(epochs))):
+        raise ValueError(f"its log is not of {state['next_epoch']} epochs")
+    check_like(state["progress"], {}, place="progress")
+
+
+def check_like(value: Any, template: Any, *, place: str, texts: bool = True) -> None:
+    """Refuse a value of another kind than `template`: other types, shapes, lengths or texts.
+
+    Keys that only one of the two has are left to whoever takes the value: those of torch's own
+    dicts differ between its versions.
+
+    Args:
+        place: of the value, for the message.
+        texts: whether texts have to be equal.
+
+    Raises:
+        ValueError: it is.
+    """
+    if isinstance(template, Tensor):
+        alike = isinstance(value, Tensor) and value.shape == template.shape
+    elif isinstance(template, dict):
+        alike = isinstance(value, dict)
+    elif isinstance(template, list | tuple):
+        alike = isinstance(value, list | tuple) and len(value) == len(template)
+    elif isinstance(template, str):
+        alike = isinstance(value, str) and (value == template or not texts)
+    elif template is None or isinstance(template, bool):  # a flag of torch, or its default
+        alike = value is None or isinstance(value, bool)
+    else:
+        alike = type(value) in (int, type(template))
+    if not alike:
+        shown = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+        raise ValueError(f"{place} is {shown[:80]}")
+    if isinstance(template, dict):
+        for key in template.keys() & value.keys():
+            check_like(value[key], template[key], place=f"{place}.{key}", texts=texts)
+    elif isinstance(template, list | tuple):
+        for number, (item, expected) in enumerate(zip(value, template, strict=True)):
+            check_like(item, expected, place=f"{place}[{number}]", texts=texts)
 
 
 def epoch_folder(run: Path, epoch: int) -> Path:

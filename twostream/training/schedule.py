@@ -87,7 +87,9 @@ class Schedule:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` returned."""
         if self.plateau:
-            self.plateau.load_state_dict(state["plateau"])
+            # torch makes attributes of whatever stands there: only of what it has written itself.
+            known = self.plateau.state_dict().keys()
+            self.plateau.load_state_dict({k: v for k, v in state["plateau"].items() if k in known})
         self.exhausted = state["exhausted"]
 
     def _set(self, factor: float) -> None:

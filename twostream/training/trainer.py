@@ -27,7 +27,7 @@ from twostream.training.data import RunData, load_epoch, run_videos, sample
 from twostream.training.learner import Learner
 from twostream.training.loop import EpochStats, NotFiniteError, Progress, evaluate
 from twostream.training.options import TrainOptions, dumped_epochs, free_on_resume
-from twostream.training.run import Run, drop_epochs, epoch_folder
+from twostream.training.run import Run, check_like, drop_epochs, epoch_folder, reading_state
 from twostream.training.run_log import best_epoch, curves, exhausted, log_row, not_learning
 from twostream_base.errors import InputError, some_of
 
@@ -104,7 +104,9 @@ class Trainer:
         self.run.start(
             self.learner, self._spec, tell=tell, curves=curves if options.tensorboard else None
         )
-        self.progress = Progress(**self.run.progress)
+        with reading_state(self.run.folder):
+            check_like(self.run.progress, asdict(Progress()), place="progress")
+            self.progress = Progress(**self.run.progress)
 
     def train(self) -> Iterator[dict[str, Any]]:
         """Train to the last epoch; yield the log rows of each epoch once its checkpoint is safe.
