@@ -30,6 +30,7 @@ COMMANDS = {
     "fuse": "Fuse the scores of the streams, show the accuracy.",
     "tune": "Find the best weights of the streams.",
     "compare": "Test differences between streams and fusions.",
+    "table": "Make the table of a paper over splits and seeds.",
     "report": "Write one HTML page about the results.",
     "scores": "Show, check, import and export score files.",
     "train-sequence": "Train a network for sequences of glosses.",

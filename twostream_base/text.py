@@ -30,12 +30,17 @@ def unguarded(cell: str) -> str:
 
 def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
     """Write rows as CSV; texts are guarded, numbers stand as they are."""
+    write_text(path, csv_text(rows))
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as the text of a CSV file; texts are guarded, numbers stand as they are."""
 
     def quoted(value: object) -> str:  # csv.writer leaves a lone carriage return as it is
         cell = guarded(value) if isinstance(value, str) else str(value)
         return '"{}"'.format(cell.replace('"', '""')) if set(cell) & set(',"\r\n') else cell
 
-    write_text(path, "".join(",".join(map(quoted, row)) + "\n" for row in rows))
+    return "".join(",".join(map(quoted, row)) + "\n" for row in rows)
 
 
 def read_csv(path: Path) -> list[list[str]]:

@@ -24,7 +24,7 @@ from fusion.combining.sources import (
 )
 from fusion.combining.step import StepOptions, Steps, find_steps
 from fusion.tables.join import JoinedTables, join
-from fusion.tables.score_file import open_scores, read_head
+from fusion.tables.score_file import ScoreTable, open_scores, read_head
 from twostream_base.errors import InputError
 
 _EPOCH = re.compile(r"epoch-(\d+)(-test)?\.safetensors")
@@ -90,7 +90,26 @@ def read_inputs(options: FusionOptions) -> FusionInputs:
         InputError: a file that is missing, damaged or given twice; files that do not join; or an
             option that is malformed or has no effect.
     """
-    sources, files = find_files(options)
+    tables, files, steps = read_tables(*find_files(options), options)
+    joined = join(tables, groups=options.groups)
+    by_kind = Counter(str(table.metadata.get("stream", "")) for table in tables.values())
+    for kind, count in by_kind.items():
+        if kind and count > 1:
+            joined.warnings.append(
+                f"{count} of the inputs are scores of the stream {kind}: fused, they are an "
+                "ensemble of that stream; if that is not meant, give one file of each"
+            )
+    return FusionInputs(files, joined, steps)
+
+
+def read_tables(
+    sources: Sequence[ScoreSource], files: Sequence[Sequence[Path]], options: FusionOptions
+) -> tuple[dict[str, ScoreTable], ScoreFiles, Steps]:
+    """The table of each input, by its name, its files, and the steps of the options.
+
+    Args:
+        files: of each source, see `score_files`; several are those of epochs, which are fused.
+    """
     by_epoch = [[open_scores(file) for file in of_input] for of_input in files]
     streams = stream_names(sources, [tables[0].metadata for tables in by_epoch])
     class_names = by_epoch[0][0].class_names
@@ -101,15 +120,7 @@ def read_inputs(options: FusionOptions) -> FusionInputs:
         if len(epochs) > 1:
             named = {file.stem: table for file, table in zip(of_input, epochs, strict=True)}
             tables[stream] = fuse_epochs(named, steps.epochs, groups=options.groups)
-    joined = join(tables, groups=options.groups)
-    by_kind = Counter(str(table.metadata.get("stream", "")) for table in tables.values())
-    for kind, count in by_kind.items():
-        if kind and count > 1:
-            joined.warnings.append(
-                f"{count} of the inputs are scores of the stream {kind}: fused, they are an "
-                "ensemble of that stream; if that is not meant, give one file of each"
-            )
-    return FusionInputs(dict(zip(streams, files, strict=True)), joined, steps)
+    return tables, dict(zip(streams, files, strict=True)), steps
 
 
 def takes_splits(options: FusionOptions) -> bool:
@@ -131,7 +142,7 @@ def split_options(options: FusionOptions) -> tuple[dict[int, FusionOptions], lis
     dataset = options.dataset
     if options.files:
         for source in typed_sources(options.files):
-            file = _score_files(source.path, options)[0]
+            file = score_files(source.path, options)[0]
             known = with_split(source, file)
             if known.split is None:
                 raise InputError(
@@ -187,7 +198,7 @@ def find_files(options: FusionOptions) -> tuple[list[ScoreSource], list[list[Pat
     paths = [source.path for source in sources]
     if len({path.resolve() for path in paths}) < len(paths):
         raise InputError(f"a file is given twice: {' '.join(map(str, paths))}")
-    return sources, [_score_files(path, options) for path in paths]
+    return sources, [score_files(path, options) for path in paths]
 
 
 def _refuse_seeds(options: FusionOptions) -> None:
@@ -256,7 +267,7 @@ def find_epochs(run_scores: Path, selection: str, *, subset: str) -> list[Path]:
     return [files[epoch] for epoch in selected]
 
 
-def _score_files(path: Path, options: FusionOptions) -> list[Path]:
+def score_files(path: Path, options: FusionOptions) -> list[Path]:
     """The score files of an input: a score file itself, or those of a run folder."""
     if options.epochs:
         if not path.is_dir():

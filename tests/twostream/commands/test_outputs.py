@@ -6,7 +6,7 @@ After an intended change, write the file anew and read the difference:
 
 What depends on the machine is a mark there: numbers with a decimal point or a unit are `#`, counts
 of right answers `k/N`, of `doctor` only the names of its findings are left. A new section is begun
-by writing its `$ twostream ...`, between two others. (`init`, `fuse`, `tune`, `compare`,
+by writing its `$ twostream ...`, between two others. (`init`, `fuse`, `tune`, `compare`, `table`,
 `scores show`, `extract-flow`, `check-flow` and `export` are shown, with their numbers, in tests of
 their own; `demo` runs the others.)
 """
@@ -31,7 +31,17 @@ from twostream.sequence import toy as toy_sequences
 from ..conftest import MiniProject
 
 OUTPUTS = Path(__file__).with_name("outputs.txt")
-ELSEWHERE = {"init", "fuse", "tune", "compare", "extract-flow", "check-flow", "export", "demo"}
+ELSEWHERE = {
+    "init",
+    "fuse",
+    "tune",
+    "compare",
+    "table",
+    "extract-flow",
+    "check-flow",
+    "export",
+    "demo",
+}
 TRAINING = """
 model = "shufflenet_v2_x0_5"
 weights = "none"

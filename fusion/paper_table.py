@@ -1,0 +1,425 @@
+"""What `twostream table` does: inputs and fusions over splits and seeds, with one paired test."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from fusion.combining.fuse import VideoScores, add_fitted_on, fuse_streams, shared_metadata
+from fusion.combining.inputs import FusionInputs, FusionOptions, read_tables, score_files
+from fusion.combining.sources import (
+    OFFICIAL_SPLITS,
+    STREAMS,
+    ScoreSource,
+    choose_runs,
+    one_of,
+    run_sources,
+    typed_sources,
+    with_split,
+)
+from fusion.combining.step import StepOptions, find_steps
+from fusion.evaluation.metrics import accuracy_summary
+from fusion.evaluation.pooled import Seed, SplitAnswers, compare_over_splits
+from fusion.fitting import tune
+from fusion.fitting.hold_out import labels_in_folds
+from fusion.tables.join import JoinedTables, join
+from fusion.tables.progress import Progress, no_progress
+from fusion.tables.score_file import ScoreTable
+from fusion.workflows import (
+    CALIBRATED,
+    calibrate_inputs,
+    find_folds,
+    read_validation_scores,
+    video_scores,
+)
+from twostream_base.errors import InputError, some_of
+from twostream_base.plugins import read_pairs
+
+Split = int | None
+_FACTS = ("protocol", "selected_on", "model")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a row of the table is: of which system, its inputs, and how they are fused."""
+
+    system: str
+    inputs: tuple[str, ...]
+    fusion: str = ""
+
+    @property
+    def label(self) -> str:
+        """The result in words, without its system."""
+        return ", ".join(filter(None, (" + ".join(self.inputs), self.fusion)))
+
+    @property
+    def name(self) -> str:
+        """The result in words, unlike those of all other rows."""
+        return f"{self.system} {self.label}".strip()
+
+
+@dataclass
+class Row:
+    """The answers of a result, as they come in."""
+
+    right: dict[Split, dict[Seed, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
+    top5: dict[Split, dict[Seed, float]] = field(default_factory=lambda: defaultdict(dict))
+    mean_class: dict[Split, dict[Seed, float]] = field(default_factory=lambda: defaultdict(dict))
+    fitted_on: dict[str, None] = field(default_factory=dict)
+
+
+def table_files(
+    options: FusionOptions,
+    *,
+    strategies: Sequence[str] = ("mean",),
+    weightings: Sequence[str] = (),
+    tuned: str = "none",
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """The table of all inputs and fusions, as JSON values.
+
+    `rows` has a row for each, with the counts of each split and seed, the mean over the splits and,
+    over seeds, the standard deviation (n - 1). `best` is the row with the highest mean; `bold` are
+    it and those that do not differ significantly from it, by `compare_over_splits`. A row that
+    lacks a split has neither mean nor test. `caption` says in sentences how it all was made.
+
+    Args:
+        strategies: fusions of the streams of each system (a model, say).
+        weightings: `STREAM=W,...`, a fusion for each.
+        tuned: also with weights found in grouped folds (`crossfit`) or on validation scores
+            (`val`); `none`.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: no scores, several runs of one kind, or files that do not join.
+    """
+    by_split, searched = find_sources(options)
+    rows: dict[Result, Row] = {}
+    about: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
+    videos: dict[Split, JoinedTables] = {}
+    warnings: dict[str, list[Split]] = defaultdict(list)
+    datasets = {options.dataset} if options.dataset else set[str]()
+    works, done = sum(map(len, by_split.values())), 0
+    for split, by_system in by_split.items():
+        joined, systems = _join_systems(by_system, options)
+        videos[split] = replace(joined, tables={})
+        for line in joined.warnings:
+            warnings[line].append(split)
+        for (system, of_seed), inputs in systems.items():
+            progress(f"split {split}" if split else "scores", 0.9 * done / works)
+            done += 1
+            for stream, table in inputs.joined.tables.items():
+                if "dataset" in table.metadata:
+                    datasets.add(str(table.metadata["dataset"]))
+                for fact in _FACTS:
+                    about[fact][str(table.metadata.get(fact, "not known"))][stream] = None
+            known = joined.labels >= 0
+            for result, scores, mark in _results(
+                system,
+                inputs,
+                options,
+                strategies=strategies,
+                weightings=weightings,
+                tuned=tuned,
+                only=STREAMS if searched else None,
+            ):
+                row = rows.setdefault(result, Row())
+                if mark:
+                    row.fitted_on[mark] = None
+                summary = accuracy_summary(scores, joined.labels)
+                row.right[split][of_seed] = (scores.argmax(axis=1) == joined.labels)[known]
+                row.top5[split][of_seed] = summary["top5"]["percent"]
+                row.mean_class[split][of_seed] = summary["mean_class"]["percent"]
+    if unlabelled := [split for split, of in videos.items() if not (of.labels >= 0).any()]:
+        of_split = f"split {unlabelled[0]}" if unlabelled[0] else "the scores"
+        raise InputError(f"{of_split}: no video has a label; a table needs scores with labels")
+    progress("tests", 0.9)
+    dataset = next(iter(sorted(datasets)), None)
+    result = _as_result(rows, videos, rng=seed)
+    first = next(iter(next(iter(by_split.values())).values()))
+    return {
+        "dataset": dataset,
+        "subset": options.subset,
+        "missing": _splits_not_there(by_split, dataset, options),
+        **result,
+        **{fact: {value: list(of) for value, of in about[fact].items()} for fact in _FACTS},
+        "segments": options.segments,
+        "combine": options.combine,
+        "files": [str(source.path) for source in first],
+        "warnings": [_about_splits(line, of, by_split) for line, of in warnings.items()],
+    }
+
+
+def find_sources(
+    options: FusionOptions,
+) -> tuple[dict[Split, dict[tuple[str, Seed], list[ScoreSource]]], bool]:
+    """The inputs of each split, and in it of each system and seed; and whether runs were searched.
+
+    Raises:
+        InputError: none, runs of several data sets, or several of one kind.
+    """
+    searched = not options.files
+    if searched:
+        scores = "epoch-*" if options.epochs else options.subset
+        there = run_sources(options.runs, scores=scores, dataset=options.dataset)
+        if not there:
+            raise InputError(
+                f"no run below {options.runs} has {options.subset} scores; `twostream train` makes "
+                "them; else go to the folder of twostream.toml, or name FILES"
+            )
+        sources = choose_runs(there, model=options.model, name=options.name)
+        if len(datasets := sorted({source.dataset for source in sources})) > 1:
+            raise InputError(f"runs of several data sets; give --dataset {'|'.join(datasets)}")
+    else:
+        sources = [
+            with_split(source, score_files(source.path, options)[0])
+            for source in typed_sources(options.files)
+        ]
+        unknown = [source for source in sources if source.split is None]
+        if unknown and len(unknown) < len(sources):
+            raise InputError(
+                f"{unknown[0].path}: its header does not tell the split, as those of others do; "
+                "give its name with {split} in place of the number"
+            )
+    if options.splits not in (None, "all"):
+        there_are = sorted({source.split for source in sources if source.split is not None})
+        sources = [source for source in sources if source.split in (options.splits or ())]
+        if not sources:
+            raise InputError(
+                f"no scores of the splits {', '.join(map(str, options.splits or ()))}; there are "
+                f"{', '.join(map(str, there_are)) or 'none whose split is known'}"
+            )
+    by_split: dict[Split, dict[tuple[str, Seed], list[ScoreSource]]] = {}
+    for source in sorted(sources, key=lambda source: source.split or 0):
+        of_split = by_split.setdefault(source.split, {})
+        of_split.setdefault((source.system, source.seed), []).append(source)
+    for by_system in by_split.values():
+        for of_system in by_system.values():
+            for stream in {source.stream for source in of_system if source.model}:
+                one_of(stream, [source for source in of_system if source.stream == stream])
+            of_system.sort(key=_stream_order)
+    return by_split, searched
+
+
+def _stream_order(source: ScoreSource) -> int:
+    """Spatial before motion, then others; inputs that were typed stay as they are."""
+    known = source.model and source.stream in STREAMS
+    return STREAMS.index(source.stream) if known else len(STREAMS)
+
+
+def _join_systems(
+    by_system: Mapping[tuple[str, Seed], Sequence[ScoreSource]], options: FusionOptions
+) -> tuple[JoinedTables, dict[tuple[str, Seed], FusionInputs]]:
+    """Join all tables of a split, and give each system and seed its own."""
+    tables: dict[str, ScoreTable] = {}
+    parts = {}
+    for (system, seed), sources in by_system.items():
+        files = [score_files(source.path, options) for source in sources]
+        of_system, paths, steps = read_tables(sources, files, options)
+        several = len({of_seed for _, of_seed in by_system}) > 1
+        keys = {}
+        for stream in of_system:
+            words = [system, stream, f"(seed {seed})" if several else ""]
+            keys[stream] = " ".join(filter(None, words))
+            tables[keys[stream]] = of_system[stream]
+        parts[system, seed] = (keys, paths, steps)
+    joined = join(tables, groups=options.groups)
+    systems = {}
+    for key, (keys, paths, steps) in parts.items():
+        own = {stream: joined.tables[long] for stream, long in keys.items()}
+        systems[key] = FusionInputs(paths, replace(joined, tables=own, warnings=[]), steps)
+    return joined, systems
+
+
+def _results(
+    system: str,
+    inputs: FusionInputs,
+    options: FusionOptions,
+    *,
+    strategies: Sequence[str],
+    weightings: Sequence[str],
+    tuned: str,
+    only: Sequence[str] | None,
+) -> Iterable[tuple[Result, np.ndarray, str]]:
+    """Each result of a system with its scores (V, C), and what was fitted on, if anything was.
+
+    Args:
+        only: the streams that are fused; by default all.
+    """
+    streams = video_scores(inputs, options)
+    for stream, scores in streams.scores.items():
+        mark = str(streams.metadata[stream].get("fitted_on", ""))
+        yield Result(system, (stream,)), scores, mark
+    fused = [stream for stream in streams.scores if only is None or stream in only]
+    if len(fused) < 2:
+        return
+    of_fused = replace(inputs.joined, tables={s: inputs.joined.tables[s] for s in fused})
+    inputs = replace(inputs, joined=of_fused, files={s: inputs.files[s] for s in fused})
+    streams = _some(streams, fused)
+    before = str(shared_metadata(streams.metadata).get("fitted_on", ""))
+    variants = {"": (streams, before)}
+    if options.calibrate != "none":
+        calibrated = calibrate_inputs(inputs, options)
+        mark = add_fitted_on({}, before or None, calibrated.fitted_on).get("fitted_on", "")
+        variants[CALIBRATED] = (video_scores(inputs, options, calibrated), mark)
+    steps = [(name, StepOptions(strategy=name)) for name in strategies]
+    steps += [
+        (_ratio(weights, fused), StepOptions(strategy="weighted", weights=weights))
+        for weights in weightings
+    ]
+    for name, typed in steps:
+        step = find_steps(typed, streams=fused, class_names=streams.class_names).streams
+        for suffix, (variant, mark) in variants.items():
+            result = Result(system, tuple(fused), name + suffix)
+            yield result, fuse_streams(variant, step)[0].scores, mark
+    if tuned == "crossfit":
+        folds = find_folds(inputs.joined, count=options.folds)
+        found = tune.tune_in_folds(streams, folds)
+        scores = tune.fuse_by_tuned_weights(streams, found, folds).scores[:, 0, 0]
+        subset = next(iter(streams.metadata.values())).get("subset")
+        mark = add_fitted_on({}, before or None, labels_in_folds(subset, streams.groups))
+        yield (
+            Result(system, tuple(fused), "weights tuned in folds"),
+            scores,
+            mark.get("fitted_on", ""),
+        )
+    elif tuned == "val":
+        validation = join(read_validation_scores(inputs, options))
+        others = video_scores(replace(inputs, joined=validation), options)
+        found = tune.tune_on(streams, others)
+        scores = tune.fuse_by_tuned_weights(streams, found, None).scores[:, 0, 0]
+        yield Result(system, tuple(fused), "weights tuned on val"), scores, before
+
+
+def _some(streams: VideoScores, names: Sequence[str]) -> VideoScores:
+    """The same of some streams only."""
+    return replace(
+        streams,
+        scores={name: streams.scores[name] for name in names},
+        metadata={name: streams.metadata[name] for name in names},
+    )
+
+
+def _ratio(weights: str, streams: Sequence[str]) -> str:
+    """`rgb=1,flow=1.5` as `1:1.5`, in the order of the streams."""
+    pairs = read_pairs(weights.split(","), option="--weights")
+    if set(pairs) != set(streams):
+        return weights  # the step refuses it in words of its own
+    return ":".join(pairs[stream] for stream in streams)
+
+
+def _splits_not_there(
+    by_split: Iterable[Split], dataset: str | None, options: FusionOptions
+) -> list[int]:
+    """The splits that were asked for, or are official, and are not there."""
+    asked = options.splits
+    if asked in (None, "all"):
+        official = OFFICIAL_SPLITS.get(dataset or "", 0) if None not in by_split else 0
+        asked = range(1, official + 1)
+    return sorted(set(map(int, asked or ())) - set(by_split))
+
+
+def _as_result(
+    rows: Mapping[Result, Row], videos: Mapping[Split, JoinedTables], *, rng: int
+) -> dict[str, Any]:
+    splits = list(videos)
+    seeds = {
+        result: [
+            seed
+            for seed in row.right[splits[0]]
+            if all(seed in row.right[split] for split in splits)
+        ]
+        if set(splits) <= row.right.keys()
+        else []
+        for result, row in rows.items()
+    }
+    complete = [result for result in rows if seeds[result]]
+    if not complete:
+        raise InputError(
+            f"no result has scores of all the splits {', '.join(map(str, splits))}; choose those "
+            "of one with --splits"
+        )
+    answers = []
+    for split, of in videos.items():
+        known = np.flatnonzero(of.labels >= 0)
+        answers.append(
+            SplitAnswers(
+                split=split or "all",
+                names=[of.names[row] for row in known],
+                groups=None if of.groups is None else [of.groups[row] for row in known],
+                right={
+                    result.name: {seed: rows[result].right[split][seed] for seed in seeds[result]}
+                    for result in complete
+                },
+            )
+        )
+    compared = compare_over_splits(answers, rng=rng)
+    systems = {system["name"]: system for system in compared["systems"]}
+    pairs = {pair["second"]: pair for pair in compared["pairs"]}
+    listed = []
+    for result, row in rows.items():
+        system = systems.get(result.name)
+        cells = []
+        for split, of in videos.items():
+            total = int((of.labels >= 0).sum())
+            of_row = row.right.get(split, {})
+            used = [seed for seed in of_row if seed in seeds[result]] or list(of_row)
+            shares = [float(of_row[seed].mean()) for seed in used]
+            cells.append(
+                {
+                    "split": split,
+                    "correct": [int(of_row[seed].sum()) for seed in used],
+                    "of": total,
+                    "percent": round(100 * float(np.mean(shares)), 4) if shares else None,
+                    "sd": round(100 * float(np.std(shares, ddof=1)), 4)
+                    if len(shares) > 1
+                    else None,
+                }
+            )
+        pair = pairs.get(result.name)
+        used = seeds[result]
+        listed.append(
+            {
+                "name": result.name,
+                "system": result.system,
+                "inputs": list(result.inputs),
+                "fusion": result.fusion,
+                "label": result.label,
+                "seeds": [seed for seed in used if seed is not None],
+                "splits": cells,
+                "percent": system["percent"] if system else None,
+                "sd": system["sd"] if system else None,
+                "interval": system["interval"] if system else None,
+                "top5": _mean(row.top5, splits, used),
+                "mean_class": _mean(row.mean_class, splits, used),
+                "bold": system is not None and (pair is None or not pair["significant"]),
+                "below_best": pair,
+                "fitted_on": "; ".join(row.fitted_on) or None,
+            }
+        )
+    return {
+        "splits": splits,
+        "rows": listed,
+        "best": compared["best"],
+        "test": {key: compared[key] for key in ("splits", "videos", "answers", "groups", "tested")},
+    }
+
+
+def _mean(
+    percents: Mapping[Split, Mapping[Seed, float]], splits: Sequence[Split], seeds: Sequence[Seed]
+) -> float | None:
+    """The mean over splits and seeds; None of a row that lacks any."""
+    if not seeds:
+        return None
+    return round(float(np.mean([[percents[split][seed] for seed in seeds] for split in splits])), 4)
+
+
+def _about_splits(line: str, of: Sequence[Split], by_split: Mapping[Split, Any]) -> str:
+    if len(of) == len(by_split):
+        return line
+    return f"split {some_of([str(split) for split in of])}: {line}"

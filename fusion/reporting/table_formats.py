@@ -1,0 +1,284 @@
+"""The table of `twostream table` as Markdown, LaTeX and CSV; every text is escaped here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from twostream_base.errors import printable
+from twostream_base.text import csv_text
+
+Table = Mapping[str, Any]
+_NAMES = {"ucf101": "UCF101", "hmdb51": "HMDB51"}
+_FEW_COUNTS = 5  # of more seeds, a cell has the lowest and the highest count
+_IN_LATEX = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    # After the end of a line these would be its options.
+    "[": "{[}", "]": "{]}", "*": "{*}", "±": r"$\pm$", "−": r"$-$",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+}  # fmt: skip
+
+
+def latex_text(text: str) -> str:
+    """A text as LaTeX shows it, in one line."""
+    return "".join(_IN_LATEX.get(char, char) for char in printable(text))
+
+
+def markdown_text(text: str) -> str:
+    """A text as Markdown shows it, in one line and one cell."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", printable(text).replace("&", "&amp;"))
+
+
+def caption(table: Table) -> list[str]:
+    """How the table was made, in sentences: data, protocol, selection, fits, tests."""
+    dataset = table["dataset"]
+    videos = f"{table['subset']} videos" + (
+        f" of {_NAMES.get(dataset, dataset)}" if dataset else ""
+    )
+    seeds = sorted({len(row["seeds"]) for row in table["rows"]})
+    several_seeds = seeds[-1] > 1
+    first = f"Top-1 accuracy in % on the {videos}"
+    splits = [split for split in table["splits"] if split is not None]
+    if splits:
+        first += f", {_listed('split', splits)}"
+    if table["missing"]:
+        missing = table["missing"]
+        first += f" ({_listed('split', missing)} {'is' if len(missing) == 1 else 'are'} not there)"
+    first += ", with the number of right videos"
+    if len(table["splits"]) > 1:
+        first += "; the mean is over the splits"
+    if several_seeds:
+        count = f"{seeds[-1]}" if len(seeds) == 1 else f"up to {seeds[-1]}"
+        first += f"; ± is the standard deviation (n - 1) over {count} seeds"
+    lines = [f"{first}."]
+    for fact, text in (
+        ("model", "Networks"), ("protocol", "Test protocol"), ("selected_on", "Epoch selected on"),
+    ):  # fmt: skip
+        values = table[fact]
+        if fact == "model" and (any(row["system"] for row in table["rows"]) or len(values) > 3):
+            continue
+        if list(values) == ["not known"]:
+            if fact != "model":
+                lines.append(f"{text}: not known.")
+        else:
+            facts = [
+                value if len(values) == 1 else f"{value} ({', '.join(of)})"
+                for value, of in values.items()
+            ]
+            lines.append(f"{text}: {', '.join(facts)}.")
+    if table["segments"] != "mean":
+        lines.append(f"Segments fused by {table['segments']}.")
+    if table["combine"]:
+        lines.append(f"Fused: {'probabilities' if table['combine'] == 'probs' else 'logits'}.")
+    fits: dict[str, list[str]] = {}
+    for row in table["rows"]:
+        if row["fitted_on"]:
+            what = row["fusion"].rpartition(", ")[2] if row["fusion"] else row["label"]
+            of_fit = fits.setdefault(row["fitted_on"], [])
+            of_fit += [what] if what not in of_fit else []
+    for labels, rows in fits.items():
+        lines.append(f"Fitted on {labels}: {', '.join(rows)}.")
+    without = [row["name"] for row in table["rows"] if row["percent"] is None]
+    if without:
+        lines.append(f"Not in all splits, and so without mean and test: {', '.join(without)}.")
+    test = table["test"]
+    if test["tested"]:
+        within = " within the splits" if len(table["splits"]) > 1 else ""
+        groups = (
+            "videos, taken as independent, as which belong together is not known"
+            if test["groups"] is None
+            else f"{test['groups']} whole groups"
+        )
+        lines.append(
+            f"Bold: the best, and what does not differ significantly from it: p of at least 0.05 "
+            f"(exact sign-flip test{within} of {groups}; Holm's correction for {test['tested']} "
+            f"pairs), or a 95 % interval{' over videos or seeds' if several_seeds else ''} that "
+            "holds 0."
+        )
+    return lines
+
+
+def markdown(table: Table, *, decimals: int = 2) -> str:
+    """The table, its caption, and the differences from the best row."""
+    heading, rows = _cells(table, decimals, markdown_text, lambda text: f"**{text}**")
+    lines = [*_markdown_table(heading, rows), "", *caption(table)]
+    pairs = _pair_cells(table, decimals)
+    if pairs:
+        heading = ["difference from the best, in points", "mean", "95 %", "p (Holm)"]
+        heading += ["over seeds"] if len(pairs[0]) > len(heading) else []
+        escaped = [[markdown_text(cell) for cell in row] for row in pairs]
+        lines += ["", *_markdown_table(heading, escaped)]
+    lines += [f"warning: {printable(text)}" for text in table["warnings"]]
+    return "\n".join(lines) + "\n"
+
+
+def latex(table: Table, *, decimals: int = 2) -> str:
+    """A table environment of booktabs; the differences from the best row are comments."""
+    heading, rows = _cells(table, decimals, latex_text, lambda text: f"\\textbf{{{text}}}")
+    names = len(heading) - len(_columns(table))
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        "  \\centering",
+        f"  \\caption{{{' '.join(map(latex_text, caption(table)))}}}",
+        f"  \\begin{{tabular}}{{{'l' * names}{'r' * len(_columns(table))}}}",
+        "    \\toprule",
+        f"    {' & '.join(heading)} \\\\",
+        "    \\midrule",
+    ]
+    previous = None
+    for row, of in zip(rows, table["rows"], strict=True):
+        if previous not in (None, of["system"]):
+            lines.append("    \\midrule")
+        previous = of["system"]
+        lines.append(f"    {' & '.join(row)} \\\\")
+    lines += ["    \\bottomrule", "  \\end{tabular}", "\\end{table}"]
+    for pair in _pair_cells(table, decimals):
+        name, mean, interval, p, *over_seeds = map(printable, pair)
+        more = f"; {over_seeds[0]}" if over_seeds else ""
+        lines.append(f"% {name}: {mean} points {interval}, p (Holm) {p}{more}")
+    lines += [f"% warning: {printable(text)}" for text in table["warnings"]]
+    return "\n".join(lines) + "\n"
+
+
+def csv(table: Table, *, decimals: int = 2) -> str:
+    """A line for each row, with all figures; spreadsheets run none of its texts.
+
+    Percents are as exact as they are known; `decimals` has no effect.
+    """
+    systems = ["system"] if _has_systems(table) else []
+    heading = [*systems, "result", "seeds"]
+    for split in table["splits"]:
+        of = f"split {split} " if split is not None else ""
+        heading += [f"{of}correct", f"{of}of", f"{of}%", f"{of}sd"]
+    heading += [
+        "mean %", "sd", "low", "high", "mean top-5 %", "mean class %", "bold",
+        "below best by", "difference low", "difference high", "p", "p Holm", "fitted on",
+    ]  # fmt: skip
+    rows: list[list[object]] = [list(heading)]
+    for row in table["rows"]:
+        cells: list[object] = [row["system"]] if systems else []
+        cells += [row["label"], " ".join(map(str, row["seeds"]))]
+        for cell in row["splits"]:
+            cells += [
+                " ".join(map(str, cell["correct"])), cell["of"],
+                _number(cell["percent"]), _number(cell["sd"]),
+            ]  # fmt: skip
+        low, high = row["interval"] or (None, None)
+        pair = row["below_best"]
+        cells += [*map(_number, (row["percent"], row["sd"], low, high, row["top5"]))]
+        cells += [_number(row["mean_class"]), "yes" if row["bold"] else "no"]
+        if pair:
+            cells += [pair["difference"], *pair["interval"], pair["p"], pair["p_holm"]]
+        else:
+            cells += [""] * 5
+        rows.append([*cells, row["fitted_on"] or ""])
+    return csv_text(rows)
+
+
+FORMATS: dict[str, Callable[..., str]] = {"markdown": markdown, "latex": latex, "csv": csv}
+
+
+def _number(value: float | None) -> object:
+    return "" if value is None else value
+
+
+def _has_systems(table: Table) -> bool:
+    return any(row["system"] for row in table["rows"])
+
+
+def _columns(table: Table) -> list[str]:
+    """The columns of figures."""
+    splits = ["all videos" if split is None else f"split {split}" for split in table["splits"]]
+    return [*splits, "mean"] if len(splits) > 1 else splits
+
+
+def _cells(
+    table: Table, decimals: int, escape: Callable[[str], str], bold: Callable[[str], str]
+) -> tuple[list[str], list[list[str]]]:
+    """Heading and rows, escaped."""
+    systems = _has_systems(table)
+    heading = [*(["network"] if systems else []), "input and fusion", *_columns(table)]
+    rows, previous = [], None
+    for row in table["rows"]:
+        cells = [escape(row["label"])]
+        if systems:
+            cells.insert(0, escape(row["system"]) if row["system"] != previous else "")
+        previous = row["system"]
+        several = len(row["splits"]) > 1
+        for cell in row["splits"]:
+            percent = _share(cell, decimals, escape)
+            strong = row["bold"] and not several
+            counts = f" ({_counts(cell)})" if cell["correct"] else ""
+            cells.append((bold(percent) if strong else percent) + escape(counts))
+        if several:
+            mean = _share(row, decimals, escape)
+            cells.append(bold(mean) if row["bold"] else mean)
+        rows.append(cells)
+    return list(map(escape, heading)), rows
+
+
+def _share(cell: Table, decimals: int, escape: Callable[[str], str]) -> str:
+    if cell["percent"] is None:
+        return "-"
+    deviation = "" if cell["sd"] is None else f" ± {cell['sd']:.{decimals}f}"
+    return escape(f"{cell['percent']:.{decimals}f}{deviation}")
+
+
+def _counts(cell: Table) -> str:
+    """`1115/1530`, of seeds `1115, 1110, 1120 of 1530`."""
+    counts = cell["correct"]
+    if len(counts) == 1:
+        return f"{counts[0]}/{cell['of']}"
+    if len(counts) > _FEW_COUNTS:
+        return f"{min(counts)} to {max(counts)} of {cell['of']}"
+    return f"{', '.join(map(str, counts))} of {cell['of']}"
+
+
+def _pair_cells(table: Table, decimals: int) -> list[list[str]]:
+    """Of each other row: how far it is below the best one."""
+    rows = []
+    pairs = [row["below_best"] for row in table["rows"] if row["below_best"]]
+    several_seeds = any(pair["seeds"] for pair in pairs)
+    for pair in pairs:
+        low, high = pair["interval"]
+        cells = [
+            f"{pair['first']} - {pair['second']}",
+            f"{pair['difference']:+.{decimals}f}",
+            f"{low:+.{decimals}f} to {high:+.{decimals}f}",
+            f"{pair['p_holm']:.2g}{' *' if pair['significant'] else ''}",
+        ]
+        if several_seeds:
+            cells.append(_seeds_text(pair["seeds"], decimals))
+        rows.append(cells)
+    return rows
+
+
+def _seeds_text(facts: Table | None, decimals: int) -> str:
+    """In how many seeds the difference is there, and its interval over seeds."""
+    if facts is None:
+        return "one seed"
+    low, high = facts["interval"]
+    return (
+        f"{facts['better']} of {facts['seeds']} better, {low:+.{decimals}f} to {high:+.{decimals}f}"
+    )
+
+
+def _listed(word: str, numbers: Sequence[object]) -> str:
+    """`split 1`, `splits 1 and 2`, `splits 1, 2 and 3`."""
+    texts = list(map(str, numbers))
+    if len(texts) == 1:
+        return f"{word} {texts[0]}"
+    return f"{word}s {', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def _markdown_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        return f"| {' | '.join(padded)} |"
+
+    return [line(heading), f"|{'|'.join('-' * (width + 2) for width in widths)}|", *map(line, rows)]
