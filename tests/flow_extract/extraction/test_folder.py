@@ -84,7 +84,8 @@ def root(make_video, tmp_path):
 
 
 def counts(report):
-    return tuple(report.counts().values())  # videos, done now, already done, damaged, failed
+    names = ("videos", "done_now", "already_done", "damaged", "failed")
+    return tuple(report.counts()[name] for name in names)
 
 
 def test_second_run_has_nothing_to_do(extract, root, tmp_path):
