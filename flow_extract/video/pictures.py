@@ -24,6 +24,7 @@ from twostream_base.files import sha256_bytes, sha256_file
 PICTURE_SUFFIXES = {"bmp", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"}
 # Numbers that are missing in a row of pictures; more are counted, not named.
 NAMED_NUMBERS = 5
+NO_PICTURES = "a folder without numbered pictures, such as 00001.jpg"
 # How pictures of flow begin that lie beside frames (`layouts.LAYOUTS`).
 FLOW_PICTURES = {"flow_x_", "flow_y_", "x_", "y_"}
 
@@ -118,6 +119,17 @@ def numbered_files(folder: Path) -> list[os.DirEntry[str]]:
         return [entry for entry in entries if is_numbered_picture(entry.name) and entry.is_file()]
 
 
+def why_incomplete(folder: Path) -> str:
+    """Why a folder is not a whole row of pictures, by their names alone; empty if it is."""
+    names = [entry.name for entry in numbered_files(folder)]
+    if not names:
+        return NO_PICTURES
+    try:
+        return number_pictures(names).gap
+    except VideoError as error:
+        return str(error)
+
+
 class PictureVideo(FrameSource):
     """A folder of numbered pictures: iterate over it, once, for its frames.
 
@@ -143,7 +155,7 @@ class PictureVideo(FrameSource):
         except OSError as error:
             raise VideoError(f"cannot be read: {error.strerror}") from error
         if not names:
-            raise VideoError("a folder without numbered pictures, such as 00001.jpg")
+            raise VideoError(NO_PICTURES)
         self._pictures = number_pictures(names)
         self._unreadable: list[str] = []
         self.promised, self.decoded = self._pictures.expected, 0

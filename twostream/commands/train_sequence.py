@@ -88,7 +88,7 @@ sequence_data_options = console.section(
     ),
     click.option(
         "--allow-missing", is_flag=True,
-        help="Go on when listed videos have no frames; results say how many.",
+        help="Go on without listed videos that lack frames; results say how many.",
     ),
 )  # fmt: skip
 

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from flow_extract.methods.opencv import make_dis
 from flow_extract.store.codecs import quantize
-from flow_extract.video.decode import read_frames
+from flow_extract.video.decode import open_video
 from flow_extract.video.frames import VideoError, resize
 from twostream.compute.device import Runtime
 from twostream.data.loader import load_ahead
 from twostream.sequence.checkpoint import SequenceNetworkSpec
-from twostream.sequence.lists import PICTURES, SequenceRecord
+from twostream.sequence.lists import SequenceRecord
 from twostream.sequence.options import SequenceOptions
 from twostream.transforms.clips import Clip
 from twostream_base.errors import InputError
@@ -84,41 +84,29 @@ def padded_batches(
 def read_clip(record: SequenceRecord, *, side: int, stream: str) -> Clip:
     """Read all frames, scaled to `side` x `side`: uint8 (T, side, side, 3), or flow (..., 2).
 
-    Pictures in a folder are in the order of their names.
+    Pictures in a folder are in the order of their numbers.
 
     For the `motion` stream it is DIS flow from each frame to the next, at that size, as stored
     values (zero at 128, 20 pixels at 255); the last frame repeats the flow before it.
 
     Raises:
-        InputError: a picture or the video cannot be read; the file is named.
+        InputError: a picture or the video cannot be read, or a picture is missing; it is named.
     """
-    frames = np.stack([resize(frame, (side, side)) for frame in _read_frames(record)])
+    try:
+        with open_video(record.frames) as video:
+            frames = np.stack([resize(frame, (side, side)) for frame in video])
+    except VideoError as error:
+        raise InputError(f"{record.frames}: {error}") from error
+    if video.damage and record.frames.is_dir():
+        raise InputError(
+            f"{record.frames}: {video.damage}; complete the folder, or leave {record.name} out"
+        )
     if stream == "spatial":
         return frames
     if len(frames) < 2:
         raise InputError(f"{record.frames}: one frame has no flow; leave {record.name} out")
     flow = quantize(make_dis()(frames))
     return np.concatenate([flow, flow[-1:]])
-
-
-def _read_frames(record: SequenceRecord) -> list[Clip]:
-    if not record.frames.is_dir():
-        try:
-            return list(read_frames(record.frames))
-        except VideoError as error:
-            raise InputError(f"{record.frames}: {error}") from error
-    import cv2
-
-    paths = sorted(path for pattern in PICTURES for path in record.frames.glob(pattern))
-    if not paths:
-        raise InputError(f"{record.frames}: no picture ({', '.join(PICTURES)}) for {record.name}")
-    pictures = []
-    for path in paths:
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise InputError(f"{path}: not a picture that can be read; copy it again")
-        pictures.append(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
-    return pictures
 
 
 def temporal_jitter(

@@ -14,7 +14,6 @@ from twostream_base.video_names import without_suffix
 
 SUBSETS = ("train", "val", "test")
 HEADING = "signstate classlabel"
-PICTURES = ("*.png", "*.jpg", "*.jpeg")
 FRAMES_COLUMNS = ("folder", "video", "frames")
 
 
@@ -24,7 +23,7 @@ class SequenceRecord:
 
     Attributes:
         name: the key in score files and transcripts.
-        frames: a folder of pictures, one a frame in the order of their names, or a video file.
+        frames: a folder of pictures, one a frame in the order of their numbers, or a video file.
         glosses: in the order in which they are signed; empty where they are not known.
     """
 
@@ -127,25 +126,23 @@ def find_new_videos(videos: Path, file: Path | None) -> tuple[SequenceRecord, ..
     Raises:
         InputError: a bad list, no video, or a video that cannot be used; it is named.
     """
-    from flow_extract.video.find_videos import as_text, find_videos
+    from flow_extract.video.find_videos import find_videos
 
     if file is not None:
         records = read_list(file, videos, labelled=False)
         check_unique_names(records)
         return records
-    files = find_videos(videos, store=videos)
-    if unusable := files.refused | files.skipped:
+    found = find_videos(videos, store=videos)
+    if unusable := found.refused | found.skipped:
         texts = [f"{name} ({reason})" for name, reason in unusable.items()]
         raise InputError(f"{videos}: {some_of(texts, limit=3)}; fix it, or leave it out by a list")
-    folders = {path.parent for pattern in PICTURES for path in videos.rglob(pattern)} - {videos}
-    paths = {as_text(folder.relative_to(videos)): folder for folder in folders} | files.videos
-    if not paths:
-        raise InputError(f"{videos}: no video and no folder of pictures below it")
-    return tuple(SequenceRecord(name, paths[name], ()) for name in sorted(paths))
+    if not found.videos:
+        raise InputError(f"{videos}: no video and no folder of numbered pictures below it")
+    return tuple(SequenceRecord(name, path, ()) for name, path in found.videos.items())
 
 
 def check_lists(lists: SequenceLists, *, allow_missing: bool) -> tuple[SequenceLists, list[str]]:
-    """Drop records whose frames are missing; also return their names.
+    """Drop records whose frames are missing, all or some; also return their names.
 
     Raises:
         InputError: frames are missing and that is not allowed, a name is in two lists, or no
@@ -154,32 +151,46 @@ def check_lists(lists: SequenceLists, *, allow_missing: bool) -> tuple[SequenceL
     all_records = [record for records in lists.values() for record in records]
     present, missing = split_missing(all_records, allow_missing=allow_missing)
     check_unique_names(present)
-    dropped = set(missing)
+    dropped = {name for name, _ in missing}
     remaining = {
         subset: tuple(record for record in records if record.name not in dropped)
         for subset, records in lists.items()
     }
     if not (remaining["train"] and remaining["val"]):
         raise InputError("no training or no validation video is left")
-    return remaining, missing
+    return remaining, [name for name, _ in missing]
 
 
 def split_missing(
     records: Sequence[SequenceRecord], *, allow_missing: bool
-) -> tuple[tuple[SequenceRecord, ...], list[str]]:
-    """The records whose frames exist, and the names of the others.
+) -> tuple[tuple[SequenceRecord, ...], list[tuple[str, str]]]:
+    """The records whose frames exist, without a gap; of the others the name and what is wrong.
 
     Raises:
         InputError: frames are missing and that is not allowed.
     """
-    missing = [record.name for record in records if not record.frames.exists()]
+    from flow_extract.video.pictures import why_incomplete
+
+    present, missing = [], []
+    for record in records:
+        if not record.frames.exists():
+            missing.append((record.name, ""))
+        elif record.frames.is_dir() and (reason := why_incomplete(record.frames)):
+            missing.append((record.name, reason))
+        else:
+            present.append(record)
     if missing and not allow_missing:
         raise InputError(
-            f"{len(missing)} listed videos have no frames: {some_of(missing)}; add them, correct "
-            "--videos, or leave them out with --allow-missing"
+            f"{missing_line(missing)}; add them, correct --videos, or leave them out with "
+            "--allow-missing"
         )
-    dropped = set(missing)
-    return tuple(record for record in records if record.name not in dropped), missing
+    return tuple(present), missing
+
+
+def missing_line(missing: Sequence[tuple[str, str]]) -> str:
+    """What `split_missing` says of missing frames, in one line."""
+    reasons = [f"{name} ({reason})" if reason else name for name, reason in missing]
+    return f"{len(missing):,} listed videos lack frames: {some_of(reasons)}"
 
 
 def check_unique_names(records: Sequence[SequenceRecord]) -> None:

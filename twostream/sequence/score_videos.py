@@ -13,7 +13,13 @@ from twostream.sequence import score_file
 from twostream.sequence.batches import eval_batches
 from twostream.sequence.checkpoint import best_checkpoint, load_sequence_network, score_metadata
 from twostream.sequence.learner import predict
-from twostream.sequence.lists import SequenceRecord, check_glosses, find_new_videos, split_missing
+from twostream.sequence.lists import (
+    SequenceRecord,
+    check_glosses,
+    find_new_videos,
+    missing_line,
+    split_missing,
+)
 from twostream_base.errors import InputError, some_of
 
 
@@ -62,9 +68,9 @@ def read_inputs(
     if not records:
         raise InputError(f"{new.listed}: no listed video has frames below {new.videos}")
     if missing:
-        tell(f"{len(missing)} listed videos have no frames: {some_of(missing)}")
+        tell(missing_line(missing))
     return [
-        _score(path, records, new, runtime, missing=missing, tell=tell)
+        _score(path, records, new, runtime, missing=[name for name, _ in missing], tell=tell)
         if path in runs
         else score_file.read_sequence_scores(path)
         for path in paths

@@ -146,12 +146,12 @@ def test_what_is_not_there_is_told(twostream: Callable[..., Result], run: Path) 
     )
     asked = ("recognize", run, "--videos", VIDEOS, "--list", "new.csv", *CPU)
     refused = twostream(*asked, exit_code=2)
-    assert "1 listed videos have no frames: gone" in refused.output
+    assert "1 listed videos lack frames: gone" in refused.output
     assert "--allow-missing" in refused.output
     done = twostream(*asked, "--allow-missing")
     assert "of 2 words in 1 sentences" in done.stdout
     assert "1 videos without reference glosses are in no rate" in done.stdout
-    assert "1 listed videos have no frames: gone" in done.stderr
+    assert "1 listed videos lack frames: gone" in done.stderr
     assert f"{run} was not trained on 1 glosses, all errors: HAND" in done.stderr
 
 

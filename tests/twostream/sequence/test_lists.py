@@ -16,6 +16,7 @@ from twostream.sequence.lists import (
     phoenix2014,
     phoenix2014t,
     read_vocabulary,
+    split_missing,
     unknown_glosses,
 )
 from twostream_base.errors import InputError
@@ -58,7 +59,7 @@ def test_real_list(shared_data: Path, tmp_path: Path) -> None:
     lists = phoenix2014(tmp_path, tmp_path)
     assert len(lists["val"]) == 540
     assert lists["test"] == ()
-    with pytest.raises(InputError, match="^1080 .*: 01April_2010.*--allow-missing"):
+    with pytest.raises(InputError, match="^1,080 .*: 01April_2010.*--allow-missing"):
         check_lists(lists, allow_missing=False)
 
 
@@ -67,6 +68,7 @@ def test_csv_lists(tmp_path: Path) -> None:
     (tmp_path / "val.csv").write_text("name,glosses\nc,A\n")
     for path in ("videos/clips/a.avi", "videos/b"):
         (tmp_path / path).mkdir(parents=True)
+        (tmp_path / path / "1.png").touch()
     lists = csv_lists(tmp_path, tmp_path / "videos")
     assert [r.frames.relative_to(tmp_path) for r in lists["train"]] == [
         Path("videos/clips/a.avi"), Path("videos/b"),
@@ -76,6 +78,7 @@ def test_csv_lists(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="validation"):
         check_lists(lists, allow_missing=True)
     (tmp_path / "videos/c").mkdir()
+    (tmp_path / "videos/c/1.png").touch()
     assert check_lists(lists, allow_missing=False) == (lists, [])
 
 
@@ -98,6 +101,7 @@ def test_a_video_in_two_lists(tmp_path: Path) -> None:
     for subset in ("train", "val"):
         (tmp_path / f"{subset}.csv").write_text("name,glosses\na,A\n")
     (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").touch()
     with pytest.raises(InputError, match=": a;"):
         check_lists(csv_lists(tmp_path, tmp_path), allow_missing=False)
 
@@ -139,6 +143,29 @@ def test_videos_and_folders_of_pictures_by_name(tmp_path: Path) -> None:
         SequenceRecord("b/c", tmp_path / "b/c.mp4", ()),
         SequenceRecord("b/d", tmp_path / "b/d", ()),
     )
+
+
+def test_gaps_between_pictures_are_named_before_any_work(tmp_path: Path) -> None:
+    """As are other folders that are no row of pictures; `--allow-missing` leaves them out."""
+    rows = {"whole": (1, 2, 3), "gap": (1, 2, 4), "empty": (), "cut": (8, 9)}
+    for name, numbers in rows.items():
+        (tmp_path / name).mkdir()
+        for number in numbers:
+            (tmp_path / name / f"{number}.png").touch()
+    (tmp_path / "gap" / "2.jpg").touch()
+    names = [*rows, "gone"]
+    records = [SequenceRecord(name, tmp_path / name, ("A",)) for name in names]
+    present, missing = split_missing(records, allow_missing=True)
+    assert [record.name for record in present] == ["whole", "cut"]
+    assert missing == [
+        ("gap", "2.jpg and 2.png have the same number; remove one"),
+        ("empty", "a folder without numbered pictures, such as 00001.jpg"),
+        ("gone", ""),
+    ]
+    (tmp_path / "gap" / "2.jpg").unlink()
+    with pytest.raises(InputError, match=r"3 listed videos lack frames.*--allow-missing") as caught:
+        split_missing(records, allow_missing=False)
+    assert "gap (1 of 4 pictures are missing, number 3)" in str(caught.value)
 
 
 def test_unusable_videos_are_named(tmp_path: Path) -> None:
