@@ -19,6 +19,7 @@ from flow_extract.video.decode import probe, read_frames
 from flow_extract.video.frames import VideoError, repeats, resize
 from twostream_base.errors import InputError
 from twostream_base.files import atomic_path
+from twostream_base.video_names import without_suffix
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -73,7 +74,7 @@ def stored_clip(path: Path) -> FlowClip:
 
 
 def video_clip(path: Path, method: ClipMethod, *, method_name: str) -> FlowClip:
-    """The clip in a video file, its flow computed when it is read.
+    """The clip in a video file or folder of pictures, its flow computed when it is read.
 
     Raises:
         VideoError: it cannot be read as a video.
@@ -87,7 +88,7 @@ def video_clip(path: Path, method: ClipMethod, *, method_name: str) -> FlowClip:
                 yield frames[0], method(np.stack(frames))[0]
 
     fps = probe(path).fps or DEFAULT_FPS
-    title = f"{path.stem}, flow by {method_name}"
+    title = f"{without_suffix(path.absolute().name)}, flow by {method_name}"
     return FlowClip(title, fps, len(moving), read, moving.__getitem__)
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from flow_extract.extraction.executor import PRELOAD, Outcome, run_jobs
 from flow_extract.extraction.one_video import Result
-from flow_extract.layouts.layouts import LAYOUTS, tree_videos
+from flow_extract.layouts.layouts import LAYOUTS, find_tree
 from flow_extract.layouts.pictures import CHUNK, LayoutEntry, remove_unfinished, write_layout
 from flow_extract.store.check import without_progress
 from flow_extract.store.codecs import load_codec, quality_of
@@ -56,10 +56,11 @@ def store_source(store: Path) -> Source:
 
 def layout_source(root: Path, layout: str, *, quantiser: str | None, bound: float | None) -> Source:
     """The videos of a tree; the arguments are those of `LayoutEntry`."""
-    entry = partial(LayoutEntry, quantiser=quantiser, bound=bound)
+    tree = find_tree(root, LAYOUTS[layout])
+    entry = partial(LayoutEntry, quantiser=quantiser, bound=bound, tree_has_flow=tree.has_flow)
     return {
         name: partial(entry, root.absolute(), folder, layout)
-        for name, folder in tree_videos(root, LAYOUTS[layout]).items()
+        for name, folder in tree.videos.items()
     }
 
 

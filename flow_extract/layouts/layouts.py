@@ -4,8 +4,9 @@
     flow_xy  <video>/flow_x_00001.jpg    flow_y_...      img_...          dense_flow, TSN
     xy       <video>/x_00001.jpg         y_...           img_...          mmaction
 
-Numbers begin with 0 or 1. Flow picture t leads from frame picture t to the next, both counted from
-their first ones. A `<video>` may be in further folders, and its folder may have a video's suffix.
+Numbers of flow begin with 0 or 1, or with that of the first frame. Flow picture t leads from frame
+picture t to the next, both counted from their first ones. Frames may have other names than these
+(`video.pictures`). A `<video>` may be in further folders, and its folder may have a video's suffix.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from typing import NamedTuple
 import numpy as np
 
 from flow_extract.store.codecs import LEVELS, ZERO
+from flow_extract.video.frames import VideoError
+from flow_extract.video.pictures import is_numbered_picture, number_pictures, numbered_files
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import path_inside
-from twostream_base.video_names import SUFFIXES
+from twostream_base.video_names import without_suffix
 
 # The note next to pictures that `convert-flow` has written: how, and from what.
 SIDECAR = "twostream.json"
@@ -36,14 +39,12 @@ class Layout(NamedTuple):
         u: the same of a picture of horizontal flow.
         v: the same, vertical.
         digits: of a number, when pictures are written.
-        ranges: gpu_flow's file of the flow that the levels 0 and 255 stand for.
     """
 
     rgb: str
     u: str
     v: str
     digits: int
-    ranges: str | None = None
 
     def prefix(self, key: str, root: Path, folder: str) -> Path:
         """Path of the pictures `key` ("rgb", "u" or "v") of a video up to their number."""
@@ -56,7 +57,7 @@ class Layout(NamedTuple):
 
 
 LAYOUTS = {
-    "uv": Layout("rgb/{}/frame", "u/{}/frame", "v/{}/frame", digits=6, ranges="u/{}.bin"),
+    "uv": Layout("rgb/{}/frame", "u/{}/frame", "v/{}/frame", digits=6),
     "flow_xy": Layout("{}/img_", "{}/flow_x_", "{}/flow_y_", digits=5),
     "xy": Layout("{}/img_", "{}/x_", "{}/y_", digits=5),
 }
@@ -76,26 +77,48 @@ def to_levels(flow: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.rint(np.clip((flow - low) * (255 / (high - low)), 0, 255)).astype(np.uint8)
 
 
-def tree_videos(root: Path, layout: Layout) -> dict[str, str]:
-    """Name -> folder of all videos below `root`, sorted by name, folder links included.
+class Tree(NamedTuple):
+    """The videos of a tree.
 
-    A video is a folder with pictures of the layout, or without any folder in it: an empty one, as a
+    Attributes:
+        videos: name -> folder, sorted by name.
+        has_flow: whether one of them has pictures of flow.
+    """
+
+    videos: dict[str, str]
+    has_flow: bool
+
+
+def find_tree(root: Path, layout: Layout) -> Tree:
+    """All videos below `root`, folder links included.
+
+    A video is a folder with numbered pictures, or without any folder in it: an empty one, as a
     stopped tool leaves it, is to be noticed and not passed over.
 
     Raises:
         InputError: no such folder, or nothing in it; two folders would share a name; a leftover of
             a conversion that was stopped.
     """
-    tops = sorted({template.partition("{}")[0] for template in (layout.u, layout.v, layout.rgb)})
-    starts = tuple(Path(template).name for template in (layout.u, layout.v, layout.rgb))
-    folders = {folder for top in tops for folder in _video_folders(root / top, starts)}
+    folders: set[str] = set()
+    has_flow = False
+    for top in sorted({template.partition("{}")[0] for template in layout[:3]}):
+        flow = tuple(
+            Path(template).name
+            for template in (layout.u, layout.v)
+            if template.partition("{}")[0] == top
+        )
+        for folder, pictures in _picture_folders(root / top):
+            folders.add(folder)
+            has_flow = has_flow or any(name.startswith(flow) for name in pictures if flow)
     if not folders:
         patterns = ", ".join(template.format("VIDEO") + "*.jpg" for template in layout[:3])
-        raise InputError(f"{root}: no pictures there; looked for {patterns}")
+        raise InputError(
+            f"{root}: no pictures there; looked for {patterns}. Folders of frames alone are read "
+            "by `twostream extract-flow`"
+        )
     names: dict[str, str] = {}
     for folder in sorted(folders):
-        stem, _, suffix = folder.rpartition(".")
-        name = stem if stem and suffix.lower() in SUFFIXES else folder
+        name = without_suffix(folder)
         if folder.endswith((".new", ".old")):
             raise InputError(
                 f"{root}: {folder} is left of a stopped conversion; finish or remove it"
@@ -103,14 +126,17 @@ def tree_videos(root: Path, layout: Layout) -> dict[str, str]:
         if name in names:
             raise InputError(f"{root}: {names[name]} and {folder} would share a name; rename one")
         names[name] = folder
-    return names
+    return Tree(names, has_flow)
 
 
-def list_pictures(prefix: Path) -> dict[int, Path]:
-    """Number -> file, in order, of the pictures whose path begins with `prefix`.
+def list_flow(prefix: Path, *, first: int | None = None) -> dict[int, Path]:
+    """Number -> file, in order, of the pictures of flow whose path begins with `prefix`.
+
+    Args:
+        first: number of the first frame; None where there are no frames.
 
     Raises:
-        InputError: numbers begin with neither 0 nor 1, or some are missing or doubled.
+        InputError: some numbers are missing or doubled.
     """
     pattern = re.compile(re.escape(prefix.name) + r"([0-9]+)\.(?:jpe?g|png)", re.IGNORECASE)
     numbered: dict[int, Path] = {}
@@ -118,18 +144,85 @@ def list_pictures(prefix: Path) -> dict[int, Path]:
         match = pattern.fullmatch(file.name)
         if match and (other := numbered.setdefault(int(match[1]), file)) != file:
             raise InputError(f"{other} and {file.name} have the same number; remove one")
-    if numbered:
-        expected = range(0 if 0 in numbered else 1, max(numbered) + 1)
-        missing = [number for number in expected if number not in numbered]
-        if missing:
+    if not numbered:
+        return {}
+    start = 0 if 0 in numbered else 1
+    if first is not None and first > 1:  # cut from a longer video, as its frames are
+        start = first
+        if min(numbered) < start:
             raise InputError(
-                f"{prefix}*: {len(missing):,} of {len(expected):,} pictures are missing, numbers "
-                f"{some_of(missing)}; extract this video again"
+                f"{prefix}*: numbers begin with {min(numbered)}, those of the frames with {first}; "
+                "extract this video again"
             )
+    expected = range(start, max(numbered) + 1)
+    missing = [number for number in expected if number not in numbered]
+    if missing:
+        raise InputError(
+            f"{prefix}*: {len(missing):,} of {len(expected):,} pictures are missing, numbers "
+            f"{some_of(missing)}; extract this video again"
+        )
     return dict(sorted(numbered.items()))
 
 
-def _video_folders(top: Path, starts: tuple[str, ...]) -> Iterator[str]:
+def list_frames(layout: Layout, root: Path, folder: str) -> tuple[list[Path], int | None]:
+    """The frames of a video in order, and the number of the first one.
+
+    Beside flow other files than the frames are ignored; frames alone have their folder to
+    themselves, or else it is of another layout. They may have any name (`number_pictures`).
+
+    Raises:
+        InputError: some numbers are missing or doubled, or the pictures are of several kinds.
+    """
+    prefix, u, v = (layout.prefix(key, root, folder) for key in ("rgb", "u", "v"))
+    if not prefix.parent.is_dir():
+        return [], None
+    names = [entry.name for entry in numbered_files(prefix.parent)]
+    has_flow = any(any(flow.parent.glob(f"{flow.name}[0-9]*")) for flow in (u, v))
+    if has_flow:
+        if u.parent == prefix.parent:
+            names = [name for name in names if not name.startswith((u.name, v.name))]
+        usual = re.compile(re.escape(prefix.name) + r"[0-9]+\.[^.]+", re.IGNORECASE)
+        names = [name for name in names if usual.fullmatch(name)] or names
+    if not names:
+        return [], None
+    try:
+        pictures = number_pictures(names)
+    except VideoError as error:
+        raise InputError(f"{prefix.parent}: {error}") from error
+    if pictures.gap:
+        raise InputError(f"{prefix.parent}: {pictures.gap}; extract this video again")
+    if has_flow and pictures.step > 1:
+        raise InputError(
+            f"{prefix.parent}: the numbers of its frames rise by {pictures.step}, so flow from one "
+            "to the next has other numbers; extract this video again"
+        )
+    return [prefix.parent / name for name in pictures.names], pictures.first
+
+
+def find_ranges(layout: Layout, root: Path, folder: str) -> Path | None:
+    """gpu_flow's file of the flow that the levels 0 and 255 stand for; None where there is none.
+
+    It is beside the folder of u (`u/v_1.bin`) or in it, or of v; copies of it may be in several of
+    these places.
+
+    Raises:
+        InputError: there are two that differ.
+    """
+    files: list[Path] = []
+    for key in ("u", "v"):
+        inside = layout.prefix(key, root, folder).parent
+        beside = inside.with_name(f"{inside.name}.bin")
+        files += [*([beside] if beside.is_file() else []), *sorted(inside.glob("*.bin"))]
+    for other in files[1:]:
+        if other.read_bytes() != files[0].read_bytes():
+            raise InputError(
+                f"{files[0]} and {other} differ; remove the one that is not gpu_flow's"
+            )
+    return files[0] if files else None
+
+
+def _picture_folders(top: Path) -> Iterator[tuple[str, list[str]]]:
+    """Folders below `top` with numbered pictures, or without folders; names of these pictures."""
     for path, folders, files in os.walk(top, followlinks=True):
         here = Path(path)
         # A link to a folder above it would lead round and round.
@@ -141,6 +234,6 @@ def _video_folders(top: Path, starts: tuple[str, ...]) -> Iterator[str]:
                 and here.resolve().is_relative_to((here / folder).resolve())
             )
         ]
-        has_pictures = any(file.startswith(starts) for file in files)
-        if here != top and (has_pictures or not folders):
-            yield here.relative_to(top).as_posix()
+        pictures = [file for file in files if is_numbered_picture(file)]
+        if here != top and (pictures or not folders):
+            yield here.relative_to(top).as_posix(), pictures

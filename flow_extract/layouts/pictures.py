@@ -10,7 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from flow_extract.layouts.layouts import LAYOUTS, level_range, list_pictures, to_levels
+from flow_extract.layouts.layouts import (
+    LAYOUTS,
+    find_ranges,
+    level_range,
+    list_flow,
+    list_frames,
+    to_levels,
+)
 from flow_extract.store import codecs
 from flow_extract.store.header import Header, make_header, recorded_settings
 from twostream_base.errors import InputError, some_of
@@ -26,19 +33,23 @@ class LayoutEntry:
     """Reader with the interface of `StoreEntry`: flow comes out as our quantiser would have it.
 
     Where there are more frames or more pairs than fit each other, the first ones are used; `status`
-    and `reason` in the header say so. Without any frames `num_frames` is 0; flow can be read.
+    and `reason` in the header say so. Frames without any flow are all used, and the header has no
+    method, as of `extract-flow --method none`. Without any frames `num_frames` is 0; flow can be
+    read.
 
     Args:
         root: of the tree.
-        folder: of the video in it; of `layouts.tree_videos`.
+        folder: of the video in it; of `layouts.find_tree`.
         layout: key of `LAYOUTS`.
         quantiser: of the pictures, see `layouts.level_range`; `0-255` if not given. Where there is
             a `.bin` of gpu_flow, that decides. What `convert-flow` has written has its own note.
         bound: of that quantiser, in pixels; 20 if not given.
+        tree_has_flow: whether there is flow of other videos: then it is said that this one has
+            none, and a single frame counts as a video whose flow has no pair.
 
     Raises:
-        InputError: pictures are missing; u and v differ in number, or frames and flow in size;
-            `quantiser` or `bound` contradict the note.
+        InputError: pictures are missing or of several kinds; u and v differ in number, or frames
+            and flow in size; two `.bin` differ; `quantiser` or `bound` contradict the note.
     """
 
     def __init__(
@@ -49,27 +60,31 @@ class LayoutEntry:
         *,
         quantiser: str | None = None,
         bound: float | None = None,
+        tree_has_flow: bool = True,
     ) -> None:
         import cv2
 
         place = LAYOUTS[layout]
         self.path = place.prefix("u", root, folder).parent
-        keys = ("rgb", "u", "v")
-        numbered = {key: list_pictures(place.prefix(key, root, folder)) for key in keys}
-        if numbered["u"].keys() != numbered["v"].keys():
-            u, v = numbered["u"], numbered["v"]
+        frames, first = list_frames(place, root, folder)
+        u, v = (list_flow(place.prefix(key, root, folder), first=first) for key in ("u", "v"))
+        if u.keys() != v.keys():
             raise InputError(
                 f"{folder}: {len(u):,} pictures of u, {len(v):,} of v; these numbers have only one "
                 f"of them: {some_of(sorted(u.keys() ^ v.keys()))}; extract this video again"
             )
-        if not any(numbered.values()):
-            prefixes = ", ".join(f"{place.prefix(key, root, folder)}*.jpg" for key in keys)
+        self._files = {"rgb": frames, "u": [*u.values()], "v": [*v.values()]}
+        if not frames and not u:
+            prefixes = ", ".join(
+                f"{place.prefix(key, root, folder)}*.jpg" for key in ("rgb", "u", "v")
+            )
             raise InputError(
                 f"{folder}: there are no pictures {prefixes}; extract this video again"
             )
-        self._files = {key: list(files.values()) for key, files in numbered.items()}
-        frames, flows = len(self._files["rgb"]), len(self._files["u"])
-        self.num_frames, self.num_flows, status, reason = _usable(frames, flows)
+        self.num_frames, self.num_flows, status, reason = _usable(len(frames), len(u))
+        without_flow = not u and (len(frames) > 1 or not tree_has_flow)
+        if without_flow and tree_has_flow:
+            reason = f"no flow, unlike others; its {len(frames):,} frames are stored"
 
         size: tuple[int, int] | None = None  # from the first picture of each kind
         for path in (files[0] for files in self._files.values() if files):
@@ -82,15 +97,20 @@ class LayoutEntry:
 
         note = read_note(place.sidecar(root, folder)) or {"header": {}}
         quantiser, bound = _quantiser_and_bound(note, self.path, quantiser=quantiser, bound=bound)
-        gpu_flow = root / place.ranges.format(folder) if place.ranges else None
-        if gpu_flow and gpu_flow.is_file():
-            quantiser, self._ranges = ".bin", _read_ranges(gpu_flow, flows)
+        gpu_flow = find_ranges(place, root, folder) if u else None
+        if gpu_flow:
+            quantiser, self._ranges = ".bin", _read_ranges(gpu_flow, len(u))
         else:
-            self._ranges = np.tile(level_range(quantiser, bound=bound), (flows, 2))
+            self._ranges = np.tile(level_range(quantiser, bound=bound), (len(u), 2))
         self._bound = bound
         stats = [path.stat() for paths in self._files.values() for path in paths]
+        settings = recorded_settings(note["header"]) or UNKNOWN
+        if without_flow:
+            settings = settings | {"method": None}
+        elif settings["method"] is None:  # flow that was put beside frames of ours
+            settings = settings | {"method": UNKNOWN["method"]}
         self.header: Header = make_header(
-            (recorded_settings(note["header"]) or UNKNOWN)
+            settings
             | {
                 "quantiser": {"bound": bound, "zero": codecs.ZERO, "scale": codecs.LEVELS / bound},
                 "tree": {"layout": layout, "quantiser": quantiser},
@@ -100,7 +120,7 @@ class LayoutEntry:
             reason=reason or note["header"].get("reason", ""),
             size={"height": size[0], "width": size[1]},
             fps=note["header"].get("fps"),
-            counts={"promised": frames, "frames": self.num_frames, "flows": self.num_flows},
+            counts={"promised": len(frames), "frames": self.num_frames, "flows": self.num_flows},
             source={
                 "path": folder,
                 "size": sum(stat.st_size for stat in stats),
@@ -162,9 +182,10 @@ def read_note(path: Path) -> dict[str, Any] | None:
 def _usable(frames: int, flows: int) -> tuple[int, int, str, str]:
     """Frames and pairs that can be used, status and reason.
 
-    Some tools write one more, useless pair for the last frame; that is no damage.
+    Some tools write one more, useless pair for the last frame; that is no damage. Nor are frames
+    without any flow.
     """
-    if frames == 0 or flows == frames - 1:
+    if frames == 0 or flows in (0, frames - 1):
         return frames, flows, "ok", ""
     if flows == frames:
         return frames, frames - 1, "ok", "the pair of the last frame is left out"
@@ -194,7 +215,7 @@ def _read_ranges(path: Path, flows: int) -> np.ndarray:
     if path.stat().st_size != 16 * flows:
         raise InputError(
             f"{path}: {path.stat().st_size:,} bytes; {flows:,} pairs need {16 * flows:,} "
-            "(four float32 each); extract this video again"
+            "(four float32 each); extract this video again, or remove a file that is not gpu_flow's"
         )
     ranges = ranges.reshape(flows, 4)
     if not np.isfinite(ranges).all() or (ranges[:, ::2] > ranges[:, 1::2]).any():

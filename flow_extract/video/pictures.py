@@ -25,8 +25,8 @@ PICTURE_SUFFIXES = {"bmp", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "w
 # Numbers that are missing in a row of pictures; more are counted, not named.
 NAMED_NUMBERS = 5
 NO_PICTURES = "a folder without numbered pictures, such as 00001.jpg"
-# How pictures of flow begin that lie beside frames (`layouts.LAYOUTS`).
-FLOW_PICTURES = {"flow_x_", "flow_y_", "x_", "y_"}
+# How pictures of flow begin that lie beside frames -> key of `layouts.LAYOUTS`.
+FLOW_PICTURES = {"flow_x_": "flow_xy", "flow_y_": "flow_xy", "x_": "xy", "y_": "xy"}
 
 
 class NumberedPictures(NamedTuple):
@@ -34,11 +34,14 @@ class NumberedPictures(NamedTuple):
 
     Attributes:
         names: of the files, by rising number.
+        first, step: the first number, and how far it is from one to the next.
         expected: how many there would be if none were missing.
         missing: the first few of the numbers that are.
     """
 
     names: list[str]
+    first: int
+    step: int
     expected: int
     missing: list[int]
 
@@ -74,8 +77,8 @@ def number_pictures(names: Collection[str]) -> NumberedPictures:
     Raises:
         VideoError: there are pictures of several videos, or two of one number.
 
-    >>> number_pictures(["img_10.jpg", "img_9.jpg", "img_12.JPG"])
-    NumberedPictures(names=['img_9.jpg', 'img_10.jpg', 'img_12.JPG'], expected=4, missing=[11])
+    >>> number_pictures(["img_10.jpg", "img_9.jpg", "img_12.JPG"]).names
+    ['img_9.jpg', 'img_10.jpg', 'img_12.JPG']
     """
     rows: dict[tuple[str, ...], list[tuple[str, list[int]]]] = defaultdict(list)
     for name in sorted(names):
@@ -84,8 +87,9 @@ def number_pictures(names: Collection[str]) -> NumberedPictures:
     if len(rows) > 1:
         kinds = [f"{'*'.join(texts)} ({len(row):,})" for texts, row in rows.items()]
         cure = "a folder of pictures is one video: give each kind a folder of its own"
-        if any(texts[0] in FLOW_PICTURES for texts in rows):
-            cure = "frames and flow of another tool are read by `twostream convert-flow`"
+        layouts = [FLOW_PICTURES[texts[0]] for texts in rows if texts[0] in FLOW_PICTURES]
+        if layouts:
+            cure = f"frames with flow are read by `twostream convert-flow --from {layouts[0]}`"
         raise VideoError(f"pictures of {len(rows):,} kinds, {some_of(kinds)}; {cure}")
     (row,) = rows.values()
     columns = list(zip(*(numbers for _, numbers in row), strict=True))
@@ -110,7 +114,7 @@ def number_pictures(names: Collection[str]) -> NumberedPictures:
     for a, b in pairwise(numbers):
         missing += range(a + step, b, step)[: NAMED_NUMBERS - len(missing)]
     expected = (numbers[-1] - numbers[0]) // step + 1
-    return NumberedPictures([name for _, name in ordered], expected, missing)
+    return NumberedPictures([name for _, name in ordered], numbers[0], step, expected, missing)
 
 
 def numbered_files(folder: Path) -> list[os.DirEntry[str]]:

@@ -13,6 +13,7 @@ from flow_extract.methods import FLOW_METHODS
 from twostream.commands import console, score_options, shared_options
 from twostream.commands.option_types import FOLDER, OUT_FILE, PlugIn
 from twostream_base.errors import InputError
+from twostream_base.video_names import without_suffix
 
 if TYPE_CHECKING:
     from twostream.prediction.predict_video import Prediction
@@ -103,8 +104,8 @@ def predict(
 ) -> None:
     """Recognise the action in each VIDEO: optical flow, the trained streams, and their fusion.
 
-    VIDEO is a file, or a folder (all videos below it). Frames and flow are made as for training.
-    Exit code 1: some videos could not be read; they are listed.
+    VIDEO is a file, a folder of numbered pictures, or a folder (all videos below it). Frames and
+    flow are made as for training. Exit code 1: some videos could not be read; they are listed.
     """
     from fusion.combining.step import StepOptions
     from twostream.prediction.annotated import check_suffix, draw_prediction
@@ -138,7 +139,8 @@ def predict(
         show = None
         if out:  # checked before any work is done
             check_suffix(out)
-            drawn = {name: Path(str(out).replace("{name}", Path(name).stem)) for name in files}
+            titles = {name: without_suffix(Path(name).name) for name in files}
+            drawn = {name: Path(str(out).replace("{name}", titles[name])) for name in files}
             if len(set(drawn.values())) < len(drawn):
                 raise InputError(
                     f"--out {out}: {len(drawn):,} videos need a file each; write {{name}} where "
@@ -146,7 +148,7 @@ def predict(
                 )
 
             def show(name: str, prediction: Prediction) -> None:
-                draw_prediction(drawn[name], prediction, title=Path(name).stem)
+                draw_prediction(drawn[name], prediction, title=titles[name])
 
         result = predict_videos(files, settings, runtime, work_dir=work_dir, show=show)
     result["failed"] = unusable | result["failed"]

@@ -10,6 +10,7 @@ from flow_extract.methods import FLOW_METHODS
 from twostream.commands import console
 from twostream.commands.option_types import OUT_FILE, OUT_FOLDER, PlugIn
 from twostream_base.errors import InputError
+from twostream_base.video_names import without_suffix
 
 # Rows of a picture, where nothing else is asked for.
 PNG_ROWS = 4
@@ -35,7 +36,7 @@ PNG_ROWS = 4
     "--method",
     type=PlugIn(FLOW_METHODS),
     default="dis",
-    help="Optical flow method for a VIDEO that is a file.",
+    help="Optical flow method for a VIDEO that is a file or a folder.",
 )
 @console.trust_option
 def show_flow(
@@ -43,14 +44,17 @@ def show_flow(
 ) -> None:
     """Draw optical flow as colours, next to the frames.
 
-    VIDEO is a video file, whose flow is computed first, or a name in the store.
+    VIDEO is a video file or a folder of numbered pictures, whose flow is computed first, or a name
+    in the store.
     """
     from flow_extract.display.show import choose_pairs, draw_clip, stored_clip, video_clip
     from flow_extract.extraction.settings import flow_method
     from flow_extract.store.reader import entry_path
     from flow_extract.video.decode import VideoError
+    from flow_extract.video.pictures import numbered_files
 
-    if Path(video).is_file():
+    is_pictures = Path(video).is_dir() and any(numbered_files(Path(video)))
+    if Path(video).is_file() or is_pictures:
         try:
             clip = video_clip(Path(video), flow_method(method, {}), method_name=method)
         except VideoError as error:
@@ -60,7 +64,7 @@ def show_flow(
     else:
         where = f"no video of this name in {store}" if store else "no --store to look into"
         raise InputError(f"{video!r}: {where}, and no such file")
-    out = out or Path(f"{Path(video).stem}-flow.png")
+    out = out or Path(f"{without_suffix(Path(video).absolute().name)}-flow.png")
     default = PNG_ROWS if out.suffix.lower() == ".png" else None
     pairs = choose_pairs(clip, frames, default=default)
     largest = draw_clip(clip, pairs, out)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from flow_extract.video.decode import VideoError
 from flow_extract.video.find_videos import find_videos
+from flow_extract.video.pictures import numbered_files
 from fusion.combining.step import StepOptions, find_steps
 from fusion.evaluation.results import columns
 from twostream.compute.device import Runtime, no_bar
@@ -52,13 +53,14 @@ class PredictOptions:
 
 
 def find_inputs(paths: Sequence[str], *, work_dir: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    """Find the videos of files and folders (all videos below them).
+    """Find the videos of files and folders: a folder of pictures, or all videos below one.
 
     Args:
         work_dir: folder in which their flow will be stored.
 
     Returns:
-        Videos, as results name them -> file; and those that cannot be used, likewise -> why not.
+        Videos, as results name them -> file or folder of pictures; and those that cannot be used,
+        likewise -> why not.
 
     Raises:
         InputError: no such file or folder, or a folder without videos.
@@ -71,7 +73,9 @@ def find_inputs(paths: Sequence[str], *, work_dir: Path) -> tuple[dict[str, Path
             found = find_videos(path, store=work_dir)
             refused = found.refused | found.skipped
             if not (found.videos or refused):
-                raise InputError(f"{path}: no videos in this folder or below it")
+                if not numbered_files(path):
+                    raise InputError(f"{path}: no videos in this folder or below it")
+                videos[text] = path
             videos |= {str(video): video for video in found.videos.values()}
             unusable |= {str(path / name): reason for name, reason in refused.items()}
         elif path.exists():
@@ -92,7 +96,7 @@ def predict_videos(
     """Predict one video after the other; one that cannot be read is named, the rest is done.
 
     Args:
-        videos: as results name them -> file.
+        videos: as results name them -> file or folder of pictures.
         work_dir: folder for frames and flow, of one video at a time.
         show: is called with each video's name and prediction while its store file is there.
 

@@ -235,6 +235,21 @@ def test_short_video_stays_damaged(store, tmp_path):
     assert LayoutEntry(tmp_path / "again", "class/v_1", "xy").header["status"] == "damaged"
 
 
+def test_frames_alone_there_and_back(make_video, tmp_path, layout):
+    """A store without flow becomes a tree of frames, and that a store without flow."""
+    settings = extraction_settings(None, codec="raw")
+    video = make_video(tmp_path / "v_1.avi", frames=5)
+    extract_video(Job("v_1", video, "v_1.avi", tmp_path / "store", settings))
+    to_layout(store_source(tmp_path / "store"), tmp_path / "tree", layout, quantiser="0-255")
+    (result,) = to_store(from_layout(tmp_path / "tree", layout), tmp_path / "back", codec="raw")
+    assert (result.status, result.reason) == ("ok", "")
+    before, after = (StoreEntry(entry_path(tmp_path / root, "v_1")) for root in ("store", "back"))
+    assert (after.num_frames, after.num_flows, after.header["method"]) == (5, 0, None)
+    assert after.header["fps"] == 25
+    change = np.abs(after.read_rgb(range(5)).astype(int) - before.read_rgb(range(5)))
+    assert change.mean() < 2
+
+
 def test_real_frame_folder(shared_data, tmp_path):
     shutil.copytree(shared_data / "rawframes-sample", tmp_path / "tree" / "v_1")
     (result,) = to_store(from_layout(tmp_path / "tree", "xy"), tmp_path / "store", codec="raw")

@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import cv2
 import numpy as np
@@ -9,10 +10,10 @@ from hypothesis import strategies as st
 from flow_extract.layouts.layouts import (
     LAYOUTS,
     QUANTISERS,
+    find_tree,
     level_range,
-    list_pictures,
+    list_flow,
     to_levels,
-    tree_videos,
 )
 from flow_extract.layouts.pictures import LayoutEntry
 from flow_extract.store.codecs import quantize
@@ -65,7 +66,7 @@ def test_pictures_are_found_in_order(write_tree, layout, video, first):
         folder = LAYOUTS[layout].prefix(key, root, video).parent
         (folder / "notes.txt").touch()
         (folder / "thumbnail.jpg").touch()
-    assert tree_videos(root, LAYOUTS[layout]) == {video: video}
+    assert find_tree(root, LAYOUTS[layout]).videos == {video: video}
     entry = LayoutEntry(root, video, layout, quantiser="ours")
     assert (entry.num_frames, entry.num_flows, entry.size) == (13, 12, (24, 32))
     flow = entry.read_flow(0, 12)
@@ -80,19 +81,19 @@ def test_pictures_are_found_in_order(write_tree, layout, video, first):
 def test_suffix_of_a_video_is_no_part_of_its_name(write_tree, layout):
     root = write_tree(layout, "class/v_1.avi")
     write_tree(layout, "class/v_1.2")
-    assert tree_videos(root, LAYOUTS[layout]) == {
+    assert find_tree(root, LAYOUTS[layout]).videos == {
         "class/v_1": "class/v_1.avi",
         "class/v_1.2": "class/v_1.2",
     }
     write_tree(layout, "class/v_1")
     with pytest.raises(InputError, match=r"v_1 and class/v_1\.avi would share a name"):
-        tree_videos(root, LAYOUTS[layout])
+        find_tree(root, LAYOUTS[layout])
 
 
 def test_folder_that_a_stopped_tool_left_empty_is_named(write_tree, layout):
     root = write_tree(layout, "class/v_1")
     LAYOUTS[layout].prefix("u", root, "class/v_2").parent.mkdir(parents=True)
-    assert list(tree_videos(root, LAYOUTS[layout])) == ["class/v_1", "class/v_2"]
+    assert list(find_tree(root, LAYOUTS[layout]).videos) == ["class/v_1", "class/v_2"]
     with pytest.raises(InputError, match="class/v_2: there are no pictures"):
         LayoutEntry(root, "class/v_2", layout)
 
@@ -102,18 +103,18 @@ def test_folder_links_are_followed_but_not_in_circles(write_tree, tmp_path):
     (root / "tree").mkdir()
     os.symlink(root / "elsewhere", root / "tree" / "class")
     os.symlink(root / "tree", root / "tree" / "circle")
-    assert tree_videos(root / "tree", LAYOUTS["xy"]) == {"class/v_1": "class/v_1"}
+    assert find_tree(root / "tree", LAYOUTS["xy"]).videos == {"class/v_1": "class/v_1"}
 
 
 def test_nothing_there_says_what_was_looked_for(tmp_path):
     with pytest.raises(InputError, match=r"looked for .*rgb/VIDEO/frame\*\.jpg"):
-        tree_videos(tmp_path, LAYOUTS["uv"])
+        find_tree(tmp_path, LAYOUTS["uv"])
 
 
 def test_leftover_of_a_conversion_is_no_video(write_tree):
     root = write_tree("xy", "v_1.new")
     with pytest.raises(InputError, match=r"v_1\.new is left of a stopped conversion"):
-        tree_videos(root, LAYOUTS["xy"])
+        find_tree(root, LAYOUTS["xy"])
 
 
 @pytest.mark.parametrize(
@@ -128,14 +129,14 @@ def test_gaps_are_named(tmp_path, numbers, message):
     for number in numbers:
         (tmp_path / f"x_{number:05}.jpg").touch()
     with pytest.raises(InputError, match=message):
-        list_pictures(tmp_path / "x_")
+        list_flow(tmp_path / "x_")
 
 
 def test_number_that_occurs_twice(tmp_path):
     (tmp_path / "x_1.jpg").touch()
     (tmp_path / "x_0001.PNG").touch()
     with pytest.raises(InputError, match=r"x_0001\.PNG and x_1\.jpg have the same number"):
-        list_pictures(tmp_path / "x_")
+        list_flow(tmp_path / "x_")
 
 
 def test_u_without_v_is_named(write_tree, layout):
@@ -148,7 +149,7 @@ def test_u_without_v_is_named(write_tree, layout):
 @pytest.mark.parametrize(
     ("frames", "flows", "used", "status"),
     [(6, 6, (6, 5), "ok"), (10, 5, (6, 5), "damaged"), (4, 6, (4, 3), "damaged"),
-     (0, 5, (0, 5), "ok"), (1, 0, (1, 0), "ok"), (3, 0, (1, 0), "damaged")],
+     (0, 5, (0, 5), "ok"), (1, 0, (1, 0), "ok")],
 )  # fmt: skip
 def test_frames_and_flow_that_do_not_fit(write_tree, layout, frames, flows, used, status):
     root = write_tree(layout, "v_1", flows=flows, frames=frames)
@@ -159,6 +160,83 @@ def test_frames_and_flow_that_do_not_fit(write_tree, layout, frames, flows, used
     for read in (lambda: entry.read_flow(used[1], 1), lambda: entry.read_rgb([used[0]])):
         with pytest.raises(IndexError, match="is asked for; it has"):
             read()
+
+
+@pytest.mark.parametrize("frames", [1, 7])
+def test_frames_without_flow_are_all_kept(write_tree, layout, frames):
+    root = write_tree(layout, "v_1", flows=0, frames=frames)
+    tree = find_tree(root, LAYOUTS[layout])
+    assert tree == ({"v_1": "v_1"}, False)
+    entry = LayoutEntry(root, "v_1", layout, tree_has_flow=tree.has_flow)
+    header = entry.header
+    assert header["counts"] == {"promised": frames, "frames": frames, "flows": 0}
+    assert (header["status"], header["reason"], header["method"]) == ("ok", "", None)
+    blue = [int(frame[0, 0, 2]) for frame in entry.read_rgb(range(frames))]
+    assert np.abs(np.array(blue) - np.arange(10, 10 + frames)).max() <= 3
+
+
+def test_one_video_without_flow_among_others_says_so(write_tree, layout):
+    root = write_tree(layout, "v_1")
+    for video, frames in (("v_2", 7), ("v_3", 1)):
+        write_tree(layout, video, flows=0, frames=frames)
+    tree = find_tree(root, LAYOUTS[layout])
+    assert tree == ({"v_1": "v_1", "v_2": "v_2", "v_3": "v_3"}, True)
+    headers = [LayoutEntry(root, video, layout).header for video in tree.videos]
+    assert [header["counts"]["frames"] for header in headers] == [6, 7, 1]
+    assert [header["method"] is None for header in headers] == [False, True, False]
+    assert [header["reason"] for header in headers] == [
+        "", "no flow, unlike others; its 7 frames are stored", "",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["{:05d}.jpg", "{}.png", "frame-{}.PNG", "image_{}.jpeg", "v_1_g02_c03_{:04}.jpg"]
+)
+@pytest.mark.parametrize("flows", [0, 11])
+@pytest.mark.parametrize("first", [1, 147])
+def test_frames_of_any_name(write_tree, layout, name, flows, first):
+    """Their order is that of their numbers, 9 before 10; they begin anywhere."""
+    root = write_tree(layout, "v_1", flows=flows, frames=12, first=first)
+    prefix = LAYOUTS[layout].prefix("rgb", root, "v_1")
+    for path in [*prefix.parent.glob(f"{prefix.name}[0-9]*")]:
+        number = int(path.stem.removeprefix(prefix.name))
+        cv2.imwrite(str(path.with_name(name.format(number))), cv2.imread(str(path)))
+        path.unlink()
+    assert find_tree(root, LAYOUTS[layout]) == ({"v_1": "v_1"}, flows > 0)
+    entry = LayoutEntry(root, "v_1", layout, tree_has_flow=flows > 0)
+    assert (entry.num_frames, entry.num_flows, entry.header["status"]) == (12, flows, "ok")
+    blue = [int(frame[0, 0, 2]) for frame in entry.read_rgb(range(12))]
+    assert np.abs(np.array(blue) - np.arange(10, 22)).max() <= 4
+    assert np.diff(blue).min() >= -1
+    name = name.format(first + 5)
+    (prefix.parent / name).unlink()
+    with pytest.raises(InputError, match=rf"1 of 12 pictures are missing, number {first + 5}"):
+        LayoutEntry(root, "v_1", layout)
+
+
+def test_frames_that_begin_elsewhere_than_flow(write_tree, layout):
+    """Else the flow of a video whose first frames are lost would be that of other frames."""
+    root = write_tree(layout, "v_1", flows=5)
+    (root / PLACES[layout][0].format("v_1", 1)).unlink()
+    with pytest.raises(InputError, match="numbers begin with 1, those of the frames with 2"):
+        LayoutEntry(root, "v_1", layout)
+    for key in (1, 2):
+        (root / PLACES[layout][key].format("v_1", 1)).unlink()
+    assert LayoutEntry(root, "v_1", layout).num_flows == 4
+    for key in (1, 2):
+        (root / PLACES[layout][key].format("v_1", 2)).unlink()
+    with pytest.raises(InputError, match="1 of 4 pictures are missing, numbers 2;"):
+        LayoutEntry(root, "v_1", layout)
+
+
+@pytest.mark.parametrize(("there", "asked"), [("xy", "flow_xy"), ("flow_xy", "xy")])
+def test_a_tree_of_another_layout_is_not_taken_for_frames_alone(write_tree, there, asked):
+    root = write_tree(there, "v_1")
+    tree = find_tree(root, LAYOUTS[asked])
+    with pytest.raises(
+        InputError, match=rf"v_1: pictures of 3 kinds.*convert-flow --from {there}`"
+    ):
+        LayoutEntry(root, "v_1", asked, tree_has_flow=tree.has_flow)
 
 
 def test_pictures_of_two_sizes(write_tree, layout):
@@ -213,6 +291,29 @@ def test_ranges_of_gpu_flow_decide(write_tree, tmp_path):
     assert flow[:, 0].tolist() == [round(128 + u * 6.35) for u in pixels]
 
 
+@pytest.mark.parametrize("place", ["u/class/v_1/v_1.bin", "v/class/v_1/any.bin", "v/class/v_1.bin"])
+def test_ranges_of_gpu_flow_elsewhere(write_tree, tmp_path, place):
+    """Inside the folder they were passed over in silence, and the flow read with the default."""
+    write_tree("uv", "class/v_1", flows=4)
+    np.tile(np.array([-5, 10, -5, 5], "<f4"), (4, 1)).tofile(tmp_path / place)
+    entry = LayoutEntry(tmp_path, "class/v_1", "uv")
+    assert entry.header["tree"] == {"layout": "uv", "quantiser": ".bin"}
+    pixels = [15 * (100 + n) / 255 - 5 for n in range(4)]
+    expected = [round(128 + u * 6.35) for u in pixels]
+    assert entry.read_flow(0, 4)[:, 0, 0, 0].tolist() == expected
+    shutil.copy(tmp_path / place, tmp_path / "u" / "class" / "v_1.bin")
+    assert LayoutEntry(tmp_path, "class/v_1", "uv").read_flow(3, 1)[0, 0, 0, 0] == expected[3]
+    np.zeros((4, 4), "<f4").tofile(tmp_path / "u" / "class" / "v_1.bin")
+    with pytest.raises(InputError, match=r"v_1\.bin and .*\.bin differ"):
+        LayoutEntry(tmp_path, "class/v_1", "uv")
+
+
+def test_ranges_count_in_other_layouts_too(write_tree, tmp_path):
+    write_tree("xy", "v_1", flows=4)
+    np.tile(np.array([-5, 10, -5, 5], "<f4"), (4, 1)).tofile(tmp_path / "v_1" / "v_1.bin")
+    assert LayoutEntry(tmp_path, "v_1", "xy").header["tree"]["quantiser"] == ".bin"
+
+
 @pytest.mark.parametrize(
     ("ranges", "message"),
     [([[-20, 20, -20, 20]] * 3, "48 bytes; 4 pairs need 64"),
@@ -228,7 +329,7 @@ def test_unsound_ranges(write_tree, tmp_path, ranges, message):
 
 def test_real_frame_folder(shared_data):
     """mmaction's test data: ten frames, but flow of the first five pairs only."""
-    videos = tree_videos(shared_data, LAYOUTS["xy"])
+    videos = find_tree(shared_data, LAYOUTS["xy"]).videos
     assert videos["rawframes-sample"] == "rawframes-sample"
     entry = LayoutEntry(shared_data, "rawframes-sample", "xy")
     assert (entry.num_frames, entry.num_flows, entry.size) == (6, 5, (240, 320))

@@ -155,8 +155,8 @@ def test_pictures_of_several_videos_are_refused_with_the_reason(tree):
         "clips": "no number in their names tells the order of its 3 pictures, g01_c01.jpg, "
         "g01_c02.jpg, g02_c01.jpg; give those of each video a folder of their own",
         "doubled": "01.png and 1.png have the same number; remove one",
-        "flow": "pictures of 3 kinds, flow_x_* (1), flow_y_* (1), img_* (1); frames and flow of "
-        "another tool are read by `twostream convert-flow`",
+        "flow": "pictures of 3 kinds, flow_x_* (1), flow_y_* (1), img_* (1); frames with flow are "
+        "read by `twostream convert-flow --from flow_xy`",
         "two": "pictures of 2 kinds, frame* (1), image* (2); a folder of pictures is one video: "
         "give each kind a folder of its own",
     }
