@@ -18,7 +18,7 @@ from twostream_base.plugins import check_options, load, trust
 
 
 def extraction_settings(
-    method: str = "dis",
+    method: str | None = "dis",
     options: Mapping[str, Any] | None = None,
     *,
     bound: float = DEFAULT_BOUND,
@@ -31,7 +31,8 @@ def extraction_settings(
     """Everything that decides the content of a store file, as its header records it.
 
     Args:
-        method: key of `FLOW_METHODS`, or `package.module:function`; see `plugins.load`.
+        method: key of `FLOW_METHODS`, or `package.module:function`; see `plugins.load`. None:
+            frames without flow.
         options: of the method; those that are not given appear with the method's defaults.
         bound: flow is clipped to +-`bound` pixels per frame.
         short_side: frames are resized so that the shorter side has this many pixels; None: not.
@@ -51,7 +52,18 @@ def extraction_settings(
         raise InputError(f"bound {bound!r}: expected a number of pixels above 0")
     if short_side is not None and (type(short_side) is not int or short_side < 1):
         raise InputError(f"short side {short_side!r}: expected a whole number of pixels, or None")
+    settings = ({"drop_repeated": True} if drop_repeated else {}) | {
+        "quantiser": {"bound": bound, "zero": ZERO, "scale": LEVELS / bound},
+        "short_side": short_side,
+        "codec": codec,
+        "quality": quality_of(codec),
+        "opencv": cv2.__version__,
+    }
     options = dict(options or {})
+    if method is None:
+        if options or device:
+            raise InputError("frames without flow have neither options of a method nor a device")
+        return {"method": None} | settings
     method = trust(method, trust_plugins)
     if options.get("device", "cpu") != "cpu":
         raise InputError(f"flow method {method!r}: give device={options['device']!r} by itself")
@@ -68,15 +80,8 @@ def extraction_settings(
         why = " ".join(str(error).split())  # OpenCV's messages have several lines
         raise InputError(f"flow method {method!r} with options {options}: {why}") from error
     form = getattr(compute, "form", None)
-    return ({"drop_repeated": True} if drop_repeated else {}) | {
-        "method": {"name": method, "options": arguments.arguments}
-        | ({"form": form} if form else {}),
-        "quantiser": {"bound": bound, "zero": ZERO, "scale": LEVELS / bound},
-        "short_side": short_side,
-        "codec": codec,
-        "quality": quality_of(codec),
-        "opencv": cv2.__version__,
-    }
+    record = {"name": method, "options": arguments.arguments} | ({"form": form} if form else {})
+    return {"method": record} | settings
 
 
 def recorded_method(settings: Mapping[str, Any], device: str | None) -> ClipMethod | None:

@@ -111,6 +111,17 @@ def test_show_from_the_store_and_from_a_file(store, tmp_path):
     assert "no video of this name in store, and no such file" in result.output
 
 
+def test_show_a_folder_of_pictures(store, tmp_path):
+    invoke("convert-flow", "store", "tree", "--from", "store", "--to", "xy")
+    for path in (tmp_path / "tree" / "a" / "v_1").glob("[xy]_*.jpg"):
+        path.unlink()
+    result = invoke("show-flow", "tree/a/v_1")
+    assert result.exit_code == 0, result.output
+    assert result.output == "v_1-flow.png: 4 of 5 pairs; scale 2 px per frame\n"
+    result = invoke("show-flow", "tree/a")
+    assert "'tree/a': no --store to look into, and no such file" in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

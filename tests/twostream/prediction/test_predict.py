@@ -283,6 +283,19 @@ def test_files_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "would share one name" in unusable["b/x"]
 
 
+def test_folders_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by itself is a video, one below the folder too; what is no video is named."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("f/1/00001.jpg", "f/1/00002.jpg", "f/2.5s/img_7.PNG", "f/3/a1.jpg", "f/3/b1.jpg"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    assert find_inputs(["f/1"], work_dir=tmp_path / "work") == ({"f/1": Path("f/1")}, {})
+    videos, unusable = find_inputs(["f"], work_dir=tmp_path / "work")
+    assert videos == {"f/1": Path("f/1"), "f/2.5s": Path("f/2.5s")}
+    assert list(unusable) == ["f/3"]
+    assert unusable["f/3"].startswith("pictures of 2 kinds, a* (1), b* (1);")
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="x.avi: no such file or folder"):
         find_inputs(["x.avi"], work_dir=tmp_path)
