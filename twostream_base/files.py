@@ -213,12 +213,22 @@ def _sync(path: Path) -> None:
 
 
 def write_toml(path: Path, settings: dict[str, Any], *, title: str) -> None:
-    """Write flat settings: strings, lists and booleans are the same in JSON as in TOML.
+    """Write settings; a dict among them is a table of flat settings.
 
-    Floats are the same in Python, `inf` among them.
+    Strings, lists and booleans are the same in JSON as in TOML; floats are as in Python, `inf`
+    among them.
     """
-    lines = [
-        f"{key} = {value if isinstance(value, float) else json.dumps(value, ensure_ascii=False)}"
-        for key, value in settings.items()
-    ]
-    write_text(path, "\n".join([f"# {title}", *lines, ""]))
+
+    def rows(flat: dict[str, Any]) -> list[str]:
+        texts = {
+            key: str(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+            for key, value in flat.items()
+            if not isinstance(value, dict)
+        }
+        return [f"{key} = {text}" for key, text in texts.items()]
+
+    lines = [f"# {title}", *rows(settings)]
+    for key, table in settings.items():
+        if isinstance(table, dict):
+            lines += ["", f"[{key}]", *rows(table)]
+    write_text(path, "\n".join([*lines, ""]))

@@ -3,30 +3,60 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from twostream.commands import console
-from twostream.commands.option_files import PROJECT_FILE
-from twostream.commands.option_types import FILE, PlugIn, any_of
-from twostream.data.splits import DATASETS, SPLITS
+from twostream.commands.option_files import (
+    PATH_KEYS,
+    PROJECT_FILE,
+    find_project,
+    option_defaults,
+    read_project,
+)
+from twostream.commands.option_types import FILE, PROJECT, PlugIn, any_of
+from twostream.data.splits import DATASETS, SPLITS, SUBSETS
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import write_toml
 
+if TYPE_CHECKING:
+    from twostream.data.update_lists import ListUpdate
+
 SHOWN = 5
+# Options that `init --update` takes as they were: the table [init] of the project file has them.
+REMEMBERED = (
+    "group_pattern", "group_file", "group_column", "test_fraction", "min_videos", "allow_untrained",
+)  # fmt: skip
+
+
+def _take_project(ctx: click.Context, param: click.Parameter, is_update: bool) -> bool:
+    """Callback of the eager --update: the project file gives the other options."""
+    if is_update:
+        path = find_project(Path.cwd(), tell=console.tell)
+        if path is None:
+            raise click.UsageError(
+                f"--update is for a project, and there is no {PROJECT_FILE} in this folder or "
+                "above it; begin one with --dataset and --videos"
+            )
+        ctx.default_map = option_defaults(ctx.command, "init", read_project(path), path=path)
+        ctx.meta[PROJECT] = path
+    return is_update
 
 
 @click.command(
     cls=console.Command,
     common=(
         "--dataset", "--videos", "--annotations", "--store", "--runs", "--allow-missing", "--force",
+        "--update", "--dry-run",
     ),
     example="twostream init --dataset ucf101 --videos UCF-101 --annotations ucfTrainTestlist\n"
     "twostream init --dataset folder --videos clips --group-pattern '_(g[0-9]+)_'\n"
-    "twostream init --dataset toy",
+    "twostream init --update --dry-run",
 )  # fmt: skip
 @click.option(
     "--dataset",
@@ -95,6 +125,16 @@ SHOWN = 5
 @click.option(
     "--force", is_flag=True, help="Replace an existing twostream.toml (groups.csv, toy videos)."
 )
+@click.option(
+    "--update",
+    is_flag=True,
+    is_eager=True,
+    callback=_take_project,
+    help="Bring this project's lists up to date with the videos: added, gone, moved ones, renamed "
+    "classes. No video changes its side of a split. Other data sets than folder are only checked "
+    "again.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what --update would do, and write nothing.")
 @console.quiet_option
 @console.json_option
 def init(quiet: bool, as_json: bool, **options: Any) -> None:
@@ -102,11 +142,11 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
     from twostream.data import make_lists
     from twostream.data.toy import NUM_VIDEOS, generate, write_toy_lists
 
-    if Path(PROJECT_FILE).exists() and not options["force"]:
-        raise InputError(f"{PROJECT_FILE} exists in this folder already; --force replaces it")
+    update = options["update"]
+    typed = _check_options(options)
     dataset, videos, annotations = options["dataset"], options["videos"], options["annotations"]
     lines = []
-    if dataset == "toy":
+    if dataset == "toy" and not update:
         videos, annotations = videos or Path("toy/videos"), annotations or Path("toy/annotations")
         write_toy_lists(annotations)
         for _ in console.progress(
@@ -126,27 +166,40 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         annotations = annotations or Path("annotations")
     if annotations is None:
         raise click.UsageError("Missing option '--annotations': the folder of the official lists.")
-    if dataset == "folder" and not (annotations / "classInd.txt").exists():
+    facts: dict[str, Any] = {}
+    if dataset == "folder" and update:
+        plan = _plan_update(videos, annotations, group_of, options, typed=typed)
+        facts = {"update": plan.facts()}
+        lines += _update_lines(plan, is_written=not options["dry_run"])
+    elif dataset == "folder" and not (annotations / "classInd.txt").exists():
         lines += _make_lists(videos, annotations, group_of or str, options)
-    elif group_of:
-        path = make_lists.add_groups(dataset, annotations, group_of, replaces=options["force"])
+    elif group_of and not options["dry_run"]:
+        path = make_lists.add_groups(
+            dataset, annotations, group_of, replaces=options["force"], keeps=update
+        )
         lines.append(f"wrote {path}")
+    if options["dry_run"] and facts:
+        if as_json:
+            console.print_json(facts)
+        else:
+            console.show(*lines)
+        return
     report = make_lists.take_inventory(dataset, videos, annotations, store=options["store"])
     if report["groups"] is None:
         lines.append(
             "each video counts as a group of its own; if several show the same scene, give "
             "--group-pattern or --group-file, or accuracy comes out too high, intervals too narrow"
         )
-    if report["untrained"] and not options["allow_untrained"]:
-        classes = [f"{name} ({count})" for name, count in report["untrained"].items()]
-        raise InputError(
-            f"{annotations}: classes with test videos, but none to learn from: "
-            f"{some_of(classes, limit=SHOWN)}; do labels count from 0 in both lists? "
-            "--allow-untrained takes them as they are"
-        )
+    for split in report["splits"]:
+        if split["untrained"] and not options["allow_untrained"]:
+            raise InputError(
+                f"{annotations}, split {split['split']}: classes with test videos, but none to "
+                f"learn from: {_counted(split['untrained'])}; do labels count from 0 in both "
+                "lists? --allow-untrained takes them as they are"
+            )
     missing = sum(split["missing"] for split in report["splits"])
     complete = not missing or options["allow_missing"]
-    if complete:
+    if complete and not update:
         paths = {"videos": videos, "annotations": annotations}
         paths |= {key: options[key] for key in ("store", "runs")}
         settings: dict[str, Any] = {"dataset": dataset}
@@ -160,6 +213,13 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         }
         if options["allow_missing"]:
             settings["allow-missing"] = True
+        if remembered := {key: options[key] for key in REMEMBERED if key in typed}:
+            settings["init"] = {
+                key.replace("_", "-"): Path(os.path.relpath(value)).as_posix()
+                if key == "group_file"
+                else value
+                for key, value in remembered.items()
+            }
         title = "Written by `twostream init`. Paths are relative to this file, which may be moved."
         write_toml(Path(PROJECT_FILE), settings, title=title)
         lines.append(f"wrote {PROJECT_FILE}")
@@ -169,7 +229,7 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
                 "command, or --trust-plugins"
             )
     if as_json:
-        console.print_json(report)
+        console.print_json(report | facts)
     else:
         console.show(*_report_lines(report), *lines)
     if not complete:
@@ -180,6 +240,123 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         )
     if not as_json:
         console.tell_next("extract-flow")
+
+
+def _check_options(options: dict[str, Any]) -> set[str]:
+    """The names of the options that were typed.
+
+    Raises:
+        InputError, click.UsageError: they contradict each other or what is there.
+    """
+    ctx = click.get_current_context()
+    typed = {key for key in options if ctx.get_parameter_source(key) is ParameterSource.COMMANDLINE}
+    if not options["update"]:
+        if options["dry_run"]:
+            raise click.UsageError("--dry-run belongs to --update.")
+        if Path(PROJECT_FILE).exists() and not options["force"]:
+            raise InputError(
+                f"{PROJECT_FILE} exists in this folder already; --update brings its lists up to "
+                "date, --force replaces it"
+            )
+        return typed
+    if options["force"]:
+        raise click.UsageError("--update keeps what is there, --force replaces it; give one.")
+    if elsewhere := sorted(typed & {"dataset", *PATH_KEYS}):
+        raise click.UsageError(
+            f"--update takes {', '.join(elsewhere)} from {ctx.meta[PROJECT]}; change it there."
+        )
+    return typed
+
+
+def _plan_update(
+    videos: Path,
+    annotations: Path,
+    group_of: Callable[[str], str] | None,
+    options: dict[str, Any],
+    *,
+    typed: set[str],
+) -> ListUpdate:
+    """What changes in the lists of a folder; it is written, but for --dry-run."""
+    from flow_extract.store.reader import entry_path, read_header
+    from flow_extract.video.find_videos import find_videos
+    from twostream.data.training_videos import VIDEOS, read_videos
+    from twostream.data.update_lists import finish_update, plan_update, write_update
+
+    on_disk = find_videos(videos, store=options["store"]).videos
+
+    def same_file(old: str, new: str) -> bool | None:
+        """By its size when it was extracted, where that is known."""
+        try:
+            size = read_header(entry_path(options["store"], old))["source"].get("size")
+        except InputError:
+            return None
+        known = size is not None and on_disk[new].is_file()
+        return size == on_disk[new].stat().st_size if known else None
+
+    if not options["dry_run"]:
+        finish_update(annotations)
+    source = click.get_current_context().get_parameter_source("test_fraction")
+    plan = plan_update(
+        annotations,
+        list(on_disk),
+        group_of=group_of,
+        test_fraction=None if source is ParameterSource.DEFAULT else options["test_fraction"],
+        min_videos=options["min_videos"],
+        chose_epochs={
+            split: {
+                video.name
+                for path in sorted((options["runs"] / f"folder-split{split}").glob(f"*/{VIDEOS}"))
+                for video in read_videos(path)
+                if video.part == "val"
+            }
+            for split in SPLITS
+        },
+        same_file=same_file,
+    )
+    if not options["dry_run"]:
+        write_update(annotations, plan)
+    return plan
+
+
+def _update_lines(plan: ListUpdate, *, is_written: bool) -> list[str]:
+    """What an update changes, with the names of a few videos of each kind."""
+
+    def counted(names: Sequence[str], what: str) -> str:
+        return f"{len(names):,} {what}: {some_of(names, limit=SHOWN)}"
+
+    lines = []
+    for videos, text in ((plan.added, "added"), (plan.returned, "back on their sides")):
+        if videos:
+            lines.append(counted(list(videos), text))
+            for split in sorted({split for sides in videos.values() for split in sides}):
+                counts = Counter(sides[split] for sides in videos.values() if split in sides)
+                sides = ", ".join(f"{counts[key]:,} {key}" for key in SUBSETS if counts[key])
+                lines.append(f"  split {split}: {sides}")
+    if plan.gone:
+        lines.append(f"{counted(plan.gone, 'gone')}; removed.csv keeps their sides")
+    for names, text in ((plan.moved, "moved"), (plan.renamed, "classes renamed")):
+        if names:
+            lines.append(counted([f"{old} -> {new}" for old, new in names.items()], text))
+    if plan.new_classes:
+        lines.append(f"new classes: {_counted(plan.new_classes)}")
+    if plan.ended_classes:
+        lines.append(f"classes without a video, taken out: {some_of(plan.ended_classes)}")
+    if plan.too_small:
+        lines.append(f"left out, as classes of too few videos: {_counted(plan.too_small)}")
+    for split, count in plan.pinned.items():
+        lines.append(
+            f"split {split}: {count:,} videos are listed for validation now, as runs have chosen "
+            "epochs on them"
+        )
+    if not plan.files:
+        return [*lines, "the lists are up to date"]
+    files = some_of(sorted(plan.files), limit=len(plan.files))
+    return [*lines, f"wrote {files}" if is_written else f"--dry-run: would write {files}"]
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """`walk (3), run (2) and 4 more`."""
+    return some_of([f"{name} ({count:,})" for name, count in counts.items()], limit=SHOWN)
 
 
 def _make_lists(
@@ -211,17 +388,30 @@ def _report_lines(report: dict[str, Any]) -> list[str]:
     counts = f"{report['classes']} classes, {report['videos']:,} videos found{groups}"
     lines = [f"{report['dataset']}: {counts}"]
     for split in report["splits"]:
+        val = f"{split['val']:,} val, " if split["val"] else ""
         lines.append(
-            f"  split {split['split']}: {split['train']:,} train, {split['test']:,} test; "
+            f"  split {split['split']}: {split['train']:,} train, {val}{split['test']:,} test; "
             f"{split['missing']:,} of them missing"
         )
+        for key, text in (
+            ("untrained", "no training video, but test videos"),
+            ("untested", "no test video, but training videos"),
+        ):
+            if split[key]:
+                lines.append(f"    {text}: class {_counted(split[key])}")
+    if report["empty"]:
+        lines.append(f"  no video at all: class {some_of(report['empty'], limit=SHOWN)}")
     for key, text in (("missing", "missing"), ("unlisted", "in no list"), ("ignored", "no videos")):
         if report[key]:
             lines.append(f"  {text}: {some_of(list(report[key]), limit=SHOWN)}")
     if report["elsewhere"]:
         places = [f"{name} at {place}" for name, place in report["elsewhere"].items()]
         lines.append(f"  found by their file names: {some_of(places, limit=SHOWN)}")
-    if report["untested"]:
-        lines.append(f"  no test video: class {some_of(report['untested'], limit=SHOWN)}")
+    if stored := report["store"]:
+        lines.append(f"  in the store: {stored['stored']:,} of them")
+        for key, text in (("not_stored", "not in the store"), ("unlisted", "stored, in no list")):
+            if stored[key]:
+                names = some_of(stored[key], limit=SHOWN)
+                lines.append(f"  {text}: {len(stored[key]):,}, {names}")
     lines += [f"  refused: {name}: {reason}" for name, reason in report["refused"].items()]
     return lines

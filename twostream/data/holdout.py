@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,11 @@ from twostream_base.errors import InputError
 
 
 def hold_out(
-    records: Sequence[VideoRecord], *, fraction: float, rng: np.random.Generator
+    records: Sequence[VideoRecord],
+    *,
+    fraction: float,
+    rng: np.random.Generator,
+    known: Mapping[str, bool] | None = None,
 ) -> tuple[list[VideoRecord], list[VideoRecord]]:
     """Split `records` into (training, held out), whole groups at a time: a grouped split by class.
 
@@ -22,15 +26,23 @@ def hold_out(
     group that would take the last training video of any class stays in training. So a class with
     one group only is never held out.
 
+    Args:
+        known: groups that stay where they are: True for held out. They count in the fraction.
+
     Raises:
-        InputError: no group can be held out at all.
+        InputError: no group can be held out at all, and none is known.
     """
+    known = known or {}
     members: dict[str, list[VideoRecord]] = defaultdict(list)
     for record in records:
         members[record.group].append(record)
     remaining = Counter(record.label for record in records)
     held_out: Counter[int] = Counter()
-    held_groups: set[str] = set()
+    held_groups = {group for group in members if known.get(group)}
+    for group in held_groups:
+        sizes = Counter(record.label for record in members[group])
+        remaining.subtract(sizes)
+        held_out += sizes
     for label in sorted(remaining):
         target = max(1, round(fraction * (remaining[label] + held_out[label])))
         groups = sorted({record.group for record in records if record.label == label})
@@ -39,11 +51,13 @@ def hold_out(
                 break
             group = groups[index]
             sizes = Counter(record.label for record in members[group])
-            if group not in held_groups and all(remaining[c] > n for c, n in sizes.items()):
+            if group in held_groups or group in known:
+                continue
+            if all(remaining[c] > n for c, n in sizes.items()):
                 held_groups.add(group)
-                remaining -= sizes
+                remaining.subtract(sizes)
                 held_out += sizes
-    if not held_groups:
+    if not (held_groups or known):
         raise InputError(
             f"no hold-out is possible: each class of these {len(records)} videos has one group "
             "only. Add videos from other scenes, or give --select test"

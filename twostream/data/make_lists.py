@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from flow_extract.store.reader import entry_paths
 from flow_extract.video.find_videos import find_videos
 from twostream.data.holdout import hold_out
 from twostream.data.splits import (
@@ -19,6 +20,7 @@ from twostream.data.splits import (
     VideoRecord,
     known_groups,
     path_list_splits,
+    read_groups,
     read_split,
 )
 from twostream_base.errors import InputError, some_of
@@ -85,21 +87,25 @@ def write_groups(annotations: Path, groups: Mapping[str, str]) -> None:
     write_csv(annotations / GROUPS, list(groups.items()))
 
 
-def add_groups(dataset: str, annotations: Path, group_of: GroupOf, *, replaces: bool) -> Path:
+def add_groups(
+    dataset: str, annotations: Path, group_of: GroupOf, *, replaces: bool, keeps: bool = False
+) -> Path:
     """Write `groups.csv` for lists that are there already, and return its path.
 
     Args:
         replaces: whether it may replace one that is there.
+        keeps: its rows stay, and only what they lack is added.
 
     Raises:
         InputError: the lists are wrong, a video has no group, or `groups.csv` is there.
     """
     path = annotations / GROUPS
-    if path.exists() and not replaces:
+    if path.exists() and not (replaces or keeps):
         raise InputError(f"{path}: it is there already; --force replaces it")
+    known = read_groups(path) if keeps and path.exists() else {}
     splits = read_all_splits(dataset, annotations, with_groups=False).values()
     names = {record.name for split in splits for record in split.records}
-    write_groups(annotations, {name: group_of(name) for name in sorted(names)})
+    write_groups(annotations, {name: known.get(name) or group_of(name) for name in sorted(names)})
     return path
 
 
@@ -175,32 +181,38 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
 
     Returns:
         JSON values: `classes`, `videos` (listed ones found), `groups` (how many the listed videos
-        are in; None if not known), `splits` (train, test and missing counts of each), the names
-        that are `missing` or `unlisted`, those that lie `elsewhere` than listed with their place,
-        class -> test videos of `untrained` classes, the names of `untested` ones, the files that
-        are `ignored` as no videos, and those `refused` with the reason.
+        are in; None if not known), `splits` (for each the counts of train, val, test and missing
+        videos, and of classes without training or test videos how many the other list has), the
+        names that are `missing` or `unlisted`, those that lie `elsewhere` than listed with their
+        place, the `empty` classes that no list uses, the files that are `ignored` as no videos,
+        and those `refused` with the reason. If there is a store, `store` says how many listed
+        videos are `stored`, which are `not_stored`, and which stored ones are in no list.
 
     Raises:
         InputError: the lists are wrong; see `twostream.data.splits`.
     """
     splits = read_all_splits(dataset, annotations)
     on_disk = find_videos(videos, store=store)
-    records = {number: (*split.train, *split.test) for number, split in splits.items()}
-    everything = [record for subset in records.values() for record in subset]
+    everything = [record for split in splits.values() for record in split.records]
+    used = {record.label for record in everything}
+    class_names = next(iter(splits.values())).class_names
     groups = {record.name: record.group for record in everything}
     listed = sorted(groups)
     matches = match_names(listed, list(on_disk.videos), moved=True)
     return {
         "dataset": dataset,
-        "classes": len(next(iter(splits.values())).class_names),
+        "classes": len(class_names),
         "videos": len(matches),
         "groups": len(set(groups.values())) if known_groups(everything) else None,
         "splits": [
             {
                 "split": number,
                 "train": len(split.train),
+                "val": len(split.val),
                 "test": len(split.test),
-                "missing": sum(record.name not in matches for record in records[number]),
+                "missing": sum(record.name not in matches for record in split.records),
+                "untrained": _lacking(split.test + split.val, split.train, class_names),
+                "untested": _lacking(split.train, split.test, class_names),
             }
             for number, split in splits.items()
         ],
@@ -210,27 +222,31 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
             for name, place in sorted(matches.items())
             if place.casefold() != name.casefold()
         },
-        "untrained": untrained_classes(splits),
-        "untested": untested_classes(splits),
+        "empty": [name for label, name in enumerate(class_names) if label not in used],
         "unlisted": sorted(set(on_disk.videos) - set(matches.values())),
         "ignored": list(on_disk.ignored),
         "refused": {**on_disk.refused, **on_disk.skipped},
+        "store": _stored(listed, store),
     }
 
 
-def untrained_classes(splits: Mapping[int, Split]) -> dict[str, int]:
-    """Class -> test videos, of the classes that some split tests without a video to learn from."""
-    untrained: dict[str, int] = {}
-    for split in splits.values():
-        trained = {record.label for record in split.train}
-        tested = Counter(record.label for record in split.test)
-        for label in sorted(tested.keys() - trained):
-            untrained[split.class_names[label]] = tested[label]
-    return untrained
+def _lacking(
+    records: Sequence[VideoRecord], others: Sequence[VideoRecord], class_names: Sequence[str]
+) -> dict[str, int]:
+    """Class -> how many of the records, of the classes that none of the others has."""
+    counts = Counter(record.label for record in records)
+    lacking = counts.keys() - {record.label for record in others}
+    return {class_names[label]: counts[label] for label in sorted(lacking)}
 
 
-def untested_classes(splits: Mapping[int, Split]) -> list[str]:
-    """The classes that no split tests; among them numbers that no list uses."""
-    tested = {r.label for split in splits.values() for r in split.test}
-    names = next(iter(splits.values())).class_names
-    return [name for label, name in enumerate(names) if label not in tested]
+def _stored(listed: Sequence[str], store: Path) -> dict[str, Any] | None:
+    """Which of the listed videos are in the store, and what else is; None without a store."""
+    stored = list(entry_paths(store)) if store.is_dir() else []
+    if not stored:
+        return None
+    matches = match_names(listed, stored, moved=True)
+    return {
+        "stored": len(matches),
+        "not_stored": [name for name in listed if name not in matches],
+        "unlisted": sorted(set(stored) - set(matches.values())),
+    }

@@ -213,6 +213,7 @@ def file_ending_in(folder: Path, ending: str) -> Path:
 
 SPLITS = (1, 2, 3)
 GROUPS = "groups.csv"
+PENDING = ".update.json"  # what `init --update` has still to write
 MENDED_GROUPS = "mend it, or write it anew: twostream init --force with --group-pattern or -file"
 FEWEST_FRAMES = 8  # most videos of a list have more
 SUBSETS = ("train", "val", "test")
@@ -562,6 +563,11 @@ def read_split(
         raise InputError(f"no split {split}; allowed: {', '.join(map(str, SPLITS))}")
     if not annotations.is_dir():
         raise InputError(f"{annotations}: no such folder; --annotations is the folder of the lists")
+    if (annotations / PENDING).exists():
+        raise InputError(
+            f"{annotations}: an update of these lists was stopped before its end; "
+            "`twostream init --update` ends it"
+        )
     lists = reader(annotations, split=split)
     path = annotations / GROUPS
     if not with_groups or not path.exists():

@@ -40,9 +40,12 @@ def test_a_folder_with_groups_in_the_names(twostream: Run, clips: Path) -> None:
     assert tomllib.loads(Path("twostream.toml").read_text()) == {
         "dataset": "folder", "videos": "clips", "annotations": "annotations",
         "store": "store", "runs": "runs",
+        "init": {"group-pattern": r"_(g\d+)_", "min-videos": 2},
     }  # fmt: skip
     again = twostream("init", "--dataset", "folder", "--videos", "clips", exit_code=2)
-    assert "twostream.toml exists in this folder already; --force replaces it" in again.output
+    assert "twostream.toml exists in this folder already" in again.output
+    assert "--update" in again.output
+    assert "--force" in again.output
 
 
 def test_a_folder_without_groups_is_warned(twostream: Run, clips: Path) -> None:
@@ -111,7 +114,7 @@ def test_paths_in_the_project_file_are_relative_but_for_absolute_ones_to_elsewhe
               "--store", "../store", "--min-videos", "2")  # fmt: skip
     assert tomllib.loads(Path("twostream.toml").read_text()) == {
         "dataset": "folder", "videos": str(clips), "annotations": "lists", "store": "../store",
-        "runs": "runs",
+        "runs": "runs", "init": {"min-videos": 2},
     }  # fmt: skip
 
 
@@ -159,7 +162,15 @@ def test_a_class_that_is_only_tested_needs_permission(twostream: Run, clips: Pat
     assert "1 (1)" in result.stderr
     assert "--allow-untrained" in result.stderr
     allowed = twostream(*arguments, "--allow-untrained")
-    assert "no test video: class 0" in allowed.stdout
+    assert "no training video, but test videos: class 1 (1)" in allowed.stdout
+    assert "no test video, but training videos: class 0 (16)" in allowed.stdout
+    (lists / "classes.txt").write_text("walk\nrun\nswim\n")
+    report = json.loads(twostream(*arguments, "--allow-untrained", "--force", "--json").stdout)
+    assert report["empty"] == ["swim"]
+    assert report["splits"] == [
+        {"split": 1, "train": 16, "val": 0, "test": 1, "missing": 0,
+         "untrained": {"run": 1}, "untested": {"walk": 16}}
+    ]  # fmt: skip
 
 
 def test_videos_in_other_folders_are_found_and_said(twostream: Run, clips: Path) -> None:
@@ -173,3 +184,95 @@ def test_videos_in_other_folders_are_found_and_said(twostream: Run, clips: Path)
     assert (
         f"data/{names[0].removesuffix('.avi')} at {names[0].removesuffix('.avi')}" in result.stdout
     )
+
+
+def test_an_update_keeps_splits_and_is_shown_before_it_is_made(
+    twostream: Run, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twostream("init", "--dataset", "folder", "--videos", "clips", "--min-videos", "2",
+              "--group-pattern", r"_(g\d+)_")  # fmt: skip
+    lists = Path("annotations")
+    before = {path.name: path.read_bytes() for path in lists.iterdir()}
+    (clips / "walk").rename(clips / "walking")
+    (clips / "run" / "v_run_g0_c2.avi").unlink()
+    for name in ("run/v_run_g9_c1.avi", "walking/v_walk_g1_c3.avi"):
+        (clips / name).write_bytes(b"-")
+    monkeypatch.chdir(clips)  # also from below the project's folder
+    planned = twostream("init", "--update", "--dry-run").stdout.splitlines()
+    assert planned[0] == "2 added: run/v_run_g9_c1, walking/v_walk_g1_c3"
+    assert planned[4:7] == [
+        "1 gone: run/v_run_g0_c2; removed.csv keeps their sides",
+        "1 classes renamed: walk -> walking",
+        "left out, as classes of too few videos: rare (1)",
+    ]
+    assert planned[7].startswith("--dry-run: would write classInd.txt, groups.csv, removed.csv, te")
+    assert before == {path.name: path.read_bytes() for path in (clips.parent / lists).iterdir()}
+    monkeypatch.chdir(clips.parent)
+    facts = json.loads(twostream("init", "--update", "--dry-run", "--json").stdout)["update"]
+    assert (facts["renamed"], facts["gone"]) == ({"walk": "walking"}, ["run/v_run_g0_c2"])
+    project = Path("twostream.toml").read_bytes()
+    done = twostream("init", "--update").stdout.splitlines()
+    assert done[-len(planned) :] == [
+        line.replace("--dry-run: would write", "wrote") for line in planned
+    ]
+    assert done[0] == "folder: 2 classes, 17 videos found, in 9 groups"
+    again = twostream("init", "--update").stdout
+    assert "the lists are up to date" in again
+    assert "wrote" not in again
+    assert Path("twostream.toml").read_bytes() == project
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--update", "--force"], "--update keeps what is there, --force replaces it"),
+        (["--update", "--videos", "elsewhere"], "--update takes videos from"),
+        (
+            ["--dataset", "folder", "--videos", "clips", "--dry-run"],
+            "--dry-run belongs to --update",
+        ),
+    ],
+)
+def test_what_does_not_go_with_an_update(
+    twostream: Run, clips: Path, options: list[str], message: str
+) -> None:
+    assert "no twostream.toml in this folder" in twostream("init", "--update", exit_code=2).output
+    twostream("init", "--dataset", "folder", "--videos", "clips", "--min-videos", "2")
+    assert message in twostream("init", *options, exit_code=2).output
+
+
+def test_an_update_of_official_lists_checks_them_again(twostream: Run, clips: Path) -> None:
+    official(Path("lists"))
+    arguments = ["--videos", "clips", "--annotations", "lists", "--group-pattern", "_(g.)_"]
+    twostream("init", "--dataset", "ucf101", *arguments)
+    groups = Path("lists", "groups.csv")
+    groups.write_text(groups.read_text().replace("run/g0", "by hand"))
+    lists = {path.name: path.read_bytes() for path in Path("lists").glob("*.txt")}
+    for split in (1, 2, 3):
+        with Path("lists", f"trainlist0{split}.txt").open("a") as file:
+            file.write("run/v_run_g2_c1 1\n")
+    assert "3 train, 1 test; 0 of them missing" in twostream("init", "--update").stdout
+    assert groups.read_text().splitlines()[:2] == [
+        "run/v_run_g0_c1,by hand", "run/v_run_g2_c1,run/g2",
+    ]  # fmt: skip
+    assert {path.name for path in Path("lists").glob("*.txt")} == set(lists)
+
+
+def test_what_is_stored_is_compared_with_the_lists(
+    twostream: Run, make_video: Callable[..., Path]
+) -> None:
+    for name in ("a/1", "a/2", "b/1", "b/2"):
+        make_video(Path("clips", f"{name}.avi"), frames=2)
+    twostream("init", "--dataset", "folder", "--videos", "clips")
+    twostream("extract-flow")
+    Path("clips/b").rename("clips/c")
+    make_video(Path("clips/c/3.avi"), frames=2)
+    shown = twostream("init", "--update").stdout
+    assert "1 classes renamed: b -> c" in shown
+    assert "in the store: 2 of them" in shown
+    assert "not in the store: 3, c/1, c/2, c/3" in shown
+    assert "stored, in no list: 2, b/1, b/2" in shown
+    report = json.loads(twostream("init", "--update", "--json").stdout)
+    assert report["store"] == {
+        "stored": 2, "not_stored": ["c/1", "c/2", "c/3"], "unlisted": ["b/1", "b/2"],
+    }  # fmt: skip
