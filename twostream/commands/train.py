@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 
 from twostream.commands import console, shared_options
 from twostream.commands.train_options import train_options
+from twostream_base.errors import some_of
 
 if TYPE_CHECKING:
     from twostream.training.options import TrainOptions
@@ -128,6 +130,20 @@ def _print_start(trainer: Trainer) -> None:
         console.show(
             f"==> resumed after {trainer.run.next_epoch} of {options.epochs} epochs and "
             f"{trainer.progress.batches} batches"
+        )
+    if unlisted := sorted(data.train.unlisted & data.val.unlisted & data.test.unlisted):
+        console.tell(
+            f"{len(unlisted):,} stored videos are in no list of split {options.split} and not "
+            f"used: {some_of(unlisted, limit=3)}"
+        )
+    learnt = {video.record.label for video in data.train.videos}
+    tested = Counter(data.class_names[label] for v in data.test.videos
+                     if (label := v.record.label) not in learnt)  # fmt: skip
+    if tested:
+        classes = [f"{name} ({count:,})" for name, count in sorted(tested.items())]
+        console.tell(
+            f"Nothing is learnt of {len(tested):,} classes that have test videos: "
+            f"{some_of(classes, limit=3)}; these will be wrong."
         )
     if options.sync_bn and world_size() == 1:
         console.tell("--sync-bn has no effect: one process sees the whole batch anyway.")

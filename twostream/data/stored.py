@@ -64,11 +64,13 @@ class Joined:
 
     Attributes:
         extraction: the settings by which frames and flow were made, the same for all videos.
+        unlisted: names of stored videos that are none of the records.
     """
 
     videos: list[StoredVideo]
     missing: dict[str, str]
     extraction: dict[str, Any]
+    unlisted: frozenset[str] = frozenset()
 
     @property
     def flow(self) -> dict[str, Any]:
@@ -159,4 +161,5 @@ def join_store(
             f"{store} mixes videos of {len(settings)} settings (methods {methods}); "
             "run `twostream extract-flow` to make them alike"
         )
-    return Joined(videos, missing, recorded_settings(next(iter(settings.values()))))
+    unlisted = frozenset(headers.keys() - set(matches.values()))
+    return Joined(videos, missing, recorded_settings(next(iter(settings.values()))), unlisted)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,24 @@ def test_out_of_memory_names_what_to_change(
     result = twostream("train", "--stream", "spatial", *mini.arguments, *options, exit_code=1)
     assert "cpu is out of memory with 64 videos of 3 segments at 224 pixels" in result.output
     assert "--accumulate 2 takes half as many at once" in result.output
+
+
+def test_it_says_what_is_in_no_list_and_what_nothing_is_learnt_of(
+    twostream: Run, mini: MiniProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lists = shutil.copytree(mini.root / "annotations", tmp_path / "lists")
+    rows = (lists / "trainlist01.txt").read_text().splitlines(keepends=True)
+    (lists / "trainlist01.txt").write_text("".join(row for row in rows if row.startswith("Blue")))
+    monkeypatch.setattr(loop, "train_one_epoch", lambda *_, **__: 1 / 0)
+    options = ["--weights", "none", "--model", "shufflenet_v2_x0_5", "--device", "cpu"]
+    options += ["--input-size", "32", "--annotations", str(lists)]
+    result = twostream("train", "--stream", "spatial", *mini.arguments, *options, "--runs", "runs",
+                       exit_code=1)  # fmt: skip
+    assert "6 stored videos are in no list of split 1" in result.stderr
+    assert "RedHorizontal/v_RedHorizontal_g03_c01" in result.stderr
+    assert "Nothing is learnt of 1 classes that have test videos: RedHorizontal (2)" in (
+        result.stderr
+    )
 
 
 @pytest.mark.parametrize(
