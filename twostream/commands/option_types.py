@@ -191,6 +191,27 @@ class ScoreInput(click.ParamType):
         return path
 
 
+class ShortSides(click.ParamType):
+    """The least and the largest short side: `256,320`, or [256, 320] in a TOML file."""
+
+    name = "LEAST,LARGEST"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Accept text or a list; nothing means no jitter."""
+        parts = value.split(",") if isinstance(value, str) and value else value or ()
+        try:
+            sides = tuple(int(part) for part in parts)
+        except (TypeError, ValueError):
+            sides = (0,)
+        if sides and (len(sides) != 2 or not 1 <= sides[0] <= sides[1]):
+            self.fail(
+                f"{value!r} is not the least and the largest short side in pixels, such as 256,320"
+            )
+        return sides
+
+
 class Epochs(click.ParamType):
     """Epochs in rising order: `15,25` on the command line, [15, 25] in a TOML file."""
 

@@ -91,6 +91,7 @@ def _complete(options: dict[str, Any]) -> TrainOptions:
 
     stream = options["stream"]
     values = STREAM_DEFAULTS[stream] | default_clip(options["model"], stream)
+    values["crop"] = "random" if options["jitter"] else "corners"
     values |= {key: value for key, value in options.items() if value is not None}
     if options["batch_size"] == "auto":
         values["batch_size"] = STREAM_DEFAULTS[stream]["batch_size"]

@@ -8,7 +8,14 @@ import click
 
 from twostream.commands import console, shared_options
 from twostream.commands.option_files import Recipe, show_recipe, take_defaults, take_stream
-from twostream.commands.option_types import CountOrAuto, Epochs, FrameSize, PlugIn, any_of
+from twostream.commands.option_types import (
+    CountOrAuto,
+    Epochs,
+    FrameSize,
+    PlugIn,
+    ShortSides,
+    any_of,
+)
 from twostream.models import MODELS
 from twostream.models.consensus import CONSENSUS
 
@@ -199,12 +206,22 @@ augmentation_options = console.section(
         type=FrameSize(),
         default="",
         show_default="as stored",
-        help="Scale frames to this size before cropping, such as 256x320.",
+        help="Scale all frames to this height and width before cropping, such as 256x320, also "
+        "in scoring.",
+    ),
+    click.option(
+        "--jitter",
+        type=ShortSides(),
+        default="",
+        metavar="LEAST,LARGEST",
+        show_default="off",
+        help="Short-side jitter: scale each clip to a random short side between the two, such as "
+        "256,320, and cut a square of the input's size at random.",
     ),
     click.option(
         "--crop",
-        type=click.Choice(["corners", "random", "whole"]),
-        default="corners",
+        type=click.Choice(["corners", "corners13", "random", "whole"]),
+        show_default="corners; random with --jitter",
         help="Crop that is scaled to the input: corners or centre in several sizes; a square of "
         "the input's size anywhere; the whole frame.",
     ),
@@ -246,6 +263,21 @@ augmentation_options = console.section(
 regularisation_options = console.section(
     "Regularisation",
     click.option(
+        "--loss",
+        default="cross-entropy",
+        metavar="cross-entropy|focal[:GAMMA]",
+        help="Training loss: cross-entropy, or the focal loss of that gamma (2), which counts less "
+        "what is right already.",
+    ),
+    click.option(
+        "--class-weights",
+        default="",
+        show_default="off",
+        metavar="balanced|FILE",
+        help="Weights of the classes in the training loss: the inverse of their number of videos, "
+        "or a file of lines `class,weight`.",
+    ),
+    click.option(
         "--label-smoothing",
         type=click.FloatRange(0, 1, max_open=True),
         default=0.0,
@@ -259,6 +291,16 @@ regularisation_options = console.section(
     ),
     click.option(
         "--partial-bn", is_flag=True, help="Freeze all batch normalisation layers but the first."
+    ),
+    click.option(
+        "--freeze-bn",
+        type=click.Choice(["off", "statistics", "all"]),
+        is_flag=False,
+        flag_value="statistics",
+        default="off",
+        metavar="[statistics|all]",
+        help="All batch normalisation keeps its statistics, as in norm_eval of mmaction2 and the "
+        "affine layers of non-local networks; with `all` also its scale and shift.",
     ),
     click.option(
         "--freeze-backbone", is_flag=True, help="Train only the classifier (linear probe)."

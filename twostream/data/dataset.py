@@ -27,7 +27,7 @@ from twostream.data.protocols import (
 from twostream.data.splits import Split
 from twostream.data.stored import StoredVideo, join_store
 from twostream.transforms.augmentation import Augmentation, augment_, draw_view
-from twostream.transforms.clips import Clip, View, resize_picture, write_views
+from twostream.transforms.clips import Clip, View, resize_picture, stretch_vectors_, write_views
 from twostream.transforms.presets import MODALITIES, Modality
 
 # Neighbouring snippets share pictures, so only the latest are cached.
@@ -187,6 +187,9 @@ class TrainingSamples:
             out[:, None],
             modality=modality,
         )
+        if self.augmentation.jitter and modality.name == "flow":
+            factor = out.shape[-1] / view.box.height
+            stretch_vectors_(out, (factor, factor))
         augment_(out, modality, self.augmentation, rng=rng)
 
 

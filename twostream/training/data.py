@@ -145,7 +145,11 @@ def load_epoch(
         only_segment=options.train_segment,
         input_size=options.input_size,
         augmentation=Augmentation(
-            CROPS[options.crop], options.flip, options.colour_jitter, options.rand_augment
+            CROPS[options.crop],
+            options.flip,
+            options.colour_jitter,
+            options.rand_augment,
+            (options.jitter[0], options.jitter[1]) if options.jitter else None,
         ),
     )
 

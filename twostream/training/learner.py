@@ -30,6 +30,7 @@ from twostream.models.activation_checkpointing import checkpoint_activations
 from twostream.models.consensus import load_consensus, reduction
 from twostream.models.segment_network import SegmentNetwork
 from twostream.training import loop
+from twostream.training.loss import Loss, read_gamma
 from twostream.training.options import AUTO, TrainOptions
 from twostream.training.schedule import Schedule
 from twostream.transforms.mixing import mix_batch
@@ -41,6 +42,7 @@ class Learner:
 
     Args:
         weights: what the network starts from, as `--weights`; `none` where they are loaded later.
+        class_weights: how much each class counts in the loss; None: alike.
         tell: gets a message when micro-batches were made smaller for lack of memory.
 
     Attributes:
@@ -49,7 +51,13 @@ class Learner:
     """
 
     def __init__(
-        self, options: TrainOptions, *, num_classes: int, weights: str, tell: Callable[[str], None]
+        self,
+        options: TrainOptions,
+        *,
+        num_classes: int,
+        weights: str,
+        class_weights: Tensor | None = None,
+        tell: Callable[[str], None],
     ) -> None:
         set_deterministic(options.deterministic)
         torch.manual_seed(options.seed)
@@ -72,6 +80,7 @@ class Learner:
             checkpoint_activations(self.network.backbone)
         if options.dropout:
             add_dropout(self.network, options.dropout)
+        self.loss = Loss(options.label_smoothing, read_gamma(options.loss), class_weights)
         self._set_training_mode()
         self.optimizer = OPTIMIZERS[options.optimizer](
             parameter_groups(self.network, weight_decay=options.weight_decay),
@@ -134,7 +143,7 @@ class Learner:
                 precision=options.precision,
                 micro_batches=self.micro_batches,
                 mix=self._mix if options.mixup or options.cutmix else None,
-                label_smoothing=options.label_smoothing,
+                loss_of=self.loss,
                 clip_norm=options.clip_norm,
                 progress=progress,
                 after_step=after_step,
@@ -206,6 +215,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "parts": self.micro_batches.parts,
+            "class_weights": self.loss.class_weights,
             "scaler": self.scaler.state_dict(),
         }
         if self.average:
@@ -214,7 +224,17 @@ class Learner:
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` returned; the weights of `eval_network` are loaded already."""
+        """Take up what `state` returned; the weights of `eval_network` are loaded already.
+
+        Raises:
+            InputError: the file of the class weights has changed.
+        """
+        before, now = state["class_weights"], self.loss.class_weights
+        if now is not None and not torch.equal(before, now):
+            raise InputError(
+                f"--class-weights {self.options.class_weights} gives other weights than when this "
+                "run began; bring the old file back, give another --name, or --restart"
+            )
         restore_optimizer(self.optimizer, state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.micro_batches.parts = state["parts"]
@@ -224,10 +244,12 @@ class Learner:
             self.network.load_state_dict(state["network"])
 
     def _set_training_mode(self) -> None:
-        """Training mode, but for the layers that `--partial-bn` and `--freeze-backbone` freeze."""
+        """Training mode, but for what `--partial-bn`, `--freeze-bn`, `--freeze-backbone` freeze."""
         self.network.train()
         if self.options.partial_bn:
-            freeze_batch_norm(self.network)
+            freeze_batch_norm(self.network, first=1)
+        if self.options.freeze_bn != "off":
+            freeze_batch_norm(self.network, affine=self.options.freeze_bn == "all")
         if self.options.freeze_backbone:
             self.network.backbone.eval().requires_grad_(False)
 
@@ -343,15 +365,31 @@ def add_dropout(network: SegmentNetwork, rate: float) -> None:
     network.classifier.register_forward_pre_hook(drop)
 
 
-def freeze_batch_norm(network: nn.Module) -> None:
-    """Partial batch normalisation (Wang et al., ECCV 2016, section 3.2): only the first one learns.
+def freeze_batch_norm(network: nn.Module, *, first: int = 0, affine: bool = True) -> None:
+    """Let batch normalisation use the statistics that it has, and not learn them.
 
-    The others keep statistics, scale and shift, as in that paper's PyTorch code. The first one
-    alone sees a new kind of input. `network.train()` undoes it.
+    From the second on, with scale and shift, it is partial batch normalisation (Wang et al., ECCV
+    2016, section 3.2, and its PyTorch code): the first one alone sees a new kind of input. Without
+    scale and shift, which then learn, it is the affine layer of non-local networks (Wang et al.,
+    CVPR 2018, section 4) and mmaction2's `norm_eval`. `network.train()` undoes it.
+
+    Args:
+        first: number of the first layer to freeze.
+        affine: freeze scale and shift too.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    for norm in norms[1:]:
-        norm.eval().requires_grad_(False)
+    for norm in norms[first:]:
+        norm.eval()
+        if affine:
+            norm.requires_grad_(False)
+
+
+def count_silent_norms(network: nn.Module) -> int:
+    """How many layers of batch normalisation have a scale of 0 throughout, and so give nothing."""
+    return sum(
+        isinstance(module, _BatchNorm) and module.affine and not module.weight.any()
+        for module in network.modules()
+    )
 
 
 Tensors = list[Tensor] | tuple[Tensor, ...]

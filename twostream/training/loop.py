@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from fusion.evaluation.metrics import top_k_correct
 from twostream.compute.device import MicroBatches, autocast, gradient_scaler
 from twostream.compute.distributed import rank, sum_over_processes, world_size
+from twostream.training.loss import Loss
 
 Batches = Iterable[tuple[Tensor, Sequence[int]]]  # clips (N, S, T, C, H, W) and video indices
 Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -29,6 +30,9 @@ Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 # a millisecond for the next step; not asking keeps the clips of so many steps in its memory.
 STEPS_PER_FETCH = 5
 UNSCALED = gradient_scaler(torch.device("cpu"), "fp32")
+
+
+CROSS_ENTROPY = Loss()
 
 
 class NotFiniteError(ArithmeticError):
@@ -47,7 +51,7 @@ def train_one_epoch(
     precision: str,
     micro_batches: MicroBatches,
     mix: Mix | None = None,
-    label_smoothing: float = 0.0,
+    loss_of: Loss = CROSS_ENTROPY,
     clip_norm: float = 0.0,
     progress: Progress,
     after_step: Callable[[], None] = lambda: None,
@@ -62,6 +66,7 @@ def train_one_epoch(
         labels: label of every video; the indices point into it.
         micro_batches: cuts a batch in parts that fit into memory.
         scaler: of the losses before the backward pass; see `gradient_scaler`.
+        loss_of: what is minimised; its mean over a batch is weighted where classes are.
         mix: clips and labels -> mixed clips and soft targets (N, classes).
         clip_norm: the largest norm of the gradient; 0 for any.
         progress: of the batches before these; updated with every step.
@@ -101,8 +106,8 @@ def train_one_epoch(
             device=device,
             precision=precision,
             scaler=scaler,
-            label_smoothing=label_smoothing,
-            divisor=len(target) / world_size(),
+            loss_of=loss_of,
+            divisor=loss_of.total_weight(target) / world_size(),
         )
         losses, scores = micro_batches.run(step, network, num_videos=len(clips), device=device)
         if world_size() > 1:
@@ -139,10 +144,10 @@ def accumulate_gradient(
     device: torch.device,
     precision: str,
     scaler: GradScaler = UNSCALED,
-    label_smoothing: float = 0.0,
+    loss_of: Loss = CROSS_ENTROPY,
     divisor: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Set the gradient of a batch's mean cross-entropy.
+    """Set the gradient of a batch's mean loss.
 
     Returns:
         The sums of the losses of each part (parts,), and the logits (N, classes); on the device,
@@ -158,8 +163,7 @@ def accumulate_gradient(
         consensus: logits of the segments (N, S, classes) -> of the video (N, classes).
         precision: one of `PRECISIONS`, of the network alone: consensus and loss are float32.
         scaler: the gradient is this much larger; see `gradient_scaler`.
-        label_smoothing: this much of the target is spread evenly over the classes (Szegedy et al.,
-            CVPR 2016, section 7).
+        loss_of: logits and targets -> the sum of their losses.
         divisor: the gradient is that of the sum of the losses divided by this; without, by N.
             Where `network` is a DistributedDataParallel, which averages the gradients of P
             processes, N of the common batch divided by P gives the gradient of its mean loss.
@@ -175,9 +179,7 @@ def accumulate_gradient(
             with autocast(device, precision):
                 segments = network(part.to(device, non_blocking=True))
             logits = consensus(segments.float())
-            loss = F.cross_entropy(
-                logits, part_target, reduction="sum", label_smoothing=label_smoothing
-            )
+            loss = loss_of(logits, part_target)
             scaler.scale(loss / (divisor or len(target))).backward()
         losses.append(loss.detach())
         scores.append(logits.detach())
@@ -191,7 +193,8 @@ class EpochStats:
     Attributes:
         videos: seen so far.
         top1, top5: correctly recognised ones of them.
-        loss: mean cross-entropy of a video, natural logarithm.
+        loss: mean loss of a video, natural logarithm: of training as it is minimised, of validation
+            the cross-entropy.
         batch_time, data_time: mean seconds of a batch, and of waiting for its data.
         total_time: seconds of the whole pass.
         segments: top-1 of each segment alone; empty where that is not known.

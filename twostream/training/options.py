@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twostream.training.loss import read_gamma
 from twostream.transforms.presets import Modality, modality_of
 from twostream_base import plugins
 from twostream_base.errors import InputError
@@ -74,11 +75,15 @@ class TrainOptions:
     milestones: tuple[int, ...]
     # against over-fitting
     crop: str
+    jitter: tuple[int, ...]
     flip: bool
     colour_jitter: float
     label_smoothing: float
     dropout: float
     partial_bn: bool
+    freeze_bn: str
+    loss: str
+    class_weights: str
     freeze_backbone: bool
     sync_bn: bool
     rand_augment: float
@@ -181,6 +186,15 @@ def check_options(options: TrainOptions) -> None:
             "--batch-size auto cut in parts. --recompute saves memory too, and cuts nothing",
         ),
         (
+            options.freeze_bn != "off" and options.partial_bn,
+            "--freeze-bn freezes all batch normalisation, --partial-bn all but the first: leave "
+            "one of the two out",
+        ),
+        (
+            options.freeze_bn != "off" and options.sync_bn,
+            "--sync-bn has nothing to synchronise with --freeze-bn: leave one of the two out",
+        ),
+        (
             options.freeze_backbone and options.weights == "none" and ":" not in options.model,
             "--freeze-backbone needs --weights: a network of random weights would stay random",
         ),
@@ -193,6 +207,21 @@ def check_options(options: TrainOptions) -> None:
             "--stream difference needs a --clip-length of 2 frames or more",
         ),
         (
+            bool(options.jitter) and options.crop != "random",
+            f"--jitter cuts a square at random, so --crop {options.crop} has no effect: leave one "
+            "of the two out",
+        ),
+        (
+            bool(options.jitter) and bool(options.resize),
+            "--jitter scales frames by their short side, --resize to one height and width: leave "
+            "one of the two out",
+        ),
+        (
+            bool(options.jitter) and options.jitter[0] < options.input_size,
+            f"--jitter {options.jitter[0] if options.jitter else ''}: frames of that short side "
+            f"are smaller than --input-size {options.input_size}",
+        ),
+        (
             options.train_segment > options.num_segments,
             f"--train-segment {options.train_segment}: there are --segments {options.num_segments}",
         ),
@@ -201,3 +230,4 @@ def check_options(options: TrainOptions) -> None:
         if is_broken:
             raise InputError(message)
     dumped_epochs(options.dump_scores, options.epochs)
+    read_gamma(options.loss)

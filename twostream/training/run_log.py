@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -143,27 +142,26 @@ def curves(row: dict[str, Any]) -> dict[str, float]:
 EPOCHS_OF_GRACE = 5
 
 
-def not_learning(loss: float, *, num_classes: int, epochs: int) -> str | None:
-    """A sentence where the training loss is still that of guessing, ln(classes), or above it.
+def not_learning(loss: float, *, guessing: float, epochs: int) -> str | None:
+    """A sentence where the training loss is still that of guessing, or above it.
 
     Within 5 % of it nothing has been learnt. Further above, the network is surer than it is right,
     which is what steps that are too long do.
 
     Args:
         loss: mean training loss of the last epoch. epochs: how many have been trained.
+        guessing: the loss where all classes are equally likely; ln(classes) of cross-entropy.
     """
-    guessing = math.log(num_classes)
     if epochs < EPOCHS_OF_GRACE or loss < 0.95 * guessing:
         return None
     text = f"after {epochs} epochs the training loss, {loss:.3f}, is "
     if loss > 1.05 * guessing:
         return (
-            f"{text}{100 * (loss / guessing - 1):.0f} % above that of guessing (ln {num_classes} = "
-            f"{guessing:.3f}): the network is surer than it is right; try a lower --lr, a --warmup "
-            "or --clip-norm"
+            f"{text}{100 * (loss / guessing - 1):.0f} % above that of guessing ({guessing:.3f}): "
+            "the network is surer than it is right; try a lower --lr, a --warmup or --clip-norm"
         )
     return (
-        f"not learning: {text}within 5 % of guessing (ln {num_classes} = {guessing:.3f}); try "
+        f"not learning: {text}within 5 % of guessing ({guessing:.3f}); try "
         "another --lr or a --warmup, and look at the input with show-flow"
     )
 

@@ -17,15 +17,16 @@ from fusion.tables.score_file import read_head
 from twostream.compute.device import Bar, Runtime
 from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank
 from twostream.data.loader import LoadingTime
-from twostream.data.protocols import find_protocol
+from twostream.data.protocols import Protocol, find_protocol
 from twostream.data.stored import Joined
 from twostream.models.checkpoint import NetworkSpec, has_checkpoint, load_weights, read_spec
 from twostream.models.probe import check_input_sizes
 from twostream.scoring.logits import compute_logits
 from twostream.scoring.score_file import write_score_file
 from twostream.training.data import RunData, load_epoch, run_videos, sample
-from twostream.training.learner import Learner
+from twostream.training.learner import Learner, count_silent_norms
 from twostream.training.loop import EpochStats, NotFiniteError, Progress, evaluate
+from twostream.training.loss import class_weights
 from twostream.training.options import TrainOptions, dumped_epochs, free_on_resume
 from twostream.training.run import Run, check_like, drop_epochs, epoch_folder, reading_state
 from twostream.training.run_log import best_epoch, curves, exhausted, log_row, not_learning
@@ -84,6 +85,11 @@ class Trainer:
             options,
             num_classes=len(data.class_names),
             weights="none" if self.run.resumes else options.weights,
+            class_weights=class_weights(
+                options.class_weights,
+                data.class_names,
+                [video.record.label for video in data.train.videos],
+            ),
             tell=tell,
         )
         self.runtime = Runtime(
@@ -94,6 +100,12 @@ class Trainer:
             bar=bar,
         )
         if not self.run.resumes:
+            silent = count_silent_norms(self.learner.network)
+            if options.freeze_bn == "all" and silent:
+                raise InputError(
+                    f"--freeze-bn all: {silent} new layers of {options.model} have a scale of 0, "
+                    "which would stay, so they would never do anything; give --freeze-bn alone"
+                )
             check_input_sizes(
                 self.learner.network,
                 self._spec(0),
@@ -234,7 +246,7 @@ class Trainer:
             val.videos,
             self.runtime,
             modality=options.modality,
-            protocol=find_protocol(options.val_protocol),
+            protocol=validation_protocol(options),
             size=options.input_size,
         )
         seconds = time.perf_counter() - start
@@ -243,8 +255,8 @@ class Trainer:
     def _remark(self, train: EpochStats, *, epochs: int) -> str:
         """Tell the user what is wrong after an epoch, if anything; return it for the log."""
         schedule, planned = self.learner.schedule, self.options.epochs
-        classes = len(self.data.class_names)
-        remarks = [not_learning(train.loss, num_classes=classes, epochs=epochs)]
+        guessing = self.learner.loss.of_guessing(len(self.data.class_names))
+        remarks = [not_learning(train.loss, guessing=guessing, epochs=epochs)]
         if schedule.exhausted and epochs < planned:
             remarks.append(exhausted(schedule.lr, epochs=epochs, planned=planned))
         remark = "; ".join(filter(None, remarks))
@@ -271,6 +283,14 @@ class Trainer:
             extraction=self.data.train.extraction,
             training_videos=self.run.card,
         )
+
+
+def validation_protocol(options: TrainOptions) -> Protocol:
+    """How the videos are looked at that select the epoch: their trained segment alone, if any."""
+    protocol = find_protocol(options.val_protocol)
+    if not options.train_segment or protocol.segment:
+        return protocol
+    return protocol.within_segment(options.train_segment, options.num_segments)
 
 
 def _labels(joined: Joined) -> NDArray[np.int64]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageEnhance, ImageOps
 
-from twostream.transforms.clips import Box, Clip, View, corner_boxes
+from twostream.transforms.clips import Box, Clip, View
 from twostream.transforms.presets import Modality
 
 OPERATIONS = 2  # of RandAugment: N of the paper
@@ -18,23 +19,43 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # Rec. 601
 Crop = Callable[..., Box]  # (height, width, *, scales, size, rng)
 
 
+# Where corner crops may lie, in quarters of the free height and width: 5 places, and 8 more.
+QUARTERS = ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2),
+            (2, 0), (2, 4), (4, 2), (0, 2), (1, 1), (1, 3), (3, 1), (3, 3))  # fmt: skip
+
+
 def corners(
-    height: int, width: int, *, scales: tuple[float, ...], rng: Generator, **_: object
+    height: int,
+    width: int,
+    *,
+    scales: tuple[float, ...],
+    size: int,
+    rng: Generator,
+    places: int = 5,
 ) -> Box:
     """A crop at a corner or the centre, its sides among neighbouring `scales`.
 
-    Corner cropping with scale jittering: Wang et al., ECCV 2016, section 3.2. Height and width are
-    drawn apart, at most one step of the scales from each other.
+    Corner cropping with scale jittering: Wang et al., ECCV 2016, section 3.2. As in that paper's
+    PyTorch code (tsn-pytorch) and in mmaction2 all pairs of a height and a width that are at most
+    one step of the scales apart are equally likely, a side close to the input's is the input's,
+    and places lie at whole quarters.
 
     Args:
         scales: sides relative to the frame's short side, in descending order.
+        places: 5, or 13 with the middles of the sides and of the quarters.
     """
-    first = int(rng.integers(len(scales)))
-    second = min(max(first + int(rng.integers(-1, 2)), 0), len(scales) - 1)
     short = min(height, width)
-    box_height, box_width = (max(1, round(short * scales[i])) for i in (first, second))
-    boxes = corner_boxes(height, width, size=(box_height, box_width))
-    return boxes[int(rng.integers(len(boxes)))]
+    sides = [max(1, int(short * scale)) for scale in scales]
+    sides = [size if abs(side - size) < 3 and size <= short else side for side in sides]
+    pairs = [
+        (tall, wide)
+        for i, tall in enumerate(sides)
+        for j, wide in enumerate(sides)
+        if abs(i - j) <= 1
+    ]
+    tall, wide = pairs[int(rng.integers(len(pairs)))]
+    down, right = QUARTERS[int(rng.integers(places))]
+    return Box(down * ((height - tall) // 4), right * ((width - wide) // 4), tall, wide)
 
 
 def random_square(height: int, width: int, *, size: int, rng: Generator, **_: object) -> Box:
@@ -44,12 +65,38 @@ def random_square(height: int, width: int, *, size: int, rng: Generator, **_: ob
     return Box(int(top), int(left), side, side)
 
 
+def jittered_square(
+    height: int, width: int, *, jitter: tuple[int, int], size: int, rng: Generator
+) -> Box:
+    """What a square of the input's size shows of a frame whose short side is drawn: its box there.
+
+    Short-side jitter: the short side becomes a whole number from `jitter`, all equally likely, and
+    a square of `size` is cut from that at random (Simonyan and Zisserman, ICLR 2015, section 3.1;
+    for clips Wang et al., "Non-local Neural Networks", CVPR 2018, section 4). Only what is shown is
+    scaled: the box is that square's in the frame as it is.
+    """
+    short = min(height, width)
+    side = square_of_jitter(short, short_side=int(rng.integers(*jitter, endpoint=True)), size=size)
+    top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
+    return Box(int(top), int(left), side, side)
+
+
+def square_of_jitter(short: int, *, short_side: int, size: int) -> int:
+    """Side, in a frame with the short side `short`, of what is `size` when that is `short_side`."""
+    return min(short, max(1, round(size * short / short_side)))
+
+
 def whole_frame(height: int, width: int, **_: object) -> Box:
     """The whole frame: scaled to a square, its aspect is lost."""
     return Box(0, 0, height, width)
 
 
-CROPS: dict[str, Crop] = {"corners": corners, "random": random_square, "whole": whole_frame}
+CROPS: dict[str, Crop] = {
+    "corners": corners,
+    "corners13": partial(corners, places=13),
+    "random": random_square,
+    "whole": whole_frame,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +108,16 @@ class Augmentation:
         flip: whether half of the samples are mirrored.
         colour: how far brightness, contrast and saturation may leave 1; 0 leaves the colours.
         rand_augment: strength of two operations of RandAugment, 0 to 30; 0 leaves them out.
+        jitter: least and largest short side that frames are scaled to before a square of the
+            input's size is cut at random; flow vectors are scaled alike. It takes the place of
+            `crop`; None leaves it out.
     """
 
     crop: Crop = corners
     flip: bool = True
     colour: float = 0.0
     rand_augment: float = 0.0
+    jitter: tuple[int, int] | None = None
 
 
 def draw_view(
@@ -79,7 +130,10 @@ def draw_view(
     rng: Generator,
 ) -> View:
     """Draw what a training sample shows of frames of that size: one view for all its frames."""
-    box = augmentation.crop(height, width, scales=modality.scales, size=size, rng=rng)
+    if augmentation.jitter:
+        box = jittered_square(height, width, jitter=augmentation.jitter, size=size, rng=rng)
+    else:
+        box = augmentation.crop(height, width, scales=modality.scales, size=size, rng=rng)
     return View(box, mirrored=augmentation.flip and bool(rng.random() < 0.5))
 
 

@@ -141,12 +141,16 @@ def resize_picture(picture: Clip, size: tuple[int, int], *, vectors: bool) -> Cl
     out = np.empty((picture.shape[-1], *size), np.uint8)
     write_box(picture, Box(0, 0, *picture.shape[:2]), out)
     if vectors:
-        levels = np.arange(256) - 128
-        factors = (size[1] / picture.shape[1], size[0] / picture.shape[0])  # of u, v
-        for plane, factor in zip(out, factors, strict=True):
-            stretched = np.clip(np.rint(levels * factor + 128), 1, 255).astype(np.uint8)
-            plane[...] = stretched[plane]
+        stretch_vectors_(out, (size[1] / picture.shape[1], size[0] / picture.shape[0]))
     return np.moveaxis(out, 0, -1)
+
+
+def stretch_vectors_(flow: Clip, factors: tuple[float, float]) -> None:
+    """Multiply stored flow (..., 2, H, W) by the factors of u and v, in place."""
+    levels = np.arange(256) - 128
+    for channel, factor in enumerate(factors):
+        stretched = np.clip(np.rint(levels * factor + 128), 1, 255).astype(np.uint8)
+        flow[..., channel, :, :] = stretched[flow[..., channel, :, :]]
 
 
 def mirror_rgb(source: Clip, out: Clip) -> None:

@@ -28,7 +28,7 @@ from twostream.data.dataset import (
 from twostream.data.protocols import PROTOCOLS, find_protocol, random_in_segments, whole_frame
 from twostream.data.splits import Split, VideoRecord, read_split, read_ucf101
 from twostream.data.stored import StoredVideo
-from twostream.transforms.augmentation import Augmentation, corners
+from twostream.transforms.augmentation import Augmentation, corners, jittered_square
 from twostream.transforms.clips import View, cut_views
 from twostream.transforms.presets import MODALITIES, Modality
 from twostream_base.errors import InputError
@@ -81,11 +81,20 @@ def plain_snippet(video: StoredVideo, modality: Modality, start: int) -> np.ndar
     return whole[np.minimum(start + np.arange(modality.snippet_length), video.length - 1)]
 
 
+PLAIN = Augmentation()
+
+
 def sample_of(
-    video: StoredVideo, modality: Modality, *, seed: int, size: int = 64, only: int = 0
+    video: StoredVideo,
+    modality: Modality,
+    *,
+    seed: int,
+    size: int = 64,
+    only: int = 0,
+    augmentation: Augmentation = PLAIN,
 ) -> np.ndarray:
     samples = TrainingSamples(
-        [video], modality, num_segments=3, input_size=size, augmentation=Augmentation(),
+        [video], modality, num_segments=3, input_size=size, augmentation=augmentation,
         only_segment=only,
     )  # fmt: skip
     assert samples.shape == (
@@ -104,12 +113,36 @@ def test_samples_equal_the_plain_way(video: StoredVideo, modality: Modality, len
         rng = np.random.default_rng(seed)
         positions = max(1, length - modality.snippet_length + 1)
         starts = random_in_segments(positions, 3, rng=rng)
-        view = View(corners(96, 96, scales=modality.scales, rng=rng), rng.random() < 0.5)
+        view = View(corners(96, 96, scales=modality.scales, size=64, rng=rng), rng.random() < 0.5)
         expected = [
             plain_views(plain_snippet(video, modality, start), [view], size=64)[0]
             for start in starts
         ]
         assert (sample_of(video, modality, seed=seed) == expected).all()
+
+
+@pytest.mark.parametrize("modality", [RGB, FLOW], ids=lambda m: m.name)
+def test_jittered_samples_are_scaled_once_and_their_vectors_too(
+    video: StoredVideo, modality: Modality
+) -> None:
+    """Frames of 96 scaled to a short side of 64 to 150, of which 64 are cut."""
+    augmentation, sides = Augmentation(jitter=(64, 150)), set()
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        starts = random_in_segments(video.length - modality.snippet_length + 1, 3, rng=rng)
+        box = jittered_square(96, 96, jitter=(64, 150), size=64, rng=rng)
+        view = View(box, rng.random() < 0.5)
+        sides.add(box.height)
+        expected = np.stack([
+            plain_views(plain_snippet(video, modality, start), [view], size=64)[0]
+            for start in starts
+        ])  # fmt: skip
+        if modality is FLOW:
+            vectors = (expected.astype(float) - 128) * (64 / box.height)
+            expected = np.clip(np.rint(128 + vectors), 1, 255).astype(np.uint8)
+        sample = sample_of(video, modality, seed=seed, augmentation=augmentation)
+        assert (sample == expected).all()
+    assert min(sides) < 64 < max(sides)
 
 
 def test_a_short_video_repeats_its_last_pair(video: StoredVideo) -> None:

@@ -14,9 +14,11 @@ from twostream.training.learner import (
     Learner,
     add_dropout,
     average_weights,
+    count_silent_norms,
     freeze_batch_norm,
     parameter_groups,
 )
+from twostream.training.loss import Loss
 
 
 def network() -> nn.Sequential:
@@ -79,7 +81,7 @@ def test_dropout_before_the_classifier_in_training_alone() -> None:
 def test_only_the_first_batch_norm_learns() -> None:
     network = nn.Sequential(nn.BatchNorm1d(3), nn.Sequential(nn.BatchNorm1d(3), nn.BatchNorm1d(3)))
     network.train()
-    freeze_batch_norm(network)
+    freeze_batch_norm(network, first=1)
     network(torch.arange(12.0).reshape(4, 3)).square().sum().backward()
     first, frozen = network[0], [*network[1]]
     assert first.running_mean.abs().sum() > 0
@@ -87,6 +89,21 @@ def test_only_the_first_batch_norm_learns() -> None:
     for norm in frozen:
         assert norm.running_mean.abs().sum() == 0
         assert norm.weight.grad is None
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_all_batch_norms_keep_their_statistics(affine: bool) -> None:
+    network = nn.Sequential(nn.BatchNorm1d(3), nn.BatchNorm1d(3)).train()
+    freeze_batch_norm(network, affine=affine)
+    values = torch.arange(12.0, requires_grad=True)
+    network(values.reshape(4, 3)).square().sum().backward()
+    for norm in network:
+        assert norm.running_mean.abs().sum() == 0
+        assert norm.num_batches_tracked == 0
+        assert (norm.weight.grad is None) == affine
+    assert count_silent_norms(network) == 0
+    nn.init.zeros_(network[1].weight)
+    assert count_silent_norms(network) == 1
 
 
 def test_the_average_by_hand() -> None:
@@ -134,6 +151,7 @@ def test_a_restored_optimizer_has_the_memory_order_of_the_weights(
         )
         schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1)
         rest = {"schedule": schedule, "micro_batches": SimpleNamespace(parts=1), "average": None}
+        rest["loss"] = Loss()
         rest["scaler"] = gradient_scaler(torch.device("cpu"), "fp32")
         learners.append(SimpleNamespace(network=ordered, optimizer=optimizer, **rest))
     before, after = learners

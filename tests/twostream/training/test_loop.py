@@ -21,6 +21,7 @@ from twostream.training.loop import (
     evaluate,
     train_one_epoch,
 )
+from twostream.training.loss import Loss
 
 from .tiny_network import LABELS, Brightness, batches
 
@@ -61,7 +62,7 @@ def test_the_gradient_is_that_of_the_whole_batch(parts: int) -> None:
 
 def test_label_smoothing() -> None:
     """0.3 of the target spread over six classes: 0.75 on the right one, 0.05 on each other."""
-    loss, scores = gradient(Brightness(), label_smoothing=0.3)
+    loss, scores = gradient(Brightness(), loss_of=Loss(label_smoothing=0.3))
     target = torch.full((2, 6), 0.05)
     target[[0, 1], TARGET] = 0.75
     assert loss == pytest.approx(-(target * scores.log_softmax(dim=1)).sum().item(), rel=1e-5)

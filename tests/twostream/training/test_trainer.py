@@ -96,6 +96,8 @@ CHOICES = {
     "adamw": ["--stream", "motion", "--optimizer", "adamw", "--schedule", "steps",
               "--milestones", "1", "--accumulate", "2", "--val-loss", "sum",
               "--precision", "fp16", "--deterministic"],
+    "rare": ["--stream", "motion", "--jitter", "32,64", "--freeze-bn", "--class-weights",
+             "balanced", "--loss", "focal:1.5", "--train-segment", "2"],
 }  # fmt: skip
 
 

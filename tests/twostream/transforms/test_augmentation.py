@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -15,8 +17,10 @@ from twostream.transforms.augmentation import (
     draw_colour_change,
     draw_operations,
     draw_view,
+    jittered_square,
+    square_of_jitter,
 )
-from twostream.transforms.clips import Box
+from twostream.transforms.clips import Box, View
 from twostream.transforms.presets import MODALITIES
 
 
@@ -68,8 +72,83 @@ def test_the_whole_frame() -> None:
     assert boxes("whole", size=20) == {Box(0, 0, 24, 32)}
 
 
-def test_corners_have_several_sizes() -> None:
-    assert {box.height for box in boxes("corners", size=20)} == {24, 21, 18, 16}
+# Sides of 24, 21, 18 and 15 pixels of 24 x 32; the input's 20 is within 3 of 21 and 18.
+PAIRS = [(24, 24), (24, 20), (20, 24), (20, 20), (20, 15), (15, 20), (15, 15)]
+PLACES = [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2)]
+MORE_PLACES = [(2, 0), (2, 4), (4, 2), (0, 2), (1, 1), (1, 3), (3, 1), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "places"), [("corners", PLACES), ("corners13", PLACES + MORE_PLACES)]
+)
+def test_corner_crops_are_those_of_tsn(name: str, places: list[tuple[int, int]]) -> None:
+    assert boxes(name, size=20) == {
+        Box(y * ((24 - height) // 4), x * ((32 - width) // 4), height, width)
+        for height, width in PAIRS
+        for y, x in places
+    }
+
+
+def test_all_pairs_of_neighbouring_sides_are_equally_likely() -> None:
+    draws = Counter(
+        CROPS["corners"](
+            256, 340, scales=(1, 0.875, 0.75, 0.66), size=224, rng=np.random.default_rng(seed)
+        )[2:]
+        for seed in range(5000)
+    )
+    sides = (256, 224, 192, 168)
+    assert draws.keys() == {
+        (a, b) for i, a in enumerate(sides) for j, b in enumerate(sides) if abs(i - j) < 2
+    }
+    assert all(420 < count < 580 for count in draws.values()), "a tenth each, within 4 sigma"
+
+
+# Short side of the frame and of the jittered one: what a square of 224 shows of the frame.
+@pytest.mark.parametrize(
+    ("short", "expected"),
+    [
+        (256, {256: 224, 288: 199, 320: 179}),
+        (240, {256: 210, 288: 187, 320: 168}),
+        (480, {224: 480, 256: 420, 320: 336}),
+        (100, {224: 100, 256: 88, 320: 70}),
+        (1, {224: 1, 320: 1}),
+    ],
+)
+def test_squares_of_jittered_frames(short: int, expected: dict[int, int]) -> None:
+    assert {
+        side: square_of_jitter(short, short_side=side, size=224) for side in expected
+    } == expected
+
+
+def test_jitter_draws_every_short_side_and_place() -> None:
+    drawn = {
+        jittered_square(24, 32, jitter=(22, 24), size=22, rng=np.random.default_rng(seed))
+        for seed in range(3000)
+    }
+    assert drawn == {
+        Box(top, left, side, side)
+        for side in (24, 23, 22)
+        for top in range(24 - side + 1)
+        for left in range(32 - side + 1)
+    }
+
+
+JITTERED = [
+    View(Box(43, 75, 173, 173)),
+    View(Box(27, 100, 188, 188)),
+    View(Box(17, 16, 173, 173)),
+    View(Box(5, 26, 175, 175)),
+]
+
+
+def test_jitter_takes_the_place_of_the_crop() -> None:
+    augmentation = Augmentation(flip=False, jitter=(256, 320))
+    views = [
+        draw_view(240, 320, MODALITIES["spatial"], augmentation, size=224,
+                  rng=np.random.default_rng(seed))
+        for seed in range(4)
+    ]  # fmt: skip
+    assert views == JITTERED
 
 
 CLIP = np.random.default_rng(0).integers(0, 256, (2, 1, 9, 7, 3), dtype=np.uint8)

@@ -152,7 +152,7 @@ def test_a_random_box_lies_inside_the_frame(
     height: int, width: int, stream: str, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    box = corners(height, width, scales=MODALITIES[stream].scales, rng=rng)
+    box = corners(height, width, scales=MODALITIES[stream].scales, size=224, rng=rng)
     assert 0 <= box.top <= box.top + box.height <= height
     assert 0 <= box.left <= box.left + box.width <= width
     assert min(box.height, box.width) >= 1
@@ -160,7 +160,9 @@ def test_a_random_box_lies_inside_the_frame(
 
 def test_boxes_of_a_ucf101_frame_are_corners_and_centre_of_neighbouring_scales() -> None:
     rng = np.random.default_rng(0)
-    boxes = {corners(240, 320, scales=(1.0, 0.875, 0.75, 0.66), rng=rng) for _ in range(3000)}
+    boxes = {
+        corners(240, 320, scales=(1.0, 0.875, 0.75, 0.66), size=224, rng=rng) for _ in range(3000)
+    }
     sides = {(box.height, box.width) for box in boxes}
     assert sides == {
         (240, 240), (240, 210), (210, 240), (210, 210), (210, 180),
