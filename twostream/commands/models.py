@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from twostream.commands import console
-from twostream.models import MODELS, default_clip, list_models
+from twostream.models import MODELS, TIMM, default_clip, default_input_size, list_models
 from twostream_base.plugins import TrustedName
 
 
@@ -28,17 +28,22 @@ from twostream_base.plugins import TrustedName
 @click.option(
     "--input-size",
     type=click.IntRange(32),
-    default=224,
-    help="For figures: side of the square input, pixels.",
+    help="For figures: side of the square input, pixels.  [default: by network, mostly 224]",
 )
 @console.quiet_option
 @console.json_option
 def models(
-    names: tuple[str, ...], stream: str, classes: int, input_size: int, quiet: bool, as_json: bool
+    names: tuple[str, ...],
+    stream: str,
+    classes: int,
+    input_size: int | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """List the networks of `train --model`; for NAMES also their parameters and multiply-adds.
 
-    NAMES are patterns such as "tsm*", parts of names such as i3d, or your own module:function.
+    NAMES are patterns such as "tsm*", parts of names such as i3d, timm:NAME, or your own
+    module:function.
     """
     if not names:
         rows = [_row(name, stream) for name in MODELS]
@@ -48,29 +53,28 @@ def models(
         own = [TrustedName(name) for name in names if ":" in name]
         patterns = [name for name in names if ":" not in name]
         selected = own + (list_models(*patterns) if patterns else [])
-        rows = [
-            _row(name, stream)
-            | network_size(name, stream=stream, num_classes=classes, side=input_size)._asdict()
-            for name in console.progress(
-                selected, total=len(selected), label="models", unit="network", quiet=quiet
-            )
-        ]
+        rows = []
+        for name in console.progress(
+            selected, total=len(selected), label="models", unit="network", quiet=quiet
+        ):
+            side = input_size or default_input_size(name)
+            size = network_size(name, stream=stream, num_classes=classes, side=side)
+            rows.append(_row(name, stream) | size._asdict() | {"input_size": side})
     if as_json:
-        console.print_json(
-            {"stream": stream, "classes": classes, "input_size": input_size, "models": rows}
-        )
+        console.print_json({"stream": stream, "classes": classes, "models": rows})
     else:
         console.show(*table_lines(rows) if names else family_lines(rows, stream))
 
 
 def family_lines(rows: list[dict[str, Any]], stream: str) -> list[str]:
-    """A paragraph a family: what it is, its snippet of that stream, and the networks in it."""
+    """A paragraph a family: its snippet of that stream, its input if not 224, its networks."""
     unit = "flow pairs" if stream == "motion" else "RGB frames"
     families: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         many = f"{row['frames']} {unit if row['frames'] > 1 else unit[:-1]}"
         spacing = {0: " spread over the video", 1: ""}.get(row["step"], f", {row['step']} apart")
-        families.setdefault((row["family"], many + spacing), []).append(row["model"])
+        size = f", at {row['input_size']} pixels" if row["input_size"] != 224 else ""
+        families.setdefault((row["family"], many + spacing + size), []).append(row["model"])
     lines = []
     for (family, snippet), names in families.items():
         lines.append(f"{family}: {snippet}")
@@ -81,29 +85,39 @@ def family_lines(rows: list[dict[str, Any]], stream: str) -> list[str]:
             subsequent_indent="    ",
             break_on_hyphens=False,
         )
-    return [*lines, f'{len(rows)} networks; figures of some of them: twostream models i3d "tsm*"']
+    return [
+        *lines,
+        f"{len(rows)} networks, of 224 pixels where no size is told; besides, as timm:NAME, the "
+        "picture networks of timm (extra timm)",
+        'figures of some of them: twostream models i3d "tsm*"',
+    ]
 
 
 def table_lines(rows: list[dict[str, Any]]) -> list[str]:
     """The rows as a table, numbers in millions (M) and thousands of millions (G)."""
     width = max(len(row["model"]) for row in rows)
-    lines = [f"{'':{width}}  {'snippet':>9}  {'parameters':>11}  {'multiply-adds':>13}"]
+    lines = [
+        f"{'':{width}}  {'snippet':>9}  {'side':>4}  {'parameters':>11}  {'multiply-adds':>13}"
+    ]
     for row in rows:
         parameters, multiply_adds = row["parameters"] / 1e6, row["multiply_adds"] / 1e9
         frames, step = row["frames"], row["step"]
         snippet = f"{frames} spread" if step == 0 else f"{frames} x {step}"
         lines.append(
-            f"{row['model']:{width}}  {snippet:>9}  {parameters:>9.2f} M  {multiply_adds:>11.2f} G"
+            f"{row['model']:{width}}  {snippet:>9}  {row['input_size']:>4}  {parameters:>9.2f} M  "
+            f"{multiply_adds:>11.2f} G"
         )
     return lines
 
 
 def _row(model: str, stream: str) -> dict[str, Any]:
     clip = default_clip(model, stream)
-    family = getattr(MODELS.get(model), "family", "your own")
+    own = "timm" if model.startswith(TIMM) else "your own"
+    family = getattr(MODELS.get(model), "family", own)
     return {
         "model": model,
         "family": family,
         "frames": clip["clip_length"],
         "step": clip["frame_interval"],
+        "input_size": default_input_size(model),
     }

@@ -70,13 +70,17 @@ class PlugIn(click.ParamType):
     Args:
         entries: the names that there are.
         all_names: command that lists them, where they are many.
+        library: how names begin that a library of ours has, as `timm:`; files may give them too.
     """
 
     name = "plug-in"
 
-    def __init__(self, entries: Mapping[str, Any], *, all_names: str = "") -> None:
+    def __init__(
+        self, entries: Mapping[str, Any], *, all_names: str = "", library: str | None = None
+    ) -> None:
         self.entries = entries
         self.all_names = all_names
+        self.library = library
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """Show a few names in `--help`, as click.Choice does; of many none."""
@@ -86,6 +90,8 @@ class PlugIn(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Accept a known name or something with a colon; the rest is a usage error."""
         value = str(value)
+        if self.library and value.startswith(self.library):
+            return value
         if value not in self.entries and ":" not in value:
             if len(self.entries) <= FEW_NAMES:
                 self.fail(f"{value!r} is not one of {', '.join(self.entries)}, nor module:function")

@@ -86,12 +86,14 @@ def _complete(options: dict[str, Any]) -> TrainOptions:
     import torch
 
     from twostream.compute.device import find_precision
-    from twostream.models import default_clip, network_protocol
+    from twostream.models import default_clip, default_input_size, network_protocol
     from twostream.training.options import TrainOptions, check_options
 
     stream = options["stream"]
     values = STREAM_DEFAULTS[stream] | default_clip(options["model"], stream)
     values["crop"] = "random" if options["jitter"] else "corners"
+    if options["input_size"] is None:
+        values["input_size"] = default_input_size(options["model"])
     values |= {key: value for key, value in options.items() if value is not None}
     if options["batch_size"] == "auto":
         values["batch_size"] = STREAM_DEFAULTS[stream]["batch_size"]

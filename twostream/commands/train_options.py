@@ -16,7 +16,7 @@ from twostream.commands.option_types import (
     ShortSides,
     any_of,
 )
-from twostream.models import MODELS
+from twostream.models import MODELS, TIMM
 from twostream.models.consensus import CONSENSUS
 
 recipe_options = console.section(
@@ -53,9 +53,9 @@ network_options = console.section(
     ),
     click.option(
         "--model",
-        type=PlugIn(MODELS, all_names="`twostream models`"),
+        type=PlugIn(MODELS, all_names="`twostream models`", library=TIMM),
         default="resnet18",
-        help="Network, or module:function; `twostream models` lists all.",
+        help="Network, timm:NAME, or module:function; `twostream models` lists all.",
     ),
     click.option(
         "--model-option",
@@ -72,8 +72,7 @@ network_options = console.section(
     click.option(
         "--input-size",
         type=click.IntRange(32),
-        default=224,
-        help="Side of the network's square input, pixels.",
+        help="Side of the network's square input, pixels.  [default: by network, mostly 224]",
     ),
 )
 

@@ -28,12 +28,15 @@ class Architecture:
 
     Attributes:
         family: what it is called in lists.
-        base: the network of torchvision it is made of, whose weights it can start from.
+        base: the network whose weights it can start from: of torchvision, or `timm:NAME`.
         clip: frames of a snippet, and the step between them; a step of 0 spreads them over the
             whole video. The network sees them one after another in time. None: it looks at
             pictures; the frames of a snippet (1 RGB frame, 10 flow pairs) are stacked as channels.
-        conversion: what makes a picture network one of clips: `tsm`, `i3d`, or nothing.
+        conversion: what is built: `tsm` and `i3d` make a network of clips of the base,
+            `inception-i3d`, `bn-inception` and `timm` are networks of their own; empty for the
+            base as it is.
         options: of the conversion.
+        input_size: side of the square input that it was published with, pixels.
     """
 
     family: str
@@ -41,6 +44,7 @@ class Architecture:
     clip: tuple[int, int] | None = None
     conversion: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    input_size: int = 224
 
     def __call__(
         self, *, modality: Modality, num_classes: int, weights: str = "none", **options: Any
@@ -48,7 +52,7 @@ class Architecture:
         """Build the network for snippets of `modality`; see `build_network`."""
         from torch import nn
 
-        from twostream.models.backbones import build_backbone, build_i3d, build_tsm
+        from twostream.models import backbones
         from twostream.models.initial_weights import PRETRAINED, initial_weights
         from twostream.models.segment_network import SegmentNetwork
 
@@ -62,11 +66,18 @@ class Architecture:
             "state": state,
             "source": f"the weights {weights} of {self.base}" if weights in PRETRAINED else weights,
         }
-        conversions: dict[str, Callable[..., Any]] = {"tsm": build_tsm, "i3d": build_i3d}
-        build = conversions.get(self.conversion, build_backbone)
-        if self.conversion:
+        conversions: dict[str, Callable[..., Any]] = {
+            "tsm": backbones.build_tsm,
+            "i3d": backbones.build_i3d,
+            "inception-i3d": backbones.build_inception_i3d,
+            "bn-inception": backbones.build_bn_inception,
+            "timm": backbones.build_timm,
+        }
+        build = conversions.get(self.conversion, backbones.build_backbone)
+        what = f"network {self.base}"
+        if self.conversion in ("tsm", "i3d"):
             fixed["num_frames"] = modality.network_length
-        what = f"network {'-'.join(filter(None, (self.conversion, self.base)))}"
+            what = f"network {self.conversion}-{self.base}"
         plugins.check_options(build, options, what=what, positional=1, reserved=fixed)
         backbone, size = build(self.base, **fixed, **{**self.options, **options})
         classifier = nn.Linear(size, num_classes)
@@ -104,13 +115,13 @@ IMAGE_FAMILIES = {
     "MaxViT": ("maxvit_t",),
     "Swin Transformer": ("swin_t", "swin_s", "swin_b", "swin_v2_t", "swin_v2_s", "swin_v2_b"),
 }
-# The same of videos, with the snippet that each was published with.
-VIDEO_FAMILIES: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
-    "3D ResNet": ((16, 2), ("r3d_18", "mc3_18")),
-    "R(2+1)D": ((16, 2), ("r2plus1d_18",)),
-    "S3D": ((16, 2), ("s3d",)),
-    "MViT": ((16, 2), ("mvit_v1_b", "mvit_v2_s")),
-    "Video Swin Transformer": ((32, 2), ("swin3d_t", "swin3d_s", "swin3d_b")),
+# The same of videos, with the snippet and the input size that their weights were trained with.
+VIDEO_FAMILIES: dict[str, tuple[tuple[int, int], int, tuple[str, ...]]] = {
+    "3D ResNet": ((16, 2), 112, ("r3d_18", "mc3_18")),
+    "R(2+1)D": ((16, 2), 112, ("r2plus1d_18",)),
+    "S3D": ((16, 2), 224, ("s3d",)),
+    "MViT": ((16, 4), 224, ("mvit_v1_b", "mvit_v2_s")),
+    "Video Swin Transformer": ((32, 2), 224, ("swin3d_t", "swin3d_s", "swin3d_b")),
 }
 NON_LOCAL = {"non_local": True}
 
@@ -120,6 +131,7 @@ MODELS: dict[str, Callable[..., SegmentNetwork]] = {
         for family, names in IMAGE_FAMILIES.items()
         for name in names
     },
+    "bn-inception": Architecture("BN-Inception", "bn-inception", conversion="bn-inception"),
     **{
         f"tsm-{name}": Architecture("TSM (temporal shift)", name, (8, 0), "tsm")
         for name in (*RESNETS, "mobilenet_v2")
@@ -135,12 +147,26 @@ MODELS: dict[str, Callable[..., SegmentNetwork]] = {
         )
         for name in RESNETS
     },
+    "inception-i3d": Architecture("Inception-I3D", "googlenet", (64, 1), "inception-i3d"),
     **{
-        name: Architecture(family, name, clip)
-        for family, (clip, names) in VIDEO_FAMILIES.items()
+        name: Architecture(family, name, clip, input_size=side)
+        for family, (clip, side, names) in VIDEO_FAMILIES.items()
         for name in names
     },
 }
+TIMM = "timm:"  # before the name of a network of timm, of which there are too many to list
+
+
+def find_network(name: Any) -> Callable[..., SegmentNetwork]:
+    """What builds the network `name`: an entry of MODELS, `timm:NAME`, or a plug-in.
+
+    Raises:
+        InputError: see `plugins.load`.
+    """
+    if isinstance(name, str) and name.startswith(TIMM):
+        return Architecture("timm", str(name), conversion="timm")
+    build: Callable[..., SegmentNetwork] = plugins.load(name, MODELS)
+    return build
 
 
 def list_models(*patterns: str) -> list[str]:
@@ -183,7 +209,7 @@ def create_model(
         network.features(clips)                   # (N, S, D)
 
     Args:
-        name: key of MODELS; `list_models` lists them.
+        name: key of MODELS, which `list_models` lists; or `timm:NAME`.
         stream: key of MODALITIES: `spatial` (RGB), `motion` (flow) or `difference`.
         weights: `none`, `imagenet`, `kinetics400`, or a file, as `train --weights` takes them.
         consensus: key of CONSENSUS; one that learns replaces the classifier.
@@ -250,6 +276,15 @@ def network_protocol(protocol: str, *, model: str, num_segments: int, frame_inte
     return find_protocol(efficient if protocol == "efficient" else accurate).name
 
 
+def default_input_size(model: str) -> int:
+    """Side of the square input, pixels, where the user names none."""
+    if model.startswith(TIMM):
+        from twostream.models.timm_networks import timm_input_size
+
+        return timm_input_size(model)
+    return getattr(MODELS.get(model), "input_size", 224)
+
+
 def build_network(
     model: str,
     *,
@@ -259,16 +294,17 @@ def build_network(
     weights: str = "none",
     options: Mapping[str, Any] = MappingProxyType({}),
 ) -> SegmentNetwork:
-    """Build the network `model` of MODELS, or `module:function`; a learned consensus is its head.
+    """Build the network `model`; a learned consensus is its head.
 
     Args:
+        model: key of MODELS, `timm:NAME`, or `module:function`.
         options: of that network, such as `place` of TSM or `last_stride` of I3D.
 
     Raises:
         InputError: the weights cannot be had, an option is unknown, or the network has no features
             and classifier.
     """
-    build = plugins.load(model, MODELS)
+    build = find_network(model)
     fixed = ("modality", "num_classes", "weights")
     plugins.check_options(build, options, what=f"network {model}", reserved=fixed)
     try:

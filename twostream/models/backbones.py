@@ -1,4 +1,4 @@
-"""Backbones from torchvision: features instead of a classifier, for pictures or for clips.
+"""Backbones by name: features instead of a classifier, for pictures or for clips.
 
 A backbone of pictures maps (N, C, H, W) to features (N, D), one of clips (N, C, T, H, W). Any
 number of input channels is possible.
@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from twostream.models.i3d import I3D, insert_blocks
+from twostream.models.inception import (
+    BN_FEATURES,
+    I3D_FEATURES,
+    BNInception,
+    InceptionI3D,
+    inflate_googlenet,
+)
 from twostream.models.initial_weights import fit
 from twostream.models.temporal_shift import FrameAverage, shift_mobilenet, shift_resnet
+from twostream.models.timm_networks import timm_network
 from twostream_base.vision import torchvision
 
 Conv = nn.Conv2d | nn.Conv3d
@@ -59,18 +69,28 @@ def build_backbone(
     network.set_submodule(head, nn.Identity())
     feature_size = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
 
+    # The classes of its classifier are another data set's.
+    layers = {key: value for key, value in state.items() if not key.startswith(f"{head}.")}
+    fit_channels(network, in_channels=in_channels, state=layers, source=source)
+    return network, feature_size
+
+
+def fit_channels(
+    network: nn.Module, *, in_channels: int, state: Mapping[str, Tensor], source: str
+) -> None:
+    """Load weights into a network of RGB, and turn its first convolution to `in_channels` inputs.
+
+    Args: as `build_backbone` takes them.
+    """
     first, conv = first_convolution(network)
     stored = state.get(f"{first}.weight")
     if stored is not None and stored.shape[1] == in_channels != conv.in_channels:
         network.set_submodule(first, adapt_input_channels(conv, in_channels))
     if state:
-        # The classes of its classifier are another data set's.
-        layers = {key: value for key, value in state.items() if not key.startswith(f"{head}.")}
-        fit(network, layers, source=source)
+        fit(network, state, source=source)
     first, conv = first_convolution(network)
     if conv.in_channels != in_channels:
         network.set_submodule(first, adapt_input_channels(conv, in_channels))
-    return network, feature_size
 
 
 def build_tsm(
@@ -126,6 +146,44 @@ def build_i3d(
     return _converted(name, inflated, in_channels=in_channels, state=state, source=source)
 
 
+def build_inception_i3d(
+    name: str, *, in_channels: int, state: Mapping[str, Tensor], source: str
+) -> Backbone:
+    """Inception-I3D; `state` may be weights of `googlenet` of torchvision, which are inflated."""
+    network = InceptionI3D(in_channels=3)
+    if any(key.startswith("inception3a.") for key in state):  # not a module of I3D
+        state = inflate_googlenet(state, network)
+    fit_channels(network, in_channels=in_channels, state=state, source=source)
+    return network, I3D_FEATURES
+
+
+def build_bn_inception(
+    name: str, *, in_channels: int, state: Mapping[str, Tensor], source: str
+) -> Backbone:
+    """BN-Inception, for pictures."""
+    network = BNInception(in_channels=3)
+    fit_channels(network, in_channels=in_channels, state=state, source=source)
+    return network, BN_FEATURES
+
+
+def build_timm(
+    name: str, *, in_channels: int, state: Mapping[str, Tensor], source: str, **options: Any
+) -> Backbone:
+    """A network of timm, `timm:NAME`, pooled, without its classifier.
+
+    Args:
+        options: of `timm.create_model`, such as `drop_path_rate`.
+    """
+    network, classifiers = timm_network(name, **options)
+    layers = {
+        key: value
+        for key, value in state.items()
+        if not key.startswith(tuple(f"{layer}." for layer in classifiers))
+    }
+    fit_channels(network, in_channels=in_channels, state=layers, source=source)
+    return network, int(getattr(network, "head_hidden_size", network.num_features))
+
+
 def _converted(
     name: str,
     convert: Callable[[nn.Module], nn.Module],
@@ -153,14 +211,13 @@ def adapt_input_channels(conv: Conv, in_channels: int) -> Conv:
     Cross-modality initialisation: Wang et al., "Temporal Segment Networks", ECCV 2016, section 3.2.
     Averaging keeps what ImageNet taught about edges and textures, which flow fields share.
     """
-    adapted = type(conv)(
-        in_channels,
-        conv.out_channels,
-        kernel_size=conv.kernel_size,  # type: ignore[arg-type]
-        stride=conv.stride,  # type: ignore[arg-type]
-        padding=conv.padding,  # type: ignore[arg-type]
-        bias=conv.bias is not None,
+    adapted = deepcopy(conv)  # of whatever subclass
+    adapted.in_channels = in_channels
+    adapted.weight = nn.Parameter(
+        conv.weight.new_empty(len(conv.weight), in_channels, *conv.kernel_size)
     )
+    # Draws as a new layer would: what follows starts from the same random numbers for each seed.
+    adapted.reset_parameters()
     with torch.no_grad():
         adapted.weight.copy_(conv.weight.mean(dim=1, keepdim=True).expand_as(adapted.weight))
         if conv.bias is not None and adapted.bias is not None:

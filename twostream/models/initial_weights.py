@@ -10,6 +10,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from twostream.models import TIMM
+from twostream.models.timm_networks import timm_weights
 from twostream_base.errors import InputError, some_of
 from twostream_base.vision import cached_file, fetch_weights, torchvision
 
@@ -53,7 +55,10 @@ def pretrained_weights(kind: str, *, model: str) -> Mapping[str, Tensor]:
     Raises:
         InputError: torchvision has none, they cannot be fetched, or their file is damaged.
     """
-    known = torchvision.models.get_model_weights(model)
+    if model.startswith(TIMM):
+        return timm_weights(kind, model)
+    of_torchvision = model in torchvision.models.list_models()
+    known = torchvision.models.get_model_weights(model) if of_torchvision else ()
     offered = {weights.name.casefold(): weights for weights in known}
     entry = next((w for name, w in offered.items() if name.startswith(kind)), None)
     if entry is None:
@@ -81,8 +86,10 @@ def pretrained_weights(kind: str, *, model: str) -> Mapping[str, Tensor]:
     old_name = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
     layers = {old_name.sub(r"\1\2.", name): tensor for name, tensor in state.items()}
     preset = entry.transforms()
+    # GoogLeNet is given ImageNet's and makes these of them itself (`transform_input`).
+    parts = {"mean": (0.5,) * 3, "std": (0.5,) * 3} if model == "googlenet" else vars(preset)
     normalisation = {
-        key: torch.tensor([255 * value for value in getattr(preset, key)])[:, None, None]
+        key: torch.tensor([255 * value for value in parts[key]])[:, None, None]
         for key in ("mean", "std")
     }
     return normalisation | layers

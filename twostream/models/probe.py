@@ -10,11 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from twostream.compute.device import is_out_of_memory
 from twostream.data.protocols import find_protocol
-from twostream.models import MODELS, default_clip
+from twostream.models import default_clip, find_network
 from twostream.models.checkpoint import NetworkSpec
 from twostream.models.segment_network import SegmentNetwork
 from twostream.transforms.presets import modality_of
-from twostream_base import plugins
 from twostream_base.errors import InputError
 
 
@@ -36,7 +35,7 @@ class NetworkSize(NamedTuple):
 
 
 def network_size(model: str, *, stream: str, num_classes: int, side: int) -> NetworkSize:
-    """Size of the network `model` of MODELS, or `module:function`, for its usual snippet.
+    """Size of the network `model`, as `build_network` takes it, for its usual snippet.
 
     Args:
         stream: key of MODALITIES.
@@ -46,7 +45,7 @@ def network_size(model: str, *, stream: str, num_classes: int, side: int) -> Net
     modality = modality_of(
         stream, clip_length=clip["clip_length"], frame_interval=clip["frame_interval"]
     )
-    build = plugins.load(model, MODELS)
+    build = find_network(model)
     try:
         with torch.device("meta"):  # weights with shapes only
             network = build(modality=modality, num_classes=num_classes)

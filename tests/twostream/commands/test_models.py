@@ -19,24 +19,27 @@ def test_the_list_loads_no_torch_and_holds_every_network_once() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
-    assert lines[-1] == "False"
+    assert lines[-1] == "False"  # what the last line of the code prints
     assert lines[:2] == [
         "ResNet: 10 flow pairs", "    resnet18 resnet34 resnet50 resnet101 resnet152",
     ]  # fmt: skip
     names = [name for line in lines if line.startswith("    ") for name in line.split()]
     assert names == list(MODELS)
     assert "TSM (temporal shift): 8 flow pairs spread over the video" in lines
+    assert "3D ResNet: 16 flow pairs, 2 apart, at 112 pixels" in lines
+    assert "MViT: 16 flow pairs, 4 apart" in lines
 
 
 def test_figures_of_named_networks(twostream: Callable[..., Result]) -> None:
     lines = twostream("models", "i3d-resnet18", "tsm-resnet18").output.splitlines()
-    assert lines[0].split() == ["snippet", "parameters", "multiply-adds"]
-    assert lines[1].split() == ["tsm-resnet18", "8", "spread", "11.38", "M", "14.51", "G"]
-    assert lines[2].split() == ["i3d-resnet18", "32", "x", "2", "17.02", "M", "23.62", "G"]
+    assert lines[0].split() == ["snippet", "side", "parameters", "multiply-adds"]
+    assert lines[1].split() == ["tsm-resnet18", "8", "spread", "224", "11.38", "M", "14.51", "G"]
+    assert lines[2].split() == ["i3d-resnet18", "32", "x", "2", "224", "17.02", "M", "23.62", "G"]
     shown = json.loads(
         twostream("models", "mobilenet_v3_s*", "--stream", "motion", "--json").stdout
     )
     (row,) = shown["models"]
+    assert row["input_size"] == 224
     assert (row["model"], row["family"], row["frames"]) == ("mobilenet_v3_small", "MobileNet", 10)
     assert row["parameters"] > 1e6
     assert "'resnet51'" in twostream("models", "s3d", "resnet51", exit_code=2).output

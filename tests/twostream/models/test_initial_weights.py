@@ -123,8 +123,8 @@ def test_pretrained_weights_bring_the_normalisation_they_were_trained_with(cache
     """
     kinetics = [110.2008, 100.63983, 95.99475], [58.14765, 56.46975, 55.332195]
     for model, file, weights, stream, (mean, std) in (
-        ("r3d_18", "r3d_18-b3b3357e.pth", "kinetics400", "spatial", kinetics),
-        ("r3d_18", "r3d_18-b3b3357e.pth", "kinetics400", "motion", ([128.0] * 2, [57.63] * 2)),
+        ("mc3_18", "mc3_18-a90a0ba3.pth", "kinetics400", "spatial", kinetics),
+        ("mc3_18", "mc3_18-a90a0ba3.pth", "kinetics400", "motion", ([128.0] * 2, [57.63] * 2)),
         ("resnet18", "resnet18-f37072fd.pth", "imagenet", "spatial", (IMAGENET_MEAN, IMAGENET_STD)),
         ("resnet18", "resnet18-f37072fd.pth", "imagenet", "difference", ([0.0], IMAGENET_STD)),
     ):
@@ -132,8 +132,8 @@ def test_pretrained_weights_bring_the_normalisation_they_were_trained_with(cache
             network = torchvision.models.get_model(model, weights=None)
             torch.save(network.state_dict(), cache / file)
         modality = MODALITIES[stream]
-        length = 5 if model == "r3d_18" else modality.network_length
-        if model == "r3d_18":
+        length = 5 if model == "mc3_18" else modality.network_length
+        if model == "mc3_18":
             modality = modality_of(stream, clip_length=length, frame_interval=2)
         network = MODELS[model](modality=modality, num_classes=2, weights=weights)
         channels = modality.channels

@@ -17,6 +17,7 @@ from twostream.models import (
     VIDEO_FAMILIES,
     build_network,
     default_clip,
+    default_input_size,
     list_models,
 )
 from twostream.models.backbones import adapt_input_channels, first_convolution
@@ -30,7 +31,7 @@ from twostream_base.vision import torchvision
 # One of each kind is computed; of the others shapes and gradients are followed without numbers.
 COMPUTED = (
     *("resnet18", "mobilenet_v2", "tsm-resnet18", "tsm-mobilenet_v2", "i3d-resnet18"),
-    *("mask-nonlocal-i3d-resnet18", "r3d_18"),
+    *("mask-nonlocal-i3d-resnet18", "r3d_18", "bn-inception", "inception-i3d"),
 )
 FAMILIES_OF_ONE_SIZE = ("vit", "swin", "mvit", "alexnet", "vgg", "s3d")
 
@@ -127,7 +128,9 @@ def test_all_of_torchvision_is_there() -> None:
     listed = [name for names in IMAGE_FAMILIES.values() for name in names]
     assert sorted(listed) == sorted(pictures - excluded)
     videos = torchvision.models.list_models(module=torchvision.models.video)
-    assert sorted(name for _, names in VIDEO_FAMILIES.values() for name in names) == sorted(videos)
+    assert sorted(name for _, _, names in VIDEO_FAMILIES.values() for name in names) == sorted(
+        videos
+    )
 
 
 def test_lists_by_patterns() -> None:
@@ -146,6 +149,7 @@ def test_lists_by_patterns() -> None:
         ("tsm-mobilenet_v2", 2.7),  # mmaction2, model zoo of TSM: 2.736
         ("i3d-resnet50", 28.0),  # mmaction2, model zoo of I3D: 28.043
         ("nonlocal-i3d-resnet50", 35.4),  # mmaction2, model zoo of I3D: 35.397
+        ("inception-i3d", 12.7),  # 12.3 without its classifier; Carreira and Zisserman: 12
         ("r2plus1d_18", 31.5),  # torchvision, R2Plus1D_18_Weights.KINETICS400_V1
         ("r3d_18", 33.4),  # torchvision, R3D_18_Weights.KINETICS400_V1
         ("s3d", 8.3),  # torchvision, S3D_Weights.KINETICS400_V1
@@ -157,6 +161,25 @@ def test_parameters_as_published(name: str, millions: float) -> None:
     with without_values(), torch.device("meta"):
         network = MODELS[name](modality=modality_for(name, "spatial"), num_classes=400)
     assert round(sum(p.numel() for p in network.parameters()) / 1e6, 1) == millions
+
+
+@pytest.mark.parametrize(
+    ("name", "clip", "side"),
+    [
+        ("resnet18", (1, 1), 224),
+        ("tsm-resnet50", (8, 0), 224),
+        ("inception-i3d", (64, 1), 224),
+        ("r3d_18", (16, 2), 112),
+        ("mc3_18", (16, 2), 112),
+        ("r2plus1d_18", (16, 2), 112),
+        ("mvit_v1_b", (16, 4), 224),
+        ("mvit_v2_s", (16, 4), 224),
+        ("own:network", (1, 1), 224),
+    ],
+)
+def test_clip_and_size_as_published(name: str, clip: tuple[int, int], side: int) -> None:
+    assert tuple(default_clip(name, "spatial").values()) == clip
+    assert default_input_size(name) == side
 
 
 def test_differences_of_neighbouring_frames() -> None:

@@ -1,0 +1,84 @@
+"""Networks of timm: `timm:NAME` of its 1,300 picture networks. It is imported when one is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import twostream_base.vision  # noqa: F401  (repairs the import of torchvision, timm's too)
+from twostream.models import TIMM
+from twostream_base.errors import InputError
+
+
+def timm_network(name: str, **options: Any) -> tuple[Any, tuple[str, ...]]:
+    """The network `timm:NAME` without weights and classifier; and the classifier's layers.
+
+    Args:
+        options: of `timm.create_model`.
+
+    Raises:
+        InputError: timm is not installed, or has no such network or option.
+    """
+    timm, network_name = _load(name), name.removeprefix(TIMM)
+    try:
+        network = timm.create_model(network_name, num_classes=0, **options)
+    except TypeError as error:
+        raise InputError(f"network {name} cannot take {options}: {error}") from error
+    classifier: Any = timm.get_pretrained_cfg(network_name).classifier or ()
+    return network, (classifier,) if isinstance(classifier, str) else tuple(classifier)
+
+
+def timm_weights(kind: str, name: str) -> Mapping[str, Tensor]:
+    """The pretrained weights of `timm:NAME`, with their `mean` and `std` (3, 1, 1) of 0 to 255.
+
+    Raises:
+        InputError: it has none of that kind, or they cannot be fetched.
+    """
+    timm, network_name = _load(name), name.removeprefix(TIMM)
+    config = timm.get_pretrained_cfg(network_name)
+    if kind != "imagenet" or not (config and config.has_weights):
+        raise InputError(
+            f"timm has no {kind} weights for {name}; give --weights none or a FILE, or another tag "
+            "of this network, NAME.TAG"
+        )
+    try:
+        network = timm.create_model(network_name, pretrained=True)
+    except Exception as error:  # hubs, sockets and files have errors of their own
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"the weights of {name} could not be fetched ({reason}). Give a file that you have "
+            "with --weights FILE, or train from scratch with --weights none"
+        ) from error
+    normalisation = {
+        key: torch.tensor([255 * value for value in getattr(config, key)])[:, None, None]
+        for key in ("mean", "std")
+    }
+    return normalisation | network.state_dict()
+
+
+def timm_input_size(name: str) -> int:
+    """Side of the square input of `timm:NAME`, where it takes no other; else 224."""
+    config = _load(name).get_pretrained_cfg(name.removeprefix(TIMM))
+    fixed = config is not None and config.fixed_input_size
+    return int(config.input_size[-1]) if fixed else 224
+
+
+def _load(name: str) -> Any:
+    try:
+        import timm
+    except ImportError as error:
+        raise InputError(
+            f"network {name} needs timm ({error}): pip install 'twostream[timm]'"
+        ) from error
+    # A name with a scheme or a slash would be looked up on a hub or a disk.
+    network_name = name.removeprefix(TIMM)
+    if not timm.is_model(network_name) or any(mark in network_name for mark in ":/"):
+        like = ", ".join(timm.list_models(f"*{network_name[:6]}*")[:5])
+        raise InputError(
+            f"timm has no network {network_name!r}{like and f'; like it: {like}'}. "
+            "timm.list_models() lists all"
+        )
+    return timm
