@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from twostream.data.protocols import KINDS, OF_THE_NETWORK, SPREAD, find_protocol
 from twostream.models.consensus import Consensus, Learned, load_consensus
+from twostream.models.timm_networks import TIMM, timm_input_size
 from twostream.transforms.presets import MODALITIES, Modality, modality_of
 from twostream_base import plugins
 from twostream_base.errors import InputError
@@ -154,7 +155,6 @@ MODELS: dict[str, Callable[..., SegmentNetwork]] = {
         for name in names
     },
 }
-TIMM = "timm:"  # before the name of a network of timm, of which there are too many to list
 
 
 def find_network(name: Any) -> Callable[..., SegmentNetwork]:
@@ -279,8 +279,6 @@ def network_protocol(protocol: str, *, model: str, num_segments: int, frame_inte
 def default_input_size(model: str) -> int:
     """Side of the square input, pixels, where the user names none."""
     if model.startswith(TIMM):
-        from twostream.models.timm_networks import timm_input_size
-
         return timm_input_size(model)
     return getattr(MODELS.get(model), "input_size", 224)
 

@@ -10,8 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from twostream.models import TIMM
-from twostream.models.timm_networks import timm_weights
+from twostream.models.timm_networks import TIMM, timm_weights
 from twostream_base.errors import InputError, some_of
 from twostream_base.vision import cached_file, fetch_weights, torchvision
 

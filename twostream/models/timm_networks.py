@@ -1,16 +1,16 @@
-"""Networks of timm: `timm:NAME` of its 1,300 picture networks. It is imported when one is built."""
+"""Networks of timm, `timm:NAME`; timm and torch are imported when one is built."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-import twostream_base.vision  # noqa: F401  (repairs the import of torchvision, timm's too)
-from twostream.models import TIMM
 from twostream_base.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TIMM = "timm:"  # before the name of a network of timm, of which there are too many to list
 
 
 def timm_network(name: str, **options: Any) -> tuple[Any, tuple[str, ...]]:
@@ -37,6 +37,8 @@ def timm_weights(kind: str, name: str) -> Mapping[str, Tensor]:
     Raises:
         InputError: it has none of that kind, or they cannot be fetched.
     """
+    import torch
+
     timm, network_name = _load(name), name.removeprefix(TIMM)
     config = timm.get_pretrained_cfg(network_name)
     if kind != "imagenet" or not (config and config.has_weights):
@@ -67,6 +69,8 @@ def timm_input_size(name: str) -> int:
 
 
 def _load(name: str) -> Any:
+    import twostream_base.vision  # noqa: F401  (repairs the import of torchvision, timm's too)
+
     try:
         import timm
     except ImportError as error:
