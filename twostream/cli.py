@@ -26,6 +26,7 @@ COMMANDS = {
     "score": "Score videos with a trained network.",
     "predict": "Recognise the actions in new videos.",
     "export": "Export a network to ONNX or torch.export.",
+    "weights": "List published checkpoints, and fetch them.",
     "import-weights": "Import a checkpoint of another tool.",
     "fuse": "Fuse the scores of the streams, show the accuracy.",
     "tune": "Find the best weights of the streams.",
@@ -39,7 +40,7 @@ COMMANDS = {
     "demo": "Run the whole job on generated videos.",
     "doctor": "Check what works on this machine.",
 }
-WITHOUT_PROJECT = ("init", "models", "wer", "demo")
+WITHOUT_PROJECT = ("init", "models", "weights", "wer", "demo")
 
 
 class Stop(click.ClickException):

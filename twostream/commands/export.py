@@ -15,7 +15,9 @@ from twostream.commands.option_types import FOLDER, OUT_FILE
     cls=console.Command,
     example="twostream export runs/ucf101-split1/motion-resnet18 --out motion.onnx",
 )
-@click.argument("run", type=FOLDER)
+@click.argument("run", type=FOLDER, required=False)
+@shared_options.weights
+@shared_options.class_names
 @click.option(
     "--out",
     required=True,
@@ -25,8 +27,17 @@ from twostream.commands.option_types import FOLDER, OUT_FILE
 @shared_options.checkpoint
 @console.trust_option
 @console.json_option
-def export(run: Path, out: Path, checkpoint: str, as_json: bool) -> None:
+def export(
+    run: Path | None,
+    weights: str | None,
+    classes: Path | None,
+    out: Path,
+    checkpoint: str,
+    as_json: bool,
+) -> None:
     """Export the trained network of the run folder RUN for other programs: ONNX or torch.export.
+
+    Or, without RUN, that of another tool's --weights.
 
     The exported network takes uint8 (videos, segments, time, channels, height, width), normalises
     it itself, and returns logits (videos, segments, classes). The file is run and compared with the
@@ -34,8 +45,11 @@ def export(run: Path, out: Path, checkpoint: str, as_json: bool) -> None:
     """
     from twostream.export.export_run import UnequalError, export_run
 
+    network = shared_options.run_or_weights(run, weights, classes, quiet=as_json)
     try:
-        result = export_run(run, out, checkpoint=checkpoint, trust_plugins=console.trusts_plugins())
+        result = export_run(
+            network, out, checkpoint=checkpoint, trust_plugins=console.trusts_plugins()
+        )
     except UnequalError as error:
         raise click.ClickException(str(error)) from error
     console.print_json(result) if as_json else console.show(*result_lines(result))

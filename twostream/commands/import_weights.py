@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from twostream.commands import console
-from twostream.commands.option_types import FILE, FOLDER, OUT_FOLDER, PlugIn, any_of
+from twostream.commands import console, shared_options
+from twostream.commands.option_types import FOLDER, OUT_FOLDER, PlugIn, any_of
 from twostream.data.splits import DATASETS
 
 
@@ -18,7 +18,7 @@ from twostream.data.splits import DATASETS
     example="twostream import-weights model_best.pth.tar --out runs/ucf101-split1/motion-old \\\n"
     "    --dataset ucf101 --annotations ucfTrainTestlist",
 )
-@click.argument("file", type=FILE)
+@click.argument("weights", metavar="FILE|NAME")
 @click.option(
     "--out",
     required=True,
@@ -39,6 +39,7 @@ from twostream.data.splits import DATASETS
     help="Split of these lists on which the network was trained: `score` then refuses its training "
     "videos.  [default: not known]",
 )
+@shared_options.class_names
 @click.option(
     "--rotated-stack/--straight-stack",
     "rotated",
@@ -48,15 +49,15 @@ from twostream.data.splits import DATASETS
 )
 @console.trust_option
 def import_weights(
-    file: Path, out: Path, rotated: bool, trained_on_split: int | None, **options: Any
+    weights: str, out: Path, rotated: bool, trained_on_split: int | None, **options: Any
 ) -> None:
-    """Import the checkpoint FILE of another tool as a run that can be scored.
+    """Import a checkpoint of another tool as a run: of a FILE, or published under a NAME.
 
-    FILE is a ResNet of torchvision, two-stream-action-recognition or tsn-pytorch; the format is
-    recognised by the names of its weights.
+    What it is is recognised by the names of its layers; `twostream weights` lists the published
+    ones, and `score`, `predict`, `export` and `train` take either by their own --weights.
     """
     from twostream.data.splits import read_split
-    from twostream.models.external_checkpoints import read_external, write_imported
+    from twostream.models.external_networks import open_weights, read_class_names, write_imported
     from twostream.training.run import OF_A_RUN, describe_folder
     from twostream_base.errors import InputError
 
@@ -69,26 +70,24 @@ def import_weights(
         raise InputError("--dataset and --annotations go together: the lists, and whose they are")
     if trained_on_split is not None and not all(lists):
         raise InputError("--trained-on-split needs --dataset and --annotations, whose split it is")
-    external = read_external(file, rotated=rotated)
-    names = tuple(str(label) for label in range(external.num_classes))
-    trained_on = None
+    trained_on = names = None
     if trained_on_split is not None:
         trained_on = read_split(*lists, split=trained_on_split)
-    if all(lists):
-        split = read_split(options["dataset"], options["annotations"], split=options["split"])
-        names = split.class_names
+    if options["classes"]:
+        names = read_class_names(options["classes"])
+    elif all(lists):
+        names = read_split(*lists, split=options["split"]).class_names
+    network = open_weights(weights, class_names=names, rotated=rotated, bar=console.progress)
     write_imported(
         out / "best",
-        external,
-        class_names=names,
-        source=str(file),
+        network,
         trained_on=trained_on,
         lists=(options["dataset"] or "", trained_on_split),
     )
-    pairs = f", looking at the first {external.pairs} of 10 flow pairs" if external.pairs else ""
+    external = network.checkpoint
     console.show(
-        f"{out / 'best'}: {external.stream} {external.model} of {external.format}, {len(names)} "
-        f"classes, stored values minus {external.mean[0]:g} divided by {external.std[0]:g} (first "
-        f"channel){pairs}"
+        f"{out / 'best'}: {external.stream} {external.model} of {external.format}, {network.note}, "
+        f"{external.snippet}, stored values minus {external.mean[0]:g} divided by "
+        f"{external.std[0]:g} (first channel)"
     )
     console.tell_next("score", out)

@@ -16,6 +16,7 @@ from twostream_base.errors import InputError
 from twostream_base.video_names import without_suffix
 
 if TYPE_CHECKING:
+    from twostream.models.external_networks import ExternalNetwork
     from twostream.prediction.predict_video import Prediction
 
 network_options = console.section(
@@ -23,6 +24,14 @@ network_options = console.section(
     click.option("--spatial", type=FOLDER, help="Run folder of the spatial stream."),
     click.option("--difference", type=FOLDER, help="Run folder of the RGB difference stream."),
     click.option("--motion", type=FOLDER, help="Run folder of the motion stream."),
+    click.option(
+        "--weights",
+        multiple=True,
+        metavar="FILE|NAME|STREAM=W,...",
+        help="Checkpoint of another tool, or one of `twostream weights`; repeatable, for another "
+        "stream. Or weights for --strategy weighted, such as spatial=2,motion=1.",
+    ),
+    shared_options.class_names,
     shared_options.checkpoint,
     shared_options.protocol,
     click.option(
@@ -38,7 +47,7 @@ extraction_options = console.section(
     click.option(
         "--method",
         type=PlugIn(FLOW_METHODS),
-        help="Optical flow method.  [default: as in training]",
+        help="Optical flow method.  [default: as in training; with --weights tvl1]",
     ),
     click.option(
         "--method-option",
@@ -49,7 +58,8 @@ extraction_options = console.section(
     click.option(
         "--short-side",
         type=click.IntRange(1),
-        help="Resize the short side of frames to this, pixels.  [default: as in training]",
+        help="Resize the short side of frames to this, pixels.  [default: as in training; "
+        "with --weights 256]",
     ),
 )
 output_options = console.section(
@@ -69,10 +79,11 @@ output_options = console.section(
 @click.command(
     cls=console.Command,
     common=(
-        "--spatial", "--difference", "--motion", "--strategy", "--weights", "--protocol", "--top",
+        "--spatial", "--difference", "--motion", "--weights", "--strategy", "--protocol", "--top",
         "--out", "--device", "--json",
     ),
-    example="twostream predict clip.mp4 --spatial runs/ucf101-split1/spatial-resnet18 \\\n"
+    example="twostream predict clip.mp4 --weights tsm-r50-k400\n"
+    "twostream predict clip.mp4 --spatial runs/ucf101-split1/spatial-resnet18 \\\n"
     "    --motion runs/ucf101-split1/motion-resnet18 --strategy variance --out clip.gif",
 )  # fmt: skip
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO...")
@@ -90,6 +101,8 @@ def predict(
     spatial: Path | None,
     difference: Path | None,
     motion: Path | None,
+    weights: tuple[str, ...],
+    classes: Path | None,
     method: str | None,
     method_option: tuple[str, ...],
     short_side: int | None,
@@ -105,7 +118,8 @@ def predict(
     """Recognise the action in each VIDEO: optical flow, the trained streams, and their fusion.
 
     VIDEO is a file, a folder of numbered pictures, or a folder (all videos below it). Frames and
-    flow are made as for training. Exit code 1: some videos could not be read; they are listed.
+    flow are made as for training. Without a training of your own, --weights names published
+    networks: see `twostream weights`. Exit code 1: some videos could not be read; they are listed.
     """
     from fusion.combining.step import StepOptions
     from twostream.prediction.annotated import check_suffix, draw_prediction
@@ -118,17 +132,33 @@ def predict(
     from twostream.prediction.predict_video import Extraction
 
     # In the order in which they are asked: flow, the costly part, last.
+    streams: dict[str, Path | ExternalNetwork | None]
     streams = {"spatial": spatial, "difference": difference, "motion": motion}
+    # tune advises `--weights spatial=2,motion=1`, which is no file.
+    of_streams = [text for text in weights if "=" in text and not Path(text).exists()]
+    if len(of_streams) > 1:
+        raise InputError(f"--weights {' and '.join(of_streams)}: give the streams' weights once")
+    checkpoints = [text for text in weights if text not in of_streams]
+    for network in shared_options.open_networks(checkpoints, classes, quiet=quiet or as_json):
+        if streams[network.spec.stream]:
+            raise InputError(
+                f"two networks of the {network.spec.stream} stream are given, "
+                f"{streams[network.spec.stream]} and {network}; give one of each stream"
+            )
+        streams[network.spec.stream] = network
     runs = {stream: run for stream, run in streams.items() if run}
     if not runs:
-        raise InputError("no network is given: name run folders by --spatial, --motion, or both")
+        raise InputError(
+            "no network is given: name run folders by --spatial, --motion, or both, or published "
+            "networks by --weights (`twostream weights` lists them)"
+        )
     runtime = shared_options.read_runtime(options, bar=partial(console.progress, quiet=quiet))
     settings = PredictOptions(
         runs=runs,
         checkpoint=checkpoint,
         protocol=protocol,
         cascade=cascade,
-        steps=StepOptions(**options),
+        steps=StepOptions(weights=next(iter(of_streams), None), **options),
         extraction=Extraction(method, method_option, short_side),
         top=top,
         trust_plugins=console.trusts_plugins(),

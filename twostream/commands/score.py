@@ -15,12 +15,13 @@ from twostream.commands.option_types import FOLDER, OUT_FILE
 @click.command(
     cls=console.Command,
     common=(
-        "--subset", "--protocol", "--checkpoint", "--out", "--dataset", "--annotations", "--split",
-        "--store", "--device", "--batch-size",
+        "--subset", "--protocol", "--checkpoint", "--weights", "--out", "--dataset",
+        "--annotations", "--split", "--store", "--device", "--batch-size",
     ),
     example="twostream score runs/ucf101-split1/motion-resnet18 --protocol tsn25x10",
 )  # fmt: skip
-@click.argument("run", type=FOLDER)
+@click.argument("run", type=FOLDER, required=False)
+@shared_options.weights
 @shared_options.data
 @shared_options.on_training_videos
 @click.option(
@@ -44,8 +45,18 @@ from twostream.commands.option_types import FOLDER, OUT_FILE
 @console.trust_option
 @console.quiet_option
 @console.json_option
-def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: Any) -> None:
+def score(
+    run: Path | None,
+    weights: str | None,
+    out: Path | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Score videos with the trained network of the run folder RUN, under a named protocol.
+
+    Or, without RUN, with that of another tool's --weights, whose classes are taken in the order of
+    the lists.
 
     Re-run the same command to resume a scoring that was stopped.
     """
@@ -53,6 +64,7 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
     from fusion.evaluation.results import accuracy_text
     from fusion.tables.score_file import open_scores, seen_text
     from twostream.compute.distributed import process_group, rank
+    from twostream.data.splits import read_split
     from twostream.scoring.score_run import ScoreOptions, score_run
 
     options["device"] = shared_options.find_device(options["device"])
@@ -62,7 +74,12 @@ def score(run: Path, out: Path | None, quiet: bool, as_json: bool, **options: An
         bar = partial(console.progress, quiet=quiet or not first)
         runtime = shared_options.read_runtime(options, bar=bar)
         tell = console.tell if first else lambda text: None
-        path, written = score_run(run, out, ScoreOptions(**options), runtime, tell=tell)
+        names = None
+        if weights:
+            lists = read_split(options["dataset"], options["annotations"], split=options["split"])
+            names = lists.class_names
+        network = shared_options.run_or_weights(run, weights, names, quiet=quiet or not first)
+        path, written = score_run(network, out, ScoreOptions(**options), runtime, tell=tell)
         if not first:
             return
         table = open_scores(path)

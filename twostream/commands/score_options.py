@@ -90,7 +90,6 @@ weights_option = click.option(
     help="Weights for --strategy weighted, such as spatial=2,motion=1.",
 )
 _parameters = (
-    weights_option,
     click.option(
         "--class-weights",
         type=FILE,
@@ -117,10 +116,10 @@ views = console.section("Strategies", _segments, _crops, _over_epochs)
 
 # How the streams are fused too, and the options of all strategies: the fields of `StepOptions`.
 strategies = console.section(
-    "Strategies", _streams, _segments, _crops, _over_epochs, *_parameters, combine
+    "Strategies", _streams, _segments, _crops, _over_epochs, weights_option, *_parameters, combine
 )
 
-# The same without epochs, for scores that were just made.
+# The same without epochs, for scores that were just made; `predict` has a --weights of its own.
 strategies_without_epochs = console.section(
     "Fusion", _streams, _segments, _crops, *_parameters, combine
 )

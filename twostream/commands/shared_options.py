@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +19,7 @@ from twostream_base.errors import InputError
 
 if TYPE_CHECKING:
     from twostream.compute.device import Bar, Runtime
+    from twostream.models.external_networks import ExternalNetwork
 
 data = console.section(
     "Data",
@@ -152,6 +156,21 @@ class ProtocolName(click.ParamType):
             self.fail(str(error))
 
 
+weights = console.section(
+    "Network",
+    click.option(
+        "--weights",
+        metavar="FILE|NAME",
+        help="Instead of RUN: a checkpoint of another tool, or one of `twostream weights`.",
+    ),
+)
+class_names = click.option(
+    "--classes",
+    type=FILE,
+    help="Names of the classes of --weights, a line each in the order of the network.  [default: "
+    "Kinetics-400 or ImageNet by their number, else numbers]",
+)
+
 protocol = click.option(
     "--protocol", type=ProtocolName(), default="clips19", help=f"Test protocol: {PROTOCOL_TEXTS}."
 )
@@ -169,6 +188,45 @@ seed = click.option("--seed", type=click.IntRange(0), default=0, help="Seed of a
 restart = click.option(
     "--restart", is_flag=True, help="Delete what is in the run folder and start from scratch."
 )
+
+
+def run_or_weights(
+    run: Path | None, weights: str | None, classes: Path | Sequence[str] | None, *, quiet: bool
+) -> Path | ExternalNetwork:
+    """The run folder, or the network of --weights: one of the two."""
+    if (run is None) == (weights is None):
+        raise InputError("give the folder of a RUN, or --weights FILE|NAME, and not both")
+    networks = open_networks([weights] if weights else [], classes, quiet=quiet)
+    return run or networks[0]
+
+
+def open_networks(
+    weights: Sequence[str], classes: Path | Sequence[str] | None, *, quiet: bool = False
+) -> list[ExternalNetwork]:
+    """The networks that --weights names; says what they are.
+
+    Args:
+        classes: the names of their classes, or a file of them.
+    """
+    if classes and not weights:
+        raise InputError("--classes names the classes of --weights; the run folders know theirs")
+    if not weights:
+        return []
+    from twostream.models.external_networks import open_weights, read_class_names
+
+    names = read_class_names(classes) if isinstance(classes, Path) else classes
+    networks = []
+    for text in weights:
+        bar = partial(console.progress, quiet=quiet)
+        network = open_weights(text, class_names=names, bar=bar)
+        networks.append(network)
+        if not quiet:
+            told = network.checkpoint
+            console.tell(
+                f"{text}: {told.stream} {told.model} in the layout of {told.format}, "
+                f"{told.snippet}; {network.note}"
+            )
+    return networks
 
 
 def find_device(name: str) -> str:

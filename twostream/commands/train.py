@@ -10,9 +10,11 @@ import click
 
 from twostream.commands import console, shared_options
 from twostream.commands.train_options import train_options
+from twostream.models.consensus import CONSENSUS, Learned
 from twostream_base.errors import some_of
 
 if TYPE_CHECKING:
+    from twostream.models.external_checkpoints import ExternalCheckpoint
     from twostream.training.options import TrainOptions
     from twostream.training.trainer import Trainer
 
@@ -50,10 +52,22 @@ def train(
     from twostream.training.loop import NotFiniteError
     from twostream.training.trainer import Trainer
 
-    settings = _complete(options)
+    settings, checkpoint = _complete(options)
     with process_group(settings.device):
         data = gather(settings)
         first = rank() == 0
+        if checkpoint and first:
+            classes = len(data.class_names)
+            fate = "kept"
+            if checkpoint.num_classes != classes or isinstance(
+                CONSENSUS.get(settings.consensus), Learned
+            ):
+                fate = f"replaced: the data set has {classes:,}"
+            console.tell(
+                f"--weights {settings.weights}: {checkpoint.stream} {checkpoint.model} in the "
+                f"layout of {checkpoint.format}, {checkpoint.snippet}; its classifier of "
+                f"{checkpoint.num_classes:,} classes is {fate}"
+            )
         trainer = Trainer(
             settings,
             data,
@@ -81,19 +95,37 @@ def train(
             _print_result(trainer, written=written, as_json=as_json)
 
 
-def _complete(options: dict[str, Any]) -> TrainOptions:
-    """Fill in what depends on other options or on the machine, and turn paths into text."""
+def _complete(options: dict[str, Any]) -> tuple[TrainOptions, ExternalCheckpoint | None]:
+    """Fill in what depends on other options or on the machine, and turn paths into text.
+
+    A checkpoint of another tool decides the network, where no --model is typed, and its snippet.
+    """
     import torch
 
     from twostream.compute.device import find_precision
     from twostream.models import default_clip, default_input_size, network_protocol
+    from twostream.models.initial_weights import recognised
     from twostream.training.options import TrainOptions, check_options
 
     stream = options["stream"]
+    checkpoint = recognised(options["weights"], bar=console.progress)
+    if checkpoint:
+        source = click.get_current_context().get_parameter_source("model")
+        if source is click.core.ParameterSource.DEFAULT:
+            options["model"] = checkpoint.model
+            typed = {text.partition("=")[0] for text in options["model_option"]}
+            options["model_option"] += tuple(
+                f"{key}={value}"
+                for key, value in checkpoint.model_options.items()
+                if key not in typed
+            )
     values = STREAM_DEFAULTS[stream] | default_clip(options["model"], stream)
     values["crop"] = "random" if options["jitter"] else "corners"
     if options["input_size"] is None:
         values["input_size"] = default_input_size(options["model"])
+    if checkpoint and checkpoint.model == options["model"] and checkpoint.stream == stream:
+        values["clip_length"] = checkpoint.clip_length
+        values["frame_interval"] = checkpoint.frame_interval
     values |= {key: value for key, value in options.items() if value is not None}
     if options["batch_size"] == "auto":
         values["batch_size"] = STREAM_DEFAULTS[stream]["batch_size"]
@@ -113,7 +145,7 @@ def _complete(options: dict[str, Any]) -> TrainOptions:
     values["precision"] = find_precision(options["precision"], torch.device(values["device"]))
     settings = TrainOptions(**values)
     check_options(settings)
-    return settings
+    return settings, checkpoint
 
 
 def _print_start(trainer: Trainer) -> None:

@@ -67,7 +67,8 @@ network_options = console.section(
         "--weights",
         default="imagenet",
         metavar="NAME|FILE",
-        help="Initial weights: imagenet, none, or a file with the model's state dict.",
+        help="Initial weights: imagenet, kinetics400 or none; a run's or another tool's file, or "
+        "one of `twostream weights`, which decides the --model too.",
     ),
     click.option(
         "--input-size",

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from twostream.models.checkpoint import WEIGHTS, NetworkSpec, load_network
+from twostream.models.external_networks import ExternalNetwork
 from twostream_base.errors import InputError
 from twostream_base.files import atomic_path, sha256_file
 from twostream_base.versions import library_version, tool_version
@@ -52,7 +53,7 @@ def check_suffix(path: Path) -> None:
 
 
 def export_run(
-    run: str | os.PathLike[str],
+    run: str | os.PathLike[str] | ExternalNetwork,
     path: str | os.PathLike[str],
     *,
     checkpoint: str = "best",
@@ -61,6 +62,7 @@ def export_run(
     """Write the network of a run folder to a file, run that file, and compare.
 
     Args:
+        run: the folder, or a network of another tool.
         path: its suffix decides the format: .onnx, or .pt2 (a program of torch.export).
         checkpoint: `best` or `last`.
         trust_plugins: whether a `module:function` that the run names may be imported.
@@ -72,9 +74,13 @@ def export_run(
         InputError: there is no such network, or it cannot be exported: the message says why.
         UnequalError: the file gives other logits than the network; it is not kept.
     """
-    path, folder = Path(path), Path(run) / checkpoint
+    path = Path(path)
     check_suffix(path)
-    spec, network = load_network(folder, trust_plugins=trust_plugins)
+    if isinstance(run, ExternalNetwork):
+        spec, network, file = run.spec, run.network, run.file
+    else:
+        file = Path(run) / checkpoint / WEIGHTS
+        spec, network = load_network(file.parent, trust_plugins=trust_plugins)
     network.eval()
     metadata = {
         **asdict(spec),
@@ -86,7 +92,7 @@ def export_run(
             "channels": ["u", "v"] if spec.modality.name == "flow" else ["red", "green", "blue"],
         },
         "output": {"name": "logits", "type": "float32", "axes": ["videos", "segments", "classes"]},
-        "checkpoint": sha256_file(folder / WEIGHTS),
+        "checkpoint": sha256_file(file),
         "versions": {"twostream": tool_version(), "torch": library_version("torch")},
     }
     largest, difference = write_checked(network, spec, path, metadata=metadata)

@@ -17,6 +17,7 @@ from twostream_base import plugins
 from twostream_base.errors import InputError
 
 if TYPE_CHECKING:
+    from twostream.models.external_checkpoints import ExternalCheckpoint
     from twostream.models.segment_network import SegmentNetwork
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -51,21 +52,20 @@ class Architecture:
         self, *, modality: Modality, num_classes: int, weights: str = "none", **options: Any
     ) -> SegmentNetwork:
         """Build the network for snippets of `modality`; see `build_network`."""
+        import torch
         from torch import nn
 
         from twostream.models import backbones
-        from twostream.models.initial_weights import PRETRAINED, initial_weights
+        from twostream.models.initial_weights import initial_weights
         from twostream.models.segment_network import SegmentNetwork
 
-        state = dict(initial_weights(weights, model=self.base))
-        normalisation = {key: state.pop(key) for key in [*state] if key in ("mean", "std")}
-        if weights in PRETRAINED:  # of one RGB frame; flow and differences keep their own
-            frames = modality.network_length if modality.sees_rgb else 0
-            normalisation = {k: v.repeat(frames, 1, 1) for k, v in normalisation.items()}
+        start = initial_weights(weights, model=self.base)
+        if start.checkpoint:
+            self._check(start.checkpoint, weights, modality)
         fixed: dict[str, Any] = {
             "in_channels": modality.channels * (1 if self.clip else modality.network_length),
-            "state": state,
-            "source": f"the weights {weights} of {self.base}" if weights in PRETRAINED else weights,
+            "state": start.layers,
+            "source": start.source,
         }
         conversions: dict[str, Callable[..., Any]] = {
             "tsm": backbones.build_tsm,
@@ -82,9 +82,32 @@ class Architecture:
         plugins.check_options(build, options, what=what, positional=1, reserved=fixed)
         backbone, size = build(self.base, **fixed, **{**self.options, **options})
         classifier = nn.Linear(size, num_classes)
+        if start.head and start.head["weight"].shape == classifier.weight.shape:
+            classifier.load_state_dict({"bias": torch.zeros(num_classes), **start.head})
         network = SegmentNetwork(backbone, classifier, modality, is_3d=self.clip is not None)
-        network.take_normalisation(normalisation)
+        network.take_normalisation(start.normalisation_for(modality))
         return network
+
+    def _check(self, checkpoint: ExternalCheckpoint, weights: str, modality: Modality) -> None:
+        """Refuse a checkpoint of another network, stream or stack of flow fields."""
+        other = MODELS[checkpoint.model]
+        assert isinstance(other, Architecture)
+        if other.base != self.base or other.conversion not in ("", self.conversion):
+            raise InputError(
+                f"{weights} holds a {checkpoint.model}, for the {checkpoint.stream} stream; give "
+                f"--model {checkpoint.model}"
+            )
+        if checkpoint.stream == "motion" and modality.name != "flow":
+            raise InputError(
+                f"{weights} holds a network of optical flow; give --stream motion, or weights of "
+                "an RGB network"
+            )
+        stacked = checkpoint.stream == "motion" and not self.clip
+        if stacked and checkpoint.clip_length != modality.network_length:
+            raise InputError(
+                f"{weights} looks at {checkpoint.clip_length} flow fields at once, not "
+                f"{modality.network_length}; give --clip-length {checkpoint.clip_length}"
+            )
 
 
 # All networks of torchvision that classify pictures, but for the three that have no linear

@@ -201,6 +201,11 @@ def _converted(
         return convert(network), size
     converted = convert(network)
     if state:
+        first, conv = first_convolution(converted)
+        stored = state.get(f"{first}.weight")
+        if stored is not None and stored.shape[1] != in_channels and stored.shape[1] == 3:
+            mean = stored.mean(dim=1, keepdim=True)  # as `adapt_input_channels`
+            state = {**state, f"{first}.weight": mean.expand_as(conv.weight)}
         fit(converted, state, source=source)
     return converted, size
 

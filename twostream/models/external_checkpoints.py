@@ -1,46 +1,48 @@
-"""Checkpoints of other tools: their layer names, channel order and normalisation in ours.
+"""Checkpoints of other tools: their layer names, channel order, normalisation and clip in ours.
 
-Supported are ResNets of torchvision, of jeffreyyihuang/two-stream-action-recognition (and its
-forks), and of yjxiong/tsn-pytorch. Their flow pictures put -20..20 pixels on 0..255: a value of
-theirs is 127.5 + 6.375 f for a flow f, where ours is x = 128 + 6.35 f, so theirs / 255 is exactly
-(x - 1) / 254. Each normalisation below is thus exact; it becomes `mean` and `std` of the network.
+A flow picture of the field puts -20..20 pixels on 0..255: a value of theirs is 127.5 + 6.375 f for
+a flow f, where ours is x = 128 + 6.35 f, so theirs / 255 is exactly (x - 1) / 254. Where a tool
+takes 128 for its middle, ours is that middle too; else each normalisation below is exact. It
+becomes `mean` and `std` of the network.
 """
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor
-from torch.serialization import safe_globals
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from twostream.data.splits import Split
-from twostream.data.training_videos import VIDEOS, RunVideo, card_of, write_videos
-from twostream.models.checkpoint import NetworkSpec, network_from_spec, save_checkpoint
-from twostream.models.initial_weights import fit
+from twostream.models import MODELS, default_clip
 from twostream.transforms.presets import MODALITIES
-from twostream_base.errors import InputError
+from twostream_base.errors import InputError, some_of
+from twostream_base.vision import torchvision
 
-RGB = (MODALITIES["spatial"].mean, MODALITIES["spatial"].std)
+Layers = dict[str, Tensor]
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+
+RGB: Normalisation = (MODALITIES["spatial"].mean, MODALITIES["spatial"].std)
 PAIRS = MODALITIES["motion"].snippet_length
-# Format -> stream -> mean and std of stored values, one a channel.
-NORMALISATION: dict[str, dict[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {
-    "torchvision": {"spatial": RGB},
-    "two-stream": {"spatial": RGB, "motion": ((1.0, 1.0), (254.0, 254.0))},
-    # (theirs / 255 - 0.5) / mean(0.229, 0.224, 0.225)
-    "tsn-pytorch": {"spatial": RGB, "motion": ((128.0, 128.0), (57.404, 57.404))},
-}
-RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
-    ((2, 2, 2, 2), False): "resnet18",
-    ((3, 4, 6, 3), False): "resnet34",
-    ((3, 4, 6, 3), True): "resnet50",
-    ((3, 4, 23, 3), True): "resnet101",
-    ((3, 8, 36, 3), True): "resnet152",
+# Depth of the stages, bottlenecks, width of the first 3 x 3 convolution and its inputs a group.
+RESNETS: dict[tuple[tuple[int, ...], bool, int, int], str] = {
+    ((2, 2, 2, 2), False, 64, 64): "resnet18",
+    ((3, 4, 6, 3), False, 64, 64): "resnet34",
+    ((3, 4, 6, 3), True, 64, 64): "resnet50",
+    ((3, 4, 23, 3), True, 64, 64): "resnet101",
+    ((3, 8, 36, 3), True, 64, 64): "resnet152",
+    ((3, 4, 6, 3), True, 128, 4): "resnext50_32x4d",
+    ((3, 4, 23, 3), True, 256, 8): "resnext101_32x8d",
+    ((3, 4, 23, 3), True, 256, 4): "resnext101_64x4d",
+    ((3, 4, 6, 3), True, 128, 128): "wide_resnet50_2",
+    ((3, 4, 23, 3), True, 128, 128): "wide_resnet101_2",
 }
 
 
@@ -49,188 +51,568 @@ class ExternalCheckpoint:
     """A network of another tool, for our `SegmentNetwork`.
 
     Attributes:
-        format, model, stream: where it comes from and what it is.
-        layers: in torchvision's names, the classifier as `fc`; flow channels in the order
-            u1 v1 u2 v2 ..., ten pairs.
+        format, model, stream: where it comes from and what it is. model_options: of that network.
+        layers: of the backbone, in the names of ours. head: `weight` and `bias` of the classifier;
+            empty where the file has none.
         mean, std: of stored values, one a channel of the modality.
+        clip_length, frame_interval: frames or flow pairs of a snippet, and the step between them.
         epoch: from 0; -1 where the file does not say.
-        pairs: flow pairs that it looks at, the first of the ten; 0 for RGB.
     """
 
     format: str
     model: str
     stream: str
-    layers: Mapping[str, Tensor]
+    layers: Layers
+    head: Layers
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    epoch: int
-    pairs: int
+    clip_length: int
+    frame_interval: int
+    model_options: dict[str, Any] = field(default_factory=dict)
+    epoch: int = -1
 
     @property
     def num_classes(self) -> int:
-        """How many classes its classifier tells apart."""
-        return int(self.layers["fc.weight"].shape[0])
+        """How many classes its classifier tells apart; 0 without one."""
+        return int(self.head["weight"].shape[0]) if self.head else 0
+
+    @property
+    def snippet(self) -> str:
+        """What it looks at, in words: `8 frames spread over the video`, `10 flow fields`."""
+        unit = "flow field" if self.stream == "motion" else "frame"
+        many = f"{self.clip_length} {unit}{'s' if self.clip_length > 1 else ''}"
+        spacing = {0: " spread over the video", 1: ""}
+        return many + spacing.get(self.frame_interval, f", {self.frame_interval} apart")
 
 
-def read_external(path: Path, *, rotated: bool = True) -> ExternalCheckpoint:
+class Hints(NamedTuple):
+    """What a reader may ask beside the layers.
+
+    Attributes:
+        words: name of the file and, where there is one, the configuration inside it, as text.
+        rotated: as `read_external` takes it.
+    """
+
+    words: str
+    rotated: bool
+
+
+class ScaleUnknownError(InputError):
+    """A network of flow that does not say how its input was scaled: not to score, only to train."""
+
+
+Reader = Callable[[Layers, Hints], ExternalCheckpoint | None]
+
+
+def read_external(path: Path, *, rotated: bool = True, name: str = "") -> ExternalCheckpoint:
     """Read a checkpoint without running code from it, and recognise what it is.
 
     Args:
         rotated: two-stream's motion loader put the first flow pair of a stack last (its
             `flow[2*(j-1)]` with j from 0); weights that were trained so are turned back.
+        name: what it was published as, where the file has another name.
 
     Raises:
         InputError: the file cannot be read safely, or is a network that we do not have.
     """
-    checkpoint = _load(path)
-    state = checkpoint.get("state_dict", checkpoint)
-    if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise InputError(f"{path}: expected a state dict, or a dict with a `state_dict` in it")
-    kind, layers = _torchvision_names(path, state)
-    first = layers["conv1.weight"]
-    channels = first.shape[1]
-    stream = "spatial" if channels == 3 else "motion"
-    if stream == "motion" and (channels % 2 or channels > 2 * PAIRS):
+    content = load_safely(path)
+    external = recognise(path, content, rotated=rotated, name=name)
+    if external is None:
+        layers = unwrap(path, content)
         raise InputError(
-            f"{path}: its first layer sees {channels} channels; RGB has 3, flow 2 to {2 * PAIRS}, "
-            "two a pair (RGB differences are not supported)"
+            f"{path}: {len(layers):,} tensors ({some_of(list(layers), limit=3)}) in a layout that "
+            f"is not known; known are those of {', '.join(CHECKPOINT_FORMATS)}, for the networks "
+            "that `twostream models` lists"
         )
-    if stream not in NORMALISATION[kind]:
-        raise InputError(
-            f"{path}: a {stream} network in torchvision's own names does not tell how its input "
-            "was scaled; known are two-stream (conv1_custom) and tsn-pytorch (base_model.conv1)"
-        )
-    if stream == "motion":
-        turned = first.roll(2, dims=1) if kind == "two-stream" and rotated else first
-        # Weights for a shorter stack see the first pairs of ours; those of the others are zero.
-        padded = first.new_zeros(first.shape[0], 2 * PAIRS, *first.shape[2:])
-        padded[:, :channels] = turned
-        layers["conv1.weight"] = padded
-    blocks = tuple(
-        sum(f"layer{stage}.{block}.conv1.weight" in layers for block in range(64))
-        for stage in range(1, 5)
-    )
-    model = RESNETS.get((blocks, "layer1.0.conv3.weight" in layers))
-    if model is None:
-        raise InputError(
-            f"{path}: a ResNet of {blocks} blocks; known: {', '.join(RESNETS.values())}"
-        )
-    mean, std = NORMALISATION[kind][stream]
-    epoch = checkpoint.get("epoch")
-    epoch = int(epoch) if isinstance(epoch, int | float | np.integer) else -1
-    return ExternalCheckpoint(
-        format=kind,
-        model=model,
-        stream=stream,
-        layers=layers,
-        mean=mean,
-        std=std,
-        epoch=epoch - 1 if kind == "tsn-pytorch" and epoch > 0 else epoch,
-        pairs=channels // 2 if stream == "motion" else 0,
-    )
+    return external
 
 
-def write_imported(
-    folder: Path,
-    external: ExternalCheckpoint,
-    *,
-    class_names: tuple[str, ...],
-    source: str,
-    trained_on: Split | None = None,
-    lists: tuple[str, int | None] = ("", None),
-) -> None:
-    """Write the checkpoint `folder`, from which `score` and `train --weights` can start.
+def recognise(
+    path: Path, content: Mapping[str, Any], *, rotated: bool = True, name: str = ""
+) -> ExternalCheckpoint | None:
+    """What the content of a checkpoint is; None where no format knows its layers.
 
     Args:
-        trained_on: the split on which it was trained; None where that is not known.
-        lists: name of its data set, and number of the split.
+        path, rotated, name: as `read_external` takes them.
+        content: as `load_safely` returns it.
 
     Raises:
-        InputError: another number of classes, or layers that do not fit.
+        InputError: no state dict, or a network that we do not have.
     """
-    if len(class_names) != external.num_classes:
-        raise InputError(
-            f"{source} tells {external.num_classes} classes apart, the data set has "
-            f"{len(class_names)}; without --dataset its classes are numbered, and "
-            "train --weights can start from it"
-        )
-    # Both tools keep the epoch that is best on the test list.
-    selected_on = "unknown" if external.format == "torchvision" else "test"
-    videos = []
-    if trained_on:
-        videos = [
-            RunVideo(record.name, trained_on.class_names[record.label], record.group, part)
-            for part in ("train", "test")
-            for record in trained_on.subset(part)
-        ]
-    card = card_of(videos, dataset=lists[0], split=lists[1], selected_on=selected_on, initial={})
-    spec = NetworkSpec(
-        model=external.model,
-        model_options={},
-        stream=external.stream,
-        clip_length=MODALITIES[external.stream].snippet_length,
-        frame_interval=1,
-        resize=(),
-        class_names=class_names,
-        num_segments=3,
-        consensus="mean",
-        consensus_options={},
-        input_size=224,
-        epoch=external.epoch,
-        selected_on=selected_on,
-        flow={"bound": 20.0} if external.stream == "motion" else {},
-        training_videos=card if videos else {},
-    )
-    network = network_from_spec(spec)
-    layers = dict(external.layers)
-    classifier = {key: layers.pop(f"fc.{key}") for key in ("weight", "bias")}
-    network.classifier.load_state_dict(classifier)
-    fit(network.backbone, layers, source=source)
-    repeats = network.mean.shape[0] // len(external.mean)
-    network.take_normalisation(
-        {
-            key: torch.tensor(values).repeat(repeats)[:, None, None]
-            for key, values in (("mean", external.mean), ("std", external.std))
-        }
-    )
-    save_checkpoint(folder, network, spec, {"imported": {"format": external.format}})
-    if videos:
-        write_videos(folder.parent / VIDEOS, videos)
+    layers = unwrap(path, content)
+    words = f"{name or path.name}\n"
+    meta = content.get("meta")
+    if isinstance(meta, Mapping):
+        words += str(meta.get("cfg") or meta.get("config") or "")
+    for read in CHECKPOINT_FORMATS.values():
+        try:
+            external = read(dict(layers), Hints(words, rotated))
+        except InputError as error:
+            raise type(error)(f"{path}: {error}") from error
+        if external is not None:
+            break
+    else:
+        return None
+    epoch = content.get("epoch")
+    epoch = int(epoch) if isinstance(epoch, int | float | np.integer) else -1
+    counts_from_one = external.format in ("tsn-pytorch", "tsm")
+    return replace(external, epoch=epoch - 1 if counts_from_one and epoch > 0 else epoch)
 
 
-def _load(path: Path) -> Mapping[str, Any]:
-    """Tensors, plain values and numpy numbers, which some checkpoints keep their accuracy in."""
+def load_safely(path: Path) -> Mapping[str, Any]:
+    """Content of a .safetensors file or of one of torch; nothing in it is executed.
+
+    Classes that torch's own restricted reader does not know, such as argparse.Namespace or those of
+    a network that was stored as a whole, are replaced by ones that only hold what they are given.
+
+    Raises:
+        InputError: it cannot be read so.
+    """
+    if path.suffix == ".safetensors":
+        try:
+            return safetensors.torch.load_file(path)
+        except safetensors.SafetensorError as error:
+            raise InputError(f"{path}: not a file of weights ({error}); copy it again") from error
     scalar = np.float64(0).__reduce__()[0]
     allowed: list[Any] = [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype]
     allowed += [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)]
+    allowed.append(codecs.encode)
+    unknown: list[str] = []
     try:
-        with safe_globals([*allowed, codecs.encode]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # noise can make a reader stumble anywhere
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"{path}: cannot be read safely ({reason}). Where it was made, keep the weights alone: "
-            "torch.save(checkpoint['state_dict'], 'weights.pth')"
-        ) from error
+        with safe_globals(allowed):
+            unknown = get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # of before torch 1.6: they are found one by one below
+        pass
+    while True:
+        stand_ins = [(type("StandIn", (StandIn,), {}), name) for name in unknown]
+        try:
+            for name in unknown:
+                if name.partition(".")[0] in HOSTILE:
+                    raise InputError(f"it asks for {name}")
+            with safe_globals([*allowed, *stand_ins]):
+                content = torch.load(path, map_location="cpu", weights_only=True)
+            break
+        except OSError:
+            raise
+        except Exception as error:  # noise can make a reader stumble anywhere
+            match = re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error))
+            if match and match[1] not in unknown and len(unknown) < 256:
+                unknown.append(match[1])
+                continue
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            reason = next((line for line in lines if "Unsupported" in line), None)
+            reason = reason or (lines[0] if lines else type(error).__name__)
+            raise InputError(
+                f"{path}: cannot be read safely ({reason}). Where it was made, keep the weights "
+                "alone: torch.save(checkpoint['state_dict'], 'weights.pth'), of a whole network "
+                "torch.save(network.state_dict(), 'weights.pth')"
+            ) from error
+    if isinstance(content, StandIn):
+        content = {"state_dict": content}
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: holds a {type(content).__name__}, not a state dict")
     return content
 
 
-def _torchvision_names(path: Path, state: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
-    plain = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    if "conv1_custom.weight" in plain:
-        kind, layers = "two-stream", {n.replace("_custom.", "."): t for n, t in plain.items()}
-    elif any(name.startswith("base_model.") for name in plain):
-        inner = {name.removeprefix("base_model."): tensor for name, tensor in plain.items()}
-        kind, layers = "tsn-pytorch", {n.replace("new_fc.", "fc."): t for n, t in inner.items()}
-    else:
-        kind, layers = "torchvision", plain
-    if not {"conv1.weight", "layer1.0.conv1.weight", "fc.weight", "fc.bias"} <= set(layers):
+class StandIn:
+    """Takes the place of a class that a file names: it keeps what it is given, and does nothing."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def tensors(self) -> Layers:
+        """Weights and buffers, where this was a network; as `Module.state_dict` names them."""
+        state = self.state if isinstance(self.state, Mapping) else {}
+        hidden = state.get("_non_persistent_buffers_set") or ()
+        result: Layers = {}
+        for part in ("_parameters", "_buffers"):
+            for name, tensor in (state.get(part) or {}).items():
+                if isinstance(tensor, Tensor) and name not in hidden:
+                    result[name] = tensor.detach()
+        for name, child in (state.get("_modules") or {}).items():
+            if isinstance(child, StandIn):
+                result |= {f"{name}.{inner}": t for inner, t in child.tensors().items()}
+        return result
+
+
+# Modules whose names no network needs: a file that asks for them was made to harm.
+HOSTILE = {
+    *("os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "runpy", "importlib", "pty"),
+    *("builtins", "__builtin__", "operator", "pickle", "_pickle", "ctypes", "code", "webbrowser"),
+}
+
+CONTAINERS = (
+    *("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights"),
+    *("model_ema", "ema"),
+)
+WRAPPERS = ("module.", "model.", "net.", "_orig_mod.", "network.")
+
+
+def unwrap(path: Path, content: Any) -> Layers:
+    """The state dict in a checkpoint, without the names that wrappers put before each layer.
+
+    Raises:
+        InputError: there is none.
+    """
+    while not isinstance(content, StandIn):
+        inner = next((content[key] for key in CONTAINERS if _holds_tensors(content.get(key))), None)
+        if inner is None:
+            break
+        content = inner
+    layers = content.tensors() if isinstance(content, StandIn) else dict(content)
+    if not layers or not all(isinstance(value, Tensor) for value in layers.values()):
+        others = [str(key) for key, value in layers.items() if not isinstance(value, Tensor)]
         raise InputError(
-            f"{path}: not a ResNet of torchvision, two-stream or tsn-pytorch; BN-Inception and "
-            "Inception-v3 are not among our networks, and see other pixels (BGR, 0 to 255)"
+            f"{path}: expected a state dict, or a dict with one in it as "
+            f"{', '.join(CONTAINERS)}; it holds {some_of(others, limit=3) or 'nothing'}"
         )
-    return kind, layers
+    while wrapper := next((w for w in WRAPPERS if all(name.startswith(w) for name in layers)), ""):
+        layers = {name.removeprefix(wrapper): tensor for name, tensor in layers.items()}
+    return layers
+
+
+def _holds_tensors(value: Any) -> bool:
+    if isinstance(value, StandIn):
+        return bool(value.tensors())
+    return isinstance(value, Mapping) and any(
+        isinstance(item, Tensor | StandIn) or key in CONTAINERS for key, item in value.items()
+    )
+
+
+# The formats.
+
+
+def read_mmaction2(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
+    """MMAction and MMAction2: TSN, TSM (ResNet, MobileNetV2), I3D with or without non-local blocks.
+
+    Layers are `conv1.conv`, `conv1.bn`; the classifier is `cls_head.fc_cls`, or `cls_head.new_fc`.
+    """
+    if not any(name.startswith("backbone.") for name in layers) or not any(
+        name.startswith("cls_head.") or name.endswith(".conv.weight") for name in layers
+    ):
+        return None
+    renamed: Layers = {}
+    for name, tensor in layers.items():
+        if name.startswith("cls_head."):
+            name = name.removeprefix("cls_head.")
+            name = re.sub(r"^(fc_cls|new_fc|fc)\.", "fc.", name)
+        name = name.removeprefix("backbone.")
+        name = re.sub(r"(?<=downsample)\.conv\.", ".0.", name)
+        name = re.sub(r"(?<=downsample)\.bn\.", ".1.", name)
+        name = re.sub(
+            r"\.non_local_block\.(?:conv_)?(theta|phi|g|out)\.(?:0\.)?(conv|bn)\.",
+            lambda m: f".non_local.{m[1] if m[2] == 'conv' else 'norm'}.",
+            name,
+        )
+        name = re.sub(r"(^|\.)conv(\d)\.conv\.", r"\1conv\2.", name)
+        name = re.sub(r"(^|\.)conv(\d)\.bn\.", r"\1bn\2.", name)
+        renamed[name] = tensor
+    if "layer1.0.conv.0.conv.weight" in {name.replace(".net", "") for name in renamed}:
+        renamed = _mobilenet_of_mmaction2(renamed)
+    if any(word in hints.words for word in ("dot-product", "dot_product")):
+        raise InputError(
+            "its non-local blocks are of the dot-product form; ours are embedded Gaussians"
+        )
+    return _network("mmaction2", renamed, hints, flow=((128.0, 128.0), (128.0, 128.0)))
+
+
+def read_tsn_pytorch(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
+    """tsn-pytorch, and the TSM repository, which shares its names: `base_model`, `new_fc`.
+
+    A shift is `.net`: of a convolution (blockres), or of a block (block).
+    """
+    if not any(name.startswith("base_model.") for name in layers):
+        return None
+    renamed = {
+        re.sub(r"^(base_model\.)?(new_fc|fc)\.", "fc.", name).removeprefix("base_model."): tensor
+        for name, tensor in layers.items()
+    }
+    if "features.0.0.weight" in renamed:
+        renamed = _mobilenet_of_tonylins(renamed)
+    shifts = any(".net." in name for name in renamed)
+    # (theirs / 255 - 0.5) / mean(0.229, 0.224, 0.225)
+    flow = ((128.0, 128.0), (57.404, 57.404))
+    return _network("tsm" if shifts else "tsn-pytorch", renamed, hints, flow=flow)
+
+
+def read_two_stream(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
+    """jeffreyyihuang/two-stream-action-recognition and its forks: `conv1_custom`, `fc_custom`."""
+    if "conv1_custom.weight" not in layers:
+        return None
+    renamed = {name.replace("_custom.", "."): tensor for name, tensor in layers.items()}
+    first = renamed["conv1.weight"]
+    if hints.rotated and first.shape[1] != 3:
+        renamed["conv1.weight"] = first.roll(2, dims=1)
+    return _network("two-stream", renamed, hints, flow=((1.0, 1.0), (254.0, 254.0)))
+
+
+def read_slowfast(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
+    """PySlowFast's I3D-ResNets, with or without non-local blocks."""
+    if not any(name.startswith("s1.pathway0_stem.") for name in layers):
+        return None
+    renamed = {}
+    for name, tensor in layers.items():
+        name = re.sub(r"^s1\.pathway0_stem\.(conv|bn)\.", r"\g<1>1.", name)
+        name = re.sub(
+            r"^s(\d)\.pathway0_res(\d+)\.", lambda m: f"layer{int(m[1]) - 1}.{m[2]}.", name
+        )
+        name = re.sub(
+            r"^s(\d)\.pathway0_nonlocal(\d+)\.(?:conv_)?(theta|phi|g|out|bn)\.",
+            lambda m: f"layer{int(m[1]) - 1}.{m[2]}.non_local.{m[3].replace('bn', 'norm')}.",
+            name,
+        )
+        name = name.replace(".branch1_bn.", ".downsample.1.").replace(".branch1.", ".downsample.0.")
+        for index, letter in enumerate("abc", start=1):
+            name = name.replace(f".branch2.{letter}_bn.", f".bn{index}.")
+            name = name.replace(f".branch2.{letter}.", f".conv{index}.")
+        renamed[name.replace("head.projection.", "fc.")] = tensor
+    return _network("slowfast", renamed, hints, rgb=MEAN_HALF, clip=(8, 8))
+
+
+def read_pytorchvideo(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
+    """PyTorchVideo's I3D-ResNets."""
+    if "blocks.0.conv.weight" not in layers:
+        return None
+    renamed = {}
+    for name, tensor in layers.items():
+        name = re.sub(r"^blocks\.0\.(conv|norm)\.", r"\g<1>1.", name).replace("norm1.", "bn1.")
+        name = re.sub(
+            r"^blocks\.(\d)\.res_blocks\.(\d+)\.",
+            # Its second block is a pooling where there is one, as in I3D.
+            lambda m: f"layer{int(m[1]) - (int(m[1]) > 1)}.{m[2]}.",
+            name,
+        )
+        name = name.replace(".branch1_norm.", ".downsample.1.")
+        name = name.replace(".branch1_conv.", ".downsample.0.")
+        for index, letter in enumerate("abc", start=1):
+            name = name.replace(f".branch2.norm_{letter}.", f".bn{index}.")
+            name = name.replace(f".branch2.conv_{letter}.", f".conv{index}.")
+        renamed[re.sub(r"^blocks\.6\.proj\.", "fc.", name)] = tensor
+    return _network("pytorchvideo", renamed, hints, rgb=MEAN_HALF, clip=(8, 8))
+
+
+def read_torchvision(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
+    """torchvision's networks, of pictures and of videos, and timm's ResNets, whose names are equal.
+
+    Layers may stand below `backbone.`; the classifier of a ResNet may be called `head`.
+    """
+    inner = {name.removeprefix("backbone."): tensor for name, tensor in layers.items()}
+    if len(inner) == len(layers):
+        layers = inner
+    if "conv1.weight" in layers and "layer1.0.conv1.weight" in layers:
+        alias = re.compile(r"^(head\.fc|head|classifier|linear|fc_cls|cls_head)\.(weight|bias)$")
+        renamed = {alias.sub(r"fc.\2", name): tensor for name, tensor in layers.items()}
+        return _network("torchvision", renamed, hints)
+    heads = [
+        name.removesuffix(".weight")
+        for name, tensor in layers.items()
+        if name.endswith(".weight")
+        and tensor.dim() >= 2
+        and tensor[0, 0].numel() == 1
+        and name.removesuffix("weight") + "bias" in layers
+    ]
+    if not heads:
+        return None
+    head = {key: layers.pop(f"{heads[-1]}.{key}") for key in ("weight", "bias")}
+    features = head["weight"].shape[1]
+    counters = ("running_mean", "running_var", "num_batches_tracked", "relative_position_index")
+    size = sum(t.numel() for name, t in layers.items() if not name.endswith(counters))
+    for model in (name for name in MODELS if getattr(MODELS[name], "base", "") == name):
+        for weights in torchvision.models.get_model_weights(model):
+            classes = len(weights.meta["categories"])
+            if weights.meta["num_params"] - (features + 1) * classes == size:
+                mean, std = _normalisation_of(weights)
+                clip = default_clip(model, "spatial")
+                return ExternalCheckpoint(
+                    "torchvision",
+                    model,
+                    "spatial",
+                    layers,
+                    {key: t.flatten(1) if t.dim() > 1 else t for key, t in head.items()},
+                    mean,
+                    std,
+                    **clip,
+                )
+    return None
+
+
+def _normalisation_of(weights: Any) -> Normalisation:
+    """Mean and std, of values from 0 to 255, of an entry of torchvision's weights."""
+    transforms = weights.transforms()
+    mean, std = (tuple(255 * v for v in getattr(transforms, key)) for key in ("mean", "std"))
+    return mean, std
+
+
+MEAN_HALF: Normalisation = ((114.75,) * 3, (57.375,) * 3)  # 0.45 and 0.225 of the range
+
+# The first that recognises the names of the layers decides. Its reader gives None for others.
+CHECKPOINT_FORMATS: dict[str, Reader] = {
+    "mmaction2": read_mmaction2,
+    "tsn-pytorch": read_tsn_pytorch,
+    "two-stream": read_two_stream,
+    "slowfast": read_slowfast,
+    "pytorchvideo": read_pytorchvideo,
+    "torchvision": read_torchvision,
+}
+FLOW_FORMATS = ("mmaction2", "tsn-pytorch", "tsm", "two-stream")
+
+
+def _network(
+    kind: str,
+    layers: Layers,
+    hints: Hints,
+    *,
+    rgb: Normalisation = RGB,
+    flow: Normalisation | None = None,
+    clip: tuple[int, int] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> ExternalCheckpoint | None:
+    """A network of torchvision's names, and what is wrapped into them: shifts, non-local blocks.
+
+    Args:
+        layers: in torchvision's names; shifts as `.net`, non-local blocks as `.non_local` of a
+            residual block; the classifier as `fc`.
+        rgb, flow: normalisation of either; None: such networks of this format are refused.
+        clip: of a network of clips, where neither file name nor configuration says it.
+    """
+    model_options = dict(options or {})
+    head = {key: layers.pop(f"fc.{key}") for key in ("weight", "bias") if f"fc.{key}" in layers}
+    head = {key: t.flatten(1) if t.dim() > 1 else t for key, t in head.items()}
+    shifted = {name for name in layers if ".net." in name}
+    in_place = any(re.match(r"layer\d\.\d+\.net\.", name) for name in shifted)
+    plain = {name.replace(".net.", "."): tensor for name, tensor in layers.items()}
+    base = _base_of(kind, plain)
+    if base is None:
+        return None
+    first_name = "features.0.0.weight" if base == "mobilenet_v2" else "conv1.weight"
+    first = plain[first_name]
+    is_clip = first.dim() == 5 or bool(shifted)
+    channels = first.shape[1]
+    stream = "spatial" if channels == 3 else "motion"
+    if stream == "motion" and (channels % 2 or channels > 2 * PAIRS):
+        raise InputError(
+            f"{kind}'s {base}: its first layer sees {channels} channels; RGB has 3, flow 2 to "
+            f"{2 * PAIRS}, two a pair (RGB differences are not supported)"
+        )
+    if stream == "motion" and flow is None:
+        raise ScaleUnknownError(
+            f"a {stream} network in {kind}'s own names does not tell how its input was scaled; "
+            f"known are those of {', '.join(FLOW_FORMATS)}"
+        )
+    model = base
+    if shifted:
+        model = f"tsm-{base}"
+        model_options |= {"place": "in-place"} if in_place else {}
+    elif first.dim() == 5:
+        non_local = any(".non_local." in name for name in plain)
+        model = f"{'nonlocal-' if non_local else ''}i3d-{base}"
+    length, interval = (channels // 2 if stream == "motion" else 1), 1
+    if is_clip:
+        length, interval = clip_of(hints.words, model) or clip or MODELS[model].clip  # type: ignore
+    mean, std = rgb if stream == "spatial" else flow or rgb
+    # Where our layers stand: below a wrapper, and beside the non-local block that follows them.
+    with_non_local = {name.partition(".non_local.")[0] for name in plain if ".non_local." in name}
+    ours: Layers = {}
+    for name, tensor in layers.items():
+        block = ".".join(name.split(".")[:2])
+        if shifted:
+            name = "network." + name.replace(".net.", ".layer.")
+        elif block in with_non_local:
+            inner = name.removeprefix(block)
+            name = block + (
+                inner.replace(".non_local", ".1", 1) if ".non_local." in inner else ".0" + inner
+            )
+        ours[name] = tensor
+    return ExternalCheckpoint(
+        format=kind,
+        model=model,
+        stream=stream,
+        layers=ours,
+        head=head,
+        mean=mean,
+        std=std,
+        clip_length=length,
+        frame_interval=interval,
+        model_options=model_options,
+    )
+
+
+def _base_of(kind: str, layers: Layers) -> str | None:
+    """Network of torchvision that the layers make up, by their names and shapes."""
+    if "features.0.0.weight" in layers and "features.18.0.weight" in layers:
+        return "mobilenet_v2"
+    if not {"conv1.weight", "layer1.0.conv1.weight", "layer1.0.conv2.weight"} <= layers.keys():
+        return None
+    blocks = tuple(
+        sum(f"layer{stage}.{block}.conv1.weight" in layers for block in range(64))
+        for stage in range(1, 5)
+    )
+    width, inputs = layers["layer1.0.conv2.weight"].shape[:2]
+    base = RESNETS.get((blocks, "layer1.0.conv3.weight" in layers, width, inputs))
+    if base is None:
+        raise InputError(
+            f"a ResNet of {kind} with {blocks} blocks, {width} channels in the first; known: "
+            f"{', '.join(RESNETS.values())}"
+        )
+    return base
+
+
+def clip_of(words: str, model: str) -> tuple[int, int] | None:
+    """Frames of a snippet and their interval, as file names and configurations have them.
+
+    `..._32x2x1_...` is (32, 2); of TSM `1x1x8` and `segment8` are (8, 0), with `dense` (8, 8).
+    """
+    is_tsm = model.startswith("tsm-")
+    name, _, config = words.partition("\n")
+    numbers = re.search(r"(?<![\dx])(\d+)x(\d+)x(\d+)(?![\dx])", name)
+    sampling = re.search(r"dict\(([^()]*SampleFrames[^()]*)\)", config)
+    length = interval = segments = 0
+    dense = "dense" in name
+    if numbers:
+        length, interval, segments = (int(number) for number in numbers.groups())
+    elif segment := re.search(r"segment(\d+)", name):
+        length, interval, segments = 1, 1, int(segment[1])
+    elif sampling:
+        values = dict(re.findall(r"(clip_len|frame_interval|num_clips)=(\d+)", sampling[1]))
+        length, interval = int(values.get("clip_len", 0)), int(values.get("frame_interval", 1))
+        segments, dense = int(values.get("num_clips", 0)), "DenseSampleFrames" in sampling[1]
+    if is_tsm and segments:
+        return segments, (64 // segments if dense else 0)  # dense: spread over 64 frames
+    return (length, interval) if length > 1 and not is_tsm else None
+
+
+def _mobilenet_of_mmaction2(layers: Layers) -> Layers:
+    """torchvision's names of a MobileNetV2: its stages are one list of blocks there."""
+    before = (1, 2, 4, 7, 11, 14, 17)  # of the first block of each stage
+    renamed = {}
+    for name, tensor in layers.items():
+        name = re.sub(r"^(conv|bn)1\.", lambda m: f"features.0.{int(m[1] == 'bn')}.", name)
+        name = re.sub(r"^(conv|bn)2\.", lambda m: f"features.18.{int(m[1] == 'bn')}.", name)
+        if match := re.match(r"layer(\d)\.(\d)\.conv\.(\d)\.(net\.)?(conv|bn)\.(.*)", name):
+            stage, block, layer, net, part, rest = match.groups()
+            is_bn = int(part == "bn")
+            # The last of a block is no pair but two layers there.
+            last = 1 if stage == "1" else 2
+            place = f"{layer}.{net or ''}{is_bn}" if int(layer) < last else f"{last + is_bn}"
+            name = f"features.{before[int(stage) - 1] + int(block)}.conv.{place}.{rest}"
+        renamed[name] = tensor
+    return renamed
+
+
+def _mobilenet_of_tonylins(layers: Layers) -> Layers:
+    """torchvision's names of tonylins/pytorch-mobilenet-v2, whose blocks are flat lists."""
+    flat = {name.split(".")[1] for name in layers if ".conv.7." in name}
+    pairs = {0: "0.{net}0", 1: "0.1", 3: "1.0", 4: "1.1", 6: "2", 7: "3"}
+    renamed = {}
+    for name, tensor in layers.items():
+        if match := re.match(r"features\.(\d+)\.conv\.(\d)\.(net\.)?(.*)", name):
+            block, layer, net, rest = match.groups()
+            # A block without expansion begins with its second convolution.
+            table = pairs if block in flat else {0: "0.0", 1: "0.1", 3: "1", 4: "2"}
+            if int(layer) in table:
+                name = f"features.{block}.conv.{table[int(layer)].format(net=net or '')}.{rest}"
+        renamed[name] = tensor
+    return renamed

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from twostream.models.external_checkpoints import (
+    ExternalCheckpoint,
+    ScaleUnknownError,
+    load_safely,
+    recognise,
+    unwrap,
+)
+from twostream.models.published import Bar, find_weights
 from twostream.models.timm_networks import TIMM, timm_weights
+from twostream.transforms.presets import Modality
 from twostream_base.errors import InputError, some_of
 from twostream_base.vision import cached_file, fetch_weights, torchvision
 
@@ -18,29 +27,89 @@ BACKBONE = "backbone."
 PRETRAINED = ("imagenet", "kinetics400")
 
 
-def initial_weights(weights: str, *, model: str) -> Mapping[str, Tensor]:
-    """Tensors in torchvision's names; `mean` and `std` among them where the weights have their own.
+@dataclass(frozen=True, slots=True)
+class StartingPoint:
+    """What a network starts from.
 
-    Those of a run are of all its channels (T*C, 1, 1), torchvision's of an RGB frame (3, 1, 1).
+    Attributes:
+        layers: of its backbone, in torchvision's names or, of a network of the same kind, in ours.
+        normalisation: `mean` and `std` of stored values, for all channels of a clip (T*C, 1, 1);
+            those of another tool for one picture (C, 1, 1). Empty where there are none.
+        head: `weight` and `bias` of the classifier, for as many classes; empty without.
+        source: what they are called in an error.
+        stream: whose pictures the normalisation is for, `spatial` or `motion`; empty for a run.
+        checkpoint: what another tool's file was recognised as.
+    """
+
+    layers: Mapping[str, Tensor]
+    normalisation: Mapping[str, Tensor]
+    head: Mapping[str, Tensor]
+    source: str
+    stream: str = ""
+    checkpoint: ExternalCheckpoint | None = None
+
+    def normalisation_for(self, modality: Modality) -> dict[str, Tensor]:
+        """The same for all channels of a clip; empty for another stream, which keeps its own."""
+        if not self.stream:
+            return dict(self.normalisation)
+        is_same = modality.sees_rgb if self.stream == "spatial" else modality.name == "flow"
+        times = modality.network_length if is_same else 0
+        return {key: value.repeat(times, 1, 1) for key, value in self.normalisation.items()}
+
+
+def initial_weights(weights: str, *, model: str) -> StartingPoint:
+    """What `--weights` names.
 
     Args:
-        weights: `imagenet` or `kinetics400` (torchvision's own loader), `none` (gives none), or a
-            file: a state dict of torchvision's names as .pth or .safetensors, or the weights of a
-            twostream run.
+        weights: `imagenet` or `kinetics400` (torchvision's own loader), `none` (gives no layers), a
+            name of `PUBLISHED`, or a file: weights of a twostream run, a checkpoint in one of
+            `CHECKPOINT_FORMATS`, or a state dict in the names of torchvision's `model`.
+        model: the network of torchvision that is at the base.
 
     Raises:
         InputError: the weights cannot be had or read.
     """
     if weights == "none":
-        return {}
+        return StartingPoint({}, {}, {}, weights)
     if weights in PRETRAINED:
-        return pretrained_weights(weights, model=model)
-    state = read_weights(Path(weights))
-    if not any(name.startswith(BACKBONE) for name in state):
-        return state
-    # The weights of a run of ours: its backbone and normalisation, without its classifier.
-    layers = {n.removeprefix(BACKBONE): t for n, t in state.items() if n.startswith(BACKBONE)}
-    return {key: state[key] for key in ("mean", "std") if key in state} | layers
+        state = dict(pretrained_weights(weights, model=model))
+        normalisation = {key: state.pop(key) for key in ("mean", "std")}
+        source = f"the weights {weights} of {model}"
+        return StartingPoint(state, normalisation, {}, source, "spatial")
+    path, entry = find_weights(weights)
+    content = load_safely(path)
+    if {"mean", "std"} <= content.keys() and any(name.startswith(BACKBONE) for name in content):
+        # The weights of a run of ours: its backbone and normalisation, without its classifier.
+        layers = {n.removeprefix(BACKBONE): t for n, t in content.items() if n.startswith(BACKBONE)}
+        return StartingPoint(layers, {key: content[key] for key in ("mean", "std")}, {}, weights)
+    try:
+        if model.startswith(TIMM):  # other than torchvision's, under the same names
+            return StartingPoint(unwrap(path, content), {}, {}, weights)
+        checkpoint = recognise(path, content, name=entry.file if entry else "")
+    except ScaleUnknownError:  # what trains on from it may scale its input as it likes
+        checkpoint = None
+    if checkpoint is None:
+        layers = {n.removeprefix(BACKBONE): t for n, t in unwrap(path, content).items()}
+        return StartingPoint(layers, {}, {}, weights)
+    normalisation = {
+        key: torch.tensor(values)[:, None, None]
+        for key, values in (("mean", checkpoint.mean), ("std", checkpoint.std))
+    }
+    return StartingPoint(
+        checkpoint.layers, normalisation, checkpoint.head, weights, checkpoint.stream, checkpoint
+    )
+
+
+def recognised(weights: str, *, bar: Bar | None = None) -> ExternalCheckpoint | None:
+    """The checkpoint of another tool that --weights names; None for other weights.
+
+    Raises:
+        InputError: as `initial_weights`.
+    """
+    if weights == "none" or weights in PRETRAINED:
+        return None
+    find_weights(weights, bar=bar)  # with a bar, which it needs but once
+    return initial_weights(weights, model="").checkpoint
 
 
 def pretrained_weights(kind: str, *, model: str) -> Mapping[str, Tensor]:
@@ -96,23 +165,7 @@ def pretrained_weights(kind: str, *, model: str) -> Mapping[str, Tensor]:
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:
     """Read a state dict without running code from it: .safetensors, or torch's own format."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; --weights takes imagenet, none, or a file")
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noise can make a reader stumble anywhere
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"{path}: not a file of weights that can be read safely ({reason})"
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError(
-            f"{path}: expected a state dict, name -> tensor; `twostream import-weights` takes the "
-            "checkpoints of other tools"
-        )
-    return state
+    return unwrap(path, load_safely(path))
 
 
 def fit(network: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:

@@ -24,6 +24,7 @@ from twostream.data.stored import SOURCE_DIGITS
 from twostream.data.training_videos import RunVideo, find_seen
 from twostream.models import network_protocol
 from twostream.models.checkpoint import read_training_videos
+from twostream.models.external_networks import ExternalNetwork
 from twostream.models.probe import check_input_sizes
 from twostream.prediction.predict_video import (
     Extraction,
@@ -42,7 +43,7 @@ Show = Callable[[str, Prediction], None]
 class PredictOptions:
     """The options of `twostream predict`."""
 
-    runs: Mapping[str, Path]  # by stream, in the order in which they are asked
+    runs: Mapping[str, Path | ExternalNetwork]  # by stream, in the order in which they are asked
     checkpoint: str
     protocol: str
     cascade: float | None
@@ -145,7 +146,9 @@ def predict_videos(
     )
     # Before the work: a damaged record costs no predictions.
     records = {
-        key: read_training_videos(run / options.checkpoint) for key, run in options.runs.items()
+        key: read_training_videos(run / options.checkpoint)
+        for key, run in options.runs.items()
+        if isinstance(run, Path)
     }
     rows, failed, sources = [], {}, {}
     bar = runtime.bar(videos.items(), total=len(videos), label="predict", unit="video")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +34,7 @@ from twostream.data.protocols import Protocol
 from twostream.data.splits import VideoRecord
 from twostream.data.stored import StoredVideo
 from twostream.models.checkpoint import NetworkSpec, load_network
+from twostream.models.external_networks import FLOW_METHOD, SHORT_SIDE, ExternalNetwork
 from twostream.models.segment_network import SegmentNetwork
 from twostream.scoring.logits import compute_logits
 from twostream_base import plugins
@@ -77,7 +78,7 @@ class Extraction:
 
 
 def load_streams(
-    runs: Mapping[str, Path],
+    runs: Mapping[str, Path | ExternalNetwork],
     *,
     checkpoint: str,
     device: torch.device,
@@ -86,6 +87,8 @@ def load_streams(
     trust_plugins: bool = False,
 ) -> dict[str, Stream]:
     """Load the network of each run, by stream.
+
+    Networks of other tools take TV-L1 on frames of a short side of 256, as the field made it.
 
     Args:
         checkpoint: `best` or `last`.
@@ -98,11 +101,20 @@ def load_streams(
     """
     streams = {}
     for key, run in runs.items():
-        spec, network = load_network(run / checkpoint, trust_plugins=trust_plugins)
+        made = extraction
+        if isinstance(run, Path):
+            spec, network = load_network(run / checkpoint, trust_plugins=trust_plugins)
+        else:
+            spec, network = run.spec, run.network
+            made = replace(
+                extraction,
+                method=extraction.method or FLOW_METHOD,
+                short_side=extraction.short_side or SHORT_SIDE,
+            )
         if spec.stream != key:
             raise InputError(f"{run} is a {spec.stream} network; give it as --{spec.stream}")
         network.to_device(device)
-        streams[key] = Stream(spec, network, extraction_of(spec, run, extraction))
+        streams[key] = Stream(spec, network, extraction_of(spec, str(run), made))
     if shared:
 
         def frames_of(stream: Stream) -> tuple[Any, ...]:
@@ -116,7 +128,7 @@ def load_streams(
     return streams
 
 
-def extraction_of(spec: NetworkSpec, run: Path, overrides: Extraction) -> dict[str, Any]:
+def extraction_of(spec: NetworkSpec, run: str | Path, overrides: Extraction) -> dict[str, Any]:
     """Settings of extraction that give a network what it was trained on.
 
     Without flow for a network that sees none. What its spec records decides; for networks of other

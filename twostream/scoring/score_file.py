@@ -107,7 +107,7 @@ def score_metadata(
     """All that a score file says of how its scores came about.
 
     Args:
-        checkpoint: folder of the weights that made them.
+        checkpoint: folder of the weights that made them; of another tool's, their file.
         facts: data set, split, subset, protocol (as on the command line), ....
     """
     protocol = find_protocol(facts["protocol"])
@@ -125,7 +125,7 @@ def score_metadata(
         "protocol_card": protocol.metadata(size=spec.input_size) | clip,
         "listed": len(joined.videos) + len(joined.missing),
         "missing": len(joined.missing),
-        "checkpoint": sha256_file(checkpoint / WEIGHTS),
+        "checkpoint": sha256_file(checkpoint if checkpoint.is_file() else checkpoint / WEIGHTS),
         "epoch": spec.epoch,
         "selected_on": spec.selected_on,
         "flow": spec.flow,

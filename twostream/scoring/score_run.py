@@ -23,6 +23,7 @@ from twostream.models.checkpoint import (
     read_spec,
     read_training_videos,
 )
+from twostream.models.external_networks import ExternalNetwork
 from twostream.models.probe import check_input_sizes
 from twostream.scoring.score_file import write_score_file
 from twostream_base import plugins
@@ -49,7 +50,7 @@ class ScoreOptions:
 
 
 def score_run(
-    run: Path,
+    run: Path | ExternalNetwork,
     out: Path | None,
     options: ScoreOptions,
     runtime: Runtime,
@@ -59,6 +60,7 @@ def score_run(
     """Write a score file with the network in `run`; a second call resumes what was stopped.
 
     Args:
+        run: a run folder, or a network of another tool, for which `out` is needed.
         out: the file; by default in `scores/` of the run, named after subset and protocol, and
             after the lists where they are not those of the run.
 
@@ -69,9 +71,15 @@ def score_run(
         InputError: the network knows other classes, saw flow of other settings, cannot take the
             views of the protocol, or has seen some of the videos in training.
     """
-    spec = read_spec(run / options.checkpoint, trust_plugins=options.trust_plugins)
+    if isinstance(run, Path):
+        checkpoint = run / options.checkpoint
+        spec = read_spec(checkpoint, trust_plugins=options.trust_plugins)
+        card, recorded = read_training_videos(checkpoint)
+    else:
+        spec, checkpoint, card, recorded = run.spec, run.file, {}, []
+        if out is None:
+            raise InputError(f"{run} has no run folder for its scores: give the file by --out")
     joined = _find_videos(run, spec, options)
-    card, recorded = read_training_videos(run / options.checkpoint)
     seen = find_seen(
         named(joined), card=card, recorded=recorded, chosen=options.subset != spec.selected_on
     )
@@ -83,13 +91,17 @@ def score_run(
         frame_interval=spec.frame_interval,
     )
     if seen and not options.on_training_videos:
-        raise seen.refusal(run=run, what=f"the subset {options.subset} of {lists}")
+        raise seen.refusal(run=Path(str(run)), what=f"the subset {options.subset} of {lists}")
     if not (card or recorded):
         tell(f"{run} does not say which videos it was trained on: nobody checks that these are new")
-    path = out or run / "scores" / f"{_file_stem(card, options, protocol)}.safetensors"
-    with plugins.naming(run / options.checkpoint):
-        network = network_from_spec(spec)
-    load_weights(run / options.checkpoint, network)
+    if isinstance(run, Path):
+        with plugins.naming(checkpoint):
+            network = network_from_spec(spec)
+        load_weights(checkpoint, network)
+        path = out or run / "scores" / f"{_file_stem(card, options, protocol)}.safetensors"
+    else:
+        assert out is not None
+        network, path = run.network, out
     network.to_device(runtime.device)
     check_input_sizes(network, spec, protocols=(protocol,), device=runtime.device)
     if options.compiled:
@@ -101,7 +113,7 @@ def score_run(
         joined,
         runtime,
         spec=spec,
-        checkpoint=run / options.checkpoint,
+        checkpoint=checkpoint,
         facts={
             "dataset": options.dataset,
             "split": options.split,
@@ -122,7 +134,7 @@ def _file_stem(card: Mapping[str, Any], options: ScoreOptions, protocol: str) ->
     return f"{options.dataset}-split{options.split}-{stem}".replace(":", ".")
 
 
-def _find_videos(run: Path, spec: NetworkSpec, options: ScoreOptions) -> Joined:
+def _find_videos(run: Path | ExternalNetwork, spec: NetworkSpec, options: ScoreOptions) -> Joined:
     lists = read_split(options.dataset, options.annotations, split=options.split)
     if lists.class_names != spec.class_names:
         unlike = sorted(set(lists.class_names) ^ set(spec.class_names))
@@ -144,7 +156,9 @@ def _find_videos(run: Path, spec: NetworkSpec, options: ScoreOptions) -> Joined:
             f"{run} was trained on flow of {spec.flow}, {options.store} holds {joined.flow}; "
             "extract it as it was in training"
         )
-    return _held_out(run, joined, options) if is_drawn else joined
+    if is_drawn and not isinstance(run, Path):
+        raise InputError(f"{run} held out no videos of these lists: give --subset test or train")
+    return _held_out(run, joined, options) if is_drawn and isinstance(run, Path) else joined
 
 
 def _held_out(run: Path, train: Joined, options: ScoreOptions) -> Joined:

@@ -117,10 +117,9 @@ class ResNet18(nn.Module):
 
     def __init__(self, in_channels: int, *, weights: str = "none") -> None:
         super().__init__()
-        state = initial_weights(weights, model="resnet18")
-        layers = {name: state[name] for name in state if name not in ("mean", "std")}
+        start = initial_weights(weights, model="resnet18")
         self.network, self.out_features = build_backbone(
-            "resnet18", in_channels=in_channels, state=layers, source=weights
+            "resnet18", in_channels=in_channels, state=start.layers, source=start.source
         )
 
     def forward(self, frames: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ from twostream.models.checkpoint import (
     read_spec,
     read_training_videos,
 )
-from twostream.models.external_checkpoints import read_external, write_imported
+from twostream.models.external_checkpoints import read_external
+from twostream.models.external_networks import open_weights, write_imported
 from twostream.models.segment_network import SegmentNetwork
 from twostream.transforms.presets import MODALITIES
 from twostream_base.errors import InputError
@@ -57,8 +58,8 @@ def tsn(network: nn.Module) -> dict[str, Tensor]:
 
 def imported(tmp_path: Path, checkpoint: dict[str, Any], **options: bool) -> SegmentNetwork:
     torch.save(checkpoint, tmp_path / "model_best.pth.tar")
-    external = read_external(tmp_path / "model_best.pth.tar", **options)
-    write_imported(tmp_path / "best", external, class_names=CLASSES, source="it")
+    external = open_weights(str(tmp_path / "model_best.pth.tar"), class_names=CLASSES, **options)
+    write_imported(tmp_path / "best", external)
     network = network_from_spec(read_spec(tmp_path / "best"))
     load_weights(tmp_path / "best", network)
     return network.eval()
@@ -95,14 +96,15 @@ def test_motion_of_two_stream(tmp_path: Path, rotated: bool) -> None:
     assert (card.selected_on, card.flow) == ("test", {"bound": 20.0})
 
 
-def test_motion_of_tsn_looks_at_the_first_five_pairs(tmp_path: Path) -> None:
+def test_motion_of_tsn_looks_at_five_pairs(tmp_path: Path) -> None:
     original = resnet(10)
     network = imported(tmp_path, {"epoch": 8, "arch": "resnet18", "state_dict": tsn(original)})
     stored, pictures = flow_clips()
     stack = (pictures[0, :, :5].reshape(1, 10, 64, 64) / 255 - 0.5) / np.mean([0.229, 0.224, 0.225])
     with torch.inference_mode():
-        assert torch.allclose(network(stored)[0], original(stack.float()), atol=1e-4)
-    assert read_spec(tmp_path / "best").epoch == 7
+        assert torch.allclose(network(stored[:, :, :5])[0], original(stack.float()), atol=1e-4)
+    spec = read_spec(tmp_path / "best")
+    assert (spec.epoch, spec.clip_length, spec.frame_interval) == (7, 5, 1)
 
 
 @pytest.mark.parametrize("names", [two_stream, tsn, lambda network: network.state_dict()])
@@ -139,8 +141,8 @@ class Hostile:
         ({"state_dict": {"conv1.weight": Hostile()}}, "cannot be read safely"),
         ([1, 2], "holds a list, not a state dict"),
         ({"state_dict": {"a": 1}}, "expected a state dict, or a dict with"),
-        ({"base_model.conv1_7x7_s2.weight": torch.zeros(64, 3, 7, 7)}, "BN-Inception"),
-        ({"conv1_custom.weight": torch.zeros(64, 20, 7, 7)}, "not a ResNet"),
+        ({"base_model.conv1_7x7_s2.weight": torch.zeros(64, 3, 7, 7)}, "not known"),
+        ({"conv1_custom.weight": torch.zeros(64, 20, 7, 7)}, "a layout that is not known"),
     ],
 )
 def test_other_files_are_refused(
@@ -166,9 +168,8 @@ def test_other_inputs_are_refused(tmp_path: Path, channels: int, names: Any, mes
 
 def test_another_number_of_classes(tmp_path: Path) -> None:
     torch.save(two_stream(resnet(3)), tmp_path / "file.pth")
-    external = read_external(tmp_path / "file.pth")
-    with pytest.raises(InputError, match="it tells 5 classes apart, the data set has 2"):
-        write_imported(tmp_path / "best", external, class_names=("a", "b"), source="it")
+    with pytest.raises(InputError, match="file.pth tells 5 classes apart, and 2 are named"):
+        open_weights(str(tmp_path / "file.pth"), class_names=("a", "b"))
 
 
 @pytest.mark.parametrize(("epoch", "expected"), [(7, 7), (np.int64(7), 7), ("seven", -1)])
@@ -181,11 +182,8 @@ def test_the_split_on_which_a_network_was_trained_is_kept(tmp_path: Path) -> Non
     records = [VideoRecord(f"A/v{number}", number % 5, f"g{number}") for number in range(4)]
     split = Split(CLASSES, tuple(records[:3]), tuple(records[3:]))
     torch.save({"state_dict": tsn(resnet(3))}, tmp_path / "tsn.pth.tar")
-    external = read_external(tmp_path / "tsn.pth.tar")
-    write_imported(
-        tmp_path / "run" / "best", external, class_names=CLASSES, source="it", trained_on=split,
-        lists=("ucf101", 1),
-    )  # fmt: skip
+    external = open_weights(str(tmp_path / "tsn.pth.tar"), class_names=CLASSES)
+    write_imported(tmp_path / "run" / "best", external, trained_on=split, lists=("ucf101", 1))
     card, recorded = read_training_videos(tmp_path / "run" / "best")
     assert [(v.name, v.part) for v in recorded] == [
         ("A/v0", "train"), ("A/v1", "train"), ("A/v2", "train"), ("A/v3", "test"),

@@ -82,7 +82,7 @@ class Hostile:
 def test_weights_never_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"conv1.weight": Hostile()}, "hostile.pth")
-    with pytest.raises(InputError, match="hostile.pth: not a file of weights"):
+    with pytest.raises(InputError, match="hostile.pth: cannot be read safely"):
         read_weights(Path("hostile.pth"))
     assert not Path("executed").exists()
 
@@ -98,14 +98,15 @@ def test_files_that_are_no_weights(tmp_path: Path, content: bytes) -> None:
 
 
 def test_missing_weights_file() -> None:
-    with pytest.raises(InputError, match="no such file; --weights takes imagenet, none"):
-        read_weights(Path("nowhere.pth"))
+    with pytest.raises(InputError, match="nowhere.pth: no such file, nor a published"):
+        initial_weights("nowhere.pth", model="resnet18")
 
 
 def test_a_backbone_of_another_tool_has_no_normalisation(tmp_path: Path) -> None:
     layer = {"conv1.weight": torch.zeros(2, 3, 1, 1)}
     torch.save({f"backbone.{name}": tensor for name, tensor in layer.items()}, tmp_path / "w.pth")
-    assert initial_weights(str(tmp_path / "w.pth"), model="resnet18").keys() == layer.keys()
+    start = initial_weights(str(tmp_path / "w.pth"), model="resnet18")
+    assert (start.layers.keys(), start.normalisation) == (layer.keys(), {})
 
 
 @pytest.fixture
