@@ -86,8 +86,7 @@ def import_weights(
     )
     external = network.checkpoint
     console.show(
-        f"{out / 'best'}: {external.stream} {external.model} of {external.format}, {network.note}, "
-        f"{external.snippet}, stored values minus {external.mean[0]:g} divided by "
+        f"{out / 'best'}: {network.text}; stored values minus {external.mean[0]:g} divided by "
         f"{external.std[0]:g} (first channel)"
     )
     console.tell_next("score", out)

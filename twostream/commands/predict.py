@@ -82,7 +82,7 @@ output_options = console.section(
         "--spatial", "--difference", "--motion", "--weights", "--strategy", "--protocol", "--top",
         "--out", "--device", "--json",
     ),
-    example="twostream predict clip.mp4 --weights tsm-r50-k400\n"
+    example="twostream predict clip.mp4 --weights tsm-r50-1x1x8-k400\n"
     "twostream predict clip.mp4 --spatial runs/ucf101-split1/spatial-resnet18 \\\n"
     "    --motion runs/ucf101-split1/motion-resnet18 --strategy variance --out clip.gif",
 )  # fmt: skip

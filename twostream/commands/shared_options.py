@@ -221,11 +221,7 @@ def open_networks(
         network = open_weights(text, class_names=names, bar=bar)
         networks.append(network)
         if not quiet:
-            told = network.checkpoint
-            console.tell(
-                f"{text}: {told.stream} {told.model} in the layout of {told.format}, "
-                f"{told.snippet}; {network.note}"
-            )
+            console.tell(f"{network}: {network.text}")
     return networks
 
 

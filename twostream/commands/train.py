@@ -65,7 +65,7 @@ def train(
                 fate = f"replaced: the data set has {classes:,}"
             console.tell(
                 f"--weights {settings.weights}: {checkpoint.stream} {checkpoint.model} in the "
-                f"layout of {checkpoint.format}, {checkpoint.snippet}; its classifier of "
+                f"layout of {checkpoint.format}; its classifier of "
                 f"{checkpoint.num_classes:,} classes is {fate}"
             )
         trainer = Trainer(
@@ -124,8 +124,8 @@ def _complete(options: dict[str, Any]) -> tuple[TrainOptions, ExternalCheckpoint
     if options["input_size"] is None:
         values["input_size"] = default_input_size(options["model"])
     if checkpoint and checkpoint.model == options["model"] and checkpoint.stream == stream:
-        values["clip_length"] = checkpoint.clip_length
-        values["frame_interval"] = checkpoint.frame_interval
+        clip = {key: getattr(checkpoint, key) for key in ("clip_length", "frame_interval")}
+        values |= {key: value for key, value in clip.items() if value is not None}
     values |= {key: value for key, value in options.items() if value is not None}
     if options["batch_size"] == "auto":
         values["batch_size"] = STREAM_DEFAULTS[stream]["batch_size"]

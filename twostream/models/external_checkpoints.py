@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from twostream.models import MODELS, default_clip
 from twostream.transforms.presets import MODALITIES
 from twostream_base.errors import InputError, some_of
 from twostream_base.vision import torchvision
@@ -55,7 +54,9 @@ class ExternalCheckpoint:
         layers: of the backbone, in the names of ours. head: `weight` and `bias` of the classifier;
             empty where the file has none.
         mean, std: of stored values, one a channel of the modality.
-        clip_length, frame_interval: frames or flow pairs of a snippet, and the step between them.
+        clip_length, frame_interval: frames or flow pairs of a snippet, and the step between them;
+            None where neither the file nor its name says: the network's own.
+        num_segments: that it was trained with, where the file's name says; else TSN's three.
         epoch: from 0; -1 where the file does not say.
     """
 
@@ -66,8 +67,9 @@ class ExternalCheckpoint:
     head: Layers
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    clip_length: int
-    frame_interval: int
+    clip_length: int | None = None
+    frame_interval: int | None = None
+    num_segments: int = 3
     model_options: dict[str, Any] = field(default_factory=dict)
     epoch: int = -1
 
@@ -75,14 +77,6 @@ class ExternalCheckpoint:
     def num_classes(self) -> int:
         """How many classes its classifier tells apart; 0 without one."""
         return int(self.head["weight"].shape[0]) if self.head else 0
-
-    @property
-    def snippet(self) -> str:
-        """What it looks at, in words: `8 frames spread over the video`, `10 flow fields`."""
-        unit = "flow field" if self.stream == "motion" else "frame"
-        many = f"{self.clip_length} {unit}{'s' if self.clip_length > 1 else ''}"
-        spacing = {0: " spread over the video", 1: ""}
-        return many + spacing.get(self.frame_interval, f", {self.frame_interval} apart")
 
 
 class Hints(NamedTuple):
@@ -183,6 +177,7 @@ def load_safely(path: Path) -> Mapping[str, Any]:
             unknown = get_unsafe_globals_in_checkpoint(path)
     except Exception:  # of before torch 1.6: they are found one by one below
         pass
+    content: Any
     while True:
         stand_ins = [(type("StandIn", (StandIn,), {}), name) for name in unknown]
         try:
@@ -420,12 +415,12 @@ def read_torchvision(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
     features = head["weight"].shape[1]
     counters = ("running_mean", "running_var", "num_batches_tracked", "relative_position_index")
     size = sum(t.numel() for name, t in layers.items() if not name.endswith(counters))
-    for model in (name for name in MODELS if getattr(MODELS[name], "base", "") == name):
-        for weights in torchvision.models.get_model_weights(model):
+    models = torchvision.models
+    for model in [*models.list_models(models), *models.list_models(models.video)]:
+        for weights in models.get_model_weights(model):
             classes = len(weights.meta["categories"])
             if weights.meta["num_params"] - (features + 1) * classes == size:
                 mean, std = _normalisation_of(weights)
-                clip = default_clip(model, "spatial")
                 return ExternalCheckpoint(
                     "torchvision",
                     model,
@@ -434,7 +429,6 @@ def read_torchvision(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
                     {key: t.flatten(1) if t.dim() > 1 else t for key, t in head.items()},
                     mean,
                     std,
-                    **clip,
                 )
     return None
 
@@ -509,9 +503,15 @@ def _network(
     elif first.dim() == 5:
         non_local = any(".non_local." in name for name in plain)
         model = f"{'nonlocal-' if non_local else ''}i3d-{base}"
-    length, interval = (channels // 2 if stream == "motion" else 1), 1
-    if is_clip:
-        length, interval = clip_of(hints.words, model) or clip or MODELS[model].clip  # type: ignore
+    length: int | None = channels // 2 if stream == "motion" else 1
+    interval: int | None = 1
+    sampling = sampling_of(hints.words)
+    if shifted:
+        length = interval = None
+        if sampling:  # dense: spread over 64 frames
+            length, interval = sampling.segments, 64 // sampling.segments if sampling.dense else 0
+    elif first.dim() == 5:
+        length, interval = sampling[:2] if sampling else clip or (None, None)
     mean, std = rgb if stream == "spatial" else flow or rgb
     # Where our layers stand: below a wrapper, and beside the non-local block that follows them.
     with_non_local = {name.partition(".non_local.")[0] for name in plain if ".non_local." in name}
@@ -536,6 +536,7 @@ def _network(
         std=std,
         clip_length=length,
         frame_interval=interval,
+        num_segments=1 if is_clip else sampling.segments if sampling else 3,
         model_options=model_options,
     )
 
@@ -560,28 +561,33 @@ def _base_of(kind: str, layers: Layers) -> str | None:
     return base
 
 
-def clip_of(words: str, model: str) -> tuple[int, int] | None:
-    """Frames of a snippet and their interval, as file names and configurations have them.
+class Sampling(NamedTuple):
+    """Frames of a clip and their interval, clips of a video, and whether these lie close."""
 
-    `..._32x2x1_...` is (32, 2); of TSM `1x1x8` and `segment8` are (8, 0), with `dense` (8, 8).
+    length: int
+    interval: int
+    segments: int
+    dense: bool
+
+
+def sampling_of(words: str) -> Sampling | None:
+    """How frames are taken, by a file name or else a configuration of mmaction2.
+
+    `..._32x2x1_...` is 32 frames, 2 apart, one clip; `segment8` is eight frames of a video.
     """
-    is_tsm = model.startswith("tsm-")
     name, _, config = words.partition("\n")
-    numbers = re.search(r"(?<![\dx])(\d+)x(\d+)x(\d+)(?![\dx])", name)
-    sampling = re.search(r"dict\(([^()]*SampleFrames[^()]*)\)", config)
-    length = interval = segments = 0
-    dense = "dense" in name
-    if numbers:
+    if numbers := re.search(r"(?<![\dx])(\d+)x(\d+)x(\d+)(?![\dx])", name):
         length, interval, segments = (int(number) for number in numbers.groups())
-    elif segment := re.search(r"segment(\d+)", name):
-        length, interval, segments = 1, 1, int(segment[1])
-    elif sampling:
+        return Sampling(length, interval, segments, "dense" in name)
+    if segment := re.search(r"segment(\d+)", name):
+        return Sampling(1, 1, int(segment[1]), "dense" in name)
+    if sampling := re.search(r"dict\(([^()]*SampleFrames[^()]*)\)", config):
         values = dict(re.findall(r"(clip_len|frame_interval|num_clips)=(\d+)", sampling[1]))
-        length, interval = int(values.get("clip_len", 0)), int(values.get("frame_interval", 1))
-        segments, dense = int(values.get("num_clips", 0)), "DenseSampleFrames" in sampling[1]
-    if is_tsm and segments:
-        return segments, (64 // segments if dense else 0)  # dense: spread over 64 frames
-    return (length, interval) if length > 1 and not is_tsm else None
+        length, interval, segments = (
+            int(values.get(key, 1)) for key in ("clip_len", "frame_interval", "num_clips")
+        )
+        return Sampling(length, interval, segments, "DenseSampleFrames" in sampling[1])
+    return None
 
 
 def _mobilenet_of_mmaction2(layers: Layers) -> Layers:

@@ -12,6 +12,7 @@ import torch
 
 from twostream.data.splits import Split
 from twostream.data.training_videos import VIDEOS, RunVideo, card_of, write_videos
+from twostream.models import default_clip
 from twostream.models.checkpoint import NetworkSpec, network_from_spec, save_checkpoint
 from twostream.models.external_checkpoints import ExternalCheckpoint, read_external
 from twostream.models.initial_weights import fit
@@ -42,6 +43,17 @@ class ExternalNetwork(NamedTuple):
 
     def __str__(self) -> str:
         return self.source
+
+    @property
+    def text(self) -> str:
+        """What it is, in words."""
+        spec = self.spec
+        unit = "flow field" if spec.stream == "motion" else "frame"
+        many = f"{spec.clip_length} {unit}{'s' if spec.clip_length > 1 else ''}"
+        spacing = {0: " spread over the video", 1: ""}
+        many += spacing.get(spec.frame_interval, f", {spec.frame_interval} apart")
+        kind = self.checkpoint.format
+        return f"{spec.stream} {spec.model} of {kind}, {many}; {self.note}"
 
 
 def open_weights(
@@ -119,15 +131,17 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 def spec_of(checkpoint: ExternalCheckpoint, class_names: tuple[str, ...]) -> NetworkSpec:
     """What a checkpoint of another tool says of itself, in the words of ours."""
+    own = default_clip(checkpoint.model, checkpoint.stream)
+    length, interval = checkpoint.clip_length, checkpoint.frame_interval
     return NetworkSpec(
         model=checkpoint.model,
         model_options=checkpoint.model_options,
         stream=checkpoint.stream,
-        clip_length=checkpoint.clip_length,
-        frame_interval=checkpoint.frame_interval,
+        clip_length=own["clip_length"] if length is None else length,
+        frame_interval=own["frame_interval"] if interval is None else interval,
         resize=(),
         class_names=class_names,
-        num_segments=3,
+        num_segments=checkpoint.num_segments,
         consensus="mean",
         consensus_options={},
         input_size=224,

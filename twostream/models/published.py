@@ -66,12 +66,10 @@ class Published:
 def published() -> dict[str, Published]:
     """All published checkpoints that are known, by name."""
     text = (files("twostream.models") / "published.csv").read_text(encoding="utf-8")
-    entries = [
-        Published(
-            **{**row, "classes": int(row["classes"]), "megabytes": float(row["megabytes"] or 0)}
-        )
-        for row in csv.DictReader(io.StringIO(text))
-    ]
+    entries = []
+    for row in csv.DictReader(io.StringIO(text)):
+        numbers = {"classes": int(row["classes"]), "megabytes": float(row["megabytes"] or 0)}
+        entries.append(Published(**{**row, **numbers}))  # type: ignore[arg-type]
     return {entry.name: entry for entry in entries}
 
 
