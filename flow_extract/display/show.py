@@ -55,8 +55,16 @@ class FlowClip(NamedTuple):
 
 
 def stored_clip(path: Path) -> FlowClip:
-    """The clip in a store file."""
+    """The clip in a store file.
+
+    Raises:
+        InputError: it has frames alone.
+    """
     entry = StoreEntry(path)
+    if entry.header["method"] is None:
+        raise InputError(
+            f"{path}: it has frames alone, no flow; `twostream extract-flow --method dis` adds it"
+        )
     bound = entry.header["quantiser"]["bound"]
 
     def read(pairs: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -69,7 +77,7 @@ def stored_clip(path: Path) -> FlowClip:
         return not repeats(second, first)
 
     method = entry.header["method"]
-    title = f"{entry.header['name']}, flow by {method['name']}" if method else entry.header["name"]
+    title = f"{entry.header['name']}, flow by {method['name']}"
     return FlowClip(title, entry.header["fps"] or DEFAULT_FPS, entry.num_flows, read, moves)
 
 

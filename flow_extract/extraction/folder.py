@@ -26,7 +26,7 @@ from flow_extract.extraction.one_video import (
 )
 from flow_extract.extraction.settings import extraction_settings
 from flow_extract.store.check import without_progress
-from flow_extract.store.header import is_current, settings_hash
+from flow_extract.store.header import frame_settings, is_current, recorded_settings, settings_hash
 from flow_extract.store.locks import locked, remove_leftovers
 from flow_extract.store.manifest import read_problem, rebuild_manifest
 from flow_extract.store.reader import PROBLEM_SUFFIX, entry_path, read_header
@@ -191,15 +191,20 @@ def up_to_date(job: Job) -> Result | None:
     """What an earlier run made of a video, or None if it is to be extracted.
 
     A store file or problem file counts when it is of these settings and of the same video file
-    (path, size and time of change; with `job.verify_checksum` also sha256). Of a video with both
-    kinds of file, the one that does not count is removed.
+    (path, size and time of change; with `job.verify_checksum` also sha256). Where frames alone are
+    asked for, a store file that has them and flow counts too. Of a video with both kinds of file,
+    the one that does not count is removed.
     """
     settings = settings_hash(job.settings)
     source = source_of(job.video, job.source_path)
     entry = entry_path(job.store, job.name)
     problem = entry_path(job.store, job.name, PROBLEM_SUFFIX)
     header = _read(read_header, entry)
-    if header and is_current(header, settings_hash=settings, source=source):
+    enough = settings
+    if header and job.settings["method"] is None:
+        frames = frame_settings(recorded_settings(header))
+        enough = header["settings_hash"] if frames == frame_settings(job.settings) else settings
+    if header and is_current(header, settings_hash=enough, source=source):
         try:
             verified = not job.verify_checksum or content_sha256(job.video) == header["source"].get(
                 "sha256"

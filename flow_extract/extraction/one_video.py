@@ -17,8 +17,16 @@ import numpy as np
 from flow_extract.extraction.settings import flow_method, recorded_method
 from flow_extract.methods.pairwise import ClipMethod
 from flow_extract.store.codecs import CODECS, quantize
-from flow_extract.store.header import Source, make_header, settings_hash
+from flow_extract.store.header import (
+    Source,
+    frame_settings,
+    is_same_source,
+    make_header,
+    recorded_settings,
+    settings_hash,
+)
 from flow_extract.store.manifest import write_problem
+from flow_extract.store.reader import StoreEntry, entry_path
 from flow_extract.store.writer import EntryWriter
 from flow_extract.video.decode import VideoError, open_video, read_frames
 from flow_extract.video.pictures import content_sha256, identity
@@ -108,6 +116,7 @@ class EncodedClip(NamedTuple):
         flow: encoded pairs.
         clipped: flow vectors that the bound clips.
         flow_seconds: that the flow method took.
+        frames: that it has, encoded or not.
     """
 
     size: tuple[int, int]
@@ -115,6 +124,7 @@ class EncodedClip(NamedTuple):
     flow: list[bytes]
     clipped: int
     flow_seconds: float
+    frames: int
 
 
 def read_video(
@@ -151,11 +161,15 @@ def read_video(
         raise InputError(f"{video}: {error}") from error
     frames = np.concatenate([clips[0], *(clip[1:] for clip in clips[1:])])
     flow = [compute(clip) for clip in clips if len(clip) > 1]
-    return frames, np.concatenate([np.empty((0, *frames.shape[1:3], 2), np.float32), *flow])
+    return frames, np.concatenate([no_flow(frames), *flow])
 
 
-def extract_video(job: Job) -> Result:
+def extract_video(job: Job, *, reuse_frames: bool = True) -> Result:
     """Extract one video into its store file, or leave a problem file that says why not.
+
+    Where its store file has the frames that these settings give, and other flow or none, they are
+    copied from there as they are; the video is decoded again for the flow, which is to be that of
+    the frames before JPEG. The file has the bytes that a new one would have.
 
     Runs in a process of its own: it sets OpenCV to one thread, as clips or videos run side by side.
     """
@@ -164,6 +178,7 @@ def extract_video(job: Job) -> Result:
     cv2.setNumThreads(1)
     source = source_of(job.video, job.source_path)
     drop_repeated = job.settings.get("drop_repeated", False)
+    stored = stored_frames(job, source) if reuse_frames else None
     try:
         with (
             open_video(
@@ -173,30 +188,38 @@ def extract_video(job: Job) -> Result:
         ):
             method = recorded_method(job.settings, job.device)
             pixels = getattr(method, "pixels_at_once", None)
-            encode = partial(encode_clip, method=method, settings=job.settings)
-            size, clipped = (0, 0), 0
+            if stored and stored.header.get("decoder") != video.decoder:
+                stored = None
+            size, clipped, count = (0, 0), 0, 0
             seconds = {"decode": 0.0, "flow": 0.0}
 
-            def clips() -> Iterator[np.ndarray]:
-                chunks = overlapping_chunks(video, pixels=pixels)
+            def timed(items: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
                 while True:
                     began = time.perf_counter()
-                    clip = next(chunks, None)
+                    item = next(items, None)
                     seconds["decode"] += time.perf_counter() - began
-                    if clip is None:
+                    if item is None:
                         return
-                    yield clip
+                    yield item
 
-            numbered: Iterable[Any] = enumerate(clips())
-            if method and pixels:  # a device computes here; threads encode what it has computed
-                numbered = computed_parts(numbered, method)
-                encode = partial(encode_part, settings=job.settings)
-            for clip in map_in_order(encode, numbered, threads=job.threads):
+            encode: Callable[..., EncodedClip]
+            encode = partial(encode_part, settings=job.settings, with_rgb=stored is None)
+            parts: Iterable[Any]
+            if method is None:  # frames need not wait for their neighbours
+                parts = ((frame[None], no_flow(frame[None]), 0.0) for frame in timed(iter(video)))
+            else:
+                parts = enumerate(timed(overlapping_chunks(video, pixels=pixels)))
+                if pixels:  # a device computes here; threads encode what it has computed
+                    parts = computed_parts(parts, method)
+                else:
+                    encode = partial(
+                        encode_clip, method=method, settings=job.settings, with_rgb=stored is None
+                    )
+            for clip in map_in_order(encode, parts, threads=job.threads):
                 entry.rgb.extend(clip.rgb)
                 entry.flow.extend(clip.flow)
-                size, clipped = clip.size, clipped + clip.clipped
+                size, clipped, count = clip.size, clipped + clip.clipped, count + clip.frames
                 seconds["flow"] += clip.flow_seconds
-
             reason = video.damage or ""
             status = "damaged" if reason else "ok"
             if reason and (fault := machine_fault(job.video)):
@@ -205,6 +228,16 @@ def extract_video(job: Job) -> Result:
                 source["sha256"] = content_sha256(job.video)
             except OSError as error:
                 raise VideoError(f"cannot be read: {error.strerror}") from error
+            if stored and (
+                stored.num_frames != count
+                or stored.header["source"].get("sha256") != source["sha256"]
+            ):
+                return extract_video(job, reuse_frames=False)
+            for start in range(0, count if stored else 0, MAX_CHUNK):
+                assert stored
+                blobs = stored.blobs("rgb", start, min(MAX_CHUNK, count - start))
+                entry.rgb.extend(blob.tobytes() for blob in blobs)
+
             fps = video.info.fps
             if drop_repeated and fps:
                 fps *= len(entry.rgb) / video.decoded
@@ -244,6 +277,23 @@ def extract_video(job: Job) -> Result:
         if is_out_of_memory(error):
             return unrecorded(job, f"out of memory ({type(error).__name__})")
         raise
+
+
+def stored_frames(job: Job, source: Source) -> StoreEntry | None:
+    """The store file of this very video with the frames that the job's settings give.
+
+    None where there is none that is whole, or where its flow is of these settings too: then there
+    is a reason to make it again.
+    """
+    try:
+        entry = StoreEntry(entry_path(job.store, job.name))
+        old = recorded_settings(entry.header)
+        same = old != job.settings and frame_settings(old) == frame_settings(job.settings)
+        if same and is_same_source(entry.header, source) and not entry.changed_arrays():
+            return entry
+    except InputError:  # missing or damaged
+        return None
+    return None
 
 
 MEMORY_TO_BE_HAD = 64 * 2**20  # bytes; a decoder that fails for lack of memory does not say so
@@ -359,19 +409,29 @@ def map_in_order(
 
 
 def encode_clip(
-    numbered: tuple[int, np.ndarray], *, method: ClipMethod | None, settings: dict[str, Any]
+    numbered: tuple[int, np.ndarray],
+    *,
+    method: ClipMethod | None,
+    settings: dict[str, Any],
+    with_rgb: bool = True,
 ) -> EncodedClip:
     """Flow, quantise and encode a clip of `overlapping_chunks`, given with its number from 0.
 
     The first frame of all clips but number 0 has been encoded with the clip before.
     """
     number, frames = numbered
-    flow = np.empty((0, *frames.shape[1:3], 2), np.float32)
+    flow = no_flow(frames)
     began = time.perf_counter()
     if len(frames) > 1 and method:
         flow = method(frames)
     seconds = time.perf_counter() - began
-    return encode_part((frames[1 if number else 0 :], flow, seconds), settings=settings)
+    part = frames[1 if number else 0 :], flow, seconds
+    return encode_part(part, settings=settings, with_rgb=with_rgb)
+
+
+def no_flow(frames: np.ndarray) -> np.ndarray:
+    """Flow of no pair, of the size of these frames."""
+    return np.empty((0, *frames.shape[1:3], 2), np.float32)
 
 
 def computed_parts(
@@ -381,7 +441,7 @@ def computed_parts(
     for number, frames in numbered:
         fresh = frames[1 if number else 0 :]
         if len(frames) == 1:
-            yield fresh, np.empty((0, *frames.shape[1:3], 2), np.float32), 0.0
+            yield fresh, no_flow(frames), 0.0
             continue
         began = time.perf_counter()
         flow = method(frames)
@@ -392,18 +452,24 @@ def computed_parts(
 
 
 def encode_part(
-    part: tuple[np.ndarray, np.ndarray, float], *, settings: dict[str, Any]
+    part: tuple[np.ndarray, np.ndarray, float], *, settings: dict[str, Any], with_rgb: bool = True
 ) -> EncodedClip:
-    """Quantise and encode frames and flow pairs; the seconds of `flow` go with them."""
+    """Quantise and encode frames and flow pairs; the seconds of `flow` go with them.
+
+    Args:
+        with_rgb: whether the frames are encoded too.
+    """
     frames, flow, seconds = part
     codec, bound = CODECS[settings["codec"]], settings["quantiser"]["bound"]
-    levels, quality = quantize(flow, bound=bound), settings["quality"]
+    quality = settings["quality"]
+    levels = quantize(flow, bound=bound) if len(flow) else ()
     return EncodedClip(
         (frames.shape[1], frames.shape[2]),
-        [codec.encode_rgb(frame, quality=quality) for frame in frames],
+        [codec.encode_rgb(frame, quality=quality) for frame in frames] if with_rgb else [],
         [codec.encode_flow(pair, quality=quality) for pair in levels],
-        count_clipped(flow, bound=bound),
+        count_clipped(flow, bound=bound) if len(flow) else 0,
         seconds,
+        len(frames),
     )
 
 

@@ -140,7 +140,19 @@ def recorded_settings(header: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in header.items() if key not in FACTS}
 
 
+def frame_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings that decide the frames, not the flow: equal ones give equal frames."""
+    of_frames = {key: settings[key] for key in settings if key not in ("method", "quantiser")}
+    if "tree" in settings:
+        of_frames["tree"] = settings["tree"]["layout"]
+    return of_frames
+
+
+def is_same_source(record: Mapping[str, Any], source: Source) -> bool:
+    """Whether a header or problem record is of this very video."""
+    return all(record["source"].get(key) == value for key, value in source.items())
+
+
 def is_current(record: Mapping[str, Any], *, settings_hash: str, source: Source) -> bool:
     """Whether a header or problem record is of these settings and of this very video file."""
-    same_source = all(record["source"].get(key) == value for key, value in source.items())
-    return record["settings_hash"] == settings_hash and same_source
+    return record["settings_hash"] == settings_hash and is_same_source(record, source)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Processes that share one accelerator by default; each holds the method's working memory there.
 DEVICE_JOBS = 4
+# As of `flow_extract.store.codecs`, whose module imports numpy.
+DEFAULT_BOUND = 20.0
 
 
 @click.command(
@@ -74,7 +76,12 @@ DEVICE_JOBS = 4
 )
 @console.section(
     "Optical flow",
-    click.option("--method", type=PlugIn(FLOW_METHODS), default="dis", help="Optical flow method."),
+    click.option(
+        "--method",
+        type=PlugIn({**FLOW_METHODS, "none": None}),
+        default="dis",
+        help="Optical flow method; none stores RGB frames alone, to which flow can be added later.",
+    ),
     click.option(
         "--method-option",
         "options",
@@ -90,7 +97,7 @@ DEVICE_JOBS = 4
     click.option(
         "--bound",
         type=Bound(),
-        default=20.0,
+        default=DEFAULT_BOUND,
         help="Clip flow to +- this many pixels per frame; auto measures a few videos first.",
     ),
 )
@@ -162,15 +169,28 @@ def extract_flow(
     if jobs is not None and jobs > cores:
         console.tell(f"--jobs {jobs} is more than the cores ({cores}); {cores} videos at one time")
     method_options = read_options(options, option="--method-option")
-    device = with_device(method, method_options, device)
+    if method == "none":
+        context = click.get_current_context()
+        for name in ("options", "device", "bound"):
+            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+                option = {"options": "--method-option"}.get(name, f"--{name}")
+                raise click.UsageError(f"{option} has no effect with --method none: it has no flow")
+        method_options, device, bound = {}, None, DEFAULT_BOUND  # whatever the project file says
+    else:
+        device = with_device(method, method_options, device)
     workers = min(cores, jobs or (cores if device in (None, "cpu") else DEVICE_JOBS))
-    make_settings = partial(
-        extraction_settings,
-        short_side=short_side,
-        codec=codec,
-        drop_repeated=drop_repeated,
-        device=device,
-    )
+
+    def make_settings(name: str, options: dict[str, Any], *, bound: float) -> dict[str, Any]:
+        return extraction_settings(
+            None if name == "none" else name,
+            options,
+            bound=bound,
+            short_side=short_side,
+            codec=codec,
+            drop_repeated=drop_repeated,
+            device=device,
+        )
+
     if plan:
         source = click.get_current_context().get_parameter_source("method")
         every = source is click.core.ParameterSource.DEFAULT and not method_options
@@ -180,7 +200,7 @@ def extract_flow(
         )
         return
     if isinstance(bound, str):  # auto
-        trial = make_settings(method, method_options, bound=20.0)
+        trial = make_settings(method, method_options, bound=DEFAULT_BOUND)
         bound = _measure_bound(videos, store, trial, device=device)
     try:
         report = extract_folder(
@@ -261,7 +281,7 @@ def _print_plan(
     unavailable: dict[str, str] = {}
     for name, options in methods.items():
         try:
-            settings[name] = make_settings(name, options, bound=20.0)
+            settings[name] = make_settings(name, options, bound=DEFAULT_BOUND)
         except InputError as error:
             unavailable[name] = str(error)
     plan = estimate_methods(paths, settings, workers=workers, device=device) | {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from flow_extract.store.header import recorded_settings
+from flow_extract.store.header import frame_settings, recorded_settings, settings_hash
 from flow_extract.store.reader import StoreEntry, scan_store
 from twostream.data.splits import VideoRecord
 from twostream.transforms.presets import Modality
@@ -17,6 +17,7 @@ from twostream_base.errors import InputError, some_of
 from twostream_base.files import sha256_bytes
 from twostream_base.video_names import match_names
 
+WITHOUT_FLOW = "frames alone, without flow"
 SOURCE_DIGITS = 16  # of a sha256, by which a video is known under another name
 
 
@@ -63,7 +64,8 @@ class Joined:
     """Result of a join: the usable videos in list order, and the others with the reason.
 
     Attributes:
-        extraction: the settings by which frames and flow were made, the same for all videos.
+        extraction: the settings by which frames and flow were made, the same for all videos; where
+            the stream sees frames alone, only those that decide the frames are the same.
         unlisted: names of stored videos that are none of the records.
     """
 
@@ -119,8 +121,8 @@ def join_store(
     """Find the records in the store, by name.
 
     Raises:
-        InputError: videos are missing (unless allowed) or there is none at all; or the store's
-            files were made with different settings.
+        InputError: videos are missing (unless allowed) or there is none at all, or flow is wanted
+            of frames alone; or the store's files were made with different settings.
     """
     headers = scan_store(store)
     matches = match_names([record.name for record in records], list(headers), moved=True)
@@ -136,14 +138,25 @@ def join_store(
         if header["status"] == "damaged" and not use_damaged:
             missing[record.name] = f"damaged: {header['reason']}; --use-damaged takes it as it is"
         elif length < 1:
-            missing[record.name] = "has 1 frame, so no flow"
+            alone = header["method"] is None
+            missing[record.name] = WITHOUT_FLOW if alone else "has 1 frame, so no flow"
         else:
             path = store / f"{matches[record.name]}.safetensors"
             identity, sha256 = header_identity(header), str(header["source"].get("sha256") or "")
             size = header["size"]["height"], header["size"]["width"]
             videos.append(StoredVideo(record, path, length, size, identity, sha256[:SOURCE_DIGITS]))
-            settings[header["settings_hash"]] = dict(header)
+            used = header["settings_hash"]
+            if counted == "frames":
+                used = settings_hash(frame_settings(recorded_settings(header)))
+            settings.setdefault(used, dict(header))
     named = some_of([f"{name} ({reason})" for name, reason in missing.items()], limit=3)
+    if WITHOUT_FLOW in missing.values() and not (videos and allow_missing):
+        count = [*missing.values()].count(WITHOUT_FLOW)
+        raise InputError(
+            f"{store}: {count:,} of {len(records):,} listed videos are stored as frames alone, and "
+            "the motion stream needs flow. Run `twostream extract-flow --method dis` to add it; "
+            "the frames stay as they are"
+        )
     if not videos:
         raise InputError(
             f"none of the {len(records):,} listed videos can be used from {store}: {named}. "

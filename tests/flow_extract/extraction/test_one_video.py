@@ -21,11 +21,14 @@ from flow_extract.extraction.one_video import (
 )
 from flow_extract.extraction.settings import extraction_settings
 from flow_extract.methods import FLOW_METHODS
+from flow_extract.store.codecs import quantize
 from flow_extract.store.header import settings_hash
 from flow_extract.store.manifest import read_problem
 from flow_extract.store.reader import PROBLEM_SUFFIX, StoreEntry, entry_path
 from flow_extract.store.writer import EntryWriter
-from twostream_base.files import sha256_file
+from flow_extract.synthetic import moving_clip, smooth_texture, translation
+from flow_extract.video.pictures import identity
+from twostream_base.files import sha256_bytes, sha256_file
 
 
 def test_header_says_what_was_done(make_video, make_job, tmp_path):
@@ -96,6 +99,111 @@ def test_twice_the_same_bytes(make_video, make_job, tmp_path):
     first = entry_path(job.store, "v").read_bytes()
     extract_video(job)
     assert entry_path(job.store, "v").read_bytes() == first
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "raw"])
+def test_flow_that_is_added_leaves_the_frames_as_they_are(
+    make_video, make_job, tmp_path, monkeypatch, codec
+):
+    """The file is that of an extraction with flow, to the byte, though no frame is encoded."""
+    frames_alone = extraction_settings(None, short_side=40, codec=codec)
+    with_flow = extraction_settings("farneback", bound=8.0, short_side=40, codec=codec)
+    job = make_job(make_video(tmp_path / "v.avi", frames=40))
+    direct = replace(job, store=tmp_path / "direct", settings=with_flow)
+    assert extract_video(direct).status == "ok"
+
+    assert extract_video(replace(job, settings=frames_alone)).status == "ok"
+    entry = StoreEntry(entry_path(job.store, "v"))
+    counts = {"promised": 40, "frames": 40, "flows": 0, "repeated": 0}
+    assert (entry.header["method"], entry.header["counts"]) == (None, counts)
+    before = [blob.tobytes() for blob in entry.blobs("rgb", 0, 40)]
+
+    def never(*args, **kwargs):
+        raise AssertionError("a frame is encoded again")
+
+    monkeypatch.setitem(one_video.CODECS, codec, one_video.CODECS[codec]._replace(encode_rgb=never))
+    for threads in (1, 3):
+        assert extract_video(replace(job, settings=with_flow, threads=threads)).status == "ok"
+        after = [b.tobytes() for b in StoreEntry(entry_path(job.store, "v")).blobs("rgb", 0, 40)]
+        assert after == before
+        paths = (entry_path(store, "v") for store in (job.store, direct.store))
+        assert len({path.read_bytes() for path in paths}) == 1
+        monkeypatch.undo()
+        assert extract_video(replace(job, settings=frames_alone)).status == "ok"
+        monkeypatch.setitem(
+            one_video.CODECS, codec, one_video.CODECS[codec]._replace(encode_rgb=never)
+        )
+
+
+@pytest.mark.parametrize("change", ["content", "rgb", "decoder", "frames"])
+def test_frames_that_may_be_others_are_not_taken(make_video, make_job, tmp_path, change):
+    """Of another video of the same size and time; damaged; of another decoder; of other size."""
+    video = make_video(tmp_path / "v.avi", frames=6)
+    job = make_job(video)
+    path = entry_path(job.store, "v")
+    alone = replace(job, settings=extraction_settings(None))
+    if change == "frames":
+        alone = replace(job, settings=extraction_settings(None, short_side=24))
+    extract_video(alone)
+    if change == "content":
+        data, written = video.read_bytes(), video.stat().st_mtime_ns
+        place = data.index(b"\xff\xda") + 40  # in the first picture
+        video.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        os.utime(video, ns=(written, written))
+    elif change == "rgb":
+        path.write_bytes(path.read_bytes()[:-9] + b"damaged!!")
+    elif change == "decoder":
+        data = path.read_bytes()
+        place = data.index(b"FFmpeg avcodec ") + len(b"FFmpeg avcodec ")
+        path.write_bytes(data[:place] + b"9" + data[place + 1 :])
+    before = StoreEntry(path).blobs("rgb", 0, 6)[0].tobytes()
+    extract_video(job)
+    direct = replace(job, store=tmp_path / "direct")
+    extract_video(direct)
+    assert path.read_bytes() == entry_path(direct.store, "v").read_bytes()
+    same = StoreEntry(path).blobs("rgb", 0, 6)[0].tobytes() == before
+    assert same == (change in ("rgb", "decoder"))
+
+
+def test_a_folder_of_pictures(make_job, tmp_path):
+    """As the same pictures in a lossless video; what is missing is damage, and is named."""
+    folder = tmp_path / "1"
+    folder.mkdir()
+    texture = smooth_texture((48, 64), rng=np.random.default_rng(0))
+    clip, _ = moving_clip(texture, [translation(1.5, -0.5)] * 11)
+    for number, frame in enumerate(clip, 95):
+        cv2.imwrite(str(folder / f"{number}.PNG"), frame[..., ::-1])
+    settings = extraction_settings("dis", codec="raw")
+    job = replace(make_job(folder), settings=settings)
+    result = extract_video(job)
+    assert (result.name, result.status, result.reason) == ("1", "ok", "")
+    entry = StoreEntry(entry_path(job.store, "1"))
+    assert entry.header["counts"] == {"promised": 12, "frames": 12, "flows": 11, "repeated": 0}
+    assert (entry.read_rgb(range(12)) == clip).all()
+    expected = quantize(FLOW_METHODS["dis"]()(clip))
+    assert (entry.read_flow(0, 11) == expected).all()
+    files = [folder / f"{number}.PNG" for number in range(95, 107)]
+    assert entry.header["source"] == {
+        "path": "1",
+        "size": sum(path.stat().st_size for path in files),
+        "mtime_ns": max(path.stat().st_mtime_ns for path in files),
+        "names": identity(folder).names,
+        "sha256": sha256_bytes(b"".join(path.read_bytes() for path in files)),
+    }
+    assert entry.header["decoder"].startswith("OpenCV")
+    assert up_to_date(job).status == "ok"
+    (folder / "100.PNG").unlink()
+    assert up_to_date(job) is None
+    result = extract_video(job)
+    assert (result.status, result.reason) == (
+        "damaged", "1 of 12 pictures are missing, number 100",
+    )  # fmt: skip
+    counts = StoreEntry(entry_path(job.store, "1")).header["counts"]
+    assert counts == {"promised": 12, "frames": 11, "flows": 10, "repeated": 0}
+    cv2.imwrite(str(folder / "107.PNG"), clip[0, 1:])
+    result = extract_video(job)
+    assert (result.status, "107.PNG has 64 x 47 pixels" in result.reason) == ("failed", True)
+    assert not entry_path(job.store, "1").exists()
 
 
 def test_chunks_leave_no_trace(make_video, make_job, tmp_path, monkeypatch):
