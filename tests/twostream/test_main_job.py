@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from flow_extract.extraction.one_video import Job, extract_video
+from flow_extract.extraction.settings import extraction_settings
+from flow_extract.video.find_videos import find_videos
 from fusion.evaluation.metrics import top_k_correct
 from fusion.tables.score_file import read_scores
 from twostream.cli import cli
@@ -88,6 +91,22 @@ def test_from_videos_to_a_fused_result(twostream: Run, mini: MiniProject, tmp_pa
 
     shown = twostream("scores", "show", str(run / "scores" / "test.safetensors"))
     assert "segments3" in shown.output
+
+
+def test_frames_alone_serve_the_spatial_stream(twostream: Run, mini: MiniProject) -> None:
+    """Training and its scores; asked for flow, they say what to do."""
+    settings, store = extraction_settings(None), Path("frames").absolute()
+    for name, video in find_videos(mini.root / "videos", store=store).videos.items():
+        extract_video(Job(name, video, f"{name}.avi", store, settings))
+    data = ["--dataset", "ucf101", "--annotations", str(mini.root / "annotations")]
+    data += ["--store", "frames", "--runs", "runs"]
+    quick = [*QUICK, "--epochs", "1", "--model", "shufflenet_v2_x0_5"]
+    twostream("train", *data, "--stream", "spatial", *quick)
+    run = Path("runs/ucf101-split1/spatial-shufflenet_v2_x0_5")
+    assert read_scores(run / "scores" / "test.safetensors").scores.shape == (4, 3, 1, 2)
+    asked = twostream("train", *data, "--stream", "motion", *quick, exit_code=2)
+    assert "frames: 12 of 12 listed videos are stored as frames alone" in asked.output
+    assert "`twostream extract-flow --method dis`" in asked.output
 
 
 def test_a_project_that_was_moved_goes_on(

@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from flow_extract.store.reader import scan_store
+from flow_extract.video.decode import read_frames
 from twostream.cli import cli
 from twostream.commands.extract_flow import with_device
 from twostream_base.files import sha256_file
@@ -286,6 +288,119 @@ def test_bound_auto_says_what_it_measured_and_keeps_to_it(make_video, tmp_path):
     again = invoke(*common, "--bound", "auto")
     assert "the store was started with --bound 10" in again.stderr
     assert "0 done now, 1 already done" in again.stdout
+
+
+def test_frames_alone_and_flow_later(make_video, tmp_path):
+    """Frames of a store with flow are enough where frames are asked for; flow is never removed."""
+    make_video(tmp_path / "videos" / "a.avi", frames=5)
+    make_video(tmp_path / "videos" / "b.avi", frames=4, seed=1)
+    folders = ["--videos", tmp_path / "videos", "--store", tmp_path / "store"]
+    counts = "2 videos: {} done now, {} already done, 0 damaged, 0 failed; store "
+    alone = invoke(*folders, "--method", "none")
+    assert alone.stdout == f"{counts.format(2, 0)}{tmp_path / 'store'}\n"
+    headers = scan_store(tmp_path / "store")
+    assert [h["method"] for h in headers.values()] == [None, None]
+    assert [h["counts"]["frames"] for h in headers.values()] == [5, 4]
+    assert [h["counts"]["flows"] for h in headers.values()] == [0, 0]
+    rgb = [h["sha256"]["rgb"] for h in headers.values()]
+    assert counts.format(0, 2) in invoke(*folders, "--method", "none").stdout
+
+    check = ["check-flow", "--store", str(tmp_path / "store"), "--deep"]
+    result = CliRunner().invoke(cli, check)
+    assert result.stdout.startswith("2 store files, 9 frames, 0 flow pairs; 0 things wrong")
+    result = CliRunner().invoke(cli, ["show-flow", "a", "--store", str(tmp_path / "store")])
+    assert result.exit_code == 2
+    assert "a.safetensors: it has frames alone, no flow; `twostream extract-flow" in result.output
+
+    assert counts.format(2, 0) in invoke(*folders).stdout
+    headers = scan_store(tmp_path / "store")
+    assert [h["counts"]["flows"] for h in headers.values()] == [4, 3]
+    assert [h["sha256"]["rgb"] for h in headers.values()] == rgb
+    assert counts.format(0, 2) in invoke(*folders, "--method", "none").stdout
+    assert scan_store(tmp_path / "store") == headers
+    assert counts.format(2, 0) in invoke(*folders, "--method", "none", "--short-side", 24).stdout
+
+
+def test_frames_alone_have_no_options_of_flow(make_video, tmp_path, monkeypatch):
+    """Typed ones are refused; those of a project file are of the other runs."""
+    monkeypatch.chdir(tmp_path)
+    make_video(tmp_path / "videos" / "a.avi", frames=3)
+    folders = ["--videos", "videos", "--store", "store", "--method", "none"]
+    for option in (["--bound", "10"], ["--device", "cuda"], ["--method-option", "preset=fast"]):
+        result = invoke(*folders, *option)
+        assert result.exit_code == 2
+        assert f"{option[0]} has no effect with --method none" in result.output
+    plan = json.loads(invoke(*folders, "--plan", "--json").stdout)
+    assert [row["method"] for row in plan["methods"]] == ["none"]
+    Path("twostream.toml").write_text('[extract-flow]\nbound = 10.0\ndevice = "cuda"\n')
+    assert "1 done now" in invoke(*folders).stdout
+    assert scan_store("store")["a"]["quantiser"]["bound"] == 20
+
+
+def test_data_sets_that_come_as_pictures(shared_data, tmp_path, monkeypatch):
+    """Jester and Something-Something V1 as they are shipped: `1/00001.jpg`, without flow."""
+    monkeypatch.chdir(tmp_path)
+    case = shared_data / "reported-cases" / "pictures-without-flow"
+    subprocess.run([sys.executable, case / "make.py"], cwd=tmp_path, check=True)
+    folders = ["--videos", "frames", "--store", "store"]
+    result = invoke(*folders)
+    assert result.stdout.startswith("5 videos: 5 done now, 0 already done, 0 damaged, 0 failed;")
+    headers = scan_store("store")
+    assert list(headers) == ["1", "2", "3", "4", "5"]
+    counts = [(h["counts"]["frames"], h["counts"]["flows"]) for h in headers.values()]
+    assert counts == [(12, 11)] * 5
+    assert "0 done now, 5 already done" in invoke(*folders).stdout
+
+    convert = ["convert-flow", "img", "store2", "--from", "xy", "--to", "store"]
+    result = CliRunner().invoke(cli, convert)
+    assert (result.exit_code, result.output) == (
+        0, "5 videos: 5 done now, 0 already done, 0 damaged, 0 failed; in store2\n",
+    )  # fmt: skip
+    result = CliRunner().invoke(cli, ["check-flow", "--store", "store2"])
+    assert result.stdout.startswith("5 store files, 60 frames, 0 flow pairs; 0 things wrong;")
+
+    lists = ["--dataset", "jester", "--annotations", "lists"]
+    result = CliRunner().invoke(cli, ["init", *lists, "--videos", "frames"])
+    assert result.exit_code == 0, result.output
+    assert "5 videos found" in result.output
+    assert "0 of them missing" in result.output
+
+
+@pytest.mark.parametrize(
+    ("damage", "status", "reason"),
+    [
+        ("gap", "damaged", "1 of 12 pictures are missing, number 7"),
+        ("unreadable", "damaged", "1 of 12 pictures cannot be read: 00007.jpg"),
+        ("size", "failed", "00007.jpg has 40 x 30 pixels, those before it 64 x 48"),
+        ("twice", "refused", "00007.jpg and 7.png have the same number; remove one"),
+        ("kinds", "refused", "pictures of 2 kinds, * (12), img_* (1); a folder of pictures is"),
+    ],
+)
+def test_folders_of_pictures_that_are_not_whole(make_video, tmp_path, damage, status, reason):
+    folder = tmp_path / "videos" / "a"
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(read_frames(make_video(tmp_path / "v.avi")), 1):
+        cv2.imwrite(str(folder / f"{number:05}.jpg"), frame)
+    other = np.zeros((30, 40, 3), np.uint8)
+    if damage == "gap":
+        (folder / "00007.jpg").unlink()
+    elif damage == "unreadable":
+        (folder / "00007.jpg").write_bytes((folder / "00007.jpg").read_bytes()[:200])
+    elif damage == "size":
+        cv2.imwrite(str(folder / "00007.jpg"), other)
+    elif damage == "twice":
+        cv2.imwrite(str(folder / "7.png"), other)
+    else:
+        cv2.imwrite(str(folder / "img_00013.jpg"), other)
+    (folder / "notes.txt").touch()
+    folders = ["--videos", tmp_path / "videos", "--store", tmp_path / "store"]
+    result = invoke(*folders, "--method", "none")
+    lines = [line for line in result.stdout.splitlines() if line.startswith(status)]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{status:<9} a: ")
+    assert reason in lines[0]
+    assert "ignored: a/notes.txt (a .txt file)" in result.stderr
+    assert result.exit_code == (status != "damaged")
 
 
 def test_codec(make_video, tmp_path):

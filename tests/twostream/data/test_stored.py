@@ -92,3 +92,42 @@ def test_mixed_settings_are_refused(store: dict[str, Any]) -> None:
     store["A/v2"] = header(settings="s2")
     with pytest.raises(InputError, match="/store mixes videos of 2 settings"):
         join()
+
+
+def test_frames_of_different_flow_are_alike(store: dict[str, Any]) -> None:
+    """While flow is added to frames, the spatial stream may learn from all of them."""
+    store["A/v0"] |= {"method": None, "settings_hash": "s0"}
+    store["A/v0"]["counts"] = {"frames": 30, "flows": 0}
+    store["A/v2"] |= {"quantiser": {"bound": 10.0}, "settings_hash": "s2"}
+    joined = join_store(RECORDS, Path("/store"), modality=MODALITIES["spatial"])
+    assert [video.length for video in joined.videos] == [30, 30, 30]
+    assert joined.extraction["method"] is None
+    for key, value in (("short_side", 112), ("tree", {"layout": "xy", "quantiser": "ours"})):
+        other = store["A/v2"] | {key: value}
+        store["A/v1"] = other
+        with pytest.raises(InputError, match="/store mixes videos of 2 settings"):
+            join_store(RECORDS, Path("/store"), modality=MODALITIES["spatial"])
+
+
+@pytest.mark.parametrize("stream", ["spatial", "difference"])
+def test_frames_alone_serve_the_streams_of_frames(store: dict[str, Any], stream: str) -> None:
+    for name in store:
+        store[name] |= {"method": None, "counts": {"frames": 30, "flows": 0}}
+    joined = join_store(RECORDS, Path("/store"), modality=MODALITIES[stream])
+    assert [video.length for video in joined.videos] == [30, 30, 30]
+
+
+def test_flow_of_frames_alone_is_refused_with_the_cure(store: dict[str, Any]) -> None:
+    for name in ("A/v0", "A/v1"):
+        store[name] |= {"method": None, "counts": {"frames": 30, "flows": 0}}
+    with pytest.raises(InputError) as caught:
+        join()
+    text = str(caught.value)
+    assert text.startswith("/store: 2 of 3 listed videos are stored as frames alone")
+    assert "`twostream extract-flow --method dis`" in text
+    assert len(text.splitlines()) == 1
+    joined = join(allow_missing=True)
+    assert joined.missing == dict.fromkeys(["A/v0", "A/v1"], "frames alone, without flow")
+    store["A/v2"] = store["A/v0"]
+    with pytest.raises(InputError, match="/store: 3 of 3 .* --method dis"):
+        join(allow_missing=True)
