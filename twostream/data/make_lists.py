@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +69,32 @@ def write_lists(
         for name in sorted(names)
         if (folder := name.partition("/")[0]) not in left_out
     ]
-    _write(annotations / "classInd.txt", (f"{i} {n}" for i, n in enumerate(class_names, start=1)))
+    path = annotations / "classInd.txt"
+    write_text(path, class_index(class_names, path=path))
     write_groups(annotations, {record.name: record.group for record in records})
     for split in SPLITS:
         rng = np.random.default_rng(split)
         train, test = hold_out(records, fraction=test_fraction, rng=rng)
-        _write(
-            annotations / f"trainlist{split:02d}.txt", (f"{r.name} {r.label + 1}" for r in train)
-        )
-        # With the number of the class too: a name may end in one, as "run/take 2".
-        _write(annotations / f"testlist{split:02d}.txt", (f"{r.name} {r.label + 1}" for r in test))
+        for subset, part in (("train", train), ("test", test)):
+            path = annotations / f"{subset}list{split:02d}.txt"
+            write_text(path, class_list(part, subset, path=path))
     return left_out
+
+
+def class_index(class_names: Sequence[str], *, path: Path) -> str:
+    """The text of `classInd.txt`: the classes and their numbers, from 1."""
+    rows = (f"{number} {name}" for number, name in enumerate(class_names, start=1))
+    return "".join(f"{in_one_line(row, path=path)}\n" for row in rows)
+
+
+def class_list(records: Sequence[VideoRecord], subset: str, *, path: Path) -> str:
+    """The text of one of UCF101's lists: names, those to learn from with the number of the class.
+
+    Others have it too where a name ends in a number, as `run/take 2`, which would be taken for it.
+    """
+    numbered = subset == "train" or any(re.search(r"\s\d+$", r.name) for r in records)
+    rows = (f"{r.name} {r.label + 1}" if numbered else r.name for r in records)
+    return "".join(f"{in_one_line(row, path=path)}\n" for row in rows)
 
 
 def write_groups(annotations: Path, groups: Mapping[str, str]) -> None:
@@ -149,10 +164,6 @@ def groups_from_csv(path: Path, *, column: str) -> GroupOf:
         return groups[name]
 
     return group_of
-
-
-def _write(path: Path, lines: Iterable[str]) -> None:
-    write_text(path, "".join(f"{in_one_line(line, path=path)}\n" for line in lines))
 
 
 def read_all_splits(

@@ -250,13 +250,7 @@ def _read_class_lists(
         if subset == "val" and not file.exists():
             continue
         rows = list(read_rows(file, r"(\".+\"|.+?)(?:\s+(\d+))?", "Class/video [number]"))
-        without = next((where for where, (_, number) in rows if not number), "")
         for where, (video, number) in rows:
-            if number and without and without_suffix(video.strip('"')) == video:
-                raise InputError(
-                    f"{where}: '{video} {number}' may be a name, or a name and the number of its "
-                    f"class, which {without} has not; write it in all rows, or with the suffix"
-                )
             name = video_name(video, where=where)
             folder, slash, _ = name.partition("/")
             label = labels.get(folder.casefold())

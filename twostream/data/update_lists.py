@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from twostream.data.holdout import hold_out
-from twostream.data.make_lists import GroupOf, read_all_splits
+from twostream.data.make_lists import GroupOf, class_index, class_list, read_all_splits
 from twostream.data.splits import GROUPS, PENDING, SPLITS, SUBSETS, VideoRecord, read_groups
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import parse_json, write_text
-from twostream_base.text import csv_text, in_one_line, read_numbered_csv
+from twostream_base.text import csv_text, read_numbered_csv
 from twostream_base.video_names import LONG_NAME, match_names
 
 REMOVED = "removed.csv"
@@ -162,7 +162,7 @@ def plan_update(
         share = test_fraction or len(split.test) / len(split.records)
         _choose_sides(number, added, sides, everybody, remembered, test_fraction=share)
 
-    texts = {"classInd.txt": _lines(f"{i} {n}" for i, n in enumerate(class_names_now, start=1))}
+    texts = {"classInd.txt": class_index(class_names_now, path=annotations / "classInd.txt")}
     for number, split in splits.items():
         for subset in SUBSETS:
             listed = [moved.get(r.name, r.name) for r in split.subset(subset)]
@@ -172,8 +172,8 @@ def plan_update(
             order = sorted(names) if listed == sorted(listed) else order
             file = f"{subset}list{number:02d}.txt"
             if order or subset != "val" or (annotations / file).exists():
-                rows = (f"{name} {everybody[name].label + 1}" for name in order)
-                texts[file] = _lines(rows, path=annotations / file)
+                rows = [everybody[name] for name in order]
+                texts[file] = class_list(rows, subset, path=annotations / file)
             if not order and subset != "val":
                 raise InputError(f"{annotations}: split {number} would have no {subset} video left")
     if (annotations / GROUPS).exists() or any(name != group for name, group in groups.items()):
@@ -408,10 +408,6 @@ def _choose_sides(
 
 def _class_of(name: str) -> str:
     return name.partition("/")[0]
-
-
-def _lines(rows: Any, *, path: Path = Path("classInd.txt")) -> str:
-    return "".join(f"{in_one_line(row, path=path)}\n" for row in rows)
 
 
 def _differs(path: Path, text: str) -> bool:

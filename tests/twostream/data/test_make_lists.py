@@ -39,6 +39,12 @@ def test_the_same_names_give_the_same_lists(tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
+def test_names_that_end_in_a_number_are_read_as_they_are(tmp_path: Path) -> None:
+    names = [f"{folder}/take {number}" for folder in ("run", "walk") for number in range(1, 5)]
+    write_lists(tmp_path, names, group_of=str, test_fraction=0.4)
+    assert sorted(record.name for record in read_split("folder", tmp_path).records) == names
+
+
 def test_groups_from_csv(tmp_path: Path) -> None:
     path = tmp_path / "MANIFEST.csv"
     path.write_text("file,class,source\nrun/a.mp4,run,7\nrun/b.mp4,run,7\nrun/d.mp4,run,\n")

@@ -385,18 +385,6 @@ def test_class_lists_with_a_list_of_validation_videos(tmp_path: Path) -> None:
     assert lists.records == lists.train + lists.val + lists.test
 
 
-def test_numbers_behind_videos_of_class_lists_stand_in_all_rows(tmp_path: Path) -> None:
-    files = {**UCF101, "testlist01.txt": "Archery/take one\nArchery/take 1\n"}
-    with pytest.raises(
-        InputError, match=r"list01.txt:2: 'Archery/take 1' may be a name.*list01.txt:1"
-    ):
-        read_split("ucf101", write(tmp_path, files))
-    write(tmp_path, {"testlist01.txt": "Archery/take one 1\nArchery/take 1 1\n"})
-    assert [r.name for r in read_split("ucf101", tmp_path).test] == [
-        "Archery/take one", "Archery/take 1",
-    ]  # fmt: skip
-
-
 # A name has dots, blanks, digits, and what parts columns elsewhere.
 PATHS = st.lists(st.text("ab1. -,;#", max_size=6), min_size=1, max_size=3).map(
     lambda parts: "/".join(f"x{part}.y" for part in parts)
