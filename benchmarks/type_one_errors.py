@@ -9,6 +9,16 @@ many videos of a scene at once. Printed is the share of comparisons with p below
 test, which takes the videos as independent, by sign flips of whole scenes, as `compare` does where
 groups are known, and the share with a star (p below 0.05 and an interval without 0). Fails where
 the test by scenes rejects fewer than 3 or more than 7 % of the nulls.
+
+The same over three splits, as `compare --splits` and `table` have it: whose test lists share no
+scene (as UCF101's), and where each video is in the list of a split with probability 1/3 (as
+HMDB51's), so that videos and scenes are in several; the networks of the splits give the same answer
+to a video with probability 0.7. McNemar's test takes all answers as independent; the second test
+takes whole scenes, but the same scene in another split as another one.
+
+At last five seeds, which differ in their true accuracy (standard deviation 1 point): one seed of
+each is compared, as is done without repeats, then all five, where a star needs the interval over
+the seeds too.
 """
 
 from __future__ import annotations
@@ -21,7 +31,8 @@ from typing import NamedTuple
 import numpy as np
 from machines import machine
 
-from fusion.evaluation.comparison import compare, mcnemar
+from fusion.evaluation.comparison import compare, group_gains, mcnemar, sign_flip_test
+from fusion.evaluation.pooled import SplitAnswers, compare_over_splits
 
 NULLS, VIDEOS, ACCURACY, SEED = 500, 1200, 0.8, 0
 LOWEST, HIGHEST = 3.0, 7.0
@@ -42,6 +53,26 @@ WORLDS = (
 )
 
 
+class SplitWorld(NamedTuple):
+    """Three splits of scenes of 4, whether their test lists overlap, and the seeds of a result."""
+
+    name: str
+    overlap: bool
+    seeds: int = 1
+
+
+SPLIT_WORLDS = (
+    SplitWorld("splits of different scenes", overlap=False),
+    SplitWorld("splits that overlap", overlap=True),
+)
+SEED_WORLDS = (
+    SplitWorld("one seed of each", overlap=True),
+    SplitWorld("five seeds of each", overlap=True, seeds=5),
+)
+SPLITS, SCENE, SHARED, SAME_ANSWER, SEED_SPREAD = 3, 4, 0.53, 0.7, 0.01
+RESAMPLES = 500  # of the intervals over splits
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path)
@@ -54,10 +85,81 @@ def main() -> None:
             f"{world.name}: McNemar rejects {mcnemars:.1f} %, sign flips of scenes "
             f"{by_groups:.1f} %, stars {stars:.1f} %"
         )
+    over_splits = []
+    for world_ in SPLIT_WORLDS:
+        shares = split_rejections(world_, nulls=NULLS, seed=SEED, spread=0.0)
+        over_splits.append((world_.name, *shares))
+        print(
+            f"{world_.name}: McNemar rejects {shares[0]:.1f} %, scenes of each split apart "
+            f"{shares[1]:.1f} %, through all splits {shares[2]:.1f} %, stars {shares[3]:.1f} %"
+        )
+    over_seeds = []
+    for world_ in SEED_WORLDS:
+        shares = split_rejections(world_, nulls=NULLS, seed=SEED, spread=SEED_SPREAD)
+        over_seeds.append((world_.name, *shares[2:]))
+        print(f"{world_.name}: videos reject {shares[2]:.1f} %, stars {shares[3]:.1f} %")
     if options.out:
-        options.out.write_text(as_markdown(rows))
-    if not all(LOWEST <= by_groups <= HIGHEST for _, _, by_groups, _ in rows):
+        options.out.write_text(as_markdown(rows, over_splits, over_seeds))
+    by_scenes = [row[2] for row in rows] + [row[3] for row in over_splits]
+    if not all(LOWEST <= share <= HIGHEST for share in by_scenes):
         raise SystemExit(f"expected {LOWEST:g} to {HIGHEST:g} % of nulls in all worlds")
+
+
+def split_rejections(
+    world: SplitWorld, *, nulls: int, seed: int, spread: float
+) -> tuple[float, float, float, float]:
+    """Percent of nulls rejected by McNemar's test of all answers, by sign flips of the scenes of
+    each split and of scenes through all splits, and percent of stars."""
+    rng, counts = np.random.default_rng(seed), np.zeros(4)
+    scenes = np.arange(VIDEOS * SPLITS) // SCENE
+    for _ in range(nulls):
+        if world.overlap:
+            member = rng.random((SPLITS, len(scenes))) < 1 / 3
+        else:
+            member = scenes % SPLITS == np.arange(SPLITS)[:, None]
+        answers = [split_answers(world, scenes, rng, spread) for _ in range(2)]
+        parts = [
+            SplitAnswers(
+                split=split + 1,
+                names=[f"v{video}" for video in np.flatnonzero(member[split])],
+                groups=[f"s{scene}" for scene in scenes[member[split]]],
+                right={
+                    name: {seed_: of[seed_, split, member[split]] for seed_ in range(world.seeds)}
+                    for name, of in zip("ab", answers, strict=True)
+                },
+            )
+            for split in range(SPLITS)
+        ]
+        first, second = (np.concatenate([part.right[name][0] for part in parts]) for name in "ab")
+        apart = [f"{part.split} {group}" for part in parts for group in part.groups or ()]
+        (pair,) = compare_over_splits(parts, resamples=RESAMPLES)["pairs"]
+        counts += (
+            mcnemar(first, second).p < 0.05,
+            sign_flip_test(group_gains(first, second, apart).gains) < 0.05,
+            pair["p"] < 0.05,
+            pair["significant"],
+        )
+    mcnemars, of_splits, pooled, stars = 100 * counts / nulls
+    return float(mcnemars), float(of_splits), float(pooled), float(stars)
+
+
+def split_answers(
+    world: SplitWorld, scenes: np.ndarray, rng: np.random.Generator, spread: float
+) -> np.ndarray:
+    """Which videos one result gets right in each seed and split, bool (seeds, splits, V)."""
+    shape = (world.seeds, SPLITS, len(scenes))
+
+    def draw(*axes: int) -> np.ndarray:
+        of_scenes = (rng.random((*axes, scenes.max() + 1)) < ACCURACY)[..., scenes]
+        own = rng.random((*axes, len(scenes))) < ACCURACY
+        return np.where(rng.random((*axes, len(scenes))) < SHARED, of_scenes, own)
+
+    right = np.where(rng.random(shape) < SAME_ANSWER, draw(), draw(*shape[:2]))
+    better = rng.normal(0, spread, world.seeds)[:, None, None] if spread else np.zeros((1, 1, 1))
+    turned = rng.random(shape)
+    right |= turned < better / (1 - ACCURACY)
+    right &= turned >= -better / ACCURACY
+    return right
 
 
 def rejections(world: World, *, nulls: int, seed: int) -> tuple[float, float, float]:
@@ -85,11 +187,17 @@ def draw_pairs(
         yield one(), one()
 
 
-def as_markdown(rows: list[tuple[str, float, float, float]]) -> str:
-    table = "".join(
-        f"| {name} | {mcnemars:.1f} % | {by_groups:.1f} % | {stars:.1f} % |\n"
-        for name, mcnemars, by_groups, stars in rows
-    )
+def as_markdown(
+    rows: list[tuple[str, float, float, float]],
+    over_splits: list[tuple[str, float, float, float, float]],
+    over_seeds: list[tuple[str, float, float]],
+) -> str:
+    def table(lines: list[tuple[str, *tuple[float, ...]]]) -> str:
+        return "".join(
+            f"| {name} | {' | '.join(f'{share:.1f} %' for share in shares)} |\n"
+            for name, *shares in lines
+        )
+
     return (
         "# Differences that are not there\n\n"
         f"Made by `benchmarks/type_one_errors.py`, seed {SEED}, on {machine()}, numpy "
@@ -97,7 +205,19 @@ def as_markdown(rows: list[tuple[str, float, float, float]]) -> str:
         "at a level of 5 %. Between 3 and 7 % should be\nrejected. McNemar's test takes the videos "
         "as independent; `compare` uses it only where no groups are known.\n\n"
         "| videos | McNemar | sign flips of whole scenes | and 0 not in the interval (a star) |\n"
-        "|---|---|---|---|\n" + table
+        "|---|---|---|---|\n" + table(rows) + "\n"
+        f"Over {SPLITS} splits of about {VIDEOS:,} test videos each, in scenes of {SCENE} "
+        "(`compare --splits`, `table`).\nWhere test lists overlap, a scene of another split is the "
+        "same scene.\n\n"
+        "| splits | McNemar, all answers | scenes of each split apart | scenes through all splits "
+        "| a star |\n"
+        "|---|---|---|---|---|\n" + table(over_splits) + "\n"
+        "Networks that differ from seed to seed (standard deviation of their true accuracy "
+        f"{100 * SEED_SPREAD:g} point), of\nmethods that are equally good. A test of the videos "
+        "says that two networks differ, and they do; over\nseeds, a star also needs the paired t "
+        "interval over the seeds.\n\n"
+        "| repeats | scenes through all splits | a star |\n"
+        "|---|---|---|\n" + table(over_seeds)
     )
 
 

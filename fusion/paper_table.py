@@ -140,13 +140,13 @@ def table_files(
         raise InputError(f"{of_split}: no video has a label; a table needs scores with labels")
     progress("tests", 0.9)
     dataset = next(iter(sorted(datasets)), None)
-    result = _as_result(rows, videos, rng=seed)
+    made = _as_result(rows, videos, rng=seed)
     first = next(iter(next(iter(by_split.values())).values()))
     return {
         "dataset": dataset,
         "subset": options.subset,
         "missing": _splits_not_there(by_split, dataset, options),
-        **result,
+        **made,
         **{fact: {value: list(of) for value, of in about[fact].items()} for fact in _FACTS},
         "segments": options.segments,
         "combine": options.combine,
@@ -282,11 +282,11 @@ def _results(
         found = tune.tune_in_folds(streams, folds)
         scores = tune.fuse_by_tuned_weights(streams, found, folds).scores[:, 0, 0]
         subset = next(iter(streams.metadata.values())).get("subset")
-        mark = add_fitted_on({}, before or None, labels_in_folds(subset, streams.groups))
+        marks = add_fitted_on({}, before or None, labels_in_folds(subset, streams.groups))
         yield (
             Result(system, tuple(fused), "weights tuned in folds"),
             scores,
-            mark.get("fitted_on", ""),
+            str(marks["fitted_on"]),
         )
     elif tuned == "val":
         validation = join(read_validation_scores(inputs, options))

@@ -21,12 +21,12 @@ from fusion.combining.fuse import (
     add_fitted_on,
     fuse_streams,
     fuse_videos,
-    fused_answers,
     score_videos,
     shared_metadata,
 )
 from fusion.combining.inputs import FusionInputs, FusionOptions, read_inputs
 from fusion.combining.step import MEAN, StepOptions, Steps, find_steps
+from fusion.evaluation.answers import Answers, fused_answers, stream_answers
 from fusion.evaluation.comparison import class_accuracy, compare, complementarity, segment_accuracy
 from fusion.evaluation.metrics import accuracy_summary
 from fusion.evaluation.results import fusion_result
@@ -39,7 +39,7 @@ from fusion.fitting.calibration import (
 )
 from fusion.fitting.hold_out import grouped_folds
 from fusion.fitting.learned_fusion import LEARNERS, fuse_by_learning
-from fusion.reporting.content import make_content, read_run_logs
+from fusion.reporting.content import Content, make_content, read_runs
 from fusion.reporting.page import report_page
 from fusion.tables.groups import video_groups
 from fusion.tables.join import Input, JoinedTables, join
@@ -189,10 +189,11 @@ def compared_answers(
     if not alone:
         if options.calibrate != "none":
             calibrated = calibrate_inputs(inputs, options, progress=part_of(progress, 0, 0.5))
-        results |= _fusions(
+        fused = _fusions(
             inputs, options, streams, calibrated, strategies, stream_weights,
             part_of(progress, 0.5, 1),
         )  # fmt: skip
+        results |= {name: of_fusion.first for name, of_fusion in fused.items()}
     return results, streams, calibrated
 
 
@@ -204,20 +205,45 @@ def report_files(
     shown: str | None = None,
     title: str = "Two-stream report",
     command: str = "",
+    facts: Mapping[str, str] | None = None,
     seed: int = 0,
     inputs: FusionInputs | None = None,
     progress: Progress = no_progress,
 ) -> str:
-    """The report on score files as one HTML page.
+    """The report on score files as one HTML page: see `report_content`.
+
+    `command` is what repeats it, `facts` what else is told at its end.
+    """
+    content = report_content(
+        options,
+        strategies=strategies,
+        stream_weights=stream_weights,
+        shown=shown,
+        seed=seed,
+        inputs=inputs,
+        progress=progress,
+    )
+    return report_page([content], title=title, command=command, facts=facts)
+
+
+def report_content(
+    options: FusionOptions,
+    *,
+    strategies: Sequence[str] = COMPARED,
+    stream_weights: str | None = None,
+    shown: str | None = None,
+    seed: int = 0,
+    inputs: FusionInputs | None = None,
+    progress: Progress = no_progress,
+) -> Content:
+    """What a report shows of one split.
 
     Where the groups of the videos are known, streams are calibrated and weights chosen in grouped
     folds, in fewer where there are fewer groups.
 
     Args:
         strategies, stream_weights, seed: as in `compare_files`.
-        shown: the result that is shown in detail, by its name; by default the first fusion of
-            calibrated streams, else the first fusion.
-        command: what repeats the report.
+        shown: the result that is shown in detail, by its name; by default the best fusion.
         inputs: what the options would have read, where it is here already.
     """
     inputs = inputs or read_inputs(options)
@@ -232,7 +258,9 @@ def report_files(
     if groups and few > 1 and len(streams.scores) > 1:
         folds = grouped_folds(groups, streams.labels, count=min(options.folds, few))
         tuned = tune.tune_in_folds(streams, folds, progress=part_of(progress, 0.4, 0.6))
-    answers = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
+    answers = {
+        key: stream_answers(scores, streams.labels) for key, scores in streams.scores.items()
+    }
     answers |= _fusions(
         inputs,
         options,
@@ -243,22 +271,19 @@ def report_files(
         part_of(progress, 0.6, 0.9),
     )
     progress("the page", 0.9)
-    content = make_content(
+    return make_content(
         streams,
         inputs.joined,
         answers,
         shown=shown,
         segments=inputs.steps.segments,
-        groups=groups,
         seed=seed,
         tuned=tuned,
         calibrated=calibrated,
         fitted_on=fitted_on(answers, streams, calibrated),
-        logs=read_run_logs(inputs.files),
-        files={key: ", ".join(map(str, paths)) for key, paths in inputs.files.items()},
-        command=command,
+        runs=read_runs(inputs.files),
+        files={key: list(map(str, paths)) for key, paths in inputs.files.items()},
     )
-    return report_page(content, title=title)
 
 
 def report(
@@ -341,8 +366,8 @@ def _fusions(
     strategies: Sequence[str],
     stream_weights: str | None,
     progress: Progress,
-) -> dict[str, np.ndarray]:
-    """The first class of each video, int64 (V,), by each fusion, also of the calibrated streams.
+) -> dict[str, Answers]:
+    """The answers of each fusion, also of the calibrated streams.
 
     Of the scores no more is kept: those of all fusions would not fit into memory.
     """

@@ -285,20 +285,15 @@ def fuse_streams(streams: VideoScores, step: Step) -> tuple[StepResult, list[str
         alone = f"there is only one input: {step.name} had no streams to fuse"
         return StepResult(scores[0], streams.score_type, 0), [] if step == MEAN else [alone]
     fused, fallbacks, score_type = np.empty_like(scores[0]), 0, streams.score_type
-    for part, of_part in _fused_slices(streams, step):
+    for part, of_part in fused_slices(streams, step):
         fused[part], score_type = of_part.scores, of_part.score_type
         fallbacks += of_part.fallbacks
     result = StepResult(fused, score_type, fallbacks)
     return result, [fallback_warning("the streams", result)] if fallbacks else []
 
 
-def fused_answers(streams: VideoScores, step: Step) -> np.ndarray:
-    """The first class of each video, int64 (V,), by the streams fused; the scores are not kept."""
-    parts = _fused_slices(streams, step)
-    return np.concatenate([of_part.scores.argmax(axis=1) for _, of_part in parts])
-
-
-def _fused_slices(streams: VideoScores, step: Step) -> Iterator[tuple[slice, StepResult]]:
+def fused_slices(streams: VideoScores, step: Step) -> Iterator[tuple[slice, StepResult]]:
+    """The streams fused, a few videos at a time: which videos, and their result."""
     first = next(iter(streams.scores.values()))
     for part in slices(first):
         stacked = np.stack([stream[part] for stream in streams.scores.values()], axis=-2)

@@ -47,6 +47,7 @@ def compare_over_splits(
     rng: np.random.Generator | int = 0,
     against: str | None = None,
     all_pairs: bool = False,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Results over splits and seeds, and how each differs from the best, as JSON values.
 
@@ -66,6 +67,7 @@ def compare_over_splits(
         splits: each with the same results.
         against: the result that the others are compared with; by default the best.
         all_pairs: compare each with each, not only with that one.
+        resamples: of the bootstrap.
 
     Raises:
         InputError: a result that one of the splits lacks, or no videos.
@@ -81,7 +83,7 @@ def compare_over_splits(
     numbers = link_groups(splits)
     groups = max(int(of_split.max()) for of_split in numbers) + 1
     sizes = np.stack([np.bincount(n, minlength=groups) for n in numbers], axis=1)
-    draws = _Draws(sizes, rng)
+    draws = _Draws(sizes, rng, resamples)
     systems = [_system(name, splits, numbers, draws) for name in results]
     percents = {system["name"]: system["percent"] for system in systems}
     best = max(results, key=lambda name: percents[name])
@@ -183,8 +185,8 @@ class _Draws:
         sizes: videos of each group in each split, int64 (G, S).
     """
 
-    def __init__(self, sizes: np.ndarray, rng: np.random.Generator) -> None:
-        self.sizes, self.rng = sizes, rng
+    def __init__(self, sizes: np.ndarray, rng: np.random.Generator, resamples: int) -> None:
+        self.sizes, self.rng, self.resamples = sizes, rng, resamples
         self.strata = np.unique(sizes > 0, axis=0, return_inverse=True)[1].ravel()
 
     def interval(self, gains: np.ndarray, scale: int) -> tuple[float, float]:
@@ -192,13 +194,13 @@ class _Draws:
         if len(self.sizes) == 1:
             return -1.0, 1.0
         splits = gains.shape[1]
-        drawn = np.zeros((RESAMPLES, 2 * splits))
+        drawn = np.zeros((self.resamples, 2 * splits))
         both = np.concatenate([gains, self.sizes], axis=1)
         for stratum in range(self.strata.max() + 1):
             # Groups of the same gains and sizes are alike: their number is multinomial.
             kinds, counts = np.unique(both[self.strata == stratum], axis=0, return_counts=True)
             total = int(counts.sum())
-            drawn += self.rng.multinomial(total, counts / total, size=RESAMPLES) @ kinds
+            drawn += self.rng.multinomial(total, counts / total, size=self.resamples) @ kinds
         shares = drawn[:, :splits] / np.maximum(drawn[:, splits:], 1) / scale
         low, high = np.quantile(shares.mean(axis=1), [0.025, 0.975])
         return float(low), float(high)

@@ -7,15 +7,24 @@ from typing import Any
 
 from fusion.reporting import markup
 
-_ROW, _LABELS = 24, 160
+_ROW, _LABELS = 24, 176
 
 
-def interval_chart(systems: Sequence[Mapping[str, Any]], *, title: str) -> str:
-    """Top-1 of results with their 95 % intervals, a row each; `systems` as `compare` gives them."""
+def interval_chart(
+    systems: Sequence[Mapping[str, Any]], *, title: str, reference: str | None = None
+) -> str:
+    """Top-1 of results with their 95 % intervals, a row each; `systems` as `compare` gives them.
+
+    A dashed line goes through the result that is called `reference`.
+    """
     low, high = markup.span([end for system in systems for end in system["interval"]])
     x = markup.Axis(low, high, _LABELS, markup.WIDTH - 12)
     bottom = _ROW * len(systems) + 10
     parts = _vertical_grid(x, bottom)
+    for system in systems:
+        if system["name"] == reference:
+            place = x(system["percent"])
+            parts.append(markup.line(place, 4, place, bottom, "ideal"))
     for row, system in enumerate(systems):
         y = _ROW * row + 18
         first, last = (x(end) for end in system["interval"])
@@ -130,12 +139,22 @@ def segment_chart(rows: Sequence[Mapping[str, Any]], *, stream: str) -> str:
 
 
 def training_chart(
-    series: Mapping[str, Sequence[tuple[float, float]]], *, title: str, unit: str
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    title: str,
+    unit: str,
+    last: float | None = None,
+    names: int | None = None,
 ) -> str:
-    """Lines over epochs, by name."""
+    """Lines over epochs, by name.
+
+    Args:
+        last: epoch of the axis, and `names` the lines of the key there is room for: equal ones make
+            charts of equal size.
+    """
     points = [point for line_ in series.values() for point in line_]
     low, high = markup.span([value for _, value in points])
-    last = max(epoch for epoch, _ in points)
+    last = max(epoch for epoch, _ in points) if last is None else last
     x, y = markup.Axis(0, max(last, 1), 52, markup.WIDTH - 14), markup.Axis(low, high, 230, 30)
     parts = markup.frame(x, y, x_title="epoch, from 0", y_title=unit)
     lines = []
@@ -147,13 +166,50 @@ def training_chart(
         ]
         parts += _key(f"mark{kind}", name, row=number, top=288)
         lines.append(f"{name}: from {values[0][1]:.4g} to {values[-1][1]:.4g}")
-    height = 288 + 18 * len(series)
+    height = 288 + 18 * (names or len(series))
     return markup.drawing(parts, height=height, title=title, description="; ".join(lines))
+
+
+def class_chart(
+    rows: Sequence[tuple[str, int, Mapping[str, float]]], *, results: Sequence[str], title: str
+) -> str:
+    """Accuracy of classes, a row each: name, videos, and the percent of each result.
+
+    The last of `results` stands out.
+    """
+    x = markup.Axis(0, 100, _LABELS, markup.WIDTH - 14)
+    row_height = 18
+    bottom = row_height * len(rows) + 8
+    parts = _vertical_grid(x, bottom)
+    kinds = dict(zip(results, (" other", " third", " fourth"), strict=False))
+    kinds[results[-1]] = ""
+    for number, (name, videos, percents) in enumerate(rows):
+        y = row_height * number + 14
+        places = [x(percents[result]) for result in results]
+        parts.append(markup.text(_LABELS - 8, y + 4, _short(name), anchor="end"))
+        parts.append(markup.line(min(places), y, max(places), y, "grid"))
+        tip = f"{name}, {videos} videos: " + ", ".join(
+            f"{result} {percents[result]:.0f} %" for result in results
+        )
+        for result, place in zip(results, places, strict=True):
+            radius = 5 if result == results[-1] else 3.5
+            parts.append(
+                markup.circle(place, y, f"mark{kinds.get(result, '')}", radius=radius, title=tip)
+            )
+    middle = (x.start + x.end) / 2
+    parts.append(
+        markup.text(middle, bottom + 36, "right, % of the class", anchor="middle", kind="title")
+    )
+    for number, result in enumerate(results):
+        parts += _key(f"mark{kinds.get(result, '')}", result, row=number, top=bottom + 58)
+    description = "; ".join(f"{name} {percents[results[-1]]:.0f} %" for name, _, percents in rows)
+    height = bottom + 58 + 18 * len(results)
+    return markup.drawing(parts, height=height, title=title, description=description)
 
 
 def _vertical_grid(x: markup.Axis, bottom: float) -> list[str]:
     parts = []
-    for value in markup.ticks(x.low, x.high, about=4):
+    for value in markup.ticks(x.low, x.high, about=8):
         parts.append(markup.line(x(value), 4, x(value), bottom, "grid"))
         parts.append(markup.text(x(value), bottom + 18, f"{value:g}", anchor="middle"))
     return parts
@@ -166,9 +222,9 @@ def _key(kind: str, label: str, *, row: int, top: float) -> list[str]:
 
 def _result_text(system: Mapping[str, Any]) -> str:
     low, high = system["interval"]
-    share = f"{system['correct']} of {system['of']}"
-    return f"{system['name']}: {system['percent']:.2f} % ({share}; {low:.2f} to {high:.2f})"
+    share = f"{system['correct']} of {system['of']}; " if "of" in system else ""
+    return f"{system['name']}: {system['percent']:.2f} % ({share}{low:.2f} to {high:.2f})"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 20 else f"{name[:19]}…"
+def _short(name: str, most: int = 22) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"

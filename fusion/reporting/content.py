@@ -1,10 +1,10 @@
-"""Everything that the report shows, computed from the scores of the streams."""
+"""Everything that the report shows of one split, computed from the scores of the streams."""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,21 @@ import numpy as np
 
 from fusion.combining.fuse import VideoScores
 from fusion.combining.step import Step
+from fusion.evaluation.answers import Answers, mean_class_interval
 from fusion.evaluation.comparison import compare, segment_accuracy
+from fusion.evaluation.diagnosis import diagnose
 from fusion.fitting.calibration import CalibratedTables
 from fusion.tables.join import JoinedTables
 from twostream_base.errors import InputError
 from twostream_base.files import read_text, reading
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run folder of a stream: rows of its `log.csv`, and its `config.toml`."""
+
+    log: Sequence[Mapping[str, str]]
+    config: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,29 +37,37 @@ class Content:
 
     Attributes:
         streams: the scores of each stream for each video.
-        results: the classes (V,) that each stream alone and each fusion predicts, by name.
+        results: the answers of each stream alone and of each fusion, by name.
         shown: the name of the result that is shown in detail.
+        picked: whether `shown` is the best of several fusions on these very videos.
         compared: `compare` of all results.
+        accuracies: `Answers.accuracy` of all results.
+        mean_class: 95 % interval of the mean class accuracy of `shown`, in 0..100.
         tuned: `tune_in_folds` of the streams, or None.
         calibrated: the calibrated streams, or None.
         fitted_on: the results in which something was fitted on labels of these videos, and which.
         segments: `segment_accuracy` of the streams that have several.
-        logs: rows of the `log.csv` of each run folder, by stream.
-        files: the file of each stream.
-        command: what repeats the report.
+        warnings: what the reader should know, a line each.
+        runs: the run folder of each stream that has one.
+        files: the files of each stream.
+        seed: of the bootstrap.
     """
 
     streams: VideoScores
-    results: dict[str, np.ndarray]
+    results: dict[str, Answers]
     shown: str
+    picked: bool
     compared: dict[str, Any]
+    accuracies: dict[str, dict[str, Any]]
+    mean_class: tuple[float, float]
     tuned: dict[str, Any] | None
     calibrated: CalibratedTables | None
     fitted_on: dict[str, str]
     segments: dict[str, list[dict[str, Any]]]
-    logs: dict[str, list[dict[str, str]]]
-    files: dict[str, str]
-    command: str
+    warnings: list[str]
+    runs: dict[str, Run]
+    files: dict[str, list[str]]
+    seed: int
 
     def best_stream(self) -> str:
         """The stream that alone gets most videos right: what a fusion must beat."""
@@ -57,66 +75,92 @@ class Content:
 
     def right(self, name: str) -> np.ndarray:
         """Which videos a result gets right, bool (V,); False where there is no label."""
-        return self.results[name] == self.streams.labels
+        return self.results[name].first == self.streams.labels
+
+    def pair(self, first: str, second: str) -> dict[str, Any]:
+        """How two results differ, as `compare` has it; `first` is the first."""
+        for pair in self.compared["pairs"]:
+            if {pair["first"], pair["second"]} == {first, second}:
+                return dict(with_first(pair, first))
+        raise KeyError((first, second))
+
+
+def with_first(pair: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The pair with `name` as its first."""
+    if pair["first"] == name:
+        return pair
+    low, high = pair["interval"]
+    return {
+        **pair, "first": pair["second"], "second": pair["first"],
+        "only_first": pair["only_second"], "only_second": pair["only_first"],
+        # 0 minus it, not minus it: that would show a difference of -0.00.
+        "difference": 0 - pair["difference"], "interval": [0 - high, 0 - low],
+    }  # fmt: skip
 
 
 def make_content(
     streams: VideoScores,
     joined: JoinedTables,
-    results: dict[str, np.ndarray],
+    results: dict[str, Answers],
     *,
     shown: str | None,
     segments: Step,
-    groups: Sequence[str] | None,
     seed: int,
     **parts: Any,
 ) -> Content:
     """Compare all results, and evaluate the segments; `parts` are the other fields of `Content`.
 
-    Where `shown` is None it is the first fusion of calibrated streams, else the first fusion.
+    Where `shown` is None it is the fusion that gets most videos right, the first of equals.
 
     Raises:
         InputError: no labels, fewer than two results, or a `shown` that is none of them.
     """
-    if not (streams.labels >= 0).any():
+    known = streams.labels >= 0
+    if not known.any():
         raise InputError("a report needs videos with labels; these scores have none")
+    accuracies = {name: answers.accuracy(streams.labels) for name, answers in results.items()}
     fusions = [name for name in results if name not in streams.scores]
-    calibrated = [name for name in fusions if name.endswith(", calibrated")]
-    shown = shown or [*calibrated, *fusions, *results][0]
-    if shown not in results:
+    best = max(fusions or results, key=lambda name: accuracies[name]["top1"]["correct"])
+    if shown is not None and shown not in results:
         raise InputError(f"--shown {shown!r} is none of the results: {', '.join(results)}")
+    answers = {name: of_result.first for name, of_result in results.items()}
+    name = shown or best
+    groups = None if streams.groups is None else np.array(streams.groups)[known]
     return Content(
         streams=streams,
         results=results,
-        shown=shown,
-        compared=compare(results, streams.labels, rng=seed, groups=groups),
+        shown=name,
+        picked=name == best and len(fusions) > 1,
+        compared=compare(answers, streams.labels, rng=seed, groups=streams.groups),
+        accuracies=accuracies,
+        mean_class=mean_class_interval(
+            results[name].rank[known] == 0,
+            streams.labels[known],
+            groups,
+            rng=np.random.default_rng(seed),
+        ),
         segments={
             key: segment_accuracy(table, segments=segments)
             for key, table in joined.tables.items()
             if table.scores.shape[1] > 1
         },
+        warnings=[*streams.warnings, *diagnose(streams, answers[name], strategy=name)],
+        seed=seed,
         **parts,
     )
 
 
-def read_run_logs(files: Mapping[str, Sequence[Path]]) -> dict[str, list[dict[str, str]]]:
-    """Rows of `log.csv` by stream, where the score file is in a run folder that has one.
-
-    Raises:
-        InputError: it is no CSV, or a figure that the report draws is no number.
-    """
-    logs = {}
+def read_runs(files: Mapping[str, Sequence[Path]]) -> dict[str, Run]:
+    """The run folder of each stream whose score file is in one that has a `log.csv`."""
+    runs = {}
     for key, paths in files.items():
-        log = paths[0].resolve().parents[1] / "log.csv" if paths else Path()
-        if not log.is_file():
-            continue
-        with reading(log, "CSV"):
-            logs[key] = list(csv.DictReader(io.StringIO(read_text(log))))
-            for number, row in enumerate(logs[key], start=2):
-                for column in ("epoch", "loss", "top1", "videos"):
-                    if column != "epoch" and not row.get(column):
-                        continue  # not known of this epoch
-                    value = float(row.get(column) or "nan")
-                    if not math.isfinite(value) or (column == "videos" and value <= 0):
-                        raise ValueError(f"line {number}: {column} is {row.get(column)!r}")
-    return logs
+        folder = paths[0].resolve().parents[1] if paths else Path()
+        if (folder / "log.csv").is_file():
+            with reading(folder / "log.csv", "CSV"):
+                log = list(csv.DictReader(io.StringIO(read_text(folder / "log.csv"))))
+            config: dict[str, Any] = {}
+            if (folder / "config.toml").is_file():
+                with reading(folder / "config.toml", "TOML"):
+                    config = tomllib.loads(read_text(folder / "config.toml"))
+            runs[key] = Run(log, config)
+    return runs

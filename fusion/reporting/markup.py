@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from urllib.parse import quote
+
+from twostream_base.text import csv_text
 
 WIDTH = 440
 
@@ -98,12 +101,23 @@ def frame(x: Axis, y: Axis, *, x_title: str, y_title: str) -> list[str]:
 
 
 def drawing(
-    parts: Iterable[str], *, height: float, title: str, description: str, width: float = WIDTH
+    parts: Iterable[str],
+    *,
+    height: float,
+    title: str,
+    description: str,
+    width: float = WIDTH,
+    fixed: bool = False,
 ) -> str:
-    """A whole SVG with its title and a description of what it shows, for screen readers."""
+    """A whole SVG with its title and a description of what it shows, for screen readers.
+
+    Args:
+        fixed: drawn at its size in pixels, in a box that scrolls, not fitted to the page.
+    """
     label = escape(f"{title}. {description}")
+    style = f' style="width:{width:.0f}px"' if fixed else ""
     return (
-        f'<svg role="img" viewBox="0 0 {width:g} {height:g}" aria-label="{label}">'
+        f'<svg role="img" viewBox="0 0 {width:g} {height:g}"{style} aria-label="{label}">'
         f"{''.join(parts)}</svg>"
     )
 
@@ -113,15 +127,38 @@ def paragraph(text: str, kind: str = "") -> str:
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
-def table(heading: Sequence[str], rows: Iterable[Sequence[object]], *, caption: str = "") -> str:
-    """A table that scrolls where it is too wide; cells of numbers do not wrap."""
+def table(
+    heading: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    name: str,
+    caption: str = "",
+    strong: object = None,
+) -> str:
+    """A table that scrolls where it is too wide, with a link to its rows as a CSV file.
+
+    Args:
+        name: of the file, without suffix.
+        strong: the first cell of the row that stands out.
+    """
+    listed = [list(row) for row in rows]
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in heading)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    above = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return (
-        f'<div class="scroll" tabindex="0"><table>{above}<thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+    body = "".join(
+        f"<tr{' class=chosen' if row[0] == strong else ''}>{''.join(map(_cell, row))}</tr>"
+        for row in listed
     )
+    link = csv_link(name, [list(heading), *listed])
+    return (
+        f'<div class="scroll" tabindex="0"><table><caption>{escape(caption)} {link}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def csv_link(name: str, rows: Iterable[Sequence[object]], text: str = "CSV") -> str:
+    """A link that saves rows as a CSV file; they are within the page."""
+    data = quote(csv_text(rows), safe=",.:;/()-_")
+    href = f"data:text/csv;charset=utf-8,{data}"
+    return f'<a class="csv" download="{escape(name)}.csv" href="{href}">{escape(text)}</a>'
 
 
 def bullet_list(texts: Iterable[str], kind: str = "") -> str:
@@ -129,9 +166,10 @@ def bullet_list(texts: Iterable[str], kind: str = "") -> str:
     return f'<ul class="{kind}">{"".join(f"<li>{escape(text)}</li>" for text in texts)}</ul>'
 
 
-def figure(drawing: str, caption: str) -> str:
-    """A chart (SVG) with a line below it."""
-    return f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
+def figure(drawing: str, caption: str, *, name: str) -> str:
+    """A chart (SVG) with a line below it; `name` is that of its file."""
+    named = drawing.replace("<svg ", f'<svg data-name="{escape(name)}" ', 1)
+    return f"<figure>{named}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def details(summary: str, content: str) -> str:

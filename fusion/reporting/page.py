@@ -2,63 +2,141 @@
 
 from __future__ import annotations
 
-from html import escape
+import re
+from collections.abc import Mapping, Sequence
+from html import escape, unescape
 
 from fusion.reporting import sections
 from fusion.reporting.content import Content
-from fusion.reporting.markup import paragraph, section
+from fusion.reporting.markup import bullet_list, details, paragraph, section, table
 
 SECTIONS = {
-    "inputs": ("Inputs", sections.inputs_section),
-    "results": ("Strategies", sections.results_section),
+    "results": ("Results", sections.results_section),
     "weights": ("Weights", sections.weights_section),
+    "accuracy": ("Classes", sections.accuracy_section),
     "confusion": ("Confusion", sections.confusion_section),
-    "classes": ("Classes", sections.classes_section),
+    "gains": ("Gains", sections.classes_section),
     "calibration": ("Calibration", sections.calibration_section),
     "segments": ("Segments", sections.segments_section),
     "videos": ("Videos", sections.videos_section),
     "training": ("Training", sections.training_section),
+    "inputs": ("Inputs", sections.inputs_section),
 }
 
 
-def report_page(content: Content, *, title: str) -> str:
-    """The whole page; the same content gives the same bytes."""
-    links = "".join(
-        f'<li><a href="#{name}">{label}</a></li>' for name, (label, _) in SECTIONS.items()
-    )
-    command = f"<pre>{escape(content.command)}</pre>"
-    repeat, repeat_link = "", ""
-    if content.command:
-        repeat = section("repeat", "The command that repeats this report", command)
-        repeat_link = '<li><a href="#repeat">Repeat</a></li>'
-    body = "".join(make(content) for _, make in SECTIONS.values())
+def report_page(
+    contents: Sequence[Content],
+    *,
+    title: str,
+    command: str = "",
+    facts: Mapping[str, str] | None = None,
+    overview: str = "",
+    lead: Sequence[str] = (),
+) -> str:
+    """The whole page; the same content gives the same bytes.
+
+    Args:
+        contents: of the splits, one or several.
+        command: what repeats the report.
+        facts: what else is told at its end: date, versions, ...
+        overview, lead: of several splits, a section about all of them, and the verdict.
+    """
+    blocks, links = [], []
+    if overview:
+        links.append(("splits", "Splits"))
+    for content in contents:
+        body = _verdict(sections.verdict(content), content.warnings)
+        made = "".join(make(content) for _, make in SECTIONS.values())
+        if len(contents) == 1 and not overview:
+            links += [(name, label) for name, (label, _) in SECTIONS.items()]
+            blocks.append(made)
+            lead, warnings = sections.verdict(content), content.warnings
+            continue
+        split = f"split{_split(content)}"
+        links.append((split, f"Split {_split(content)}"))
+        made = re.sub(r'(<section id|data-name|download)="', rf'\1="{split}-', made)
+        inner = "".join(
+            f'<li><a href="#{split}-{name}">{label}</a></li>'
+            for name, (label, _) in SECTIONS.items()
+        )
+        nav = f'<nav aria-label="Split {_split(content)}"><ul>{inner}</ul></nav>'
+        blocks.append(
+            f'<div class="split" id="{split}"><h2 class="split">Split {_split(content)}</h2>'
+            f"{body}{nav}{made}</div>"
+        )
+        warnings = []
+    links.append(("repeat", "Repeat"))
+    items = "".join(f'<li><a href="#{name}">{escape(label)}</a></li>' for name, label in links)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<link rel="icon" href="data:,">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
-        f"<header><h1>{escape(title)}</h1>{_headline(content)}</header>"
-        f'<nav aria-label="Sections"><ul>{links}{repeat_link}</ul></nav>'
-        f"<main>{body}{repeat}</main></body></html>\n"
+        f"<header><h1>{escape(title)}</h1>{_verdict(lead, warnings)}</header>"
+        f'<nav aria-label="Sections"><ul>{items}</ul></nav>'
+        f"<main>{overview}{''.join(blocks)}{_repeat(contents, command, facts or {})}</main>"
+        "</body></html>\n"
     )
 
 
-def _headline(content: Content) -> str:
-    systems = {system["name"]: system for system in content.compared["systems"]}
-    shown, best = systems[content.shown], systems[content.best_stream()]
-    low, high = shown["interval"]
-    here = f"{content.shown}: {shown['percent']:.2f} % of {shown['of']:,} videos right"
-    alone = f"the best stream alone, {best['name']}: {best['percent']:.2f} %"
-    return paragraph(f"{here} ({low:.2f} to {high:.2f}); {alone}.", "lead")
+def figures(page: str) -> dict[str, str]:
+    """The figures of a page by their names, each as a whole SVG file."""
+    files: dict[str, str] = {}
+    for name, rest in re.findall(r'<svg data-name="([^"]+)" (.*?</svg>)', page, re.DOTALL):
+        box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', rest)
+        assert box is not None  # as `drawing` writes it
+        opening, _, inner = rest.partition(">")  # in an attribute it would be escaped
+        opening = re.sub(r' style="[^"]*"', "", opening)
+        plain = re.sub(r"[^\w.-]+", "-", unescape(name)).strip("-.") or "figure"
+        key = plain if plain not in files else f"{plain}-{len(files)}"
+        files[key] = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{box[1]}" height="{box[2]}" {opening}>'
+            f"<style>{STYLE_OF_FIGURES}</style>{inner}\n"
+        )
+    return files
+
+
+def _split(content: Content) -> object:
+    return next(iter(content.streams.metadata.values())).get("split", "?")
+
+
+def _verdict(lines: Sequence[str], warnings: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    first, *others = lines
+    shown = paragraph(first, "lead") + bullet_list(others, "verdict")
+    if warnings:
+        count = "A warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
+        listed = bullet_list(warnings)
+        shown += f'<div class="warning">{details(count, listed)}</div>'
+    return shown
+
+
+def _repeat(contents: Sequence[Content], command: str, facts: Mapping[str, str]) -> str:
+    """The command, by its files too, and facts."""
+    parts = []
+    if command:
+        parts.append(f"<pre>{escape(command)}</pre>")
+    rows = [*facts.items(), ("seed of the bootstrap", str(contents[0].seed))]
+    for content in contents:
+        for stream, about in content.streams.metadata.items():
+            where = f"split {about['split']}, " if "split" in about else ""
+            rows.append((f"{where}{stream}: scores, sha256", about["scores_sha256"]))
+            for library, version in (about.get("versions") or {}).items():
+                rows.append((f"{where}{stream}: {library}", str(version)))
+    parts.append(table(("fact", "value"), rows, name="facts"))
+    return section("repeat", "How this page was made", *parts)
 
 
 # Light and dark, narrow and wide, and on paper.
 STYLE = """
 :root { color-scheme: light dark; --page: #ffffff; --sheet: #f4f5f7; --text: #1b1f24;
-  --soft: #57606a; --line: #d0d7de; --blue: #0a62b8; --orange: #c2570c; --green: #1a7f37; }
+  --soft: #57606a; --line: #d0d7de; --shade: #8c959f66;
+  --blue: #0a62b8; --orange: #c2570c; --green: #1a7f37; --purple: #7a3fd0; }
 @media (prefers-color-scheme: dark) {
   :root { --page: #0f1318; --sheet: #1a2028; --text: #e6e9ed; --soft: #9aa5b1;
-    --line: #343d48; --blue: #5fb0ff; --orange: #ff9d57; --green: #56d364; } }
+    --line: #343d48; --shade: #00000099;
+    --blue: #5fb0ff; --orange: #ff9d57; --green: #56d364; --purple: #c9a4ff; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1240px; padding: 1rem 1.2rem 4rem; background: var(--page);
   color: var(--text); font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
@@ -81,6 +159,7 @@ caption { text-align: left; padding-bottom: 0.3rem; }
 svg { display: block; width: 100%; height: auto; }
 svg text { font-size: 13px; fill: var(--text); }
 svg text.title { fill: var(--soft); }
+svg text.small { font-size: 11px; }
 svg text.count { font-size: 14px; pointer-events: none; }
 .grid { stroke: var(--line); stroke-width: 1; }
 .axis { stroke: var(--soft); stroke-width: 1; }
@@ -89,6 +168,7 @@ svg text.count { font-size: 14px; pointer-events: none; }
 .mark { fill: var(--blue); }
 .mark.other { fill: var(--orange); }
 .mark.third { fill: var(--green); }
+.mark.fourth { fill: var(--purple); }
 .curve { fill: none; stroke: var(--blue); stroke-width: 2; }
 .curve.other { stroke: var(--orange); stroke-dasharray: 7 3; }
 .curve.third { stroke: var(--green); stroke-dasharray: 2 3; }
@@ -96,10 +176,18 @@ svg text.count { font-size: 14px; pointer-events: none; }
 .sheet { fill: var(--sheet); }
 .right { fill: var(--blue); } .wrong { fill: var(--orange); }
 .scroll { overflow-x: auto; max-width: 100%; }
+/* A shadow where there is more to scroll to: the covers move with the content, shadows do not. */
+.scroll { background: linear-gradient(to right, var(--page) 40%, transparent) left,
+  linear-gradient(to left, var(--page) 40%, transparent) right,
+  linear-gradient(to right, var(--shade), transparent) left,
+  linear-gradient(to left, var(--shade), transparent) right;
+  background-size: 40px 100%, 40px 100%, 14px 100%, 14px 100%; background-repeat: no-repeat;
+  background-attachment: local, local, scroll, scroll; }
+a.csv { font-size: 0.85rem; white-space: nowrap; }
 table { border-collapse: collapse; font-size: 0.92rem; }
 th, td { padding: 0.25rem 0.7rem 0.25rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 600; }
+th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.chosen td { font-weight: 700; }
 pre { background: var(--sheet); padding: 0.8rem; border-radius: 6px; white-space: pre-wrap;
@@ -107,13 +195,29 @@ pre { background: var(--sheet); padding: 0.8rem; border-radius: 6px; white-space
 .warning { border-left: 4px solid var(--orange); padding-left: 0.8rem; }
 summary { cursor: pointer; color: var(--blue); padding: 0.3rem 0; }
 .matrix { overflow: auto; max-height: 85vh; }
-.matrix svg { max-width: 640px; }
-.zoom:checked ~ .matrix svg { width: 1800px; max-width: none; }
+.matrix figure { width: max-content; }
+.matrix figcaption { max-width: 46rem; }
+.matrix svg { max-width: none; }
+ul.verdict { padding-left: 1.2rem; margin: 0.4rem 0; max-width: 52rem; }
+h2.split { font-size: 1.5rem; border-top: 3px solid var(--line); margin-top: 3rem; }
 @media (max-width: 600px) { body { padding: 0.6rem 0.8rem 3rem; } h1 { font-size: 1.35rem; }
   ul.names { columns: 1; } }
 @media print { :root { --page: #fff; --text: #000; --soft: #444; --sheet: #f4f5f7; }
-  body { max-width: none; font-size: 11pt; } nav, .zoom, .zoom + label { display: none; }
+  body { max-width: none; font-size: 11pt; } nav, a.csv { display: none; }
   details::details-content { content-visibility: visible; display: block; height: auto; }
   section, figure, tr { break-inside: avoid; } h2 { break-after: avoid; }
   section { break-inside: auto; } a { color: inherit; } }
 """
+
+# What the figures need of it, in files of their own: light, as on paper.
+STYLE_OF_FIGURES = (
+    ":root { --page: #fff; --sheet: #f4f5f7; --text: #1b1f24; --soft: #57606a; --line: #d0d7de; "
+    "--blue: #0a62b8; --orange: #c2570c; --green: #1a7f37; --purple: #7a3fd0; } "
+    'svg { font: 13px "DejaVu Sans", sans-serif; background: #fff; } '
+    + " ".join(
+        line
+        for line in STYLE.splitlines()
+        if line.startswith((".grid", ".axis", ".ideal", ".whisker", ".mark", ".curve", ".gain",
+                            ".sheet", ".right", "svg text"))
+    )
+)  # fmt: skip

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusion.evaluation.comparison import class_accuracy, complementarity
-from fusion.evaluation.diagnosis import diagnose
 from fusion.evaluation.results import test_used, weights_text
 from fusion.fitting.tune import curve_of_streams
 from fusion.fitting.weight_search import WeightCurve
 from fusion.reporting.charts import (
+    class_chart,
     gain_chart,
     interval_chart,
     reliability_chart,
@@ -20,9 +20,10 @@ from fusion.reporting.charts import (
     training_chart,
     weight_chart,
 )
-from fusion.reporting.content import Content
+from fusion.reporting.content import Content, with_first
 from fusion.reporting.markup import (
     bullet_list,
+    csv_link,
     details,
     drawing,
     figure,
@@ -35,68 +36,137 @@ from fusion.reporting.markup import (
 
 CURVE_POINTS = 201
 MISTAKES, BARS, NAMES = 15, 12, 200  # most rows of these lists
-_SIZE, _EDGE = 440, 20
-_FEW = 20  # up to this many classes, cells have room for numbers
+IN_CHART = 60  # most classes of the chart of class accuracies, and of the matrix
+_FEW = 12  # up to this many classes stand in the order of the list, with numbers in the matrix
 _FACTS = ("dataset", "split", "subset", "protocol", "model", "epoch", "selected_on")
 
 
+def verdict(content: Content) -> list[str]:
+    """The result in sentences: accuracy, gain over the best stream, fits, selection."""
+    shown, best = content.shown, content.best_stream()
+    accuracy, alone = content.accuracies[shown], content.accuracies[best]["top1"]
+    top1, top5 = accuracy["top1"], accuracy["top5"]
+    low, high = content.mean_class
+    lines = [
+        f"{shown} gets {top1['percent']:.2f} % of {top1['of']:,} videos right (top-1; 95 % "
+        f"interval {_interval(top1)}).",
+        f"Top-5: {top5['percent']:.2f} % ({_interval(top5)}). Mean of the class accuracies: "
+        f"{accuracy['mean_class']:.2f} % ({low:.2f} to {high:.2f}).",
+    ]
+    if shown != best:
+        pair = content.pair(shown, best)
+        interval = f"{pair['interval'][0]:+.2f} to {pair['interval'][1]:+.2f}"
+        finding = (
+            "a difference that holds"
+            if pair["significant"]
+            else "no difference that these videos can show"
+        )
+        lines.append(
+            f"Against the best stream alone, {best} ({alone['percent']:.2f} %): "
+            f"{pair['difference']:+.2f} points ({interval}), {finding}: p = {pair['p_holm']:.2g} "
+            f"after correction for {len(content.compared['pairs'])} pairs, by an "
+            f"{test_used(content.compared)}."
+        )
+    if content.picked:
+        fusions = len(content.results) - len(content.streams.scores)
+        lines.append(
+            f"It is the best of {fusions} fusions on these very videos, which flatters it a little."
+        )
+    if shown in content.fitted_on:
+        plain = shown.removesuffix(", calibrated")
+        without = (
+            f"; without, {plain} gets {content.accuracies[plain]['top1']['percent']:.2f} %"
+            if plain != shown and plain in content.accuracies
+            else ""
+        )
+        lines.append(f"Something in it was fitted on {content.fitted_on[shown]}{without}.")
+    selected = {key: about.get("selected_on") for key, about in content.streams.metadata.items()}
+    if any(selected.values()):
+        listed = ", ".join(f"{key} on {of or 'what is not known'}" for key, of in selected.items())
+        lines.append(f"The epochs were selected: {listed}.")
+    else:
+        lines.append("What the epochs were selected on is not known.")
+    return lines
+
+
 def inputs_section(content: Content) -> str:
-    """The inputs: file, protocol and origin of each stream."""
+    """The inputs: file, protocol and origin of each stream, and how it was trained."""
     rows = [
-        (key, *(about.get(fact, "-") for fact in _FACTS), about["kind"], content.files[key])
+        (
+            key,
+            *(about.get(fact, "-") for fact in _FACTS),
+            about["kind"],
+            " ".join(content.files[key]) or "-",
+        )
         for key, about in content.streams.metadata.items()
     ]
-    heading = ("stream", "data set", "split", "subset", "protocol", "model", "epoch",
-               "selected on", "scores", "file")  # fmt: skip
-    fused = content.results[content.shown]
-    warnings = [
-        *content.streams.warnings,
-        *diagnose(content.streams, fused, strategy=content.shown),
-    ]
-    return section(
-        "inputs",
-        "Inputs and protocols",
-        table(heading, rows),
-        f'<div class="warning">{bullet_list(warnings)}</div>' if warnings else "",
-    )
+    heading = ("stream", "data set", "split", "subset", "protocol", "network", "epoch",
+               "epoch selected on", "scores", "file")  # fmt: skip
+    configs = {key: run.config for key, run in content.runs.items() if run.config}
+    settings = ""
+    if configs:
+        names = list(dict.fromkeys(name for config in configs.values() for name in config))
+        cells = [
+            (name, *(str(config.get(name, "-")) for config in configs.values())) for name in names
+        ]
+        settings = details(
+            f"How {' and '.join(configs)} were trained: all options, seeds among them",
+            table(("option", *configs), cells, name="training-options"),
+        )
+    return section("inputs", "Inputs and protocols", table(heading, rows, name="inputs"), settings)
 
 
 def results_section(content: Content) -> str:
     """Every stream and strategy with its interval, and the paired tests against the shown one."""
     systems = sorted(content.compared["systems"], key=lambda system: -system["correct"])
-    rows = [
-        (row["name"], f"{row['correct']}/{row['of']}", f"{row['percent']:.2f}", _interval(row))
-        for row in systems
-    ]
+    rows = []
+    for row in systems:
+        accuracy = content.accuracies[row["name"]]
+        rows.append(
+            (
+                row["name"], f"{row['correct']}/{row['of']}", f"{row['percent']:.2f}",
+                _interval(row), f"{accuracy['top5']['percent']:.2f}",
+                f"{accuracy['mean_class']:.2f}",
+            )
+        )  # fmt: skip
+    heading = ("result", "right", "top-1, %", "95 % interval", "top-5, %", "mean class, %")
+    fits: dict[str, list[str]] = {}
+    for name, labels in content.fitted_on.items():
+        fits.setdefault(labels, []).append(name)
+    caption = " ".join(f"Fitted on {of}: {'; '.join(names)}." for of, names in fits.items())
     pairs = content.compared["pairs"]
     of_shown = [
-        _with_first(pair, content.shown)
+        with_first(pair, content.shown)
         for pair in pairs
         if content.shown in (pair["first"], pair["second"])
     ]
     drawn = content.compared["bootstrap"]
     return section(
         "results",
-        "Streams and strategies",
+        "Streams and fusions",
         '<div class="charts">',
         figure(
-            interval_chart(systems, title="Top-1 of all results"),
-            "95 % intervals of each alone (Wilson). Overlap means little, as the videos are "
-            "the same; the paired tests below use that.",
+            interval_chart(systems, title="Top-1 of all results", reference=content.best_stream()),
+            "Top-1 with the 95 % interval of each alone (Wilson); the dashed line is the best "
+            "stream. Intervals may overlap although the difference is certain, as the videos are "
+            "the same: see the tests below.",
+            name="results",
         ),
-        table(("result", "right", "%", "95 % interval"), rows),
+        table(heading, rows, name="results", strong=content.shown, caption=caption),
         "</div>",
         table(
             _PAIR_HEADING,
             map(_pair_row, of_shown),
-            caption=f"{content.shown} against each other result, in percent points: "
-            f"{test_used(content.compared)}; Holm's correction for all {len(pairs)} pairs; "
-            f"bootstrap of {drawn}; * where p after Holm is below 0.05 and 0 not in the interval",
+            name="tests",
+            caption=f"{content.shown} against each other result, in percent points. p by an "
+            f"{test_used(content.compared)}, corrected for all {len(pairs)} pairs (Holm); interval "
+            f"by bootstrap of {drawn}; * where p is below 0.05 after correction and 0 not in the "
+            "interval. Smallest detectable: the difference that such a test would find four times "
+            "in five.",
         ),
-        bullet_list(f"{name}: fitted on {of}" for name, of in content.fitted_on.items())
-        if content.fitted_on
-        else "",
-        details(f"All {len(pairs)} pairs", table(_PAIR_HEADING, map(_pair_row, pairs))),
+        details(
+            f"All {len(pairs)} pairs", table(_PAIR_HEADING, map(_pair_row, pairs), name="pairs")
+        ),
     )
 
 
@@ -115,7 +185,13 @@ def weights_section(content: Content) -> str:
             points=_weight_points(tuned, first, curve, videos),
             stream=first,
         )
-        parts.append(figure(chart, "Exact: each video is right on one stretch of weights."))
+        parts.append(
+            figure(
+                chart,
+                "Exact, at every weight: a video is right on one stretch of weights.",
+                name="weights",
+            )
+        )
     if tuned is None:
         parts.append(
             paragraph(
@@ -142,6 +218,7 @@ def calibration_section(content: Content) -> str:
         figure(
             reliability_chart(key, calibrated.before[key], calibrated.after[key]),
             f"{key}: {_temperatures(calibrated.facts(key))}",
+            name=f"calibration-{key}",
         )
         for key in calibrated.joined.tables
     ]
@@ -167,31 +244,62 @@ def segments_section(content: Content) -> str:
     charts = [
         figure(
             segment_chart(rows, stream=key),
-            f"{key}: a segment matters where the others alone are worse.",
+            f"{key}: a segment matters where the others are worse without it.",
+            name=f"segments-{key}",
         )
         for key, rows in content.segments.items()
     ]
-    return section("segments", "Which segment matters", '<div class="charts">', *charts, "</div>")
+    rows = [
+        (key, row["segment"], f"{row['alone']['percent']:.2f}",
+         f"{row['without']['percent']:.2f}" if row["without"] else "-")
+        for key, of_stream in content.segments.items()
+        for row in of_stream
+    ]  # fmt: skip
+    numbers = table(
+        ("stream", "segment", "alone, top-1 %", "all others, top-1 %"), rows, name="segments"
+    )
+    return section(
+        "segments", "Which segment matters", '<div class="charts">', *charts, "</div>",
+        details("The numbers", numbers),
+    )  # fmt: skip
 
 
 def training_section(content: Content) -> str:
     """Loss and accuracy over the epochs, where run folders are known."""
-    charts = []
-    for key, rows in content.logs.items():
-        for title, unit, figure_of in (("Loss", "loss", _loss), ("Top-1", "top-1, %", _percent)):
-            series: dict[str, list[tuple[float, float]]] = {}
-            for row in rows:
-                if (number := figure_of(row)) is not None:
-                    series.setdefault(row.get("subset") or "", []).append(
-                        (float(row["epoch"]), number)
-                    )
-            if series:
-                chart = training_chart(series, title=f"{title} of {key}", unit=unit)
-                charts.append(figure(chart, f"{key}: {title.lower()} by epoch"))
-    if not charts:
+    if not content.runs:
         text = "No run folder with a log.csv was given."
         return section("training", "Training", paragraph(text, "soft"))
-    return section("training", "Training", '<div class="charts">', *charts, "</div>")
+    lines: list[tuple[str, str, str, dict[str, list[tuple[float, float]]]]] = []
+    for key, run in content.runs.items():
+        for title, unit, figure_of in (("Loss", "loss", _loss), ("Top-1", "top-1, %", _percent)):
+            series: dict[str, list[tuple[float, float]]] = {}
+            for row in run.log:
+                if (number := figure_of(row)) is not None:
+                    series.setdefault(row["subset"], []).append((float(row["epoch"]), number))
+            if series:
+                lines.append((key, title, unit, series))
+    last = max((epoch for *_, series in lines for of in series.values() for epoch, _ in of),
+               default=1)  # fmt: skip
+    names = max((len(series) for *_, series in lines), default=1)
+    charts = [
+        figure(
+            training_chart(series, title=f"{title} of {key}", unit=unit, last=last, names=names),
+            f"{key}: {title.lower()} by epoch",
+            name=f"training-{key}-{title.lower()}",
+        )
+        for key, title, unit, series in lines
+    ]
+    heading = list(dict.fromkeys(name for run in content.runs.values() for row in run.log
+                                 for name in row if name))  # fmt: skip
+    rows = [
+        (key, *(row.get(name) or "" for name in heading))
+        for key, run in content.runs.items()
+        for row in run.log
+    ]
+    link = csv_link("training", [["stream", *heading], *rows], "The logs as CSV")
+    return section(
+        "training", "Training", '<div class="charts">', *charts, "</div>", f"<p>{link}</p>"
+    )
 
 
 _PAIR_HEADING = ("first", "second", "difference", "95 % interval", "only first right",
@@ -208,19 +316,6 @@ def _pair_row(pair: Mapping[str, Any]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _with_first(pair: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The pair with `name` as its first."""
-    if pair["first"] == name:
-        return pair
-    low, high = pair["interval"]
-    return {
-        **pair, "first": pair["second"], "second": pair["first"],
-        "only_first": pair["only_second"], "only_second": pair["only_first"],
-        # 0 minus it, not minus it: that would show a difference of -0.00.
-        "difference": 0 - pair["difference"], "interval": [0 - high, 0 - low],
-    }  # fmt: skip
-
-
 def _interval(count: Mapping[str, Any]) -> str:
     low, high = count["interval"]
     return f"{low:.2f} to {high:.2f}"
@@ -234,7 +329,7 @@ def _weight_points(
     if tuned is not None:
         weight = tuned["weights"][first]
         here = 100 * float(curve.correct(np.array([weight]))[0]) / videos
-        chosen = (f"chosen on {tuned['chosen_on']}", weight, here)
+        chosen = ("mean of the weights of the folds", weight, here)
         points = [
             chosen,
             points[0],
@@ -246,18 +341,19 @@ def _weight_points(
 def _tuned_table(tuned: Mapping[str, Any]) -> str:
     chosen, picked = (weights_text(row["weights"]) for row in (tuned, tuned["picked"]))
     rows = [
-        (f"chosen on {tuned['chosen_on']}: {chosen}; held-out estimate", tuned["held_out"]),
+        (f"held out: each fold by the weights of the others, on average {chosen}",
+         tuned["held_out"]),
         ("equal weights", tuned["equal"]),
         (f"best on these very videos: {picked}", tuned["picked"]),
-    ]
+    ]  # fmt: skip
     caption = (
-        f"Chosen on {tuned['fitted_on']}. Choosing on the test videos themselves is too optimistic "
-        f"by {tuned['optimism']:.2f} points"
+        f"Weights chosen on {tuned['fitted_on']}. Chosen on the very videos that are counted, they "
+        f"would look {tuned['optimism']:.2f} points better."
     )
     cells = [
         (what, f"{n['percent']:.2f} % ({n['correct']}/{n['of']})", _interval(n)) for what, n in rows
     ]
-    return table(("weights", "top-1", "95 % interval"), cells, caption=caption)
+    return table(("weights", "top-1", "95 % interval"), cells, name="weights", caption=caption)
 
 
 def _temperatures(facts: Mapping[str, Any]) -> str:
@@ -275,34 +371,95 @@ def _percent(row: Mapping[str, str]) -> float | None:
     return 100 * float(row["top1"]) / float(row["videos"]) if known else None
 
 
+def accuracy_section(content: Content) -> str:
+    """The accuracy of each class by each stream and the shown result, the lowest first."""
+    streams, shown = content.streams, content.shown
+    names = [*(name for name in streams.scores if name != shown), shown]
+    rows = class_accuracy(
+        {name: content.results[name].first for name in names}, streams.labels, streams.class_names
+    )
+    percents = [
+        (
+            row["class"],
+            int(row["videos"]),
+            {name: 100 * count / row["videos"] for name, count in row["correct"].items()},
+        )
+        for row in rows
+    ]
+    percents.sort(key=lambda row: row[2][shown])
+    charted = percents[: IN_CHART // 2] if len(percents) > IN_CHART else percents
+    which = f"The {len(charted)} lowest of {len(rows)} classes" if len(charted) < len(rows) else (
+        f"All {len(rows)} classes"
+    )  # fmt: skip
+    halves = [charted]
+    if len(charted) > 2 * _FEW:
+        middle = -(-len(charted) // 2)
+        halves = [charted[:middle], charted[middle:]]
+    charts = [
+        figure(
+            class_chart(half, results=names, title="Accuracy by class"),
+            f"{which}, sorted by {shown}, {part}" if part else f"{which}, sorted by {shown}.",
+            name=f"classes-{number}" if part else "classes",
+        )
+        for number, (half, part) in enumerate(
+            zip(halves, ("lower half.", "upper half.") if len(halves) > 1 else ("",), strict=True),
+            start=1,
+        )
+    ]
+    every = table(
+        ("class", "videos", *(f"{name}, %" for name in names)),
+        [(row, videos, *(f"{of[name]:.1f}" for name in names)) for row, videos, of in percents],
+        name="classes",
+    )
+    return section(
+        "accuracy", "Accuracy by class", '<div class="charts">', *charts, "</div>",
+        details(f"All {len(rows)} classes", every),
+    )  # fmt: skip
+
+
 def confusion_section(content: Content) -> str:
-    """The most common mistakes of the shown result, and the whole matrix."""
+    """The most common mistakes of the shown result, and the matrix."""
     names = content.streams.class_names
-    counts = confusion(content.results[content.shown], content.streams.labels, len(names))
+    counts = confusion(content.results[content.shown].first, content.streams.labels, len(names))
     rows = [
         (m.true, m.predicted, f"{m.videos} of {m.of}")
         for m in top_mistakes(counts, names, most=MISTAKES)
     ]
-    matrix = (
-        '<input class="zoom" type="checkbox" id="zoom"><label for="zoom">enlarge</label>'
-        f'<div class="matrix" tabindex="0">{matrix_chart(counts, names)}</div>'
+    order = matrix_order(counts, most=IN_CHART)
+    matrix = matrix_chart(counts[np.ix_(order, order)], [names[row] for row in order])
+    present = int((counts.sum(axis=0) + counts.sum(axis=1) > 0).sum())
+    which = f"All {len(order)} classes"
+    if len(order) < present:
+        which = f"The {len(order)} of {present} classes that are most often mistaken"
+    order_text = "" if len(order) <= _FEW else ", those side by side that are taken for each other"
+    pairs = [
+        (names[true], names[predicted], int(counts[true, predicted]))
+        for true, predicted in np.argwhere(counts).tolist()
+    ]
+    link = csv_link("confusion", [("true class", "predicted", "videos"), *pairs],
+                    "All pairs as CSV")  # fmt: skip
+    drawn = figure(
+        matrix,
+        f"{which}{order_text}: rows are true, columns predicted; the darker, the larger the share "
+        "of the class. Rest the pointer on a square for its number.",
+        name="confusion",
     )
-    caption = f"The most common mistakes of {content.shown}"
     return section(
         "confusion",
         "Confusion",
-        '<div class="charts">',
-        table(("true class", "predicted", "videos"), rows, caption=caption),
-        f"<figure>{matrix}<figcaption>All {len(names)} classes: rows are true, columns predicted; "
-        "the darker, the larger the share of the class.</figcaption></figure>",
-        "</div>",
-    )
+        table(
+            ("true class", "predicted", "videos"), rows, name="mistakes",
+            caption=f"The most common mistakes of {content.shown}.",
+        ),
+        f'<div class="matrix scroll" tabindex="0">{drawn}</div>',
+        f"<p>{link}</p>",
+    )  # fmt: skip
 
 
 def classes_section(content: Content) -> str:
     """What the shown result gains and loses in each class against the best stream."""
     best, shown, streams = content.best_stream(), content.shown, content.streams
-    pair = {name: content.results[name] for name in (best, shown)}
+    pair = {name: content.results[name].first for name in (best, shown)}
     rows = class_accuracy(pair, streams.labels, streams.class_names)
     gains = [
         (
@@ -316,23 +473,24 @@ def classes_section(content: Content) -> str:
     up = [gain for gain in ranked if gain[1] > 0][:BARS]
     down = [gain for gain in ranked[::-1] if gain[1] < 0][:BARS]
     charts = [
-        figure(gain_chart(bars, title=title, unit="videos"), title)
-        for bars, title in (
-            (up, f"Classes that {shown} gains most over {best}"),
-            (down, "Classes that it loses most"),
+        figure(gain_chart(bars, title=title, unit="videos"), title, name=name)
+        for bars, title, name in (
+            (up, f"Classes in which {shown} gains most over {best}.", "gains"),
+            (down, "Classes in which it loses most.", "losses"),
         )
         if bars
     ]
     every = table(
-        ("class", "videos", best, shown),
+        ("class", "videos", best, shown, "gain"),
         [
-            (row["class"], row["videos"], row["correct"][best], row["correct"][shown])
-            for row in rows
+            (name, row["videos"], row["correct"][best], row["correct"][shown], f"{gain:+d}")
+            for row, (name, gain, _) in zip(rows, gains, strict=True)
         ],
+        name="gains",
     )
     same = paragraph("No class gains or loses a video.") if not charts else ""
     return section(
-        "classes", "Gains by class", same, '<div class="charts">', *charts, "</div>",
+        "gains", "Gains and losses by class", same, '<div class="charts">', *charts, "</div>",
         details(f"All {len(rows)} classes", every),
     )  # fmt: skip
 
@@ -359,14 +517,23 @@ def videos_section(content: Content) -> str:
             f"At least one stream is right on {oracle['correct']} of {oracle['of']} "
             f"({oracle['percent']:.2f} %)."
         ),
-        table(("streams", "Q", "both wrong"), pairs) if pairs else "",
+        table(
+            ("streams", "Yule's Q", "both wrong"),
+            pairs,
+            name="streams",
+            caption="Yule's Q is 1 for streams that are right on the same videos, 0 for streams "
+            "that are right independently of each other, -1 for opposite ones: the lower, the more "
+            "a fusion can gain.",
+        )
+        if pairs
+        else "",
         _names(content, won, f"{len(won)} videos won"),
         _names(content, lost, f"{len(lost)} videos lost"),
     )
 
 
 def _names(content: Content, videos: np.ndarray, summary: str) -> str:
-    streams, predicted = content.streams, content.results[content.shown]
+    streams, predicted = content.streams, content.results[content.shown].first
     texts = [
         f"{streams.names[row]}: {streams.class_names[streams.labels[row]]}"
         + (
@@ -414,36 +581,69 @@ def top_mistakes(counts: np.ndarray, class_names: Sequence[str], *, most: int) -
     ]
 
 
+def matrix_order(counts: np.ndarray, *, most: int) -> list[int]:
+    """The classes of the matrix, in order: of many those in most mistakes, the alike side by side.
+
+    Up to 12 classes stay as they are; classes that do not occur are left out.
+    """
+    occurs = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
+    wrong = counts - np.diag(np.diag(counts))
+    if len(occurs) > most:
+        mistakes = (wrong.sum(axis=0) + wrong.sum(axis=1))[occurs]
+        occurs = np.sort(occurs[np.argsort(-mistakes, kind="stable")[:most]])
+    if len(occurs) <= _FEW:
+        return occurs.tolist()
+    from scipy.cluster.hierarchy import leaves_list, linkage
+
+    shares = wrong / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    alike = (shares + shares.T)[np.ix_(occurs, occurs)]
+    distances = 1 / (0.01 + alike[np.triu_indices(len(occurs), 1)])
+    leaves = leaves_list(linkage(distances, method="average", optimal_ordering=True))
+    return occurs[leaves].tolist()
+
+
 def matrix_chart(counts: np.ndarray, class_names: Sequence[str]) -> str:
     """A square for each pair of classes that occurs: blue on the diagonal, orange off it.
 
-    The darker, the larger the share of the class's videos; numbers show under the pointer.
+    The darker, the larger the share of the class's videos; numbers show under the pointer. It is
+    drawn at its size in pixels: names can be read, however many there are.
     """
-    cell = (_SIZE - _EDGE) / len(class_names)
+    few = len(class_names) <= _FEW
+    cell, size = (34, 13) if few else (14, 11)
+    names = [name if len(name) <= 22 else f"{name[:21]}…" for name in class_names]
+    edge = 24 + 0.62 * size * max(map(len, names))  # letters are narrower than that
+    side = cell * len(names)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     parts = [
-        text(_EDGE, 14, "predicted class, in the order of the list", kind="title"),
-        f'<g transform="rotate(-90)">{text(-_SIZE, 14, "true class", kind="title")}</g>',
-        rect(_EDGE, _EDGE, _SIZE - _EDGE, _SIZE - _EDGE, "sheet"),
+        text(edge, 14, "predicted class, to the right", kind="title"),
+        text(4, edge - 6, "true class, below", kind="title"),
+        rect(edge, edge, side, side, "sheet"),
     ]
+    small = "" if few else "small"
+    for number, name in enumerate(names):
+        middle = edge + (number + 0.5) * cell + size / 3
+        parts.append(text(edge - 5, middle, name, anchor="end", kind=small))
+        upright = text(-edge + 5, middle, name, kind=small)
+        parts.append(f'<g transform="rotate(-90)">{upright}</g>')
     for true, predicted in np.argwhere(counts).tolist():
         left, top, count = (
-            _EDGE + predicted * cell,
-            _EDGE + true * cell,
+            edge + predicted * cell,
+            edge + true * cell,
             int(counts[true, predicted]),
         )
         tooltip = f"{class_names[true]}, predicted {class_names[predicted]}: {count} videos"
         kind = "right" if true == predicted else "wrong"
         opacity = 0.15 + 0.85 * float(shares[true, predicted])
         parts.append(rect(left, top, cell, cell, kind, title=tooltip, opacity=opacity))
-        if len(class_names) <= _FEW:
-            middle = left + cell / 2, top + cell / 2 + 5
-            parts.append(text(*middle, str(count), anchor="middle", kind="count"))
+        if few:
+            place = left + cell / 2, top + cell / 2 + 5
+            parts.append(text(*place, str(count), anchor="middle", kind="count"))
     right, videos = int(np.trace(counts)), int(counts.sum())
     return drawing(
         parts,
-        height=_SIZE,
-        width=_SIZE,
+        height=edge + side + 4,
+        width=edge + side + 4,
+        fixed=True,
         title="Confusion matrix",
         description=f"{right} of {videos} videos are on the diagonal, where both classes agree",
     )

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from twostream.commands import console, score_options
-from twostream.commands.option_types import OUT_FILE
+from twostream.commands.option_types import OUT_FILE, OUT_FOLDER
 
 
 @click.command(
@@ -25,8 +25,7 @@ from twostream.commands.option_types import OUT_FILE
 @score_options.several_strategies
 @click.option(
     "--shown",
-    help="Name of the result that the report shows in detail.  [default: the first strategy, "
-    "calibrated where possible]",
+    help="Name of the result that the report shows in detail.  [default: the best fusion]",
 )
 @score_options.views
 @score_options.combine
@@ -36,6 +35,12 @@ from twostream.commands.option_types import OUT_FILE
 @click.option("--title", default="Two-stream report", help="Title of the page.")
 @click.option("--seed", default=0, help="Seed of the bootstrap.")
 @click.option("--out", type=OUT_FILE, default=Path("report.html"), help="HTML file to write.")
+@click.option(
+    "--figures",
+    "figure_folder",
+    type=OUT_FOLDER,
+    help="Also write each figure to this folder, as SVG.",
+)
 def report(
     strategies: tuple[str, ...],
     stream_weights: str | None,
@@ -43,6 +48,7 @@ def report(
     title: str,
     seed: int,
     out: Path,
+    figure_folder: Path | None,
     **options: Any,
 ) -> None:
     """Write everything about score files as one HTML page that needs no network and no scripts.
@@ -50,14 +56,27 @@ def report(
     FILES as for `fuse`. Where the groups of the videos are known (by FILES, or --groups),
     streams are calibrated and weights chosen across grouped folds.
     """
+    import platform
+    from datetime import date
+
+    import numpy as np
+
     from fusion.combining.inputs import FusionOptions, takes_splits
+    from fusion.reporting.page import figures
     from fusion.workflows import report_files
     from twostream_base.errors import InputError
     from twostream_base.files import write_text
+    from twostream_base.versions import tool_version
 
     fusion_options = FusionOptions(**options)
     if takes_splits(fusion_options):
         raise InputError("a report is about one split: give --split")
+    facts = {
+        "date": date.today().isoformat(),
+        "twostream": tool_version(),
+        "Python": platform.python_version(),
+        "numpy": np.__version__,
+    }
     with console.LateProgress() as progress:
         page = report_files(
             fusion_options,
@@ -66,8 +85,14 @@ def report(
             shown=shown,
             title=title,
             command=shlex.join(["twostream", *sys.argv[1:]]),
+            facts=facts,
             seed=seed,
             progress=progress,
         )
     write_text(out, page)
     console.show(f"{out} written")
+    if figure_folder:
+        drawings = figures(page)
+        for name, drawing in drawings.items():
+            write_text(figure_folder / f"{name}.svg", drawing)
+        console.show(f"{len(drawings)} figures written to {figure_folder}")

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from fusion.reporting.charts import (
+    class_chart,
     gain_chart,
     interval_chart,
     reliability_chart,
@@ -23,6 +24,7 @@ CHARTS = {
     "reliability": reliability_chart("rgb", FACTS, {"ece": None, "bins": []}),
     "gains": gain_chart([("a", 3, "x"), ("b", -1, "y")], title="Gains", unit="videos"),
     "segments": segment_chart([{"segment": 1, "alone": ONE, "without": None}], stream="rgb"),
+    "classes": class_chart([("x", 3, {"a": 0.0, "b": 100.0})], results=["a", "b"], title="Classes"),
     "training": training_chart({"train": [(0.0, 2.5)]}, title="Loss", unit="loss"),
 }
 TOLD = {
@@ -31,6 +33,7 @@ TOLD = {
     "reliability": "as it is: calibration error 25.0 %",
     "gains": "a +3; b -1",
     "segments": "segment 1: alone 75.00 %",
+    "classes": "x 100 %",
     "training": "train: from 2.5 to 2.5",
 }
 
@@ -60,3 +63,22 @@ def test_axes_have_units() -> None:
     for name, unit in units.items():
         texts = [text.text for text in ElementTree.fromstring(CHARTS[name]).iter("text")]
         assert unit in texts
+
+
+def test_the_forest_plot_has_ticks_and_a_line_through_the_reference() -> None:
+    systems = [
+        {"name": name, "correct": 8, "of": 10, "percent": percent, "interval": [low, percent + 1]}
+        for name, percent, low in (("a", 79.7, 78.0), ("b", 90.3, 89.0))
+    ]
+    root = ElementTree.fromstring(interval_chart(systems, title="All", reference="a"))
+    numbers = [text.text for text in root.iter("text") if (text.text or "").isdigit()]
+    assert numbers == ["78", "80", "82", "84", "86", "88", "90"]
+    assert [line.get("class") for line in root.iter("line")].count("ideal") == 1
+
+
+def test_training_charts_can_be_of_equal_size() -> None:
+    heights = [
+        training_chart(series, title="t", unit="u", last=9, names=2).partition('viewBox="')[2][:20]
+        for series in ({"train": [(0.0, 1.0)]}, {"train": [(9.0, 1.0)], "val": [(0.0, 2.0)]})
+    ]
+    assert heights[0] == heights[1]

@@ -4,12 +4,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from fusion.reporting.content import with_first
 from fusion.reporting.sections import (
     Mistake,
     _pair_row,
-    _with_first,
     confusion,
     matrix_chart,
+    matrix_order,
     top_mistakes,
 )
 
@@ -43,4 +44,18 @@ def test_a_pair_seen_from_the_other_side_has_no_negative_zero() -> None:
         "first": "a", "second": "b", "only_first": 1, "only_second": 1, "p": 1.0, "p_holm": 1.0,
         "difference": 0.0, "interval": [-2.0, 0.0], "smallest": None, "significant": False,
     }  # fmt: skip
-    assert _pair_row(_with_first(pair, "b"))[:4] == ("b", "a", "+0.00", "+0.00 to +2.00")
+    assert _pair_row(with_first(pair, "b"))[:4] == ("b", "a", "+0.00", "+0.00 to +2.00")
+
+
+def test_the_matrix_of_many_classes_has_those_that_are_mistaken_side_by_side() -> None:
+    """Pairs 3-70, 10-40 and 20-21 are taken for each other; class 99 does not occur."""
+    counts = np.diag(np.full(100, 9))
+    counts[99, 99] = 0
+    for first, second, videos in ((3, 70, 4), (10, 40, 3), (20, 21, 2)):
+        counts[first, second] = counts[second, first] = videos
+    order = matrix_order(counts, most=14)
+    assert sorted(order) == [*range(9), 10, 20, 21, 40, 70]
+    places = {name: place for place, name in enumerate(order)}
+    assert {abs(places[a] - places[b]) for a, b in ((3, 70), (10, 40), (20, 21))} == {1}
+    assert matrix_order(counts, most=6) == [3, 10, 20, 21, 40, 70]
+    assert matrix_order(np.diag([1, 0, 2]), most=60) == [0, 2]
