@@ -16,6 +16,7 @@ from twostream_base.errors import InputError, disk_error, printable
 
 # The commands in the order of use, and what `twostream --help` says of each without importing it.
 COMMANDS = {
+    "run": "Do all of it: from a folder of videos to the report.",
     "init": "Check a data set's lists, write twostream.toml.",
     "extract-flow": "Decode videos into frames and optical flow.",
     "check-flow": "Check the files of extracted flow.",
@@ -40,7 +41,7 @@ COMMANDS = {
     "demo": "Run the whole job on generated videos.",
     "doctor": "Check what works on this machine.",
 }
-WITHOUT_PROJECT = ("init", "models", "weights", "wer", "demo")
+WITHOUT_PROJECT = ("run", "init", "models", "weights", "wer", "demo")
 
 
 class Stop(click.ClickException):

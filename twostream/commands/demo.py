@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import click
 
 from twostream.commands import console
-from twostream_base.errors import InputError
+from twostream.commands.steps import run_command
 
 STRATEGIES = (
     ("mean", ["--strategy", "mean"]),
@@ -43,15 +39,15 @@ def demo(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "twostream.toml").exists():
-        _run(folder, "init", "--dataset", "toy")
-    _run(folder, "extract-flow")
-    _run(folder, "train", "--stream", "spatial", "--epochs", "6", *TRAIN)
-    _run(folder, "train", "--stream", "motion", "--epochs", "8", *TRAIN)
+        run_command(folder, "init", "--dataset", "toy")
+    run_command(folder, "extract-flow")
+    run_command(folder, "train", "--stream", "spatial", "--epochs", "6", *TRAIN)
+    run_command(folder, "train", "--stream", "motion", "--epochs", "8", *TRAIN)
     results = {
-        title: json.loads(_run(folder, "fuse", *options, "--json", capture=True))
+        title: json.loads(run_command(folder, "fuse", *options, "--json", capture=True))
         for title, options in STRATEGIES
     }
-    _run(folder, "report", "--title", "Three colours, three motions")
+    run_command(folder, "report", "--title", "Three colours, three motions")
     rows = {row["stream"]: row for row in results["mean"]["inputs"]}
     rows |= {title: result["fused"] for title, result in results.items()}
     console.show("", "Test videos recognised at the first guess, with 95 % Wilson interval:", "")
@@ -65,22 +61,3 @@ def demo(folder: Path) -> None:
         f"Read {folder / 'report.html'}; next, in {folder}: "
         "twostream fuse --strategy weighted --weights spatial=1,motion=2",
     )
-
-
-def _run(folder: Path, *arguments: str, capture: bool = False) -> str:
-    """Print a command as the user would type it, and run it in the demo's folder."""
-    click.secho(f"\n$ twostream {shlex.join(arguments)}", bold=True)
-    # The folder that we were imported from comes first: it may be a clone that is not installed.
-    home = str(Path(__file__).parents[2])
-    paths = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [sys.executable, "-m", "twostream", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": paths},
-        stdout=subprocess.PIPE if capture else None,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise InputError(f"that command ended with exit code {done.returncode}, in {folder}")
-    return done.stdout or ""

@@ -218,10 +218,16 @@ class ShortSides(click.ParamType):
         return sides
 
 
-class Epochs(click.ParamType):
-    """Epochs in rising order: `15,25` on the command line, [15, 25] in a TOML file."""
+class Numbers(click.ParamType):
+    """Numbers in rising order: `15,25` on the command line, [15, 25] in a TOML file.
 
-    name = "epochs"
+    Args:
+        name: what they are of, such as epochs.
+        least: the smallest that is allowed.
+    """
+
+    def __init__(self, name: str, *, least: int) -> None:
+        self.name, self.least = name, least
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -229,9 +235,9 @@ class Epochs(click.ParamType):
         """Accept text or a list; the value is a tuple."""
         parts: Sequence[Any] = value.split(",") if isinstance(value, str) and value else value or ()
         try:
-            epochs = tuple(int(part) for part in parts)
+            numbers = tuple(int(part) for part in parts)
         except (TypeError, ValueError):
-            self.fail(f"{value!r} is not a list of epochs, such as 15,25", param, ctx)
-        if list(epochs) != sorted(set(epochs)) or any(epoch < 1 for epoch in epochs):
-            self.fail(f"{value!r}: epochs must rise, from 1", param, ctx)
-        return epochs
+            self.fail(f"{value!r} is not a list of {self.name}, such as 15,25", param, ctx)
+        if list(numbers) != sorted(set(numbers)) or any(n < self.least for n in numbers):
+            self.fail(f"{value!r}: {self.name} must rise, from {self.least}", param, ctx)
+        return numbers

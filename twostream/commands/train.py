@@ -52,7 +52,7 @@ def train(
     from twostream.training.loop import NotFiniteError
     from twostream.training.trainer import Trainer
 
-    settings, checkpoint = _complete(options)
+    settings, checkpoint = complete_options(options)
     with process_group(settings.device):
         data = gather(settings)
         first = rank() == 0
@@ -95,7 +95,7 @@ def train(
             _print_result(trainer, written=written, as_json=as_json)
 
 
-def _complete(options: dict[str, Any]) -> tuple[TrainOptions, ExternalCheckpoint | None]:
+def complete_options(options: dict[str, Any]) -> tuple[TrainOptions, ExternalCheckpoint | None]:
     """Fill in what depends on other options or on the machine, and turn paths into text.
 
     A checkpoint of another tool decides the network, where no --model is typed, and its snippet.

@@ -10,8 +10,8 @@ from twostream.commands import console, shared_options
 from twostream.commands.option_files import Recipe, show_recipe, take_defaults, take_stream
 from twostream.commands.option_types import (
     CountOrAuto,
-    Epochs,
     FrameSize,
+    Numbers,
     PlugIn,
     ShortSides,
     any_of,
@@ -192,7 +192,7 @@ schedule_options = console.section(
     ),
     click.option(
         "--milestones",
-        type=Epochs(),
+        type=Numbers("epochs", least=1),
         default="",
         metavar="N,N,...",
         help="Epochs for --schedule steps, counted from 0, such as 15,25.",

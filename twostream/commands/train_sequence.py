@@ -10,7 +10,7 @@ import click
 
 from twostream.commands import console, shared_options
 from twostream.commands.option_files import take_defaults, take_stream
-from twostream.commands.option_types import FILE, Epochs, PlugIn, Stage, any_of
+from twostream.commands.option_types import FILE, Numbers, PlugIn, Stage, any_of
 from twostream.sequence.lists import SEQUENCE_DATASETS
 from twostream.sequence.options import RECIPES
 
@@ -117,7 +117,7 @@ run_options = console.section(
         help="Learning rate of a part: backbone, temporal, temporal.0 ... classifier; repeatable.",
     ),
     click.option(
-        "--halve-at", type=Epochs(), default="40,60",
+        "--halve-at", type=Numbers("epochs", least=1), default="40,60",
         metavar="N,N,...", help="Epochs at which the learning rates are halved.",
     ),
     click.option(

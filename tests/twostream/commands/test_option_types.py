@@ -7,7 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from twostream.commands.option_types import CountOrAuto, Epochs, PlugIn
+from twostream.commands.option_types import CountOrAuto, Numbers, PlugIn
 from twostream.commands.shared_options import find_device
 from twostream_base.errors import InputError
 
@@ -28,13 +28,13 @@ def test_what_is_no_count(given: str) -> None:
     [("15,25", (15, 25)), ([15, 25], (15, 25)), ("", ()), ((), ()), ("7", (7,))],
 )
 def test_epochs(given: Any, expected: Any) -> None:
-    assert Epochs().convert(given, None, None) == expected
+    assert Numbers("epochs", least=1).convert(given, None, None) == expected
 
 
 @pytest.mark.parametrize("given", ["a,b", "25,15", "0,5", "5,5", "5,,6"])
 def test_what_are_no_epochs(given: str) -> None:
     with pytest.raises(click.BadParameter, match="epochs"):
-        Epochs().convert(given, None, None)
+        Numbers("epochs", least=1).convert(given, None, None)
 
 
 ENTRIES = {"mean": min, "max": max}

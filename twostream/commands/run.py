@@ -1,0 +1,259 @@
+"""`twostream run`."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, fields
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fusion.combining.strategies import STRATEGIES
+from twostream.commands import console
+from twostream.commands.option_files import PROJECT_FILE, read_project
+from twostream.commands.option_types import FILE, Numbers, PlugIn, Splits, any_of
+from twostream.commands.steps import run_command
+from twostream_base.errors import InputError
+
+if TYPE_CHECKING:
+    from twostream.data.recognise import Recognised
+
+STREAMS = ("spatial", "motion")
+TEST_FRACTION = 0.3  # of `init`
+
+
+@click.command(
+    cls=console.Command,
+    example="twostream run clips\n"
+    "twostream run UCF-101 --annotations ucfTrainTestlist --splits 1,2,3 --model resnet18,resnet101\n"
+    "twostream run clips --seeds 0,1,2 -- --epochs 10 --batch-size 16",
+)
+@click.argument("videos", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("train_words", metavar="[-- TRAIN OPTIONS]", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--annotations",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the lists; without one, the videos lie in one folder a class.",
+)
+@click.option("--dataset", help="What the lists are, where they are not recognised.")
+@click.option(
+    "--splits", type=Splits(), default="1", help="Official or random splits of the videos."
+)
+@click.option(
+    "--model", "models", default="resnet18", metavar="NAME,...", help="Networks, for both streams."
+)
+@click.option(
+    "--seeds",
+    type=Numbers("seeds", least=0),
+    default="0",
+    metavar="N,...",
+    help="Seeds, one training each.",
+)
+@click.option("--method", default="dis", metavar="NAME", help="Optical flow method.")
+@click.option(
+    "--strategy",
+    type=PlugIn(STRATEGIES),
+    default="mean",
+    help=f"How the streams are fused: {any_of(STRATEGIES)}.",
+)
+@click.option(
+    "--group-pattern",
+    metavar="REGEX",
+    help="The group of a video (scene, film, person) is what the parentheses match in its name.",
+)
+@click.option("--group-file", type=FILE, help="CSV file with the groups, as for `init`.")
+@click.option("--group-column", help="Its column with the groups.")
+@click.option("--allow-missing", is_flag=True, help="Go on when listed videos are missing.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done, and how long.")
+@console.json_option
+def run(
+    videos: Path, train_words: tuple[str, ...], dry_run: bool, as_json: bool, **options: Any
+) -> None:
+    """Do everything, in this folder: from VIDEOS to a table and a report.
+
+    The folder is recognised, the time is estimated, and every command is printed before it runs; so
+    each can be run by hand. Stopped at any moment, the same line goes on. Options after -- go to
+    `twostream train`.
+    """
+    from twostream.data.recognise import recognise
+
+    if as_json and not dry_run:
+        raise click.UsageError("--json is for --dry-run: the commands print their own results")
+    project = _existing_project(videos)
+    annotations = options["annotations"] or project.get("annotations")
+    known = recognise(videos, annotations and Path(annotations), store=Path("store"))
+    job = Job(known, videos, train_words, options, is_started=bool(project))
+    plan = job.plan()
+    if as_json:
+        console.print_json(plan)
+        return
+    console.show(*_plan_lines(videos, known, plan))
+    if dry_run:
+        return
+    for words in job.commands():
+        run_command(Path(), *words)
+    console.show("", "All is done: read table.md and report.html.")
+
+
+def _existing_project(videos: Path) -> dict[str, Any]:
+    """The project that an earlier run has begun here; empty where there is none.
+
+    Raises:
+        InputError: it is about other videos.
+    """
+    path = Path(PROJECT_FILE)
+    if not path.exists():
+        return {}
+    project = read_project(path)
+    if Path(project.get("videos", "")).resolve() != videos.resolve():
+        raise InputError(
+            f"{PROJECT_FILE} in this folder is about {project.get('videos')}, not {videos}; work in "
+            "another folder"
+        )
+    return project
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be done with a data set.
+
+    Args:
+        train_words: options that `train` gets besides.
+        options: of `run`.
+        is_started: there is a project file already.
+    """
+
+    known: Recognised
+    videos: Path
+    train_words: tuple[str, ...]
+    options: dict[str, Any]
+    is_started: bool
+
+    def commands(self) -> list[list[str]]:
+        """The commands, in their order, without `twostream`."""
+        options = self.options
+        splits = ",".join(map(str, options["splits"]))
+        chosen = ["--splits", splits] if len(options["splits"]) > 1 else ["--split", splits]
+        commands = [] if self.is_started else [self._init()]
+        commands.append(["extract-flow", "--method", options["method"]])
+        commands += [
+            self.train(stream, split=split, model=model, seed=seed)
+            for seed, split, model, stream in product(
+                options["seeds"], options["splits"], self.models, STREAMS
+            )
+        ]
+        commands += [
+            [
+                "fuse",
+                *chosen,
+                "--model",
+                model,
+                *self._name(seed),
+                "--strategy",
+                options["strategy"],
+            ]
+            for model, seed in product(self.models, options["seeds"])
+        ]
+        commands.append(["table", "--splits", splits, "--out", "table.md"])
+        commands.append(["report", *chosen])
+        return commands
+
+    @property
+    def models(self) -> list[str]:
+        """The networks, by name."""
+        return [name.strip() for name in self.options["models"].split(",")]
+
+    def train(self, stream: str, *, split: int, model: str, seed: int) -> list[str]:
+        """The command that trains one stream."""
+        words = ["train", "--stream", stream, "--split", str(split), "--model", model]
+        return [*words, "--seed", str(seed), *self._name(seed), *self.train_words]
+
+    def _name(self, seed: int) -> list[str]:
+        """What tells the runs of several seeds apart."""
+        return ["--name", f"seed{seed}"] if len(self.options["seeds"]) > 1 else []
+
+    def _init(self) -> list[str]:
+        words = ["init", "--dataset", self.options["dataset"] or self.known.dataset]
+        words += ["--videos", str(self.videos)]
+        for name in ("annotations", "group_pattern", "group_file", "group_column"):
+            if value := self.options[name]:
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        if self.known.group_pattern and not (
+            self.options["group_pattern"] or self.options["group_file"]
+        ):
+            words += ["--group-pattern", self.known.group_pattern]
+        return [*words, "--allow-missing"] if self.options["allow_missing"] else words
+
+    def plan(self) -> dict[str, Any]:
+        """What the parts will take here: hours, gigabytes and the commands."""
+        from flow_extract.extraction.estimate import estimate_methods
+        from flow_extract.extraction.executor import available_cores
+        from flow_extract.extraction.settings import extraction_settings
+
+        method, known = self.options["method"], self.known
+        settings = extraction_settings(method, {}, bound=20.0)
+        flow = estimate_methods(
+            list(known.videos.values()), {method: settings}, workers=available_cores()
+        )
+        trainings = []
+        for model, stream in product(self.models, STREAMS):
+            hours = self._training_hours(model, stream)
+            trainings.append({"stream": stream, "model": model, "hours": hours})
+        times = len(self.options["splits"]) * len(self.options["seeds"])
+        extraction = flow["methods"][0]
+        return {
+            "dataset": known.dataset,
+            "videos": len(known.videos),
+            "classes": known.classes,
+            "commands": [shlex.join(["twostream", *words]) for words in self.commands()],
+            "extraction": {key: extraction[key] for key in ("method", "hours", "gigabytes")},
+            "trainings": trainings,
+            "times": times,
+            "hours": extraction["hours"] + times * sum(t["hours"] for t in trainings),
+        }
+
+    def _training_hours(self, model: str, stream: str) -> float:
+        """Of one training; the lists that are yet to be made are counted by their shares."""
+        from twostream.commands.train import complete_options, train
+        from twostream.training.estimate import estimate_training
+        from twostream.training.options import TrainOptions
+
+        names = {field.name for field in fields(TrainOptions)}
+        test = self.known.test or round(TEST_FRACTION * len(self.known.videos))
+        words = self.train(stream, split=self.options["splits"][0], model=model, seed=0)[1:]
+        data = {"dataset": "folder", "annotations": "annotations", "store": "store", "runs": "runs"}
+        with train.make_context("train", words, default_map=data) as context:
+            options = {k: v for k, v in context.params.items() if k in names}
+            settings = complete_options(options)
+        estimate = estimate_training(
+            settings,
+            num_classes=self.known.classes,
+            train=self.known.train or len(self.known.videos) - test,
+            test=test,
+        )
+        return estimate["seconds"] / 3600
+
+
+def _plan_lines(videos: Path, known: Recognised, plan: dict[str, Any]) -> list[str]:
+    extraction, times = plan["extraction"], plan["times"]
+    lines = [
+        f"{videos}: {known.dataset} ({known.why}), {plan['videos']:,} videos, "
+        f"{plan['classes']} classes",
+        f"  extract-flow by {extraction['method']}: about {_duration(extraction['hours'])}, "
+        f"{extraction['gigabytes']:.2g} GB",
+    ]
+    for training in plan["trainings"]:
+        several = f"{times} times " if times > 1 else ""
+        lines.append(
+            f"  train {training['stream']} {training['model']}: {several}at most about "
+            f"{_duration(training['hours'])}"
+        )
+    return [*lines, f"  in all about {_duration(plan['hours'])}; stop and repeat the line at will"]
+
+
+def _duration(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:.1f} hours"
+    return f"{max(1, round(60 * hours))} minutes"

@@ -1,0 +1,39 @@
+"""Running other commands of twostream one after the other, shown as the user would type them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from twostream_base.errors import InputError
+
+
+def run_command(folder: Path, *words: str, capture: bool = False) -> str:
+    """Print a command as the user would type it, and run it in a folder.
+
+    Returns:
+        What it printed, with `capture`; else nothing, as it went to the screen.
+
+    Raises:
+        InputError: it ended with another exit code than 0.
+    """
+    click.secho(f"\n$ {shlex.join(['twostream', *words])}", bold=True)
+    # The folder that we were imported from comes first: it may be a clone that is not installed.
+    home = str(Path(__file__).parents[2])
+    paths = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "twostream", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths},
+        stdout=subprocess.PIPE if capture else None,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise InputError(f"that command ended with exit code {done.returncode}, in {folder}")
+    return done.stdout or ""

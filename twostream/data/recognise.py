@@ -1,0 +1,100 @@
+"""What a folder of videos is: which of the data sets, by its lists or by its class folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flow_extract.video.find_videos import require_videos
+from twostream.data.splits import DATASETS, known_groups, read_split
+from twostream_base.errors import InputError, some_of
+from twostream_base.video_names import ucf101_group
+
+# Names as UCF101's, v_Class_g01_c02: clips of one scene.
+UCF101_PATTERN = "_(g[0-9]+)_c[0-9]+$"
+MADE_OF_FOLDERS = ("folder", "toy")  # of which no lists are published
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """What is known of a data set before anything is written.
+
+    Attributes:
+        dataset: key of DATASETS.
+        why: what it was recognised by, in words.
+        videos: name -> file or folder of pictures.
+        train, test: how many videos of the first split; of lists that are yet to be made, None.
+        classes: how many.
+        group_pattern: for `init`, where the names tell the groups and no list does; else empty.
+    """
+
+    dataset: str
+    why: str
+    videos: dict[str, Path]
+    train: int | None
+    test: int | None
+    classes: int
+    group_pattern: str = ""
+
+
+def recognise(videos: Path, annotations: Path | None, *, store: Path) -> Recognised:
+    """Find out what the videos below a folder are.
+
+    Args:
+        annotations: folder of their lists; None for videos in one folder a class.
+        store: where frames and flow will lie; it is no part of the videos.
+
+    Raises:
+        InputError: the lists are of no known kind, or there are neither lists nor class folders.
+    """
+    found = require_videos(videos, store=store).videos
+    if annotations is not None:
+        return _by_lists(found, annotations)
+    loose = [name for name in found if "/" not in name]
+    if loose:
+        raise InputError(
+            f"{videos}: no labels: {some_of(loose, limit=3)} "
+            f"{'lies' if len(loose) == 1 else 'lie'} in no class folder. Sort the videos into one "
+            "folder a class, or give --annotations, the folder of their lists. Without labels "
+            "nothing can be trained; `twostream predict` recognises them with networks that are "
+            "trained already"
+        )
+    classes = {name.partition("/")[0] for name in found}
+    tells_groups = all(ucf101_group(name) for name in found)
+    return Recognised(
+        "folder",
+        "one folder a class" + (", clips of scenes by their names" if tells_groups else ""),
+        found,
+        train=None,
+        test=None,
+        classes=len(classes),
+        group_pattern=UCF101_PATTERN if tells_groups else "",
+    )
+
+
+def _by_lists(videos: dict[str, Path], annotations: Path) -> Recognised:
+    reasons = []
+    for dataset in DATASETS:
+        if dataset in MADE_OF_FOLDERS:
+            continue
+        try:
+            split = read_split(dataset, annotations)
+        except InputError as error:
+            reasons.append(f"{dataset}: {error}")
+            continue
+        # UCF101's list files are also the ones that `init` writes for any folder of videos.
+        if dataset == "ucf101" and known_groups(split.records) is None:
+            dataset = "folder"
+        return Recognised(
+            dataset,
+            f"the lists in {annotations}",
+            videos,
+            train=len(split.train),
+            test=len(split.test),
+            classes=len(split.class_names),
+        )
+    raise InputError(
+        f"{annotations}: lists of no known kind; give --dataset to read what is wrong with one, or "
+        "--dataset path-lists with train.txt and test.txt, lines of `path label`. Tried: "
+        + "; ".join(reasons)
+    )
