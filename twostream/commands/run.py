@@ -27,7 +27,8 @@ TEST_FRACTION = 0.3  # of `init`
 @click.command(
     cls=console.Command,
     example="twostream run clips\n"
-    "twostream run UCF-101 --annotations ucfTrainTestlist --splits 1,2,3 --model resnet18,resnet101\n"
+    "twostream run UCF-101 --annotations ucfTrainTestlist --splits 1,2,3 \\\n"
+    "    --model resnet18,resnet101\n"
     "twostream run clips --seeds 0,1,2 -- --epochs 10 --batch-size 16",
 )
 @click.argument("videos", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -82,8 +83,9 @@ def run(
     if as_json and not dry_run:
         raise click.UsageError("--json is for --dry-run: the commands print their own results")
     project = _existing_project(videos)
-    annotations = options["annotations"] or project.get("annotations")
-    known = recognise(videos, annotations and Path(annotations), store=Path("store"))
+    lists = options["annotations"] or project.get("annotations")
+    dataset = options["dataset"] or project.get("dataset")
+    known = recognise(videos, lists and Path(lists), store=Path("store"), dataset=dataset)
     job = Job(known, videos, train_words, options, is_started=bool(project))
     plan = job.plan()
     if as_json:
@@ -109,8 +111,8 @@ def _existing_project(videos: Path) -> dict[str, Any]:
     project = read_project(path)
     if Path(project.get("videos", "")).resolve() != videos.resolve():
         raise InputError(
-            f"{PROJECT_FILE} in this folder is about {project.get('videos')}, not {videos}; work in "
-            "another folder"
+            f"{PROJECT_FILE} in this folder is about {project.get('videos')}, not {videos}; "
+            "work in another folder"
         )
     return project
 
@@ -134,14 +136,14 @@ class Job:
     def commands(self) -> list[list[str]]:
         """The commands, in their order, without `twostream`."""
         options = self.options
-        splits = ",".join(map(str, options["splits"]))
-        chosen = ["--splits", splits] if len(options["splits"]) > 1 else ["--split", splits]
+        splits = ",".join(map(str, self.splits))
+        chosen = ["--splits", splits] if len(self.splits) > 1 else ["--split", splits]
         commands = [] if self.is_started else [self._init()]
         commands.append(["extract-flow", "--method", options["method"]])
         commands += [
             self.train(stream, split=split, model=model, seed=seed)
             for seed, split, model, stream in product(
-                options["seeds"], options["splits"], self.models, STREAMS
+                options["seeds"], self.splits, self.models, STREAMS
             )
         ]
         commands += [
@@ -159,6 +161,12 @@ class Job:
         commands.append(["table", "--splits", splits, "--out", "table.md"])
         commands.append(["report", *chosen])
         return commands
+
+    @property
+    def splits(self) -> tuple[int, ...]:
+        """The numbers of the splits."""
+        splits: tuple[int, ...] | str = self.options["splits"]
+        return self.known.splits if isinstance(splits, str) else splits
 
     @property
     def models(self) -> list[str]:
@@ -201,7 +209,7 @@ class Job:
         for model, stream in product(self.models, STREAMS):
             hours = self._training_hours(model, stream)
             trainings.append({"stream": stream, "model": model, "hours": hours})
-        times = len(self.options["splits"]) * len(self.options["seeds"])
+        times = len(self.splits) * len(self.options["seeds"])
         extraction = flow["methods"][0]
         return {
             "dataset": known.dataset,
@@ -222,9 +230,12 @@ class Job:
 
         names = {field.name for field in fields(TrainOptions)}
         test = self.known.test or round(TEST_FRACTION * len(self.known.videos))
-        words = self.train(stream, split=self.options["splits"][0], model=model, seed=0)[1:]
-        data = {"dataset": "folder", "annotations": "annotations", "store": "store", "runs": "runs"}
-        with train.make_context("train", words, default_map=data) as context:
+        words = self.train(stream, split=self.splits[0], model=model, seed=0)[1:]
+        # Nothing is read from these folders, which may have to be made yet; they must only exist.
+        data = dict.fromkeys(("annotations", "store", "runs"), self.videos)
+        with train.make_context(
+            "train", words, default_map={"dataset": self.known.dataset, **data}
+        ) as context:
             options = {k: v for k, v in context.params.items() if k in names}
             settings = complete_options(options)
         estimate = estimate_training(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flow_extract.video.find_videos import require_videos
-from twostream.data.splits import DATASETS, known_groups, read_split
+from twostream.data.make_lists import read_all_splits
+from twostream.data.splits import DATASETS, SPLITS, known_groups
 from twostream_base.errors import InputError, some_of
 from twostream_base.video_names import ucf101_group
 
@@ -25,6 +26,7 @@ class Recognised:
         videos: name -> file or folder of pictures.
         train, test: how many videos of the first split; of lists that are yet to be made, None.
         classes: how many.
+        splits: numbers of the splits that there are.
         group_pattern: for `init`, where the names tell the groups and no list does; else empty.
     """
 
@@ -34,14 +36,18 @@ class Recognised:
     train: int | None
     test: int | None
     classes: int
+    splits: tuple[int, ...]
     group_pattern: str = ""
 
 
-def recognise(videos: Path, annotations: Path | None, *, store: Path) -> Recognised:
+def recognise(
+    videos: Path, annotations: Path | None, *, store: Path, dataset: str | None = None
+) -> Recognised:
     """Find out what the videos below a folder are.
 
     Args:
         annotations: folder of their lists; None for videos in one folder a class.
+        dataset: what the lists are, where the user says so.
         store: where frames and flow will lie; it is no part of the videos.
 
     Raises:
@@ -49,7 +55,7 @@ def recognise(videos: Path, annotations: Path | None, *, store: Path) -> Recogni
     """
     found = require_videos(videos, store=store).videos
     if annotations is not None:
-        return _by_lists(found, annotations)
+        return _by_lists(found, annotations, dataset)
     loose = [name for name in found if "/" not in name]
     if loose:
         raise InputError(
@@ -68,33 +74,35 @@ def recognise(videos: Path, annotations: Path | None, *, store: Path) -> Recogni
         train=None,
         test=None,
         classes=len(classes),
+        splits=SPLITS,
         group_pattern=UCF101_PATTERN if tells_groups else "",
     )
 
 
-def _by_lists(videos: dict[str, Path], annotations: Path) -> Recognised:
-    reasons = []
-    for dataset in DATASETS:
-        if dataset in MADE_OF_FOLDERS:
-            continue
+def _by_lists(videos: dict[str, Path], annotations: Path, dataset: str | None) -> Recognised:
+    published = [name for name in DATASETS if name not in MADE_OF_FOLDERS]
+    for name in [dataset] if dataset else published:
         try:
-            split = read_split(dataset, annotations)
-        except InputError as error:
-            reasons.append(f"{dataset}: {error}")
+            splits = read_all_splits(name, annotations)
+        except InputError:
+            if dataset:
+                raise
             continue
+        split = splits[min(splits)]
         # UCF101's list files are also the ones that `init` writes for any folder of videos.
-        if dataset == "ucf101" and known_groups(split.records) is None:
-            dataset = "folder"
+        is_own = name == "ucf101" and not dataset and known_groups(split.records) is None
         return Recognised(
-            dataset,
-            f"the lists in {annotations}",
+            "folder" if is_own else name,
+            f"lists in {annotations}",
             videos,
             train=len(split.train),
             test=len(split.test),
             classes=len(split.class_names),
+            splits=tuple(splits),
         )
+    files = sorted(path.name for path in annotations.iterdir())
     raise InputError(
-        f"{annotations}: lists of no known kind; give --dataset to read what is wrong with one, or "
-        "--dataset path-lists with train.txt and test.txt, lines of `path label`. Tried: "
-        + "; ".join(reasons)
+        f"{annotations} holds the lists of no data set that is known ({', '.join(published)}), but "
+        f"{some_of(files, limit=5) or 'nothing'}; give --dataset NAME to read what is wrong with "
+        "them. Lists of your own: train.txt and test.txt, lines of `path label`, labels from 0"
     )
