@@ -32,6 +32,7 @@ from ..conftest import MiniProject
 
 OUTPUTS = Path(__file__).with_name("outputs.txt")
 ELSEWHERE = {
+    "run",
     "init",
     "fuse",
     "tune",
