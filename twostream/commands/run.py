@@ -205,7 +205,7 @@ class Job:
         flow = estimate_methods(
             list(known.videos.values()), {method: settings}, workers=available_cores()
         )
-        trainings = []
+        trainings: list[dict[str, Any]] = []
         for model, stream in product(self.models, STREAMS):
             hours = self._training_hours(model, stream)
             trainings.append({"stream": stream, "model": model, "hours": hours})
@@ -237,7 +237,7 @@ class Job:
             "train", words, default_map={"dataset": self.known.dataset, **data}
         ) as context:
             options = {k: v for k, v in context.params.items() if k in names}
-            settings = complete_options(options)
+            settings, _ = complete_options(options)
         estimate = estimate_training(
             settings,
             num_classes=self.known.classes,
