@@ -19,8 +19,8 @@ from twostream.transforms.presets import MODALITIES
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
-SCRIPT = ROOT / "bin" / "reproduce-ucf101"
-TEXT = "\n".join(path.read_text() for path in [*DOCUMENTS, SCRIPT])
+SCRIPTS = {name: ROOT / "bin" / name for name in ("reproduce-ucf101", "reproduce-hmdb51")}
+TEXT = "\n".join(path.read_text() for path in [*DOCUMENTS, ROOT / "bin" / "reproduction"])
 COMMANDS = sorted(
     {
         line.strip().split("  #")[0]
@@ -44,10 +44,12 @@ def test_commands_and_their_options_exist(line: str) -> None:
     assert {word for word in words if word.startswith("--")} <= known
 
 
-def test_the_script_without_folders_says_how_it_is_used() -> None:
-    done = subprocess.run([SCRIPT], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_without_folders_say_how_they_are_used(name: str) -> None:
+    done = subprocess.run([SCRIPTS[name]], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "bin/reproduce-ucf101 UCF-101 ucfTrainTestlist" in done.stderr
+    assert f"    bin/{name} " in done.stderr
+    assert "set -euo" not in done.stderr
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from twostream.compute.device import Bar, Runtime
     from twostream.models.external_networks import ExternalNetwork
 
+
+class StoreFolder(click.Path):
+    """A folder that is there; for `train --dry-run` it need not be."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Accept a path."""
+        if ctx and ctx.params.get("dry_run") and not os.path.lexists(value):
+            return Path(value)
+        return super().convert(value, param, ctx)
+
+
 data = console.section(
     "Data",
     click.option(
@@ -42,7 +53,7 @@ data = console.section(
         "--store",
         cls=console.ProjectOption,
         required=True,
-        type=FOLDER,
+        type=StoreFolder(exists=True, file_okay=False, path_type=Path),
         help="Folder of the extracted frames and flow.",
     ),
     click.option(

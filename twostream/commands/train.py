@@ -36,11 +36,23 @@ STREAM_DEFAULTS: dict[str, dict[str, Any]] = {
     "twostream train --stream motion --recipe strong --batch-size 16 --name strong",
 )  # fmt: skip
 @train_options
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    is_eager=True,
+    help="Print the resolved options, videos, steps an epoch, clips, shapes and parameters, and "
+    "end: nothing is trained or written. The store need not be there.",
+)
 @shared_options.on_training_videos
 @console.quiet_option
 @console.json_option
 def train(
-    restart: bool, on_training_videos: bool, quiet: bool, as_json: bool, **options: Any
+    restart: bool,
+    on_training_videos: bool,
+    dry_run: bool,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Train one stream and write its scores of the validation and test videos.
 
@@ -53,6 +65,15 @@ def train(
     from twostream.training.trainer import Trainer
 
     settings, checkpoint = complete_options(options)
+    if dry_run:
+        from twostream.training.plan import plan_lines, plan_run
+
+        plan = plan_run(settings)
+        if as_json:
+            console.print_json(plan)
+        else:
+            console.show(f"==> {plan['run']}", *plan_lines(plan))
+        return
     with process_group(settings.device):
         data = gather(settings)
         first = rank() == 0

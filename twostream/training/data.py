@@ -14,7 +14,7 @@ from twostream.compute.distributed import rank, shard, world_size
 from twostream.data.dataset import TrainingSamples
 from twostream.data.holdout import split_training_videos, stratified_sample
 from twostream.data.loader import LoadingTime, load_batches, split_into_batches
-from twostream.data.splits import read_split
+from twostream.data.splits import VideoRecord, read_split
 from twostream.data.stored import Joined, StoredVideo, join_store
 from twostream.data.training_videos import RunVideo
 from twostream.training.options import TrainOptions
@@ -102,6 +102,13 @@ def sample(joined: Joined, count: int, *, split: int) -> Joined:
     labels = [video.record.label for video in joined.videos]
     indices = stratified_sample(labels, count or len(labels), rng=np.random.default_rng(split))
     return replace(joined, videos=[joined.videos[index] for index in indices])
+
+
+def sample_records(records: Sequence[VideoRecord], count: int, *, split: int) -> list[VideoRecord]:
+    """The records of those videos that `sample` takes."""
+    labels = [record.label for record in records]
+    indices = stratified_sample(labels, count or len(labels), rng=np.random.default_rng(split))
+    return [records[index] for index in indices]
 
 
 def plan_batches(options: TrainOptions, *, num_videos: int, epoch: int) -> list[list[int]]:

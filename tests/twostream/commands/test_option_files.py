@@ -126,7 +126,7 @@ def test_a_wrong_value_names_its_option(tmp_path: Path) -> None:
 
 
 def test_an_unknown_recipe() -> None:
-    with pytest.raises(click.BadParameter, match="neither one of lab-notes-motion, lab-notes-spat"):
+    with pytest.raises(click.BadParameter, match="neither one of kinetics-i3d, .*strong nor"):
         parse("--recipe", "strng")
 
 
@@ -137,7 +137,10 @@ def test_a_recipe_is_printed_to_be_copied() -> None:
 
 
 def test_the_recipes_come_along() -> None:
-    assert list(recipes()) == ["lab-notes-motion", "lab-notes-spatial", "strong"]
+    assert list(recipes()) == [
+        *("kinetics-i3d", "kinetics-tsm", "kinetics-tsn", "lab-notes-motion", "lab-notes-spatial"),
+        *("something-i3d", "strong"),
+    ]
 
 
 def test_round_trip_makes_paths_absolute(tmp_path: Path) -> None:

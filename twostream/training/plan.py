@@ -1,0 +1,160 @@
+"""What a training would do, from its options and lists: `train --dry-run`. Nothing is written."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from twostream.data.dataset import views_shape
+from twostream.data.holdout import hold_out
+from twostream.data.protocols import Protocol, find_protocol
+from twostream.data.splits import read_split
+from twostream.models import build_network
+from twostream.models.consensus import load_consensus
+from twostream.training.data import gather, plan_batches, sample_records
+from twostream.training.loss import class_weights
+from twostream.training.options import TrainOptions
+from twostream.training.trainer import validation_protocol
+
+
+def plan_run(options: TrainOptions) -> dict[str, Any]:
+    """The numbers of a run as JSON values: videos, steps, clips, shapes, parameters.
+
+    Where the store is there, its videos count; else those of the lists do.
+
+    Raises:
+        InputError: wrong options or lists, or a store that lacks videos.
+    """
+    has_store = Path(options.store).is_dir()
+    if has_store:
+        data = gather(options)
+        names = data.class_names
+        train, val, test = (
+            [video.record for video in part.videos] for part in (data.train, data.val, data.test)
+        )
+    else:
+        split = read_split(options.dataset, options.annotations, split=options.split)
+        names, train, val, test = split.class_names, [*split.train], [*split.val], [*split.test]
+        if options.select == "test":
+            train, val = train + val, test
+        elif not val:
+            rng = np.random.default_rng(options.split)
+            train, val = hold_out(train, fraction=options.val_fraction, rng=rng)
+    val = sample_records(val, options.val_videos, split=options.split)
+    weights = class_weights(options.class_weights, names, [record.label for record in train])
+    modality = options.modality
+    segments = 1 if options.train_segment else options.num_segments
+    batches = plan_batches(options, num_videos=len(train), epoch=0)
+    snippet = (modality.snippet_length, modality.channels, options.input_size, options.input_size)
+    parameters = count_parameters(
+        options.model,
+        tuple(sorted(options.model_options.items())),
+        consensus=options.consensus,
+        consensus_options=tuple(sorted(options.consensus_options.items())),
+        modality=modality,
+        num_classes=len(names),
+    )
+    return {
+        "run": str(options.folder),
+        "options": asdict(options),
+        "classes": len(names),
+        "class_weights": None if weights is None else [round(w, 6) for w in weights.tolist()],
+        "store": options.store if has_store else None,
+        "snippet": {"length": modality.snippet_length, "interval": modality.interval},
+        "input_shape": [min(options.batch_size, len(train)), segments, *snippet],
+        "parameters": parameters,
+        "train": {"videos": len(train), "steps": len(batches), "last_batch": len(batches[-1])},
+        "validation": _scoring(options, validation_protocol(options), videos=len(val)),
+        "scores": {
+            subset: _scoring(options, find_protocol(options.protocol), videos=videos)
+            for subset, videos in {options.select: len(val), "test": len(test)}.items()
+        },
+    }
+
+
+def _scoring(options: TrainOptions, protocol: Protocol, *, videos: int) -> dict[str, Any]:
+    """How many views a protocol takes of some videos, and in how many batches they would fit."""
+    views = videos * protocol.num_snippets * protocol.num_crops
+    shape = views_shape(options.modality, protocol, size=options.input_size)
+    return {
+        "videos": videos,
+        "protocol": protocol.name,
+        "text": re.sub(r": \d+ views?", "", protocol.text),  # they stand beside it
+        "snippets": videos * protocol.num_snippets,
+        "views": views,
+        "batches": math.ceil(views / options.batch_size),
+        "view_shape": list(shape[1:]),
+    }
+
+
+@lru_cache(maxsize=64)
+def count_parameters(
+    model: str,
+    model_options: tuple[tuple[str, Any], ...],
+    *,
+    consensus: str,
+    consensus_options: tuple[tuple[str, Any], ...],
+    modality: Any,
+    num_classes: int,
+) -> int:
+    """The parameters of a network, its classifier or learned consensus included."""
+
+    def build() -> torch.nn.Module:
+        return build_network(
+            model,
+            consensus=load_consensus(consensus, dict(consensus_options)),
+            modality=modality,
+            num_classes=num_classes,
+            options=dict(model_options),
+        )
+
+    try:
+        with torch.device("meta"):  # weights with shapes only
+            network = build()
+    except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
+        network = build()
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def plan_lines(plan: dict[str, Any]) -> list[str]:
+    """The plan in words; options as in a run's `config.toml`."""
+    options, train = plan["options"], plan["train"]
+    length, interval = plan["snippet"]["length"], plan["snippet"]["interval"]
+    unit = "flow pair" if options["stream"] == "motion" else "frame"
+    spacing = {0: ", spread over the video", 1: ""}.get(interval, f", {interval} apart")
+    last = train["last_batch"]
+    odd = f", the last of {last}" if last != options["batch_size"] else ""
+    lines = [
+        *(f"{key.replace('_', '-')} = {json.dumps(value)}" for key, value in options.items()),
+        f"snippet: {length} {unit}{'s' * (length > 1)}{spacing}",
+        f"network: {options['model']}, {plan['classes']} classes, "
+        f"{plan['parameters']:,} parameters",
+        f"input: {_shape(plan['input_shape'])} bytes: videos, segments, frames or pairs, channels, "
+        "height, width",
+        f"training: {train['videos']:,} videos, {train['steps']:,} steps an epoch of "
+        f"{options['batch_size']} videos{odd}",
+    ]
+    parts = {f"validation on {options['select']}": plan["validation"]}
+    parts |= {f"scores of {subset}": scoring for subset, scoring in plan["scores"].items()}
+    for what, scoring in parts.items():
+        lines += [
+            f"{what}: {scoring['videos']:,} videos, {scoring['protocol']}: {scoring['text']}",
+            f"    {scoring['snippets']:,} clips, {scoring['views']:,} views of "
+            f"{_shape(scoring['view_shape'])}: {scoring['batches']:,} batches of "
+            f"{options['batch_size']}",
+        ]
+    if plan["store"] is None:
+        lines.append(f"{options['store']} is not there: these are the videos of the lists")
+    return [*lines, "nothing was trained or written (--dry-run)"]
+
+
+def _shape(shape: list[int]) -> str:
+    return " x ".join(map(str, shape))
