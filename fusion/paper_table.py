@@ -106,7 +106,7 @@ def table_files(
     datasets = {options.dataset} if options.dataset else set[str]()
     works, done = sum(map(len, by_split.values())), 0
     for split, by_system in by_split.items():
-        joined, systems = _join_systems(by_system, options)
+        joined, systems = join_systems(by_system, options)
         videos[split] = replace(joined, tables={})
         for line in joined.warnings:
             warnings[line].append(split)
@@ -212,7 +212,7 @@ def _stream_order(source: ScoreSource) -> int:
     return STREAMS.index(source.stream) if known else len(STREAMS)
 
 
-def _join_systems(
+def join_systems(
     by_system: Mapping[tuple[str, Seed], Sequence[ScoreSource]], options: FusionOptions
 ) -> tuple[JoinedTables, dict[tuple[str, Seed], FusionInputs]]:
     """Join all tables of a split, and give each system and seed its own."""

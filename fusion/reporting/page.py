@@ -152,7 +152,8 @@ nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; pad
 ul { padding-left: 1.2rem; max-width: 60rem; overflow-wrap: anywhere; }
 ul.names { columns: 22rem; }
 .charts { display: flex; flex-wrap: wrap; gap: 1rem 2rem; align-items: flex-start; }
-.charts > figure, .charts > .scroll { flex: 1 1 340px; max-width: 580px; }
+.charts > figure, .charts > .scroll { flex: 1 1 340px; max-width: 560px; }
+.charts > .scroll { max-width: 640px; }
 figure { margin: 0.8rem 0; min-width: 0; }
 figcaption, caption { font-size: 0.9rem; }
 caption { text-align: left; padding-bottom: 0.3rem; }

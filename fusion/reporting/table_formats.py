@@ -148,6 +148,11 @@ def csv(table: Table, *, decimals: int = 2) -> str:
 
     Percents are as exact as they are known; `decimals` has no effect.
     """
+    return csv_text(csv_rows(table))
+
+
+def csv_rows(table: Table) -> list[list[object]]:
+    """The rows of the CSV file, the heading first."""
     systems = ["system"] if _has_systems(table) else []
     heading = [*systems, "result", "seeds"]
     for split in table["splits"]:
@@ -175,7 +180,7 @@ def csv(table: Table, *, decimals: int = 2) -> str:
         else:
             cells += [""] * 5
         rows.append([*cells, row["fitted_on"] or ""])
-    return csv_text(rows)
+    return rows
 
 
 FORMATS: dict[str, Callable[..., str]] = {"markdown": markdown, "latex": latex, "csv": csv}

@@ -16,10 +16,11 @@ from twostream.commands.option_types import OUT_FILE, OUT_FOLDER
 @click.command(
     cls=console.Command,
     common=(
-        "--split", "--subset", "--strategy", "--weights", "--shown", "--calibrate", "--groups",
-        "--title", "--out",
+        "--split", "--splits", "--subset", "--strategy", "--weights", "--shown", "--calibrate",
+        "--groups", "--title", "--figures", "--out",
     ),
-    example="twostream report --split 1 --out report.html",
+    example="twostream report --split 1 --out report.html\n"
+    "twostream report --splits all --model resnet101",
 )  # fmt: skip
 @score_options.inputs
 @score_options.several_strategies
@@ -53,7 +54,10 @@ def report(
 ) -> None:
     """Write everything about score files as one HTML page that needs no network and no scripts.
 
-    FILES as for `fuse`. Where the groups of the videos are known (by FILES, or --groups),
+    FILES and --splits as for `fuse`, {seed} in FILES as for `table`: over several splits the page
+    begins with an overview of all networks and seeds, and shows the best network in each split.
+
+    Where the groups of the videos are known (by FILES, or --groups),
     streams are calibrated and weights chosen across grouped folds.
     """
     import platform
@@ -62,15 +66,17 @@ def report(
     import numpy as np
 
     from fusion.combining.inputs import FusionOptions, takes_splits
+    from fusion.combining.sources import has_field
     from fusion.reporting.page import figures
+    from fusion.split_report import report_splits
     from fusion.workflows import report_files
-    from twostream_base.errors import InputError
     from twostream_base.files import write_text
     from twostream_base.versions import tool_version
 
     fusion_options = FusionOptions(**options)
-    if takes_splits(fusion_options):
-        raise InputError("a report is about one split: give --split")
+    several = takes_splits(fusion_options) or any(
+        has_field(path, "seed") for path in fusion_options.files
+    )
     facts = {
         "date": date.today().isoformat(),
         "twostream": tool_version(),
@@ -78,7 +84,7 @@ def report(
         "numpy": np.__version__,
     }
     with console.LateProgress() as progress:
-        page = report_files(
+        page = (report_splits if several else report_files)(
             fusion_options,
             strategies=strategies,
             stream_weights=stream_weights,

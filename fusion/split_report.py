@@ -1,0 +1,88 @@
+"""The report over several splits, networks and seeds: an overview, then the best in each split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fusion.combining.inputs import FusionOptions
+from fusion.combining.sources import STREAMS
+from fusion.paper_table import find_sources, join_systems, table_files
+from fusion.reporting.overview import overview_section, overview_verdict
+from fusion.reporting.page import report_page
+from fusion.tables.progress import Progress, no_progress, part_of
+from fusion.workflows import CALIBRATED, COMPARED, report_content
+
+
+def report_splits(
+    options: FusionOptions,
+    *,
+    strategies: Sequence[str] = COMPARED,
+    stream_weights: str | None = None,
+    shown: str | None = None,
+    title: str = "Two-stream report",
+    command: str = "",
+    facts: Mapping[str, str] | None = None,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> str:
+    """The report over splits as one HTML page.
+
+    It begins with what `table_files` gives of all networks and seeds. Then the network with the
+    best result is shown in each split, of several seeds the first one.
+
+    Args:
+        options, strategies, stream_weights, shown, title, command, facts, seed: see `report_files`.
+    """
+    by_split, searched = find_sources(options)
+    joined, _ = join_systems(next(iter(by_split.values())), options)
+    few = len(set(joined.groups or ()))
+    fits = options
+    if few > 1 and options.calibrate == "none":
+        fits = replace(options, calibrate="crossfit", folds=min(options.folds, few))
+    table = table_files(
+        fits,
+        strategies=[name for name in strategies if name != "weighted"],
+        weightings=[stream_weights] if stream_weights and "weighted" in strategies else [],
+        seed=seed,
+        progress=part_of(progress, 0, 0.4),
+    )
+    best = next(row for row in table["rows"] if row["name"] == table["best"])
+    contents = []
+    for number, (split, by_system) in enumerate(by_split.items()):
+        of_best = next(
+            sources
+            for (system, of_seed), sources in by_system.items()
+            if system == best["system"] and (of_seed in best["seeds"] or not best["seeds"])
+        )
+        files = [source for source in of_best if not searched or source.stream in STREAMS]
+        share = 0.6 / len(by_split)
+        begin = 0.4 + number * share
+        contents.append(
+            report_content(
+                replace(options, files=files or of_best, splits=None, split=split),
+                strategies=strategies,
+                stream_weights=stream_weights,
+                shown=shown or _name_in_split(best, strategies),
+                seed=seed,
+                progress=part_of(progress, begin, begin + share),
+            )
+        )
+    return report_page(
+        contents,
+        title=title,
+        command=command,
+        facts=facts,
+        overview=overview_section(table),
+        lead=overview_verdict(table),
+    )
+
+
+def _name_in_split(row: Mapping[str, Any], strategies: Sequence[str]) -> str:
+    """What the report of one split calls a row of the table."""
+    fusion = str(row["fusion"])
+    if not fusion:
+        return str(row["inputs"][0])
+    plain = fusion.removesuffix(CALIBRATED)
+    return fusion if plain in strategies else fusion.replace(plain, "weighted", 1)
