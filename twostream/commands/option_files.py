@@ -25,7 +25,8 @@ from twostream_base.files import read_text, reading
 PROJECT_FILE = "twostream.toml"
 PATH_KEYS = ("videos", "annotations", "store", "runs")
 SHARED_KEYS = ("dataset", *PATH_KEYS, "split", "allow-missing")
-RECIPES = Path(__file__).parents[1] / "training" / "recipes"
+PACKAGE = Path(__file__).parents[1]
+RECIPES = PACKAGE / "training" / "recipes"
 STREAMS = ("spatial", "motion", "difference")
 # What no file may set, as it runs code (a Dask scheduler can), or deletes. A file that is to be
 # written (`OUT_FILE`) is no file's business either: it could be one that a shell reads.
@@ -103,8 +104,13 @@ def _path_from(file: Path, value: str) -> str:
 
 
 def _value_from(file: Path, parameter: click.Parameter, value: Any) -> Any:
-    """The value of an option that a file gives; a path is relative to the file."""
+    """The value of an option that a file gives; a path is relative to the file.
+
+    In a recipe of this package it is relative to the folder that one works in, as if typed.
+    """
     is_path = isinstance(parameter.type, click.Path) and isinstance(value, str) and value
+    if file.is_relative_to(PACKAGE):
+        return value
     return _path_from(file, value) if is_path else value
 
 
