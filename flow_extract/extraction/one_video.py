@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -374,17 +375,19 @@ def overlapping_chunks(
     pixels, one at least. So memory stays bounded however long or large the video is. A single frame
     comes as a clip of one.
     """
-    chunk: list[np.ndarray] = []
-    fresh = 0
-    for frame in frames:
-        chunk.append(frame)
-        fresh += 1
+    frames = iter(frames)
+    last: list[np.ndarray] = []
+    while (frame := next(frames, None)) is not None:
         area = frame.shape[0] * frame.shape[1]
-        if fresh >= (pixels // area if pixels else np.clip(CHUNK_PIXELS // area, 1, MAX_CHUNK)):
-            yield np.stack(chunk)
-            chunk, fresh = [frame], 0
-    if fresh:
-        yield np.stack(chunk)
+        fresh = max(1, pixels // area if pixels else min(CHUNK_PIXELS // area, MAX_CHUNK))
+        # Filled frame by frame, so that the decoder writes into the same few buffers again.
+        clip = np.empty((len(last) + fresh, *frame.shape), frame.dtype)
+        count = 0
+        for each in chain(last, [frame], islice(frames, fresh - 1)):
+            clip[count] = each
+            count += 1
+        yield clip[:count]
+        last = [clip[count - 1]]
 
 
 def map_in_order(
