@@ -387,7 +387,7 @@ def overlapping_chunks(
             clip[count] = each
             count += 1
         yield clip[:count]
-        last = [clip[count - 1]]
+        last = [clip[count - 1].copy()]  # not a view, which would keep all of the clip
 
 
 def map_in_order(

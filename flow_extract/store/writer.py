@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from array import array
 from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
@@ -28,7 +29,7 @@ class Blobs:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._digest = hashlib.sha256()
-        self._offsets = [0]
+        self._offsets = array("Q", [0])
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
