@@ -36,6 +36,11 @@ TIMED = {"matroska,webm", "flv", "asf"}
 # A packet of MPEG-4 part 2 that only repeats a frame has no more bytes; the bit of a VP8 packet's
 # first byte that says whether its frame is shown.
 NOT_CODED, VP8_SHOWN = 15, 0x10
+# Formats of pixels whose first plane is their brightness, in 8 bits.
+BRIGHTNESS_FIRST = {
+    "gray", "nv12", "yuv410p", "yuv411p", "yuv420p", "yuv422p", "yuv440p", "yuv444p", "yuva420p",
+    "yuvj411p", "yuvj420p", "yuvj422p", "yuvj440p", "yuvj444p",
+}  # fmt: skip
 # How files begin whose outermost elements tell their size: AVI, Matroska and WebM; and at byte 4
 # the first box of MP4 and MOV.
 AVI, EBML = b"RIFF", b"\x1a\x45\xdf\xa3"
@@ -215,8 +220,8 @@ class Video(FrameSource):
             codec=context.codec.canonical_name,
         )
 
-    def _decode_all(self) -> Iterator[np.ndarray]:
-        """All frames, upright, in their own size."""
+    def _decode_all(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All frames, upright, in their own size, and their brightness as it was decoded."""
         from av.error import FFmpegError
 
         try:
@@ -244,7 +249,7 @@ class Video(FrameSource):
         except OSError as error:
             raise VideoError(f"cannot be read: {error.strerror}") from error
 
-    def _decode(self, packet: Packet | None) -> Iterator[np.ndarray]:
+    def _decode(self, packet: Packet | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The frames that a packet completes; None: those that the decoder has held back."""
         from av.error import FFmpegError
 
@@ -271,7 +276,12 @@ class Video(FrameSource):
                 self._matrix = frame.side_data.get("DISPLAYMATRIX")
             self.decoded += 1
             rgb = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-            yield rgb if self._matrix is None else upright(rgb, self._matrix)
+            brightness = rgb
+            if frame.format.name in BRIGHTNESS_FIRST:
+                plane = frame.planes[0]
+                rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+                brightness = rows[: frame.height, : frame.width]
+            yield rgb if self._matrix is None else upright(rgb, self._matrix), brightness
 
     def _find_damage(self) -> str | None:
         losses = []

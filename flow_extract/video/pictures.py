@@ -173,7 +173,7 @@ class PictureVideo(FrameSource):
         suffix = self._pictures.names[0].rpartition(".")[2].lower()
         self.info = VideoInfo(width, height, fps=None, num_frames=len(names), codec=suffix)
 
-    def _read_all(self) -> Iterator[np.ndarray]:
+    def _read_all(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All pictures that can be read, in their own size, which is the same for all."""
         size: tuple[int, ...] | None = None
         for name in self._pictures.names:
@@ -194,7 +194,7 @@ class PictureVideo(FrameSource):
                     f"{picture.shape[0]} pixels, those before it {size[1]} x {size[0]}"
                 )
             self.decoded += 1
-            yield picture
+            yield picture, picture
         lost = [self._pictures.gap] if self._pictures.gap else []
         if self._unreadable:
             count, names = len(self._pictures.names), some_of(self._unreadable)
