@@ -37,7 +37,8 @@ REMEMBERED = (
 def _take_project(ctx: click.Context, param: click.Parameter, is_update: bool) -> bool:
     """Callback of the eager --update: the project file gives the other options."""
     if is_update:
-        path = find_project(Path.cwd(), tell=console.tell)
+        path = ctx.find_root().params.get("project")
+        path = path or find_project(Path.cwd(), tell=console.tell)
         if path is None:
             raise click.UsageError(
                 f"--update is for a project, and there is no {PROJECT_FILE} in this folder or "
@@ -168,7 +169,7 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         raise click.UsageError("Missing option '--annotations': the folder of the official lists.")
     facts: dict[str, Any] = {}
     if dataset == "folder" and update:
-        plan = _plan_update(videos, annotations, group_of, options, typed=typed)
+        plan = _plan_update(videos, annotations, group_of, options)
         facts = {"update": plan.facts()}
         lines += _update_lines(plan, is_written=not options["dry_run"])
     elif dataset == "folder" and not (annotations / "classInd.txt").exists():
@@ -178,6 +179,10 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
             dataset, annotations, group_of, replaces=options["force"], keeps=update
         )
         lines.append(f"wrote {path}")
+    elif dataset == "folder":
+        lines.append(
+            f"took the lists in {annotations} as they are; --update brings them up to date"
+        )
     if options["dry_run"] and facts:
         if as_json:
             console.print_json(facts)
@@ -269,12 +274,7 @@ def _check_options(options: dict[str, Any]) -> set[str]:
 
 
 def _plan_update(
-    videos: Path,
-    annotations: Path,
-    group_of: Callable[[str], str] | None,
-    options: dict[str, Any],
-    *,
-    typed: set[str],
+    videos: Path, annotations: Path, group_of: Callable[[str], str] | None, options: dict[str, Any]
 ) -> ListUpdate:
     """What changes in the lists of a folder; it is written, but for --dry-run."""
     from flow_extract.store.reader import entry_path, read_header

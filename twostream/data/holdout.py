@@ -34,8 +34,10 @@ def hold_out(
     """
     known = known or {}
     members: dict[str, list[VideoRecord]] = defaultdict(list)
+    groups_of: dict[int, set[str]] = defaultdict(set)
     for record in records:
         members[record.group].append(record)
+        groups_of[record.label].add(record.group)
     remaining = Counter(record.label for record in records)
     held_out: Counter[int] = Counter()
     held_groups = {group for group in members if known.get(group)}
@@ -45,7 +47,7 @@ def hold_out(
         held_out += sizes
     for label in sorted(remaining):
         target = max(1, round(fraction * (remaining[label] + held_out[label])))
-        groups = sorted({record.group for record in records if record.label == label})
+        groups = sorted(groups_of[label])
         for index in rng.permutation(len(groups)):
             if held_out[label] >= target:
                 break

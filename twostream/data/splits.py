@@ -376,8 +376,8 @@ def read_path_lists(annotations: Path, *, split: int) -> Split:
     the columns. Other names of the files will do where they tell subset and split, such as
     `ucf101_train_split_2_videos.txt`, `kinetics400_val_list_videos.txt` and `train.csv`. Of three
     lists, those of `val` choose the epoch; of two, they are the test videos. Class names come
-    from `classes.txt`, one a line; without it they are the numbers. Each video is a group of its
-    own.
+    from `classes.txt` (or TSM's `category.txt`), one a line; without it they are the numbers. Each
+    video is a group of its own.
     """
     splits = path_list_splits(annotations)
     if splits <= {0}:
@@ -401,7 +401,7 @@ def read_path_lists(annotations: Path, *, split: int) -> Split:
     if same["val"] == same["test"]:  # one list under two names, as data loaders of others want it
         rows = [row for row in rows if row[0] != "val"]
     lowest, highest = (edge((row[3] for row in rows), default=0) for edge in (min, max))
-    names_file = annotations / "classes.txt"
+    names_file = first_existing(annotations, "classes.txt", "category.txt")
     if names_file.exists():
         class_names = read_classes(names_file, r"(.+)", "a class")
     else:

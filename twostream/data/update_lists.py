@@ -175,7 +175,10 @@ def plan_update(
                 rows = [everybody[name] for name in order]
                 texts[file] = class_list(rows, subset, path=annotations / file)
             if not order and subset != "val":
-                raise InputError(f"{annotations}: split {number} would have no {subset} video left")
+                raise InputError(
+                    f"{annotations}: split {number} would have no {subset} video left; add videos "
+                    "of other groups, or make new lists in another folder of --annotations"
+                )
     if (annotations / GROUPS).exists() or any(name != group for name, group in groups.items()):
         all_groups = _rows_of_others(annotations, records) | groups
         texts[GROUPS] = csv_text(sorted(all_groups.items()))
@@ -387,10 +390,11 @@ def _choose_sides(
         group: next(subset for subset in ("test", "val", "train") if subset in subsets)
         for group, subsets in of_group.items()
     }
+    new = {*added}
     listed = [
         record
         for name, record in sorted(everybody.items())
-        if name in added or number in sides.get(name, {})
+        if name in new or number in sides.get(name, {})
     ]
     rng = np.random.default_rng(number)
     known = {group: side == "test" for group, side in side_of.items()}

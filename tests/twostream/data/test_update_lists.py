@@ -223,8 +223,12 @@ def test_whatever_comes_and_goes_no_held_out_group_is_ever_learnt_from(
         held = {(n, GROUP_OF(name)) for (n, name), side in sides(folder).items() if side == "test"}
         for names in states[1:]:
             # No renamed classes: the same file name in another class is another video here.
-            plan = plan_update(folder, sorted(names), group_of=GROUP_OF,
-                               same_file=lambda old, new: False)  # fmt: skip
+            try:
+                plan = plan_update(folder, sorted(names), group_of=GROUP_OF,
+                                   same_file=lambda old, new: False)  # fmt: skip
+            except InputError as error:
+                assert "video left" in str(error)  # noqa: PT017  # then the lists stay as they are
+                continue
             write_update(folder, plan)
             now = sides(folder)
             assert {name for _, name in now} == names
