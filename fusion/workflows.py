@@ -73,7 +73,9 @@ def fuse_files(
     result = fusion_result(fusion, files=shown)
     if calibrated or options.learn != "none":
         plain, _ = fuse_streams(video_scores(inputs, options), inputs.steps.streams)
-        result["unfitted"] = accuracy_summary(plain.scores, inputs.joined.labels)
+        result["unfitted"] = accuracy_summary(
+            plain.scores, inputs.joined.labels, inputs.joined.groups
+        )
     if calibrated:
         result["calibration"] = {
             key: calibrated.facts(key)

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from fusion.combining.fuse import VideoScores, view_scores
 from fusion.combining.step import MEAN, Step, apply_step
-from fusion.evaluation.metrics import Z_95, proportion
+from fusion.evaluation.metrics import Z_95, count_groups, known_groups, share
 from fusion.tables.score_file import ScoreTable, slices
 from twostream_base.errors import InputError
 
@@ -189,7 +189,7 @@ def compare(
         for name, a in arrays.items()
     }
     if groups is not None:
-        groups = [group for group, has_label in zip(groups, known, strict=True) if has_label]
+        groups = known_groups(groups, known)
     pairs: list[dict[str, Any]] = []
     for a, b in combinations(right, 2):
         first, second = right[a], right[b]
@@ -212,10 +212,8 @@ def compare(
         low, high = pair["interval"]
         pair["p_holm"] = adjusted
         pair["significant"] = adjusted < _LEVEL and not low <= 0 <= high
-    systems = [
-        {"name": name, **proportion(int(hits.sum()), len(hits))} for name, hits in right.items()
-    ]
-    count = None if groups is None else len(set(groups))
+    systems = [{"name": name, **share(hits, groups)} for name, hits in right.items()]
+    count = count_groups(groups)
     independent = count in (None, int(known.sum()))
     return {
         "videos": int(known.sum()),
@@ -244,16 +242,16 @@ def complementarity(streams: VideoScores) -> dict[str, Any]:
         key: scores[known].argmax(axis=1) == streams.labels[known]
         for key, scores in streams.scores.items()
     }
-    videos = int(known.sum())
+    groups = known_groups(streams.groups, known)
     any_right = np.any(list(right.values()), axis=0)
     return {
-        "oracle": proportion(int(any_right.sum()), videos),
+        "oracle": share(any_right, groups),
         "pairs": [
             {
                 "first": a,
                 "second": b,
                 "q": yules_q(right[a], right[b]),
-                "double_fault": proportion(int((~right[a] & ~right[b]).sum()), videos),
+                "double_fault": share(~right[a] & ~right[b], groups),
             }
             for a, b in combinations(right, 2)
         ],
@@ -277,21 +275,21 @@ def segment_accuracy(table: ScoreTable, *, segments: Step = MEAN) -> list[dict[s
     score_type = "probs" if table.score_type == "probs" else "logits"
     count, known = table.scores.shape[1], table.labels >= 0
     has_rest = count > 1 and "weights" not in segments.options
-    alone, without = np.zeros((2, count), dtype=np.int64)
+    alone, without = np.zeros((2, count, len(known)), dtype=bool)
     for part in slices(table.scores):
         some, labels = replace(table, scores=table.scores[part]), table.labels[part]
         scores = view_scores(some, score_type).mean(axis=2)
-        alone += (scores.argmax(axis=2) == labels[:, None]).sum(axis=0)
+        alone[:, part] = (scores.argmax(axis=2) == labels[:, None]).T
         for number in range(count if has_rest else 0):
             rest = np.delete(scores, number, axis=1)
             fused = apply_step(rest, segments, score_type=score_type).scores
-            without[number] += (fused.argmax(axis=1) == labels).sum()
-    videos = int(known.sum())
+            without[number, part] = fused.argmax(axis=1) == labels
+    groups = known_groups(table.groups, known)
     return [
         {
             "segment": number + 1,
-            "alone": proportion(int(alone[number]), videos),
-            "without": proportion(int(without[number]), videos) if has_rest else None,
+            "alone": share(alone[number, known], groups),
+            "without": share(without[number, known], groups) if has_rest else None,
         }
         for number in range(count)
     ]

@@ -12,7 +12,7 @@ import numpy as np
 from fusion.combining.fuse import mean_scores
 from fusion.evaluation.diagnosis import at_chance, doubled_rows
 from fusion.evaluation.metrics import accuracy_summary
-from fusion.evaluation.results import accuracy_cells
+from fusion.evaluation.results import accuracy_cells, interval_basis
 from fusion.tables.join import join
 from fusion.tables.score_file import UNKNOWN, ScoreTable, read_scores, seen_text
 from twostream_base.errors import InputError, some_of
@@ -47,7 +47,7 @@ def contents(table: ScoreTable, *, first: int) -> dict[str, Any]:
         "dtype": str(table.scores.dtype),
         "groups": None if table.groups is None else len(set(table.groups)),
         "about": table.metadata,
-        "accuracy": accuracy_summary(scores, table.labels),
+        "accuracy": accuracy_summary(scores, table.labels, table.groups),
         "first": videos,
     }
 
@@ -62,7 +62,8 @@ def content_lines(shown: Mapping[str, Any]) -> list[str]:
     }
     lines = [
         f"{shown['kind']}, {shown['dtype']}; {shape}",
-        f"groups of videos: {shown['groups'] or 'not known'}",
+        f"groups of videos: {shown['groups'] or 'not known'}; intervals "
+        f"{interval_basis(shown['accuracy']['groups'], shown['accuracy']['top1']['of'])}",
         *(f"{key}: {text}" for key, text in facts.items()),
         "",
         f"top-1 {top1}   top-5 {top5}   mean class {mean_class}",

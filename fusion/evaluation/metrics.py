@@ -1,8 +1,9 @@
-"""Accuracy as counts k of N, with 95 % intervals."""
+"""Accuracy as counts k of N, with 95 % intervals: of independent videos, or by whole groups."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def mean_class_accuracy(scores: np.ndarray, labels: np.ndarray) -> tuple[float, 
     return _class_average(scores.argmax(axis=1) == labels, labels, scores.shape[1])
 
 
-def wilson_interval(k: int, n: int) -> tuple[float, float]:
+def wilson_interval(k: float, n: float) -> tuple[float, float]:
     """95 % interval, in 0..1, of a proportion of which k of n > 0 were seen (Wilson, 1927)."""
     share, z2 = k / n, Z_95**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
@@ -48,7 +49,53 @@ def wilson_interval(k: int, n: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def evaluate(scores: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
+def group_interval(right: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
+    """95 % interval, in 0..1, of the share of videos that are right, by whole `groups` (V,).
+
+    Videos of a scene tend to be right or wrong together, and then say less than as many independent
+    ones. Wilson's interval is taken of the effective number of videos: V over the design effect,
+    the variance of the share over whole groups relative to that of independent videos, but at
+    least 1 (Rao and Scott, Biometrics 48, 1992), and less by the squared ratio of the quantiles of
+    the normal and of the t distribution with groups - 1 degrees of freedom (Korn and Graubard,
+    Survey Methodology 24, 1998). Where all videos are right, or none, the groups show no variance:
+    then those of a group count as one. A single group says nothing: 0..1.
+    """
+    number = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
+    sizes = np.bincount(number)
+    count, videos, share = len(sizes), len(right), float(right.mean())
+    if count == videos:
+        return wilson_interval(int(right.sum()), videos)
+    if count == 1:
+        return 0.0, 1.0
+    if 0 < share < 1:
+        residuals = np.bincount(number, weights=right) - share * sizes
+        variance = count / (count - 1) * float((residuals**2).sum()) / videos**2
+        effect = max(1.0, variance * videos / (share * (1 - share)))
+    else:
+        effect = float((sizes**2).sum()) / videos
+    effective = videos / effect * (Z_95 / _t_975(count - 1)) ** 2
+    return wilson_interval(share * effective, effective)
+
+
+def _t_975(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t: exact for 1 and 2, else to 0.004 (Cornish and Fisher)."""
+    if freedom == 1:
+        return 1 / math.tan(0.025 * math.pi)
+    if freedom == 2:
+        return 0.95 * math.sqrt(2 / (4 * 0.975 * 0.025))
+    z = Z_95
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
+
+
+def evaluate(
+    scores: ArrayLike, labels: ArrayLike, groups: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Top-1, top-5 and mean class accuracy, as JSON values.
 
         evaluate(fused.scores, fused.labels)["top1"]
@@ -57,11 +104,14 @@ def evaluate(scores: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
     Args:
         scores: (V, C), (V, S, C) or (V, S, R, C); the mean over segments and crops counts.
         labels: (V,) from 0; videos with -1 are left out and counted under `unlabelled`.
+        groups: the scene, film or source of each video (V,), where it is known.
 
     Returns:
-        `top1` and `top5`: `correct` of `of` videos, `percent`, and its 95 % Wilson `interval` in
-        0..100; `mean_class`: `percent`, and of how many `classes`; `unlabelled`. Percent and
-        interval are None where no video has a label.
+        `top1` and `top5`: `correct` of `of` videos, `percent`, and its 95 % `interval` in 0..100:
+        Wilson's, as if the videos were independent, or by whole groups (`group_interval`);
+        `mean_class`: `percent`, and of how many `classes`; `unlabelled`; and how many `groups` the
+        labelled videos are of, None where that is not known. Percent and interval are None where no
+        video has a label.
 
     Raises:
         InputError: other shapes, or labels beyond the classes.
@@ -78,20 +128,43 @@ def evaluate(scores: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
         )
     views = math.prod(values.shape[1:-1])
     means = values.reshape(len(values), views, values.shape[-1]).mean(axis=1, dtype=np.float64)
-    return accuracy_summary(means, truth.astype(np.int64))
+    if groups is not None and len(groups) != len(truth):
+        raise InputError(f"{len(groups)} groups for {len(truth)} videos; give one for each")
+    return accuracy_summary(means, truth.astype(np.int64), groups)
 
 
-def accuracy_summary(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def accuracy_summary(
+    scores: np.ndarray, labels: np.ndarray, groups: Sequence[str] | None = None
+) -> dict[str, Any]:
     """What `evaluate` gives, of (V, C) scores."""
     known, classes = labels >= 0, scores.shape[1]
     ranks, labels = true_ranks(scores, labels)[known], labels[known]
     summary: dict[str, Any] = {
-        f"top{k}": proportion(int((ranks < k).sum()), len(labels)) for k in (1, 5)
+        f"top{k}": share(ranks < k, known_groups(groups, known)) for k in (1, 5)
     }
     average, classes = _class_average(ranks == 0, labels, classes) if len(labels) else (None, 0)
     summary["mean_class"] = {"percent": _percent(average), "classes": classes}
     summary["unlabelled"] = int((~known).sum())
+    summary["groups"] = count_groups(known_groups(groups, known))
     return summary
+
+
+def known_groups(groups: Sequence[str] | None, known: np.ndarray) -> list[str] | None:
+    """The groups of the videos with a label, bool (V,); None where groups are not known."""
+    return None if groups is None else [groups[row] for row in np.flatnonzero(known)]
+
+
+def count_groups(groups: Sequence[str] | None) -> int | None:
+    """How many groups there are; None where they are not known."""
+    return None if groups is None else len(set(groups))
+
+
+def share(right: np.ndarray, groups: Sequence[str] | None = None) -> dict[str, Any]:
+    """`proportion` of the videos that are right, bool (V,), with an interval by `groups`."""
+    result = proportion(int(right.sum()), len(right))
+    if groups is not None and len(right):
+        result["interval"] = [_percent(end) for end in group_interval(right, groups)]
+    return result
 
 
 def _class_average(correct: np.ndarray, labels: np.ndarray, classes: int) -> tuple[float, int]:

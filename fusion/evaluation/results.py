@@ -17,9 +17,11 @@ def fusion_result(fusion: Fusion, *, files: Mapping[str, str]) -> dict[str, Any]
     """Accuracy of each input and of their fusion; `files` is what a reader is told of each."""
     table, metadata = fusion.table, fusion.table.metadata
     strategy = metadata["streams"]["strategy"]
-    fused = accuracy_summary(fusion.scores, table.labels)
+    groups = fusion.streams.groups
+    fused = accuracy_summary(fusion.scores, table.labels, groups)
     inputs = {
-        key: accuracy_summary(scores, table.labels) for key, scores in fusion.streams.scores.items()
+        key: accuracy_summary(scores, table.labels, groups)
+        for key, scores in fusion.streams.scores.items()
     }
     answers = fusion.scores.argmax(axis=1)
     warnings = [*fusion.warnings, *diagnose(fusion.streams, answers, strategy=strategy)]
@@ -74,6 +76,13 @@ def accuracy_text(count: Mapping[str, Any]) -> str:
     return f"{share}  {count['percent']:.2f} % [{low:.2f}, {high:.2f}]"
 
 
+def interval_basis(groups: int | None, videos: int) -> str:
+    """What the intervals of accuracies take for granted, after the word `intervals`."""
+    if groups is None:
+        return "as if the videos were independent (--groups)"
+    return "of independent videos" if groups == videos else f"by {groups} whole groups"
+
+
 def accuracy_cells(summary: Mapping[str, Any]) -> tuple[str, str, str]:
     """Top-1, top-5 and mean class accuracy of `evaluate`, as texts."""
     average = summary["mean_class"]["percent"]
@@ -98,8 +107,9 @@ def fusion_lines(result: Mapping[str, Any]) -> list[str]:
         what = "calibration" if result["calibration"] else "learning"
         strategy = result["strategy"] if result["calibration"] else "mean"
         rows.append((f"without {what} ({strategy})", *accuracy_cells(result["unfitted"])))
+    basis = interval_basis(result["fused"]["groups"], result["fused"]["top1"]["of"])
     lines = [
-        f"{result['videos']} videos, segments fused by {result['segments']}",
+        f"{result['videos']} videos, segments fused by {result['segments']}; intervals {basis}",
         "",
         *columns(rows),
     ]
@@ -154,11 +164,10 @@ def compare_lines(result: Mapping[str, Any]) -> list[str]:
                 "-" if pair["smallest"] is None else f"{pair['smallest']:.2f}",
             )
         )
-    videos = f"{result['videos']} videos"
-    if result["groups"] not in (None, result["videos"]):
-        videos += f" in {result['groups']} groups"
+    basis = interval_basis(result["groups"], result["videos"])
     lines = [
-        f"{videos}; intervals by bootstrap of {result['bootstrap']}",
+        f"{result['videos']} videos; intervals {basis}, those of differences by bootstrap of "
+        f"{result['bootstrap']}",
         "",
         *columns([("", "top-1"), *((row["name"], accuracy_text(row)) for row in systems)]),
         "",
@@ -216,7 +225,13 @@ def tune_lines(result: Mapping[str, Any]) -> list[str]:
         ("equal weights", accuracy_text(result["equal"]), "1 each"),
         ("best on these videos", accuracy_text(picked), weights_text(picked["weights"])),
     ]
-    lines = [f"{result['videos']} videos, {_CHOSEN[result['chosen_on']]}", "", *columns(rows), ""]
+    lines = [
+        f"{result['videos']} videos, {_CHOSEN[result['chosen_on']]}; intervals "
+        f"{interval_basis(result['groups'], result['videos'])}",
+        "",
+        *columns(rows),
+        "",
+    ]
     if result["fitted_on"]:
         lines.append(f"fitted on: {result['fitted_on']}")
     for number, fold in enumerate(result.get("folds", []), start=1):

@@ -46,8 +46,10 @@ def export_top(path: Path, table: ScoreTable, *, top: int = 5) -> None:
 
 
 def export_npz(path: Path, table: ScoreTable) -> None:
-    """Write `scores` (V, S, R, C), `labels`, `names` and `class_names`, all plain arrays."""
+    """Write `scores` (V, S, R, C), `labels`, `names`, `class_names`, `groups`: plain arrays."""
     texts = {"names": np.array(table.names), "class_names": np.array(table.class_names)}
+    if table.groups is not None:
+        texts["groups"] = np.array(table.groups)
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, allow_pickle=False, scores=table.scores, labels=table.labels, **texts)
 
@@ -85,6 +87,7 @@ def export_gluoncv(path: Path, table: ScoreTable) -> None:
     write_text(path, "".join(lines))
 
 
+WITH_GROUPS = ("npz",)  # formats that hold the groups of the videos
 EXPORTS: dict[str, Callable[..., None]] = {
     "csv": export_csv,
     "top": export_top,

@@ -89,7 +89,7 @@ def import_scores(
         labels=unknown if scores.labels is None else scores.labels,
         score_type="logit_sum" if summed_over else guess_score_type(scores.scores),
         metadata=facts | ({"summed_over": summed_over} if summed_over else {}),
-        groups=None if listed is None or listed.groups is None else tuple(listed.groups),
+        groups=scores.groups,
     )
     check_table(table, where=str(scores.path))
     return table
@@ -232,6 +232,7 @@ def _as_listed(scores: ExternalScores, listed: VideoList) -> tuple[ExternalScore
                 f"{scores.path}: {len(wrong)} labels contradict the list: {some_of(wrong)}; check "
                 "--dataset, --split and --subset"
             )
+    groups = None if scores.groups is None else tuple(scores.groups[row] for row in rows)
     reordered = columns is not None and columns != list(range(len(columns)))
     brought = replace(
         scores,
@@ -239,6 +240,7 @@ def _as_listed(scores: ExternalScores, listed: VideoList) -> tuple[ExternalScore
         scores=values[..., columns] if reordered else values,
         labels=labels,
         class_names=tuple(listed.class_names) or None,
+        groups=groups if listed.groups is None else tuple(listed.groups),
     )
     return brought, reordered
 

@@ -248,7 +248,7 @@ class _Estimator:
         if groups is not None:
             folds = grouped_folds(list(groups), labels, count=self.folds)
             self.held_out_ = accuracy_summary(
-                fuse_in_folds(logits, labels, folds, self._fit), labels
+                fuse_in_folds(logits, labels, folds, self._fit), labels, list(groups)
             )
         self._predict = self._fit(logits[known], labels[known])
         return self

@@ -17,9 +17,9 @@ from fusion.combining.fuse import VideoScores, add_fitted_on, fused_table
 from fusion.combining.probabilities import as_probs, top_margin
 from fusion.combining.step import Step
 from fusion.combining.strategies import weighted
-from fusion.evaluation.metrics import proportion
+from fusion.evaluation.metrics import count_groups, known_groups, share
 from fusion.fitting.hold_out import labels_in_folds
-from fusion.fitting.weight_search import WeightCurve, right_count, search_weights, weight_curve
+from fusion.fitting.weight_search import WeightCurve, right_answers, search_weights, weight_curve
 from fusion.tables.progress import Progress, no_progress, part_of
 from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError, some_of
@@ -39,6 +39,8 @@ def tune_in_folds(
     """
     searches = int(folds.max()) + 2  # in all folds, also without labels, and once on all videos
     scores, labels, folds = _labelled(streams, folds)
+    groups = known_groups(streams.groups, streams.labels >= 0)
+    right = np.zeros(len(labels), dtype=bool)
     rows: list[dict[str, Any]] = []
     for fold in range(searches - 1):
         progress("weights", fold / searches)
@@ -48,21 +50,21 @@ def tune_in_folds(
                 f"all labelled videos are in fold {fold + 1}: there are no others to choose "
                 "weights on; give labels of more groups, or --choose val"
             )
-        fold_weights, fitted = search_weights(
-            [stream[~out] for stream in scores], labels[~out], progress=of_fold
-        )
-        right = right_count([stream[out] for stream in scores], fold_weights, labels[out])
+        fitted = [stream[~out] for stream in scores]
+        fold_weights, _ = search_weights(fitted, labels[~out], progress=of_fold)
+        right[out] = right_answers([stream[out] for stream in scores], fold_weights, labels[out])
         rows.append(
             {
                 "weights": fold_weights,
-                "fitted": proportion(fitted, int((~out).sum())),
-                "held_out": proportion(right, int(out.sum())),
+                "fitted": share(
+                    right_answers(fitted, fold_weights, labels[~out]), known_groups(groups, ~out)
+                ),
+                "held_out": share(right[out], known_groups(groups, out)),
             }
         )
     weights = np.mean([row["weights"] for row in rows], axis=0)
-    held_out = sum(row["held_out"]["correct"] for row in rows)
     of_all = part_of(progress, 1 - 1 / searches, 1)
-    return _result("crossfit", streams, weights, held_out, of_all) | {
+    return _result("crossfit", streams, weights, right, of_all) | {
         "folds": [row | {"weights": _named(streams, row["weights"])} for row in rows],
         "spread": _named(streams, np.ptp([row["weights"] for row in rows], axis=0)),
     }
@@ -91,8 +93,8 @@ def tune_on(
     scores, labels, _ = _labelled(streams)
     val_scores, val_labels, _ = _labelled(others)
     weights, _ = search_weights(val_scores, val_labels, progress=part_of(progress, 0, 0.5))
-    held_out = right_count(scores, weights, labels)
-    return _result("val", streams, weights, held_out, part_of(progress, 0.5, 1))
+    right = right_answers(scores, weights, labels)
+    return _result("val", streams, weights, right, part_of(progress, 0.5, 1))
 
 
 def tune_on_test(streams: VideoScores, *, progress: Progress = no_progress) -> dict[str, Any]:
@@ -149,26 +151,33 @@ def _result(
     chosen_on: str,
     streams: VideoScores,
     weights: np.ndarray,
-    held_out: int | None,
+    right: np.ndarray | None,
     progress: Progress,
 ) -> dict[str, Any]:
+    """The result of any of them; `right`: the videos that the weights get right, held out."""
     scores, labels, _ = _labelled(streams)
+    groups = known_groups(streams.groups, streams.labels >= 0)
     picked, most = search_weights(scores, labels, progress=progress)
-    equal = right_count(scores, np.full(len(scores), 1 / len(scores)), labels)
-    videos = len(labels)
+    equal = right_answers(scores, np.full(len(scores), 1 / len(scores)), labels)
     subset = next(iter(streams.metadata.values())).get("subset")
     in_folds = labels_in_folds(subset, streams.groups)
     fitted_on = {"val": None, "crossfit": in_folds, "test": in_folds.partition(",")[0]}
     return {
         "chosen_on": chosen_on,
         "fitted_on": fitted_on[chosen_on],
-        "videos": videos,
+        "videos": len(labels),
+        "groups": count_groups(groups),
         "combine": streams.score_type,
         "weights": _named(streams, weights),
-        "held_out": None if held_out is None else proportion(held_out, videos),
-        "equal": proportion(equal, videos),
-        "picked": {"weights": _named(streams, picked), **proportion(most, videos)},
-        "optimism": None if held_out is None else round(100 * (most - held_out) / videos, 4),
+        "held_out": None if right is None else share(right, groups),
+        "equal": share(equal, groups),
+        "picked": {
+            "weights": _named(streams, picked),
+            **share(right_answers(scores, picked, labels), groups),
+        },
+        "optimism": None
+        if right is None
+        else round(100 * (most - int(right.sum())) / len(labels), 4),
     }
 
 
@@ -234,24 +243,25 @@ def choose_threshold(curve: CascadeCurve, *, tolerance: float = 0.0) -> float:
 
 
 def at_threshold(
-    threshold: float, margins: np.ndarray, first_right: np.ndarray, fused_right: np.ndarray
+    thresholds: float | np.ndarray,
+    margins: np.ndarray,
+    first_right: np.ndarray,
+    fused_right: np.ndarray,
+    groups: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a threshold on videos that were not used to choose it, as JSON values.
+    """Evaluate thresholds on videos that were not used to choose them, as JSON values.
 
-    `flow` counts the videos that need flow, `top1` those that are right; `always` and `never` those
-    right when all or none are fused.
+    One for all videos, or one for each (V,). `flow` counts the videos that need flow, `top1` those
+    that are right; `always` and `never` those right when all or none are fused.
     """
     if not len(margins):
         raise InputError("no labelled videos for a cascade")
-    needs = margins < threshold
-    right = np.where(needs, fused_right, first_right)
-    videos = len(margins)
+    needs = margins < thresholds
     return {
-        "threshold": threshold,
-        "flow": proportion(int(needs.sum()), videos),
-        "top1": proportion(int(right.sum()), videos),
-        "always": proportion(int(fused_right.sum()), videos),
-        "never": proportion(int(first_right.sum()), videos),
+        "flow": share(needs, groups),
+        "top1": share(np.where(needs, fused_right, first_right), groups),
+        "always": share(fused_right, groups),
+        "never": share(first_right, groups),
     }
 
 
@@ -272,7 +282,10 @@ def cascade_on(streams: VideoScores, others: VideoScores, *, tolerance: float) -
     weights, threshold = _fit(others, others.labels >= 0, tolerance)
     if list(streams.scores) != list(others.scores):
         raise InputError("the validation scores are of other streams")
-    return _summary([(threshold, _answers(streams, streams.labels >= 0, weights))])
+    known = streams.labels >= 0
+    return _summary(
+        [(threshold, _answers(streams, known, weights))], known_groups(streams.groups, known)
+    )
 
 
 def cascade_in_folds(
@@ -284,7 +297,9 @@ def cascade_in_folds(
     for fold in range(int(folds.max()) + 1):
         weights, threshold = _fit(streams, known & (folds != fold), tolerance)
         by_fold.append((threshold, _answers(streams, known & (folds == fold), weights)))
-    return _summary(by_fold)
+    of_folds = np.argsort(folds[known], kind="stable")
+    groups = known_groups(streams.groups, known)
+    return _summary(by_fold, None if groups is None else [groups[row] for row in of_folds])
 
 
 def _fit(streams: VideoScores, rows: np.ndarray, tolerance: float) -> tuple[np.ndarray, float]:
@@ -306,17 +321,17 @@ def _answers(streams: VideoScores, rows: np.ndarray, weights: np.ndarray) -> Ans
     return margins, first.argmax(axis=1) == labels, fused.argmax(axis=1) == labels
 
 
-def _summary(by_fold: Sequence[tuple[float, Answers]]) -> dict[str, Any]:
-    parts = [at_threshold(threshold, *answers) for threshold, answers in by_fold if len(answers[0])]
-    counts = {
-        key: proportion(*(sum(part[key][count] for part in parts) for count in ("correct", "of")))
-        for key in ("flow", "top1", "always", "never")
-    }
+def _summary(
+    by_fold: Sequence[tuple[float, Answers]], groups: Sequence[str] | None
+) -> dict[str, Any]:
+    """`at_threshold` of the videos of all folds, one fold after the other; `groups`: of these."""
     of_all_folds = zip(*(answers for _, answers in by_fold), strict=True)
     margins, first_right, fused_right = map(np.concatenate, of_all_folds)
+    thresholds = np.repeat([t for t, _ in by_fold], [len(answers[0]) for _, answers in by_fold])
+    counts = at_threshold(thresholds, margins, first_right, fused_right, groups)
     curve = cascade_curve(margins, first_right, fused_right)
     points = np.unique(np.linspace(0, len(curve.fused) - 1, _CURVE_POINTS).astype(int))
     return counts | {
-        "thresholds": [part["threshold"] for part in parts],
+        "thresholds": [threshold for threshold, answers in by_fold if len(answers[0])],
         "curve": [[int(curve.fused[at]), int(curve.correct[at])] for at in points],
     }

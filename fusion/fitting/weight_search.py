@@ -97,11 +97,18 @@ def search_weights(
 
 def right_count(scores: Sequence[np.ndarray], weights: np.ndarray, labels: np.ndarray) -> int:
     """How many videos the weighted sum of the streams' (V, C) scores gets right."""
-    count = 0
+    return int(right_answers(scores, weights, labels).sum())
+
+
+def right_answers(
+    scores: Sequence[np.ndarray], weights: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """Which videos the weighted sum of the streams' (V, C) scores gets right, bool (V,)."""
+    right = np.zeros(len(labels), dtype=bool)
     for part in slices(scores[0]):
         fused = sum(weight * stream[part] for weight, stream in zip(weights, scores, strict=True))
-        count += int((np.asarray(fused).argmax(axis=1) == labels[part]).sum())
-    return count
+        right[part] = np.asarray(fused).argmax(axis=1) == labels[part]
+    return right
 
 
 def _intervals(

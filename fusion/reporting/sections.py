@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusion.evaluation.comparison import class_accuracy, complementarity
-from fusion.evaluation.results import test_used, weights_text
+from fusion.evaluation.results import interval_basis, test_used, weights_text
 from fusion.fitting.tune import curve_of_streams
 from fusion.fitting.weight_search import WeightCurve
 from fusion.reporting.charts import (
@@ -141,13 +141,14 @@ def results_section(content: Content) -> str:
         if content.shown in (pair["first"], pair["second"])
     ]
     drawn = content.compared["bootstrap"]
+    basis = interval_basis(content.compared["groups"], content.compared["videos"])
     return section(
         "results",
         "Streams and fusions",
         '<div class="charts">',
         figure(
             interval_chart(systems, title="Top-1 of all results", reference=content.best_stream()),
-            "Top-1 with the 95 % interval of each alone (Wilson); the dashed line is the best "
+            f"Top-1 with the 95 % interval of each alone, {basis}; the dashed line is the best "
             "stream. Intervals may overlap although the difference is certain, as the videos are "
             "the same: see the tests below.",
             name="results",

@@ -190,10 +190,18 @@ def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> No
     help="Number of classes that --format top lists.",
 )
 def export(file: Path, format_name: str, out: Path, top: int) -> None:
-    """Export the score FILE for other tools. Pickles are never written."""
-    from fusion.exchange.exporting import export_scores
+    """Export the score FILE for other tools. Pickles are never written.
+
+    Groups of videos are kept by npz alone.
+    """
+    from fusion.exchange.exporting import WITH_GROUPS, export_scores
     from fusion.tables.score_file import read_scores
 
-    options = {"top": top} if format_name == "top" else {}
-    export_scores(out, read_scores(file), format=format_name, **options)
+    options, table = {"top": top} if format_name == "top" else {}, read_scores(file)
+    export_scores(out, table, format=format_name, **options)
+    if table.groups is not None and format_name not in WITH_GROUPS:
+        console.tell(
+            f"the groups of the videos are not in {out}: {format_name} holds none; --format "
+            f"{', '.join(WITH_GROUPS)} does"
+        )
     console.show(f"{out} written")

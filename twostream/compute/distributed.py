@@ -64,13 +64,14 @@ def process_group(device: str) -> Iterator[None]:
         # Under `--max-restarts` the processes find each other through the same store again, where
         # the addresses of the dead still stand: each start writes under a prefix of its own.
         store, number, count = next(dist.rendezvous("env://"))
-        dist.init_process_group(
-            "gloo" if device == "cpu" else "nccl",
-            store=dist.PrefixStore(f"start{num_restarts()}", store),
-            rank=number,
-            world_size=count,
-            timeout=TIMEOUT,
-        )
+        with _output_to_stderr():
+            dist.init_process_group(
+                "gloo" if device == "cpu" else "nccl",
+                store=dist.PrefixStore(f"start{num_restarts()}", store),
+                rank=number,
+                world_size=count,
+                timeout=TIMEOUT,
+            )
         with watched_peers():
             yield
             dist.barrier()  # who ends first must not close the connections of the others
@@ -130,6 +131,19 @@ def watched_peers() -> Iterator[None]:
         yield
     finally:
         ended.set()
+
+
+@contextmanager
+def _output_to_stderr() -> Iterator[None]:
+    """Gloo of torch up to 2.10 tells on standard output that it is connected: not among results."""
+    sys.stdout.flush()
+    output = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(output, 1)
+        os.close(output)
 
 
 def rank() -> int:

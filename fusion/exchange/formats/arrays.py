@@ -22,7 +22,7 @@ from fusion.exchange.formats.restricted_pickle import load_pickle
 from fusion.tables.score_file import check_numbers, four_axes, smallest_float
 from twostream_base.errors import InputError
 
-_ARRAYS = ("scores", "labels", "names", "class_names")
+_ARRAYS = ("scores", "labels", "names", "class_names", "groups")
 LARGEST_MEMBER = 2 * 2**30
 # A small member may shrink a lot (sorted labels do); a large one that does is a zip bomb.
 SMALL_MEMBER, HIGHEST_RATIO = 64 * 2**20, 200
@@ -52,8 +52,8 @@ def read_tsn_npz(path: Path) -> ExternalScores:
 
     TSN's `--save_scores` writes them.
 
-    Scores of a row are (S, R, classes), raw outputs. `labels` from 0, `names` and `class_names` may
-    stand beside them.
+    Scores of a row are (S, R, classes), raw outputs. `labels` from 0, `names`, `class_names` and
+    `groups` may stand beside them.
 
     Raises:
         InputError: not such a file, labels that contradict each other, or pickled objects other
@@ -76,8 +76,9 @@ def read_tsn_npz(path: Path) -> ExternalScores:
     else:
         check_numbers(rows, where=f"{path}: `scores`")
         scores = four_axes(smallest_float(rows))
-    names, class_names = (_texts(members, key, path) for key in ("names", "class_names"))
-    return ExternalScores(path, names, scores, labels, class_names)
+    texts = (_texts(members, key, path) for key in ("names", "class_names", "groups"))
+    names, class_names, groups = texts
+    return ExternalScores(path, names, scores, labels, class_names, groups)
 
 
 def read_npy_scores(path: Path) -> ExternalScores:

@@ -25,6 +25,7 @@ class ExternalScores:
         scores: float32 or float64 (V, S, R, C), of whatever kind.
         labels: int64 (V,) from 0, -1 where not known, or None.
         class_names: C class names, or None.
+        groups: the scene, film or source of each video, or None.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class ExternalScores:
     scores: np.ndarray
     labels: np.ndarray | None
     class_names: tuple[str, ...] | None = None
+    groups: tuple[str, ...] | None = None
 
 
 def stack_videos(videos: Iterable[tuple[str, Any]], *, path: Path, most: int) -> np.ndarray:

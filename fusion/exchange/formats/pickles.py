@@ -33,7 +33,8 @@ def read_two_stream_pickle(path: Path) -> ExternalScores:
 def read_counted_pickle(path: Path) -> ExternalScores:
     """Read a pickled (dict of video name -> summed scores, count), as mohammed-elkomy's .preds.
 
-    The scores are divided by the count: there the mean of 19 frames' probabilities.
+    The scores are divided by the count, in float64, as a float32 that is rounded could tie two
+    classes: there the mean of 19 frames' probabilities.
 
     Raises:
         InputError: not such a pair, or a pickle that wants more than data.
@@ -47,7 +48,8 @@ def read_counted_pickle(path: Path) -> ExternalScores:
             "--format two-stream-pickle"
         )
     sums = _named(content[0], path=path, most=len(data))
-    return ExternalScores(path, sums.names, sums.scores / content[1], labels=None)
+    means = smallest_float(sums.scores.astype(np.float64) / content[1])
+    return ExternalScores(path, sums.names, means, labels=None)
 
 
 def read_mmaction2_pickle(path: Path) -> ExternalScores:
