@@ -4,7 +4,7 @@
 
     fused = fusion.fuse({"spatial": "rgb.safetensors", "motion": "flow.safetensors"},
                         strategy="variance")
-    fusion.evaluate(fused.scores, fused.labels)["top1"]
+    fusion.evaluate(fused.scores, fused.labels, fused.groups)["top1"]
 
 Everything that users, documents and plug-ins need is a name of this package; names are imported
 when they are first used, so that `import fusion` is quick.

@@ -78,6 +78,11 @@ class Fusion:
         return self.table.scores[:, 0, 0]
 
     @property
+    def groups(self) -> tuple[str, ...] | None:
+        """The scene, film or source of each video, or None where it is not known."""
+        return self.table.groups
+
+    @property
     def labels(self) -> np.ndarray:
         """The true classes, int64 (V,), -1 where not known."""
         return self.table.labels

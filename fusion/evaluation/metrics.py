@@ -98,8 +98,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Top-1, top-5 and mean class accuracy, as JSON values.
 
-        evaluate(fused.scores, fused.labels)["top1"]
-        # {'correct': 3332, 'of': 3783, 'percent': 88.0782, 'interval': [87.0076, 89.0722]}
+        evaluate(fused.scores, fused.labels, fused.groups)["top1"]
+        # {'correct': 3332, 'of': 3783, 'percent': 88.0782, 'interval': [85.9991, 89.8849]}
 
     Args:
         scores: (V, C), (V, S, C) or (V, S, R, C); the mean over segments and crops counts.

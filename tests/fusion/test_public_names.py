@@ -74,7 +74,7 @@ def test_the_same_as_the_command(files: dict[str, str], tmp_path: Path) -> None:
     written = fusion.read_scores(tmp_path / "out")
     np.testing.assert_array_equal(written.scores, fused.table.scores)
     assert written.metadata == fused.table.metadata
-    evaluated = fusion.evaluate(fused.scores, fused.labels)
+    evaluated = fusion.evaluate(fused.scores, fused.labels, fused.groups)
     assert result["fused"] == evaluated
 
 
@@ -140,7 +140,7 @@ def test_learned_fusion_on_arrays(make_table: Make, method: str) -> None:
     assert model.held_out_ is not None
     folds = fusion.grouped_folds(SCENES[30:], LABELS[30:], count=3)
     in_folds = fuse_by_learning(fusion.join(others), LEARNERS[method], name="x", folds=folds)
-    assert model.held_out_ == fusion.evaluate(in_folds.scores, LABELS[30:])
+    assert model.held_out_ == fusion.evaluate(in_folds.scores, LABELS[30:], SCENES[30:])
     assert 0 <= model.score(here, LABELS[:30]) <= 1
     stacked = np.stack([views.mean(axis=(1, 2)) for views in there.values()], axis=1)
     again = fusion.LearnedFusion(method).fit(stacked, LABELS[30:])

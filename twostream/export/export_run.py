@@ -226,7 +226,9 @@ def write_program(program: ExportedProgram, path: Path, metadata: str) -> None:
 
 def load_program(path: Path) -> Callable[[Tensor], Tensor]:
     """The network in a .pt2 file; see `Format.load`."""
-    with path.open("rb") as file:
+    with path.open("rb") as file, warnings.catch_warnings():
+        # torch 2.10 warns of its own way to read tensors.
+        warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
         module: Callable[[Tensor], Tensor] = torch.export.load(file).module()
     return module
 

@@ -102,7 +102,7 @@ def test_contents(make_table: Make) -> None:
     ]  # fmt: skip
     assert content_lines(shown) == [
         "logit_sum, float32; videos 2, segments 2, crops 1, classes 4",
-        "groups of videos: not known",
+        "groups of videos: not known; intervals as if the videos were independent (--groups)",
         "summed_over: 19",
         "stream: spatial",
         "",
@@ -114,7 +114,10 @@ def test_contents(make_table: Make) -> None:
 
 def test_groups_are_counted(make_table: Make) -> None:
     table = replace(make_table(np.eye(3)), groups=("film", "film", "other"))
-    assert content_lines(contents(table, first=0))[1] == "groups of videos: 2"
+    assert (
+        content_lines(contents(table, first=0))[1]
+        == "groups of videos: 2; intervals by 2 whole groups"
+    )
 
 
 def test_videos_without_label_and_more_than_there_are(make_table: Make) -> None:

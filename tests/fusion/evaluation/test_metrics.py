@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import binom
+from scipy.stats import binom, norm, t
 
 from fusion.evaluation.metrics import (
+    _t_975,
     accuracy_summary,
     evaluate,
+    group_interval,
     mean_class_accuracy,
     top_k_correct,
     wilson_interval,
@@ -66,7 +68,56 @@ def test_summary_leaves_out_and_counts_videos_without_label() -> None:
     }  # fmt: skip
     assert summary["top5"]["correct"] == 2  # there are but three classes
     assert summary["mean_class"] == {"percent": 50.0, "classes": 2}
-    assert summary["unlabelled"] == 2
+    assert (summary["unlabelled"], summary["groups"]) == (2, None)
+
+
+def test_an_interval_by_groups() -> None:
+    """Against the formulas of Rao and Scott, and Korn and Graubard, with scipy's quantiles."""
+    rng = np.random.default_rng(0)
+    groups = [f"g{number}" for number in rng.integers(0, 9, 60)]
+    for accuracy in (0.3, 0.8, 1.0):
+        right = rng.random(60) < accuracy
+        low, high = group_interval(right, groups)
+        share = right.mean()
+        if share < 1:
+            totals = [
+                sum(ok - share for ok, group in zip(right, groups, strict=True) if group == name)
+                for name in sorted(set(groups))
+            ]
+            variance = 9 / 8 * sum(total**2 for total in totals) / 60**2
+            effect = max(1, variance / (share * (1 - share) / 60))
+        else:
+            effect = sum(groups.count(group) for group in groups) / 60
+        effective = 60 / effect * (norm.ppf(0.975) / t.ppf(0.975, 8)) ** 2
+        expected = wilson_interval(share * effective, effective)
+        np.testing.assert_allclose((low, high), expected, rtol=0, atol=1e-5)
+
+
+def test_groups_that_say_nothing_and_groups_of_one() -> None:
+    right = np.array([True, True, True, False])
+    assert group_interval(right, ["a"] * 4) == (0, 1)
+    assert group_interval(right, list("abcd")) == wilson_interval(3, 4)
+    low, high = group_interval(np.repeat(right, 5), [f"g{n // 5}" for n in range(20)])
+    assert (low, high) == pytest.approx(wilson_interval(*(np.array([3, 4]) * 0.2843)), abs=1e-3)
+    assert group_interval(np.ones(20, bool), [f"g{n // 5}" for n in range(20)])[0] < low + 0.3
+
+
+def test_every_quantile_of_t_is_near() -> None:
+    for freedom in range(1, 200):
+        assert _t_975(freedom) == pytest.approx(t.ppf(0.975, freedom), abs=0.004)
+
+
+def test_evaluation_by_groups() -> None:
+    scores, labels = np.tile(SCORES, (3, 1)), np.tile([0, -1, 1, 0], 3)
+    groups = ["a", "lost", "b", "c"] * 3
+    summary = evaluate(scores, labels, groups)
+    assert (summary["groups"], summary["top1"]["correct"], summary["top1"]["of"]) == (3, 6, 9)
+    right = np.array([True, False, True] * 3)
+    expected = [round(100 * end, 4) for end in group_interval(right, ["a", "b", "c"] * 3)]
+    assert summary["top1"]["interval"] == expected
+    assert evaluate(scores, labels)["top1"]["interval"] != expected
+    with pytest.raises(InputError, match="1 groups for 12 videos"):
+        evaluate(scores, labels, ["a"])
 
 
 def test_summary_without_any_label() -> None:

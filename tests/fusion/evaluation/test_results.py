@@ -33,11 +33,11 @@ def test_result_for_programs(make_table: Make) -> None:
         "options": {"streams": {}, "segments": {}, "crops": {}},
         "inputs": [
             {"stream": stream, "file": file, "top1": half, "top5": both,
-             "mean_class": {"percent": 50.0, "classes": 1}, "unlabelled": 1}
+             "mean_class": {"percent": 50.0, "classes": 1}, "unlabelled": 1, "groups": None}
             for stream, file in FILES.items()
         ],
         "fused": {"top1": both, "top5": both, "mean_class": {"percent": 100.0, "classes": 1},
-                  "unlabelled": 1},
+                  "unlabelled": 1, "groups": None},
         "unfitted": None,
         "calibration": None,
         "fitted_on": None,
@@ -50,7 +50,7 @@ def test_result_for_people(make_table: Make) -> None:
                    "motion": make_table([[0, 1], [2, 0]], protocol="segments3")})  # fmt: skip
     lines = fusion_lines(fusion_result(fusion, files=FILES))
     assert [re.sub(" {3,}", " | ", line) for line in lines] == [
-        "2 videos, segments fused by mean",
+        "2 videos, segments fused by mean; intervals as if the videos were independent (--groups)",
         "",
         " | top-1 | top-5 | mean class",
         "spatial | 1/2  50.00 % [9.45, 90.55] | 2/2  100.00 % [34.24, 100.00] | 50.00 %",
@@ -105,7 +105,10 @@ def test_the_table_of_pairs() -> None:
     results = {"good": right, "bad": wrong, "same": right}
     labels = np.ones(20, dtype=np.int64)
     lines = compare_lines(compare(results, labels, rng=0) | NOTHING_MORE)
-    assert lines[0] == "20 videos; intervals by bootstrap of videos"
+    assert lines[0] == (
+        "20 videos; intervals as if the videos were independent (--groups), those of differences "
+        "by bootstrap of videos"
+    )
     assert any(line.startswith("p: exact McNemar") and "--groups" in line for line in lines)
     assert [line.split()[0] for line in lines[3:6]] == ["good", "same", "bad"]  # the best first
     table = {" ".join(line.split()[:3]): line.split()[3:] for line in lines[8:11]}
@@ -119,7 +122,9 @@ def test_the_table_of_pairs_in_groups() -> None:
     labels, groups = np.ones(20, dtype=np.int64), [f"g{video // 4}" for video in range(20)]
     result = compare({"good": right, "bad": right[:, ::-1]}, labels, groups=groups)
     lines = compare_lines(result | NOTHING_MORE)
-    assert lines[0] == "20 videos in 5 groups; intervals by bootstrap of groups"
+    assert lines[0] == (
+        "20 videos; intervals by 5 whole groups, those of differences by bootstrap of groups"
+    )
     assert lines[7].split()[3:] == ["+100.00", "[+100.00,", "+100.00]", "20", "0", "0.062", "-"]
     assert "sign-flip test of 5 whole groups; of fewer than 6" in lines[8]
 
@@ -136,9 +141,9 @@ def streams(make_table: Make) -> VideoScores:
 
 def test_weights_in_folds(streams: VideoScores) -> None:
     lines = tune_lines(tune_in_folds(streams, np.array([0, 1, 1])))
-    assert (
-        lines[0]
-        == "3 videos, chosen in grouped folds, each evaluated with the weights of the others"
+    assert lines[0] == (
+        "3 videos, chosen in grouped folds, each evaluated with the weights of the others; "
+        "intervals as if the videos were independent (--groups)"
     )
     assert any(line.startswith("best on these videos   2/3  66.67 %") for line in lines)
     assert any(

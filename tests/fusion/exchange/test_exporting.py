@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,22 @@ def test_what_is_written_with_names_comes_back(
     np.testing.assert_array_equal(back.scores, table.scores)
     assert back.names == table.names
     assert back.labels.tolist() == [1, 0]
+
+
+def test_groups_stay_in_npz_and_are_said_to_be_missing_elsewhere(
+    tmp_path: Path, table: ScoreTable
+) -> None:
+    grouped = replace(table, groups=("scene 1", "scene 2"))
+    EXPORTS["npz"](tmp_path / "out", grouped)
+    back = import_scores(SCORE_FORMATS["npz"](tmp_path / "out"), metadata={})
+    assert back.groups == grouped.groups
+    write_scores(tmp_path / "a.safetensors", grouped)
+    for name in EXPORT_FORMATS:
+        out = tmp_path / f"out.{name}"
+        arguments = ["scores", "export", str(tmp_path / "a.safetensors"), "--out", str(out)]
+        done = CliRunner().invoke(cli, [*arguments, "--format", name])
+        assert done.exit_code == 0, done.output
+        assert (f"groups of the videos are not in {out}" in done.stderr) == (name != "npz")
 
 
 def test_an_array_comes_back_with_the_list_beside_it(tmp_path: Path, table: ScoreTable) -> None:

@@ -38,7 +38,8 @@ def test_streams_and_strategies(files: list[Path]) -> None:
     result = compare(*files, "--strategy", "mean", "--strategy", "rank", "--classes")
     assert result.exit_code == 0, result.output
     for text in (
-        "60 videos; intervals by bootstrap of videos",
+        "60 videos; intervals as if the videos were independent (--groups), those of differences "
+        "by bootstrap of videos",
         "difference in points",
         "mean - rank ",
         "at least one stream is right: ",
@@ -52,7 +53,8 @@ def test_streams_and_strategies(files: list[Path]) -> None:
 def test_what_compare_shows(files: list[Path]) -> None:
     result = compare(*files, "--strategy", "mean")
     assert result.stdout.splitlines() == [
-        "60 videos; intervals by bootstrap of videos",
+        "60 videos; intervals as if the videos were independent (--groups), those of differences "
+        "by bootstrap of videos",
         "",
         "          top-1",
         "mean      51/60  85.00 % [73.89, 91.90]",

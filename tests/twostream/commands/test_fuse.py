@@ -50,7 +50,7 @@ def scores_of(runs: Path, stream: str) -> Path:
 def test_what_fuse_shows(runs: Path) -> None:
     result = twostream("fuse")
     assert result.stdout.splitlines() == [
-        "2 videos, segments fused by mean",
+        "2 videos, segments fused by mean; intervals as if the videos were independent (--groups)",
         "",
         "               top-1                           top-5                           mean class",
         "spatial        1/2  50.00 % [9.45, 90.55]      2/2  100.00 % [34.24, 100.00]   50.00 %",
@@ -142,7 +142,7 @@ def test_what_scores_show_shows(runs: Path) -> None:
     result = twostream("scores", "show", scores_of(runs, "spatial"))
     assert result.stdout.splitlines() == [
         "logits, float32; videos 2, segments 1, crops 1, classes 2",
-        "groups of videos: not known",
+        "groups of videos: not known; intervals as if the videos were independent (--groups)",
         "dataset: toy",
         "split: 1",
         "stream: spatial",

@@ -47,7 +47,8 @@ def test_on_validation_scores(runs: Path) -> None:
 
 def test_what_tune_shows(runs: Path) -> None:
     assert tune().stdout.splitlines() == [
-        "40 videos, chosen on the validation scores",
+        "40 videos, chosen on the validation scores; intervals as if the videos were independent "
+        "(--groups)",
         "",
         "                       top-1                             weights",
         "held out               40/40  100.00 % [91.24, 100.00]   spatial=0.3912,motion=0.6088",

@@ -54,7 +54,15 @@ def test_sums_and_their_count(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(({"b": np.array([5.0, 14.0]), "a": np.array([19.0, 0.0])}, 19)))
     foreign = read_counted_pickle(path)
     assert foreign.names == ("b", "a")
-    np.testing.assert_allclose(foreign.scores[:, 0, 0], [[5 / 19, 14 / 19], [1, 0]], rtol=1e-6)
+    np.testing.assert_array_equal(foreign.scores[:, 0, 0], [[5 / 19, 14 / 19], [1, 0]])
+
+
+def test_means_do_not_tie_classes_whose_sums_differ(tmp_path: Path) -> None:
+    path = tmp_path / "spa.preds"
+    sums = np.array([15, np.nextafter(np.float32(15), np.float32(16))], np.float32)
+    assert (sums / 19)[0] == (sums / 19)[1]
+    path.write_bytes(pickle.dumps(({"a": sums}, 19)))
+    assert read_counted_pickle(path).scores[0, 0, 0].argmax() == 1
 
 
 @pytest.mark.parametrize("content", [{"a": [1.0]}, ({"a": [1.0]}, 0), ({"a": [1.0]}, "19"), [1]])
