@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fusion.combining.fuse import VideoScores, fused_slices
 from fusion.combining.step import Step
-from fusion.evaluation.metrics import proportion, true_ranks
+from fusion.evaluation.metrics import known_groups, share, true_ranks
 
 
 class Answers(NamedTuple):
@@ -22,15 +23,14 @@ class Answers(NamedTuple):
     first: np.ndarray
     rank: np.ndarray
 
-    def accuracy(self, labels: np.ndarray) -> dict[str, Any]:
-        """Top-1 and top-5 as `proportion`, and the mean of the class accuracies in percent."""
+    def accuracy(self, labels: np.ndarray, groups: Sequence[str] | None = None) -> dict[str, Any]:
+        """Top-1 and top-5 as `share`, and the mean of the class accuracies in percent."""
         known = labels >= 0
         ranks, classes = self.rank[known], labels[known]
         videos = np.bincount(classes)
         hits = np.bincount(classes[ranks == 0], minlength=len(videos))
         return {
-            "top1": proportion(int((ranks == 0).sum()), len(ranks)),
-            "top5": proportion(int((ranks < 5).sum()), len(ranks)),
+            **{f"top{k}": share(ranks < k, known_groups(groups, known)) for k in (1, 5)},
             "mean_class": 100 * float((hits[videos > 0] / videos[videos > 0]).mean()),
         }
 

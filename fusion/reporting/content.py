@@ -118,7 +118,9 @@ def make_content(
     known = streams.labels >= 0
     if not known.any():
         raise InputError("a report needs videos with labels; these scores have none")
-    accuracies = {name: answers.accuracy(streams.labels) for name, answers in results.items()}
+    accuracies = {
+        name: answers.accuracy(streams.labels, streams.groups) for name, answers in results.items()
+    }
     fusions = [name for name in results if name not in streams.scores]
     best = max(fusions or results, key=lambda name: accuracies[name]["top1"]["correct"])
     if shown is not None and shown not in results:
