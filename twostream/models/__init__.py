@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -48,6 +49,25 @@ class Architecture:
     options: Mapping[str, Any] = field(default_factory=dict)
     input_size: int = 224
 
+    @property
+    def _build(self) -> Callable[..., Any]:
+        from twostream.models import backbones
+
+        conversions: dict[str, Callable[..., Any]] = {
+            "tsm": backbones.build_tsm,
+            "i3d": backbones.build_i3d,
+            "inception-i3d": backbones.build_inception_i3d,
+            "bn-inception": backbones.build_bn_inception,
+            "timm": backbones.build_timm,
+        }
+        return conversions.get(self.conversion, backbones.build_backbone)
+
+    def resolved(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """All options, those not given at their defaults: what a network is rebuilt with."""
+        parameters = inspect.signature(self._build).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        return {**defaults, **self.options, **options}
+
     def __call__(
         self, *, modality: Modality, num_classes: int, weights: str = "none", **options: Any
     ) -> SegmentNetwork:
@@ -55,7 +75,6 @@ class Architecture:
         import torch
         from torch import nn
 
-        from twostream.models import backbones
         from twostream.models.initial_weights import initial_weights
         from twostream.models.segment_network import SegmentNetwork
 
@@ -67,14 +86,7 @@ class Architecture:
             "state": start.layers,
             "source": start.source,
         }
-        conversions: dict[str, Callable[..., Any]] = {
-            "tsm": backbones.build_tsm,
-            "i3d": backbones.build_i3d,
-            "inception-i3d": backbones.build_inception_i3d,
-            "bn-inception": backbones.build_bn_inception,
-            "timm": backbones.build_timm,
-        }
-        build = conversions.get(self.conversion, backbones.build_backbone)
+        build = self._build
         what = f"network {self.base}"
         if self.conversion in ("tsm", "i3d"):
             fixed["num_frames"] = modality.network_length
@@ -259,6 +271,15 @@ def create_model(
         weights=os.fspath(weights),
         options=options,
     )
+
+
+def resolved_options(model: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a network to keep with its weights: another version may have other defaults.
+
+    Of networks of MODELS and timm all, of a plug-in those that are given.
+    """
+    build = find_network(model)
+    return build.resolved(options) if isinstance(build, Architecture) else dict(options)
 
 
 def default_clip(model: str, stream: str) -> dict[str, int]:

@@ -126,21 +126,41 @@ def build_i3d(
     state: Mapping[str, Tensor],
     source: str,
     last_stride: int = 2,
+    stem_stride: int | None = None,
+    inflate_both: bool = False,
     non_local: bool = False,
     window: float | None = None,
     symmetric: bool = False,
+    pool_first: bool = True,
+    affinity: str = "embedded_gaussian",
+    use_scale: bool = True,
 ) -> Backbone:
     """An inflated ResNet, with non-local blocks in res3 and res4 if wanted.
 
     Args:
-        last_stride: see `I3D`.
-        window, symmetric: of the non-local blocks, see `NonLocalBlock`.
+        last_stride, stem_stride, inflate_both: see `I3D`.
+        window, symmetric, pool_first, affinity, use_scale: of the non-local blocks, see
+            `NonLocalBlock`.
     """
 
     def inflated(network: nn.Module) -> nn.Module:
-        i3d = I3D(network, num_frames=num_frames, last_stride=last_stride)
-        for stage in (i3d.layer2, i3d.layer3) if non_local else ():
-            insert_blocks(stage, window=window, symmetric=symmetric)
+        i3d = I3D(
+            network,
+            num_frames=num_frames,
+            last_stride=last_stride,
+            stem_stride=stem_stride,
+            inflate_both=inflate_both,
+        )
+        for stage, count in ((i3d.layer2, 2), (i3d.layer3, 3)) if non_local else ():
+            insert_blocks(
+                stage,
+                count=count,
+                window=window,
+                symmetric=symmetric,
+                pool_first=pool_first,
+                affinity=affinity,
+                use_scale=use_scale,
+            )
         return i3d
 
     return _converted(name, inflated, in_channels=in_channels, state=state, source=source)

@@ -251,7 +251,8 @@ def load_weights(folder: Path, network: nn.Module) -> None:
         network.load_state_dict(read_tensors(folder))
     except RuntimeError as error:
         raise InputError(
-            f"{folder / WEIGHTS}: the weights do not fit the network: {error}"
+            f"{folder / WEIGHTS}: the weights do not fit the network that this version builds for "
+            f"them; use the version that made them, or train again: {error}"
         ) from error
 
 

@@ -19,6 +19,7 @@ from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank
 from twostream.data.loader import LoadingTime
 from twostream.data.protocols import Protocol, find_protocol
 from twostream.data.stored import Joined
+from twostream.models import resolved_options
 from twostream.models.checkpoint import NetworkSpec, has_checkpoint, load_weights, read_spec
 from twostream.models.probe import check_input_sizes
 from twostream.scoring.logits import compute_logits
@@ -267,7 +268,7 @@ class Trainer:
     def _spec(self, epoch: int) -> NetworkSpec:
         return NetworkSpec(
             model=self.options.model,
-            model_options=self.options.model_options,
+            model_options=resolved_options(self.options.model, self.options.model_options),
             stream=self.options.stream,
             clip_length=self.options.clip_length,
             frame_interval=self.options.frame_interval,

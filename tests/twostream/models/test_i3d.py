@@ -239,16 +239,16 @@ def test_a_network_with_blocks_begins_as_the_one_without():
     network = I3D(torchvision.models.resnet18(), num_frames=8).eval()
     clips = torch.randn(1, 3, 8, 64, 64)
     expected = network(clips)
-    insert_blocks(network.layer2)
-    insert_blocks(network.layer3, window=0.25)
+    insert_blocks(network.layer2, count=2)
+    insert_blocks(network.layer3, count=3, window=0.25)
     torch.testing.assert_close(network(clips), expected, atol=1e-6, rtol=1e-6)
 
 
 def test_parameters_with_non_local_blocks_are_as_many_as_published():
     """35.4 million: mmaction2, model zoo of I3D, i3d_imagenet-pretrained-r50-nl."""
     network = I3D(torchvision.models.resnet50(), num_frames=32)
-    insert_blocks(network.layer2)
-    insert_blocks(network.layer3)
+    insert_blocks(network.layer2, count=2)
+    insert_blocks(network.layer3, count=3)
     assert sum(isinstance(layer, NonLocalBlock) for layer in network.modules()) == 5
     classifier = 2048 * 400 + 400
     count = sum(p.numel() for p in network.parameters()) + classifier
