@@ -7,7 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from twostream.models import MODELS, build_network, resolved_options
+from twostream.models.consensus import mean
 from twostream.models.i3d import (
+    AFFINITIES,
     I3D,
     NonLocalBlock,
     inflate_conv,
@@ -15,6 +18,8 @@ from twostream.models.i3d import (
     insert_blocks,
     window_mask,
 )
+from twostream.transforms.presets import modality_of
+from twostream_base.errors import InputError
 from twostream_base.vision import torchvision
 
 
@@ -53,6 +58,26 @@ def test_8_frames_keep_their_time_in_the_stem():
     with torch.inference_mode():
         shapes = shapes_of_stages(build(num_frames=8).eval(), torch.zeros(1, 3, 8, 64, 64))
     assert (shapes["conv1"][0], shapes["pool1"][0], shapes["layer4"][0]) == (8, 8, 4)
+
+
+@pytest.mark.parametrize(("frames", "steps"), [(28, 14), (32, 16)])
+def test_stem_of_the_authors_code(frames, steps):
+    """Temporal strides of 1 in the stem: res2 alone is pooled, by 2."""
+    network = build(num_frames=frames, stem_stride=1).eval()
+    with torch.inference_mode():
+        shapes = shapes_of_stages(network, torch.zeros(1, 3, frames, 32, 32))
+    assert (shapes["conv1"][0], shapes["pool1"][0], shapes["layer4"][0]) == (frames, frames, steps)
+
+
+def test_both_convolutions_of_basic_blocks():
+    network = build("resnet18", num_frames=8, inflate_both=True)
+    deep = [
+        n for n, m in network.named_modules() if isinstance(m, nn.Conv3d) and m.kernel_size[0] > 1
+    ]
+    blocks = ("layer1.0", "layer1.1", "layer2.0", "layer3.0", "layer4.1")
+    assert deep == ["conv1", *(f"{block}.conv{i}" for block in blocks for i in (1, 2))]
+    with pytest.raises(InputError, match="ResNet18 and ResNet34"):
+        build("resnet50", num_frames=8, inflate_both=True)
 
 
 def test_last_stride():
@@ -125,14 +150,17 @@ def repeat_ends(module):
             repeat_ends(layer)
 
 
-@pytest.mark.parametrize(("name", "num_frames"), [("resnet18", 8), ("resnet50", 16)])
-def test_i3d_sees_a_still_clip_as_the_2d_network_sees_its_frame(name, num_frames):
+@pytest.mark.parametrize(
+    ("name", "num_frames", "options"),
+    [("resnet18", 8, {}), ("resnet18", 8, {"inflate_both": True}), ("resnet50", 16, {})],
+)
+def test_i3d_sees_a_still_clip_as_the_2d_network_sees_its_frame(name, num_frames, options):
     torch.manual_seed(0)
     frame = torch.randn(1, 3, 64, 64, dtype=torch.float64)
     resnet = getattr(torchvision.models, name)().eval().double()
     resnet.fc = nn.Identity()
     expected = resnet(frame)
-    network = I3D(resnet, num_frames=num_frames).eval().double()
+    network = I3D(resnet, num_frames=num_frames, **options).eval().double()
     repeat_ends(network)
     still = frame[:, :, None].expand(-1, -1, num_frames, -1, -1)
     torch.testing.assert_close(network(still), expected, atol=1e-5, rtol=1e-5)
@@ -150,20 +178,47 @@ def clip(height=8, width=6):
     return torch.randn(2, 6, 3, height, width, generator=torch.Generator().manual_seed(1))
 
 
-def plainly(block, x):
+def keys_and_values(block, x):
+    """Pooled in the order of the authors' code, or in that of mmcv's."""
+    if block.pool_first:
+        pooled = F.max_pool3d(x, (1, 2, 2))
+        return (block.phi(pooled) if block.embeds else pooled), block.g(pooled)
+    keys, values = (block.phi(x) if block.embeds else x), block.g(x)
+    return F.max_pool3d(keys, (1, 2, 2)), F.max_pool3d(values, (1, 2, 2))
+
+
+def plainly(block, x, *, affinity="embedded_gaussian", use_scale=True):
     """The block as an einsum over all pairs of places, without a window."""
-    theta, phi, g = block.theta(x), block.phi(x), block.g(x)
-    phi, g = (F.max_pool3d(part, (1, 2, 2)) for part in (phi, g))
-    affinity = torch.einsum("ncthw,ncTHW->nthwTHW", theta, phi) / theta.shape[1] ** 0.5
-    shape = affinity.shape
-    weights = affinity.flatten(4).softmax(-1).reshape(shape)
+    theta = block.theta(x) if block.embeds else x
+    phi, g = keys_and_values(block, x)
+    products = torch.einsum("ncthw,ncTHW->nthwTHW", theta, phi)
+    shape = products.shape
+    if affinity == "dot_product":
+        weights = products / shape[4:].numel()
+    else:
+        scale = theta.shape[1] ** 0.5 if use_scale and affinity == "embedded_gaussian" else 1
+        weights = (products / scale).flatten(4).softmax(-1).reshape(shape)
     y = torch.einsum("nthwTHW,ncTHW->ncthw", weights, g)
-    return x + block.norm(block.out(y))
+    return x + block.norm(block.project(y))
 
 
-def test_plain_block():
-    block = lively()
-    torch.testing.assert_close(block(clip()), plainly(block, clip()), atol=1e-5, rtol=1e-5)
+@pytest.mark.parametrize("affinity", AFFINITIES)
+@pytest.mark.parametrize("pool_first", [True, False])
+@pytest.mark.parametrize("use_scale", [True, False])
+def test_plain_block(affinity, pool_first, use_scale):
+    options = {"affinity": affinity, "use_scale": use_scale}
+    block = lively(pool_first=pool_first, **options)
+    expected = plainly(block, clip(), **options)
+    torch.testing.assert_close(block(clip()), expected, atol=1e-5, rtol=1e-5)
+    other = lively(pool_first=not pool_first, **options)
+    assert not torch.allclose(other(clip()), expected, atol=1e-3)
+
+
+def test_what_a_block_cannot_be():
+    with pytest.raises(InputError, match="allowed: embedded_gaussian, gaussian, dot_product"):
+        NonLocalBlock(4, affinity="concatenation")
+    with pytest.raises(InputError, match="window"):
+        NonLocalBlock(4, affinity="dot_product", window=0.3)
 
 
 def allowed(query, key, radius, symmetric):
@@ -174,9 +229,8 @@ def allowed(query, key, radius, symmetric):
 def slowly(block, x):
     """The block with a window, place by place."""
     n, c, frames, height, width = x.shape
-    theta, phi, g = block.theta(x), block.phi(x), block.g(x)
+    theta, (phi, g) = block.theta(x), keys_and_values(block, x)
     step = 2
-    phi, g = (F.max_pool3d(part, (1, 2, 2)) for part in (phi, g))
     r_h, r_w = int(block.window * height), int(block.window * width)
     y = torch.zeros_like(theta)
     places = list(itertools.product(range(frames), range(height // step), range(width // step)))
@@ -198,7 +252,7 @@ def slowly(block, x):
         weights = torch.stack(scores).softmax(0)
         for weight, (key_t, key_h, key_w) in zip(weights, places, strict=True):
             y[i, :, t, h, w] += weight * g[i, :, key_t, key_h, key_w]
-    return x + block.norm(block.out(y))
+    return x + block.norm(block.project(y))
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
@@ -253,3 +307,58 @@ def test_parameters_with_non_local_blocks_are_as_many_as_published():
     classifier = 2048 * 400 + 400
     count = sum(p.numel() for p in network.parameters()) + classifier
     assert round(count / 1e6, 1) == 35.4
+
+
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [
+        ("resnet18", [(2, 1), (3, 1)]),
+        ("resnet34", [(2, 1), (2, 3), (3, 1), (3, 3), (3, 5)]),
+        ("resnet50", [(2, 1), (2, 3), (3, 1), (3, 3), (3, 5)]),
+        ("resnet101", [(2, 1), (2, 3), (3, 6), (3, 13), (3, 20)]),  # as the authors' code
+        ("resnet152", [(2, 3), (2, 7), (3, 11), (3, 23), (3, 35)]),
+    ],
+)
+def test_places_of_the_five_blocks(name, places):
+    with torch.device("meta"):
+        network = build_network(
+            f"nonlocal-i3d-{name}",
+            consensus=mean,
+            modality=modality_of("spatial", clip_length=32, frame_interval=2),
+            num_classes=2,
+        )
+    named = [n for n, m in network.named_modules() if isinstance(m, NonLocalBlock)]
+    assert named == [f"backbone.layer{stage}.{block}.1" for stage, block in places]
+
+
+def test_weights_of_blocks_that_pooled_last_are_refused(tmp_path):
+    """Without a word they would mean something else: their tensors are called otherwise."""
+    modality = modality_of("spatial", clip_length=8, frame_interval=1)
+    network = MODELS["nonlocal-i3d-resnet18"](modality=modality, num_classes=2)
+    old = {k.replace("1.project.", "1.out."): v for k, v in network.state_dict().items()}
+    torch.save(old, tmp_path / "old.pth")
+    with pytest.raises(InputError, match=r"project\.weight is absent"):
+        MODELS["nonlocal-i3d-resnet18"](
+            modality=modality, num_classes=2, weights=str(tmp_path / "old.pth")
+        )
+
+
+def test_all_options_are_kept_with_a_network():
+    given = {"window": 0.3}
+    kept = resolved_options("mask-nonlocal-i3d-resnet18", given)
+    assert kept == {
+        "last_stride": 2,
+        "stem_stride": None,
+        "inflate_both": False,
+        "non_local": True,
+        "window": 0.3,
+        "symmetric": False,
+        "pool_first": True,
+        "affinity": "embedded_gaussian",
+        "use_scale": True,
+    }
+    assert resolved_options("tsm-resnet18", {}) == {"place": "residual"}
+    assert resolved_options("resnet18", {}) == {}
+    modality = modality_of("spatial", clip_length=8, frame_interval=1)
+    with torch.device("meta"):  # and they build it again
+        MODELS["mask-nonlocal-i3d-resnet18"](modality=modality, num_classes=2, **kept)
