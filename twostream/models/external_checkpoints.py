@@ -280,6 +280,11 @@ def _holds_tensors(value: Any) -> bool:
 # The formats.
 
 
+def _of_block(name: str) -> str:
+    """A layer of a non-local block as we call it."""
+    return {"out": "project", "bn": "norm"}.get(name, name)
+
+
 def read_mmaction2(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
     """MMAction and MMAction2: TSN, TSM (ResNet, MobileNetV2), I3D with or without non-local blocks.
 
@@ -299,7 +304,7 @@ def read_mmaction2(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
         name = re.sub(r"(?<=downsample)\.bn\.", ".1.", name)
         name = re.sub(
             r"\.non_local_block\.(?:conv_)?(theta|phi|g|out)\.(?:0\.)?(conv|bn)\.",
-            lambda m: f".non_local.{m[1] if m[2] == 'conv' else 'norm'}.",
+            lambda m: f".non_local.{_of_block(m[1]) if m[2] == 'conv' else 'norm'}.",
             name,
         )
         name = re.sub(r"(^|\.)conv(\d)\.conv\.", r"\1conv\2.", name)
@@ -356,7 +361,7 @@ def read_slowfast(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
         )
         name = re.sub(
             r"^s(\d)\.pathway0_nonlocal(\d+)\.(?:conv_)?(theta|phi|g|out|bn)\.",
-            lambda m: f"layer{int(m[1]) - 1}.{m[2]}.non_local.{m[3].replace('bn', 'norm')}.",
+            lambda m: f"layer{int(m[1]) - 1}.{m[2]}.non_local.{_of_block(m[3])}.",
             name,
         )
         name = name.replace(".branch1_bn.", ".downsample.1.").replace(".branch1.", ".downsample.0.")
