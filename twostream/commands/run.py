@@ -159,7 +159,8 @@ class Job:
             for model, seed in product(self.models, options["seeds"])
         ]
         commands.append(["table", "--splits", splits, "--out", "table.md"])
-        commands.append(["report", *chosen])
+        several = len(self.splits) * len(self.models) * len(options["seeds"]) > 1
+        commands.append(["report", *(["--splits", splits] if several else chosen)])
         return commands
 
     @property
