@@ -115,9 +115,9 @@ def choose_pairs(clip: FlowClip, text: str | None, *, default: int | None) -> li
         if default is None or num_flows <= default:
             return list(range(num_flows))
         chosen = []
-        for part in range(default):
-            middle = (2 * part + 1) * num_flows // (2 * default)
-            within = range(part * num_flows // default, (part + 1) * num_flows // default)
+        for row in range(default):
+            middle = (2 * row + 1) * num_flows // (2 * default)
+            within = range(row * num_flows // default, (row + 1) * num_flows // default)
             nearest = sorted(within, key=lambda pair: abs(pair - middle))[:NEIGHBOURS]
             chosen.append(next(filter(clip.moves, nearest), middle))
         return chosen

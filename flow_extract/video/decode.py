@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +45,10 @@ BRIGHTNESS_FIRST = {
 # How files begin whose outermost elements tell their size: AVI, Matroska and WebM; and at byte 4
 # the first box of MP4 and MOV.
 AVI, EBML = b"RIFF", b"\x1a\x45\xdf\xa3"
+# Bytes from one mark of MPEG-TS to the next, and where the first one is: broadcast, and on discs.
+TS_MARK, TS_PACKETS = b"\x47", ((188, 0), (192, 4))
+# The most bytes that a page of Ogg has, and the bit of its flags that marks the last one.
+OGG_PAGE, OGG_END = 27 + 255 + 255 * 255, 4
 MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
@@ -279,7 +284,7 @@ class Video(FrameSource):
             brightness = rgb
             if frame.format.name in BRIGHTNESS_FIRST:
                 plane = frame.planes[0]
-                rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+                rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
                 brightness = rows[: frame.height, : frame.width]
             yield rgb if self._matrix is None else upright(rgb, self._matrix), brightness
 
@@ -299,6 +304,10 @@ class Video(FrameSource):
         end = max(ends, default=0.0)
         if declared and size < declared:
             losses.append(f"the file ends early, after {size:,} of {declared:,} bytes")
+        elif lacks_end(self._file):
+            losses.append(
+                f"the file ends early, after {size:,} bytes: the mark of its end is missing"
+            )
         elif self._container.format.name in TIMED and end < seconds - max(0.2, seconds / 100):
             losses.append(f"the file ends early, after {end:.2f} of {seconds:.2f} s")
         elif "mp4" in self._container.format.name and self._packets < listed and self._lacks_time():
@@ -340,7 +349,8 @@ def upright(frame: np.ndarray, matrix: Any) -> np.ndarray:
 def declared_size(file: BinaryIO) -> int | None:
     """Bytes of a file by what its outermost elements say; None if they do not.
 
-    Known of AVI (RIFF chunks), of MP4 and MOV (boxes), and of Matroska and WebM (EBML elements).
+    Known of AVI (RIFF chunks), of MP4 and MOV (boxes), and of Matroska and WebM (EBML elements);
+    and of MPEG-TS, whose packets have one size.
     """
 
     def read(place: int, length: int) -> bytes:
@@ -376,4 +386,38 @@ def declared_size(file: BinaryIO) -> int | None:
                 return None
             end += id_length + length + size
         return end
+    for packet, first in TS_PACKETS:
+        if all(read(first + number * packet, 1) == TS_MARK for number in range(4)):
+            return math.ceil(file.seek(0, io.SEEK_END) / packet) * packet
     return None
+
+
+def lacks_end(file: BinaryIO) -> bool:
+    """Whether a GIF lacks the mark of its end, or an Ogg file that of its last page."""
+
+    def read(place: int, length: int) -> bytes:
+        file.seek(place)
+        return file.read(length)
+
+    def colours(flags: int) -> int:  # bytes of the colour table that they announce
+        return 3 * 2 ** (1 + flags % 8) if flags & 128 else 0
+
+    beginning = read(0, 13)
+    if beginning[:4] == b"OggS":
+        tail = read(max(0, file.seek(0, io.SEEK_END) - OGG_PAGE), OGG_PAGE)
+        page = tail[max(0, tail.rfind(b"OggS")) :]
+        segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
+        whole = bool(segments) and len(page) >= 27 + len(segments) + sum(segments)
+        return not (whole and page[5] & OGG_END)
+    if beginning[:3] == b"GIF" and len(beginning) == 13:
+        place = 13 + colours(beginning[10])
+        while (block := read(place, 10)) and block[0] != ord(";"):
+            if block[0] not in b"!," or (block[0] == ord(",") and len(block) < 10):
+                break
+            # An extension and its kind; or a picture's place, colours and size of codes.
+            place += 2 if block[0] == ord("!") else 11 + colours(block[9])
+            while (length := read(place, 1)) and length != b"\0":
+                place += 1 + length[0]
+            place += 1
+        return not block
+    return False

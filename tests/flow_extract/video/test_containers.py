@@ -20,14 +20,24 @@ def picture(number):
 
 
 def write(
-    path, codec, *, sound=None, seconds=0.0, times=range(FRAMES), fmt=None, options=(), **set_
+    path,
+    codec,
+    *,
+    sound=None,
+    seconds=0.0,
+    times=range(FRAMES),
+    fmt=None,
+    options=(),
+    codec_options=(),
+    **set_,
 ):
     """A film of as many pictures as there are times (in frames), and a sound track beside it.
 
     `set_` are attributes of the video stream, `options` those of the container.
     """
+    fmt = fmt or {".ogv": "ogg", ".m2ts": "mpegts"}.get(path.suffix)
     with av.open(str(path), "w", format=fmt, options=dict(options)) as container:
-        video = container.add_stream(codec, rate=RATE)
+        video = container.add_stream(codec, rate=RATE, options=dict(codec_options))
         video.height, video.width = SIZE
         video.pix_fmt = {"mjpeg": "yuvj420p", "gif": "rgb8", "apng": "rgb24"}.get(codec, "yuv420p")
         for key, value in set_.items():
@@ -57,6 +67,7 @@ def read(path):
         return count, video.promised, video.damage
 
 
+INTERLACED = {"flags": "+ildct+ilme", "field_order": "tt"}
 CONTAINERS = {
     "mpeg4.avi": {},
     "mjpeg.avi": {},
@@ -79,6 +90,18 @@ CONTAINERS = {
     "wmv2.wmv": {},
     "gif.gif": {},
     "apng.apng": {},
+    "wmv1.asf": {},
+    "libvpx.ogv": {},
+    "libx264.flv": {},
+    "libx265.mkv": {"pix_fmt": "yuv420p10le"},
+    "mpeg2video.m2ts": {},
+    "mpeg2video.vob": {},
+    "mpeg2video.mxf": {},
+    "mpeg2video.ts": {"codec_options": INTERLACED},
+    "libx264.mov": {"codec_options": {"x264-params": "tff=1"}},
+    "qtrle.mov": {"pix_fmt": "rgb24"},
+    "rawvideo.avi": {},
+    "ffv1.nut": {},
 }
 
 
@@ -90,20 +113,31 @@ def test_frames_of_all_containers(tmp_path, name):
     assert np.abs(third - picture(3)).mean() < (20 if name == "gif.gif" else 12)  # few colours
 
 
-SOUNDS = {"mp4": "aac", "mkv": "aac", "avi": "libmp3lame", "flv": "libmp3lame", "webm": "libopus"}
+SOUNDS = {
+    "mp4": "aac", "mkv": "aac", "avi": "libmp3lame", "flv": "libmp3lame", "webm": "libopus",
+    "ts": "aac", "mpg": "mp2", "vob": "mp2", "ogv": "flac",
+}  # fmt: skip
+VIDEO_CODECS = {
+    "avi": "mpeg4", "flv": "flv", "webm": "libvpx", "ogv": "libvpx", "wmv": "wmv2",
+    "mpg": "mpeg2video", "vob": "mpeg2video", "gif": "gif",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("seconds", [0.3, 5.0])
 @pytest.mark.parametrize("suffix", SOUNDS)
 def test_sound_may_be_shorter_or_longer(tmp_path, suffix, seconds):
-    codec = {"webm": "libvpx", "avi": "mpeg4", "flv": "flv"}.get(suffix, "libx264")
+    codec = VIDEO_CODECS.get(suffix, "libx264")
     path = write(tmp_path / f"v.{suffix}", codec, sound=SOUNDS[suffix], seconds=seconds)
     assert read(path) == (FRAMES, FRAMES, None)
 
 
 @pytest.mark.parametrize("share", [0.4, 0.7, 0.97])
 @pytest.mark.parametrize(
-    "name", ["mpeg4.avi", "libx264.mkv", "libvpx.webm", "libx264.mp4", "fragmented.mp4", "flv.flv"]
+    "name",
+    [
+        *("mpeg4.avi", "libx264.mkv", "libvpx.webm", "libx264.mp4", "fragmented.mp4", "flv.flv"),
+        *("gif.gif", "libvpx.ogv", "libx264.ts", "mpeg2video.m2ts"),
+    ],
 )
 def test_cut_files_are_damaged(tmp_path, name, share):
     codec, options = name.split(".")[0], {"movflags": "faststart"} if name.endswith("mp4") else {}
@@ -120,9 +154,11 @@ def test_cut_files_are_damaged(tmp_path, name, share):
     assert damage
 
 
-@pytest.mark.parametrize("suffix", ["mkv", "webm", "mp4", "avi", "ts"])
+@pytest.mark.parametrize(
+    "suffix", ["mkv", "webm", "mp4", "avi", "ts", "mpg", "wmv", "flv", "ogv", "gif"]
+)
 def test_times_may_vary_and_begin_late(tmp_path, suffix):
-    codec = {"webm": "libvpx", "avi": "mpeg4"}.get(suffix, "libx264")
+    codec = VIDEO_CODECS.get(suffix, "libx264")
     times = [10 + number * 2 + 7 * (number > 5) for number in range(20)]  # AVI: with empty chunks
     path = write(tmp_path / f"v.{suffix}", codec, times=times)
     assert read(path) == (20, 20, None)
