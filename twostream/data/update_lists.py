@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,11 +27,19 @@ from twostream_base.text import csv_text, read_numbered_csv
 from twostream_base.video_names import LONG_NAME, match_names
 
 REMOVED = "removed.csv"
-COLUMNS = ("name", "group", *(f"split {split}" for split in SPLITS))
+COLUMNS = ("name", "group", "class", *(f"split {split}" for split in SPLITS))
 LIST_FILES = re.compile(rf"classInd\.txt|(train|val|test)list0[123]\.txt|{GROUPS}|{REMOVED}")
 # Whether a video under another name is the same file; None where that is not known.
 SameFile = Callable[[str, str], bool | None]
 Sides = dict[int, str]  # split -> subset
+
+
+class Removed(NamedTuple):
+    """What `removed.csv` remembers of a video: `number` is that of its class, from 1."""
+
+    group: str
+    number: int
+    sides: Sides
 
 
 @dataclass(frozen=True)
@@ -112,8 +120,8 @@ def plan_update(
     moved |= _moved_videos([n for n in gone if n not in moved], new - {*moved.values()}, same_file)
     gone = [name for name in gone if name not in moved]
     remembered = {  # under the names of now, as far as these are known
-        _in_renamed_class(name, renamed): (_in_renamed_class(group, renamed), sides)
-        for name, (group, sides) in remembered.items()
+        _in_renamed_class(name, renamed): was._replace(group=_in_renamed_class(was.group, renamed))
+        for name, was in remembered.items()
     }
     returned = sorted((new & remembered.keys()) - {*moved.values()})
     long_names = [n for n in remembered if len(n.rpartition("/")[2]) >= LONG_NAME]
@@ -135,7 +143,7 @@ def plan_update(
 
     # What is known of each video by its name from now on: its group, and its side in each split.
     groups = _groups_from_now_on(records, moved, renamed)
-    groups |= {name: remembered[name][0] for name in returned}
+    groups |= {name: remembered[name].group for name in returned}
     groups |= _groups_of_added(added, annotations, groups, group_of)
     sides: dict[str, Sides] = {moved.get(name, name): {} for name in records}
     for number, split in splits.items():
@@ -145,14 +153,20 @@ def plan_update(
                 is_pinned = subset == "train" and record.group in chose
                 side = "val" if is_pinned else subset
                 sides[moved.get(record.name, record.name)][number] = side
-    past = {name: (groups.pop(name), sides.pop(name)) for name in gone}
-    sides |= {name: dict(remembered.pop(name)[1]) for name in returned}
-    remembered |= {_in_renamed_class(name, renamed): entry for name, entry in past.items()}
+    past = {
+        name: Removed(groups.pop(name), records[name].label + 1, sides.pop(name)) for name in gone
+    }
+    back_at = {_class_of(name).casefold(): remembered[name].number for name in returned}
+    sides |= {name: dict(remembered.pop(name).sides) for name in returned}
+    remembered |= {_in_renamed_class(name, renamed): was for name, was in past.items()}
 
     folders = {_class_of(name).casefold(): _class_of(name) for name in [*sides, *added]}
     kept = [now for name in class_names if (now := renamed.get(name, name)).casefold() in folders]
     more = sorted(folders[key] for key in folders.keys() - {name.casefold() for name in kept})
-    class_names_now = [*kept, *more]
+    class_names_now = list(kept)
+    # A class that was gone comes back to its number, so that networks of then know it again.
+    for name in sorted(more, key=lambda name: back_at.get(name.casefold(), len(folders))):
+        class_names_now.insert(back_at.get(name.casefold(), len(folders) + 1) - 1, name)
     label_of = {name.casefold(): label for label, name in enumerate(class_names_now)}
     everybody = {
         name: VideoRecord(name, label_of[_class_of(name).casefold()], groups[name])
@@ -187,8 +201,8 @@ def plan_update(
             [
                 COLUMNS,
                 *(
-                    (name, group, *(side.get(split, "") for split in SPLITS))
-                    for name, (group, side) in sorted(remembered.items())
+                    (name, was.group, was.number, *(was.sides.get(k, "") for k in SPLITS))
+                    for name, was in sorted(remembered.items())
                 ),
             ]
         )
@@ -236,22 +250,25 @@ def finish_update(annotations: Path) -> bool:
     return True
 
 
-def read_removed(path: Path) -> dict[str, tuple[str, Sides]]:
-    """Name -> group and sides of videos that were listed once."""
-    removed: dict[str, tuple[str, Sides]] = {}
+def read_removed(path: Path) -> dict[str, Removed]:
+    """Name -> what is remembered of videos that were listed once."""
+    removed: dict[str, Removed] = {}
     if not path.exists():
         return removed
     heading, *rows = read_numbered_csv(path) or [(1, [])]
     if tuple(heading[1]) != COLUMNS:
         raise InputError(f"{path}:1: expected {','.join(COLUMNS)}; mend it, or remove it")
     for number, row in rows:
-        if len(row) != len(COLUMNS) or not all(row[:2]) or not {*row[2:]} <= {*SUBSETS, ""}:
+        is_whole = (
+            len(row) == len(COLUMNS) and all(row[:3]) and re.fullmatch("[1-9][0-9]{0,8}", row[2])
+        )
+        if not is_whole or not {*row[3:]} <= {*SUBSETS, ""}:
             raise InputError(
-                f"{path}:{number}: {','.join(row)!r}; expected {','.join(COLUMNS)}, each split "
-                "train, val, test or nothing; mend it"
+                f"{path}:{number}: {','.join(row)!r}; expected {','.join(COLUMNS)}: the number of "
+                "the class, and for each split train, val, test or nothing; mend it"
             )
-        sides = {split: side for split, side in zip(SPLITS, row[2:], strict=True) if side}
-        removed[row[0]] = row[1], sides
+        sides = {split: side for split, side in zip(SPLITS, row[3:], strict=True) if side}
+        removed[row[0]] = Removed(row[1], int(row[2]), sides)
     return removed
 
 
@@ -376,14 +393,14 @@ def _choose_sides(
     added: Sequence[str],
     sides: dict[str, Sides],
     everybody: Mapping[str, VideoRecord],
-    remembered: Mapping[str, tuple[str, Sides]],
+    remembered: Mapping[str, Removed],
     *,
     test_fraction: float,
 ) -> None:
     """Give each added video its side in a split: that of its group; new groups are drawn."""
     of_group: dict[str, set[str]] = defaultdict(set)
     entries = [(everybody[name].group, side) for name, side in sides.items()]
-    for group, side in [*entries, *remembered.values()]:
+    for group, side in [*entries, *((was.group, was.sides) for was in remembered.values())]:
         if number in side:
             of_group[group].add(side[number])
     side_of = {

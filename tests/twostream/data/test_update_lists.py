@@ -85,12 +85,12 @@ def test_a_video_that_is_gone_for_a_while_keeps_its_side(lists: Path) -> None:
     plan = update(lists, names)
     assert plan.gone == NAMES[7:9]
     rows = list(csv.reader((lists / "removed.csv").read_text().splitlines()))
-    assert rows[0] == ["name", "group", "split 1", "split 2", "split 3"]
-    assert [row[:2] for row in rows[1:]] == [[name, GROUP_OF(name)] for name in NAMES[7:9]]
+    assert rows[0] == ["name", "group", "class", "split 1", "split 2", "split 3"]
+    assert [row[:3] for row in rows[1:]] == [[name, GROUP_OF(name), "1"] for name in NAMES[7:9]]
     assert not {name for _, name in sides(lists)} & {*NAMES[7:9]}
     plan = update(lists, NAMES)
     assert list(plan.returned) == NAMES[7:9]
-    assert (lists / "removed.csv").read_text() == "name,group,split 1,split 2,split 3\n"
+    assert (lists / "removed.csv").read_text() == "name,group,class,split 1,split 2,split 3\n"
     (lists / "removed.csv").unlink()
     assert contents(lists) == before
 
@@ -111,7 +111,7 @@ def test_a_renamed_class_is_known_by_its_files(lists: Path) -> None:
     for number in (1, 2, 3):  # groups go with their class, and with what is gone of them
         assert after[number, "walking/v_walk_g1_c7"] == before[number, "walk/v_walk_g1_c2"]
     assert "walking/v_walk_g1_c1,walking/g1\n" in (lists / "groups.csv").read_text()
-    assert "walking/v_walk_g1_c2,walking/g1," in (lists / "removed.csv").read_text()
+    assert "walking/v_walk_g1_c2,walking/g1,2," in (lists / "removed.csv").read_text()
 
 
 def test_a_renamed_class_is_another_one_where_its_files_differ(lists: Path) -> None:
@@ -138,6 +138,9 @@ def test_a_class_whose_last_video_is_gone_ends(lists: Path) -> None:
     plan = update(lists, names)
     assert (plan.ended_classes, plan.new_classes) == (["walk"], {"box": 2})
     assert read_split("folder", lists).class_names == ("run", "box")
+    update(lists, [*names, *(name for name in NAMES if name.startswith("walk"))])
+    assert read_split("folder", lists).class_names == ("run", "walk", "box")  # at its old number
+    update(lists, names)
     with pytest.raises(InputError, match="none of the 12 listed videos is there"):
         plan_update(lists, [])
     learnt = [record.name for record in read_split("folder", lists).train]
@@ -198,9 +201,9 @@ def test_an_update_that_was_stopped_is_finished(
         finish_update(lists)
 
 
-@pytest.mark.parametrize("row", ["run/a,g", "run/a,g,train,held,", "x"])
+@pytest.mark.parametrize("row", ["run/a,g", "run/a,g,1,train,held,", "run/a,g,,train,,", "x"])
 def test_a_broken_memory_is_named(lists: Path, row: str) -> None:
-    heading = "name,group,split 1,split 2,split 3\n" if row != "x" else ""
+    heading = "name,group,class,split 1,split 2,split 3\n" if row != "x" else ""
     (lists / "removed.csv").write_text(f"{heading}{row}\n")
     with pytest.raises(InputError, match=rf"removed.csv:{2 if heading else 1}: .*mend it"):
         plan_update(lists, NAMES)
