@@ -17,13 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from flow_extract.store.reader import StoreEntry
-from twostream.data.protocols import (
-    Protocol,
-    find_protocol,
-    num_positions,
-    random_in_segments,
-    snippet_indices,
-)
+from twostream.data.protocols import Protocol, find_protocol, random_snippets, snippet_indices
 from twostream.data.splits import Split
 from twostream.data.stored import StoredVideo, join_store
 from twostream.transforms.augmentation import Augmentation, augment_, draw_view
@@ -174,15 +168,14 @@ class TrainingSamples:
         """Write a sample of video `index` to `out`, uint8 of `shape`; all segments alike."""
         video, modality = self.videos[index], self.modality
         entry = video.open()
-        positions = num_positions(video.length, **modality.sampling)
-        starts = random_in_segments(positions, self.num_segments, rng=rng)
+        snippets = random_snippets(video.length, self.num_segments, rng=rng, **modality.sampling)
         if self.only_segment:
-            starts = [starts[self.only_segment - 1]]
+            snippets = [snippets[self.only_segment - 1]]
         size = modality.frame_size or entry.size
         view = draw_view(*size, modality, self.augmentation, size=out.shape[-1], rng=rng)
         write_snippets(
             _resized(partial(entry.pictures, modality.name), modality),
-            snippet_indices(starts, length=video.length, **modality.sampling),
+            snippets,
             [view],
             out[:, None],
             modality=modality,

@@ -114,6 +114,30 @@ def snippet_indices(
     return [[min(start + step, length - 1) for step in steps] for start in starts]
 
 
+def random_snippets(
+    length: int, count: int, *, snippet_length: int, interval: int, rng: Generator
+) -> list[list[int]]:
+    """Indices of one random snippet in each of `count` segments: the training samples.
+
+    Frames that are spread over the video are drawn one by one, each in its own part of the video,
+    as in the code of TSM and in mmaction2. Others keep their distance, and their start is drawn.
+
+        length 9, count 1, snippet_length 3, interval SPREAD: one of 0 1 2, of 3 4 5, of 6 7 8
+    """
+    positions = num_positions(length, snippet_length=snippet_length, interval=interval)
+    if interval != SPREAD:
+        starts = random_in_segments(positions, count, rng=rng)
+        return snippet_indices(
+            starts, snippet_length=snippet_length, length=length, interval=interval
+        )
+    steps = snippet_indices([0], snippet_length=snippet_length, length=length, interval=SPREAD)[0]
+    drawn = [random_in_segments(positions, count, rng=rng) for _ in steps]
+    return [
+        [min(step + starts[segment], length - 1) for step, starts in zip(steps, drawn, strict=True)]
+        for segment in range(count)
+    ]
+
+
 Views = Callable[[int, int], list[View]]
 CROP_SIDE, SHORT_SIDE = 224, 256  # the field scales the short side to 256 and cuts 224 from it
 

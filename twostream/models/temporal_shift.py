@@ -86,14 +86,18 @@ class FrameAverage(nn.Module):
 
     Args:
         network: (N*T, C, H, W) -> features (N*T, D).
+
+    Attributes:
+        dropout: of each frame's features by themselves, as in the authors' code.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        self.dropout = nn.Dropout(0.0)
 
     def forward(self, clips: Tensor) -> Tensor:
         """(N, C, T, H, W) -> features (N, D)."""
         frames = clips.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.network(frames).unflatten(0, (-1, clips.shape[2])).mean(dim=1)
-        return features
+        features: Tensor = self.dropout(self.network(frames))
+        return features.unflatten(0, (-1, clips.shape[2])).mean(dim=1)

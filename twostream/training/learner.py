@@ -29,6 +29,7 @@ from twostream.models import build_network
 from twostream.models.activation_checkpointing import checkpoint_activations
 from twostream.models.consensus import load_consensus, reduction
 from twostream.models.segment_network import SegmentNetwork
+from twostream.models.temporal_shift import FrameAverage
 from twostream.training import loop
 from twostream.training.loss import Loss, read_gamma
 from twostream.training.options import AUTO, TrainOptions
@@ -252,6 +253,8 @@ class Learner:
             freeze_batch_norm(self.network, affine=self.options.freeze_bn == "all")
         if self.options.freeze_backbone:
             self.network.backbone.eval().requires_grad_(False)
+            for dropout in frame_dropouts(self.network):  # of what the classifier sees
+                dropout.train()
 
     def _mix(self, clips: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         return mix_batch(
@@ -353,11 +356,22 @@ def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[st
     return [group for group in groups if group["params"]]
 
 
+def frame_dropouts(network: SegmentNetwork) -> list[nn.Dropout]:
+    """The dropouts of single frames that a network has."""
+    return [m.dropout for m in network.modules() if isinstance(m, FrameAverage)]
+
+
 def add_dropout(network: SegmentNetwork, rate: float) -> None:
     """Drop inputs of the classifier at this rate while training (Wang et al., ECCV 2016, 3.2).
 
-    The names of the weights stay, so that scoring needs to know nothing of it.
+    Where they are means over frames (TSM), it is the frames' features. The names of the weights
+    stay, so that scoring needs to know nothing of it.
     """
+    frames = frame_dropouts(network)
+    for dropout in frames:
+        dropout.p = rate
+    if frames:
+        return
 
     def drop(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
         return (F.dropout(inputs[0], rate, training=module.training),)

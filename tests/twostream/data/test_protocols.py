@@ -17,6 +17,7 @@ from twostream.data.protocols import (
     num_positions,
     protocol_in_file_name,
     random_in_segments,
+    random_snippets,
     snippet_indices,
     start_and_centre_of_segments,
 )
@@ -337,6 +338,26 @@ def test_random_in_segments_reaches_every_start_of_its_segment_only() -> None:
     rng = np.random.default_rng(0)
     drawn = np.array([random_in_segments(9, 3, rng=rng) for _ in range(300)])
     assert [sorted(set(column)) for column in drawn.T] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+
+
+def test_spread_frames_are_drawn_each_in_its_own_part() -> None:
+    """TSM's training samples: 9 frames, 3 of them; with two segments the parts are halved."""
+    rng = np.random.default_rng(0)
+    spread = {"snippet_length": 3, "interval": SPREAD, "rng": rng}
+    drawn = np.array([random_snippets(9, 1, **spread)[0] for _ in range(300)])
+    assert [sorted(set(column)) for column in drawn.T] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert len({tuple(row) for row in drawn.tolist()}) == 27  # independently of each other
+    pairs = np.array([random_snippets(12, 2, **spread) for _ in range(300)])
+    seen = [[sorted(set(pairs[:, s, t])) for t in range(3)] for s in range(2)]
+    assert seen == [[[0, 1], [4, 5], [8, 9]], [[2, 3], [6, 7], [10, 11]]]
+    assert random_snippets(2, 1, **spread) == [[0, 0, 1]]
+
+
+def test_frames_at_a_distance_start_at_random() -> None:
+    options = {"snippet_length": 3, "interval": 2}
+    snippets = random_snippets(20, 2, rng=np.random.default_rng(3), **options)
+    starts = random_in_segments(16, 2, rng=np.random.default_rng(3))
+    assert snippets == [[start, start + 2, start + 4] for start in starts]
 
 
 def test_random_in_segments_repeats_with_its_seed() -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from twostream.compute.device import gradient_scaler
+from twostream.models.temporal_shift import FrameAverage
 from twostream.training.learner import (
     OPTIMIZERS,
     Learner,
@@ -76,6 +77,21 @@ def test_dropout_before_the_classifier_in_training_alone() -> None:
     assert set(dropped.tolist()) == {0.0, 4.0, 8.0, 12.0, 16.0}  # those that stay count four times
     assert dropped.mean().item() == pytest.approx(4.0, rel=0.1)
     assert network.eval()(ones).unique().tolist() == [4.0]
+
+
+def test_dropout_of_frames_before_their_mean() -> None:
+    """TSM: of four frames' features each is dropped by itself, then they are averaged."""
+    network = nn.Sequential(FrameAverage(nn.Flatten()))
+    network.add_module("classifier", nn.Linear(1, 1))
+    names = list(network.state_dict())
+    add_dropout(network, 0.5)
+    assert list(network.state_dict()) == names
+    torch.manual_seed(0)
+    means = network[0].train()(torch.ones(500, 1, 4, 1, 1)).flatten()
+    assert set(means.tolist()) == {0.0, 0.5, 1.0, 1.5, 2.0}
+    assert means.mean().item() == pytest.approx(1.0, rel=0.1)
+    assert network.eval()[0](torch.ones(2, 1, 4, 1, 1)).unique().tolist() == [1.0]
+    assert not network.classifier._forward_pre_hooks
 
 
 def test_only_the_first_batch_norm_learns() -> None:
