@@ -59,7 +59,7 @@ def train(
     Re-run the same command to resume a training that was stopped; a finished one is left as it is.
     """
     from twostream.compute.device import is_out_of_memory
-    from twostream.compute.distributed import num_restarts, process_group, rank
+    from twostream.compute.distributed import is_to_remove, process_group, rank
     from twostream.training.data import gather
     from twostream.training.loop import NotFiniteError
     from twostream.training.trainer import Trainer
@@ -94,8 +94,7 @@ def train(
             data,
             bar=partial(console.progress, quiet=quiet or not first),
             tell=console.tell if first else lambda text: None,
-            # Once: not again when torchrun's --max-restarts starts the processes anew.
-            restart=restart and not num_restarts(),
+            restart=restart and is_to_remove(),
             on_training_videos=on_training_videos,
         )
         show = first and not as_json

@@ -32,6 +32,11 @@ TIMEOUT = timedelta(days=1)
 HEARTBEAT_SECONDS, LOST_SECONDS = 5.0, 45.0
 
 
+# What the processes of one torchrun meet through; it outlives them.
+_store: dist.Store | None = None
+REMOVED = "removed"  # noted when the run that --restart replaces is gone
+
+
 @contextmanager
 def process_group(device: str) -> Iterator[None]:
     """Join the processes that torchrun started, for as long as the block lasts.
@@ -63,7 +68,9 @@ def process_group(device: str) -> Iterator[None]:
     try:
         # Under `--max-restarts` the processes find each other through the same store again, where
         # the addresses of the dead still stand: each start writes under a prefix of its own.
+        global _store
         store, number, count = next(dist.rendezvous("env://"))
+        _store = store
         with _output_to_stderr():
             dist.init_process_group(
                 "gloo" if device == "cpu" else "nccl",
@@ -159,6 +166,29 @@ def world_size() -> int:
 def num_restarts() -> int:
     """How often torchrun has started these processes again (`--max-restarts`)."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+def note(key: str) -> None:
+    """Remember something for as long as torchrun runs, over its restarts too; see `noted`."""
+    if _store is not None:
+        _store.set(f"twostream/{key}", "1")
+
+
+def noted(key: str) -> bool:
+    """Whether a process has called `note(key)` since torchrun was started."""
+    return _store is not None and bool(_store.check([f"twostream/{key}"]))
+
+
+def is_to_remove() -> bool:
+    """Whether what --restart removes is still there: once in all starts by one torchrun.
+
+    Processes that die before they have removed it are started again with the old run in place.
+    """
+    if not num_restarts():
+        note("begun")
+        return True
+    # Who meets a new store, as after the loss of a machine, cannot know, and removes nothing.
+    return broadcast_from_rank_0(lambda: noted("begun") and not noted(REMOVED))
 
 
 def barrier() -> None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
 
-from twostream.compute.distributed import broadcast_from_rank_0, rank, world_size
+from twostream.compute.distributed import REMOVED, broadcast_from_rank_0, note, rank, world_size
 from twostream.data.training_videos import (
     VIDEOS,
     RunVideo,
@@ -207,9 +207,11 @@ class Run:
             InputError: the checkpoint is damaged, or TensorBoard is not installed.
         """
         self.learner, self.spec = learner, spec
-        if self.restart and rank() == 0 and self.folder.exists():
-            tell(f"--restart removes {describe_folder(self.folder)}")
-            shutil.rmtree(self.folder)
+        if self.restart and rank() == 0:
+            if self.folder.exists():
+                tell(f"--restart removes {describe_folder(self.folder)}")
+                shutil.rmtree(self.folder)
+            note(REMOVED)
         if self.resumes:
             last = self.folder / "last"
             state = load_state(last)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch.distributed as dist
 from torch import nn
 
+from twostream.compute import distributed
 from twostream.data.training_videos import VIDEOS, RunVideo, digest_of, read_videos, write_videos
 from twostream.models.checkpoint import has_checkpoint, read_spec_as, save_checkpoint
 from twostream.training.run import Run, drop_epochs, epoch_folder, open_tensorboard, write_log
@@ -229,3 +231,20 @@ def test_a_resumed_run_has_each_row_once_in_tensorboard(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     assert [(p.step, p.value) for p in events.Scalars("loss")] == [(3, 0.5), (4, 0.25)]
+
+
+def test_what_is_restarted_is_removed_once_in_all_starts_by_one_torchrun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the first processes died before they had removed it."""
+    monkeypatch.setattr(distributed, "_store", dist.HashStore())
+    assert distributed.is_to_remove()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert distributed.is_to_remove(), "nothing has been removed so far"
+    old, _ = start(tmp_path / "run")
+    old.end_epoch([row(0)], is_best=True)
+    start(tmp_path / "run", restart=True)[0].end_epoch([row(0)], is_best=True)
+    assert not distributed.is_to_remove(), "the new run has begun"
+    assert start(tmp_path / "run")[0].resumes
+    monkeypatch.setattr(distributed, "_store", dist.HashStore())
+    assert not distributed.is_to_remove(), "another machine's store knows nothing"
