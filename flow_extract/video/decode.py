@@ -62,13 +62,16 @@ def probe(path: str | PathLike[str]) -> VideoInfo:
         return video.info
 
 
-def has_video(path: str | PathLike[str]) -> bool:
-    """Whether a file holds a video, by its content; no frame of it is decoded."""
+def why_no_video(path: str | PathLike[str]) -> str:
+    """Why a file is no video, by its content; empty if it is. No frame of it is decoded."""
+    from av.error import FFmpegError
+
     try:
         with open_stream(Path(path)):
-            return True
-    except VideoError:
-        return False
+            return ""
+    except VideoError as error:
+        unknown = isinstance(error.__cause__, FFmpegError)
+        return "no video by its content" if unknown else str(error)
 
 
 def read_frames(

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 
 from flow_extract.store.reader import PROBLEM_SUFFIX, entry_path
-from flow_extract.video.decode import has_video
+from flow_extract.video.decode import why_no_video
 from flow_extract.video.frames import VideoError
 from flow_extract.video.pictures import PICTURE_SUFFIXES, is_numbered_picture, number_pictures
 from twostream_base.errors import InputError, some_of
@@ -81,8 +81,8 @@ def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> Fou
                 found.ignored[key] = "hidden"
             elif suffix in NO_VIDEOS:
                 found.ignored[key] = f"a .{suffix} file"
-            elif suffix not in SUFFIXES and not (path.is_file() and has_video(path)):
-                found.ignored[key] = "no video by its content"
+            elif suffix not in SUFFIXES and (reason := why_no_video(path)):
+                found.ignored[key] = reason
             elif not path.is_file():
                 dangling = path.is_symlink() and not path.exists()
                 found.skipped[key] = "a link to nothing" if dangling else "not a regular file"

@@ -63,7 +63,8 @@ def show_flow(
         clip = stored_clip(path)
     else:
         where = f"no video of this name in {store}" if store else "no --store to look into"
-        raise InputError(f"{video!r}: {where}, and no such file")
+        cure = "; only files are opened: download it" if "://" in video else ""
+        raise InputError(f"{video!r}: {where}, and no such file{cure}")
     out = out or Path(f"{without_suffix(Path(video).absolute().name)}-flow.png")
     default = PNG_ROWS if out.suffix.lower() == ".png" else None
     pairs = choose_pairs(clip, frames, default=default)

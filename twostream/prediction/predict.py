@@ -82,7 +82,12 @@ def find_inputs(paths: Sequence[str], *, work_dir: Path) -> tuple[dict[str, Path
         elif path.exists():
             videos[text] = path
         else:
-            raise InputError(f"{text}: no such file or folder; give videos, or folders of videos")
+            cure = (
+                "only files are opened: download it"
+                if "://" in text
+                else "give videos, or folders of videos"
+            )
+            raise InputError(f"{text}: no such file or folder; {cure}")
     return videos, unusable
 
 

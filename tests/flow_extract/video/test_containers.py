@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from flow_extract.video.decode import VideoError, has_video, open_video, probe, read_frames
+from flow_extract.video.decode import VideoError, open_video, probe, read_frames, why_no_video
 
 FRAMES, SIZE, RATE = 30, (48, 64), 25
 
@@ -363,4 +363,4 @@ def test_a_disk_that_fails_is_a_reason_of_the_video(tmp_path, monkeypatch, place
     monkeypatch.setattr(type(path), "open", open_failing)
     with pytest.raises(VideoError, match="cannot be read: Input/output error"):
         read(path)
-    assert not has_video(path)
+    assert why_no_video(path).startswith("cannot be read")

@@ -41,7 +41,7 @@ def test_other_files_are_ignored_with_the_reason(tree):
     assert found.ignored == {
         "a.txt": "a .txt file",
         "b/._a.avi": "hidden",
-        "b/README": "no video by its content",
+        "b/README": "the file is empty (0 bytes)",
     }
 
 
@@ -50,7 +50,7 @@ def test_a_video_of_an_unknown_suffix_is_found_by_its_content(tree, make_video, 
     make_video(tmp_path / "videos" / "recorder.avi", frames=2).rename(tmp_path / "videos" / "r.dav")
     found = tree("b.avi")
     assert list(found.videos) == ["a", "b", "r.dav"]
-    assert found.ignored == {"sound.dat": "no video by its content"}
+    assert found.ignored == {"sound.dat": "the file is empty (0 bytes)"}
 
 
 def test_one_name_with_two_suffixes_is_refused(tree):
@@ -62,14 +62,32 @@ def test_one_name_with_two_suffixes_is_refused(tree):
 
 
 def test_what_is_no_regular_file_is_skipped_by_name(tree, tmp_path):
-    tree("a.avi")
+    tree("a.avi", "none")
     root = tmp_path / "videos"
     os.mkfifo(root / "pipe.avi")
+    os.mkfifo(root / "pipe")
+    (root / "endless.avi").symlink_to("/dev/zero")
+    (root / "round.avi").symlink_to("round.avi")
+    (root / "list.m3u8").write_text("#EXTM3U\na.avi\n")
+    (root / "list.ffconcat").write_text("ffconcat version 1.0\nfile a.avi\n")
+    (root / "address").write_text("http://127.0.0.1:9/a.avi\n")
     (root / "gone.mp4").symlink_to("nowhere.mp4")
     (root / "link.avi").symlink_to("a.avi")
     found = tree()
     assert list(found.videos) == ["a", "link"]
-    assert found.skipped == {"gone.mp4": "a link to nothing", "pipe.avi": "not a regular file"}
+    assert found.skipped == {
+        "endless.avi": "not a regular file",
+        "gone.mp4": "a link to nothing",
+        "pipe.avi": "not a regular file",
+        "round.avi": "a link to nothing",
+    }
+    assert found.ignored == {
+        "address": "no video by its content",
+        "list.ffconcat": "an ffconcat list of other files is no video; give these files",
+        "list.m3u8": "an m3u8 playlist of other files is no video; give these files",
+        "none": "the file is empty (0 bytes)",
+        "pipe": "not a regular file",
+    }
 
 
 def test_folder_links_are_followed_but_never_round_in_circles(tree, tmp_path):
@@ -125,7 +143,7 @@ def test_a_folder_of_numbered_pictures_is_a_video(tree, tmp_path):
         "1": root / "1", "run/b.5s": root / "run" / "b.5s", "run/c": root / "run" / "c.avi",
     }  # fmt: skip
     assert found.ignored == {
-        "run/c.avi/Thumbs.db": "no video by its content",
+        "run/c.avi/Thumbs.db": "the file is empty (0 bytes)",
         "run/c.avi/cover.jpg": "a .jpg file",
     }
     assert (found.refused, found.skipped) == ({}, {})
