@@ -77,9 +77,10 @@ def _find_moved(
 ) -> dict[str, str]:
     """Names that lie below other folders than listed: downloads are unpacked in many ways.
 
-    With folders more or fewer in front (`train/run/a`, `a` for `run/a`); else by a long file name,
-    with or without the times of a clip of Kinetics (`<id>_000010_000020`). Each only where one
-    listed and one available name fit.
+    With a suffix that is no file's (a folder of pictures called `clip.mp4`, listed as such, as
+    lists are read without suffixes); with folders more or fewer in front (`train/run/a`, `a` for
+    `run/a`); else by a long file name, with or without the times of a clip of Kinetics
+    (`<id>_000010_000020`). Each only where one listed and one available name fit.
     """
     moved: dict[str, str] = {}
 
@@ -113,6 +114,10 @@ def _find_moved(
     def youtube_id(name: str) -> list[str]:
         return [re.sub(r"_\d{6}_\d{6}$", "", last) for last in file_name(name)]
 
+    def bare(name: str) -> list[str]:  # a folder of pictures, or a file clip.mp4.avi
+        return [without_suffix(name.casefold())]
+
+    match(whole, bare)
     match(whole, tails)
     match(tails, whole)
     match(file_name, file_name)

@@ -58,6 +58,7 @@ def test_names_that_could_be_several(
         ("data/ucf/Run/a", "run/a", "run/a"),
         ("air drumming/abcdefghij1_000010_000020", "air_drumming/abcdefghij1_000010_000020", None),
         ("air drumming/abcdefghij1_000010_000020", "val/abcdefghij1", None),
+        ("run/a", "run/a.mp4", None),  # a folder of pictures, say
         ("run/clip_01", "walk/clip_01", ""),  # perhaps another one: the name is short
     ],
 )

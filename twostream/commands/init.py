@@ -244,7 +244,8 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
             + (" (and --force, as groups.csv is there now)" if group_of else "")
         )
     if not as_json:
-        console.tell_next("extract-flow")
+        is_stored = report["store"] and not report["store"]["not_stored"]
+        console.tell_next(*(["train", "--stream", "spatial"] if is_stored else ["extract-flow"]))
 
 
 def _check_options(options: dict[str, Any]) -> set[str]:
