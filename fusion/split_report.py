@@ -9,6 +9,7 @@ from typing import Any
 from fusion.combining.inputs import FusionOptions
 from fusion.combining.sources import STREAMS
 from fusion.paper_table import find_sources, join_systems, table_files
+from fusion.reporting.content import Pictures
 from fusion.reporting.overview import overview_section, overview_verdict
 from fusion.reporting.page import report_page
 from fusion.tables.progress import Progress, no_progress, part_of
@@ -25,6 +26,7 @@ def report_splits(
     command: str = "",
     facts: Mapping[str, str] | None = None,
     seed: int = 0,
+    pictures: Pictures | None = None,
     progress: Progress = no_progress,
 ) -> str:
     """The report over splits as one HTML page.
@@ -33,7 +35,8 @@ def report_splits(
     best result is shown in each split, of several seeds the first one.
 
     Args:
-        options, strategies, stream_weights, shown, title, command, facts, seed: see `report_files`.
+        options, strategies, stream_weights, shown, title, command, facts, seed, pictures: see
+            `report_files`.
     """
     by_split, searched = find_sources(options)
     joined, _ = join_systems(next(iter(by_split.values())), options)
@@ -66,6 +69,7 @@ def report_splits(
                 stream_weights=stream_weights,
                 shown=shown or _name_in_split(best, strategies),
                 seed=seed,
+                pictures=pictures,
                 progress=part_of(progress, begin, begin + share),
             )
         )

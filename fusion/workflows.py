@@ -39,7 +39,7 @@ from fusion.fitting.calibration import (
 )
 from fusion.fitting.hold_out import grouped_folds
 from fusion.fitting.learned_fusion import LEARNERS, fuse_by_learning
-from fusion.reporting.content import Content, make_content, read_runs
+from fusion.reporting.content import Content, Pictures, make_content, read_runs
 from fusion.reporting.page import report_page
 from fusion.tables.groups import video_groups
 from fusion.tables.join import Input, JoinedTables, join
@@ -210,6 +210,7 @@ def report_files(
     facts: Mapping[str, str] | None = None,
     seed: int = 0,
     inputs: FusionInputs | None = None,
+    pictures: Pictures | None = None,
     progress: Progress = no_progress,
 ) -> str:
     """The report on score files as one HTML page: see `report_content`.
@@ -223,6 +224,7 @@ def report_files(
         shown=shown,
         seed=seed,
         inputs=inputs,
+        pictures=pictures,
         progress=progress,
     )
     return report_page([content], title=title, command=command, facts=facts)
@@ -236,6 +238,7 @@ def report_content(
     shown: str | None = None,
     seed: int = 0,
     inputs: FusionInputs | None = None,
+    pictures: Pictures | None = None,
     progress: Progress = no_progress,
 ) -> Content:
     """What a report shows of one split.
@@ -247,6 +250,7 @@ def report_content(
         strategies, stream_weights, seed: as in `compare_files`.
         shown: the result that is shown in detail, by its name; by default the best fusion.
         inputs: what the options would have read, where it is here already.
+        pictures: of the videos, for some of those won and lost.
     """
     inputs = inputs or read_inputs(options)
     groups = inputs.joined.groups
@@ -285,6 +289,7 @@ def report_content(
         fitted_on=fitted_on(answers, streams, calibrated),
         runs=read_runs(inputs.files),
         files={key: list(map(str, paths)) for key, paths in inputs.files.items()},
+        pictures=pictures,
     )
 
 

@@ -153,6 +153,36 @@ def draw_clip(clip: FlowClip, pairs: Sequence[int], out: Path) -> float:
     return largest
 
 
+def small_pictures(path: Path, *, width: int = 160) -> tuple[bytes, bytes | None]:
+    """The frame in the middle of a stored video and its flow as colours, as JPEG files.
+
+    Args:
+        path: the store file. width: of the pictures, in pixels.
+
+    Returns:
+        frame and flow; no flow of a video that has frames alone.
+
+    Raises:
+        InputError: the file is damaged, or no store file.
+    """
+    import cv2
+
+    entry = StoreEntry(path)
+    pair = max(0, (entry.num_frames - 1) // 2)
+
+    def encoded(picture: np.ndarray) -> bytes:
+        height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+        small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 75])
+        return data.tobytes()
+
+    frame = encoded(entry.read_rgb([pair])[0])
+    if entry.header["method"] is None or pair >= entry.num_flows:
+        return frame, None
+    bound = entry.header["quantiser"]["bound"]
+    return frame, encoded(flow_to_rgb(dequantize(entry.read_flow(pair, 1)[0], bound=bound)))
+
+
 def write_png(path: Path, picture: Image) -> None:
     """Write one picture."""
     with atomic_path(path) as temporary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from fusion.fitting.calibration import CalibratedTables
 from fusion.tables.join import JoinedTables
 from twostream_base.errors import InputError
 from twostream_base.files import read_text, reading
+
+# The name of a video -> JPEG files of a frame and of its flow, where there are any.
+Pictures = Callable[[str], tuple[bytes, bytes | None] | None]
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Content:
         runs: the run folder of each stream that has one.
         files: the files of each stream.
         seed: of the bootstrap.
+        pictures: of videos, or None.
     """
 
     streams: VideoScores
@@ -68,6 +72,7 @@ class Content:
     runs: dict[str, Run]
     files: dict[str, list[str]]
     seed: int
+    pictures: Pictures | None = None
 
     def best_stream(self) -> str:
         """The stream that alone gets most videos right: what a fusion must beat."""

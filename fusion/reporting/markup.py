@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -170,6 +171,17 @@ def figure(drawing: str, caption: str, *, name: str) -> str:
     """A chart (SVG) with a line below it; `name` is that of its file."""
     named = drawing.replace("<svg ", f'<svg data-name="{escape(name)}" ', 1)
     return f"<figure>{named}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def image(jpeg: bytes, text: str) -> str:
+    """A picture within the page; `text` is what it shows."""
+    data = b64encode(jpeg).decode()
+    return f'<img alt="{escape(text)}" src="data:image/jpeg;base64,{data}">'
+
+
+def heading(text: str) -> str:
+    """A heading within a section."""
+    return f"<h3>{escape(text)}</h3>"
 
 
 def details(summary: str, content: str) -> str:

@@ -151,9 +151,8 @@ a { color: var(--blue); }
 nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; padding: 0; }
 ul { padding-left: 1.2rem; max-width: 60rem; overflow-wrap: anywhere; }
 ul.names { columns: 22rem; }
-.charts { display: flex; flex-wrap: wrap; gap: 1rem 2rem; align-items: flex-start; }
-.charts > figure, .charts > .scroll { flex: 1 1 340px; max-width: 560px; }
-.charts > .scroll { max-width: 640px; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 480px), 1fr));
+  gap: 1rem 2rem; align-items: start; }
 figure { margin: 0.8rem 0; min-width: 0; }
 figcaption, caption { font-size: 0.9rem; }
 caption { text-align: left; padding-bottom: 0.3rem; }
@@ -199,6 +198,10 @@ summary { cursor: pointer; color: var(--blue); padding: 0.3rem 0; }
 .matrix figure { width: max-content; }
 .matrix figcaption { max-width: 46rem; }
 .matrix svg { max-width: none; }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem; }
+.pictures figure { flex: 1 1 340px; max-width: 390px; margin: 0; }
+.pictures img { width: 49%; margin-right: 1%; }
+.pictures figcaption p, .pictures ul { margin: 0; overflow-wrap: anywhere; }
 ul.verdict { padding-left: 1.2rem; margin: 0.4rem 0; max-width: 52rem; }
 h2.split { font-size: 1.5rem; border-top: 3px solid var(--line); margin-top: 3rem; }
 @media (max-width: 600px) { body { padding: 0.6rem 0.8rem 3rem; } h1 { font-size: 1.35rem; }

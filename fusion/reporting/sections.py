@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fusion.combining.probabilities import softmax
 from fusion.evaluation.comparison import class_accuracy, complementarity
 from fusion.evaluation.results import interval_basis, test_used, weights_text
 from fusion.fitting.tune import curve_of_streams
@@ -27,6 +28,8 @@ from fusion.reporting.markup import (
     details,
     drawing,
     figure,
+    heading,
+    image,
     paragraph,
     rect,
     section,
@@ -37,6 +40,7 @@ from fusion.reporting.markup import (
 CURVE_POINTS = 201
 MISTAKES, BARS, NAMES = 15, 12, 200  # most rows of these lists
 IN_CHART = 60  # most classes of the chart of class accuracies, and of the matrix
+PICTURED, TOP = 6, 3  # videos with pictures, and classes of each stream beside them
 _FEW = 12  # up to this many classes stand in the order of the list, with numbers in the matrix
 _FACTS = ("dataset", "split", "subset", "protocol", "model", "epoch", "selected_on")
 
@@ -528,9 +532,51 @@ def videos_section(content: Content) -> str:
         )
         if pairs
         else "",
+        _pictures(content, won, f"Won: {shown} is right, {best} is not."),
         _names(content, won, f"{len(won)} videos won"),
+        _pictures(content, lost, f"Lost: {best} is right, {shown} is not."),
         _names(content, lost, f"{len(lost)} videos lost"),
     )
+
+
+def _pictures(content: Content, videos: np.ndarray, title: str) -> str:
+    """A frame and its flow beside the first classes of each stream, for a few of the videos.
+
+    Each is of another class, as far as there are so many; empty where there are no pictures.
+    """
+    if content.pictures is None:
+        return ""
+    streams, shown = content.streams, content.shown
+    _, first_of_class = np.unique(streams.labels[videos], return_index=True)
+    others = np.setdiff1d(np.arange(len(videos)), first_of_class)
+    cards: list[str] = []
+    for row in videos[[*np.sort(first_of_class), *others]].tolist():
+        name = streams.names[row]
+        if len(cards) == PICTURED:
+            break
+        if (made := content.pictures(name)) is None:
+            continue
+        images = "".join(
+            image(data, f"{what} of {name}")
+            for data, what in zip(made, ("frame", "flow"), strict=True)
+            if data
+        )
+        lines = [f"true: {streams.class_names[streams.labels[row]]}"]
+        for key, scores in streams.scores.items():
+            of_video = scores[row]
+            probs = of_video if streams.score_type == "probs" else softmax(of_video)
+            top = np.argsort(-probs, kind="stable")[:TOP]
+            listed = [f"{streams.class_names[c]} {100 * probs[c]:.0f} %" for c in top]
+            lines.append(f"{key}: {', '.join(listed)}")
+        predicted = int(content.results[shown].first[row])
+        lines.append(f"{shown}: {streams.class_names[predicted]}")
+        cards.append(
+            f"<figure>{images}<figcaption>{paragraph(name)}{bullet_list(lines)}</figcaption>"
+            "</figure>"
+        )
+    if not cards:
+        return ""
+    return f'{heading(title)}<div class="pictures">{"".join(cards)}</div>'
 
 
 def _names(content: Content, videos: np.ndarray, summary: str) -> str:

@@ -32,6 +32,11 @@ from twostream.commands.option_types import OUT_FILE, OUT_FOLDER
 @score_options.combine
 @score_options.calibration
 @score_options.hold_out
+@click.option(
+    "--store",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Store whose frames and flow are shown for videos won and lost, if it is there.",
+)
 @console.trust_option
 @click.option("--title", default="Two-stream report", help="Title of the page.")
 @click.option("--seed", default=0, help="Seed of the bootstrap.")
@@ -50,6 +55,7 @@ def report(
     seed: int,
     out: Path,
     figure_folder: Path | None,
+    store: Path | None,
     **options: Any,
 ) -> None:
     """Write everything about score files as one HTML page that needs no network and no scripts.
@@ -62,6 +68,7 @@ def report(
     """
     import platform
     from datetime import date
+    from functools import partial
 
     import numpy as np
 
@@ -83,6 +90,8 @@ def report(
         "Python": platform.python_version(),
         "numpy": np.__version__,
     }
+    if store and not store.is_dir():
+        console.tell(f"no pictures of videos: the store {store} is not there")
     with console.LateProgress() as progress:
         page = (report_splits if several else report_files)(
             fusion_options,
@@ -92,6 +101,7 @@ def report(
             title=title,
             command=shlex.join(["twostream", *sys.argv[1:]]),
             facts=facts,
+            pictures=partial(stored_pictures, store) if store and store.is_dir() else None,
             seed=seed,
             progress=progress,
         )
@@ -102,3 +112,20 @@ def report(
         for name, drawing in drawings.items():
             write_text(figure_folder / f"{name}.svg", drawing)
         console.show(f"{len(drawings)} figures written to {figure_folder}")
+
+
+def stored_pictures(store: Path, name: str) -> tuple[bytes, bytes | None] | None:
+    """A frame and its flow of a video in the store, as JPEG files; None where they cannot be read.
+
+    `check-flow` tells what is wrong in a store: the report does without.
+    """
+    from contextlib import suppress
+
+    from flow_extract.display.show import small_pictures
+    from flow_extract.store.reader import entry_path
+    from twostream_base.errors import InputError
+
+    with suppress(InputError):
+        path = entry_path(store, name)
+        return small_pictures(path) if path.is_file() else None
+    return None
