@@ -315,6 +315,10 @@ def read_mmaction2(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
     options: dict[str, Any] = {}
     if any(".non_local." in name for name in renamed):
         options = {"pool_first": False, "use_scale": False}
+        for name in [name for name in renamed if name.endswith(".non_local.project.weight")]:
+            # mmcv leaves out what the normalisation behind it would take away again.
+            bias = renamed[name].new_zeros(len(renamed[name]))
+            renamed.setdefault(name.replace(".weight", ".bias"), bias)
         if any(form in hints.words for form in ("dot-product", "dot_product")):
             options["affinity"] = "dot_product"
         elif not any(".non_local.theta." in name for name in renamed):
@@ -576,6 +580,11 @@ def _network(
             f"a {stream} network in {kind}'s own names does not tell how its input was scaled; "
             f"known are those of {', '.join(FLOW_FORMATS)}"
         )
+    if shifted and stream == "motion":
+        raise InputError(
+            f"a tsm-{base} of optical flow that sees {channels // 2} flow fields at each time step; "
+            "ours sees one"
+        )
     model = base
     if shifted:
         model = f"tsm-{base}"
@@ -697,14 +706,17 @@ def _mobilenet_of_mmaction2(layers: Layers) -> Layers:
 def _mobilenet_of_tonylins(layers: Layers) -> Layers:
     """torchvision's names of tonylins/pytorch-mobilenet-v2, whose blocks are flat lists."""
     flat = {name.split(".")[1] for name in layers if ".conv.7." in name}
-    pairs = {0: "0.{net}0", 1: "0.1", 3: "1.0", 4: "1.1", 6: "2", 7: "3"}
+    # A shift is before the first convolution and its normalisation, which are one layer there.
+    shifted = {name.split(".")[1] for name in layers if ".conv.0.net." in name}
+    pairs = {0: "0.{net}0", 1: "0.{net}1", 3: "1.0", 4: "1.1", 6: "2", 7: "3"}
     renamed = {}
     for name, tensor in layers.items():
         if match := re.match(r"features\.(\d+)\.conv\.(\d)\.(net\.)?(.*)", name):
-            block, layer, net, rest = match.groups()
+            block, layer, _, rest = match.groups()
             # A block without expansion begins with its second convolution.
             table = pairs if block in flat else {0: "0.0", 1: "0.1", 3: "1", 4: "2"}
             if int(layer) in table:
-                name = f"features.{block}.conv.{table[int(layer)].format(net=net or '')}.{rest}"
+                place = table[int(layer)].format(net="net." if block in shifted else "")
+                name = f"features.{block}.conv.{place}.{rest}"
         renamed[name] = tensor
     return renamed
