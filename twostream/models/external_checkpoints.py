@@ -582,8 +582,7 @@ def _network(
         )
     if shifted and stream == "motion":
         raise InputError(
-            f"a tsm-{base} of optical flow that sees {channels // 2} flow fields at each time step; "
-            "ours sees one"
+            f"a tsm-{base} that sees {channels // 2} flow fields at each time step; ours sees one"
         )
     model = base
     if shifted:
