@@ -58,8 +58,9 @@ def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> Fou
     found = FoundVideos()
     candidates: dict[str, list[Path]] = defaultdict(list)
     for folder, files in _folders_below(root, found.skipped, root=root):
-        beside_videos = any(_suffix(name) in SUFFIXES for name in files)
-        pictures = [] if folder == root or beside_videos else [*filter(is_numbered_picture, files)]
+        pictures = [name for name in files if folder != root and is_numbered_picture(name)]
+        if any(_suffix(name) in SUFFIXES for name in files.keys() - set(pictures)):
+            pictures = []  # beside videos
         if pictures:
             key = as_text(folder.relative_to(root))
             there = [name for name in pictures if files[name].is_file()]

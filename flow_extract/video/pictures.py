@@ -22,6 +22,10 @@ from twostream_base.errors import some_of
 from twostream_base.files import sha256_bytes, sha256_file
 
 PICTURE_SUFFIXES = {"bmp", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"}
+NUMBERED = re.compile(
+    rf"(?!\.).*[0-9].*\.(?:{'|'.join(sorted(PICTURE_SUFFIXES))})", re.IGNORECASE | re.DOTALL
+)
+NUMBER = re.compile("([0-9]+)")
 # Numbers that are missing in a row of pictures; more are counted, not named.
 NAMED_NUMBERS = 5
 NO_PICTURES = "a folder without numbered pictures, such as 00001.jpg"
@@ -59,12 +63,7 @@ class NumberedPictures(NamedTuple):
 
 def is_numbered_picture(name: str) -> bool:
     """Whether a file of that name may be one of a row of pictures."""
-    stem, _, suffix = name.rpartition(".")
-    return (
-        suffix.lower() in PICTURE_SUFFIXES
-        and not name.startswith(".")
-        and re.search("[0-9]", stem) is not None
-    )
+    return NUMBERED.fullmatch(name) is not None
 
 
 def number_pictures(names: Collection[str]) -> NumberedPictures:
@@ -82,7 +81,7 @@ def number_pictures(names: Collection[str]) -> NumberedPictures:
     """
     rows: dict[tuple[str, ...], list[tuple[str, list[int]]]] = defaultdict(list)
     for name in sorted(names):
-        parts = re.split("([0-9]+)", name.rpartition(".")[0])
+        parts = NUMBER.split(name.rpartition(".")[0])
         rows[tuple(parts[::2])].append((name, [int(number) for number in parts[1::2]]))
     if len(rows) > 1:
         kinds = [f"{'*'.join(texts)} ({len(row):,})" for texts, row in rows.items()]
