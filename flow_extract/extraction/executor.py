@@ -19,7 +19,7 @@ from flow_extract.store.locks import is_running
 J = TypeVar("J")
 
 # Imported once, in the process from which the others are forked: a new one then takes milliseconds.
-PRELOAD = ("flow_extract.extraction.folder", "cv2")
+PRELOAD = ("flow_extract.extraction.folder", "cv2", "av", "av.video.reformatter")
 # Parallel is what runs side by side; inside, libraries would start a thread for each core again.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 # Python starts the processes of multiprocessing with the current folder before the standard

@@ -107,7 +107,8 @@ def extract_folder(
         engine: runs the jobs, as `executor.run_jobs` does.
         retry_failed: also try videos again that failed before with these settings.
         device: where flow is computed, for a method that has a choice; the settings must be made
-            with it. On any but the CPU a process stays for all videos that it is given.
+            with it. On any but the CPU, and where there is no flow, a process stays for all videos
+            that it is given.
         verify_checksums: recognise a changed video by its sha256 too, not by size and time alone.
 
     Raises:
@@ -151,7 +152,8 @@ def extract_folder(
         preload=[*PRELOAD, *heavy, *methods],
         claim=claim,
         conclude=record_outcome,
-        lasting=device not in (None, "cpu"),  # a context on a device takes seconds
+        # A context on a device takes seconds; and without flow a start is much of the work.
+        lasting=device not in (None, "cpu") or settings["method"] is None,
     )
     try:
         with closing(_results([replace(job, threads=threads) for job in jobs], run)) as results:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flow_extract.video.frames import MAX_PIXELS, FrameSource, VideoError, VideoInfo
-from twostream_base.errors import some_of
+from twostream_base.errors import printable, some_of
 from twostream_base.files import sha256_bytes, sha256_file
 
 PICTURE_SUFFIXES = {"bmp", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"}
@@ -103,7 +103,9 @@ def number_pictures(names: Collection[str]) -> NumberedPictures:
             )
         by_number = sorted(zip(differing[0], (name for name, _ in row), strict=True))
         first, second = next(pair for pair in pairwise(by_number) if pair[0][0] == pair[1][0])
-        raise VideoError(f"{first[1]} and {second[1]} have the same number; remove one")
+        raise VideoError(
+            f"{printable(first[1])} and {printable(second[1])} have the same number; remove one"
+        )
     column = min(reversed(distinct), key=lambda column: max(column) - min(column))
     ordered = sorted(zip(column, (name for name, _ in row), strict=True))
     numbers = [number for number, _ in ordered]
@@ -179,7 +181,7 @@ class PictureVideo(FrameSource):
             try:
                 data = (self._folder / name).read_bytes()
             except OSError as error:
-                raise VideoError(f"{name} cannot be read: {error.strerror}") from error
+                raise VideoError(f"{printable(name)} cannot be read: {error.strerror}") from error
             if size is None:
                 check_pixels(name, data)
             picture = decode_picture(data)
@@ -189,7 +191,7 @@ class PictureVideo(FrameSource):
             size = size or picture.shape
             if picture.shape != size:
                 raise VideoError(
-                    f"its pictures differ in size: {name} has {picture.shape[1]} x "
+                    f"its pictures differ in size: {printable(name)} has {picture.shape[1]} x "
                     f"{picture.shape[0]} pixels, those before it {size[1]} x {size[0]}"
                 )
             self.decoded += 1
@@ -215,11 +217,13 @@ def check_pixels(name: str, data: bytes) -> None:
             with Image.open(io.BytesIO(data)) as picture:
                 width, height = picture.size
     except Image.DecompressionBombError as error:
-        raise VideoError(f"{name} is too large: {error}") from error
+        raise VideoError(f"{printable(name)} is too large: {error}") from error
     except (OSError, ValueError):
         return  # not known to Pillow; OpenCV has the last word
     if width * height > MAX_PIXELS:
-        raise VideoError(f"{name} has {width} x {height} pixels; at most {MAX_PIXELS:,} are read")
+        raise VideoError(
+            f"{printable(name)} has {width} x {height} pixels; at most {MAX_PIXELS:,} are read"
+        )
 
 
 def decode_picture(data: bytes) -> np.ndarray | None:

@@ -43,7 +43,7 @@ DEFAULT_BOUND = 20.0
         cls=console.ProjectOption,
         required=True,
         type=OUT_FOLDER,
-        help="Folder of videos.",
+        help="Folder of videos, or of folders of numbered pictures.",
     ),
     click.option(
         "--store",
