@@ -157,6 +157,8 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
     if videos is None:
         raise click.UsageError("Missing option '--videos': the folder of the videos.")
     group_of = None
+    if update and len(typed & {"group_pattern", "group_file"}) == 1:  # instead of the remembered
+        options["group_file" if "group_pattern" in typed else "group_pattern"] = None
     if options["group_pattern"] and options["group_file"]:
         raise click.UsageError("--group-pattern and --group-file both give groups; give one.")
     if options["group_pattern"]:
@@ -195,34 +197,17 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
             "each video counts as a group of its own; if several show the same scene, give "
             "--group-pattern or --group-file, or accuracy comes out too high, intervals too narrow"
         )
-    for split in report["splits"]:
-        if split["untrained"] and not options["allow_untrained"]:
-            raise InputError(
-                f"{annotations}, split {split['split']}: classes with test videos, but none to "
-                f"learn from: {_counted(split['untrained'])}; do labels count from 0 in both "
-                "lists? --allow-untrained takes them as they are"
-            )
-    missing = sum(split["missing"] for split in report["splits"])
-    complete = not missing or options["allow_missing"]
-    if complete and not update:
+    problem = _problem(report, annotations, options)
+    if not (problem or update):
         paths = {"videos": videos, "annotations": annotations}
         paths |= {key: options[key] for key in ("store", "runs")}
         settings: dict[str, Any] = {"dataset": dataset}
-        here = Path.cwd()
-        settings |= {
-            # An absolute path to elsewhere stays one: the project may be moved, that does not.
-            key: path.as_posix()
-            if path.is_absolute() and not path.is_relative_to(here)
-            else Path(os.path.relpath(path)).as_posix()
-            for key, path in paths.items()
-        }
+        settings |= {key: _from_here(path) for key, path in paths.items()}
         if options["allow_missing"]:
             settings["allow-missing"] = True
         if remembered := {key: options[key] for key in REMEMBERED if key in typed}:
             settings["init"] = {
-                key.replace("_", "-"): Path(os.path.relpath(value)).as_posix()
-                if key == "group_file"
-                else value
+                key.replace("_", "-"): _from_here(value) if isinstance(value, Path) else value
                 for key, value in remembered.items()
             }
         title = "Written by `twostream init`. Paths are relative to this file, which may be moved."
@@ -237,15 +222,39 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         console.print_json(report | facts)
     else:
         console.show(*_report_lines(report), *lines)
-    if not complete:
-        raise InputError(
-            f"videos are missing, so {PROJECT_FILE} was not written; complete the folder, or give "
-            "--allow-missing to work with the ones that are there"
-            + (" (and --force, as groups.csv is there now)" if group_of else "")
-        )
+    if problem:
+        unwritten = "" if update else f"; {PROJECT_FILE} was not written"
+        forced = "; --force too, as groups.csv is there now" if group_of and not update else ""
+        raise InputError(f"{problem}{unwritten}{forced}")
     if not as_json:
         is_stored = report["store"] and not report["store"]["not_stored"]
         console.tell_next(*(["train", "--stream", "spatial"] if is_stored else ["extract-flow"]))
+
+
+def _problem(report: dict[str, Any], annotations: Path, options: dict[str, Any]) -> str:
+    """Why there can be no project with these lists and videos, and the cure; or nothing."""
+    for split in report["splits"]:
+        if split["untrained"] and not options["allow_untrained"]:
+            return (
+                f"{annotations}, split {split['split']}: classes with test videos, but none to "
+                f"learn from: {_counted(split['untrained'])}; do labels count from 0 in both "
+                "lists? --allow-untrained takes them as they are"
+            )
+    if any(split["missing"] for split in report["splits"]) and not options["allow_missing"]:
+        return (
+            "videos are missing; complete the folder, or give --allow-missing to work with the "
+            "ones that are there"
+        )
+    return ""
+
+
+def _from_here(path: Path) -> str:
+    """A path for the project file: relative, but absolute if it is so and leads elsewhere.
+
+    The project may be moved; what lies elsewhere does not go with it.
+    """
+    stays = path.is_absolute() and not path.is_relative_to(Path.cwd())
+    return (path if stays else Path(os.path.relpath(path))).as_posix()
 
 
 def _check_options(options: dict[str, Any]) -> set[str]:

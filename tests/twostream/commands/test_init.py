@@ -160,6 +160,8 @@ def test_a_class_that_is_only_tested_needs_permission(twostream: Run, clips: Pat
     arguments = ("init", "--dataset", "path-lists", "--videos", clips, "--annotations", lists)
     result = twostream(*arguments, exit_code=2)
     assert "1 (1)" in result.stderr
+    assert "1 (1)" in result.stdout
+    assert not Path("twostream.toml").exists()
     assert "--allow-untrained" in result.stderr
     allowed = twostream(*arguments, "--allow-untrained")
     assert "no training video, but test videos: class 1 (1)" in allowed.stdout
