@@ -17,7 +17,7 @@ from twostream_base.public_names import late_names
 
 if TYPE_CHECKING:  # the same names, for editors and type checkers
     from twostream.data.dataset import VideoDataset
-    from twostream.data.protocols import PROTOCOLS, Protocol
+    from twostream.data.protocols import PROTOCOLS, Protocol, find_protocol
     from twostream.data.splits import DATASETS, Split, VideoRecord, read_split
     from twostream.export.export_run import export_run
     from twostream.models import MODELS, create_model, list_models
@@ -33,7 +33,7 @@ __all__, __getattr__, __dir__ = late_names(
     __name__,
     {
         "twostream.data.dataset": "VideoDataset",
-        "twostream.data.protocols": "PROTOCOLS Protocol",
+        "twostream.data.protocols": "PROTOCOLS Protocol find_protocol",
         "twostream.data.splits": "DATASETS Split VideoRecord read_split",
         "twostream.export.export_run": "export_run",
         "twostream.models": "MODELS create_model list_models",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -152,6 +153,8 @@ def complete_options(options: dict[str, Any]) -> tuple[TrainOptions, ExternalChe
         values["accumulate"] = "auto"
     values |= {key: str(options[key]) for key in ("annotations", "store", "runs")}
     values |= {key: list(options[key]) for key in ("consensus_option", "model_option")}
+    if options["class_weights"] not in ("", "balanced"):  # a file: a run may be resumed elsewhere
+        values["class_weights"] = os.path.abspath(options["class_weights"])
     values |= {
         key: network_protocol(
             options[key],

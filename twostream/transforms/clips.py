@@ -147,10 +147,14 @@ def resize_picture(picture: Clip, size: tuple[int, int], *, vectors: bool) -> Cl
 
 def stretch_vectors_(flow: Clip, factors: tuple[float, float]) -> None:
     """Multiply stored flow (..., 2, H, W) by the factors of u and v, in place."""
+    import cv2
+
     levels = np.arange(256) - 128
     for channel, factor in enumerate(factors):
         stretched = np.clip(np.rint(levels * factor + 128), 1, 255).astype(np.uint8)
-        flow[..., channel, :, :] = stretched[flow[..., channel, :, :]]
+        for frame in np.ndindex(flow.shape[:-3]):
+            plane = flow[(*frame, channel)]
+            cv2.LUT(plane, stretched, dst=plane)
 
 
 def mirror_rgb(source: Clip, out: Clip) -> None:
