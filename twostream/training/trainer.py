@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -241,17 +241,18 @@ class Trainer:
 
     def _validate(self) -> EpochStats:
         start = time.perf_counter()
-        options, val = self.options, self.val
+        options, val, protocol = self.options, self.val, validation_protocol(self.options)
         logits = compute_logits(
             self.learner.compiled_eval_network,
             val.videos,
             self.runtime,
             modality=options.modality,
-            protocol=validation_protocol(options),
+            protocol=protocol,
             size=options.input_size,
         )
         seconds = time.perf_counter() - start
-        return evaluate(logits, _labels(val), seconds=seconds, loss_of=options.val_loss)
+        stats = evaluate(logits, _labels(val), seconds=seconds, loss_of=options.val_loss)
+        return replace(stats, segments=()) if protocol.segment else stats
 
     def _remark(self, train: EpochStats, *, epochs: int) -> str:
         """Tell the user what is wrong after an epoch, if anything; return it for the log."""

@@ -88,3 +88,23 @@ def test_files_that_do_not_fit(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason) as error:
         class_weights(str(path), ("a", "b"), [0, 1])
     assert str(path) in str(error.value)
+
+
+def test_balanced_weights_lift_the_recall_of_a_rare_class() -> None:
+    """Two overlapping classes, one a tenth of the other: the line between them moves."""
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.tensor([0] * 200 + [1] * 20)
+    x = torch.randn(len(labels), 1, generator=rng) + labels[:, None]
+
+    def recall(text: str) -> float:
+        loss = Loss(class_weights=class_weights(text, ("common", "rare"), labels.tolist()))
+        line = torch.nn.Linear(1, 2)
+        optimizer = torch.optim.SGD(line.parameters(), lr=0.5)
+        for _ in range(200):
+            optimizer.zero_grad()
+            (loss(line(x), labels) / loss.total_weight(labels)).backward()
+            optimizer.step()
+        return (line(x).argmax(dim=1)[labels == 1] == 1).float().mean().item()
+
+    assert recall("") < 0.3
+    assert recall("balanced") > 0.6
