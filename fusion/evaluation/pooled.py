@@ -21,6 +21,7 @@ from twostream_base.errors import InputError
 
 Seed = int | None
 RESAMPLES = 10_000
+_TINY = 1e-12  # what rounding may leave of a difference of shares
 _ROUNDING = 0.03  # how far the whole-number weight of a split may be from its exact one
 
 
@@ -284,7 +285,10 @@ def _over_seeds(first: str, second: str, splits: Sequence[SplitAnswers]) -> dict
     mean, freedom = float(differences.mean()), len(common) - 1
     error = float(differences.std(ddof=1)) / math.sqrt(len(common))
     half = float(stdtrit(freedom, 0.975)) * error
-    p = 2 * float(stdtr(freedom, -abs(mean) / error)) if error else float(mean == 0)
+    if error > _TINY:
+        p = 2 * float(stdtr(freedom, -abs(mean) / error))
+    else:  # the same difference in all seeds
+        p = float(abs(mean) <= _TINY)
     return {
         "seeds": len(common),
         "better": int((differences > 0).sum()),
