@@ -242,7 +242,7 @@ def gain(files: str) -> str:
 FIGURES: dict[str, tuple[str, Callable[[], str]]] = {
     "results": ("README.md", readme_row),
     "maximum": (
-        "README.md",
+        "results.md",
         lambda: (
             f"larger logits ({number(fused(RESNET101, '--strategy max'))} against "
             f"{number(alone(RESNET101)[1])})"
