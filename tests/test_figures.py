@@ -35,6 +35,8 @@ OF_LONGER_RUNS = {
     "many-videos.md": "times of this machine, for the videos of the tutorial",
     "store.md": "the store of the tutorial",
     "report.md": "a report of trained runs",
+    "projects.md": "videos of one's own, before and after",
+    "experiments.md": "the videos of HMDB51",
 }
 
 RESNET101 = "spatial.safetensors motion.safetensors"
