@@ -233,6 +233,11 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
 
 def _problem(report: dict[str, Any], annotations: Path, options: dict[str, Any]) -> str:
     """Why there can be no project with these lists and videos, and the cure; or nothing."""
+    if not report["videos"]:
+        return (
+            f"{options['videos']}: none of the {len(report['missing']):,} listed videos is "
+            "below this folder; is --videos right, and --annotations?"
+        )
     for split in report["splits"]:
         if split["untrained"] and not options["allow_untrained"]:
             return (

@@ -278,3 +278,14 @@ def test_what_is_stored_is_compared_with_the_lists(
     assert report["store"] == {
         "stored": 2, "not_stored": ["c/1", "c/2", "c/3"], "unlisted": ["b/1", "b/2"],
     }  # fmt: skip
+
+
+def test_lists_of_other_videos_are_refused_also_with_missing_ones_allowed(
+    twostream: Run, clips: Path
+) -> None:
+    official(Path("lists"))
+    Path("empty").mkdir()
+    arguments = ["--videos", "empty", "--annotations", "lists", "--allow-missing"]
+    refused = twostream("init", "--dataset", "ucf101", *arguments, exit_code=2)
+    assert "empty: none of the 3 listed videos is below this folder" in refused.stderr
+    assert not Path("twostream.toml").exists()
