@@ -31,6 +31,7 @@ from twostream.models import build_network
 from twostream.models.checkpoint import NetworkSpec, load_network, save_checkpoint
 from twostream.models.consensus import load_consensus
 from twostream.models.i3d import NonLocalBlock, inflate_conv
+from twostream.models.inception import HalvingPool, SamePool, Unit
 from twostream.models.segment_network import SegmentNetwork
 from twostream.models.temporal_shift import FrameAverage, TemporalShift
 from twostream.transforms.presets import Modality
@@ -66,13 +67,17 @@ class OverTime(nn.Module):
     def __init__(self, channels: int, frames: int) -> None:
         super().__init__()
         shifted = TemporalShift(nn.Conv2d(channels, 8, 3, stride=2), frames)
-        self.shifted = FrameAverage(nn.Sequential(shifted, nn.AdaptiveAvgPool2d(1)))
+        pools = HalvingPool(), nn.AdaptiveAvgPool2d(1)
+        self.shifted = FrameAverage(nn.Sequential(shifted, *pools))
         self.inflated = inflate_conv(nn.Conv2d(channels, 8, 3, stride=2), depth=3, stride=1)
         self.non_local = NonLocalBlock(8, window=0.3)
         nn.init.ones_(self.non_local.norm.weight)
+        unit = Unit(channels, 8, (3, 3, 3), stride=2, same=True, bias=False, eps=1e-3)
+        self.padded = nn.Sequential(unit, SamePool((2, 3, 3), (2, 2, 2)))
 
     def forward(self, clips: Tensor) -> Tensor:
         features: Tensor = self.non_local(self.inflated(clips)).mean(dim=(2, 3, 4))
+        features += self.padded(clips).mean(dim=(2, 3, 4))
         return features + self.shifted(clips).flatten(1)
 
 

@@ -12,12 +12,14 @@ from twostream_base.errors import InputError
 
 def build(name: str) -> nn.Module:
     torch.manual_seed(0)
-    modality = modality_of("spatial", clip_length=1 if name == "resnet18" else 4, frame_interval=1)
+    modality = modality_of("spatial", clip_length=4 if MODELS[name].clip else 1, frame_interval=1)
     return MODELS[name](modality=modality, num_classes=3)
 
 
 @pytest.mark.parametrize(("name", "blocks"), [("resnet18", 8), ("tsm-resnet18", 8),
-                                              ("i3d-resnet18", 8), ("r3d_18", 8)])  # fmt: skip
+                                              ("i3d-resnet18", 8), ("r3d_18", 8),
+                                              ("bn-inception", 10), ("inception-i3d", 9),
+                                              ])  # fmt: skip
 def test_gradients_and_statistics_are_the_same(name: str, blocks: int) -> None:
     plain = build(name)
     saving = copy.deepcopy(plain)
