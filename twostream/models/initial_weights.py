@@ -19,8 +19,9 @@ from twostream.models.external_checkpoints import (
 )
 from twostream.models.published import Bar, find_weights
 from twostream.models.timm_networks import TIMM, timm_weights
-from twostream.transforms.presets import Modality
+from twostream.transforms.presets import MODALITIES, Modality
 from twostream_base.errors import InputError, some_of
+from twostream_base.tensor_file import FileType, TensorFile
 from twostream_base.vision import cached_file, fetch_weights, torchvision
 
 BACKBONE = "backbone."
@@ -33,11 +34,11 @@ class StartingPoint:
 
     Attributes:
         layers: of its backbone, in torchvision's names or, of a network of the same kind, in ours.
-        normalisation: `mean` and `std` of stored values, for all channels of a clip (T*C, 1, 1);
-            those of another tool for one picture (C, 1, 1). Empty where there are none.
+        normalisation: `mean` and `std` of stored values, for one picture (C, 1, 1); without a
+            stream for all channels of a clip (T*C, 1, 1). Empty where there are none.
         head: `weight` and `bias` of the classifier, for as many classes; empty without.
         source: what they are called in an error.
-        stream: whose pictures the normalisation is for, `spatial` or `motion`; empty for a run.
+        stream: whose pictures the normalisation is for, key of MODALITIES; empty if unknown.
         checkpoint: what another tool's file was recognised as.
     """
 
@@ -52,7 +53,8 @@ class StartingPoint:
         """The same for all channels of a clip; empty for another stream, which keeps its own."""
         if not self.stream:
             return dict(self.normalisation)
-        is_same = modality.sees_rgb if self.stream == "spatial" else modality.name == "flow"
+        its_own = MODALITIES[self.stream]
+        is_same = its_own.name == modality.name and its_own.differences == modality.differences
         times = modality.network_length if is_same else 0
         return {key: value.repeat(times, 1, 1) for key, value in self.normalisation.items()}
 
@@ -81,7 +83,11 @@ def initial_weights(weights: str, *, model: str) -> StartingPoint:
     if {"mean", "std"} <= content.keys() and any(name.startswith(BACKBONE) for name in content):
         # The weights of a run of ours: its backbone and normalisation, without its classifier.
         layers = {n.removeprefix(BACKBONE): t for n, t in content.items() if n.startswith(BACKBONE)}
-        return StartingPoint(layers, {key: content[key] for key in ("mean", "std")}, {}, weights)
+        # Of one of its pictures, where it says of what: other clips have other numbers of them.
+        stream = _stream_of(path)
+        channels = MODALITIES[stream].channels if stream else None
+        normalisation = {key: content[key][:channels] for key in ("mean", "std")}
+        return StartingPoint(layers, normalisation, {}, weights, stream)
     try:
         if model.startswith(TIMM):  # other than torchvision's, under the same names
             return StartingPoint(unwrap(path, content), {}, {}, weights)
@@ -98,6 +104,16 @@ def initial_weights(weights: str, *, model: str) -> StartingPoint:
     return StartingPoint(
         checkpoint.layers, normalisation, checkpoint.head, weights, checkpoint.stream, checkpoint
     )
+
+
+def _stream_of(path: Path) -> str:
+    """What a run says that its network sees; empty where a file says nothing."""
+    try:
+        with TensorFile(path, FileType("weights file", key="twostream", cure="")) as file:
+            stream = file.header.get("stream")
+    except InputError:  # none of a run, or of another format
+        return ""
+    return stream if isinstance(stream, str) and stream in MODALITIES else ""
 
 
 def recognised(weights: str, *, bar: Bar | None = None) -> ExternalCheckpoint | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from urllib.error import URLError
 
@@ -58,6 +59,23 @@ def test_weights_of_a_run(tmp_path: Path) -> None:
             rgb = trained.backbone.conv1.weight
             assert torch.equal(flow.backbone.conv1.weight[:, 19], rgb.mean(dim=1))
             assert flow.mean.unique().tolist() == [128.0]
+
+
+def test_the_normalisation_of_a_run_goes_with_clips_of_other_lengths(tmp_path: Path) -> None:
+    """A network that began with Kinetics' statistics has them again with 2 frames instead of 4."""
+    path = tmp_path / "weights.safetensors"
+    clips = {
+        frames: modality_of("spatial", clip_length=frames, frame_interval=1) for frames in (2, 4)
+    }
+    trained = MODELS["tsm-mobilenet_v2"](modality=clips[4], num_classes=2)
+    trained.mean.copy_(torch.tensor([110.0, 100.0, 95.0]).repeat(4)[:, None, None])
+    header = {"twostream": json.dumps({"stream": "spatial"})}
+    safetensors.torch.save_file(trained.state_dict(), path, metadata=header)
+    again = MODELS["tsm-mobilenet_v2"](modality=clips[2], num_classes=2, weights=str(path))
+    assert again.mean.flatten().tolist() == [110.0, 100.0, 95.0] * 2
+    differences = modality_of("difference", clip_length=5, frame_interval=1)  # four, as long
+    other = MODELS["tsm-mobilenet_v2"](modality=differences, num_classes=2, weights=str(path))
+    assert other.mean.unique().tolist() == [0.0]
 
 
 def test_weights_that_do_not_fit_are_named(
