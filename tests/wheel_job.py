@@ -19,6 +19,7 @@ import flow_extract
 import fusion
 import twostream
 from twostream.data import toy
+from twostream.models.published import published
 
 CLASSES = ("BlueVertical", "RedHorizontal")
 GROUPS = {"train": range(3, 9), "test": range(1, 3)}
@@ -87,6 +88,7 @@ def main() -> None:
     for package in (twostream, fusion, flow_extract):
         assert package.__file__
         assert not Path(package.__file__).resolve().is_relative_to(root), package.__file__
+    assert len(published()) > 30  # a file of data
     write_videos()
     commands = main_job((root / "README.md").read_text())
     assert len(commands) == 6

@@ -70,6 +70,8 @@ def train(
         from twostream.training.plan import plan_lines, plan_run
 
         plan = plan_run(settings)
+        if checkpoint:
+            console.tell(_what_starts_it(checkpoint, settings, plan["classes"]))
         if as_json:
             console.print_json(plan)
         else:
@@ -79,17 +81,7 @@ def train(
         data = gather(settings)
         first = rank() == 0
         if checkpoint and first:
-            classes = len(data.class_names)
-            fate = "kept"
-            if checkpoint.num_classes != classes or isinstance(
-                CONSENSUS.get(settings.consensus), Learned
-            ):
-                fate = f"replaced: the data set has {classes:,}"
-            console.tell(
-                f"--weights {settings.weights}: {checkpoint.stream} {checkpoint.model} in the "
-                f"layout of {checkpoint.format}; its classifier of "
-                f"{checkpoint.num_classes:,} classes is {fate}"
-            )
+            console.tell(_what_starts_it(checkpoint, settings, len(data.class_names)))
         trainer = Trainer(
             settings,
             data,
@@ -136,7 +128,7 @@ def complete_options(options: dict[str, Any]) -> tuple[TrainOptions, ExternalChe
             options["model"] = checkpoint.model
             typed = {text.partition("=")[0] for text in options["model_option"]}
             options["model_option"] += tuple(
-                f"{key}={value}"
+                f"{key}={str(value).lower() if isinstance(value, bool) else value}"
                 for key, value in checkpoint.model_options.items()
                 if key not in typed
             )
@@ -169,6 +161,17 @@ def complete_options(options: dict[str, Any]) -> tuple[TrainOptions, ExternalChe
     settings = TrainOptions(**values)
     check_options(settings)
     return settings, checkpoint
+
+
+def _what_starts_it(checkpoint: ExternalCheckpoint, options: TrainOptions, classes: int) -> str:
+    """What another tool's checkpoint is, and whether its classifier is kept."""
+    learns = isinstance(CONSENSUS.get(options.consensus), Learned)
+    is_kept = checkpoint.num_classes == classes and not learns
+    return (
+        f"--weights {options.weights}: {checkpoint.stream} {checkpoint.model} of "
+        f"{checkpoint.format}; its classifier of {checkpoint.num_classes:,} classes is "
+        f"{'kept' if is_kept else f'replaced, the data set has {classes:,}'}"
+    )
 
 
 def _print_start(trainer: Trainer) -> None:

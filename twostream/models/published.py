@@ -126,7 +126,7 @@ def fetch(entry: Published, *, bar: Bar | None = None) -> None:
     except InputError:
         raise
     except (OSError, ValueError) as error:  # URLError and what sockets raise are OSErrors
-        reason = getattr(error, "reason", None) or error
+        reason = getattr(error, "reason", None) or (error.args or [type(error).__name__])[-1]
         raise InputError(
             f"{entry.name}: {entry.url} cannot be fetched ({reason}); {by_hand}"
         ) from error
