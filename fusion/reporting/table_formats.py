@@ -247,10 +247,12 @@ def _pair_cells(table: Table, decimals: int) -> list[list[str]]:
     rows = []
     pairs = [row["below_best"] for row in table["rows"] if row["below_best"]]
     several_seeds = any(pair["seeds"] for pair in pairs)
+    one_system = len({row["system"] for row in table["rows"]}) == 1
+    names = {row["name"]: row["label" if one_system else "name"] for row in table["rows"]}
     for pair in pairs:
         low, high = pair["interval"]
         cells = [
-            f"{pair['first']} - {pair['second']}",
+            f"{names[pair['first']]} - {names[pair['second']]}",
             f"{pair['difference']:+.{decimals}f}",
             f"{low:+.{decimals}f} to {high:+.{decimals}f}",
             f"{pair['p_holm']:.2g}{' *' if pair['significant'] else ''}",

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 
-from fusion.reporting.page import SECTIONS
+from fusion.reporting.page import SECTIONS, STYLE
 from twostream.cli import cli
 
 EMPTY = {"meta", "link", "input"}
@@ -140,6 +140,24 @@ def test_figures_are_files_of_their_own(write_report: Callable[..., str], tmp_pa
         root = ElementTree.fromstring(path.read_text())
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         assert float(root.get("width", 0)) > 100
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_colours_can_be_told_from_the_page(theme: int) -> None:
+    """Contrast AA of WCAG: 4.5 for text, 3 for what is drawn."""
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", STYLE.split("@media")[theme]))
+
+    def luminance(colour: str) -> float:
+        shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for name, least in (("text", 4.5), ("soft", 4.5), ("blue", 4.5), ("orange", 4.5),
+                        ("green", 3), ("purple", 3)):  # fmt: skip
+        for ground in ("page", "sheet"):
+            light, dark = sorted((luminance(colours[name]), luminance(colours[ground])))[::-1]
+            enough = least if ground == "page" else 3
+            assert (light + 0.05) / (dark + 0.05) >= enough, (name, ground)
 
 
 @pytest.mark.parametrize(
