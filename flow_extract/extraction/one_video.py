@@ -207,7 +207,7 @@ def extract_video(job: Job, *, reuse_frames: bool = True) -> Result:
             encode = partial(encode_part, settings=job.settings, with_rgb=stored is None)
             parts: Iterable[Any]
             if method is None:  # frames need not wait for their neighbours
-                parts = ((frame[None], no_flow(frame[None]), 0.0) for frame in timed(iter(video)))
+                parts = ((frame[None], np.empty(0), 0.0) for frame in timed(iter(video)))
             else:
                 parts = enumerate(timed(overlapping_chunks(video, pixels=pixels)))
                 if pixels:  # a device computes here; threads encode what it has computed
