@@ -158,8 +158,8 @@ class Recipe(click.ParamType):
     name = "recipe"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """Show the names in `--help`."""
-        return f"[{'|'.join([*recipes(), 'FILE'])}]"
+        """Their names are too many for `--help`: the help of the option has them."""
+        return "NAME|FILE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Look among the recipes first: a file of such a name is given as ./name."""

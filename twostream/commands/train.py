@@ -37,13 +37,6 @@ STREAM_DEFAULTS: dict[str, dict[str, Any]] = {
     "twostream train --stream motion --recipe strong --batch-size 16 --name strong",
 )  # fmt: skip
 @train_options
-@click.option(
-    "--dry-run",
-    is_flag=True,
-    is_eager=True,
-    help="Print the resolved options, videos, steps an epoch, clips, shapes and parameters, and "
-    "end: nothing is trained or written. The store need not be there.",
-)
 @shared_options.on_training_videos
 @console.quiet_option
 @console.json_option

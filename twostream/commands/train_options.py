@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from twostream.commands import console, shared_options
-from twostream.commands.option_files import Recipe, show_recipe, take_defaults, take_stream
+from twostream.commands.option_files import Recipe, recipes, show_recipe, take_defaults, take_stream
 from twostream.commands.option_types import (
     CountOrAuto,
     FrameSize,
@@ -27,7 +27,8 @@ recipe_options = console.section(
         is_eager=True,
         expose_value=False,
         callback=take_defaults,
-        help="Take defaults from a recipe; options on the command line win.",
+        help=f"Take defaults from a recipe: {', '.join(recipes())}, or a file; options on the "
+        "command line win.",
     ),
     shared_options.config,
     click.option(
@@ -138,6 +139,13 @@ run_options = console.section(
         type=click.FloatRange(0),
         default=600.0,
         help="Seconds between checkpoints within an epoch.",
+    ),
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        is_eager=True,
+        help="Print the resolved options, videos, steps an epoch, clips, shapes and parameters, "
+        "and end: nothing is trained or written. The store need not be there.",
     ),
     click.option(
         "--tensorboard", is_flag=True, help="Write curves for TensorBoard into the run folder."

@@ -33,6 +33,7 @@ from ..conftest import MiniProject
 OUTPUTS = Path(__file__).with_name("outputs.txt")
 ELSEWHERE = {
     "run",
+    "weights",
     "init",
     "fuse",
     "tune",
