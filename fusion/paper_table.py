@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,8 @@ def table_files(
         videos[split] = replace(joined, tables={})
         for line in joined.warnings:
             warnings[line].append(split)
+        val = [Path(str(path).replace("{split}", str(split))) for path in options.val]
+        of_split = replace(options, val=val)
         for (system, of_seed), inputs in systems.items():
             progress(f"split {split}" if split else "scores", 0.9 * done / works)
             done += 1
@@ -122,7 +125,7 @@ def table_files(
             for result, scores, mark in _results(
                 system,
                 inputs,
-                options,
+                of_split,
                 strategies=strategies,
                 weightings=weightings,
                 tuned=tuned,
@@ -136,8 +139,8 @@ def table_files(
                 row.top5[split][of_seed] = summary["top5"]["percent"]
                 row.mean_class[split][of_seed] = summary["mean_class"]["percent"]
     if unlabelled := [split for split, of in videos.items() if not (of.labels >= 0).any()]:
-        of_split = f"split {unlabelled[0]}" if unlabelled[0] else "the scores"
-        raise InputError(f"{of_split}: no video has a label; a table needs scores with labels")
+        where = f"split {unlabelled[0]}" if unlabelled[0] else "the scores"
+        raise InputError(f"{where}: no video has a label; a table needs scores with labels")
     progress("tests", 0.9)
     dataset = next(iter(sorted(datasets)), None)
     made = _as_result(rows, videos, rng=seed)

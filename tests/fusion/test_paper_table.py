@@ -197,6 +197,23 @@ def test_mistakes(runs: Path, arguments: list[str], message: str) -> None:
     assert re.search(message, result.output)
 
 
+def test_what_is_fitted_on_validation_scores_of_each_split(runs: Path, make_table: Make) -> None:
+    """Those of split 2 say that flow alone is right, so its weights give the 30 videos of flow."""
+    for split, right in ((1, ([1.0, 1.0], [-1.0, -1.0])), (2, ([-1.0, -1.0], [1.0, 1.0]))):
+        for stream, values in zip(("spatial", "motion"), right, strict=True):
+            about = {"stream": stream, "dataset": "toy", "split": split, "subset": "val"}
+            scores = np.stack([values, np.zeros(2)], axis=1)
+            table = make_table(scores, names=["a", "b"], **about)
+            write_scores(Path(f"val-{stream}-{split}.safetensors"), table)
+    val = [Path(f"val-{stream}-{{split}}.safetensors") for stream in ("spatial", "motion")]
+    options = FusionOptions(model="small", name="seed0", val=val)
+    result = table_files(options, tuned="val", strategies=[])
+    assert result["rows"][-1]["label"] == "spatial + motion, weights tuned on val"
+    counts = [cell["correct"] for cell in result["rows"][-1]["splits"]]
+    assert counts[1] == [30]
+    assert counts[0][0] >= 40
+
+
 def test_runs_of_two_data_sets(runs: Path, make_table: Make) -> None:
     write(make_table, "other-split1/spatial-small", np.ones(2), ["a", "b"])
     with pytest.raises(InputError, match=r"several data sets; give --dataset other\|toy"):
