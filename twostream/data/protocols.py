@@ -31,10 +31,17 @@ from twostream_base.errors import InputError
 SPREAD = 0  # an interval: as long as the video allows
 
 
-def num_positions(length: int, *, snippet_length: int, interval: int = 1) -> int:
-    """How many starts a snippet has in a video of `length` frames or flow pairs; at least 1."""
+def num_positions(length: int, *, snippet_length: int, interval: int = 1, stack: int = 1) -> int:
+    """How many starts a snippet has in a video of `length` frames or flow pairs; at least 1.
+
+    Args:
+        stack: so many of its frames or pairs lie in a row, at each of its time steps.
+    """
     if length < 1:
         raise ValueError(f"length ({length}) must be at least 1")
+    if stack > 1:
+        length = max(1, length - stack + 1)
+        snippet_length //= stack
     if interval == SPREAD:
         return max(1, length // snippet_length)
     return max(1, length - (snippet_length - 1) * interval)
@@ -99,14 +106,26 @@ def first_to_last_truncated(positions: int, count: int) -> list[int]:
 
 
 def snippet_indices(
-    starts: Sequence[int], *, snippet_length: int, length: int, interval: int = 1
+    starts: Sequence[int], *, snippet_length: int, length: int, interval: int = 1, stack: int = 1
 ) -> list[list[int]]:
     """Frame or flow indices of each snippet, repeating the last one past the end.
 
     starts 0 3, snippet_length 3, length 5: [[0 1 2] [3 4 4]]
     start 1, snippet_length 3, interval 2, length 9: [[1 3 5]]
     starts 0 2, snippet_length 3, interval SPREAD, length 9: [[0 3 6] [2 5 8]]
+    start 0, snippet_length 6, interval SPREAD, stack 3, length 10: [[0 1 2 4 5 6]]
     """
+    if stack > 1:
+        steps_of = snippet_indices(
+            starts,
+            snippet_length=snippet_length // stack,
+            length=max(1, length - stack + 1),
+            interval=interval,
+        )
+        return [
+            [min(step + index, length - 1) for step in steps for index in range(stack)]
+            for steps in steps_of
+        ]
     steps = [
         t * length // snippet_length if interval == SPREAD else t * interval
         for t in range(snippet_length)
@@ -204,9 +223,13 @@ class Protocol:
         """R, the views of one snippet."""
         return len(self.views(256, 340))
 
-    def snippet_starts(self, length: int, *, snippet_length: int, interval: int = 1) -> list[int]:
+    def snippet_starts(
+        self, length: int, *, snippet_length: int, interval: int = 1, stack: int = 1
+    ) -> list[int]:
         """Start of each of the S snippets in a video of `length` frames or flow pairs."""
-        positions = num_positions(length, snippet_length=snippet_length, interval=interval)
+        positions = num_positions(
+            length, snippet_length=snippet_length, interval=interval, stack=stack
+        )
         if self.last_gap:
             positions = max(1, positions - max(0, interval - 1))
         if self.segment is None:

@@ -82,14 +82,15 @@ class Architecture:
         if start.checkpoint:
             self._check(start.checkpoint, weights, modality)
         fixed: dict[str, Any] = {
-            "in_channels": modality.channels * (1 if self.clip else modality.network_length),
+            "in_channels": modality.channels
+            * (modality.stack if self.clip else modality.network_length),
             "state": start.layers,
             "source": start.source,
         }
         build = self._build
         what = f"network {self.base}"
         if self.conversion in ("tsm", "i3d"):
-            fixed["num_frames"] = modality.network_length
+            fixed["num_frames"] = modality.network_length // modality.stack
             what = f"network {self.conversion}-{self.base}"
         plugins.check_options(build, options, what=what, positional=1, reserved=fixed)
         backbone, size = build(self.base, **fixed, **{**self.options, **options})
@@ -113,6 +114,11 @@ class Architecture:
             raise InputError(
                 f"{weights} holds a network of optical flow; give --stream motion, or weights of "
                 "an RGB network"
+            )
+        if checkpoint.stack > 1:
+            raise InputError(
+                f"{weights} sees {checkpoint.stack} flow fields at each time step: score, predict "
+                "and export take it, but train has no such snippets"
             )
         stacked = checkpoint.stream == "motion" and not self.clip
         if stacked and checkpoint.clip_length != modality.network_length:

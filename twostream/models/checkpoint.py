@@ -66,6 +66,7 @@ class NetworkSpec:
         flow: method and bound of the flow it saw; empty without.
         extraction: all settings by which the frames and flow that it saw were made; empty where
             they are not known, as of networks of other tools.
+        stack: frames or flow pairs of a snippet that are one time step; see `Modality`.
         training_videos: which videos it has seen, see `twostream.data.training_videos.card_of`;
             empty where that is not known.
     """
@@ -85,6 +86,7 @@ class NetworkSpec:
     selected_on: str
     flow: dict[str, Any]
     extraction: dict[str, Any] = field(default_factory=dict)
+    stack: int = 1
     training_videos: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -95,6 +97,7 @@ class NetworkSpec:
             clip_length=self.clip_length,
             frame_interval=self.frame_interval,
             resize=self.resize,
+            stack=self.stack,
         )
 
 

@@ -57,6 +57,7 @@ class ExternalCheckpoint:
         clip_length, frame_interval: frames or flow pairs of a snippet, and the step between them;
             None where neither the file nor its name says: the network's own.
         num_segments: that it was trained with, where the file's name says; else TSN's three.
+        stack: flow fields that it sees at each time step; the clip has so many times its length.
         epoch: from 0; -1 where the file does not say.
     """
 
@@ -70,6 +71,7 @@ class ExternalCheckpoint:
     clip_length: int | None = None
     frame_interval: int | None = None
     num_segments: int = 3
+    stack: int = 1
     model_options: dict[str, Any] = field(default_factory=dict)
     epoch: int = -1
 
@@ -502,7 +504,7 @@ def read_torchvision(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
     models = torchvision.models
     for model in [*models.list_models(models), *models.list_models(models.video)]:
         for weights in models.get_model_weights(model):
-            classes = len(weights.meta["categories"])
+            classes = len(weights.meta.get("categories") or ())
             if weights.meta["num_params"] - (features + 1) * classes == size:
                 mean, std = _normalisation_of(weights)
                 return ExternalCheckpoint(
@@ -580,10 +582,6 @@ def _network(
             f"a {stream} network in {kind}'s own names does not tell how its input was scaled; "
             f"known are those of {', '.join(FLOW_FORMATS)}"
         )
-    if shifted and stream == "motion":
-        raise InputError(
-            f"a tsm-{base} that sees {channels // 2} flow fields at each time step; ours sees one"
-        )
     model = base
     if shifted:
         model = f"tsm-{base}"
@@ -625,6 +623,7 @@ def _network(
         clip_length=length,
         frame_interval=interval,
         num_segments=1 if is_clip else sampling.segments if sampling else 3,
+        stack=channels // 2 if is_clip and stream == "motion" else 1,
         model_options=model_options,
     )
 

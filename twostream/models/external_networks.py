@@ -51,6 +51,8 @@ class ExternalNetwork(NamedTuple):
         unit = "flow field" if spec.stream == "motion" else "frame"
         many = f"{spec.clip_length} {unit}{'s' if spec.clip_length > 1 else ''}"
         spacing = {0: " spread over the video", 1: ""}
+        if spec.stack > 1:
+            many = f"{spec.clip_length // spec.stack} stacks of {spec.stack} flow fields"
         many += spacing.get(spec.frame_interval, f", {spec.frame_interval} apart")
         kind = self.checkpoint.format
         return f"{spec.stream} {spec.model} of {kind}, {many}; {self.note}"
@@ -137,7 +139,8 @@ def spec_of(checkpoint: ExternalCheckpoint, class_names: tuple[str, ...]) -> Net
         model=checkpoint.model,
         model_options=checkpoint.model_options,
         stream=checkpoint.stream,
-        clip_length=own["clip_length"] if length is None else length,
+        clip_length=checkpoint.stack * (own["clip_length"] if length is None else length),
+        stack=checkpoint.stack,
         frame_interval=own["frame_interval"] if interval is None else interval,
         resize=(),
         class_names=class_names,

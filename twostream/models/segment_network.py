@@ -84,7 +84,7 @@ class SegmentNetwork(nn.Module):
         n, s, t, c, h, w = clips.shape
         normalised = self._normalised(clips.reshape(n * s, t * c, h, w), channels=c)
         if self.is_3d:
-            clip = normalised.unflatten(1, (-1, c)).transpose(1, 2)
+            clip = normalised.unflatten(1, (-1, c * self.modality.stack)).transpose(1, 2)
             normalised = clip.contiguous(memory_format=self._order_3d)
         features: Tensor = self.backbone(normalised)
         return features.reshape(n, s, -1)

@@ -117,6 +117,8 @@ def score_metadata(
         "interval": modality.interval,
         "frame_size": list(modality.frame_size or ()),
     }
+    if modality.stack > 1:
+        clip["stack"] = modality.stack
     return {
         "stream": spec.stream,
         "model": spec.model,

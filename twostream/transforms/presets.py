@@ -18,6 +18,8 @@ class Modality:
         snippet_length: frames or flow pairs a snippet.
         interval: from one of them to the next; 0 spreads them over the whole video.
         frame_size: height and width that frames are scaled to before any crop; None leaves them.
+        stack: of a network of clips, pictures in a row that are one time step; the snippet has
+            `snippet_length` of them in all.
         differences: the network sees what changes from each frame to the next, not the frames.
         mean, std: of stored values (0 to 255), one a channel; the network subtracts and divides.
         mirror: (source, out), both (C, H, W): writes the source mirrored left to right; of flow, u
@@ -34,12 +36,14 @@ class Modality:
     scales: tuple[float, ...]
     interval: int = 1
     frame_size: tuple[int, int] | None = None
+    stack: int = 1
     differences: bool = False
 
     @property
     def sampling(self) -> dict[str, int]:
         """Length and interval, as the functions of `data.protocols` take them."""
-        return {"snippet_length": self.snippet_length, "interval": self.interval}
+        stack = {"stack": self.stack} if self.stack > 1 else {}
+        return {"snippet_length": self.snippet_length, "interval": self.interval, **stack}
 
     @property
     def sees_rgb(self) -> bool:
@@ -71,16 +75,22 @@ MODALITIES = {
 
 
 def modality_of(
-    stream: str, *, clip_length: int, frame_interval: int, resize: Sequence[int] = ()
+    stream: str,
+    *,
+    clip_length: int,
+    frame_interval: int,
+    resize: Sequence[int] = (),
+    stack: int = 1,
 ) -> Modality:
     """The modality of a stream in snippets of that length and interval, of frames of that size.
 
     Args:
-        resize: height and width, or nothing.
+        resize: height and width, or nothing. stack: see `Modality`.
     """
     return replace(
         MODALITIES[stream],
         snippet_length=clip_length,
         interval=frame_interval,
         frame_size=(resize[0], resize[1]) if resize else None,
+        stack=stack,
     )

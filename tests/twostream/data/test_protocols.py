@@ -380,3 +380,18 @@ def test_every_sampler_stays_inside_and_never_goes_back(
 def test_snippet_indices_repeat_the_last_frame() -> None:
     indices = snippet_indices([0, 3], snippet_length=3, length=5)
     assert indices == [[0, 1, 2], [3, 4, 4]]
+
+
+def test_stacks_at_each_time_step() -> None:
+    """8 stacks of 5 flow fields, in the middle of each eighth; TSM's code rounds otherwise."""
+    sampling = {"snippet_length": 40, "interval": SPREAD, "stack": 5}
+    starts = find_protocol("segments:1").snippet_starts(99, **sampling)
+    (indices,) = snippet_indices(starts, length=99, **sampling)
+    tick = (99 - 5 + 1) / 8
+    firsts = [5, 16, 28, 40, 52, 64, 76, 88]
+    assert all(0 <= int(tick / 2 + tick * t) - first <= 1 for t, first in enumerate(firsts))
+    assert indices == [first + step for first in firsts for step in range(5)]
+    assert snippet_indices([0], length=3, snippet_length=4, interval=SPREAD, stack=2) == [
+        [0, 1, 1, 2]
+    ]
+    assert snippet_indices([0], length=1, snippet_length=4, interval=SPREAD, stack=2) == [[0] * 4]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,14 @@ from twostream.models.checkpoint import (
     read_spec,
     read_training_videos,
 )
-from twostream.models.external_checkpoints import read_external
-from twostream.models.external_networks import open_weights, write_imported
+from twostream.models.external_checkpoints import (
+    load_safely,
+    read_external,
+    recognise,
+    sampling_of,
+    unwrap,
+)
+from twostream.models.external_networks import open_weights, spec_of, write_imported
 from twostream.models.segment_network import SegmentNetwork
 from twostream.transforms.presets import MODALITIES
 from twostream_base.errors import InputError
@@ -130,6 +138,95 @@ def test_training_starts_from_it(tmp_path: Path) -> None:
         assert torch.equal(started.features(stored), network.features(stored))
 
 
+SMALL = {"a.weight": torch.ones(2, 3), "a.bias": torch.ones(2)}
+NETWORK = nn.Sequential(OrderedDict(a=nn.Linear(3, 2)))
+
+
+def under(prefix: str) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in SMALL.items()}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SMALL,
+        {"state_dict": SMALL, "epoch": 3, "best": np.float64(1)},
+        {"state_dict": SMALL, "args": Namespace(lr=0.1), "optimizer": {"state": {0: SMALL}}},
+        {"model": SMALL},
+        {"model_state": SMALL},
+        {"model_state_dict": SMALL, "history": {"loss": np.arange(3.0)}},
+        {"model": {"state_dict": under("module.")}},
+        {"state_dict": under("module.model.")},
+        under("_orig_mod."),
+        under("module._orig_mod."),
+        under("net."),
+        NETWORK,
+        {"net": NETWORK, "path": Path("here")},
+        {"state_dict": nn.DataParallel(NETWORK).state_dict()},
+    ],
+)
+def test_wrappers_are_taken_off(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "file.pth")
+    layers = unwrap(tmp_path / "file.pth", load_safely(tmp_path / "file.pth"))
+    assert list(layers) == list(SMALL)
+    assert layers["a.weight"].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "clip"),
+    [
+        ("resnext50_32x4d", (1, 1)), ("wide_resnet50_2", (1, 1)), ("densenet121", (1, 1)),
+        ("r3d_18", (16, 2)), ("s3d", (16, 2)), ("mvit_v2_s", (16, 4)), ("swin3d_t", (32, 2)),
+    ],
+)  # fmt: skip
+def test_networks_of_torchvision_are_recognised(model: str, clip: tuple[int, int]) -> None:
+    with torch.device("meta"):
+        network = torchvision.models.get_model(model, num_classes=7)
+    external = recognise(Path("file.pth"), network.state_dict())
+    assert external is not None
+    spec = spec_of(external, tuple("abcdefg"))
+    assert (external.format, spec.model, external.num_classes) == ("torchvision", model, 7)
+    assert (spec.clip_length, spec.frame_interval) == clip
+
+
+@pytest.mark.parametrize(
+    ("names", "head"),
+    [("backbone.", "head."), ("backbone.", "classifier."), ("", "fc."), ("backbone.", "fc.")],
+)
+def test_a_backbone_and_its_head(names: str, head: str) -> None:
+    state = {
+        f"{head}{name.removeprefix('fc.')}" if name.startswith("fc.") else f"{names}{name}": tensor
+        for name, tensor in resnet(3).state_dict().items()
+    }
+    external = recognise(Path("file.pth"), {"state_dict": state})
+    assert external is not None
+    assert (external.model, external.num_classes) == ("resnet18", 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "clip", "segments"),
+    [
+        ("tsn_r18_1x1x8_kinetics400.pth", (1, 1), 8),
+        ("i3d_imagenet-pretrained-r50_8xb8-32x2x1-100e.pth", (32, 2), 1),
+        ("TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment16_e50.pth", (16, 0), 1),
+        ("tsm_imagenet-pretrained-r50_8xb16-dense-1x1x8-50e.pth", (8, 8), 1),
+        ("weights.pth\ndict(type='SampleFrames', clip_len=32, frame_interval=3, num_clips=1)",
+         (32, 3), 1),
+    ],
+)  # fmt: skip
+def test_clips_stand_in_names_and_configurations(
+    name: str, clip: tuple[int, int], segments: int
+) -> None:
+    sampling = sampling_of(name)
+    assert sampling is not None
+    if clip[0] == 1:
+        assert (sampling.length, sampling.segments) == (1, segments)
+    elif "TSM" in name or "tsm" in name:
+        assert (sampling.segments, 64 // sampling.segments * sampling.dense) == clip
+    else:
+        assert (sampling.length, sampling.interval, sampling.segments) == (*clip, segments)
+
+
 class Hostile:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (eval, ("open('executed', 'w').close()",))
@@ -141,7 +238,7 @@ class Hostile:
         ({"state_dict": {"conv1.weight": Hostile()}}, "cannot be read safely"),
         ([1, 2], "holds a list, not a state dict"),
         ({"state_dict": {"a": 1}}, "expected a state dict, or a dict with"),
-        ({"base_model.conv1_7x7_s2.weight": torch.zeros(64, 3, 7, 7)}, "not known"),
+        ({"stem.conv.weight": torch.zeros(64, 3, 7, 7)}, "not known"),
         ({"conv1_custom.weight": torch.zeros(64, 20, 7, 7)}, "a layout that is not known"),
     ],
 )

@@ -25,7 +25,6 @@ from twostream_base.errors import InputError
 
 FILE = Path(__file__).with_name("reference_layouts.json.gz")
 LAYOUTS: dict[str, Any] = json.loads(gzip.decompress(FILE.read_bytes()))
-IN_TIME = "TSM flow"  # stacks of flow at each time step
 
 
 def fill(named: list[tuple[str, list[int]]]) -> dict[str, Tensor]:
@@ -55,7 +54,7 @@ def clip(shape: list[int]) -> Tensor:
     return torch.randint(1, 256, shape, dtype=torch.uint8, generator=generator)
 
 
-@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != IN_TIME])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_outputs_are_those_of_the_reference(layout: str) -> None:
     entry = LAYOUTS[layout]
     path = Path(entry["file"])
@@ -71,7 +70,7 @@ def test_outputs_are_those_of_the_reference(layout: str) -> None:
     assert (logits - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
-@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != IN_TIME])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_nothing_is_loaded_by_half(layout: str) -> None:
     """A layer that is missing, left over, or of another shape is named."""
     entry = LAYOUTS[layout]
@@ -92,8 +91,8 @@ def test_nothing_is_loaded_by_half(layout: str) -> None:
 def test_every_format_has_a_reference() -> None:
     formats = {
         external.format
-        for name, entry in LAYOUTS.items()
-        if name != IN_TIME and (external := recognise(
+        for entry in LAYOUTS.values()
+        if (external := recognise(
             Path(entry["file"]),
             {name: torch.zeros(shape) for name, shape in entry["names"]},
         ))
