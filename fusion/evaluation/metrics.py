@@ -151,7 +151,7 @@ def accuracy_summary(
 
 def known_groups(groups: Sequence[str] | None, known: np.ndarray) -> list[str] | None:
     """The groups of the videos with a label, bool (V,); None where groups are not known."""
-    return None if groups is None else [groups[row] for row in np.flatnonzero(known)]
+    return None if groups is None else [groups[row] for row in np.flatnonzero(known).tolist()]
 
 
 def count_groups(groups: Sequence[str] | None) -> int | None:

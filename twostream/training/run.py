@@ -334,7 +334,7 @@ def check_state(state: Mapping[str, Any]) -> None:
     rows, columns = state["rows"], list(state["rows"][0]) if state["rows"] else []
     for row in rows:
         if list(row) != columns:
-            raise ValueError(f"a row of its log has the columns {some_of(map(str, row))}")
+            raise ValueError(f"a row of its log has the columns {some_of(list(row))}")
         for key, value in row.items():
             numbers = value if key in LIST_COLUMNS else [] if key in TEXT_COLUMNS else [value]
             is_right = isinstance(value, str) if key in TEXT_COLUMNS else isinstance(numbers, list)
@@ -512,7 +512,7 @@ def _settings(options: Any) -> dict[str, Any]:
 
     So a project may be moved: what was relative goes with it, other paths are absolute.
     """
-    settings = {
+    settings: dict[str, Any] = {
         key.replace("_", "-"): list(value) if isinstance(value, tuple) else value
         for key, value in asdict(options).items()
     }
