@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import stat
@@ -140,7 +141,7 @@ def open_stream(path: Path) -> Iterator[tuple[BinaryIO, InputContainer, VideoStr
             container = av.open(
                 file,
                 "r",
-                options={"format_whitelist": ",".join(sorted(av.formats_available - INDIRECT))},
+                options={"format_whitelist": direct_formats()},
                 buffer_size=READ_SIZE,
                 metadata_errors="replace",
             )
@@ -156,6 +157,14 @@ def open_stream(path: Path) -> Iterator[tuple[BinaryIO, InputContainer, VideoStr
             if not streams:
                 raise VideoError("has no video stream")
             yield file, container, streams[0]
+
+
+@functools.cache
+def direct_formats() -> str:
+    """The formats that FFmpeg may look for in a file, as it wants them."""
+    import av
+
+    return ",".join(sorted(av.formats_available - INDIRECT))
 
 
 def decoder_version() -> str:
