@@ -11,7 +11,7 @@ import numpy as np
 MAX_PIXELS = 8192 * 8192
 # A frame repeats another if no block of 8 x 8 pixels differs by more than 12 of 255 levels on
 # average: the default bound `hi` of FFmpeg's filter mpdecimate. In UCF101, where one frame in
-# eight repeats the one before, re-encoding changes a block by 2 to 10 levels, any motion by over 20.
+# eight repeats the one before, encoding again changes a block by 2 to 10 levels, motion by over 20.
 BLOCK, BLOCK_LEVELS = 8, 12
 
 
