@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -36,12 +37,14 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-# Every file is parsed once for all tests.
-TREES = {
-    module_name(path): ast.parse(path.read_text())
-    for package in PACKAGES
-    for path in sorted((ROOT / package).rglob("*.py"))
-}
+@cache  # when the first test runs: most processes that collect this file run none of them
+def trees() -> dict[str, ast.Module]:
+    """Every file, parsed once for all tests."""
+    return {
+        module_name(path): ast.parse(path.read_text())
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+    }
 
 
 def imported_names(tree: ast.Module) -> set[str]:
@@ -52,19 +55,24 @@ def imported_names(tree: ast.Module) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            names |= (inner & TREES.keys()) or {node.module}
+            names |= (inner & trees().keys()) or {node.module}
     return names
 
 
-IMPORTS = {module: imported_names(tree) for module, tree in TREES.items()}
-# Module -> our own modules that it imports.
-ARROWS = {module: names & IMPORTS.keys() - {module} for module, names in IMPORTS.items()}
+@cache
+def imports() -> dict[str, set[str]]:
+    return {module: imported_names(tree) for module, tree in trees().items()}
+
+
+def arrows() -> dict[str, set[str]]:
+    """Module -> our own modules that it imports."""
+    return {module: names & imports().keys() - {module} for module, names in imports().items()}
 
 
 def test_packages_import_only_those_below() -> None:
     wrong = [
         (module, name)
-        for module, names in ARROWS.items()
+        for module, names in arrows().items()
         for name in sorted(names)
         if name.partition(".")[0] not in (package_of(module), *PACKAGES[package_of(module)])
     ]
@@ -73,7 +81,7 @@ def test_packages_import_only_those_below() -> None:
 
 def test_rooms_import_only_those_below() -> None:
     wrong = []
-    for module, names in ARROWS.items():
+    for module, names in arrows().items():
         rooms = ROOMS.get(package_of(module), "").split()
         for name in sorted(names):
             inside = package_of(name) == package_of(module) and rooms
@@ -93,7 +101,7 @@ def room_of(module: str) -> str:
 
 
 def test_no_import_circle() -> None:
-    graph = dict(ARROWS)
+    graph = arrows()
     while leaves := {module for module, needs in graph.items() if not needs & graph.keys()}:
         graph = {module: needs for module, needs in graph.items() if module not in leaves}
     assert graph == {}
@@ -102,7 +110,7 @@ def test_no_import_circle() -> None:
 def test_libraries_are_imported_where_they_belong() -> None:
     """click by the commands alone, torch not by flow and fusion, torchvision by one file."""
     wrong = []
-    for module, names in IMPORTS.items():
+    for module, names in imports().items():
         libraries = {name.partition(".")[0] for name in names}
         allowed = {
             "click": module.startswith(("twostream.commands", "twostream.cli")),
@@ -133,4 +141,4 @@ def test_faces_load_nothing_heavy_and_all_their_names_exist() -> None:
 
 def test_no_file_name_that_says_nothing() -> None:
     empty = {"utils", "misc", "common", "helpers", "base", "core", "manager"}
-    assert not {module.rpartition(".")[2] for module in IMPORTS} & empty
+    assert not {module.rpartition(".")[2] for module in imports()} & empty

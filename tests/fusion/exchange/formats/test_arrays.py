@@ -261,8 +261,9 @@ def header(text: bytes = b"MATLAB 5.0") -> bytes:
     return text.ljust(124) + b"\x00\x01IM"
 
 
-def bomb(size: int) -> bytes:
-    packed = zlib.compress(struct.pack("<II", 14, size) + bytes(size), 9)
+def bomb(folder: Path) -> bytes:
+    size = 65 * 2**20
+    packed = zlib.compress(struct.pack("<II", 14, size) + bytes(size))
     return header() + struct.pack("<II", 15, len(packed)) + packed
 
 
@@ -283,7 +284,7 @@ def zeros(folder: Path) -> bytes:
     [
         (b"", "not a .mat file of version 5 to 7"),
         (header(b"MATLAB 7.3 MAT-file"), "version 7.3; save it with `save -v7`"),
-        (bomb(65 * 2**20), r"or damaged"),
+        (bomb, r"or damaged"),
         (promise((2**31 - 1, 2**31 - 1), 6), r"bytes of content, over 67,108,864; refused"),
         (promise((16384, 16384), 1), r"2,147,483,648 bytes of content, over .*; refused"),
         (header() + b"\x0e\x00\x00\x00\xff\xff\xff\xff", "or damaged"),
