@@ -51,7 +51,7 @@ def export_npz(path: Path, table: ScoreTable) -> None:
     if table.groups is not None:
         texts["groups"] = np.array(table.groups)
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        # Without allow_pickle: numpy below 2.3 would write it as one more array. All are plain.
+        # Without allow_pickle: numpy 2.1 would write it as one more array. All are plain.
         np.savez(stream, scores=table.scores, labels=table.labels, **texts)
 
 
