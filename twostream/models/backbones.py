@@ -7,7 +7,7 @@ number of input channels is possible.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -25,6 +25,7 @@ from twostream.models.inception import (
 from twostream.models.initial_weights import fit
 from twostream.models.temporal_shift import FrameAverage, shift_mobilenet, shift_resnet
 from twostream.models.timm_networks import timm_network
+from twostream_base.errors import InputError
 from twostream_base.vision import torchvision
 
 Conv = nn.Conv2d | nn.Conv3d
@@ -194,13 +195,22 @@ def build_timm(
     Args:
         options: of `timm.create_model`, such as `drop_path_rate`.
     """
-    network, classifiers = timm_network(name, **options)
+    network, classifiers, first = timm_network(name, **options)
     layers = {
         key: value
         for key, value in state.items()
         if not key.startswith(tuple(f"{layer}." for layer in classifiers))
     }
-    fit_channels(network, in_channels=in_channels, state=layers, source=source)
+    if in_channels == 3:
+        if layers:
+            fit(network, layers, source=source)
+    elif [first_name for first_name, _ in named_convolutions(network)][:1] != first:
+        raise InputError(
+            f"network {name} takes RGB frames alone: its input meets {' and '.join(first)}, and "
+            "not one convolution that could be turned to other channels"
+        )
+    else:
+        fit_channels(network, in_channels=in_channels, state=layers, source=source)
     return network, int(getattr(network, "head_hidden_size", network.num_features))
 
 
@@ -252,4 +262,9 @@ def adapt_input_channels(conv: Conv, in_channels: int) -> Conv:
 
 def first_convolution(network: nn.Module) -> tuple[str, Conv]:
     """Name and layer of the convolution that sees the input: the first that a network has."""
-    return next((name, layer) for name, layer in network.named_modules() if isinstance(layer, Conv))
+    return next(named_convolutions(network))
+
+
+def named_convolutions(network: nn.Module) -> Iterator[tuple[str, Conv]]:
+    """Name and layer of each convolution, in the order of the network's parts."""
+    return ((name, layer) for name, layer in network.named_modules() if isinstance(layer, Conv))

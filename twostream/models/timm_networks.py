@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 TIMM = "timm:"  # before the name of a network of timm, of which there are too many to list
 
 
-def timm_network(name: str, **options: Any) -> tuple[Any, tuple[str, ...]]:
-    """The network `timm:NAME` without weights and classifier; and the classifier's layers.
+def timm_network(name: str, **options: Any) -> tuple[Any, list[str], list[str]]:
+    """The network `timm:NAME` without weights and classifier; names of its last and first layers.
+
+    These are the classifier's, in files of weights, and those that see the input.
 
     Args:
         options: of `timm.create_model`.
@@ -27,8 +29,12 @@ def timm_network(name: str, **options: Any) -> tuple[Any, tuple[str, ...]]:
         network = timm.create_model(network_name, num_classes=0, **options)
     except TypeError as error:
         raise InputError(f"network {name} cannot take {options}: {error}") from error
-    classifier: Any = timm.get_pretrained_cfg(network_name).classifier or ()
-    return network, (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    config = timm.get_pretrained_cfg(network_name)
+    last, first = (
+        [names] if isinstance(names, str) else list(names or ())
+        for names in (config.classifier, config.first_conv)
+    )
+    return network, last, first
 
 
 def timm_weights(kind: str, name: str) -> Mapping[str, Tensor]:

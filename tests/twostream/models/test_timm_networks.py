@@ -62,3 +62,12 @@ def test_what_timm_does_not_have_is_refused() -> None:
         create_model("timm:test_resnet", num_classes=2, depth=3)
     with pytest.raises(InputError, match=r"no kinetics400 weights for timm:test_resnet"):
         create_model("timm:test_resnet", num_classes=2, weights="kinetics400")
+
+
+def test_a_network_whose_input_meets_several_layers_takes_rgb_alone() -> None:
+    pytest.importorskip("timm")
+    with torch.device("meta"):
+        network = create_model("timm:crossvit_9_240", num_classes=2)
+        assert network.feature_size > 0
+        with pytest.raises(InputError, match=r"RGB frames alone.*patch_embed\.0\.proj and patch"):
+            create_model("timm:crossvit_9_240", num_classes=2, stream="motion")
