@@ -77,7 +77,17 @@ def import_weights(
         names = read_class_names(options["classes"])
     elif all(lists):
         names = read_split(*lists, split=options["split"]).class_names
-    network = open_weights(weights, class_names=names, rotated=rotated, bar=console.progress)
+    # The data set of a project, which nobody typed, names classes where it has as many.
+    source = click.get_current_context().get_parameter_source("dataset")
+    network = open_weights(
+        weights,
+        class_names=names,
+        must_fit=bool(options["classes"])
+        or trained_on is not None
+        or source is not click.core.ParameterSource.DEFAULT_MAP,
+        rotated=rotated,
+        bar=console.progress,
+    )
     write_imported(
         out / "best",
         network,

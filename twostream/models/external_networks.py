@@ -62,6 +62,7 @@ def open_weights(
     weights: str,
     *,
     class_names: Sequence[str] | None = None,
+    must_fit: bool = True,
     rotated: bool = True,
     bar: Bar | None = None,
 ) -> ExternalNetwork:
@@ -71,6 +72,7 @@ def open_weights(
         weights: a file, or a name of `published`, which is fetched if need be.
         class_names: position = label. Without: of 400 classes those of Kinetics-400, of 1,000 those
             of ImageNet, as torchvision lists them; else numbers.
+        must_fit: whether another number of classes than names is an error; else they are left.
         rotated, bar: as `read_external` and `find_weights` take them.
 
     Raises:
@@ -84,6 +86,8 @@ def open_weights(
         raise InputError(
             f"{weights}: without a classifier it can be trained on (train --weights), not scored"
         )
+    if class_names is not None and not must_fit and len(class_names) != count:
+        class_names = None
     if class_names is not None:
         names, note = tuple(class_names), f"{count:,} classes"
         if len(names) != count:

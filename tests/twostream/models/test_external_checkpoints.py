@@ -269,6 +269,25 @@ def test_another_number_of_classes(tmp_path: Path) -> None:
         open_weights(str(tmp_path / "file.pth"), class_names=("a", "b"))
 
 
+def test_the_data_set_of_a_project_names_classes_where_it_has_as_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(two_stream(resnet(3)), "file.pth")
+    Path("lists").mkdir()
+    Path("lists/classInd.txt").write_text("1 A\n2 B\n")
+    for subset in ("train", "test"):
+        Path(f"lists/{subset}list01.txt").write_text(f"A/{subset}_g01_c01.avi 1\n")
+    lists = {"--dataset": "ucf101", "--annotations": "lists"}
+    Path("twostream.toml").write_text('dataset = "ucf101"\nannotations = "lists"\n')
+    result = CliRunner().invoke(cli, ["import-weights", "file.pth", "--out", "run"])
+    assert result.exit_code == 0, result.output
+    assert read_spec(Path("run/best")).class_names == tuple("01234")
+    typed = [text for pair in lists.items() for text in pair]
+    result = CliRunner().invoke(cli, ["import-weights", "file.pth", "--out", "other", *typed])
+    assert "tells 5 classes apart, and 2 are named" in result.output
+
+
 @pytest.mark.parametrize(("epoch", "expected"), [(7, 7), (np.int64(7), 7), ("seven", -1)])
 def test_the_epoch_is_a_number_or_unknown(tmp_path: Path, epoch: Any, expected: int) -> None:
     torch.save({"epoch": epoch, "state_dict": two_stream(resnet(3))}, tmp_path / "file.pth")
