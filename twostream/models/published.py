@@ -83,6 +83,8 @@ def find_weights(weights: str, *, bar: Bar | None = None) -> tuple[Path, Publish
         InputError: neither a file nor a name, it cannot be fetched, or its hash is wrong.
     """
     path = Path(weights)
+    if path.is_dir() and (path / "weights.safetensors").is_file():  # a checkpoint of a run
+        path = path / "weights.safetensors"
     if path.is_file():
         return path, None
     entry = published().get(weights)
