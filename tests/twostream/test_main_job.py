@@ -195,9 +195,13 @@ def test_another_option_needs_another_run(twostream: Run, mini: MiniProject, run
     removed = twostream(*louder, "--restart").output
     assert "--restart removes " in removed
     assert "best/, config.toml, last/, log.csv of 1 epoch, scores/ with 2, videos.csv.gz" in removed
+    motion = spatial_run(mini)
+    motion[motion.index("spatial")] = "motion"
+    twostream(*motion)
     two = twostream("fuse", "--dataset", "ucf101", "--runs", "runs", exit_code=2)
     assert "2 spatial runs" in two.output
     assert "spatial-shufflenet_v2_x0_5-louder" in two.output
+    assert "--name ''|louder" in two.output
 
 
 def test_a_run_is_repeated_from_its_config(twostream: Run, mini: MiniProject, runs: Path) -> None:

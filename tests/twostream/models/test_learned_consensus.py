@@ -79,7 +79,7 @@ def test_options_and_each_segments_own_accuracy(
     assert "consensus-option was ['k=1'], now ['k=2']" in other.output
     wrong = twostream("train", *options, "--consensus-option", "n=2", "--name", "n", exit_code=2)
     assert "consensus topk has no option 'n'; allowed: k" in wrong.output
-    repeated = ["--config", str(RUN / "config.toml"), "--runs", "again", "--train-segment", "3"]
+    repeated = ["--config", str(RUN / "config.toml"), "--runs", "again"]
     assert "Segments alone: " in twostream("train", *repeated).output
 
 
