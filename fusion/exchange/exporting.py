@@ -47,7 +47,10 @@ def export_top(path: Path, table: ScoreTable, *, top: int = 5) -> None:
 
 def export_npz(path: Path, table: ScoreTable) -> None:
     """Write `scores` (V, S, R, C), `labels`, `names`, `class_names`, `groups`: plain arrays."""
-    texts: dict[str, Any] = {"names": np.array(table.names), "class_names": np.array(table.class_names)}
+    texts: dict[str, Any] = {
+        "names": np.array(table.names),
+        "class_names": np.array(table.class_names),
+    }
     if table.groups is not None:
         texts["groups"] = np.array(table.groups)
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
