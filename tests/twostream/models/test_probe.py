@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -56,8 +58,12 @@ def test_pictures_and_clips_as_torchvision_publishes_them(
     ],
 )
 def test_converted_networks_as_published(
-    name: str, side: int, published: float, tolerance: float
+    name: str, side: int, published: float, tolerance: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    network: Any = MODELS[name]
+    if "non_local" in network.options:  # mmaction2's pool behind phi and g, which costs more
+        mmaction2 = {**network.options, "pool_first": False}
+        monkeypatch.setitem(MODELS, name, replace(network, options=mmaction2))
     size = network_size(name, stream="spatial", num_classes=400, side=side)
     assert size.multiply_adds / 1e9 == pytest.approx(published, rel=tolerance)
     assert size.multiply_adds / 1e9 <= published
