@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -158,13 +159,24 @@ def make_content(
 
 
 def read_runs(files: Mapping[str, Sequence[Path]]) -> dict[str, Run]:
-    """The run folder of each stream whose score file is in one that has a `log.csv`."""
+    """The run folder of each stream whose score file is in one that has a `log.csv`.
+
+    Raises:
+        InputError: it is no CSV, or a figure that the report draws is no number.
+    """
     runs = {}
     for key, paths in files.items():
         folder = paths[0].resolve().parents[1] if paths else Path()
         if (folder / "log.csv").is_file():
             with reading(folder / "log.csv", "CSV"):
                 log = list(csv.DictReader(io.StringIO(read_text(folder / "log.csv"))))
+                for number, row in enumerate(log, start=2):
+                    for column in ("epoch", "loss", "top1", "videos"):
+                        if column != "epoch" and not row.get(column):
+                            continue  # not known of this epoch
+                        value = float(row.get(column) or "nan")
+                        if not math.isfinite(value) or (column == "videos" and value <= 0):
+                            raise ValueError(f"line {number}: {column} is {row.get(column)!r}")
             config: dict[str, Any] = {}
             if (folder / "config.toml").is_file():
                 with reading(folder / "config.toml", "TOML"):

@@ -280,7 +280,9 @@ def training_section(content: Content) -> str:
             series: dict[str, list[tuple[float, float]]] = {}
             for row in run.log:
                 if (number := figure_of(row)) is not None:
-                    series.setdefault(row["subset"], []).append((float(row["epoch"]), number))
+                    series.setdefault(row.get("subset") or "", []).append(
+                        (float(row["epoch"]), number)
+                    )
             if series:
                 lines.append((key, title, unit, series))
     last = max((epoch for *_, series in lines for of in series.values() for epoch, _ in of),

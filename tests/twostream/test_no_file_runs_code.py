@@ -618,7 +618,7 @@ def test_a_project_file(
           ("protocol", "method", "strategy", "segments", "crops")),
         *(("fuse", key) for key in ("strategy", "segments", "crops", "over-epochs")),
         *(("tune", key) for key in ("segments", "crops", "over-epochs")),
-        *((name, key) for name in ("compare", "report") for key in
+        *((name, key) for name in ("compare", "table", "report") for key in
           ("strategy", "segments", "crops", "over-epochs")),
         *(("import", key) for key in ("format", "dataset")), ("import-weights", "dataset"),
         *(("train-sequence", key) for key in ("dataset", "backbone", "temporal")),

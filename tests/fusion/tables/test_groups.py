@@ -170,4 +170,4 @@ def test_folds_tests_and_reports_take_the_groups_of_the_files(
     assert tune_files(options, choose="crossfit")["fitted_on"] == mark
     page = report_files(options, strategies=["mean"])
     assert "sign-flip test of 12 whole groups" in page
-    assert f"mean, calibrated: fitted on {mark}" in page
+    assert f"Fitted on {mark}: mean, calibrated" in page
