@@ -105,6 +105,12 @@ def table_files(
     videos: dict[Split, JoinedTables] = {}
     warnings: dict[str, list[Split]] = defaultdict(list)
     datasets = {options.dataset} if options.dataset else set[str]()
+    subsets = dict[str, None]()
+    if options.val and len({system for of in by_split.values() for system, _ in of}) > 1:
+        raise InputError(
+            "--val names the validation scores of one network, and here are several; leave it out "
+            "to take the val.safetensors beside each file"
+        )
     works, done = sum(map(len, by_split.values())), 0
     for split, by_system in by_split.items():
         joined, systems = join_systems(by_system, options)
@@ -119,6 +125,7 @@ def table_files(
             for stream, table in inputs.joined.tables.items():
                 if "dataset" in table.metadata:
                     datasets.add(str(table.metadata["dataset"]))
+                subsets[str(table.metadata.get("subset") or options.subset)] = None
                 for fact in _FACTS:
                     about[fact][str(table.metadata.get(fact, "not known"))][stream] = None
             known = joined.labels >= 0
@@ -147,7 +154,7 @@ def table_files(
     first = next(iter(next(iter(by_split.values())).values()))
     return {
         "dataset": dataset,
-        "subset": options.subset,
+        "subset": " and ".join(subsets),
         "missing": _splits_not_there(by_split, dataset, options),
         **made,
         **{fact: {value: list(of) for value, of in about[fact].items()} for fact in _FACTS},
@@ -197,6 +204,9 @@ def find_sources(
                 f"no scores of the splits {', '.join(map(str, options.splits or ()))}; there are "
                 f"{', '.join(map(str, there_are)) or 'none whose split is known'}"
             )
+    paths = [source.path.resolve() for source in sources]
+    if doubled := [path for number, path in enumerate(paths) if path in paths[:number]]:
+        raise InputError(f"{doubled[0]} is given twice")
     by_split: dict[Split, dict[tuple[str, Seed], list[ScoreSource]]] = {}
     for source in sorted(sources, key=lambda source: source.split or 0):
         of_split = by_split.setdefault(source.split, {})

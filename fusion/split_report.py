@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from fusion.combining.inputs import FusionOptions
@@ -14,6 +15,7 @@ from fusion.reporting.overview import overview_section, overview_verdict
 from fusion.reporting.page import report_page
 from fusion.tables.progress import Progress, no_progress, part_of
 from fusion.workflows import CALIBRATED, COMPARED, report_content
+from twostream_base.errors import InputError
 
 
 def report_splits(
@@ -39,8 +41,12 @@ def report_splits(
             `report_files`.
     """
     by_split, searched = find_sources(options)
-    joined, _ = join_systems(next(iter(by_split.values())), options)
-    few = len(set(joined.groups or ()))
+    if stream_weights and "weighted" not in strategies:
+        raise InputError("--weights has no effect without --strategy weighted")
+    few = min(
+        len(set(join_systems(by_system, options)[0].groups or ()))
+        for by_system in by_split.values()
+    )
     fits = options
     if few > 1 and options.calibrate == "none":
         fits = replace(options, calibrate="crossfit", folds=min(options.folds, few))
@@ -51,7 +57,17 @@ def report_splits(
         seed=seed,
         progress=part_of(progress, 0, 0.4),
     )
-    best = next(row for row in table["rows"] if row["name"] == table["best"])
+    fused = {row["system"] for row in table["rows"] if row["fusion"]}
+    if not fused:
+        raise InputError(
+            "a report needs a network with two streams or more, in the same splits and seeds; "
+            "`twostream table` shows single streams"
+        )
+    ranked = sorted(
+        (row for row in table["rows"] if row["system"] in fused and row["percent"] is not None),
+        key=lambda row: row["percent"],
+    )
+    best = ranked[-1] if ranked else next(row for row in table["rows"] if row["fusion"])
     contents = []
     for number, (split, by_system) in enumerate(by_split.items()):
         of_best = next(
@@ -60,14 +76,23 @@ def report_splits(
             if system == best["system"] and (of_seed in best["seeds"] or not best["seeds"])
         )
         files = [source for source in of_best if not searched or source.stream in STREAMS]
+        named = _name_in_split(best, strategies)
+        if searched and not best["fusion"] and named not in STREAMS:
+            named = ""  # it is not among the streams that are fused
         share = 0.6 / len(by_split)
         begin = 0.4 + number * share
         contents.append(
             report_content(
-                replace(options, files=files or of_best, splits=None, split=split),
+                replace(
+                    options,
+                    files=files or of_best,
+                    val=[Path(str(path).replace("{split}", str(split))) for path in options.val],
+                    splits=None,
+                    split=split,
+                ),
                 strategies=strategies,
                 stream_weights=stream_weights,
-                shown=shown or _name_in_split(best, strategies),
+                shown=shown or named or None,
                 seed=seed,
                 pictures=pictures,
                 progress=part_of(progress, begin, begin + share),

@@ -380,6 +380,8 @@ def _fusions(
     """
     if len(streams.scores) == 1:
         return {}
+    if stream_weights and "weighted" not in strategies:
+        raise InputError("--weights has no effect without --strategy weighted")
     if doubled := set(streams.scores) & set(strategies):
         raise InputError(f"{', '.join(doubled)} is an input and a strategy; rename the file")
     variants = {"": streams}

@@ -265,7 +265,12 @@ def bound_of_store(store: Path, settings: dict[str, Any]) -> float | None:
     A store that has been begun keeps its bound, although new videos may move more.
     """
     for path in entry_paths(store).values() if store.is_dir() else ():
-        header = read_header(path)
+        try:
+            header = read_header(path)
+        except InputError:  # extraction makes it anew
+            continue
+        if header["method"] is None:  # frames alone have no bound
+            continue
         same = settings | {"quantiser": header["quantiser"]}
         bound: float = header["quantiser"]["bound"]
         return bound if settings_hash(same) == header["settings_hash"] else None

@@ -25,7 +25,7 @@ class Size(TypedDict):
 class Counts(TypedDict):
     """Frames that the video promised (None: unknown), and stored frames and flow pairs.
 
-    `repeated` are frames that repeat the one before (see `video.decode.repeats`); they are not
+    `repeated` are frames that repeat the one before (see `video.frames.repeats`); they are not
     stored where the settings drop them. Files of earlier versions and of pictures lack it.
     """
 

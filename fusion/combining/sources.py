@@ -64,7 +64,7 @@ def typed_sources(typed: Iterable[Path | ScoreSource]) -> list[ScoreSource]:
             sources.append(path)
             continue
         text, system, stream = str(path), "", ""
-        if not path.exists() and "=" in text:
+        if not path.exists() and "=" in text and not _matching(text):
             key, _, text = text.partition("=")
             system, _, stream = key.rpartition("/")
         run = run_source(path) if path.is_dir() else None

@@ -68,6 +68,8 @@ def mean_class_interval(
     if groups is not None:
         number = np.unique(groups, return_inverse=True)[1].ravel()
     count, classes = int(number.max()) + 1, int(labels.max()) + 1
+    if count == 1:
+        return 0.0, 100.0
     shape = (count, classes)
     cells, where = np.unique(number * classes + labels, return_inverse=True)
     videos = np.bincount(where.ravel())

@@ -189,6 +189,10 @@ class _Draws:
     def __init__(self, sizes: np.ndarray, rng: np.random.Generator, resamples: int) -> None:
         self.sizes, self.rng, self.resamples = sizes, rng, resamples
         self.strata = np.unique(sizes > 0, axis=0, return_inverse=True)[1].ravel()
+        # A group that is alone in its stratum would never vary: such groups are drawn together.
+        counts = np.bincount(self.strata)
+        alone = counts[self.strata] == 1
+        self.strata[alone] = len(counts) if alone.sum() > 1 else counts.argmax()
 
     def interval(self, gains: np.ndarray, scale: int) -> tuple[float, float]:
         """95 % interval of the mean over splits of gains (G, S) / sizes / scale."""
@@ -197,7 +201,7 @@ class _Draws:
         splits = gains.shape[1]
         drawn = np.zeros((self.resamples, 2 * splits))
         both = np.concatenate([gains, self.sizes], axis=1)
-        for stratum in range(self.strata.max() + 1):
+        for stratum in np.unique(self.strata):
             # Groups of the same gains and sizes are alike: their number is multinomial.
             kinds, counts = np.unique(both[self.strata == stratum], axis=0, return_counts=True)
             total = int(counts.sum())
@@ -249,14 +253,11 @@ def _gains(
 ) -> tuple[np.ndarray, int]:
     """What the first gains on the second in each group and split, int64 (G, S); and its scale.
 
-    Over the seeds that both have; where they have none in common, over the mean of each. A gain of
-    `scale` is one video.
+    Each counts by the mean over all its seeds, as in the table. A gain of `scale` is one video.
     """
     gains, scale = np.zeros((groups, len(splits)), dtype=np.int64), 1
     for number, answers in enumerate(splits):
-        a, b = answers.right[first], answers.right[second]
-        common = [seed for seed in a if seed in b]
-        of_a, of_b = ([a[seed] for seed in common or a], [b[seed] for seed in common or b])
+        of_a, of_b = (list(answers.right[name].values()) for name in (first, second))
         scale = math.lcm(len(of_a), len(of_b))
         of_video = scale // len(of_a) * np.sum(of_a, axis=0, dtype=np.int64)
         of_video -= scale // len(of_b) * np.sum(of_b, axis=0, dtype=np.int64)

@@ -25,6 +25,7 @@ def overview_verdict(made: Table) -> list[str]:
     best = next(row for row in made["rows"] if row["name"] == made["best"])
     splits = [str(split) for split in made["splits"] if split is not None]
     of = f"split {splits[0]}" if len(splits) == 1 else f"{len(splits)} splits"
+    of = of if splits else "all seeds"
     low, high = best["interval"]
     deviation = ""
     if best["sd"] is not None:

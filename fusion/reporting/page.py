@@ -96,8 +96,10 @@ def figures(page: str) -> dict[str, str]:
     return files
 
 
-def _split(content: Content) -> object:
-    return next(iter(content.streams.metadata.values())).get("split", "?")
+def _split(content: Content) -> int | str:
+    """Its number, as the header of a file says it; whatever else stands there is not shown."""
+    split = next(iter(content.streams.metadata.values())).get("split")
+    return split if isinstance(split, int) else "?"
 
 
 def _verdict(lines: Sequence[str], warnings: Sequence[str]) -> str:
