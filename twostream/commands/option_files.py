@@ -103,14 +103,19 @@ def _path_from(file: Path, value: str) -> str:
     return os.path.normpath(file.parent.absolute() / value)
 
 
+NAME_OR_FILE = ("weights", "class_weights")  # options of `train` that take either
+
+
 def _value_from(file: Path, parameter: click.Parameter, value: Any) -> Any:
     """The value of an option that a file gives; a path is relative to the file.
 
     In a recipe of this package it is relative to the folder that one works in, as if typed.
     """
-    is_path = isinstance(parameter.type, click.Path) and isinstance(value, str) and value
-    if file.is_relative_to(PACKAGE):
+    if file.is_relative_to(PACKAGE) or not isinstance(value, str) or not value:
         return value
+    is_path = isinstance(parameter.type, click.Path)
+    if parameter.name in NAME_OR_FILE:
+        is_path = Path(_path_from(file, value)).exists()
     return _path_from(file, value) if is_path else value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass, fields
 from itertools import product
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from twostream.data.recognise import Recognised
 
 STREAMS = ("spatial", "motion")
+# Options that `init` alone gets: they mean nothing to a project that has begun.
+OF_INIT = ("annotations", "dataset", "group_pattern", "group_file", "group_column")
 TEST_FRACTION = 0.3  # of `init`
 
 
@@ -82,7 +85,18 @@ def run(
 
     if as_json and not dry_run:
         raise click.UsageError("--json is for --dry-run: the commands print their own results")
+    if options["strategy"] == "weighted":
+        raise click.UsageError("--strategy weighted needs weights: give them to `fuse` afterwards.")
     project = _existing_project(videos)
+    known_of = {**project.get("init", {}), **project}
+    for name in OF_INIT if project else ():
+        key, value = name.replace("_", "-"), options[name]
+        before = known_of.get(key)
+        if value and before and os.path.abspath(str(value)) != os.path.abspath(str(before)):
+            raise InputError(
+                f"--{key} {value}: the project in this folder began with {before}; change it by "
+                "`twostream init --update`, or work in another folder"
+            )
     lists = options["annotations"] or project.get("annotations")
     dataset = options["dataset"] or project.get("dataset")
     known = recognise(videos, lists and Path(lists), store=Path("store"), dataset=dataset)
@@ -95,7 +109,8 @@ def run(
     if dry_run:
         return
     for words in job.commands():
-        run_command(Path(), *words)
+        # Some videos that fail are no end: training says what is missing.
+        run_command(Path(), *words, accepts=(0, 1) if words[0] == "extract-flow" else (0,))
     console.show("", "All is done: read table.md and report.html.")
 
 
@@ -138,6 +153,7 @@ class Job:
         options = self.options
         splits = ",".join(map(str, self.splits))
         chosen = ["--splits", splits] if len(self.splits) > 1 else ["--split", splits]
+        strategy = ["--strategy", options["strategy"]]
         commands = [] if self.is_started else [self._init()]
         commands.append(["extract-flow", "--method", options["method"]])
         commands += [
@@ -147,27 +163,24 @@ class Job:
             )
         ]
         commands += [
-            [
-                "fuse",
-                *chosen,
-                "--model",
-                model,
-                *self._name(seed),
-                "--strategy",
-                options["strategy"],
-            ]
+            ["fuse", *chosen, "--model", model, *self._name(seed), *strategy]
             for model, seed in product(self.models, options["seeds"])
         ]
-        commands.append(["table", "--splits", splits, "--out", "table.md"])
+        commands.append(["table", "--splits", splits, *strategy, "--out", "table.md"])
         several = len(self.splits) * len(self.models) * len(options["seeds"]) > 1
-        commands.append(["report", *(["--splits", splits] if several else chosen)])
+        commands.append(["report", *(["--splits", splits] if several else chosen), *strategy])
         return commands
 
     @property
     def splits(self) -> tuple[int, ...]:
         """The numbers of the splits."""
         splits: tuple[int, ...] | str = self.options["splits"]
-        return self.known.splits if isinstance(splits, str) else splits
+        if isinstance(splits, str):
+            return self.known.splits
+        if strange := set(splits) - set(self.known.splits):
+            there = ", ".join(map(str, self.known.splits))
+            raise InputError(f"--splits: there is no split {min(strange)}, only {there}")
+        return splits
 
     @property
     def models(self) -> list[str]:
@@ -177,7 +190,10 @@ class Job:
     def train(self, stream: str, *, split: int, model: str, seed: int) -> list[str]:
         """The command that trains one stream."""
         words = ["train", "--stream", stream, "--split", str(split), "--model", model]
-        return [*words, "--seed", str(seed), *self._name(seed), *self.train_words]
+        words += ["--seed", str(seed), *self._name(seed)]
+        if self.options["allow_missing"]:
+            words.append("--allow-missing")
+        return [*words, *self.train_words]
 
     def _name(self, seed: int) -> list[str]:
         """What tells the runs of several seeds apart."""

@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -13,14 +14,16 @@ import click
 from twostream_base.errors import InputError
 
 
-def run_command(folder: Path, *words: str, capture: bool = False) -> str:
+def run_command(
+    folder: Path, *words: str, capture: bool = False, accepts: Sequence[int] = (0,)
+) -> str:
     """Print a command as the user would type it, and run it in a folder.
 
     Returns:
         What it printed, with `capture`; else nothing, as it went to the screen.
 
     Raises:
-        InputError: it ended with another exit code than 0.
+        InputError: it ended with another exit code than those it `accepts`.
     """
     click.secho(f"\n$ {shlex.join(['twostream', *words])}", bold=True)
     # The folder that we were imported from comes first: it may be a clone that is not installed.
@@ -34,6 +37,6 @@ def run_command(folder: Path, *words: str, capture: bool = False) -> str:
         text=True,
         check=False,
     )
-    if done.returncode:
+    if done.returncode not in accepts:
         raise InputError(f"that command ended with exit code {done.returncode}, in {folder}")
     return done.stdout or ""

@@ -82,7 +82,15 @@ def write_lists(
 
 
 def class_index(class_names: Sequence[str], *, path: Path) -> str:
-    """The text of `classInd.txt`: the classes and their numbers, from 1."""
+    """The text of `classInd.txt`: the classes and their numbers, from 1.
+
+    Raises:
+        InputError: lines of a class would be comments.
+    """
+    if comments := [name for name in class_names if re.match(r"#+\s", name)]:
+        raise InputError(
+            f"class {comments[0]!r}: `# ` begins a comment in lists; rename its folder"
+        )
     rows = (f"{number} {name}" for number, name in enumerate(class_names, start=1))
     return "".join(f"{in_one_line(row, path=path)}\n" for row in rows)
 

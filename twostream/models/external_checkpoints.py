@@ -145,6 +145,10 @@ def recognise(
             external = read(dict(layers), Hints(words, rotated))
         except InputError as error:
             raise type(error)(f"{path}: {error}") from error
+        except (ValueError, IndexError, KeyError, RuntimeError) as error:
+            raise InputError(
+                f"{path}: its layers have shapes of no network that is known ({error})"
+            ) from error
         if external is not None:
             break
     else:
@@ -245,6 +249,7 @@ CONTAINERS = (
     *("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights"),
     *("model_ema", "ema"),
 )
+DEEPEST = 8  # state dicts in dicts; a dict may also hold itself
 WRAPPERS = ("module.", "model.", "net.", "_orig_mod.", "network.")
 
 
@@ -254,7 +259,9 @@ def unwrap(path: Path, content: Any) -> Layers:
     Raises:
         InputError: there is none.
     """
-    while not isinstance(content, StandIn):
+    for _ in range(DEEPEST):
+        if isinstance(content, StandIn):
+            break
         inner = next((content[key] for key in CONTAINERS if _holds_tensors(content.get(key))), None)
         if inner is None:
             break

@@ -15,7 +15,7 @@ from twostream.data.training_videos import VIDEOS, RunVideo, card_of, write_vide
 from twostream.models import default_clip
 from twostream.models.checkpoint import NetworkSpec, network_from_spec, save_checkpoint
 from twostream.models.external_checkpoints import ExternalCheckpoint, read_external
-from twostream.models.initial_weights import fit
+from twostream.models.initial_weights import fit, stream_of
 from twostream.models.published import Bar, find_weights
 from twostream.models.segment_network import SegmentNetwork
 from twostream_base.errors import InputError
@@ -80,6 +80,8 @@ def open_weights(
             classifier, or not as many classes as names.
     """
     path, entry = find_weights(weights, bar=bar)
+    if path.is_dir() or stream_of(path):
+        raise InputError(f"{weights}: weights of a run of ours; give the run folder, not --weights")
     checkpoint = read_external(path, rotated=rotated, name=entry.file if entry else "")
     count = checkpoint.num_classes
     if not count:

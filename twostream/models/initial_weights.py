@@ -84,7 +84,7 @@ def initial_weights(weights: str, *, model: str) -> StartingPoint:
         # The weights of a run of ours: its backbone and normalisation, without its classifier.
         layers = {n.removeprefix(BACKBONE): t for n, t in content.items() if n.startswith(BACKBONE)}
         # Of one of its pictures, where it says of what: other clips have other numbers of them.
-        stream = _stream_of(path)
+        stream = stream_of(path)
         channels = MODALITIES[stream].channels if stream else None
         normalisation = {key: content[key][:channels] for key in ("mean", "std")}
         return StartingPoint(layers, normalisation, {}, weights, stream)
@@ -106,7 +106,7 @@ def initial_weights(weights: str, *, model: str) -> StartingPoint:
     )
 
 
-def _stream_of(path: Path) -> str:
+def stream_of(path: Path) -> str:
     """What a run says that its network sees; empty where a file says nothing."""
     try:
         with TensorFile(path, FileType("weights file", key="twostream", cure="")) as file:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 TIMM = "timm:"  # before the name of a network of timm, of which there are too many to list
 
 
+LOADING = ("checkpoint_path", "cache_dir", "num_classes", "in_chans", "features_only")
+
+
 def timm_network(name: str, **options: Any) -> tuple[Any, list[str], list[str]]:
     """The network `timm:NAME` without weights and classifier; names of its last and first layers.
 
@@ -25,6 +28,10 @@ def timm_network(name: str, **options: Any) -> tuple[Any, list[str], list[str]]:
         InputError: timm is not installed, or has no such network or option.
     """
     timm, network_name = _load(name), name.removeprefix(TIMM)
+    for key in options:
+        # They read files and addresses, and options may come from a file of others.
+        if key in LOADING or key.startswith("pretrained"):
+            raise InputError(f"network {name} takes no option {key!r}: weights are for --weights")
     try:
         network = timm.create_model(network_name, num_classes=0, **options)
     except TypeError as error:

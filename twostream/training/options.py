@@ -18,6 +18,7 @@ AUTO = "auto"  # of --accumulate: as many parts as memory asks for
 FREE_ON_RESUME = (
     "epochs",
     "annotations",
+    "class_weights",  # their values are compared, wherever the file lies
     "store",
     "runs",
     "protocol",

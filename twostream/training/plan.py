@@ -23,6 +23,7 @@ from twostream.training.data import gather, plan_batches, sample_records
 from twostream.training.loss import class_weights
 from twostream.training.options import TrainOptions
 from twostream.training.trainer import validation_protocol
+from twostream_base.plugins import read_options
 
 
 def plan_run(options: TrainOptions) -> dict[str, Any]:
@@ -56,9 +57,9 @@ def plan_run(options: TrainOptions) -> dict[str, Any]:
     snippet = (modality.snippet_length, modality.channels, options.input_size, options.input_size)
     parameters = count_parameters(
         options.model,
-        tuple(sorted(options.model_options.items())),
+        tuple(options.model_option),
         consensus=options.consensus,
-        consensus_options=tuple(sorted(options.consensus_options.items())),
+        consensus_option=tuple(options.consensus_option),
         modality=modality,
         num_classes=len(names),
     )
@@ -98,22 +99,28 @@ def _scoring(options: TrainOptions, protocol: Protocol, *, videos: int) -> dict[
 @lru_cache(maxsize=64)
 def count_parameters(
     model: str,
-    model_options: tuple[tuple[str, Any], ...],
+    model_option: tuple[str, ...],
     *,
     consensus: str,
-    consensus_options: tuple[tuple[str, Any], ...],
+    consensus_option: tuple[str, ...],
     modality: Any,
     num_classes: int,
 ) -> int:
-    """The parameters of a network, its classifier or learned consensus included."""
+    """The parameters of a network, its classifier or learned consensus included.
+
+    Args:
+        model_option, consensus_option: `KEY=VALUE` texts.
+    """
+    model_options = read_options(model_option, option="--model-option")
+    consensus_options = read_options(consensus_option, option="--consensus-option")
 
     def build() -> torch.nn.Module:
         return build_network(
             model,
-            consensus=load_consensus(consensus, dict(consensus_options)),
+            consensus=load_consensus(consensus, consensus_options),
             modality=modality,
             num_classes=num_classes,
-            options=dict(model_options),
+            options=model_options,
         )
 
     try:

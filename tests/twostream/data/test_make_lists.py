@@ -89,3 +89,10 @@ def test_dots_in_names_are_no_suffix(tmp_path: Path) -> None:
     assert {record.name: record.group for record in (*split.train, *split.test)} == {
         name: name[-1] for name in names
     }
+
+
+def test_a_class_that_would_be_a_comment_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="class '# run'"):
+        write_lists(
+            tmp_path, ["# run/a", "# run/b", "jump/c", "jump/d"], group_of=str, test_fraction=0.5
+        )

@@ -320,3 +320,14 @@ def test_an_import_never_takes_the_place_of_a_run(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "best" / "weights.safetensors").read_bytes() == before
     alone = CliRunner().invoke(cli, [*command[:-1], str(tmp_path / "b"), "--trained-on-split", "1"])
     assert "--trained-on-split needs --dataset and --annotations" in alone.output
+
+
+def test_hostile_shapes_and_dicts_that_hold_themselves_end_in_one_line(tmp_path: Path) -> None:
+    circle: dict[str, Any] = {}
+    circle["model"] = circle
+    names = ("conv1.weight", "layer1.0.conv1.weight", "layer1.0.conv2.weight")
+    flat = {name: torch.zeros(3) for name in names}
+    for content in (circle, flat):
+        torch.save(content, tmp_path / "w.pth")
+        with pytest.raises(InputError, match=r"w\.pth: "):
+            open_weights(str(tmp_path / "w.pth"))

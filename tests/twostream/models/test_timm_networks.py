@@ -58,6 +58,9 @@ def test_what_timm_does_not_have_is_refused() -> None:
         with pytest.raises(InputError, match="timm has no network") as caught:
             create_model(f"timm:{name}", num_classes=2)
         assert name in str(caught.value)
+    for option in ("checkpoint_path", "pretrained", "pretrained_cfg_overlay", "cache_dir"):
+        with pytest.raises(InputError, match=f"takes no option '{option}'"):
+            create_model("timm:test_resnet", num_classes=2, **{option: "x"})
     with pytest.raises(InputError, match=r"cannot take .*'depth'"):
         create_model("timm:test_resnet", num_classes=2, depth=3)
     with pytest.raises(InputError, match=r"no kinetics400 weights for timm:test_resnet"):
