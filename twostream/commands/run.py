@@ -284,4 +284,5 @@ def _plan_lines(videos: Path, known: Recognised, plan: dict[str, Any]) -> list[s
 def _duration(hours: float) -> str:
     if hours >= 1:
         return f"{hours:.1f} hours"
-    return f"{max(1, round(60 * hours))} minutes"
+    minutes = max(1, round(60 * hours))
+    return f"{minutes} minute{'s' if minutes > 1 else ''}"
