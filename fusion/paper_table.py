@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def table_files(
     rows: dict[Result, Row] = {}
     about: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
     videos: dict[Split, JoinedTables] = {}
-    warnings: dict[str, list[Split]] = defaultdict(list)
+    warnings: dict[str, dict[Split, None]] = defaultdict(dict)
     datasets = {options.dataset} if options.dataset else set[str]()
     subsets = dict[str, None]()
     if options.val and len({system for of in by_split.values() for system, _ in of}) > 1:
@@ -116,7 +116,7 @@ def table_files(
         joined, systems = join_systems(by_system, options)
         videos[split] = replace(joined, tables={})
         for line in joined.warnings:
-            warnings[line].append(split)
+            warnings[line].setdefault(split)
         val = [Path(str(path).replace("{split}", str(split))) for path in options.val]
         of_split = replace(options, val=val)
         for (system, of_seed), inputs in systems.items():
@@ -137,6 +137,7 @@ def table_files(
                 weightings=weightings,
                 tuned=tuned,
                 only=STREAMS if searched else None,
+                warn=lambda line, split=split: warnings[line].setdefault(split),  # type: ignore[misc]
             ):
                 row = rows.setdefault(result, Row())
                 if mark:
@@ -161,7 +162,8 @@ def table_files(
         "segments": options.segments,
         "combine": options.combine,
         "files": [str(source.path) for source in first],
-        "warnings": [_about_splits(line, of, by_split) for line, of in warnings.items()],
+        "warnings": [_about_splits(line, list(of), by_split) for line, of in warnings.items()]
+        + ([] if searched else list(_never_together(rows))),
     }
 
 
@@ -219,6 +221,27 @@ def find_sources(
     return by_split, searched
 
 
+def _never_together(rows: Mapping[Result, Row]) -> Iterable[str]:
+    """Systems of several streams that have no fusion, as no seed has them all."""
+    for system in dict.fromkeys(result.system for result in rows):
+        alone = {
+            result.inputs[0]: row
+            for result, row in rows.items()
+            if result.system == system and not result.fusion
+        }
+        fused = any(result.fusion for result in rows if result.system == system)
+        if len(alone) > 1 and not fused:
+            seeds = {
+                stream: {str(seed).lower() for of in row.right.values() for seed in of}
+                for stream, row in alone.items()
+            }
+            listed = "; ".join(f"{stream} {some_of(sorted(of))}" for stream, of in seeds.items())
+            yield (
+                f"{system + ': ' if system else ''}no seed has all streams, so nothing is fused "
+                f"(seeds: {listed}); give each file its seed by {{seed}}, or leave the seeds out"
+            )
+
+
 def _stream_order(source: ScoreSource) -> int:
     """Spatial before motion, then others; inputs that were typed stay as they are."""
     known = source.model and source.stream in STREAMS
@@ -258,13 +281,17 @@ def _results(
     weightings: Sequence[str],
     tuned: str,
     only: Sequence[str] | None,
+    warn: Callable[[str], None],
 ) -> Iterable[tuple[Result, np.ndarray, str]]:
     """Each result of a system with its scores (V, C), and what was fitted on, if anything was.
 
     Args:
         only: the streams that are fused; by default all.
+        warn: gets what is strange about the scores.
     """
     streams = video_scores(inputs, options)
+    for line in streams.warnings:
+        warn(f"{system}: {line}" if system else line)
     for stream, scores in streams.scores.items():
         mark = str(streams.metadata[stream].get("fitted_on", ""))
         yield Result(system, (stream,)), scores, mark

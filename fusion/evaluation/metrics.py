@@ -49,7 +49,7 @@ def wilson_interval(k: float, n: float) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def group_interval(right: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
+def group_interval(right: np.ndarray, groups: Sequence[str] | np.ndarray) -> tuple[float, float]:
     """95 % interval, in 0..1, of the share of videos that are right, by whole `groups` (V,).
 
     Videos of a scene tend to be right or wrong together, and then say less than as many independent

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fusion.evaluation.comparison import holm, sign_flip_test
+from fusion.evaluation.metrics import group_interval
 from twostream_base.errors import InputError
 
 Seed = int | None
@@ -233,7 +234,11 @@ def _system(
                 "sd": _deviation(by_seed[number]),
             }
         )
-    low, high = draws.interval(right, len(seeds))
+    if right.sum() in (0, len(seeds) * draws.sizes.sum()):  # no draw would differ
+        every = np.concatenate([part.right[name][seeds[0]] for part in splits])
+        low, high = group_interval(every, np.concatenate(numbers))
+    else:
+        low, high = draws.interval(right, len(seeds))
     return {
         "name": name,
         "seeds": seeds,

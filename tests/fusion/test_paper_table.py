@@ -136,6 +136,20 @@ def test_a_table_of_files_with_seeds_and_systems(runs: Path) -> None:
     assert [row["percent"] for row in result["rows"]] == [70.0, 50.0, 86.6667, 100.0]
 
 
+def test_what_is_strange_about_the_scores_is_told(runs: Path) -> None:
+    """Equal scores under two names; streams of which no seed has both."""
+    spatial = "spatial=runs/toy-split{split}/spatial-small-seed{seed}/scores/test.safetensors"
+    large = "motion=runs/toy-split2/motion-large/scores/test.safetensors"
+    files = [Path(spatial), Path(large)]
+    result = table_files(FusionOptions(files=files, splits=[2]))
+    assert [row["fusion"] for row in result["rows"]] == ["", ""]
+    (line,) = result["warnings"]
+    assert "nothing is fused (seeds: spatial 0, 1, 2, 3, 4; motion none)" in line
+    same = [Path("runs/toy-split2/spatial-large"), Path("runs/toy-split2/motion-large")]
+    told = table_files(FusionOptions(files=same))["warnings"]
+    assert any("same scores" in line for line in told)
+
+
 def test_one_file_per_stream_of_no_split(make_table: Make, tmp_path: Path) -> None:
     for stream, scores in (("a", [[1, 0], [0, 1]]), ("b", [[1, 0], [1, 0]])):
         write_scores(tmp_path / f"{stream}.safetensors", make_table(scores, stream=stream))

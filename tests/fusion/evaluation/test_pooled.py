@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fusion.evaluation.comparison import compare
+from fusion.evaluation.metrics import wilson_interval
 from fusion.evaluation.pooled import SplitAnswers, compare_over_splits, link_groups, whole_weights
 from twostream_base.errors import InputError
 
@@ -39,6 +40,16 @@ def test_means_and_counts_of_each_split() -> None:
     (pair,) = result["pairs"]
     assert (pair["difference"], pair["splits"]) == (0.0, [50.0, -50.0])
     assert (result["videos"], result["answers"], result["groups"]) == (6, 6, None)
+
+
+def test_all_right_is_no_certainty() -> None:
+    """No draw would differ: Wilson's intervals of five videos, all right and all wrong."""
+    result = compare_over_splits(
+        [answers(1, "abc", a="111", b="000"), answers(2, "de", a="11", b="00")]
+    )
+    low, high = (100 * end for end in wilson_interval(5, 5))
+    assert result["systems"][0]["interval"] == pytest.approx([low, high], abs=1e-3)
+    assert result["systems"][1]["interval"] == pytest.approx([100 - high, 100 - low], abs=1e-3)
 
 
 def test_p_is_that_of_all_signs_of_whole_groups() -> None:
