@@ -53,7 +53,7 @@ def report_splits(
     table = table_files(
         fits,
         strategies=[name for name in strategies if name != "weighted"],
-        weightings=[stream_weights] if stream_weights and "weighted" in strategies else [],
+        weightings=[stream_weights] if stream_weights else [],
         seed=seed,
         progress=part_of(progress, 0, 0.4),
     )

@@ -58,7 +58,7 @@ def train(
     from twostream.training.loop import NotFiniteError
     from twostream.training.trainer import Trainer
 
-    settings, checkpoint = complete_options(options)
+    settings, checkpoint = complete_options(options, restart=restart)
     if dry_run:
         from twostream.training.plan import plan_lines, plan_run
 
@@ -101,30 +101,38 @@ def train(
             _print_result(trainer, written=written, as_json=as_json)
 
 
-def complete_options(options: dict[str, Any]) -> tuple[TrainOptions, ExternalCheckpoint | None]:
+def complete_options(
+    options: dict[str, Any], *, restart: bool = False
+) -> tuple[TrainOptions, ExternalCheckpoint | None]:
     """Fill in what depends on other options or on the machine, and turn paths into text.
 
-    A checkpoint of another tool decides the network, where no --model is typed, and its snippet.
+    A checkpoint of another tool decides the network, where no --model is typed, and its snippet. A
+    run that goes on needs that file no more: its own configuration says the same.
     """
     import torch
 
     from twostream.compute.device import find_precision
     from twostream.models import default_clip, default_input_size, network_protocol
-    from twostream.models.initial_weights import recognised
+    from twostream.models.initial_weights import PRETRAINED, recognised
     from twostream.training.options import TrainOptions, check_options
+    from twostream.training.run import run_begun_with
 
     stream = options["stream"]
-    checkpoint = recognised(options["weights"], bar=console.progress)
-    if checkpoint:
-        source = click.get_current_context().get_parameter_source("model")
-        if source is click.core.ParameterSource.DEFAULT:
-            options["model"] = checkpoint.model
-            typed = {text.partition("=")[0] for text in options["model_option"]}
-            options["model_option"] += tuple(
-                f"{key}={str(value).lower() if isinstance(value, bool) else value}"
-                for key, value in checkpoint.model_options.items()
-                if key not in typed
-            )
+    source = click.get_current_context().get_parameter_source("model")
+    chooses_model = source is click.core.ParameterSource.DEFAULT
+    named = options["weights"] not in ("none", *PRETRAINED)
+    begun = run_begun_with(options) if named and not restart else None
+    checkpoint = None if begun else recognised(options["weights"], bar=console.progress)
+    if begun and chooses_model:
+        options |= {"model": begun["model"], "model_option": tuple(begun["model-option"])}
+    if checkpoint and chooses_model:
+        options["model"] = checkpoint.model
+        typed = {text.partition("=")[0] for text in options["model_option"]}
+        options["model_option"] += tuple(
+            f"{key}={str(value).lower() if isinstance(value, bool) else value}"
+            for key, value in checkpoint.model_options.items()
+            if key not in typed
+        )
     values = STREAM_DEFAULTS[stream] | default_clip(options["model"], stream)
     values["crop"] = "random" if options["jitter"] else "corners"
     if options["input_size"] is None:
@@ -132,6 +140,8 @@ def complete_options(options: dict[str, Any]) -> tuple[TrainOptions, ExternalChe
     if checkpoint and checkpoint.model == options["model"] and checkpoint.stream == stream:
         clip = {key: getattr(checkpoint, key) for key in ("clip_length", "frame_interval")}
         values |= {key: value for key, value in clip.items() if value is not None}
+    if begun:
+        values |= {key: begun[key.replace("_", "-")] for key in ("clip_length", "frame_interval")}
     values |= {key: value for key, value in options.items() if value is not None}
     if options["batch_size"] == "auto":
         values["batch_size"] = STREAM_DEFAULTS[stream]["batch_size"]

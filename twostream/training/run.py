@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 CONFIG = "config.toml"
+OF_THE_NETWORK = {"model": str, "model-option": list, "clip-length": int, "frame-interval": int}
 PATHS = ("annotations", "store", "runs", "videos", "vocabulary", "load")  # options that are paths
 
 
@@ -300,6 +301,34 @@ class Run:
         }
         save_checkpoint(self.folder / name, self.learner.eval_network, self.spec(epoch), state)
         self.saved_at = time.monotonic()
+
+
+def run_begun_with(options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The `config.toml` of a run that can go on and began with these weights of a file or name.
+
+    Args:
+        options: `weights`, and what finds a run but its network: `runs`, `dataset`, `split`,
+            `stream` and `name`.
+
+    Raises:
+        InputError: a configuration is damaged.
+    """
+    dataset = f"{options['dataset']}-split{options['split']}".replace(":", ".")
+    known = ("stream", "name", "weights")
+    for path in sorted((Path(options["runs"]) / dataset).glob(f"*/{CONFIG}")):
+        with reading(path, "TOML"):
+            config = tomllib.loads(read_text(path))
+        if all(config.get(key) == options[key] for key in known) and has_checkpoint(
+            path.parent / "last"
+        ):
+            for key, kind in OF_THE_NETWORK.items():
+                if not isinstance(config.get(key), kind):
+                    raise InputError(
+                        f"{path}: {key} = {config.get(key)!r} is not what a run writes; copy the "
+                        "run again, or --restart"
+                    )
+            return config
+    return None
 
 
 @contextmanager

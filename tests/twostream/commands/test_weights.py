@@ -56,6 +56,22 @@ def test_training_takes_network_and_clip_of_a_checkpoint(
     assert "give --model tsm-mobilenet_v2" in result.output
 
 
+def test_a_run_goes_on_without_the_file_that_it_began_with(
+    twostream: Run, mini: MiniProject
+) -> None:
+    file = Path("tsn_r18_1x1x3.pth")
+    write_checkpoint("mmaction2 TSN", str(file), classes=2)
+    options = ["--weights", str(file), "--runs", "runs", "--input-size", "32", "--batch-size", "4",
+               "--protocol", "segments3", "--val-fraction", "0.3", *SMALL]  # fmt: skip
+    train = ["train", "--stream", "spatial", *mini.arguments, *options]
+    twostream(*train, "--epochs", "1")
+    file.unlink()
+    assert "resumed after 1 of 2 epochs" in twostream(*train, "--epochs", "2").stdout
+    assert "nothing to do" in twostream(*train, "--epochs", "2").stdout
+    assert "no such file" in twostream(*train, "--name", "other", exit_code=2).output
+    assert "no such file" in twostream(*train, "--restart", exit_code=2).output
+
+
 def test_a_checkpoint_scores_and_predicts(twostream: Run, mini: MiniProject) -> None:
     file = "tsn_r18_1x1x3.pth"
     write_checkpoint("mmaction2 TSN", file, classes=2)
