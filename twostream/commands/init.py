@@ -349,9 +349,13 @@ def _update_lines(plan: ListUpdate, *, is_written: bool) -> list[str]:
                 lines.append(f"  split {split}: {sides}")
     if plan.gone:
         lines.append(f"{counted(plan.gone, 'gone')}; removed.csv keeps their sides")
-    for names, text in ((plan.moved, "moved"), (plan.renamed, "classes renamed")):
-        if names:
-            lines.append(counted([f"{old} -> {new}" for old, new in names.items()], text))
+    moved, renamed = (
+        [f"{old} -> {new}" for old, new in names.items()] for names in (plan.moved, plan.renamed)
+    )
+    if moved:
+        lines.append(counted(moved, "moved"))
+    if renamed:
+        lines.append(f"renamed classes: {some_of(renamed, limit=SHOWN)}")
     if plan.new_classes:
         lines.append(f"new classes: {_counted(plan.new_classes)}")
     if plan.ended_classes:

@@ -204,7 +204,7 @@ def test_an_update_keeps_splits_and_is_shown_before_it_is_made(
     assert planned[0] == "2 added: run/v_run_g9_c1, walking/v_walk_g1_c3"
     assert planned[4:7] == [
         "1 gone: run/v_run_g0_c2; removed.csv keeps their sides",
-        "1 classes renamed: walk -> walking",
+        "renamed classes: walk -> walking",
         "left out, as classes of too few videos: rare (1)",
     ]
     assert planned[7].startswith("--dry-run: would write classInd.txt, groups.csv, removed.csv, te")
@@ -270,7 +270,7 @@ def test_what_is_stored_is_compared_with_the_lists(
     Path("clips/b").rename("clips/c")
     make_video(Path("clips/c/3.avi"), frames=2)
     shown = twostream("init", "--update").stdout
-    assert "1 classes renamed: b -> c" in shown
+    assert "renamed classes: b -> c" in shown
     assert "in the store: 2 of them" in shown
     assert "not in the store: 3, c/1, c/2, c/3" in shown
     assert "stored, in no list: 2, b/1, b/2" in shown
