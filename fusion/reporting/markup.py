@@ -150,8 +150,10 @@ def table(
     )
     link = csv_link(name, [list(heading), *listed])
     return (
-        f'<div class="scroll" tabindex="0"><table><caption>{escape(caption)} {link}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        # Above the box that scrolls: what it says is as wide as the page, not as the table.
+        f"<figure><figcaption>{escape(caption)} {link}</figcaption>"
+        f'<div class="scroll" tabindex="0"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></figure>"
     )
 
 

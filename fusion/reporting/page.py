@@ -148,7 +148,7 @@ h2 { font-size: 1.25rem; margin: 2.4rem 0 0.6rem; padding-top: 0.9rem;
 h3 { font-size: 1rem; margin: 1.2rem 0 0.3rem; }
 p { max-width: 46rem; margin: 0.4rem 0; }
 p.lead { font-size: 1.15rem; }
-p.soft, figcaption, caption { color: var(--soft); }
+p.soft, figcaption { color: var(--soft); }
 a { color: var(--blue); }
 nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; padding: 0; }
 ul { padding-left: 1.2rem; max-width: 60rem; overflow-wrap: anywhere; }
@@ -156,8 +156,7 @@ ul.names { columns: 22rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 480px), 1fr));
   gap: 1rem 2rem; align-items: start; }
 figure { margin: 0.8rem 0; min-width: 0; }
-figcaption, caption { font-size: 0.9rem; }
-caption { text-align: left; padding-bottom: 0.3rem; }
+figcaption { font-size: 0.9rem; max-width: 46rem; }
 svg { display: block; width: 100%; height: auto; }
 svg text { font-size: 13px; fill: var(--text); }
 svg text.title { fill: var(--soft); }
@@ -198,7 +197,6 @@ pre { background: var(--sheet); padding: 0.8rem; border-radius: 6px; white-space
 summary { cursor: pointer; color: var(--blue); padding: 0.3rem 0; }
 .matrix { overflow: auto; max-height: 85vh; }
 .matrix figure { width: max-content; }
-.matrix figcaption { max-width: 46rem; }
 .matrix svg { max-width: none; }
 .pictures { display: flex; flex-wrap: wrap; gap: 1rem; }
 .pictures figure { flex: 1 1 340px; max-width: 390px; margin: 0; }
@@ -212,7 +210,7 @@ h2.split { font-size: 1.5rem; border-top: 3px solid var(--line); margin-top: 3re
   body { max-width: none; font-size: 11pt; } nav, a.csv { display: none; }
   details::details-content { content-visibility: visible; display: block; height: auto; }
   section, figure, tr { break-inside: avoid; } h2 { break-after: avoid; }
-  section { break-inside: auto; } a { color: inherit; } }
+  section, figure:has(table) { break-inside: auto; } a { color: inherit; } }
 """
 
 # What the figures need of it, in files of their own: light, as on paper.
