@@ -150,6 +150,8 @@ class Job:
 
     def commands(self) -> list[list[str]]:
         """The commands, in their order, without `twostream`."""
+        from fusion.workflows import COMPARED
+
         options = self.options
         splits = ",".join(map(str, self.splits))
         chosen = ["--splits", splits] if len(self.splits) > 1 else ["--split", splits]
@@ -168,7 +170,9 @@ class Job:
         ]
         commands.append(["table", "--splits", splits, *strategy, "--out", "table.md"])
         several = len(self.splits) * len(self.models) * len(options["seeds"]) > 1
-        commands.append(["report", *(["--splits", splits] if several else chosen), *strategy])
+        # The report compares several strategies by itself; `--strategy` would leave only one.
+        besides = [] if options["strategy"] in COMPARED else strategy
+        commands.append(["report", *(["--splits", splits] if several else chosen), *besides])
         return commands
 
     @property

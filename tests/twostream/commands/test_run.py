@@ -48,7 +48,7 @@ def test_every_command_of_the_plan(videos: Path, twostream: TwoStream) -> None:
             for seed in (0, 7)
         ),
         "twostream table --splits 1,3 --strategy mean --out table.md",
-        "twostream report --splits 1,3 --strategy mean",
+        "twostream report --splits 1,3",
     ]
     assert (plan["videos"], plan["classes"], plan["times"]) == (16, 2, 4)
     trainings = plan["trainings"]
@@ -56,6 +56,18 @@ def test_every_command_of_the_plan(videos: Path, twostream: TwoStream) -> None:
     hours = plan["extraction"]["hours"] + 4 * sum(t["hours"] for t in trainings)
     assert plan["hours"] == pytest.approx(hours)
     assert not Path("twostream.toml").exists()  # a plan writes nothing
+
+
+@pytest.mark.parametrize(("strategy", "besides"), [("max", ""), ("topk", " --strategy topk")])
+def test_the_strategy_reaches_table_and_report(
+    videos: Path, twostream: TwoStream, strategy: str, besides: str
+) -> None:
+    """The report has the usual strategies anyway."""
+    result = twostream("run", "clips", "--strategy", strategy, "--dry-run", "--json", *QUICK)
+    assert json.loads(result.stdout)["commands"][-2:] == [
+        f"twostream table --splits 1 --strategy {strategy} --out table.md",
+        f"twostream report --split 1{besides}",
+    ]
 
 
 def test_from_a_folder_to_the_report_and_again(
