@@ -279,18 +279,25 @@ class TensorFile:
 
 
 def read_tensor_file(
-    path: str | PathLike[str], file_type: FileType, keys: Sequence[str]
+    path: str | PathLike[str],
+    file_type: FileType,
+    keys: Sequence[str],
+    *,
+    optional: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read header and tensors of a file that holds exactly the tensors `keys`, all verified.
+
+    Args:
+        optional: tensors that it may hold besides; they are read where they are there.
 
     Raises:
         InputError: not such a file, or damaged.
     """
     with TensorFile(path, file_type) as file:
-        if sorted(file.tensors) != sorted(keys):
+        if set(file.tensors) - set(optional) != set(keys):
             held = ", ".join(sorted(file.tensors)) or "nothing"
             raise file.error(f"it holds {held}, not {' and '.join(keys)} alone")
-        return file.header, {key: file.read(key) for key in keys}
+        return file.header, {key: file.read(key) for key in file.tensors}
 
 
 def write_tensor_file(

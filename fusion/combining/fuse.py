@@ -28,7 +28,16 @@ from twostream_base.errors import InputError
 from twostream_base.versions import tool_version
 
 Calibrate = Callable[[np.ndarray, slice], np.ndarray]
-_PASSED_ON = ("dataset", "split", "subset", "protocol", "selected_on", "listed", "missing")
+_PASSED_ON = (
+    "dataset",
+    "split",
+    "subset",
+    "protocol",
+    "selected_on",
+    "listed",
+    "missing",
+    "windows",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +54,7 @@ class VideoScores:
         combine: the same before any strategy was applied.
         metadata: for each stream that of its file, its score type, and the sha256 of its scores.
         warnings: what the reader of a result should know, a line each.
+        times: of windows of long videos, float64 (V, 2) in seconds; else None.
     """
 
     names: tuple[str, ...]
@@ -56,6 +66,7 @@ class VideoScores:
     combine: str
     metadata: dict[str, dict[str, Any]]
     warnings: list[str]
+    times: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +219,7 @@ def score_videos(
         class_names=joined.class_names,
         labels=joined.labels,
         groups=joined.groups,
+        times=joined.times,
         scores={key: result.scores for key, result in results.items()},
         score_type=next(iter(results.values())).score_type,
         combine=combined,
@@ -325,6 +337,7 @@ def fused_table(
         score_type=score_type,
         metadata=metadata,
         groups=streams.groups,
+        times=streams.times,
     )
 
 

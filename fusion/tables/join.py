@@ -35,6 +35,7 @@ class JoinedTables:
         groups: the scene, film or source of each video, or None where no table knows it.
         tables: by stream; at least one.
         warnings: what should be known but does not prevent a fusion.
+        times: of windows of long videos, float64 (V, 2) in seconds; else None.
     """
 
     names: tuple[str, ...]
@@ -43,6 +44,7 @@ class JoinedTables:
     groups: tuple[str, ...] | None
     tables: dict[str, ScoreTable]
     warnings: list[str]
+    times: np.ndarray | None = None
 
 
 def join(
@@ -66,8 +68,8 @@ def join(
             default that of the files, else that which the names tell (UCF101, HMDB51).
 
     Raises:
-        InputError: names that are missing, extra or doubled; other classes; labels or groups that
-            contradict each other; another dataset, split or subset.
+        InputError: names that are missing, extra or doubled; other classes; labels, groups or times
+            that contradict each other; another dataset, split or subset.
     """
     by_name = [isinstance(value, str | PathLike | ScoreTable) for value in inputs.values()]
     if len(set(by_name)) > 1 or (any(by_name) and not (labels is None and score_type is None)):
@@ -114,6 +116,7 @@ def join(
         "class_names": first.class_names,
         "labels": _joined_labels(known_labels, first.names),
         "groups": _joined_groups(tables, rows, first.names, groups),
+        "times": _joined_times(tables, rows),
     }
     joined = {
         key: replace(table, scores=select(table.scores, rows[key], columns[key]), **common)
@@ -192,6 +195,35 @@ def _joined_groups(
                     f"{key} in {other!r}, and these do not hold the same videos; say which videos "
                     "belong together with --groups, or score the streams with the same lists"
                 )
+    return of_first
+
+
+def _joined_times(
+    tables: Mapping[str, ScoreTable], rows: Mapping[str, list[int]]
+) -> np.ndarray | None:
+    """The times of the first table; all must have the same, or none any."""
+    times = {
+        key: None if table.times is None else table.times[rows[key]]
+        for key, table in tables.items()
+    }
+    (first, of_first), *others = times.items()
+    for key, of_key in others:
+        if (of_first is None) != (of_key is None):
+            dense, plain = (key, first) if of_first is None else (first, key)
+            raise InputError(
+                f"{dense} has scores of windows of long videos, {plain} of whole videos; fuse "
+                "windows with windows"
+            )
+        if of_first is None or of_key is None:
+            continue
+        differs = np.flatnonzero(~np.isclose(of_first, of_key, rtol=0, atol=1e-3).all(axis=1))
+        if len(differs):
+            name = tables[first].names[differs[0]]
+            raise InputError(
+                f"the times of {len(differs)} windows differ, as of {name}: {first} has "
+                f"{of_first[differs[0]].tolist()}, {key} {of_key[differs[0]].tolist()} seconds; "
+                "predict the streams with the same --window and --stride"
+            )
     return of_first
 
 

@@ -1,7 +1,8 @@
 """Score files: the scores that a stream gave to every video, and what is known about them.
 
-On disk: safetensors with the tensors `scores` and `labels`, and a JSON header. Files larger than
-memory are written in parts; the scores of large files are read a few videos at a time.
+On disk: safetensors with the tensors `scores` and `labels`, of windows of long videos also `times`,
+and a JSON header. Files larger than memory are written in parts; the scores of large files are read
+a few videos at a time.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class ScoreTable:
             network had seen videos in training, `seen_in_training`: see `seen_text`.
         groups: the scene, film or source of each video (V,), or None where it is not known. Videos
             of one group are not independent of each other.
+        times: of a dense score file, whose rows are windows of long videos: where each begins and
+            ends, float64 (V, 2) in seconds; its video is in `groups`. None for whole videos.
     """
 
     names: tuple[str, ...]
@@ -59,6 +62,7 @@ class ScoreTable:
     score_type: str
     metadata: dict[str, Any]
     groups: tuple[str, ...] | None = None
+    times: np.ndarray | None = None
 
 
 class StoredScores:
@@ -110,8 +114,10 @@ def read_scores(path: str | PathLike[str]) -> ScoreTable:
     Raises:
         InputError: not a score file, damaged, or a table that breaks a rule; the file is named.
     """
-    header, tensors = tensor_file.read_tensor_file(path, SCORE_FILE, ("labels", "scores"))
-    table = _table(header, tensors["scores"], tensors["labels"])
+    header, tensors = tensor_file.read_tensor_file(
+        path, SCORE_FILE, ("labels", "scores"), optional=("times",)
+    )
+    table = _table(header, **tensors)
     check_table(table, where=str(path))
     return table
 
@@ -142,7 +148,8 @@ def open_scores(path: str | PathLike[str]) -> ScoreTable:
     file.verify("scores")
     videos, *_, classes = file.tensors["scores"].shape
     scores = cast(np.ndarray, StoredScores(file, np.arange(videos), np.arange(classes)))
-    table = _table(file.header, scores, file.read("labels"))
+    times = file.read("times") if "times" in file.tensors else None
+    table = _table(file.header, scores, file.read("labels"), times)
     check_table(table, where=str(path))
     return table
 
@@ -155,6 +162,8 @@ def write_scores(path: str | PathLike[str], table: ScoreTable) -> None:
     """
     check_table(table, where=str(path))
     tensors = {"scores": table.scores, "labels": table.labels}
+    if table.times is not None:
+        tensors["times"] = table.times
     tensor_file.write_tensor_file(Path(path), SCORE_FILE, _header(table), tensors)
 
 
@@ -167,13 +176,14 @@ def write_scores_in_parts(
 
     Args:
         whole: the file's table; only the shape and type of its `scores` count, so
-            `np.broadcast_to(np.float32(0), shape)` will do. The parts need no groups.
+            `np.broadcast_to(np.float32(0), shape)` will do. The parts need no groups and times.
 
     Raises:
         InputError: a part breaks a rule, or the parts are not the videos of `whole` in order.
     """
 
     _check_groups(whole, where=str(path))
+    _check_times(whole, where=str(path))
 
     def checked_scores() -> Iterator[np.ndarray]:
         begin = 0
@@ -202,6 +212,8 @@ def write_scores_in_parts(
         ),
         "labels": whole.labels,
     }
+    if whole.times is not None:
+        tensors["times"] = whole.times
     tensor_file.write_tensor_file(Path(path), SCORE_FILE, _header(whole), tensors)
 
 
@@ -320,6 +332,7 @@ def check_table(table: ScoreTable, *, where: str) -> None:
         if doubled := [item for item, count in Counter(items).items() if count > 1]:
             raise InputError(f"{where}: {what} must differ; more than once: {some_of(doubled)}")
     _check_groups(table, where=where)
+    _check_times(table, where=where)
     if table.score_type not in SCORE_TYPES:
         raise InputError(
             f"{where}: score type {table.score_type!r}; allowed: {', '.join(SCORE_TYPES)}"
@@ -358,7 +371,28 @@ def _check_groups(table: ScoreTable, *, where: str) -> None:
         )
 
 
-def _table(header: dict[str, Any], scores: np.ndarray, labels: np.ndarray) -> ScoreTable:
+def _check_times(table: ScoreTable, *, where: str) -> None:
+    times, windows = table.times, len(table.names)
+    if times is None:
+        return
+    if times.dtype != np.float64 or times.shape != (windows, 2) or not np.isfinite(times).all():
+        raise InputError(
+            f"{where}: `times` are {times.dtype} {times.shape}; they must be float64 "
+            f"({windows}, 2), the seconds where each window begins and ends"
+        )
+    if len(rows := np.flatnonzero((times[:, 0] < 0) | (times[:, 1] <= times[:, 0]))):
+        names = some_of([f"{table.names[row]} ({times[row].tolist()})" for row in rows])
+        raise InputError(
+            f"{where}: `times` must begin at 0 or later and end after their beginning; not so: "
+            f"{names}"
+        )
+    if table.groups is None:
+        raise InputError(f"{where}: `times` without `groups`, which name the video of each window")
+
+
+def _table(
+    header: dict[str, Any], scores: np.ndarray, labels: np.ndarray, times: np.ndarray | None = None
+) -> ScoreTable:
     groups = header.get("groups")  # absent in files of earlier versions
     return ScoreTable(
         names=tuple(header["names"]),
@@ -368,6 +402,7 @@ def _table(header: dict[str, Any], scores: np.ndarray, labels: np.ndarray) -> Sc
         score_type=header["kind"],
         metadata=header["about"],
         groups=tuple(groups) if isinstance(groups, list) else groups,
+        times=times,
     )
 
 
