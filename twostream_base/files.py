@@ -17,6 +17,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from twostream_base.errors import InputError
+from twostream_base.heartbeat import beat
+
+DIGEST_BLOCK = 2**18  # bytes that are read at one time for a checksum
 
 TEMPORARY_MARK = ".part-"
 SYNCS_AT_ONCE = 16
@@ -181,8 +184,12 @@ def sha256_bytes(data: bytes | memoryview) -> str:
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's content, as 64 hex digits."""
+    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        while block := stream.read(DIGEST_BLOCK):
+            digest.update(block)
+            beat()
+    return digest.hexdigest()
 
 
 def path_inside(root: Path, name: str) -> Path:

@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
 from flow_extract.store.locks import is_running
+from twostream_base import heartbeat
 
 J = TypeVar("J")
 
@@ -38,8 +40,8 @@ class Outcome:
     """How a job ended.
 
     Attributes:
-        status: `returned`; `raised` (an exception); `crashed` (its process died); `timeout`; `lost`
-            (on a cluster: so did each process that was to start it).
+        status: `returned`; `raised` (an exception); `crashed` (its process died); `timeout` (it
+            hung); `lost` (on a cluster: so did each process that was to start it).
         value: what the function returned.
         reason: for all but `returned`: the exception, the signal or the time.
     """
@@ -47,6 +49,9 @@ class Outcome:
     status: str
     value: Any = None
     reason: str = ""
+
+
+WORKING = Outcome("working")  # sent by a job that makes progress
 
 
 def unchanged(job: J, outcome: Outcome) -> Outcome:
@@ -80,7 +85,8 @@ def run_jobs(
         function: importable by its name; must tolerate being killed at any moment.
         jobs: picklable.
         workers: processes alive at one time.
-        timeout: seconds after which a job is killed.
+        timeout: seconds after its last sign of progress (`heartbeat.beat`), or its start, after
+            which a job is killed.
         preload: modules that jobs need; they are imported once.
         claim: `claim(job)` is entered before the process of a job starts, and left when the job has
             been concluded. If it gives anything but None, this is yielded and no process starts.
@@ -132,17 +138,20 @@ def run_jobs(
             if not running:
                 return
             for item in _wait_for_any(running):
-                answer = _answer(item) if lasting else None
-                if answer and answer.status == "returned":
+                answer = _answer(item, timeout)
+                if answer == WORKING:
+                    continue
+                if lasting and answer and answer.status == "returned":
                     idle.append((item.process, item.receiver))
-                elif answer:  # what it raised may have broken it, as a fault of CUDA does
+                elif lasting and answer:  # what it raised may have broken it, as a fault of CUDA
                     item.process.kill()
                     item.process.join()
                     item.receiver.close()
-                outcome = answer or _end(item, timeout)
+                else:
+                    answer = _end(item, answer, timeout)
                 running.remove(item)
                 with item.claimed:
-                    result = conclude(item.job, outcome)
+                    result = conclude(item.job, answer)
                 yield item.job, result
     finally:
         for process in (*(item.process for item in running), *(process for process, _ in idle)):
@@ -200,7 +209,7 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Running(Generic[J]):
     job: J
     process: Any
@@ -219,6 +228,13 @@ def _child(function: Callable[[J], Any], job: J, sender: Connection, lasting: bo
             os._exit(1)
 
     threading.Thread(target=die_with_parent, daemon=True).start()
+    sending = threading.Lock()
+
+    def send(message: Outcome) -> None:
+        with sending:
+            sender.send(message)
+
+    heartbeat.send_by(partial(send, WORKING))
     # The run was stopped: nobody waits for an answer any more, or has another job.
     with suppress(BrokenPipeError, EOFError):
         while True:
@@ -227,14 +243,14 @@ def _child(function: Callable[[J], Any], job: J, sender: Connection, lasting: bo
             except Exception as error:
                 text = " ".join(str(error).split())
                 message = Outcome("raised", reason=f"{type(error).__name__}: {text}")
-            sender.send(message)
+            send(message)
             if not lasting:
                 return
             job = sender.recv()
 
 
 def _wait_for_any(running: list[_Running[J]]) -> list[_Running[J]]:
-    """Wait until jobs have answered, died or run out of time, and return them."""
+    """Wait until jobs have sent something, died or run out of time, and return them."""
     seconds_left = min(item.deadline for item in running) - time.monotonic()
     handles = [handle for item in running for handle in (item.receiver, item.process.sentinel)]
     ready = wait(handles, timeout=max(0.0, seconds_left))
@@ -246,18 +262,23 @@ def _wait_for_any(running: list[_Running[J]]) -> list[_Running[J]]:
     ]
 
 
-def _answer(item: _Running[J]) -> Outcome | None:
-    """What a job has answered; None where it died before or while it did, or is out of time."""
+def _answer(item: _Running[J], timeout: float) -> Outcome | None:
+    """What a job has answered; `WORKING` where it has sent a sign of progress, and has more time.
+
+    None where it died before or while it answered, or is out of time.
+    """
+    answer: Outcome | None = None
     try:
-        answer: Outcome | None = item.receiver.recv() if item.receiver.poll() else None
+        while answer in (None, WORKING) and item.receiver.poll():
+            answer = item.receiver.recv()
     except (EOFError, OSError):
         return None
+    item.deadline = time.monotonic() + timeout if answer == WORKING else item.deadline
     return answer
 
 
-def _end(item: _Running[J], timeout: float) -> Outcome:
-    """The outcome of a job that `_wait_for_any` returned; its process ends."""
-    answer = _answer(item)
+def _end(item: _Running[J], answer: Outcome | None, timeout: float) -> Outcome:
+    """The outcome of a job that has answered, died or run out of time; its process ends."""
     # Without an answer it is dying (its end of the pipe closes a moment earlier) or out of time.
     grace = EXIT_SECONDS if answer else max(0.0, item.deadline - time.monotonic())
     item.process.join(grace)
@@ -272,7 +293,7 @@ def _end(item: _Running[J], timeout: float) -> Outcome:
             os.kill(item.process.pid, signal.SIGKILL)
         return Outcome("crashed", reason="the process that started it was killed")
     if hangs:
-        return Outcome("timeout", reason=f"after {timeout:g} s")
+        return Outcome("timeout", reason=f"no progress for {timeout:g} s")
     code = item.process.exitcode
     if code >= 0:
         return Outcome("crashed", reason=f"exit code {code}")

@@ -102,7 +102,7 @@ def extract_folder(
         store: folder of store files; made if missing.
         settings: of `extraction_settings`; None: its defaults.
         workers: videos at one time; None: one per core.
-        timeout: seconds allowed to one video.
+        timeout: seconds without progress (a frame decoded, a pair computed) that end a video.
         progress: `progress(results, total=...)` passes them through, drawing a bar or not.
         engine: runs the jobs, as `executor.run_jobs` does.
         retry_failed: also try videos again that failed before with these settings.

@@ -32,6 +32,7 @@ from flow_extract.store.writer import EntryWriter
 from flow_extract.video.decode import VideoError, open_video, read_frames
 from flow_extract.video.pictures import content_sha256, identity
 from twostream_base.errors import InputError
+from twostream_base.heartbeat import beat
 from twostream_base.plugins import trust
 
 Item = TypeVar("Item")
@@ -221,6 +222,7 @@ def extract_video(job: Job, *, reuse_frames: bool = True) -> Result:
                 entry.flow.extend(clip.flow)
                 size, clipped, count = clip.size, clipped + clip.clipped, count + clip.frames
                 seconds["flow"] += clip.flow_seconds
+                beat()
             reason = video.damage or ""
             status = "damaged" if reason else "ok"
             if reason and (fault := machine_fault(job.video)):

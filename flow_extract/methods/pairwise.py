@@ -6,6 +6,8 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from twostream_base.heartbeat import beat
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -22,7 +24,11 @@ def over_clips(pair_flow: PairMethod) -> ClipMethod:
 
         check_frames(frames)
         grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-        return np.stack([pair_flow(first, second) for first, second in pairwise(grey)])
+        flows = []
+        for first, second in pairwise(grey):
+            flows.append(pair_flow(first, second))
+            beat()
+        return np.stack(flows)
 
     return clip_flow
 

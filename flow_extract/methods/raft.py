@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flow_extract.methods.pairwise import ClipMethod, check_frames
+from twostream_base.heartbeat import beat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,6 +110,7 @@ def network_flow(network: Any, *, updates: int, batch: int | None, device: str) 
                 clip = padded.float() / 127.5 - 1
                 flow = network(clip[:-1], clip[1:], num_flow_updates=updates)[-1]
                 flows.append(flow[:, :, top : top + height, left : left + width].cpu())
+                beat()
         return torch.cat(flows).permute(0, 2, 3, 1).contiguous().numpy()
 
     if batch is None:

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from flow_extract.methods.median_network import median
 from flow_extract.methods.pairwise import ClipMethod, check_frames
 from flow_extract.methods.tvl1_parameters import FLAT, TEST_EVERY, Parameters
+from twostream_base.heartbeat import beat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +52,7 @@ def tvl1_on_device(parameters: Parameters, *, device: str, batch: int | None = N
             grey = _grey(torch.from_numpy(frames[i : i + together + 1]).to(place))
             part = _coarse_to_fine(grey, parameters, solve).permute(0, 2, 3, 1).contiguous()
             flow[i : i + together].copy_(part)
+            beat()
         return flow.numpy()
 
     clip_flow.pixels_at_once = PIXELS_AT_ONCE  # type: ignore[attr-defined]

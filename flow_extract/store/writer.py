@@ -16,6 +16,7 @@ import numpy as np
 from flow_extract.store.header import Header
 from flow_extract.store.reader import PROBLEM_SUFFIX, STORE_FILE, SUFFIX, StoreEntry, entry_path
 from twostream_base.errors import InputError
+from twostream_base.heartbeat import beat
 from twostream_base.tensor_file import Streamed, write_tensor_file
 
 # What an ordinary clip needs stays in memory; an hour of video goes to disk.
@@ -53,7 +54,12 @@ class Blobs:
     def as_tensor(self) -> Streamed:
         """All blobs in a row, to be written once."""
         self._stream.seek(0)
-        chunks = iter(lambda: self._stream.read(BLOCK), b"")
+
+        def read() -> bytes:
+            beat()
+            return self._stream.read(BLOCK)
+
+        chunks = iter(read, b"")
         return Streamed("uint8", (self._offsets[-1],), chunks, self._digest.hexdigest())
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from flow_extract.video.frames import MAX_PIXELS, FrameSource, VideoError, VideoInfo
 from flow_extract.video.pictures import PictureVideo
+from twostream_base.heartbeat import beat
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -292,6 +293,7 @@ class Video(FrameSource):
             if not self.decoded:
                 self._matrix = frame.side_data.get("DISPLAYMATRIX")
             self.decoded += 1
+            beat()
             rgb = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
             brightness = rgb
             if frame.format.name in BRIGHTNESS_FIRST:

@@ -20,6 +20,7 @@ import numpy as np
 from flow_extract.video.frames import MAX_PIXELS, FrameSource, VideoError, VideoInfo
 from twostream_base.errors import printable, some_of
 from twostream_base.files import sha256_bytes, sha256_file
+from twostream_base.heartbeat import beat
 
 PICTURE_SUFFIXES = {"bmp", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"}
 NUMBERED = re.compile(
@@ -195,6 +196,7 @@ class PictureVideo(FrameSource):
                     f"{picture.shape[0]} pixels, those before it {size[1]} x {size[0]}"
                 )
             self.decoded += 1
+            beat()
             yield picture, picture
         lost = [self._pictures.gap] if self._pictures.gap else []
         if self._unreadable:
@@ -254,6 +256,7 @@ def content_sha256(video: Path) -> str:
     digest = hashlib.sha256()
     for name in number_pictures([entry.name for entry in numbered_files(video)]).names:
         digest.update((video / name).read_bytes())
+        beat()
     return digest.hexdigest()
 
 

@@ -112,7 +112,7 @@ DEFAULT_BOUND = 20.0
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
         default=600.0,
-        help="Seconds after which a video counts as failed.",
+        help="Seconds without a new frame or flow pair after which a video counts as failed.",
     ),
     click.option(
         "--engine",

@@ -27,5 +27,5 @@ def test_same_outcomes_as_without_a_cluster():
     assert {job: ended[job].value for job in jobs[:10]} == {str(n): n for n in range(10)}
     assert ended["1 / 0"] == Outcome("raised", reason="ZeroDivisionError: division by zero")
     assert ended[KILL] == Outcome("crashed", reason="signal 9 (SIGKILL)")
-    assert ended[SLEEP] == Outcome("timeout", reason="after 6 s")
+    assert ended[SLEEP] == Outcome("timeout", reason="no progress for 6 s")
     assert ended["deadly"].status == "lost"

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from flow_extract.extraction import executor
-from flow_extract.extraction.executor import PRELOAD, available_cores, run_jobs
+from flow_extract.extraction.executor import PRELOAD, Outcome, available_cores, run_jobs
 
 KILL = "__import__('os').kill(__import__('os').getpid(), 9)"
 SLEEP = "__import__('time').sleep(100)"
@@ -130,15 +130,33 @@ def test_a_job_that_hangs_is_ended_at_its_time_and_costs_only_itself(time_passes
         )
     )
     assert [outcomes[n].value for n in "123456"] == [1, 2, 3, 4, 5, 6]
-    assert (outcomes[SLEEP].status, outcomes[SLEEP].reason) == ("timeout", "after 60 s")
+    assert (outcomes[SLEEP].status, outcomes[SLEEP].reason) == ("timeout", "no progress for 60 s")
 
 
 def test_a_lasting_process_that_hangs_is_replaced():
     outcomes = run_lasting([PID, SLEEP, PID + " + 0"], timeout=6.0)
     first, hanging, last = (outcome for _, outcome in outcomes)
-    assert (hanging.status, hanging.reason) == ("timeout", "after 6 s")
+    assert (hanging.status, hanging.reason) == ("timeout", "no progress for 6 s")
     assert first.value != last.value
     assert wait_until_gone([first.value, last.value])
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_a_job_that_makes_progress_has_all_the_time_it_needs(tmp_path, monkeypatch, lasting):
+    """A sound video of two hours does not hang. Each file in the folder is 40 s of the clock."""
+    clock = SimpleNamespace(
+        monotonic=lambda: 40.0 * len(list(tmp_path.iterdir())), sleep=time.sleep
+    )
+    monkeypatch.setattr(executor, "time", clock)
+    job = (
+        "(heartbeat := __import__('twostream_base.heartbeat', fromlist=['beat']),"
+        " setattr(heartbeat, 'INTERVAL', 0),"
+        f" [open({str(tmp_path)!r} + f'/{{n}}', 'w').close() or heartbeat.beat()"
+        " for n in range(9)]) and 7"
+    )
+    ((_, outcome),) = run_jobs(eval, [job], workers=1, timeout=60.0, lasting=lasting)
+    assert outcome == Outcome("returned", 7)
+    assert clock.monotonic() == 360.0
 
 
 def test_large_answers_do_not_block():

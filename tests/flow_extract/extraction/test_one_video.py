@@ -64,6 +64,15 @@ def test_stored_flow_is_the_motion_of_the_video(make_video, make_job, tmp_path):
     assert abs(v + 0.5) < 0.2
 
 
+def test_each_frame_and_each_pair_is_progress(make_video, make_job, tmp_path, monkeypatch):
+    beats = []
+    monkeypatch.setattr("twostream_base.heartbeat.INTERVAL", 0)
+    monkeypatch.setattr("twostream_base.heartbeat._send", lambda: beats.append(1))
+    video = make_video(tmp_path / "v.avi", frames=20)
+    assert extract_video(make_job(video)).status == "ok"
+    assert len(beats) >= 20 + 19
+
+
 def test_repeated_frames_are_counted_and_dropped(write_mjpg, make_job, tmp_path):
     """25 frames per second made of ten: two or three of each, a little different by JPEG's loss."""
     noise = np.random.default_rng(0)

@@ -192,14 +192,16 @@ def test_video_that_takes_too_long_costs_only_itself(make_video, tmp_path, monke
     make_video(tmp_path / "videos" / "long.avi", size=(48, 64))
     make_video(tmp_path / "videos" / "short.avi", size=(16, 16))
     short = tmp_path / "store" / "short.safetensors"
-    clock = SimpleNamespace(monotonic=lambda: 1e9 * short.exists(), sleep=time.sleep)
+    clock = SimpleNamespace(
+        monotonic=lambda: 1e9 + time.monotonic() if short.exists() else 0.0, sleep=time.sleep
+    )
     monkeypatch.setattr("flow_extract.extraction.executor.time", clock)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{tmp_path}")
     options = ["--method", "slow:make", "--timeout", "4", "--jobs", "2"]
     assert invoke("--videos", "videos", "--store", "store", *options).stdout.splitlines() == [
         "2 videos: 1 done now, 0 already done, 0 damaged, 1 failed; store store",
-        "timeout   long: after 4 s",
+        "timeout   long: no progress for 4 s",
     ]
 
 
