@@ -109,7 +109,7 @@ def writer(videos: list[StoredVideo], items: list, modality: object) -> Callable
         video, start, box = items[number]
         entry = StoreEntry(videos[video].path)
         write_snippets(
-            lambda indices: entry.pictures(modality.name, indices),
+            entry.pictures,
             [list(range(start, start + length))], [View(box)], out[None, None], modality=modality,
         )  # fmt: skip
 

@@ -6,8 +6,8 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
@@ -28,16 +28,18 @@ from twostream.transforms.presets import MODALITIES, Modality
 CACHED_BYTES = 16 << 20
 CACHED_AT_LEAST = 32
 
-Pictures = Callable[[Sequence[int]], Iterable[Clip]]  # rising indices -> (H, W, C) each
+# `rgb` or `flow`, rising indices -> (H, W, C) each
+Pictures = Callable[[str, Sequence[int]], Iterable[Clip]]
 
 
 class VideoDataset(Dataset[tuple[Tensor, int]]):
     """The videos of a split as `(clip, label)`, for `torch.utils.data.DataLoader`.
 
-    A clip is uint8 (S, T, C, H, W): S snippets of T frames (C = 3) or flow pairs (C = 2: u, v), as
-    `SegmentNetwork` takes a batch of them; it normalises them itself. Training takes one random
-    snippet of each segment, all of them cropped, mirrored and augmented alike. Testing takes the
-    views of a protocol: the R crops of each snippet follow one another, so S is snippets times R.
+    A clip is uint8 (S, T, C, H, W): S snippets of T frames (C = 3) or flow pairs (C = 2: u, v), or
+    of both, their channels after one another, as `SegmentNetwork` takes a batch of them; it
+    normalises them itself. Training takes one random snippet of each segment, all of them cropped,
+    mirrored and augmented alike. Testing takes the views of a protocol: the R crops of each snippet
+    follow one another, so S is snippets times R.
 
         split = read_split("ucf101", "ucfTrainTestlist", split=1)
         training = VideoDataset("flow-store", split, stream="motion")
@@ -45,7 +47,7 @@ class VideoDataset(Dataset[tuple[Tensor, int]]):
 
     Args:
         store: folder that `twostream extract-flow` wrote.
-        stream: key of MODALITIES (`spatial`, `motion`, `difference`), or a Modality.
+        stream: key of MODALITIES (`spatial`, `motion`, `difference`, `joint`), or a Modality.
         train: random samples of `split.train`; False: test views of `split.test`.
         num_segments: S of a training clip.
         input_size: side of a training clip, pixels; the protocol scales it for its views.
@@ -85,10 +87,12 @@ class VideoDataset(Dataset[tuple[Tensor, int]]):
         use_damaged: bool = False,
     ) -> None:
         modality = MODALITIES[stream] if isinstance(stream, str) else stream
-        self.modality = replace(
-            modality,
-            snippet_length=modality.snippet_length if clip_length is None else clip_length,
-            interval=modality.interval if frame_interval is None else frame_interval,
+        clip = modality.sampling
+        self.modality = modality.of_clips(
+            clip_length=clip["snippet_length"] if clip_length is None else clip_length,
+            frame_interval=clip["interval"] if frame_interval is None else frame_interval,
+            frame_size=modality.frame_size,
+            stack=clip.get("stack", 1),
         )
         joined = join_store(
             split.train if train else split.test,
@@ -159,7 +163,7 @@ class TrainingSamples:
     def shape(self) -> tuple[int, ...]:
         """(S, T, C, size, size) of a sample; S is 1 with `only_segment`.
 
-        T is 1 RGB frame with C = 3, or L flow pairs with C = 2 (u, v).
+        T is 1 RGB frame with C = 3, or L flow pairs with C = 2 (u, v); of both, 1 with C = 3 + 2 L.
         """
         segments, side = 1 if self.only_segment else self.num_segments, self.input_size
         return segments, self.modality.snippet_length, self.modality.channels, side, side
@@ -174,15 +178,13 @@ class TrainingSamples:
         size = modality.frame_size or entry.size
         view = draw_view(*size, modality, self.augmentation, size=out.shape[-1], rng=rng)
         write_snippets(
-            _resized(partial(entry.pictures, modality.name), modality),
-            snippets,
-            [view],
-            out[:, None],
-            modality=modality,
+            _resized(entry.pictures, modality), snippets, [view], out[:, None], modality=modality
         )
-        if self.augmentation.jitter and modality.name == "flow":
+        if self.augmentation.jitter:
             factor = out.shape[-1] / view.box.height
-            stretch_vectors_(out, (factor, factor))
+            for part, pictures in modality.split(out):
+                if part.name == "flow":
+                    stretch_vectors_(pictures, (factor, factor))
         augment_(out, modality, self.augmentation, rng=rng)
 
 
@@ -229,12 +231,7 @@ def views_of_entry(
     """All test views of a stored video: see `read_views`."""
     entry = video.open()
     return read_views(
-        partial(entry.pictures, modality.name),
-        modality,
-        protocol,
-        length=video.length,
-        frame_size=entry.size,
-        size=size,
+        entry.pictures, modality, protocol, length=video.length, frame_size=entry.size, size=size
     )
 
 
@@ -254,7 +251,7 @@ class ViewWriter:
         @lru_cache(maxsize=2)  # the current video, and the next one
         def open_video(index: int) -> tuple[Pictures, list[list[int]], list[View]]:
             entry = videos[index].open()
-            pictures = _resized(SharedPictures(entry, modality.name), modality)
+            pictures = _resized(SharedPictures(entry), modality)
             length = videos[index].length
             return pictures, *plan_views(modality, protocol, length=length, frame_size=entry.size)
 
@@ -279,19 +276,21 @@ def write_snippets(
     """Write the views of snippets to `out` (S, R, T, C, side, side), each picture decoded once.
 
     Args:
-        pictures: indices, ascending, -> the picture (H, W, C) at each.
-        snippets: T indices of each of the S snippets.
+        snippets: the indices of each of the S snippets, as `Modality.sampling` gives them.
     """
-    places = defaultdict(list)
-    for s, snippet in enumerate(snippets):
-        for t, index in enumerate(snippet):
-            places[index].append((s, t))
-    indices = sorted(places)
-    for index, picture in zip(indices, pictures(indices), strict=True):
-        (s, t), *others = places[index]
-        write_views(picture, views, out[s, :, t], mirror=modality.mirror)
-        for other_s, other_t in others:
-            out[other_s, :, other_t] = out[s, :, t]
+    by_part = zip(*map(modality.split_snippet, snippets), strict=True)
+    for (part, place), of_part in zip(modality.split(out), by_part, strict=True):
+        stack = place.shape[3]
+        places = defaultdict(list)
+        for s, snippet in enumerate(of_part):
+            for i, index in enumerate(snippet):
+                places[index].append((s, slice(None), i // stack, i % stack))
+        indices = sorted(places)
+        for index, picture in zip(indices, pictures(part.name, indices), strict=True):
+            first, *others = places[index]
+            write_views(picture, views, place[first], mirror=part.mirror)
+            for other in others:
+                place[other] = place[first]
 
 
 def _resized(pictures: Pictures, modality: Modality) -> Pictures:
@@ -299,36 +298,40 @@ def _resized(pictures: Pictures, modality: Modality) -> Pictures:
     size = modality.frame_size
     if size is None:
         return pictures
-    vectors = modality.name == "flow"
-    return lambda indices: (resize_picture(p, size, vectors=vectors) for p in pictures(indices))
+    return lambda key, indices: (
+        resize_picture(picture, size, vectors=key == "flow") for picture in pictures(key, indices)
+    )
 
 
 class SharedPictures:
     """The pictures of one video for several threads, each decoded once.
 
     Called like `StoreEntry.pictures`, from any thread; caches the latest 16 MiB of pictures.
-
-    Args:
-        key: `rgb` or `flow`.
     """
 
-    def __init__(self, entry: StoreEntry, key: str) -> None:
-        self._entry, self._key = entry, key
+    def __init__(self, entry: StoreEntry) -> None:
+        self._entry = entry
         height, width = entry.size
         self._most = max(CACHED_AT_LEAST, CACHED_BYTES // (3 * height * width))
         self._lock = Lock()
-        self._cache: dict[int, Future[Clip]] = {}
+        self._cache: dict[tuple[str, int], Future[Clip]] = {}
 
-    def __call__(self, indices: Sequence[int]) -> Iterator[Clip]:
-        """Yield the pictures at `indices`, which must differ, and must not be written to."""
+    def __call__(self, key: str, indices: Sequence[int]) -> Iterator[Clip]:
+        """Yield the pictures at `indices`, which must differ, and must not be written to.
+
+        Args:
+            key: `rgb` or `flow`.
+        """
         with self._lock:
-            new: dict[int, Future[Clip]] = {i: Future() for i in indices if i not in self._cache}
-            self._cache |= new
-            pictures = [self._cache[index] for index in indices]
+            new: dict[int, Future[Clip]] = {
+                i: Future() for i in indices if (key, i) not in self._cache
+            }
+            self._cache |= {(key, index): promise for index, promise in new.items()}
+            pictures = [self._cache[key, index] for index in indices]
             for oldest in list(self._cache)[: -self._most]:
                 del self._cache[oldest]
         try:  # fulfil what this call has promised; other calls wait for it
-            decoded = self._entry.pictures(self._key, list(new))
+            decoded = self._entry.pictures(key, list(new))
             for promise, picture in zip(new.values(), decoded, strict=True):
                 promise.set_result(picture)
         except BaseException as error:

@@ -134,7 +134,7 @@ def snippet_indices(
 
 
 def random_snippets(
-    length: int, count: int, *, snippet_length: int, interval: int, rng: Generator
+    length: int, count: int, *, snippet_length: int, interval: int, stack: int = 1, rng: Generator
 ) -> list[list[int]]:
     """Indices of one random snippet in each of `count` segments: the training samples.
 
@@ -143,16 +143,15 @@ def random_snippets(
 
         length 9, count 1, snippet_length 3, interval SPREAD: one of 0 1 2, of 3 4 5, of 6 7 8
     """
-    positions = num_positions(length, snippet_length=snippet_length, interval=interval)
+    clip = {"snippet_length": snippet_length, "interval": interval, "stack": stack}
+    positions = num_positions(length, **clip)
     if interval != SPREAD:
         starts = random_in_segments(positions, count, rng=rng)
-        return snippet_indices(
-            starts, snippet_length=snippet_length, length=length, interval=interval
-        )
-    steps = snippet_indices([0], snippet_length=snippet_length, length=length, interval=SPREAD)[0]
-    drawn = [random_in_segments(positions, count, rng=rng) for _ in steps]
+        return snippet_indices(starts, length=length, **clip)
+    indices = snippet_indices([0], length=length, **clip)[0]
+    drawn = [random_in_segments(positions, count, rng=rng) for _ in indices[::stack]]
     return [
-        [min(step + starts[segment], length - 1) for step, starts in zip(steps, drawn, strict=True)]
+        [min(index + drawn[i // stack][segment], length - 1) for i, index in enumerate(indices)]
         for segment in range(count)
     ]
 

@@ -170,7 +170,7 @@ class TrainedNetwork:
         if is_flow:
             pictures = quantize(pictures, bound=self.extraction["quantiser"]["bound"])
         views = read_views(
-            lambda indices: (pictures[index] for index in indices),
+            lambda _, indices: (pictures[index] for index in indices),
             self.spec.modality,
             self.protocol,
             length=len(pictures),

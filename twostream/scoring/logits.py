@@ -92,9 +92,10 @@ def iterate_logits(
         threads=runtime.threads,
         device=runtime.device,
     )
-    flow = modality.name == "flow"
     views = (
-        (cut_views(portion[:, 0], boxes, flow=flow) if cuts else portion).flatten(0, 1)
+        (
+            cut_views(portion[:, 0], boxes, u_channels=modality.u_channels) if cuts else portion
+        ).flatten(0, 1)
         for portion, _ in loaded
     )
     by_batch = (

@@ -112,19 +112,19 @@ def score_metadata(
     """
     protocol = find_protocol(facts["protocol"])
     modality = spec.modality
-    clip = {
-        "snippet_length": modality.snippet_length,
-        "interval": modality.interval,
+    clip = modality.sampling
+    of_clip = {
+        "snippet_length": clip.pop("snippet_length"),
+        "interval": clip.pop("interval"),
         "frame_size": list(modality.frame_size or ()),
+        **clip,
     }
-    if modality.stack > 1:
-        clip["stack"] = modality.stack
     return {
         "stream": spec.stream,
         "model": spec.model,
         "consensus": {"name": spec.consensus, "options": spec.consensus_options},
         **facts,
-        "protocol_card": protocol.metadata(size=spec.input_size) | clip,
+        "protocol_card": protocol.metadata(size=spec.input_size) | of_clip,
         "listed": len(joined.videos) + len(joined.missing),
         "missing": len(joined.missing),
         "checkpoint": sha256_file(checkpoint if checkpoint.is_file() else checkpoint / WEIGHTS),

@@ -138,19 +138,24 @@ def draw_view(
 
 
 def augment_(clip: Clip, modality: Modality, augmentation: Augmentation, *, rng: Generator) -> None:
-    """Augment a clip (..., C, H, W) in place, all its frames alike: RandAugment, then colours.
+    """Augment a clip (..., T, C, H, W) in place, all its frames alike: RandAugment, then colours.
 
+    RGB and flow of one clip are moved alike; what changes colours changes RGB alone.
     What moves pixels besides is `draw_view`: crop and mirroring.
     """
-    frames = np.moveaxis(clip, -3, -1)
+    flow_alone = modality.name == "flow"
     if augmentation.rand_augment:
-        flow = modality.name == "flow"
-        operations = draw_operations(
-            OPERATIONS, magnitude=augmentation.rand_augment / 30, flow=flow, rng=rng
-        )
-        frames[...] = apply_operations(frames, operations, flow=flow)
+        magnitude = augmentation.rand_augment / 30
+        operations = draw_operations(OPERATIONS, magnitude=magnitude, flow=flow_alone, rng=rng)
     if augmentation.colour:
-        frames[...] = change_colour(frames, draw_colour_change(augmentation.colour, rng=rng))
+        change = draw_colour_change(augmentation.colour, rng=rng)
+    for part, pictures in modality.split(clip):
+        frames, flow = np.moveaxis(pictures, -3, -1), part.name == "flow"
+        if augmentation.rand_augment:
+            fitting = [o for o in operations if not (flow and o[0] in COLOURS)]
+            frames[...] = apply_operations(frames, fitting, flow=flow)
+        if augmentation.colour and not flow:
+            frames[...] = change_colour(frames, change)
 
 
 class ColourChange(NamedTuple):

@@ -106,14 +106,14 @@ def write_box(picture: Clip, box: Box, out: Clip) -> None:
         cv2.resize(plane, place.shape[::-1], dst=place, interpolation=interpolation)
 
 
-def cut_views(pictures: Tensor, views: Sequence[View], *, flow: bool) -> Tensor:
+def cut_views(pictures: Tensor, views: Sequence[View], *, u_channels: slice) -> Tensor:
     """Cut unscaled views of whole pictures, on the device that these are on.
 
     The values are those of `write_views`.
 
     Args:
         pictures: uint8 (N, T, C, H, W).
-        flow: the channels are u and v.
+        u_channels: those that mirroring negates, see `Modality.u_channels`.
 
     Returns:
         uint8 (N, R, T, C, side, side).
@@ -125,9 +125,8 @@ def cut_views(pictures: Tensor, views: Sequence[View], *, flow: bool) -> Tensor:
         cut = pictures[..., top : top + height, left : left + width]
         if mirrored:
             cut = cut.flip(-1)
-            if flow:
-                u = cut[..., 0, :, :]
-                u.copy_((-u).masked_fill_(u == 0, 255))  # OPPOSITE; -q is 256 - q in a byte
+            u = cut[..., u_channels, :, :]
+            u.copy_((-u).masked_fill_(u == 0, 255))  # OPPOSITE; -q is 256 - q in a byte
         cuts.append(cut)
     return torch.stack(cuts, dim=1)
 

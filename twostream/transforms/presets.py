@@ -1,8 +1,8 @@
-"""Modalities: RGB, flow and RGB differences, and how each enters a network."""
+"""Modalities: RGB, flow, RGB differences, RGB with flow, and how each enters a network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from twostream.transforms.clips import Clip, mirror_flow, mirror_rgb
@@ -13,8 +13,8 @@ class Modality:
     """What a network sees of a video, and how it is normalised, mirrored and cropped.
 
     Attributes:
-        name: `rgb` or `flow`.
-        channels: values a pixel, 3 or 2 (u, v).
+        name: `rgb`, `flow`, or `joint` for both.
+        channels: values a pixel, 3 or 2 (u, v); of a joint one, of all that a time step shows.
         snippet_length: frames or flow pairs a snippet.
         interval: from one of them to the next; 0 spreads them over the whole video.
         frame_size: height and width that frames are scaled to before any crop; None leaves them.
@@ -25,6 +25,9 @@ class Modality:
         mirror: (source, out), both (C, H, W): writes the source mirrored left to right; of flow, u
             is negated too.
         scales: sides of the training crop, relative to the frame's short side.
+        parts: of a joint modality RGB and flow, whose channels follow one another at each time
+            step: an RGB frame, and the `stack` flow pairs around it. Its own `snippet_length`
+            counts these steps.
     """
 
     name: str
@@ -38,12 +41,21 @@ class Modality:
     frame_size: tuple[int, int] | None = None
     stack: int = 1
     differences: bool = False
+    parts: tuple[Modality, ...] = ()
 
     @property
     def sampling(self) -> dict[str, int]:
-        """Length and interval, as the functions of `data.protocols` take them."""
+        """Length and interval, as the functions of `data.protocols` take them; of joint ones, of
+        the flow."""
+        if self.parts:
+            return self.parts[-1].sampling
         stack = {"stack": self.stack} if self.stack > 1 else {}
         return {"snippet_length": self.snippet_length, "interval": self.interval, **stack}
+
+    @property
+    def sees_flow(self) -> bool:
+        """Whether a network sees optical flow, alone or beside RGB."""
+        return any(part.name == "flow" for part in self.parts or (self,))
 
     @property
     def sees_rgb(self) -> bool:
@@ -54,6 +66,76 @@ class Modality:
     def network_length(self) -> int:
         """Time steps that a network sees of a snippet: frames, flow pairs, or differences."""
         return self.snippet_length - self.differences
+
+    @property
+    def u_channels(self) -> slice:
+        """The channels that hold u of a flow vector, which mirroring negates."""
+        first = {"rgb": self.channels, "flow": 0}.get(self.name)
+        return slice(self.parts[0].channels if first is None else first, None, 2)
+
+    def split(self, clip: Clip) -> Iterator[tuple[Modality, Clip]]:
+        """Each part with its pictures in a clip (..., T, C, H, W), a view (..., T, K, c, H, W).
+
+        K pictures of c channels are at each time step: 1 but for the flow of a joint modality.
+        """
+        first = 0
+        for part in self.parts or (self,):
+            count = part.stack if self.parts else 1
+            end = first + count * part.channels
+            shape = (*clip.shape[:-3], count, part.channels, *clip.shape[-2:])
+            yield part, clip[..., first:end, :, :].reshape(shape)
+            first = end
+
+    def split_snippet(self, indices: Sequence[int]) -> list[Sequence[int]]:
+        """Which pictures each part shows in a snippet of these indices, as `sampling` gives them.
+
+        A joint snippet has, at each time step, the frame from which the middle one of its flow
+        pairs starts: of pairs 0 to 9, which lie between frames 0 to 10, frame 5.
+        """
+        if not self.parts:
+            return [indices]
+        stack = self.parts[-1].stack
+        return [indices[stack // 2 :: stack], indices]
+
+    def of_clips(
+        self,
+        *,
+        clip_length: int,
+        frame_interval: int,
+        frame_size: tuple[int, int] | None = None,
+        stack: int = 1,
+    ) -> Modality:
+        """The same in snippets of that many frames or flow pairs; see `interval` to `stack`.
+
+        Raises:
+            ValueError: the flow pairs of a joint modality are no whole number of stacks.
+        """
+        clip = {"interval": frame_interval, "frame_size": frame_size}
+        if not self.parts:
+            return replace(self, snippet_length=clip_length, stack=stack, **clip)  # type: ignore
+        if clip_length % stack:
+            raise ValueError(f"{clip_length} flow pairs are no whole number of stacks of {stack}")
+        rgb, flow = self.parts
+        return joint(
+            replace(rgb, snippet_length=clip_length // stack, **clip),  # type: ignore[arg-type]
+            replace(flow, snippet_length=clip_length, stack=stack, **clip),  # type: ignore[arg-type]
+        )
+
+
+def joint(rgb: Modality, flow: Modality) -> Modality:
+    """RGB and flow of the same moments: what a network of both streams sees."""
+    return Modality(
+        "joint",
+        rgb.channels + flow.channels * flow.stack,
+        flow.snippet_length // flow.stack,
+        mean=rgb.mean + flow.mean * flow.stack,
+        std=rgb.std + flow.std * flow.stack,
+        mirror=flow.mirror,
+        scales=flow.scales,
+        interval=flow.interval,
+        frame_size=flow.frame_size,
+        parts=(rgb, flow),
+    )
 
 
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -72,6 +154,7 @@ MODALITIES = {
         "rgb", 3, 6, (0.0, 0.0, 0.0), IMAGENET_STD, mirror_rgb, (1.0, 0.875, 0.75), differences=True
     ),
 }
+MODALITIES["joint"] = joint(MODALITIES["spatial"], replace(MODALITIES["motion"], stack=10))
 
 
 def modality_of(
@@ -87,10 +170,9 @@ def modality_of(
     Args:
         resize: height and width, or nothing. stack: see `Modality`.
     """
-    return replace(
-        MODALITIES[stream],
-        snippet_length=clip_length,
-        interval=frame_interval,
+    return MODALITIES[stream].of_clips(
+        clip_length=clip_length,
+        frame_interval=frame_interval,
         frame_size=(resize[0], resize[1]) if resize else None,
         stack=stack,
     )

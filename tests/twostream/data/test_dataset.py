@@ -3,9 +3,10 @@ from __future__ import annotations
 import pickle
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 from typing import Any, cast
@@ -22,15 +23,23 @@ from twostream.data.dataset import (
     TrainingSamples,
     VideoDataset,
     ViewWriter,
+    read_views,
     views_of_entry,
     views_shape,
+    write_snippets,
 )
-from twostream.data.protocols import PROTOCOLS, find_protocol, random_in_segments, whole_frame
+from twostream.data.protocols import (
+    PROTOCOLS,
+    find_protocol,
+    random_in_segments,
+    random_snippets,
+    whole_frame,
+)
 from twostream.data.splits import Split, VideoRecord, read_split, read_ucf101
 from twostream.data.stored import StoredVideo
-from twostream.transforms.augmentation import Augmentation, corners, jittered_square
+from twostream.transforms.augmentation import Augmentation, corners, draw_view, jittered_square
 from twostream.transforms.clips import View, cut_views
-from twostream.transforms.presets import MODALITIES, Modality
+from twostream.transforms.presets import MODALITIES, Modality, modality_of
 from twostream_base.errors import InputError
 from twostream_base.tensor_file import write_tensor_file
 
@@ -215,7 +224,9 @@ def test_whole_pictures_hold_all_views(video: StoredVideo) -> None:
     pictures = np.empty((25, 1, 10, 2, 96, 96), np.uint8)
     for number, out in enumerate(pictures):
         write((0, number), out)
-    cuts = cut_views(torch.from_numpy(pictures[:, 0]), protocol.views(96, 96), flow=True)
+    cuts = cut_views(
+        torch.from_numpy(pictures[:, 0]), protocol.views(96, 96), u_channels=FLOW.u_channels
+    )
     assert np.array_equal(cuts, expected)
 
 
@@ -236,8 +247,8 @@ class Numbered:
             yield np.full((4, 5, 2), index, np.uint8)
 
 
-def shared(entry: Numbered) -> SharedPictures:
-    return SharedPictures(cast("StoreEntry", entry), "flow")
+def shared(entry: Numbered) -> Callable[[Sequence[int]], Iterator[Any]]:
+    return partial(SharedPictures(cast("StoreEntry", entry)), "flow")
 
 
 def numbers(pictures: Any) -> list[int]:
@@ -350,3 +361,101 @@ def test_missing_videos_are_named(mini: MiniProject, split: Split) -> None:
     training = VideoDataset(mini.root / "store", longer, allow_missing=True)
     assert training.missing == {"BlueVertical/absent": "not extracted"}
     assert len(training) == 12
+
+
+class Counted:
+    """A store file whose pictures hold their kind and index in every pixel."""
+
+    size = (8, 12)
+
+    def __init__(self) -> None:
+        self.decoded: list[tuple[str, int]] = []
+
+    def pictures(self, key: str, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        for index in indices:
+            self.decoded.append((key, index))
+            channels = 3 if key == "rgb" else 2
+            yield np.full((8, 12, channels), 200 + index if key == "rgb" else index, np.uint8)
+
+
+def joint_clip(*, length: int, stack: int, frame_interval: int = 1) -> Modality:
+    return modality_of("joint", clip_length=length, frame_interval=frame_interval, stack=stack)
+
+
+def shown(clip: np.ndarray) -> list[list[list[int]]]:
+    """The value of each channel, of each time step of each snippet (S, T, C, H, W)."""
+    return [[[int(channel.max()) for channel in step] for step in snippet] for snippet in clip]
+
+
+def test_rgb_and_flow_of_a_joint_snippet_are_of_the_same_moment() -> None:
+    """23 flow pairs: the frame in the middle of each ten; pairs beyond the end repeat the last."""
+    entry, joint = Counted(), MODALITIES["joint"]
+    views = read_views(
+        entry.pictures, joint, find_protocol("segments:2"), length=23, frame_size=(8, 12), size=8
+    )
+    assert views.shape == (2, 1, 1, 23, 8, 8)
+    assert shown(views[:, 0]) == [
+        [[208] * 3 + [v for pair in range(3, 13) for v in (pair, pair)]],
+        [[215] * 3 + [v for pair in range(10, 20) for v in (pair, pair)]],
+    ]
+    assert len(entry.decoded) == len(set(entry.decoded))  # each picture once
+    short = read_views(
+        Counted().pictures, joint, find_protocol("segments:1"), length=3, frame_size=(8, 8), size=8
+    )
+    assert shown(short[:, 0]) == [[[202] * 3 + [0, 0, 1, 1] + [2] * 16]]
+
+
+def test_rgb_and_flow_of_a_joint_clip_are_of_the_same_moments() -> None:
+    """A frame and a flow pair, or a stack of three, at each of its time steps."""
+    one = find_protocol("segments:1")
+
+    def clip(modality: Modality, length: int) -> list[list[list[int]]]:
+        pictures = Counted().pictures
+        read = read_views(pictures, modality, one, length=length, frame_size=(8, 8), size=8)
+        return shown(read[:, 0])
+
+    assert clip(joint_clip(length=4, stack=1, frame_interval=2), 9) == [
+        [[200 + t] * 3 + [t, t] for t in (1, 3, 5, 7)]
+    ]
+    assert clip(joint_clip(length=6, stack=3, frame_interval=0), 10) == [
+        [[203] * 3 + [2, 2, 3, 3, 4, 4], [207] * 3 + [6, 6, 7, 7, 8, 8]]
+    ]
+
+
+def test_a_joint_sample_is_the_samples_of_both_streams(mini: MiniProject) -> None:
+    """The crop, the mirroring and the moments that one draw gives, byte for byte."""
+    split = read_split("ucf101", mini.root / "annotations")
+    store, options = str(mini.root / "store"), {"input_size": 48, "seed": 3, "num_segments": 2}
+    joint = VideoDataset(store, split, "joint", **options)
+    mirrored = set()
+    for index in range(6):
+        video, rng = joint.videos[index], np.random.default_rng((3, 0, index))
+        snippets = random_snippets(video.length, 2, **joint.modality.sampling, rng=rng)
+        view = draw_view(96, 96, joint.modality, Augmentation(), size=48, rng=rng)
+        mirrored.add(view.mirrored)
+        parts, cut = [], [joint.modality.split_snippet(snippet) for snippet in snippets]
+        rgb_and_flow = [list(map(list, of_both)) for of_both in zip(*cut, strict=True)]
+        for part, indices in zip(joint.modality.parts, rgb_and_flow, strict=True):
+            out = np.empty((2, 1, len(indices[0]), part.channels, 48, 48), np.uint8)
+            pictures = video.open().pictures
+            write_snippets(pictures, indices, [view], out, modality=replace(part, stack=1))
+            parts.append(out.reshape(2, 1, -1, 48, 48))
+        assert np.array_equal(joint[index][0], np.concatenate(parts, axis=2))
+    assert mirrored == {False, True}
+
+
+def test_colours_change_in_rgb_alone_and_moves_in_both(mini: MiniProject) -> None:
+    split = read_split("ucf101", mini.root / "annotations")
+    store = str(mini.root / "store")
+
+    def clip(**augmentation: Any) -> np.ndarray:
+        options = {"input_size": 48, "seed": 5, "num_segments": 1}
+        changed = Augmentation(**augmentation)
+        return VideoDataset(store, split, "joint", augmentation=changed, **options)[0][0].numpy()
+
+    plain, coloured, moved = clip(), clip(colour=0.8), clip(rand_augment=30.0)
+    assert not np.array_equal(plain[:, :, :3], coloured[:, :, :3])
+    assert np.array_equal(plain[:, :, 3:], coloured[:, :, 3:])
+    assert not np.array_equal(plain[:, :, :3], moved[:, :, :3])
+    narrow = clip(jitter=(96, 96))
+    assert narrow.shape == plain.shape

@@ -58,7 +58,7 @@ def without_values() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("stream", MODALITIES)
+@pytest.mark.parametrize("stream", ["spatial", "motion", "difference"])
 @pytest.mark.parametrize("name", COMPUTED)
 def test_contract(name: str, stream: str) -> None:
     """Uint8 clips in, one row of logits a segment out; every layer learns; eval is repeatable."""

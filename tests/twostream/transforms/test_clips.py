@@ -181,6 +181,7 @@ def test_cuts_of_whole_pictures_are_their_views(channels: int) -> None:
     views = [View(box, mirrored) for mirrored in (False, True) for box in boxes]
     expected = np.stack([written(picture, views, size=8) for picture in pictures])
     whole = torch.from_numpy(np.moveaxis(pictures, -1, 1).copy()).unflatten(0, (3, 2))
-    cuts = cut_views(whole, views, flow=channels == 2)
+    u_channels = MODALITIES["motion" if channels == 2 else "spatial"].u_channels
+    cuts = cut_views(whole, views, u_channels=u_channels)
     assert cuts.shape == (3, 10, 2, channels, 8, 8)
     assert np.array_equal(cuts.transpose(1, 2).flatten(0, 1), expected)
