@@ -1,0 +1,455 @@
+"""How good events are: mAP of ActivityNet and THUMOS14; frame accuracy, edit score, segmental F1.
+
+All of them are sums over films: so a bootstrap, and a test that exchanges two systems film by film,
+need no new matching of events, only other weights of the films.
+
+mAP is that of ActivityNet's evaluation (Caba Heilbron et al., CVPR 2015) and of ActionFormer's;
+frame accuracy, edit score and F1 are those of MS-TCN's (Lea et al., CVPR 2017; Farha and Gall,
+CVPR 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fusion.evaluation.comparison import holm
+from fusion.events.detection import labels_at
+from fusion.events.event import Event, temporal_iou
+from fusion.events.truth import Film, Truth
+
+ACTIVITYNET = tuple(np.linspace(0.5, 0.95, 10).tolist())
+THUMOS = tuple(np.linspace(0.3, 0.7, 5).tolist())
+OVERLAPS = (0.1, 0.25, 0.5)  # of F1
+FRAMES_A_SECOND = 25.0  # at which films are labelled, where the truth has no frames of its own
+RESAMPLES, FLIPS = 1000, 2000
+EXACT_FILMS = 10  # with so many or fewer, all 2^F exchanges are tried
+SLICE = 2**22  # numbers in memory at a time
+SAME = 1e-3  # seconds; annotations that differ by less are one, as in ActionFormer's evaluation
+
+Detections = Mapping[str, Sequence[Event]]  # film -> its events
+
+
+class ClassMatches(NamedTuple):
+    """The detections of one class in all films, by falling score, and which of them are right.
+
+    Attributes:
+        films: of each detection, int64 (N,).
+        scores: (N,).
+        hits: bool (thresholds, N); an event of the truth is hit once at most.
+        positives: events of the truth in each film, int64 (F,).
+    """
+
+    films: np.ndarray
+    scores: np.ndarray
+    hits: np.ndarray
+    positives: np.ndarray
+
+
+def match_class(
+    detections: Sequence[Sequence[Event]],
+    truth: Sequence[Sequence[Event]],
+    label: str,
+    thresholds: Sequence[float],
+) -> ClassMatches:
+    """Match the detections of a class with the truth, the surest first.
+
+    Each takes, among the events of its film that are not yet taken, the one with the highest tIoU,
+    if that is at least the threshold. Of equal scores the first one counts first; the public
+    evaluations leave that order to their sort.
+
+    Args:
+        detections, truth: of each of F films.
+    """
+    rows: list[tuple[int, float, list[bool]]] = []
+    positives = np.zeros(len(truth), np.int64)
+    for film, (found, events) in enumerate(zip(detections, truth, strict=True)):
+        spans = np.array([e[:2] for e in events if e.label == label]).reshape(-1, 2)
+        positives[film] = len(spans)
+        taken = np.zeros((len(thresholds), len(spans)), bool)
+        of_class = [event for event in found if event.label == label]
+        for event in sorted(of_class, key=lambda event: -event.score):
+            overlaps = temporal_iou(event.start, event.end, spans)
+            order = np.argsort(overlaps)[::-1]
+            hits = [False] * len(thresholds)
+            for level, threshold in enumerate(thresholds):
+                free = [i for i in order if overlaps[i] >= threshold and not taken[level, i]]
+                if free:
+                    taken[level, free[0]] = hits[level] = True
+            rows.append((film, event.score, hits))
+    scores = np.array([row[1] for row in rows])
+    order = np.argsort(-scores, kind="stable")
+    return ClassMatches(
+        np.array([row[0] for row in rows], np.int64)[order],
+        scores[order],
+        np.array([row[2] for row in rows], bool).reshape(-1, len(thresholds))[order].T,
+        positives,
+    )
+
+
+def average_precision(hits: np.ndarray, weights: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """Interpolated average precision (VOC 2011), 0..1, for several weightings at once: (B,).
+
+        hits 1 0 1, weights 1, positives 2: 1/2 · 1 + 1/2 · 2/3
+
+    Args:
+        hits: bool (N,), by falling score.
+        weights: how often each detection counts, (B, N).
+        positives: events to find, (B,); where there is none, the result is NaN.
+    """
+    found = np.cumsum(weights * hits, axis=1)
+    tried = np.cumsum(weights, axis=1)
+    precision = np.divide(found, tried, out=np.zeros_like(found, float), where=tried > 0)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    gained = (envelope * weights * hits).sum(axis=1)
+    nothing = np.full(len(positives), np.nan)
+    return np.divide(gained, positives, out=nothing, where=positives > 0)
+
+
+def class_precisions(
+    matches: ClassMatches, film_weights: np.ndarray, positive_weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Average precision of a class at each threshold, when films count so often: (B, thresholds).
+
+    Args:
+        film_weights: (B, F); of the detections.
+        positive_weights: (B, F); of the truth, where that differs.
+    """
+    if positive_weights is None:
+        positive_weights = film_weights
+    result = np.empty((len(film_weights), len(matches.hits)))
+    step = max(1, SLICE // max(1, len(matches.films)))
+    for begin in range(0, len(film_weights), step):
+        part = slice(begin, begin + step)
+        weights = film_weights[part][:, matches.films]
+        positives = positive_weights[part] @ matches.positives
+        for level, hits in enumerate(matches.hits):
+            result[part, level] = average_precision(hits, weights, positives)
+    return result
+
+
+def mean_average_precision(
+    detections: Sequence[Sequence[Event]],
+    truth: Sequence[Sequence[Event]],
+    thresholds: Sequence[float] = ACTIVITYNET,
+) -> np.ndarray:
+    """mAP at each tIoU, 0..1: the mean over the classes that the truth has.
+
+    Args:
+        detections, truth: the events of each film, in the same order.
+    """
+    labels = sorted({event.label for events in truth for event in events})
+    once = np.ones((1, len(truth)))
+    found = [
+        class_precisions(match_class(detections, truth, label, thresholds), once)[0]
+        for label in labels
+    ]
+    return np.mean(found, axis=0)
+
+
+def without_duplicates(events: Sequence[Event]) -> list[Event]:
+    """Leave out events shorter than a millisecond, and those that are one within a millisecond.
+
+    So ActionFormer's evaluation of THUMOS14 does with the truth.
+    """
+    kept: list[Event] = []
+    for event in events:
+        twice = any(
+            event.label == other.label
+            and abs(event.start - other.start) <= SAME
+            and abs(event.end - other.end) <= SAME
+            for other in kept
+        )
+        if event.end - event.start >= SAME and not twice:
+            kept.append(event)
+    return kept
+
+
+def segments_of_frames(labels: np.ndarray) -> list[tuple[int, int, int]]:
+    """Stretches of equal labels but -1, as (label, begin, end): 1 1 -1 2 -> (1, 0, 2) (2, 3, 4)."""
+    edges = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]
+    return [
+        (int(labels[begin]), begin, end)
+        for begin, end in zip(edges, edges[1:], strict=False)
+        if begin < end and labels[begin] >= 0
+    ]
+
+
+def edit_score(predicted: np.ndarray, true: np.ndarray) -> float:
+    """1 minus the edit distance of the orders of segments over the longer one's length, 0..1.
+
+    predicted 1 1 2 3, true 1 2 2 2: 1 - 1/3
+
+    Where neither has a segment it is 1.
+    """
+    first = [label for label, _, _ in segments_of_frames(predicted)]
+    second = [label for label, _, _ in segments_of_frames(true)]
+    if not first and not second:
+        return 1.0
+    row = list(range(len(second) + 1))
+    for i, label in enumerate(first, 1):
+        diagonal, row[0] = row[0], i
+        for j, other in enumerate(second, 1):
+            diagonal, row[j] = (
+                row[j],
+                diagonal if label == other else 1 + min(row[j], row[j - 1], diagonal),
+            )
+    return 1 - row[-1] / max(len(first), len(second))
+
+
+def segment_counts(predicted: np.ndarray, true: np.ndarray, overlap: float) -> tuple[int, int, int]:
+    """Segments that are right, wrong and missed at this IoU, for F1.
+
+    Each predicted segment goes to the true one of its class with the highest IoU; it is wrong if
+    that was hit before.
+    """
+    segments = segments_of_frames(true)
+    labels = np.array([label for label, _, _ in segments], int)
+    spans = np.array([span for _, *span in segments], float).reshape(-1, 2)
+    hit = np.zeros(len(segments), bool)
+    right = wrong = 0
+    for label, begin, end in segments_of_frames(predicted):
+        overlaps = temporal_iou(begin, end, spans) * (labels == label)
+        best = int(overlaps.argmax()) if len(segments) else -1
+        if best >= 0 and overlaps[best] >= overlap and not hit[best]:
+            hit[best], right = True, right + 1
+        else:
+            wrong += 1
+    return right, wrong, int((~hit).sum())
+
+
+def f1_score(right: np.ndarray, wrong: np.ndarray, missed: np.ndarray) -> np.ndarray:
+    """F1 of counts, 0..1; 0 where there is nothing."""
+    total = 2 * right + wrong + missed
+    return np.divide(2.0 * right, total, out=np.zeros(np.shape(total)), where=np.asarray(total) > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A system and the truth, counted film by film; weights of films give every metric.
+
+    Attributes:
+        films: F names.
+        classes: of the truth.
+        matches: for `activitynet` and `thumos`, the matches of each class.
+        frames: (F, 3 + 9): right frames, frames, edit score, and right, wrong and missed segments
+            for each of OVERLAPS; None where the truth has more than one class at a time.
+    """
+
+    films: tuple[str, ...]
+    classes: tuple[str, ...]
+    matches: Mapping[str, Sequence[ClassMatches]]
+    frames: np.ndarray | None
+
+
+THRESHOLDS = {"activitynet": ACTIVITYNET, "thumos": THUMOS}
+
+
+def judge(detections: Detections, truth: Truth, *, ends: Mapping[str, float]) -> Judged:
+    """Compare the events of a system with the truth, film by film.
+
+    Args:
+        detections: of each film of the truth, and perhaps of others.
+        ends: where the scores of each film end, seconds; a film whose duration is not known is
+            labelled up to there, or to its last true event.
+    """
+    films = tuple(sorted(truth.films))
+    found = [list(detections.get(film, ())) for film in films]
+    true = [truth.films[film].events for film in films]
+    classes = truth.class_names
+    matches = {}
+    for key, levels in THRESHOLDS.items():
+        events = [without_duplicates(e) for e in true] if key == "thumos" else true
+        matches[key] = [match_class(found, events, label, levels) for label in classes]
+    frames = None
+    if not any(_overlap(truth.films[film]) for film in films):
+        names = sorted({*classes, *(event.label for events in found for event in events)})
+        frames = np.array(
+            [
+                frame_counts(
+                    events,
+                    truth.films[film].events,
+                    names,
+                    moments=film_frames(truth.films[film], ends.get(film, 0.0), truth.rate),
+                )
+                for film, events in zip(films, found, strict=True)
+            ]
+        )
+    return Judged(films, tuple(classes), matches, frames)
+
+
+def film_frames(film: Film, end: float, rate: float | None) -> np.ndarray:
+    """The middle of each frame of a film, seconds; at 25 frames a second where none are known."""
+    rate = rate or FRAMES_A_SECOND
+    last = film.duration or max([end, *(event.end for event in film.events)])
+    return (np.arange(max(1, round(last * rate))) + 0.5) / rate
+
+
+def frame_counts(
+    events: Sequence[Event],
+    true: Sequence[Event],
+    class_names: Sequence[str],
+    *,
+    moments: np.ndarray,
+) -> list[float]:
+    """A row of `Judged.frames`: of the events of one film and its truth."""
+    predicted, expected = (labels_at(e, moments, class_names) for e in (events, true))
+    counts = [segment_counts(predicted, expected, overlap) for overlap in OVERLAPS]
+    right = int((predicted == expected).sum())
+    segments = [float(number) for row in counts for number in row]
+    return [float(right), float(len(moments)), edit_score(predicted, expected), *segments]
+
+
+def _overlap(film: Film) -> bool:
+    """Whether two events of a film are at the same time."""
+    events = sorted(film.events)
+    ends = np.maximum.accumulate([event.end for event in events] or [0.0])
+    return any(b.start < end - SAME for b, end in zip(events[1:], ends, strict=False))
+
+
+def metric_values(
+    judged: Judged, weights: np.ndarray, positive_weights: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Every metric, 0..1, when films count so often: name -> (B,).
+
+    Args:
+        weights: (B, F). positive_weights: see `class_precisions`.
+    """
+    values: dict[str, np.ndarray] = {}
+    for key, title in (("activitynet", "ActivityNet"), ("thumos", "THUMOS14")):
+        of_classes = np.array(
+            [class_precisions(m, weights, positive_weights) for m in judged.matches[key]]
+        )
+        present = ~np.isnan(of_classes)
+        means = np.where(present, of_classes, 0).sum(axis=0) / np.maximum(1, present.sum(axis=0))
+        values[f"{title} mAP"] = means.mean(axis=1)
+        for level, threshold in enumerate(THRESHOLDS[key]):
+            values[f"{title} mAP@{threshold:.2f}"] = means[:, level]
+    if judged.frames is not None:
+        sums = weights @ judged.frames
+        values["frame accuracy"] = sums[:, 0] / sums[:, 1]
+        values["edit score"] = sums[:, 2] / weights.sum(axis=1)
+        for number, overlap in enumerate(OVERLAPS):
+            counts = sums[:, 3 + 3 * number : 6 + 3 * number].T
+            values[f"F1@{100 * overlap:.0f}"] = f1_score(*counts)
+    return values
+
+
+def metrics_result(
+    judged: Judged, *, rng: np.random.Generator, resamples: int = RESAMPLES
+) -> dict[str, Any]:
+    """Every metric of a system, as JSON values: `percent`, and its 95 % `interval`.
+
+    The interval is by a bootstrap of whole films (Efron and Tibshirani, 1993); a class that a draw
+    of films lacks is left out of its mean. None for a single film, which says nothing of others.
+    """
+    count = len(judged.films)
+    values = metric_values(judged, np.ones((1, count)))
+    spread: dict[str, np.ndarray] = {}
+    if count > 1:
+        drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+        spread = metric_values(judged, drawn.astype(float))
+    return {
+        name: {
+            "percent": _percent(value[0]),
+            "interval": [_percent(x) for x in np.quantile(spread[name], [0.025, 0.975])]
+            if count > 1
+            else None,
+        }
+        for name, value in values.items()
+    }
+
+
+def class_result(judged: Judged) -> list[dict[str, Any]]:
+    """For each class of the truth its events, and average precision at tIoU 0.5, percent."""
+    once = np.ones((1, len(judged.films)))
+    return [
+        {
+            "class": label,
+            "events": int(matches.positives.sum()),
+            "detections": len(matches.films),
+            "ap50": _percent(class_precisions(matches, once)[0, 0]),
+        }
+        for label, matches in zip(judged.classes, judged.matches["activitynet"], strict=True)
+    ]
+
+
+def compare_systems(
+    first: Judged, second: Judged, *, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Is one system better than another on the same films? For each metric, as JSON values.
+
+    `difference` in percent points (first minus second) with its 95 % `interval` by a bootstrap of
+    films, the same for both; and `p`, two-sided, of a randomisation test: if neither is better,
+    exchanging the two in any film changes nothing. All exchanges are tried for 10 films or fewer,
+    else 2,000 of them. `p_holm` is p after Holm's correction for all metrics here.
+    """
+    count = len(first.films)
+    both = _side_by_side(first, second)
+    ones = np.ones((1, count))
+
+    def differences(keep: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """First minus second where `keep` (B, F) is 1, exchanged where it is 0."""
+        a = metric_values(both, np.hstack([weights * keep, weights * (1 - keep)]), _twice(weights))
+        b = metric_values(both, np.hstack([weights * (1 - keep), weights * keep]), _twice(weights))
+        return {name: a[name] - b[name] for name in a}
+
+    observed = differences(ones, ones)
+    if count <= EXACT_FILMS:
+        flips = np.array(list(product((0.0, 1.0), repeat=count)))
+    else:
+        flips = rng.integers(0, 2, size=(FLIPS, count)).astype(float)
+        flips[0] = 1  # the observed one is one of all
+    random = differences(flips, np.ones_like(flips))
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(float)
+    spread = differences(np.ones_like(drawn), drawn)
+    rows = []
+    for name, (difference,) in observed.items():
+        extreme = np.abs(random[name]) >= abs(difference) - 1e-12
+        interval = np.quantile(spread[name], [0.025, 0.975])
+        rows.append(
+            {
+                "metric": name,
+                "difference": _percent(difference),
+                "interval": [_percent(x) for x in interval] if count > 1 else None,
+                "p": float(extreme.mean()),
+            }
+        )
+    for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = adjusted
+    return rows
+
+
+def _side_by_side(first: Judged, second: Judged) -> Judged:
+    """Two systems as one of 2F films, first those of the first; see `compare_systems`."""
+    count = len(first.films)
+    matches: dict[str, list[ClassMatches]] = {}
+    for key in THRESHOLDS:
+        matches[key] = []
+        for a, b in zip(first.matches[key], second.matches[key], strict=True):
+            scores = np.concatenate([a.scores, b.scores])
+            order = np.argsort(-scores, kind="stable")
+            matches[key].append(
+                ClassMatches(
+                    np.concatenate([a.films, b.films + count])[order],
+                    scores[order],
+                    np.hstack([a.hits, b.hits])[:, order],
+                    np.concatenate([a.positives, 0 * b.positives]),
+                )
+            )
+    frames = None
+    if first.frames is not None and second.frames is not None:
+        frames = np.vstack([first.frames, second.frames])
+    return Judged(first.films + second.films, first.classes, matches, frames)
+
+
+def _twice(weights: np.ndarray) -> np.ndarray:
+    return np.hstack([weights, weights])
+
+
+def _percent(share: float) -> float:
+    return round(100 * float(share), 4)
