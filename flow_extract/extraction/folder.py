@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from flow_extract.extraction.executor import PRELOAD, Outcome, available_cores, run_jobs
@@ -20,6 +21,7 @@ from flow_extract.extraction.one_video import (
     count_results,
     extract_video,
     record_problem,
+    reused_result,
     source_of,
     unrecorded,
     unwritable,
@@ -29,7 +31,7 @@ from flow_extract.store.check import without_progress
 from flow_extract.store.header import frame_settings, is_current, recorded_settings, settings_hash
 from flow_extract.store.locks import locked, remove_leftovers
 from flow_extract.store.manifest import read_problem, rebuild_manifest
-from flow_extract.store.reader import PROBLEM_SUFFIX, entry_path, read_header
+from flow_extract.store.reader import PROBLEM_SUFFIX, entry_path, entry_paths, read_header
 from flow_extract.video.find_videos import FoundVideos, require_videos
 from flow_extract.video.frames import VideoError
 from flow_extract.video.pictures import content_sha256
@@ -68,6 +70,11 @@ class Report:
         results = self._all()
         frames, repeated = (sum(getattr(r, key) for r in results) for key in ("frames", "repeated"))
         return count_results(results) | {"frames": frames, "repeated": repeated}
+
+    def moved(self) -> dict[str, str]:
+        """Old name -> new name of store files that went with their videos, in order of the new."""
+        moved = [result for result in self.reused if result.moved_from]
+        return {r.moved_from: r.name for r in sorted(moved, key=lambda result: result.name)}
 
     def problems(self) -> list[Result]:
         """Every video that is not `ok`, sorted by name; refused ones too."""
@@ -139,6 +146,8 @@ def extract_folder(
             jobs.append(replace(job, ignore_problem_from=written))
         else:
             reused.append(result)
+    moved = find_moved(jobs, found, root)
+    jobs = [replace(job, moved_from=moved.get(job.name)) for job in jobs]
     workers = max(1, min(workers or available_cores(), len(jobs)))
     threads = max(1, available_cores() // workers)
     # What the trial of the method has imported here is what the jobs will import.
@@ -202,10 +211,7 @@ def up_to_date(job: Job) -> Result | None:
     entry = entry_path(job.store, job.name)
     problem = entry_path(job.store, job.name, PROBLEM_SUFFIX)
     header = _read(read_header, entry)
-    enough = settings
-    if header and job.settings["method"] is None:
-        frames = frame_settings(recorded_settings(header))
-        enough = header["settings_hash"] if frames == frame_settings(job.settings) else settings
+    enough = header["settings_hash"] if header and suffices(header, job.settings) else settings
     if header and is_current(header, settings_hash=enough, source=source):
         try:
             verified = not job.verify_checksum or content_sha256(job.video) == header["source"].get(
@@ -216,12 +222,7 @@ def up_to_date(job: Job) -> Result | None:
         if verified:
             if problem.exists():  # a store that is whole may be on a disk that is read alone
                 problem.unlink(missing_ok=True)
-            return Result(
-                *(job.name, header["status"], header["reason"]),
-                reused=True,
-                frames=header["counts"]["frames"],
-                repeated=header["counts"].get("repeated", 0),
-            )
+            return reused_result(job.name, header)
     record = _read(read_problem, problem)
     if record and is_current(record, settings_hash=settings, source=source):
         if problem.stat().st_mtime_ns == job.ignore_problem_from:
@@ -229,6 +230,40 @@ def up_to_date(job: Job) -> Result | None:
         entry.unlink(missing_ok=True)
         return Result(job.name, record["status"], record["reason"], reused=True)
     return None
+
+
+def suffices(header: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether a store file is of these settings, or has the frames where these are all."""
+    frames = settings["method"] is None and frame_settings(recorded_settings(header))
+    return header["settings_hash"] == settings_hash(settings) or frames == frame_settings(settings)
+
+
+def find_moved(jobs: Sequence[Job], found: FoundVideos, root: Path) -> dict[str, str]:
+    """Name of a video to extract -> name of a store file that seems to be of the same video.
+
+    A class that is renamed gives its videos other names. Their file names, sizes and times of
+    change stay; and where they were there is no video any more.
+    """
+    by_file = {PurePosixPath(job.name).name for job in jobs}
+    there = found.videos.keys() | found.refused.keys()
+    stored: dict[tuple[Any, ...], str] = {}
+    for name, path in entry_paths(jobs[0].store).items() if jobs else ():
+        file = PurePosixPath(name).name
+        if file not in by_file or name in there:
+            continue
+        header = _read(read_header, path)
+        if not header or header["name"] != name or not suffices(header, jobs[0].settings):
+            continue
+        source = header["source"]
+        if not os.path.lexists(root / str(source.get("path"))):
+            stored[file, *(source.get(key) for key in ("size", "mtime_ns", "names"))] = name
+    moved = {}
+    for job in jobs:
+        source = source_of(job.video, job.source_path)
+        key = (PurePosixPath(job.name).name, *map(source.get, ("size", "mtime_ns", "names")))
+        if key in stored and source["size"] is not None:
+            moved[job.name] = stored.pop(key)
+    return moved
 
 
 def problem_to_retry(job: Job, result: Result, *, retry_failed: bool) -> int | None:

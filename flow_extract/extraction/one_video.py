@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,8 +27,8 @@ from flow_extract.store.header import (
     settings_hash,
 )
 from flow_extract.store.manifest import write_problem
-from flow_extract.store.reader import StoreEntry, entry_path
-from flow_extract.store.writer import EntryWriter
+from flow_extract.store.reader import PROBLEM_SUFFIX, StoreEntry, entry_path
+from flow_extract.store.writer import EntryWriter, move_entry
 from flow_extract.video.decode import VideoError, open_video, read_frames
 from flow_extract.video.pictures import content_sha256, identity
 from twostream_base.errors import InputError
@@ -58,6 +58,7 @@ class Job:
         verify_checksum: whether a store file is up to date only if the video's sha256 is still the
             same; else path, size and time of change are enough.
         ignore_problem_from: when the problem file was written (ns) that is to be tried again.
+        moved_from: a name whose store file may be of this very video, which was renamed.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Job:
     device: str | None = None
     verify_checksum: bool = False
     ignore_problem_from: int | None = None
+    moved_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class Result:
         seconds: of a video that this job has stored: `decode` and `flow`, added over its threads.
         frames: that are stored.
         repeated: frames of the video that repeat the one before, stored or not.
+        moved_from: the name under which it was stored until now.
     """
 
     name: str
@@ -94,6 +97,18 @@ class Result:
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
     frames: int = field(default=0, compare=False)
     repeated: int = field(default=0, compare=False)
+    moved_from: str = field(default="", compare=False)
+
+
+def reused_result(name: str, header: Mapping[str, Any], *, moved_from: str = "") -> Result:
+    """The result of a video that has its store file already."""
+    return Result(
+        *(name, header["status"], header["reason"]),
+        reused=True,
+        frames=header["counts"]["frames"],
+        repeated=header["counts"].get("repeated", 0),
+        moved_from=moved_from,
+    )
 
 
 def count_results(results: Collection[Result]) -> dict[str, int]:
@@ -178,6 +193,8 @@ def extract_video(job: Job, *, reuse_frames: bool = True) -> Result:
     import cv2
 
     cv2.setNumThreads(1)
+    if job.moved_from and (result := take_over(job, job.moved_from)):
+        return result
     source = source_of(job.video, job.source_path)
     drop_repeated = job.settings.get("drop_repeated", False)
     stored = stored_frames(job, source) if reuse_frames else None
@@ -280,6 +297,29 @@ def extract_video(job: Job, *, reuse_frames: bool = True) -> Result:
         if is_out_of_memory(error):
             return unrecorded(job, f"out of memory ({type(error).__name__})")
         raise
+
+
+def take_over(job: Job, old: str) -> Result | None:
+    """Give the store file of the name `old` to a video with the same content; nothing is decoded.
+
+    None where it is of another video, or damaged: then this one is extracted.
+    """
+    source = source_of(job.video, job.source_path)
+    try:
+        entry = StoreEntry(entry_path(job.store, old))
+        source["sha256"] = content_sha256(job.video)
+        if entry.header["source"].get("sha256") != source["sha256"]:
+            return None
+    except (InputError, VideoError, OSError):  # extraction says what is wrong with the video
+        return None
+    try:
+        move_entry(entry, job.store, job.name, source=source)
+        entry_path(job.store, job.name, PROBLEM_SUFFIX).unlink(missing_ok=True)
+    except InputError:
+        return None
+    except OSError as error:
+        return unwritable(job, error)
+    return reused_result(job.name, entry.header, moved_from=old)
 
 
 def stored_frames(job: Job, source: Source) -> StoreEntry | None:

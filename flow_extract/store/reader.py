@@ -24,7 +24,7 @@ from flow_extract.store.codecs import CODECS, load_codec
 from flow_extract.store.header import Header
 from twostream_base.errors import InputError
 from twostream_base.files import path_inside
-from twostream_base.tensor_file import FileType, TensorFile
+from twostream_base.tensor_file import FileType, Streamed, TensorFile
 
 SUFFIX = ".safetensors"
 PROBLEM_SUFFIX = ".problem.json"
@@ -37,6 +37,7 @@ STORE_FILE = FileType(
     | dict.fromkeys(("source", "size", "counts", "sha256"), dict),
     compact=True,
 )
+STREAM_BLOCK = 2**20  # bytes
 ARRAYS = {"flow_offsets": "U64", "rgb_offsets": "U64", "flow": "U8", "rgb": "U8"}
 
 
@@ -138,6 +139,16 @@ class StoreEntry:
         bounds = offsets[start : start + count + 1].tolist()
         data = np.frombuffer(self._file.read_bytes(key, bounds[0], bounds[-1]), np.uint8)
         return [data[a - bounds[0] : b - bounds[0]] for a, b in pairwise(bounds)]
+
+    def stream(self, key: str) -> Streamed:
+        """An array as it is in the file, to be written into another one."""
+        array = self._file.tensors[key]
+        end = array.end - array.begin
+        blocks = (
+            self._file.read_bytes(key, begin, min(begin + STREAM_BLOCK, end))
+            for begin in range(0, end, STREAM_BLOCK)
+        )
+        return Streamed(self._file.numpy_type(key), array.shape, blocks)
 
     def changed_arrays(self) -> list[str]:
         """The arrays whose content is not that of their sha256; reads the whole file."""

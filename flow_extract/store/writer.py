@@ -13,8 +13,16 @@ from typing import IO
 
 import numpy as np
 
-from flow_extract.store.header import Header
-from flow_extract.store.reader import PROBLEM_SUFFIX, STORE_FILE, SUFFIX, StoreEntry, entry_path
+from flow_extract.store.header import Header, Source
+from flow_extract.store.reader import (
+    ARRAYS,
+    PROBLEM_SUFFIX,
+    STORE_FILE,
+    SUFFIX,
+    StoreEntry,
+    entry_path,
+    read_header,
+)
 from twostream_base.errors import InputError
 from twostream_base.heartbeat import beat
 from twostream_base.tensor_file import Streamed, write_tensor_file
@@ -113,6 +121,35 @@ class EntryWriter:
         }
         write_tensor_file(self.path, STORE_FILE, header, arrays, check=_check)
         self._problem.unlink(missing_ok=True)
+
+
+def move_entry(entry: StoreEntry, store: Path, name: str, *, source: Source) -> None:
+    """Give a store file to a video of another name, and remove it under its own.
+
+    The new file has the bytes of an extraction under the new name.
+
+    Args:
+        source: of the video as it is now.
+
+    Raises:
+        InputError: the file is damaged; it stays.
+        OSError: the disk does not take the new one.
+    """
+    sums = entry.header["sha256"]
+
+    def is_unchanged(path: Path) -> None:
+        _check(path)
+        if changed := [
+            key for key, digest in read_header(path)["sha256"].items() if digest != sums[key]
+        ]:
+            raise InputError(f"{entry.path}: damaged: {', '.join(changed)}")
+
+    path = entry_path(store, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = {**entry.header, "name": name, "source": source}
+    arrays = {key: entry.stream(key) for key in ARRAYS}
+    write_tensor_file(path, STORE_FILE, header, arrays, check=is_unchanged)
+    entry.path.unlink(missing_ok=True)
 
 
 def _check(path: Path) -> None:

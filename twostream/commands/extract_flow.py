@@ -152,9 +152,10 @@ def extract_flow(
     """Decode videos and store RGB frames and optical flow, one file per video.
 
     Re-run the same command to process what is missing: new videos, changed ones, or all of them
-    under other settings. Several runs on one store share the work. Videos that failed are listed
-    again but tried again only when they have changed, or with --retry-failed. Exit code 1: some
-    videos failed; they are listed.
+    under other settings. A video in a renamed folder keeps its store file, under the new name.
+    Several runs on one store share the work. Videos that failed are listed again but tried again
+    only when they have changed, or with --retry-failed. Exit code 1: some videos failed; they are
+    listed.
     """
     from flow_extract.extraction.dask_engine import run_jobs_on_dask
     from flow_extract.extraction.executor import available_cores, run_jobs
@@ -320,7 +321,7 @@ def _print_report(report: Report, store: Path, *, dropped: bool, as_json: bool) 
         console.print_json(
             counts
             | {"store": str(store), "problems": problems, "skipped": report.found.skipped}
-            | {"ignored": report.found.ignored}
+            | {"ignored": report.found.ignored, "moved": report.moved()}
         )
         return
     if report.found.ignored:
@@ -332,6 +333,11 @@ def _print_report(report: Report, store: Path, *, dropped: bool, as_json: bool) 
         "{videos:,} videos: {done_now:,} done now, {already_done:,} already done, "
         "{damaged:,} damaged, {failed:,} failed; store {store}".format(**counts, store=store)
     )
+    if moved := [f"{old} -> {new}" for old, new in report.moved().items()]:
+        console.show(
+            f"moved     {len(moved):,} store files went with their videos, which were not decoded "
+            f"again: {some_of(moved)}"
+        )
     for problem in report.problems():
         console.show(f"{problem.status:<9} {problem.name}: {problem.reason}")
     if counts["repeated"] and dropped:

@@ -317,3 +317,52 @@ def test_a_fault_of_cuda_is_not_the_videos(job):
     result = record_outcome(job, outcome)
     assert (result.status, "tried again next time" in result.reason) == ("failed", True)
     assert not list(job.store.glob(f"*{PROBLEM_SUFFIX}"))
+
+
+def digests(store):
+    return {p.relative_to(store).as_posix(): p.read_bytes() for p in store.rglob("*.safetensors")}
+
+
+def test_store_files_of_a_renamed_class_go_with_their_videos(make_video, tmp_path):
+    for name in ("walk/a", "walk/b", "run/a"):
+        make_video(tmp_path / "videos" / f"{name}.avi", frames=4, seed=len(name) + ord(name[-1]))
+    videos, store = tmp_path / "videos", tmp_path / "store"
+    extract_folder(videos, store)
+    (videos / "walk").rename(videos / "walking")
+    make_video(videos / "walking" / "b.avi", frames=5, seed=7)  # another one under this name
+    extract_folder(videos, tmp_path / "new")
+    report = extract_folder(videos, store)
+    assert report.moved() == {"walk/a": "walking/a"}
+    assert [result.name for result in report.extracted] == ["walking/b"]
+    assert report.counts()["already_done"] == 2
+    stale = digests(store)
+    assert stale.pop("walk/b.safetensors")
+    assert stale == digests(tmp_path / "new")
+    assert extract_folder(videos, store).moved() == {}
+
+
+@pytest.mark.parametrize("change", ["content", "settings", "still there", "damaged"])
+def test_only_the_store_file_of_the_very_video_is_renamed(make_video, tmp_path, change):
+    videos, store = tmp_path / "videos", tmp_path / "store"
+    video = make_video(videos / "walk" / "a.avi", frames=4)
+    extract_folder(videos, store)
+    new, time = videos / "walking" / "a.avi", video.stat().st_mtime_ns
+    new.parent.mkdir()
+    new.write_bytes(video.read_bytes())
+    if change != "still there":
+        video.unlink()
+    if change == "content":
+        data = bytearray(new.read_bytes())
+        data[len(data) // 2] ^= 1
+        new.write_bytes(data)
+    os.utime(new, ns=(time, time))
+    entry = entry_path(store, "walk/a")
+    if change == "damaged":
+        data = bytearray(entry.read_bytes())
+        data[-9] ^= 1
+        entry.write_bytes(data)
+    bound = 7 if change == "settings" else 20
+    report = extract_folder(videos, store, settings=extraction_settings(bound=bound))
+    assert report.moved() == {}
+    assert "walking/a" in [result.name for result in report.extracted]
+    assert entry.exists()

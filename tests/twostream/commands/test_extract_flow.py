@@ -224,6 +224,7 @@ def test_json(make_video, tmp_path):
         "problems": [{"name": "bad", "status": "failed", "reason": "the file is empty (0 bytes)"}],
         "skipped": {},
         "ignored": {"notes.txt": "a .txt file"},
+        "moved": {},
     }
     assert scan_store(store)["v"]["quantiser"]["bound"] == 8
 
