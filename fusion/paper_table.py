@@ -26,17 +26,11 @@ from fusion.combining.step import StepOptions, find_steps
 from fusion.evaluation.metrics import accuracy_summary
 from fusion.evaluation.pooled import Seed, SplitAnswers, compare_over_splits
 from fusion.fitting import tune
-from fusion.fitting.hold_out import labels_in_folds
+from fusion.fitting.calibration import CALIBRATED, calibrate_inputs, video_scores
+from fusion.fitting.hold_out import find_folds, labels_in_folds, read_validation_scores
 from fusion.tables.join import JoinedTables, join
 from fusion.tables.progress import Progress, no_progress
 from fusion.tables.score_file import ScoreTable
-from fusion.workflows import (
-    CALIBRATED,
-    calibrate_inputs,
-    find_folds,
-    read_validation_scores,
-    video_scores,
-)
 from twostream_base.errors import InputError, some_of
 from twostream_base.plugins import read_pairs
 
@@ -79,7 +73,6 @@ def table_files(
     strategies: Sequence[str] = ("mean",),
     weightings: Sequence[str] = (),
     tuned: str = "none",
-    seed: int = 0,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """The table of all inputs and fusions, as JSON values.
@@ -94,7 +87,6 @@ def table_files(
         weightings: `STREAM=W,...`, a fusion for each.
         tuned: also with weights found in grouped folds (`crossfit`) or on validation scores
             (`val`); `none`.
-        seed: of the bootstrap.
 
     Raises:
         InputError: no scores, several runs of one kind, or files that do not join.
@@ -151,7 +143,7 @@ def table_files(
         raise InputError(f"{where}: no video has a label; a table needs scores with labels")
     progress("tests", 0.9)
     dataset = next(iter(sorted(datasets)), None)
-    made = _as_result(rows, videos, rng=seed)
+    made = _as_result(rows, videos, rng=options.seed)
     first = next(iter(next(iter(by_split.values())).values()))
     return {
         "dataset": dataset,

@@ -1,11 +1,12 @@
 """What `fuse`, `tune`, `compare` and `report` do with score files: from options to results.
 
-Each command is one function here. Results are JSON values, except for the page of the report.
+Each command is one function here, which takes one split or several: several are each done by
+itself, and then averaged. Results are JSON values, except for the page of the report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from os import PathLike
@@ -24,32 +25,37 @@ from fusion.combining.fuse import (
     score_videos,
     shared_metadata,
 )
-from fusion.combining.inputs import FusionInputs, FusionOptions, read_inputs
+from fusion.combining.inputs import (
+    FusionInputs,
+    FusionOptions,
+    find_files,
+    read_inputs,
+    split_options,
+    takes_splits,
+)
+from fusion.combining.sources import STREAMS, has_field
 from fusion.combining.step import MEAN, StepOptions, Steps, find_steps
+from fusion.combining.strategies import COMPARED
 from fusion.evaluation.answers import Answers, fused_answers, stream_answers
 from fusion.evaluation.comparison import class_accuracy, compare, complementarity, segment_accuracy
 from fusion.evaluation.metrics import accuracy_summary
-from fusion.evaluation.results import fusion_result
+from fusion.evaluation.pooled import SplitAnswers, compare_over_splits
+from fusion.evaluation.results import MEASURES, fusion_result
 from fusion.fitting import tune
-from fusion.fitting.calibration import (
-    CALIBRATIONS,
-    CalibratedTables,
-    calibrate_in_folds,
-    calibrate_on,
-)
-from fusion.fitting.hold_out import grouped_folds
+from fusion.fitting.calibration import CALIBRATED, CalibratedTables, calibrate_inputs, video_scores
+from fusion.fitting.hold_out import find_folds, grouped_folds, read_validation_scores
 from fusion.fitting.learned_fusion import LEARNERS, fuse_by_learning
+from fusion.paper_table import find_sources, join_systems, table_files
 from fusion.reporting.content import Content, Pictures, make_content, read_runs
+from fusion.reporting.overview import overview_section, overview_verdict
 from fusion.reporting.page import report_page
-from fusion.tables.groups import video_groups
-from fusion.tables.join import Input, JoinedTables, join
+from fusion.tables.join import Input, join
 from fusion.tables.progress import Progress, no_progress, part_of
-from fusion.tables.score_file import ScoreTable, read_scores, write_scores
+from fusion.tables.score_file import read_head, write_scores
 from twostream_base.errors import InputError
 from twostream_base.text import write_csv
 
-COMPARED = ("mean", "max", "geometric", "rank", "variance")
-CALIBRATED = ", calibrated"  # after the name of a fusion
+_ALIKE = ("dataset", "subset", "protocol", "model", "selected_on")
 
 
 def fuse_files(
@@ -58,7 +64,36 @@ def fuse_files(
     """Fuse score files, and write the fused scores to `out`: see `fusion_result`.
 
     Large files are read a few videos at a time, but for those of --epochs.
+
+    Over several splits, the result has `splits`, the results of each; `inputs` and `fused` (and
+    `unfitted`), the mean percents over the splits; `missing`, a line for each split that is not
+    there; and `warnings`. The name `out` then has a `{split}`.
+
+    Raises:
+        InputError: what `read_inputs` and `split_options` refuse; splits of different inputs, or
+            an `out` without `{split}` for several.
     """
+    if takes_splits(options):
+        splits, about = _each_split(
+            fuse_files, options, progress, out=out,
+            inputs_of=lambda result: [row["stream"] for row in result["inputs"]],
+        )  # fmt: skip
+        first = splits[0]
+        return {
+            "splits": splits,
+            "strategy": first["strategy"],
+            "segments": first["segments"],
+            "inputs": [
+                {"stream": row["stream"]} | _mean_accuracy([of["inputs"][n] for of in splits])
+                for n, row in enumerate(first["inputs"])
+            ],
+            "fused": _mean_accuracy([result["fused"] for result in splits]),
+            "unfitted": _mean_accuracy([result["unfitted"] for result in splits])
+            if first["unfitted"]
+            else None,
+            "fitted_on": first["fitted_on"],
+            **about,
+        }
     inputs = read_inputs(options)
     calibrated = None
     if options.learn != "none":
@@ -96,6 +131,9 @@ def tune_files(
 ) -> dict[str, Any]:
     """Find weights of the streams, as `tune_on`, `tune_in_folds` or `tune_on_test` do.
 
+    Over several splits, the result has `splits`, the results of each; the mean of `held_out`,
+    `equal` and `picked` in percent, that of the `weights`, `missing` and `warnings`.
+
     Args:
         choose: the weights on validation scores (`val`), in grouped folds (`crossfit`), or on these
             very videos (`test`).
@@ -107,6 +145,26 @@ def tune_files(
         InputError: what the functions named above refuse, a curve of other than two streams, or a
             cascade that would be chosen on test.
     """
+    if takes_splits(options):
+        splits, about = _each_split(
+            partial(tune_files, choose=choose, cascade=cascade), options, progress,
+            out=out, curve=curve, inputs_of=lambda result: list(result["weights"]),
+        )  # fmt: skip
+        first = splits[0]
+        return {
+            "splits": splits,
+            "chosen_on": choose,
+            "weights": {
+                stream: float(np.mean([result["weights"][stream] for result in splits]))
+                for stream in first["weights"]
+            },
+            **{
+                key: _mean([of[key]["percent"] for of in splits]) if first[key] else None
+                for key in ("held_out", "equal", "picked")
+            },
+            "fitted_on": first["fitted_on"],
+            **about,
+        }
     if cascade is not None and choose == "test":
         raise InputError("--cascade is chosen on val or in folds, not on test")
     inputs = read_inputs(options)
@@ -140,103 +198,190 @@ def tune_files(
 def compare_files(
     options: FusionOptions,
     *,
-    strategies: Sequence[str] = COMPARED,
-    stream_weights: str | None = None,
     alone: bool = False,
     classes: bool = False,
-    seed: int = 0,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
-    """Compare the streams and their fusions by each of `strategies`, pair by pair: see `compare`.
+    """Compare the streams and their fusions by each strategy, pair by pair: see `compare`.
+
+    Over several splits the pairs are compared within them: see `compare_over_splits`.
 
     Args:
-        stream_weights: `STREAM=W,...`, for the strategy `weighted`.
         alone: compare the streams only.
         classes: also count the correct videos of each class.
-        seed: of the bootstrap.
     """
-    inputs = read_inputs(options)
-    results, streams, calibrated = compared_answers(
-        inputs, options, strategies=strategies, stream_weights=stream_weights, alone=alone,
-        progress=progress,
-    )  # fmt: skip
-    result = compare(results, streams.labels, rng=seed, groups=streams.groups)
-    counts = class_accuracy(results, streams.labels, streams.class_names) if classes else []
-    return result | {
+
+    def of_one_split(options: FusionOptions, *, progress: Progress) -> dict[str, Any]:
+        inputs = read_inputs(options)
+        streams = video_scores(inputs, options)
+        answers = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
+        calibrated = None
+        if not alone:
+            if options.calibrate != "none":
+                calibrated = calibrate_inputs(inputs, options, progress=part_of(progress, 0, 0.5))
+            fused = _fusions(inputs, options, streams, calibrated, part_of(progress, 0.5, 1))
+            answers |= {name: of_fusion.first for name, of_fusion in fused.items()}
+        counts = class_accuracy(answers, streams.labels, streams.class_names) if classes else []
+        return {
+            "inputs": inputs,
+            "streams": streams,
+            "answers": answers,
+            "classes": counts,
+            "fitted_on": fitted_on(answers, streams, calibrated),
+            "warnings": streams.warnings,
+        }
+
+    if takes_splits(options):
+        splits, about = _each_split(
+            of_one_split, options, part_of(progress, 0, 0.9),
+            inputs_of=lambda result: list(result["answers"]),
+        )  # fmt: skip
+        answers = [_split_answers(of["split"], of["answers"], of["streams"]) for of in splits]
+        if len(answers[0].right) < 2:
+            raise InputError("a comparison needs two results, and videos with a label")
+        progress("the comparison", 0.9)
+        counts: dict[str, dict[str, Any]] = {}
+        for row in (row for of_split in splits for row in of_split["classes"]):
+            total = counts.setdefault(row["class"], row | {"videos": 0, "correct": {}})
+            total["videos"] += row["videos"]
+            for name, hits in row["correct"].items():
+                total["correct"][name] = total["correct"].get(name, 0) + hits
+        marks: dict[str, str] = {}
+        for of_split in splits:
+            marks |= of_split["fitted_on"]
+        compared = compare_over_splits(answers, rng=options.seed, all_pairs=True)
+        return compared | {"classes": list(counts.values()), "fitted_on": marks, **about}
+    result = of_one_split(options, progress=progress)
+    inputs, streams = result.pop("inputs"), result.pop("streams")
+    compared = compare(
+        result.pop("answers"), streams.labels, rng=options.seed, groups=streams.groups
+    )
+    return compared | {
         "complementarity": complementarity(streams),
         "segments": {
             key: segment_accuracy(table, segments=inputs.steps.segments)
             for key, table in inputs.joined.tables.items()
             if table.scores.shape[1] > 1
         },
-        "classes": counts,
-        "fitted_on": fitted_on(results, streams, calibrated),
-        "warnings": streams.warnings,
+        **result,
     }
 
 
-def compared_answers(
-    inputs: FusionInputs,
-    options: FusionOptions,
-    *,
-    strategies: Sequence[str],
-    stream_weights: str | None,
-    alone: bool,
-    progress: Progress,
-) -> tuple[dict[str, np.ndarray], VideoScores, CalibratedTables | None]:
-    """The classes (V,) that each stream and fusion predicts, the streams, and calibrated ones."""
-    streams = video_scores(inputs, options)
-    results = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
-    calibrated = None
-    if not alone:
-        if options.calibrate != "none":
-            calibrated = calibrate_inputs(inputs, options, progress=part_of(progress, 0, 0.5))
-        fused = _fusions(
-            inputs, options, streams, calibrated, strategies, stream_weights,
-            part_of(progress, 0.5, 1),
-        )  # fmt: skip
-        results |= {name: of_fusion.first for name, of_fusion in fused.items()}
-    return results, streams, calibrated
+def _split_answers(
+    split: int | str, results: Mapping[str, np.ndarray], streams: VideoScores
+) -> SplitAnswers:
+    """Which labelled videos of a split are right, by the classes (V,) that results predict."""
+    known = np.flatnonzero(streams.labels >= 0)
+    groups = streams.groups
+    return SplitAnswers(
+        split=split,
+        names=[streams.names[row] for row in known],
+        groups=None if groups is None else [groups[row] for row in known],
+        right={
+            name: {None: predicted[known] == streams.labels[known]}
+            for name, predicted in results.items()
+        },
+    )
 
 
 def report_files(
     options: FusionOptions,
     *,
-    strategies: Sequence[str] = COMPARED,
-    stream_weights: str | None = None,
     shown: str | None = None,
     title: str = "Two-stream report",
     command: str = "",
     facts: Mapping[str, str] | None = None,
-    seed: int = 0,
-    inputs: FusionInputs | None = None,
     pictures: Pictures | None = None,
     progress: Progress = no_progress,
 ) -> str:
     """The report on score files as one HTML page: see `report_content`.
 
-    `command` is what repeats it, `facts` what else is told at its end.
+    Over several splits, networks or seeds it begins with what `table_files` gives of all of them.
+    Then the network with the best result is shown in each split, of several seeds the first one.
+
+    Args:
+        shown: the result that is shown in detail, by its name; by default the best fusion.
+        command: what repeats the report. facts: what else is told at its end.
+        pictures: of the videos, for some of those won and lost.
     """
-    content = report_content(
-        options,
-        strategies=strategies,
-        stream_weights=stream_weights,
-        shown=shown,
-        seed=seed,
-        inputs=inputs,
-        pictures=pictures,
-        progress=progress,
+    if not takes_splits(options) and not any(has_field(path, "seed") for path in options.files):
+        contents = [report_content(options, shown=shown, pictures=pictures, progress=progress)]
+        return report_page(contents, title=title, command=command, facts=facts)
+    by_split, searched = find_sources(options)
+    if options.stream_weights and "weighted" not in options.strategies:
+        raise InputError("--weights has no effect without --strategy weighted")
+    few = min(
+        len(set(join_systems(by_system, options)[0].groups or ()))
+        for by_system in by_split.values()
     )
-    return report_page([content], title=title, command=command, facts=facts)
+    table = table_files(
+        _calibrated_if_grouped(options, few),
+        strategies=[name for name in options.strategies if name != "weighted"],
+        weightings=[options.stream_weights] if options.stream_weights else [],
+        progress=part_of(progress, 0, 0.4),
+    )
+    fused = {row["system"] for row in table["rows"] if row["fusion"]}
+    if not fused:
+        raise InputError(
+            "a report needs a network with two streams or more, in the same splits and seeds; "
+            "`twostream table` shows single streams"
+        )
+    ranked = sorted(
+        (row for row in table["rows"] if row["system"] in fused and row["percent"] is not None),
+        key=lambda row: row["percent"],
+    )
+    best = ranked[-1] if ranked else next(row for row in table["rows"] if row["fusion"])
+    contents = []
+    for number, (split, by_system) in enumerate(by_split.items()):
+        of_best = next(
+            sources
+            for (system, of_seed), sources in by_system.items()
+            if system == best["system"] and (of_seed in best["seeds"] or not best["seeds"])
+        )
+        files = [source for source in of_best if not searched or source.stream in STREAMS]
+        val = [Path(str(path).replace("{split}", str(split))) for path in options.val]
+        in_split = _name_in_split(best, options.strategies)
+        if searched and not best["fusion"] and in_split not in STREAMS:
+            in_split = ""  # it is not among the streams that are fused
+        begin, end = (0.4 + 0.6 * at / len(by_split) for at in (number, number + 1))
+        contents.append(
+            report_content(
+                replace(options, files=files or of_best, val=val, splits=None, split=split),
+                shown=shown or in_split or None,
+                pictures=pictures,
+                progress=part_of(progress, begin, end),
+            )
+        )
+    return report_page(
+        contents,
+        title=title,
+        command=command,
+        facts=facts,
+        overview=overview_section(table),
+        lead=overview_verdict(table),
+    )
+
+
+def _name_in_split(row: Mapping[str, Any], strategies: Sequence[str]) -> str:
+    """What the report of one split calls a row of the table."""
+    fusion = str(row["fusion"])
+    if not fusion:
+        return str(row["inputs"][0])
+    plain = fusion.removesuffix(CALIBRATED)
+    return fusion if plain in strategies else fusion.replace(plain, "weighted", 1)
+
+
+def _calibrated_if_grouped(options: FusionOptions, groups: int) -> FusionOptions:
+    """With streams calibrated in folds, where there are several groups and nothing else is said."""
+    if groups > 1 and options.calibrate == "none":
+        return replace(options, calibrate="crossfit", folds=min(options.folds, groups))
+    return options
 
 
 def report_content(
     options: FusionOptions,
     *,
-    strategies: Sequence[str] = COMPARED,
-    stream_weights: str | None = None,
     shown: str | None = None,
-    seed: int = 0,
     inputs: FusionInputs | None = None,
     pictures: Pictures | None = None,
     progress: Progress = no_progress,
@@ -247,16 +392,13 @@ def report_content(
     folds, in fewer where there are fewer groups.
 
     Args:
-        strategies, stream_weights, seed: as in `compare_files`.
-        shown: the result that is shown in detail, by its name; by default the best fusion.
+        shown, pictures: as in `report_files`.
         inputs: what the options would have read, where it is here already.
-        pictures: of the videos, for some of those won and lost.
     """
     inputs = inputs or read_inputs(options)
     groups = inputs.joined.groups
     few = len(set(groups or ()))
-    if few > 1 and options.calibrate == "none":
-        options = replace(options, calibrate="crossfit", folds=min(options.folds, few))
+    options = _calibrated_if_grouped(options, few)
     calibrated = tuned = None
     if options.calibrate != "none":
         calibrated = calibrate_inputs(inputs, options, progress=part_of(progress, 0, 0.4))
@@ -267,15 +409,7 @@ def report_content(
     answers = {
         key: stream_answers(scores, streams.labels) for key, scores in streams.scores.items()
     }
-    answers |= _fusions(
-        inputs,
-        options,
-        streams,
-        calibrated,
-        strategies,
-        stream_weights,
-        part_of(progress, 0.6, 0.9),
-    )
+    answers |= _fusions(inputs, options, streams, calibrated, part_of(progress, 0.6, 0.9))
     progress("the page", 0.9)
     return make_content(
         streams,
@@ -283,7 +417,7 @@ def report_content(
         answers,
         shown=shown,
         segments=inputs.steps.segments,
-        seed=seed,
+        seed=options.seed,
         tuned=tuned,
         calibrated=calibrated,
         fitted_on=fitted_on(answers, streams, calibrated),
@@ -312,6 +446,7 @@ def report(
         strategies: names of fusions to compare.
         groups: the group of each video, or how `video_groups` finds it; by default those of the
             files.
+        seed: of the bootstrap.
 
     Raises:
         InputError: the inputs do not join, or no video has a label.
@@ -321,7 +456,8 @@ def report(
         for key, value in inputs.items()
     }
     read = FusionInputs(files, join(inputs, labels=labels, groups=groups), Steps())
-    return report_files(FusionOptions(), strategies=strategies, title=title, seed=seed, inputs=read)
+    content = report_content(FusionOptions(strategies=strategies, seed=seed), inputs=read)
+    return report_page([content], title=title)
 
 
 def tune_weights(
@@ -357,21 +493,11 @@ def tune_weights(
     return tune.tune_in_folds(streams, find_folds(joined, count=folds))
 
 
-def video_scores(
-    inputs: FusionInputs, options: StepOptions, calibrated: CalibratedTables | None = None
-) -> VideoScores:
-    """The scores of each stream for each video; with calibrated logits where there are any."""
-    score = partial(score_videos, inputs.joined) if calibrated is None else calibrated.score_videos
-    return score(crops=inputs.steps.crops, segments=inputs.steps.segments, combine=options.combine)
-
-
 def _fusions(
     inputs: FusionInputs,
     options: FusionOptions,
     streams: VideoScores,
     calibrated: CalibratedTables | None,
-    strategies: Sequence[str],
-    stream_weights: str | None,
     progress: Progress,
 ) -> dict[str, Answers]:
     """The answers of each fusion, also of the calibrated streams.
@@ -380,18 +506,22 @@ def _fusions(
     """
     if len(streams.scores) == 1:
         return {}
-    if stream_weights and "weighted" not in strategies:
+    if options.stream_weights and "weighted" not in options.strategies:
         raise InputError("--weights has no effect without --strategy weighted")
-    if doubled := set(streams.scores) & set(strategies):
+    if doubled := set(streams.scores) & set(options.strategies):
         raise InputError(f"{', '.join(doubled)} is an input and a strategy; rename the file")
     variants = {"": streams}
     if calibrated:
         variants[CALIBRATED] = video_scores(inputs, options, calibrated)
     answers = {}
-    for number, name in enumerate(strategies):
-        progress(f"fusion by {name}", number / len(strategies))
-        typed = StepOptions(strategy=name, weights=stream_weights if name == "weighted" else None)
-        steps = find_steps(typed, streams=list(streams.scores), class_names=streams.class_names)
+    for number, name in enumerate(options.strategies):
+        progress(f"fusion by {name}", number / len(options.strategies))
+        weights = options.stream_weights if name == "weighted" else None
+        steps = find_steps(
+            StepOptions(strategy=name, weights=weights),
+            streams=list(streams.scores),
+            class_names=streams.class_names,
+        )
         for suffix, variant in variants.items():
             answers[name + suffix] = fused_answers(variant, steps.streams)
     return answers
@@ -410,56 +540,6 @@ def fitted_on(
         if "fitted_on" in facts:
             marked[name] = str(facts["fitted_on"])
     return marked
-
-
-def find_folds(joined: JoinedTables, *, count: int) -> np.ndarray:
-    """The fold 0..count-1 of each joined video, whole groups at a time.
-
-    Raises:
-        InputError: groups that are not known, or too few of them.
-    """
-    first = next(iter(joined.tables.values()))
-    dataset = str(first.metadata.get("dataset") or "") or None
-    groups = joined.groups or video_groups(joined.names, dataset=dataset)
-    return grouped_folds(groups, joined.labels, count=count)
-
-
-def read_validation_scores(inputs: FusionInputs, options: FusionOptions) -> dict[str, ScoreTable]:
-    """The validation scores of each stream: the files of --val in order, or those next to its own.
-
-    Raises:
-        InputError: another number of files, one that is missing, or of another stream.
-    """
-    if options.val and len(options.val) != len(inputs.files):
-        raise InputError(
-            f"--val was given {len(options.val)} times for {len(inputs.files)} inputs; give it "
-            "once for each input"
-        )
-    paths = {key: files[0].with_name("val.safetensors") for key, files in inputs.files.items()}
-    if options.val:
-        paths = dict(zip(inputs.files, options.val, strict=True))
-    tables = {}
-    for key, path in paths.items():
-        if not path.exists():
-            raise InputError(f"no validation scores of {key} at {path}; name them with --val FILE")
-        tables[key] = read_scores(path)
-        expected = inputs.joined.tables[key].metadata
-        for fact in ("stream", "dataset", "split"):
-            here, there = expected.get(fact), tables[key].metadata.get(fact)
-            if here is not None and there is not None and here != there:
-                raise InputError(f"{path}: {fact} {there}, but the scores of {key} are of {here}")
-    return tables
-
-
-def calibrate_inputs(
-    inputs: FusionInputs, options: FusionOptions, *, progress: Progress = no_progress
-) -> CalibratedTables:
-    """Calibrate the streams on validation scores or in folds, as --calibrate says."""
-    fit = CALIBRATIONS[options.calibration]
-    if options.calibrate == "val":
-        return calibrate_on(inputs.joined, read_validation_scores(inputs, options), fit=fit)
-    folds = find_folds(inputs.joined, count=options.folds)
-    return calibrate_in_folds(inputs.joined, folds, fit=fit, progress=progress)
 
 
 def fuse_inputs_by_learning(
@@ -488,3 +568,86 @@ def fuse_inputs_by_learning(
     return fuse_by_learning(
         inputs.joined, learner, name=options.learn, folds=folds, progress=progress
     )
+
+
+def _each_split(
+    work: Callable[..., dict[str, Any]],
+    options: FusionOptions,
+    progress: Progress,
+    *,
+    inputs_of: Callable[[dict[str, Any]], list[str]],
+    **paths: Path | None,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The result of each split, and what splits are `missing` and the `warnings` of all.
+
+    Args:
+        work: from the options of one split to its result.
+        inputs_of: the names of the inputs of a result, which must be the same in all splits.
+        paths: files that `work` writes, each by its option; several splits need a `{split}` in it.
+    """
+    chosen, missing = split_options(options)
+    for option, path in paths.items():
+        if path and "{split}" not in str(path) and len(chosen) > 1:
+            raise InputError(
+                f"--{option} {path}: for {len(chosen)} splits, give a name with {{split}}, as "
+                f"{path.with_name(f'{path.stem}-split{{split}}{path.suffix}')}"
+            )
+    results: dict[int, dict[str, Any]] = {}
+    for number, (split, of_split) in enumerate(chosen.items()):
+        part = part_of(progress, number / len(chosen), (number + 1) / len(chosen))
+        results[split] = {"split": split} | work(
+            of_split,
+            progress=lambda what, share, part=part, split=split: part(
+                f"split {split}: {what}", share
+            ),
+            **{
+                option: path and Path(str(path).replace("{split}", str(split)))
+                for option, path in paths.items()
+            },
+        )
+    names = {split: inputs_of(result) for split, result in results.items()}
+    first, *others = names
+    for split in others:
+        if names[split] != names[first]:
+            raise InputError(
+                f"the inputs differ: split {first} has {', '.join(names[first])}; split "
+                f"{split} has {', '.join(names[split])}; name each input, as "
+                "spatial=rgb-{split}.safetensors"
+            )
+    warnings = _unlike_splits(chosen)
+    by_line: dict[str, list[int]] = {}
+    for split, result in results.items():
+        for line in result["warnings"]:
+            by_line.setdefault(line, []).append(split)
+    for line, splits in by_line.items():
+        of_some = f"split {', '.join(map(str, splits))}: "
+        warnings.append(line if len(splits) == len(results) else of_some + line)
+    return list(results.values()), {"missing": missing, "warnings": warnings}
+
+
+def _unlike_splits(chosen: Mapping[int, FusionOptions]) -> list[str]:
+    """A line for each fact about an input that should be the same in all splits and is not."""
+    lines = []
+    files = [find_files(options)[1] for options in chosen.values()]
+    for number, of_input in enumerate(zip(*files, strict=True)):
+        heads = [read_head(epochs[-1])["about"] for epochs in of_input]
+        for fact in _ALIKE:
+            facts = [str(about.get(fact, "not known")) for about in heads]
+            if len(set(facts)) > 1:
+                name = heads[0].get("stream", f"input {number + 1}")
+                listed = ", ".join(map(" ".join, zip(map(str, chosen), facts, strict=True)))
+                lines.append(f"{name}: {fact} differs between the splits: {listed}")
+    return lines
+
+
+def _mean_accuracy(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The mean over splits of percents of `accuracy_summary`; None where a split has no labels."""
+    return {
+        measure: _mean([summary[measure]["percent"] for summary in summaries])
+        for measure in MEASURES
+    }
+
+
+def _mean(percents: Sequence[float | None]) -> float | None:
+    known = [percent for percent in percents if percent is not None]
+    return round(float(np.mean(known)), 4) if len(known) == len(percents) else None

@@ -19,8 +19,7 @@ PACKAGES = {
 }
 ROOMS = {
     "flow_extract": "synthetic methods store video extraction layouts display",
-    "fusion": "tables combining evaluation events fitting exchange reporting workflows over_splits "
-    "paper_table split_report",
+    "fusion": "tables combining evaluation events fitting exchange reporting paper_table workflows",
     "twostream": "compute transforms data models scoring training prediction sequence export "
     "commands cli __main__",
 }

@@ -23,6 +23,7 @@ from fusion.combining.sources import (
     with_split,
 )
 from fusion.combining.step import StepOptions, Steps, find_steps
+from fusion.combining.strategies import COMPARED
 from fusion.tables.join import JoinedTables, join
 from fusion.tables.score_file import ScoreTable, open_scores, read_head
 from twostream_base.errors import InputError
@@ -44,6 +45,8 @@ class FusionOptions(StepOptions):
         learn: `none` or a name of LEARNERS. learn_on: `val` or `crossfit`.
         val: validation score files, one for each input. folds: see `grouped_folds`.
         groups: see `video_groups`; by default those of the files.
+        strategies: the fusions that `compare` and `report` show side by side. stream_weights:
+            `STREAM=W,...`, for `weighted` among them. seed: of the bootstrap.
     """
 
     files: Sequence[Path | ScoreSource] = ()
@@ -62,6 +65,9 @@ class FusionOptions(StepOptions):
     val: Sequence[Path] = ()
     groups: str | None = None
     folds: int = 5
+    strategies: Sequence[str] = COMPARED
+    stream_weights: str | None = None
+    seed: int = 0
 
 
 # For each stream its score file, or one for each epoch, oldest first.

@@ -207,3 +207,5 @@ STRATEGIES: dict[str, Strategy] = {
     "margin": margin,
 }
 BY_CONFIDENCE = (variance, entropy, margin)
+# The usual ones, which `compare` and `report` show side by side.
+COMPARED = ("mean", "max", "geometric", "rank", "variance")

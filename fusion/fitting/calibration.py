@@ -9,20 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fusion.combining.fuse import VideoScores, add_fitted_on, mean_logits, score_videos
+from fusion.combining.inputs import FusionInputs, FusionOptions
 from fusion.combining.probabilities import SMALLEST, log_softmax, softmax
-from fusion.combining.step import MEAN, Step
-from fusion.fitting.hold_out import labels_in_folds
+from fusion.combining.step import MEAN, Step, StepOptions
+from fusion.fitting.hold_out import find_folds, labels_in_folds, read_validation_scores
 from fusion.tables.join import JoinedTables
 from fusion.tables.progress import Progress, no_progress, part_of
 from fusion.tables.score_file import ScoreTable, slices
 from twostream_base.errors import InputError
 
 _STEPS = 50
+CALIBRATED = ", calibrated"  # after the name of a fusion
 BINS = 15
 
 
@@ -220,6 +223,25 @@ def calibrate_on(
     }
     folds = np.zeros(len(joined.names), dtype=np.int64)
     return _calibrated(joined, means, scalings, folds, None)
+
+
+def calibrate_inputs(
+    inputs: FusionInputs, options: FusionOptions, *, progress: Progress = no_progress
+) -> CalibratedTables:
+    """Calibrate the streams on validation scores or in folds, as --calibrate says."""
+    fit = CALIBRATIONS[options.calibration]
+    if options.calibrate == "val":
+        return calibrate_on(inputs.joined, read_validation_scores(inputs, options), fit=fit)
+    folds = find_folds(inputs.joined, count=options.folds)
+    return calibrate_in_folds(inputs.joined, folds, fit=fit, progress=progress)
+
+
+def video_scores(
+    inputs: FusionInputs, options: StepOptions, calibrated: CalibratedTables | None = None
+) -> VideoScores:
+    """The scores of each stream for each video; with calibrated logits where there are any."""
+    score = partial(score_videos, inputs.joined) if calibrated is None else calibrated.score_videos
+    return score(crops=inputs.steps.crops, segments=inputs.steps.segments, combine=options.combine)
 
 
 def logits_to_fit(

@@ -1,4 +1,4 @@
-"""Grouped folds: videos that were cut from one scene, film or source are never parted."""
+"""Held-out videos: grouped folds, which keep a scene, film or source together, and validation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fusion.combining.inputs import FusionInputs, FusionOptions
+from fusion.tables.groups import video_groups
+from fusion.tables.join import JoinedTables
+from fusion.tables.score_file import ScoreTable, read_scores
 from twostream_base.errors import InputError
 
 
@@ -35,6 +39,18 @@ def grouped_folds(groups: Sequence[str], labels: np.ndarray, *, count: int = 5) 
     return folds
 
 
+def find_folds(joined: JoinedTables, *, count: int) -> np.ndarray:
+    """The fold 0..count-1 of each joined video, whole groups at a time.
+
+    Raises:
+        InputError: groups that are not known, or too few of them.
+    """
+    first = next(iter(joined.tables.values()))
+    dataset = str(first.metadata.get("dataset") or "") or None
+    groups = joined.groups or video_groups(joined.names, dataset=dataset)
+    return grouped_folds(groups, joined.labels, count=count)
+
+
 def labels_in_folds(subset: object, groups: Sequence[str] | None) -> str:
     """What was fitted in folds of these videos saw: as files and results say it.
 
@@ -45,3 +61,30 @@ def labels_in_folds(subset: object, groups: Sequence[str] | None) -> str:
     labels = f"{subset} labels" if subset else "labels of these videos"
     alone = groups is not None and len(set(groups)) == len(groups)
     return f"{labels}, in {'folds of single videos' if alone else 'group folds'}"
+
+
+def read_validation_scores(inputs: FusionInputs, options: FusionOptions) -> dict[str, ScoreTable]:
+    """The validation scores of each stream: the files of --val in order, or those next to its own.
+
+    Raises:
+        InputError: another number of files, one that is missing, or of another stream.
+    """
+    if options.val and len(options.val) != len(inputs.files):
+        raise InputError(
+            f"--val was given {len(options.val)} times for {len(inputs.files)} inputs; give it "
+            "once for each input"
+        )
+    paths = {key: files[0].with_name("val.safetensors") for key, files in inputs.files.items()}
+    if options.val:
+        paths = dict(zip(inputs.files, options.val, strict=True))
+    tables = {}
+    for key, path in paths.items():
+        if not path.exists():
+            raise InputError(f"no validation scores of {key} at {path}; name them with --val FILE")
+        tables[key] = read_scores(path)
+        expected = inputs.joined.tables[key].metadata
+        for fact in ("stream", "dataset", "split"):
+            here, there = expected.get(fact), tables[key].metadata.get(fact)
+            if here is not None and there is not None and here != there:
+                raise InputError(f"{path}: {fact} {there}, but the scores of {key} are of {here}")
+    return tables

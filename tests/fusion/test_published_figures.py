@@ -20,7 +20,6 @@ from fusion.exchange.importing import VideoList, import_scores, name_rows, read_
 from fusion.fitting.calibration import calibrate_in_folds
 from fusion.fitting.hold_out import grouped_folds
 from fusion.fitting.weight_search import weight_curve
-from fusion.over_splits import fuse_splits
 from fusion.tables.groups import video_groups
 from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable, read_scores, write_scores
@@ -110,7 +109,7 @@ def test_sums_of_logits_are_counted_alike_by_all_commands(
     fused = fuse_files(options, out=tmp_path / "fused.safetensors")["fused"]
     again = fuse_files(FusionOptions(files=[tmp_path / "fused.safetensors"]))["fused"]
     tuned = tune_files(options, choose="crossfit")["equal"]
-    compared = compare_files(options, strategies=["mean"])["systems"][-1]
+    compared = compare_files(replace(options, strategies=["mean"]))["systems"][-1]
     counts = [count["correct"] for count in (fused["top1"], again["top1"], tuned, compared)]
     assert counts == [3247] * 4
     assert read_scores(tmp_path / "fused.safetensors").scores.dtype == np.float64
@@ -180,7 +179,7 @@ def test_mean_of_the_published_splits(shared_data: Path, tmp_path: Path) -> None
             facts = {"dataset": "hmdb51", "subset": "test"}
             write_scores(tmp_path / f"{stream}-{split}.safetensors", replace(table, metadata=facts))
     files = [Path(f"{s}={tmp_path}/{s}-{{split}}.safetensors") for s in ("rgb", "flow")]
-    result = fuse_splits(FusionOptions(files=files, strategy="weighted", weights="rgb=1,flow=1.5"))
+    result = fuse_files(FusionOptions(files=files, strategy="weighted", weights="rgb=1,flow=1.5"))
     rows = [*result["inputs"], result["fused"]]
     assert [round(row["top1"], 2) for row in rows] == [54.77, 65.07, 71.63]
     counts = [row["fused"]["top1"]["correct"] for row in result["splits"]]

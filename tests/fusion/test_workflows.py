@@ -77,8 +77,9 @@ def test_progress_never_falls_and_says_what_is_done(
         (partial(fuse_files, calibrated), {"calibration"}),
         (partial(tune_files, three, choose="crossfit"), {"weights"}),
         (partial(tune_files, three, choose="test"), {"weights"}),
-        (partial(compare_files, calibrated, strategies=["max"]), {"calibration", "fusion by max"}),
-        (partial(report_files, options, strategies=["rank"]),
+        (partial(compare_files, replace(calibrated, strategies=["max"])),
+         {"calibration", "fusion by max"}),
+        (partial(report_files, replace(options, strategies=["rank"])),
          {"calibration", "weights", "fusion by rank", "the page"}),
     ):  # fmt: skip
         told: list[tuple[str, float]] = []
@@ -90,8 +91,8 @@ def test_progress_never_falls_and_says_what_is_done(
 
 
 def test_what_is_compared(options: FusionOptions) -> None:
-    result = compare_files(options, strategies=["mean", "weighted"], stream_weights="a=1,b=9",
-                           classes=True)  # fmt: skip
+    weighted = replace(options, strategies=["mean", "weighted"], stream_weights="a=1,b=9")
+    result = compare_files(weighted, classes=True)
     assert [row["name"] for row in result["systems"]] == ["a", "b", "mean", "weighted"]
     assert [row["correct"] for row in result["systems"]] == [2, 1, 1, 1]
     assert len(result["pairs"]) == 6
@@ -100,9 +101,7 @@ def test_what_is_compared(options: FusionOptions) -> None:
     assert [row["videos"] for row in result["classes"]] == [1, 2]
     alone = compare_files(options, alone=True)
     assert [row["name"] for row in alone["systems"]] == ["a", "b"]
-    calibrated = compare_files(
-        FusionOptions(**{**vars(options), "calibrate": "crossfit"}), strategies=["mean"]
-    )
+    calibrated = compare_files(replace(options, calibrate="crossfit", strategies=["mean"]))
     assert [row["name"] for row in calibrated["systems"]][2:] == ["mean", "mean, calibrated"]
 
 

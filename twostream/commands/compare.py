@@ -29,15 +29,7 @@ from twostream.commands import console, score_options
 @click.option("--classes", is_flag=True, help="Also show every class.")
 @click.option("--seed", default=0, help="Seed of the bootstrap.")
 @console.json_option
-def compare(
-    strategies: tuple[str, ...],
-    stream_weights: str | None,
-    alone: bool,
-    classes: bool,
-    seed: int,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def compare(alone: bool, classes: bool, as_json: bool, **options: Any) -> None:
     """Compare streams and their fusions, each pair by an exact test on the same videos.
 
     Compared are each of FILES alone and their fusion by each --strategy; with --calibrate, also by
@@ -45,26 +37,15 @@ def compare(
     pairs are compared within the splits, all splits in one test. Different protocols are pointed
     out.
     """
-    from fusion.combining.inputs import FusionOptions, takes_splits
+    from fusion.combining.inputs import FusionOptions
     from fusion.evaluation.results import compare_lines
-    from fusion.evaluation.split_results import compare_splits_lines
-    from fusion.over_splits import compare_splits
     from fusion.workflows import compare_files
 
     fusion_options = FusionOptions(**options)
-    several = takes_splits(fusion_options)
     with console.LateProgress() as progress:
-        result = (compare_splits if several else compare_files)(
-            fusion_options,
-            strategies=strategies,
-            stream_weights=stream_weights,
-            alone=alone,
-            classes=classes,
-            seed=seed,
-            progress=progress,
-        )
+        result = compare_files(fusion_options, alone=alone, classes=classes, progress=progress)
     if as_json:
         console.print_json(result)
         return
-    console.show(*(compare_splits_lines if several else compare_lines)(result))
+    console.show(*compare_lines(result))
     console.tell_next("report", *score_options.input_words(fusion_options))

@@ -44,22 +44,18 @@ def fuse(out: Path | None, as_json: bool, **options: Any) -> None:
     With --splits, or FILES with {split} in place of a number, each split is fused by itself, and
     the mean over the splits is shown.
     """
-    from fusion.combining.inputs import FusionOptions, takes_splits
+    from fusion.combining.inputs import FusionOptions
     from fusion.evaluation.results import fusion_lines
-    from fusion.evaluation.split_results import fuse_splits_lines
-    from fusion.over_splits import fuse_splits
     from fusion.workflows import fuse_files
 
     fusion_options = FusionOptions(**options)
-    several = takes_splits(fusion_options)
     with console.LateProgress() as progress:
-        fuse_all = fuse_splits if several else fuse_files
-        result = fuse_all(fusion_options, out=out, progress=progress)
+        result = fuse_files(fusion_options, out=out, progress=progress)
     if out:
         console.tell(f"{out} written")
     if as_json:
         console.print_json(result)
         return
-    console.show(*(fuse_splits_lines if several else fusion_lines)(result))
+    console.show(*fusion_lines(result))
     if len(result["inputs"]) > 1:
         console.tell_next("compare", *score_options.input_words(fusion_options))

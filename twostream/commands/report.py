@@ -48,11 +48,8 @@ from twostream.commands.option_types import OUT_FILE, OUT_FOLDER
     help="Also write each figure to this folder, as SVG.",
 )
 def report(
-    strategies: tuple[str, ...],
-    stream_weights: str | None,
     shown: str | None,
     title: str,
-    seed: int,
     out: Path,
     figure_folder: Path | None,
     store: Path | None,
@@ -72,18 +69,12 @@ def report(
 
     import numpy as np
 
-    from fusion.combining.inputs import FusionOptions, takes_splits
-    from fusion.combining.sources import has_field
+    from fusion.combining.inputs import FusionOptions
     from fusion.reporting.page import figures
-    from fusion.split_report import report_splits
     from fusion.workflows import report_files
     from twostream_base.files import write_text
     from twostream_base.versions import tool_version
 
-    fusion_options = FusionOptions(**options)
-    several = takes_splits(fusion_options) or any(
-        has_field(path, "seed") for path in fusion_options.files
-    )
     facts = {
         "date": date.today().isoformat(),
         "twostream": tool_version(),
@@ -93,16 +84,13 @@ def report(
     if store and not store.is_dir():
         console.tell(f"no pictures of videos: the store {store} is not there")
     with console.LateProgress() as progress:
-        page = (report_splits if several else report_files)(
-            fusion_options,
-            strategies=strategies,
-            stream_weights=stream_weights,
+        page = report_files(
+            FusionOptions(**options),
             shown=shown,
             title=title,
             command=shlex.join(["twostream", *sys.argv[1:]]),
             facts=facts,
             pictures=partial(stored_pictures, store) if store and store.is_dir() else None,
-            seed=seed,
             progress=progress,
         )
     write_text(out, page)

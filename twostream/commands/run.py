@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fusion.combining.strategies import STRATEGIES
+from fusion.combining.strategies import COMPARED, STRATEGIES
 from twostream.commands import console
 from twostream.commands.option_files import PROJECT_FILE, read_project
 from twostream.commands.option_types import FILE, Numbers, PlugIn, Splits, any_of
@@ -150,8 +150,6 @@ class Job:
 
     def commands(self) -> list[list[str]]:
         """The commands, in their order, without `twostream`."""
-        from fusion.workflows import COMPARED
-
         options = self.options
         splits = ",".join(map(str, self.splits))
         chosen = ["--splits", splits] if len(self.splits) > 1 else ["--split", splits]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fusion.combining.strategies import STRATEGIES, VARIANCE_FORMS
+from fusion.combining.strategies import COMPARED, STRATEGIES, VARIANCE_FORMS
 from twostream.commands import console
 from twostream.commands.option_types import FILE, PlugIn, ScoreInput, Splits, any_of
 
@@ -132,7 +132,7 @@ several_strategies = console.section(
         "strategies",
         type=PlugIn(STRATEGIES),
         multiple=True,
-        default=("mean", "max", "geometric", "rank", "variance"),
+        default=COMPARED,
         help=f"A fusion of the streams; repeatable: {any_of(STRATEGIES)}.",
     ),
     click.option(

@@ -85,7 +85,6 @@ def table(
     format_name: str | None,
     decimals: int,
     outs: tuple[Path, ...],
-    seed: int,
     **options: Any,
 ) -> None:
     """Make the table of a paper: inputs and fusions, over splits, networks and seeds.
@@ -117,7 +116,6 @@ def table(
             strategies=strategies,
             weightings=weightings,
             tuned=tuned,
-            seed=seed,
             progress=progress,
         )
     for out, of_out in formats.items():

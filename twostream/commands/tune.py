@@ -61,21 +61,22 @@ def tune(
     For two streams all weights are searched, exactly; for more, a grid refined by exact searches
     along lines. FILES and --splits as for `fuse`: each split has weights of its own.
     """
-    from fusion.combining.inputs import FusionOptions, takes_splits
+    from fusion.combining.inputs import FusionOptions
     from fusion.evaluation.results import tune_lines
-    from fusion.evaluation.split_results import tune_splits_lines
-    from fusion.over_splits import tune_splits
     from fusion.workflows import tune_files
 
-    fusion_options = FusionOptions(**options)
-    several = takes_splits(fusion_options)
     with console.LateProgress() as progress:
-        result = (tune_splits if several else tune_files)(
-            fusion_options, choose=choose, cascade=cascade, curve=curve, out=out, progress=progress
+        result = tune_files(
+            FusionOptions(**options),
+            choose=choose,
+            cascade=cascade,
+            curve=curve,
+            out=out,
+            progress=progress,
         )
     for path in filter(None, (out, curve)):
         console.tell(f"{path} written")
     if as_json:
         console.print_json(result)
         return
-    console.show(*(tune_splits_lines if several else tune_lines)(result))
+    console.show(*tune_lines(result))

@@ -11,15 +11,11 @@ from hypothesis import strategies as st
 
 from fusion.combining.inputs import FusionInputs, FusionOptions, read_inputs
 from fusion.combining.step import Steps, make_step
-from fusion.fitting.hold_out import grouped_folds
+from fusion.fitting.calibration import calibrate_inputs
+from fusion.fitting.hold_out import find_folds, grouped_folds, read_validation_scores
 from fusion.tables.groups import video_groups
 from fusion.tables.score_file import ScoreTable, write_scores
-from fusion.workflows import (
-    calibrate_inputs,
-    find_folds,
-    fuse_inputs_by_learning,
-    read_validation_scores,
-)
+from fusion.workflows import fuse_inputs_by_learning
 from twostream_base.errors import InputError
 
 Make = Callable[..., ScoreTable]

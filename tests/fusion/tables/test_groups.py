@@ -160,7 +160,7 @@ def test_folds_tests_and_reports_take_the_groups_of_the_files(
         table = make_table(scores, labels=labels, stream=file.stem, subset="test")
         write_scores(file, replace(table, groups=tuple(f"film {v // 4}" for v in range(48))))
     options = FusionOptions(files=files)
-    compared = compare_files(options, strategies=["mean"])
+    compared = compare_files(replace(options, strategies=["mean"]))
     assert (compared["groups"], compared["test"]) == (12, "sign flips of groups")
     mark = "test labels, in group folds"
     for more in ({"calibrate": "crossfit"}, {"learn": "class-weights"}):
@@ -168,6 +168,6 @@ def test_folds_tests_and_reports_take_the_groups_of_the_files(
         assert fused["fitted_on"] == mark
         assert read_scores(tmp_path / "fused").groups == read_scores(files[0]).groups
     assert tune_files(options, choose="crossfit")["fitted_on"] == mark
-    page = report_files(options, strategies=["mean"])
+    page = report_files(replace(options, strategies=["mean"]))
     assert "sign-flip test of 12 whole groups" in page
     assert f"Fitted on {mark}: mean, calibrated" in page

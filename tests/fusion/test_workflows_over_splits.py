@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from fusion.combining.inputs import FusionOptions
-from fusion.over_splits import compare_splits, fuse_splits, tune_splits
 from fusion.tables.score_file import ScoreTable, read_scores, write_scores
+from fusion.workflows import compare_files, fuse_files, tune_files
 from twostream.cli import cli
 from twostream_base.errors import InputError
 
@@ -53,19 +53,19 @@ def test_fuse_shows_each_split_the_mean_and_what_is_not_there(folder: Path) -> N
 def test_a_name_for_the_scores_of_several_splits(folder: Path) -> None:
     options = FusionOptions(files=[Path("rgb-{split}.safetensors")])
     with pytest.raises(InputError, match=r"--out f.safetensors: for 2 .*f-split\{split\}\.safet"):
-        fuse_splits(options, out=Path("f.safetensors"))
+        fuse_files(options, out=Path("f.safetensors"))
 
 
 def test_inputs_that_differ_between_splits(folder: Path, make_table: Make) -> None:
     files = [Path(f"{name}.safetensors") for name in ("rgb-1", "flow-1", "rgb-2")]
     with pytest.raises(InputError, match="split 1 has rgb, flow; split 2 has rgb"):
-        fuse_splits(FusionOptions(files=files, splits="all"))
+        fuse_files(FusionOptions(files=files, splits="all"))
     table = read_scores(files[0])
     write_scores(files[0], make_table(
         table.scores[:, 0, 0], labels=table.labels, names=table.names,
         **table.metadata | {"protocol": "clips19"},
     ))  # fmt: skip
-    result = fuse_splits(FusionOptions(files=files[::2], splits="all"))
+    result = fuse_files(FusionOptions(files=files[::2], splits="all"))
     assert result["warnings"][0] == (
         "rgb: protocol differs between the splits: 1 clips19, 2 not known"
     )
@@ -73,8 +73,8 @@ def test_inputs_that_differ_between_splits(folder: Path, make_table: Make) -> No
 
 def test_compare_pairs_within_the_splits(folder: Path) -> None:
     options = FusionOptions(files=[Path(f"{s}-{{split}}.safetensors") for s in ("rgb", "flow")],
-                            groups=r"_(g\d)")  # fmt: skip
-    result = compare_splits(options, strategies=["mean"], classes=True)
+                            groups=r"_(g\d)", strategies=["mean"])  # fmt: skip
+    result = compare_files(options, classes=True)
     assert (result["videos"], result["answers"], result["groups"]) == (6, 7, 5)
     assert [row["percent"] for row in result["systems"]] == pytest.approx(
         [70.8333, 58.3333, 87.5], abs=1e-4
@@ -86,7 +86,7 @@ def test_compare_pairs_within_the_splits(folder: Path) -> None:
 
 def test_tune_chooses_for_each_split(folder: Path) -> None:
     options = FusionOptions(files=[Path(f"{s}-{{split}}.safetensors") for s in ("rgb", "flow")])
-    result = tune_splits(options, choose="test", curve=Path("curve-{split}.csv"))
+    result = tune_files(options, choose="test", curve=Path("curve-{split}.csv"))
     assert [row["picked"]["correct"] for row in result["splits"]] == [3, 3]
     assert result["picked"] == pytest.approx(87.5)
     expected = np.mean([row["weights"]["rgb"] for row in result["splits"]])
