@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -150,6 +152,9 @@ def main() -> None:
     # Processes that libraries start import nothing from the current folder either.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     signal.signal(signal.SIGTERM, _terminated)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A pipe of Windows, or an old locale, lacks the letters of other scripts. They are escaped.
+        sys.stdout.reconfigure(errors="backslashreplace")
     cli(prog_name="twostream")
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+import time
+import unicodedata
+import uuid
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,6 +29,13 @@ DIGEST_BLOCK = 2**18  # bytes that are read at one time for a checksum
 TEMPORARY_MARK = ".part-"
 SYNCS_AT_ONCE = 16
 DEEPEST_JSON = 64
+WINDOWS = os.name == "nt"
+REPLACE_SECONDS = 2.0
+# Of a part of a path: `a:b` would be written beside a file `a` that looks empty, a backslash parts
+# folders, and the names of devices are theirs whatever follows the dot.
+_NO_WINDOWS_NAME = re.compile(
+    r'[<>:"|?*\\\x00-\x1f]|[. ]$|^(con|prn|aux|nul|com[0-9]|lpt[0-9]) *(\.|$)', re.IGNORECASE
+)
 
 
 @contextmanager
@@ -42,8 +54,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with _naming(path):
             yield temporary
             _sync(temporary)
-            os.replace(temporary, path)
-            _sync(path.parent)
+            _replace(temporary, path)
+            _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -66,9 +78,13 @@ def machine_id() -> str:
     Containers count as machines of their own where they number their processes themselves.
     """
     facts = [socket.gethostname()]
-    with suppress(OSError):  # Linux only; elsewhere the name of the machine must do
-        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    try:
+        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
         facts.append(os.readlink("/proc/self/ns/pid"))
+    except (OSError, AttributeError):
+        # No Linux. Two machines of one name differ in the address of their network card; without
+        # one Python draws a number, and each process counts as a machine.
+        facts.append(f"{uuid.getnode():012x}")
     return sha256_bytes(" ".join(facts).encode())[:8]
 
 
@@ -90,14 +106,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
                 for _ in pool.map(_sync, new.iterdir()):
                     pass  # raises what went wrong
-            _sync(new)
+            _sync_folder(new)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)  # a full disk has room for something else
         raise
     if path.exists():
         path.rename(old)
     new.rename(path)
-    _sync(path.parent)
+    _sync_folder(path.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -196,15 +212,42 @@ def path_inside(root: Path, name: str) -> Path:
     """Join `name` (as `class/video`) to `root`, refusing whatever would lead out of it.
 
     Raises:
-        InputError: `name` is empty or absolute, has a `..` or a NUL, or meets a link out of `root`.
+        InputError: `name` is empty or absolute, has a `..` or a NUL, or meets a link out of `root`;
+            or Windows has no such file names.
     """
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or "\0" in name:
         raise InputError(f"{name!r} is not a path below {root}: no leading '/', no '..' and no NUL")
+    if WINDOWS and (refused := [part for part in parts if _NO_WINDOWS_NAME.search(part)]):
+        raise InputError(
+            f"{name!r}: {refused[0]!r} is no name of a file on Windows; rename it there: none of "
+            '<>:"|?*\\, no space or dot at its end, no device such as CON or NUL'
+        )
     path = root.joinpath(*parts)
     if not path.resolve().is_relative_to(root.resolve()):
         raise InputError(f"{name!r} leads out of {root} through a link")
     return path
+
+
+def names_are_one(folder: Path) -> Callable[[str], str]:
+    """What names of files in `folder` have in common that are one file there.
+
+    Most file systems of Windows and macOS take `A.avi` and `a.avi` for one, and macOS also the
+    Unicode forms of a letter. The folder may not be there yet: the first above it is asked, by its
+    own name.
+
+    Returns:
+        name -> the same text for all names of one file.
+    """
+    ignores_case = WINDOWS
+    for path in (folder.absolute(), *folder.absolute().parents):
+        other = path.with_name(path.name.swapcase()) if path.name else path
+        if other != path and os.path.lexists(path):
+            ignores_case |= os.path.lexists(other) and os.path.samestat(other.lstat(), path.lstat())
+            break
+    if not ignores_case:
+        return lambda name: name
+    return lambda name: unicodedata.normalize("NFC", name).casefold()
 
 
 def _beside(path: Path) -> tuple[Path, Path]:
@@ -212,11 +255,36 @@ def _beside(path: Path) -> tuple[Path, Path]:
 
 
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)  # Windows syncs what is writable
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _sync_folder(path: Path) -> None:
+    """Sync the names in a folder, where the system can: Windows opens no folders.
+
+    Some file systems of networks sync no folders either, and say that it is no valid argument.
+    """
+    if not WINDOWS:
+        try:
+            _sync(path)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+
+
+def _replace(source: Path, target: Path) -> None:
+    """`os.replace`; on Windows again for a while, as a virus scanner may have the file open."""
+    end = time.monotonic() + REPLACE_SECONDS
+    while True:
+        try:
+            return os.replace(source, target)
+        except PermissionError:
+            if not WINDOWS or time.monotonic() > end:
+                raise
+        time.sleep(0.01)
 
 
 def write_toml(path: Path, settings: dict[str, Any], *, title: str) -> None:

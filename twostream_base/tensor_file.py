@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,11 +102,13 @@ class TensorFile:
 
     def __init__(self, path: str | PathLike[str], file_type: FileType) -> None:
         self.path, self.type = Path(path), file_type
+        self._seeking = threading.Lock()
         try:
-            self._handle = os.open(self.path, os.O_RDONLY)
+            # Without O_BINARY Windows takes a byte 26 for the end of the file.
+            self._handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             self._finalizer = weakref.finalize(self, os.close, self._handle)
             self._size = os.fstat(self._handle).st_size
-            self._start = os.pread(self._handle, _FIRST_READ, 0)
+            self._start = self._read_at(_FIRST_READ, 0)
             table, data = self._read_table()
         except OSError as error:
             raise self.error(f"cannot be read: {error.strerror or error}") from error
@@ -196,17 +199,30 @@ class TensorFile:
 
     def _fill(self, data: memoryview, position: int) -> None:
         while len(data):
-            count = os.preadv(self._handle, [data], position)
+            if hasattr(os, "preadv"):
+                count = os.preadv(self._handle, [data], position)
+            else:
+                block = self._read_at(min(len(data), _BLOCK), position)
+                count = len(block)
+                data[:count] = block
             if not count:
                 raise self.error(f"truncated while it was read, at byte {position:,}")
             data, position = data[count:], position + count
+
+    def _read_at(self, count: int, position: int) -> bytes:
+        """At most `count` bytes; Windows has no read at a position, so threads take turns there."""
+        if hasattr(os, "pread"):
+            return os.pread(self._handle, count, position)
+        with self._seeking:
+            os.lseek(self._handle, position, os.SEEK_SET)
+            return os.read(self._handle, count)
 
     def _pread(self, begin: int, end: int) -> bytes:
         if end <= len(self._start):
             return self._start[begin:end]
         parts = []
         while begin < end:
-            parts.append(os.pread(self._handle, end - begin, begin))
+            parts.append(self._read_at(end - begin, begin))
             begin += len(parts[-1])
             if not parts[-1]:
                 raise self.error(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
@@ -93,11 +93,15 @@ def run_jobs(
         conclude: what `conclude(job, outcome)` makes of an outcome is yielded in its place. It is
             called in the process that started the job, when that one's own process has ended.
         lasting: a process that has answered does another job. Of one that dies or hangs only the
-            job at that moment is lost, too; the next has a new process.
+            job at that moment is lost, too; the next has a new process. It is always so where there
+            is no fork server, as each process imports everything for itself.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(preload))
-    _start_server()
+    if has_fork_server():
+        context: Any = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(preload))
+        _start_server()
+    else:
+        context, lasting = multiprocessing.get_context("spawn"), True
     waiting = iter(jobs)
     running: list[_Running[J]] = []
     idle: list[tuple[Any, Connection]] = []
@@ -168,26 +172,43 @@ def run_jobs(
             item.claimed.close()
 
 
-def _start_server() -> None:
-    """Start the process from which the others are forked, where it does not run (any more)."""
+def has_fork_server() -> bool:
+    """Whether processes are forked from one that has imported already; else they are spawned.
+
+    Windows forks none. macOS does, but OpenCV and FFmpeg use frameworks of the system there which
+    a forked process must not.
+    """
+    return sys.platform != "darwin" and "forkserver" in multiprocessing.get_all_start_methods()
+
+
+@contextmanager
+def _environment_of_jobs() -> Iterator[None]:
     environment = os.environ.copy()
     os.environ.update(ONE_THREAD | SAFE_PATH)
     try:
-        forkserver.ensure_running()
+        yield
     finally:
         os.environ.clear()
         os.environ.update(environment)
+
+
+def _start_server() -> None:
+    """Start the process from which the others are forked, where it does not run (any more)."""
+    from multiprocessing import forkserver
+
+    with _environment_of_jobs():
+        forkserver.ensure_running()
 
 
 def _start(context: Any, arguments: tuple[Any, ...]) -> Any:
     """Start a process on `_child`; once more with a new server, where the old one was killed."""
     for is_last in (False, True):
         process = context.Process(target=_child, args=arguments, daemon=True)
-        # An interrupt in the middle of it would leave a child that complains.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
         try:
-            _start_server()
-            process.start()
+            with _interrupts_held_back(), _environment_of_jobs():
+                if has_fork_server():
+                    _start_server()
+                process.start()
         except (EOFError, ConnectionError) as error:
             if is_last:
                 raise OSError(
@@ -197,9 +218,20 @@ def _start(context: Any, arguments: tuple[Any, ...]) -> Any:
             time.sleep(SERVER_SECONDS)  # until it counts as dead
         else:
             return process
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     raise AssertionError("the second attempt returns or raises")
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """An interrupt in the middle of a start would leave a child that complains."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows: there it may
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def available_cores() -> int:

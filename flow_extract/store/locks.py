@@ -14,10 +14,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from twostream_base.files import TEMPORARY_MARK, machine_id
+from twostream_base.files import TEMPORARY_MARK, WINDOWS, machine_id
 
 FOLDER = ".locks"
 ABANDONED_SECONDS = 3600
@@ -62,8 +63,10 @@ def remove_leftovers(store: Path) -> None:
 def is_running(pid: int) -> bool:
     """Whether a process of this machine lives; one that has ended and was not waited for does not.
 
-    Before Linux 5.3, and elsewhere, the latter counts as living.
+    Before Linux 5.3, and on macOS, the latter counts as living.
     """
+    if WINDOWS:  # there os.kill ends processes, whatever the signal
+        return _is_running_on_windows(pid)
     try:
         if not hasattr(os, "pidfd_open"):
             os.kill(pid, 0)
@@ -77,6 +80,19 @@ def is_running(pid: int) -> bool:
         return not select.select([handle], [], [], 0)[0]
     finally:
         os.close(handle)
+
+
+def _is_running_on_windows(pid: int) -> bool:
+    import ctypes
+
+    may_wait, access_denied, still_there = 0x100000, 5, 0x102
+    kernel: Any = ctypes.windll.kernel32  # type: ignore[attr-defined]
+    if not (handle := kernel.OpenProcess(may_wait, False, pid)):
+        return bool(kernel.GetLastError() == access_denied)  # it lives, and is another user's
+    try:
+        return bool(kernel.WaitForSingleObject(handle, 0) == still_there)
+    finally:
+        kernel.CloseHandle(handle)
 
 
 @contextmanager
@@ -99,6 +115,7 @@ def _held(path: Path) -> Iterator[bool]:
         try:
             # Before the release. Who opened this file earlier, and locks it now, sees what was done
             # under it: look at the store after locking.
-            path.unlink(missing_ok=True)
+            with suppress(PermissionError):  # Windows removes no open file; the next run does
+                path.unlink(missing_ok=True)
         finally:
             lock.release()

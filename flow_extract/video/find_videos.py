@@ -14,6 +14,7 @@ from flow_extract.video.decode import why_no_video
 from flow_extract.video.frames import VideoError
 from flow_extract.video.pictures import PICTURE_SUFFIXES, is_numbered_picture, number_pictures
 from twostream_base.errors import InputError, some_of
+from twostream_base.files import names_are_one
 from twostream_base.video_names import SUFFIXES, without_suffix
 
 MAX_FILE_NAME = 255
@@ -91,6 +92,10 @@ def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> Fou
                 found.refused[key] = NOT_UTF8
             else:
                 candidates[without_suffix(key)].append(path)
+    as_one = names_are_one(store)
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(candidates):
+        spellings[as_one(name)].append(name)
     for name in sorted(candidates):
         paths = candidates[name]
         if len(paths) > 1 and (files_alone := [path for path in paths if not path.is_dir()]):
@@ -102,6 +107,11 @@ def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> Fou
         if len(paths) > 1:
             listed = ", ".join(path.name for path in paths)
             found.refused[name] = f"{listed} would share one name; rename or remove all but one"
+        elif others := [other for other in spellings[as_one(name)] if other != name]:
+            found.refused[name] = (
+                f"it and {some_of(others)} would be one file of the store, where case makes no "
+                "difference; rename all but one"
+            )
         elif excess > 0:
             found.refused[name] = (
                 f"its name is {excess} byte(s) too long for a store file; shorten it"

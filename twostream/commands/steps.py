@@ -32,9 +32,13 @@ def run_command(
     done = subprocess.run(
         [sys.executable, "-m", "twostream", *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": paths},
+        env={
+            **os.environ,
+            "PYTHONPATH": paths,
+            **({"PYTHONIOENCODING": "utf-8"} if capture else {}),
+        },
         stdout=subprocess.PIPE if capture else None,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     if done.returncode not in accepts:
