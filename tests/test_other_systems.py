@@ -209,6 +209,7 @@ def test_a_folder_is_asked_whether_case_matters_by_its_own_name(
 def test_jobs_run_in_spawned_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
     monkeypatch.delattr(signal, "pthread_sigmask")
+    monkeypatch.setattr("multiprocessing.resource_tracker._HAVE_SIGMASK", False)
     monkeypatch.delattr(os, "pidfd_open")
     jobs = [
         "1 + 1",
