@@ -206,39 +206,22 @@ def extract_video(job: Job, *, reuse_frames: bool = True) -> Result:
             EntryWriter(job.store, job.name) as entry,
         ):
             method = recorded_method(job.settings, job.device)
-            pixels = getattr(method, "pixels_at_once", None)
             if stored and stored.header.get("decoder") != video.decoder:
                 stored = None
             size, clipped, count = (0, 0), 0, 0
             seconds = {"decode": 0.0, "flow": 0.0}
-
-            def timed(items: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-                while True:
-                    began = time.perf_counter()
-                    item = next(items, None)
-                    seconds["decode"] += time.perf_counter() - began
-                    if item is None:
-                        return
-                    yield item
-
-            encode: Callable[..., EncodedClip]
-            encode = partial(encode_part, settings=job.settings, with_rgb=stored is None)
-            parts: Iterable[Any]
-            if method is None:  # frames need not wait for their neighbours
-                parts = ((frame[None], np.empty(0), 0.0) for frame in timed(iter(video)))
-            else:
-                parts = enumerate(timed(overlapping_chunks(video, pixels=pixels)))
-                if pixels:  # a device computes here; threads encode what it has computed
-                    parts = computed_parts(parts, method)
-                else:
-                    encode = partial(
-                        encode_clip, method=method, settings=job.settings, with_rgb=stored is None
-                    )
-            for clip in map_in_order(encode, parts, threads=job.threads):
+            _, clips = encode_video(
+                video,
+                job.settings,
+                method=method,
+                threads=job.threads,
+                with_rgb=stored is None,
+                seconds=seconds,
+            )
+            for clip in clips:
                 entry.rgb.extend(clip.rgb)
                 entry.flow.extend(clip.flow)
                 size, clipped, count = clip.size, clipped + clip.clipped, count + clip.frames
-                seconds["flow"] += clip.flow_seconds
                 beat()
             reason = video.damage or ""
             status = "damaged" if reason else "ok"
@@ -320,6 +303,66 @@ def take_over(job: Job, old: str) -> Result | None:
     except OSError as error:
         return unwritable(job, error)
     return reused_result(job.name, entry.header, moved_from=old)
+
+
+def encode_video(
+    frames: Iterable[np.ndarray],
+    settings: dict[str, Any],
+    *,
+    method: ClipMethod | None,
+    threads: int,
+    seconds: dict[str, float],
+    with_rgb: bool = True,
+    skip: int = 0,
+) -> tuple[int, Iterator[EncodedClip]]:
+    """The frames of a video and their flow, quantised and encoded, a few at a time.
+
+    Memory stays bounded however long the video is.
+
+    Args:
+        method: None gives frames without flow.
+        threads: that compute at one time; the result does not depend on it.
+        seconds: those of `decode` and `flow` are added to it, over all threads.
+        with_rgb: whether the frames are encoded too.
+        skip: so many frames, or a few less, are only decoded, at once.
+
+    Returns:
+        How many frames were skipped, and what follows. If any were, the first flow pair leads from
+        the last one of them.
+    """
+
+    def timed(items: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        while True:
+            began = time.perf_counter()
+            item = next(items, None)
+            seconds["decode"] += time.perf_counter() - began
+            if item is None:
+                return
+            yield item
+
+    def encoded(parts: Iterable[Any], encode: Callable[..., EncodedClip]) -> Iterator[EncodedClip]:
+        for clip in map_in_order(encode, parts, threads=threads):
+            seconds["flow"] += clip.flow_seconds
+            yield clip
+
+    part = partial(encode_part, settings=settings, with_rgb=with_rgb)
+    if method is None:  # frames need not wait for their neighbours
+        fresh = timed(iter(frames))
+        skipped = sum(1 for _ in islice(fresh, skip))
+        return skipped, encoded(((frame[None], np.empty(0), 0.0) for frame in fresh), part)
+    pixels, skipped, number = getattr(method, "pixels_at_once", None), 0, 0
+    clips = timed(overlapping_chunks(frames, pixels=pixels))
+    for clip in clips:
+        count = len(clip) - (number > 0)
+        if skipped + count > skip:
+            clips = chain([clip], clips)
+            break
+        skipped, number = skipped + count, number + 1
+    numbered = enumerate(clips, number)
+    if pixels:  # a device computes here; threads encode what it has computed
+        return skipped, encoded(computed_parts(numbered, method), part)
+    of_clip = partial(encode_clip, method=method, settings=settings, with_rgb=with_rgb)
+    return skipped, encoded(numbered, of_clip)
 
 
 def stored_frames(job: Job, source: Source) -> StoreEntry | None:

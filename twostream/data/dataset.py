@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
+from typing import Protocol as Interface
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from flow_extract.store.reader import StoreEntry
 from twostream.data.protocols import Protocol, find_protocol, random_snippets, snippet_indices
 from twostream.data.splits import Split
 from twostream.data.stored import StoredVideo, join_store
@@ -178,7 +178,11 @@ class TrainingSamples:
         size = modality.frame_size or entry.size
         view = draw_view(*size, modality, self.augmentation, size=out.shape[-1], rng=rng)
         write_snippets(
-            _resized(entry.pictures, modality), snippets, [view], out[:, None], modality=modality
+            resized_pictures(entry.pictures, modality),
+            snippets,
+            [view],
+            out[:, None],
+            modality=modality,
         )
         if self.augmentation.jitter:
             factor = out.shape[-1] / view.box.height
@@ -221,7 +225,7 @@ def read_views(
     """
     snippets, views = plan_views(modality, protocol, length=length, frame_size=frame_size)
     out = np.empty((len(snippets), *views_shape(modality, protocol, size=size)), np.uint8)
-    write_snippets(_resized(pictures, modality), snippets, views, out, modality=modality)
+    write_snippets(resized_pictures(pictures, modality), snippets, views, out, modality=modality)
     return out
 
 
@@ -251,7 +255,7 @@ class ViewWriter:
         @lru_cache(maxsize=2)  # the current video, and the next one
         def open_video(index: int) -> tuple[Pictures, list[list[int]], list[View]]:
             entry = videos[index].open()
-            pictures = _resized(SharedPictures(entry), modality)
+            pictures = resized_pictures(SharedPictures(entry), modality)
             length = videos[index].length
             return pictures, *plan_views(modality, protocol, length=length, frame_size=entry.size)
 
@@ -293,7 +297,7 @@ def write_snippets(
                 place[other] = place[first]
 
 
-def _resized(pictures: Pictures, modality: Modality) -> Pictures:
+def resized_pictures(pictures: Pictures, modality: Modality) -> Pictures:
     """The same pictures in the size that the modality wants."""
     size = modality.frame_size
     if size is None:
@@ -303,13 +307,24 @@ def _resized(pictures: Pictures, modality: Modality) -> Pictures:
     )
 
 
+class PictureSource(Interface):
+    """Where the pictures of a video come from: a store file, or what is held of it in memory."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+
+    def pictures(self, key: str, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        """Decode pictures of `rgb` or `flow`, as `StoreEntry.pictures` does."""
+
+
 class SharedPictures:
     """The pictures of one video for several threads, each decoded once.
 
     Called like `StoreEntry.pictures`, from any thread; caches the latest 16 MiB of pictures.
     """
 
-    def __init__(self, entry: StoreEntry) -> None:
+    def __init__(self, entry: PictureSource) -> None:
         self._entry = entry
         height, width = entry.size
         self._most = max(CACHED_AT_LEAST, CACHED_BYTES // (3 * height * width))

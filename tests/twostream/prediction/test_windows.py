@@ -1,0 +1,180 @@
+"""One pass over a long video: the windows' logits are those of separate predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from flow_extract.display.show import write_png
+from flow_extract.extraction.one_video import MAX_CHUNK
+from flow_extract.extraction.settings import extraction_settings
+from flow_extract.video.decode import read_frames
+from fusion.tables.windows import Span, window_grid
+from twostream.compute.device import Runtime
+from twostream.data.protocols import find_protocol
+from twostream.models.checkpoint import NetworkSpec, network_from_spec
+from twostream.prediction.predict_video import Stream, extract_for
+from twostream.prediction.windows import Window, WindowPass, WindowStream, window_protocol
+from twostream.transforms.presets import MODALITIES, modality_of
+
+FRAMES, WINDOW, STRIDE = 75, 24, 6
+RUNTIME = Runtime(torch.device("cpu"), "fp32", threads=2, views_per_forward=7)
+RGB, FLOW = MODALITIES["spatial"], replace(MODALITIES["motion"], snippet_length=4)
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    threads = cv2.getNumThreads()
+    yield
+    cv2.setNumThreads(threads)
+
+
+def make_stream(
+    stream: str, model: str = "shufflenet_v2_x0_5", *, length: int, interval: int = 1, **spec: Any
+) -> Stream:
+    values: dict[str, Any] = {
+        "model": model, "model_options": {}, "stream": stream, "clip_length": length,
+        "frame_interval": interval, "resize": (), "class_names": ("a", "b", "c"),
+        "num_segments": 3, "consensus": "mean", "consensus_options": {}, "input_size": 32,
+        "epoch": 0, "selected_on": "val", "flow": {},
+    }  # fmt: skip
+    described = NetworkSpec(**values | spec)
+    torch.manual_seed(0)
+    network = network_from_spec(described)
+    settings = extraction_settings("dis", {}, bound=20.0, short_side=40)
+    return Stream(described, network.eval(), settings)
+
+
+KINDS: dict[str, tuple[str, Callable[[], Stream]]] = {
+    "pictures": ("segments:4", lambda: make_stream("spatial", length=1)),
+    "flow": ("segments:3x5", lambda: make_stream("motion", length=4)),
+    "learned": ("segments:3", lambda: make_stream("spatial", length=1, consensus="attention")),
+    "i3d": ("dense:2", lambda: make_stream("motion", "i3d-resnet18", length=8, interval=2)),
+    "tsm": ("segments:1", lambda: make_stream("spatial", "tsm-resnet18", length=4, interval=0)),
+}
+
+
+@pytest.fixture
+def film(make_video: Callable[..., Path], tmp_path: Path) -> Path:
+    return make_video(tmp_path / "film.avi", frames=FRAMES, size=(48, 64))
+
+
+def one_pass(film: Path, streams: dict[str, WindowStream], **changes: Any) -> WindowPass:
+    window, stride = Span(WINDOW, True), Span(STRIDE, True)
+    return WindowPass(film, streams, **{"window": window, "stride": stride, "runtime": RUNTIME}
+                      | changes)  # fmt: skip
+
+
+def separate(stream: WindowStream, film: Path, window: Window, folder: Path) -> np.ndarray:
+    """The logits of a window as a video of its own: a folder of its frames."""
+    cut = folder / f"{window.number:03d}"
+    frames = list(read_frames(film))[window.begin : window.end]
+    for number, frame in enumerate(frames):
+        write_png(cut / f"{number:03d}.png", Image.fromarray(frame))
+    stored, _ = extract_for(stream.stream, cut, work_dir=folder / f"{cut}-store", threads=1)
+    protocol = window_protocol(
+        stream.protocol, stream.stream.spec.modality, length=stored.length, stride=STRIDE
+    )
+    return stream.stream.logits(stored, RUNTIME, protocol=protocol)[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_windows_are_as_predicted_by_themselves(kind: str, film: Path, tmp_path: Path) -> None:
+    protocol, make = KINDS[kind]
+    stream = WindowStream(make(), find_protocol(protocol))
+    windows = one_pass(film, {"it": stream})
+    results = list(windows)
+    assert [(w.begin, w.end) for _, w, _ in results] == window_grid(
+        FRAMES, window=WINDOW, stride=STRIDE
+    )
+    for _, window, logits in (results[1], results[-1]):
+        expected = separate(stream, film, window, tmp_path / "cut")
+        assert logits.shape == expected.shape
+        np.testing.assert_allclose(logits, expected, atol=1e-5)
+    assert (windows.frames, windows.fps, windows.damage) == (FRAMES, 25.0, None)
+
+
+def test_streams_share_a_pass_and_it_goes_on_where_it_was(film: Path) -> None:
+    """To the last bit, from whatever window, and whatever the other stream has done."""
+    streams = {
+        "spatial": make_stream("spatial", length=1),
+        "motion": make_stream("motion", length=4),
+    }
+    protocols = {"spatial": find_protocol("segments:6"), "motion": find_protocol("segments:3")}
+
+    def run(**first: int) -> list[tuple[str, int, bytes]]:
+        asked = {
+            key: WindowStream(stream, protocols[key], first[key]) for key, stream in streams.items()
+        }
+        return [(key, w.number, logits.tobytes()) for key, w, logits in one_pass(film, asked)]
+
+    whole = run(spatial=0, motion=0)
+    assert len(whole) == 2 * 10
+    for first in ({"spatial": 5, "motion": 3}, {"spatial": 9, "motion": 9}):
+        rest = [each for each in whole if each[1] >= first[each[0]]]
+        assert sorted(run(**first)) == sorted(rest)
+
+
+def test_snippets_are_computed_once(film: Path) -> None:
+    streams = {
+        "spatial": WindowStream(make_stream("spatial", length=1), find_protocol("clips19")),
+        "motion": WindowStream(make_stream("motion", length=4), find_protocol("segments:3")),
+    }
+    windows = one_pass(film, streams)
+    logits = {key: scores for key, _, scores in windows}
+    one_by_one = {key: 10 * len(scores) for key, scores in logits.items()}
+    assert windows.forwarded == {"spatial": 20 + 8 * 5 + 6, "motion": 4 + 8 * 1 + 4}
+    assert one_by_one == {"spatial": 10 * 20, "motion": 10 * 4}
+
+
+@pytest.mark.parametrize("frames", [WINDOW, 5 * WINDOW])
+def test_memory_does_not_grow_with_the_video(
+    make_video: Callable[..., Path], tmp_path: Path, frames: int
+) -> None:
+    film = make_video(tmp_path / "film.avi", frames=frames, size=(48, 64))
+    stream = WindowStream(make_stream("motion", length=4), find_protocol("segments:3"))
+    windows = one_pass(film, {"motion": stream})
+    held = []
+    for _ in windows:
+        held.append(windows.most_held)
+    assert max(held) <= WINDOW + MAX_CHUNK + 1
+
+
+def test_a_video_shorter_than_a_window_is_one(film: Path) -> None:
+    stream = WindowStream(make_stream("spatial", length=1), find_protocol("segments:3"))
+    windows = one_pass(film, {"spatial": stream}, window=Span(60.0), stride=Span(1.0))
+    ((_, window, logits),) = windows
+    assert (window, logits.shape) == (Window(0, 0, FRAMES), (3, 1, 3))
+    assert windows.times(window) == (0.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "modality", "length", "stride", "expected"),
+    [
+        ("segments:4", RGB, 8, 2, [0, 2, 4, 6]),
+        ("segments:3", RGB, 8, 2, [0, 2, 4, 6]),
+        ("segments:2", RGB, 8, 2, [1, 5]),
+        ("segments:8", RGB, 8, 2, [0, 1, 2, 3, 4, 5, 6, 7]),
+        ("segments:25", RGB, 8, 2, [0, 1, 2, 3, 4, 5, 6, 7]),  # no snippet twice
+        ("segments:3", RGB, 8, 8, [1, 4, 6]),  # windows that do not overlap share nothing
+        ("segments:1", RGB, 8, 2, [4]),
+        ("clips19", RGB, 60, 15, list(range(1, 60, 3))),
+        ("segments:3", FLOW, 59, 15, [5, 20, 35, 50]),
+        ("segments:3", FLOW, 3, 1, [0, 0, 0]),
+        ("segments:2", modality_of("spatial", clip_length=4, frame_interval=0), 24, 2, [1, 4]),
+    ],
+)  # fmt: skip
+def test_the_snippets_of_windows_lie_on_one_grid(
+    protocol: str, modality: Any, length: int, stride: int, expected: list[int]
+) -> None:
+    made = window_protocol(find_protocol(protocol), modality, length=length, stride=stride)
+    assert made.snippet_starts(length, **modality.sampling) == expected
+    assert made.num_snippets == len(expected)

@@ -1,0 +1,379 @@
+"""Sliding windows over a long video: one pass, in memory that does not depend on its length.
+
+Frames are decoded and flow is computed once. They are encoded as in a store, so that networks see
+what they would see in scoring, and kept as long as a window needs them. A snippet that several
+windows show goes through the network once. Each window gets the logits that it would get as a video
+of its own.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flow_extract.display.show import DEFAULT_FPS
+from flow_extract.extraction.one_video import EncodedClip, encode_video
+from flow_extract.extraction.settings import recorded_method
+from flow_extract.store.codecs import load_codec
+from flow_extract.video.decode import VideoError, open_video
+from fusion.tables.windows import Span
+from twostream.compute.device import Runtime
+from twostream.data.dataset import SharedPictures, resized_pictures, views_shape, write_snippets
+from twostream.data.protocols import SPREAD, Protocol, num_positions, snippet_indices
+from twostream.prediction.predict_video import Stream
+from twostream.transforms.presets import Modality
+from twostream_base.errors import InputError
+
+Snippet = tuple[int, ...]  # indices of its frames or flow pairs in the whole video
+
+
+def window_protocol(
+    protocol: Protocol, modality: Modality, *, length: int, stride: int
+) -> Protocol:
+    """A protocol whose snippets overlapping windows share: they lie on one grid in all windows.
+
+    The step from one snippet to the next becomes the nearest that divides the stride evenly, or is
+    a whole number of strides; as many as fit are taken, in the middle of the window. A protocol of
+    one snippet stays as it is, as do snippets that are spread over the window, and those of windows
+    that do not overlap.
+
+    Of RGB frames (snippets of 1), length 8:
+        segments:4, stride 2: 0 2 4 6
+        segments:3, stride 2: 0 2 4 6      (not 1 4 6: in no other window are 3 and 6)
+        segments:2, stride 2: 1 5
+        segments:8, stride 2: 0 1 2 3 4 5 6 7
+
+    Args:
+        length: of a window, in frames or flow pairs.
+        stride: from one window to the next, likewise.
+    """
+    starts = protocol.snippet_starts(length, **modality.sampling)
+    positions = num_positions(length, **modality.sampling)
+    if modality.interval != SPREAD and stride < length and min(len(starts), positions) > 1:
+        wide = positions / len(starts)  # the step that it has by itself
+        parts = min(stride, max(1, round(stride / wide)))  # that the stride is cut into
+        strides = max(1, round(wide / stride))
+        grid = [step * strides * stride // parts for step in range(positions)]
+        grid = [start for start in grid if start < positions]
+        starts = [start + (positions - 1 - grid[-1]) // 2 for start in grid]
+    return replace(
+        protocol,
+        num_snippets=len(starts),
+        starts=partial(_fixed, starts=tuple(starts)),
+        last_gap=False,
+        segment=None,
+    )
+
+
+def _fixed(positions: int, count: int, *, starts: Sequence[int]) -> list[int]:
+    return [*starts]
+
+
+class FrameBuffer:
+    """The latest frames and flow pairs of a video, encoded as in a store; read like a store's.
+
+    Attributes:
+        size: height and width; known once something has been added.
+        most: the most frames that were ever in it.
+    """
+
+    def __init__(self, codec: str, *, begin: int = 0) -> None:
+        decoders = load_codec(codec)
+        self._decoders = {"rgb": decoders.decode_rgb, "flow": decoders.decode_flow}
+        self._held: dict[str, deque[bytes]] = {"rgb": deque(), "flow": deque()}
+        self._begin = {"rgb": begin, "flow": max(0, begin - 1)}
+        self.size: tuple[int, int] = (0, 0)
+        self.most = 0
+
+    def add(self, clip: EncodedClip) -> None:
+        """Take what follows."""
+        self.size = clip.size
+        self._held["rgb"].extend(clip.rgb)
+        self._held["flow"].extend(clip.flow)
+        self.most = max(self.most, len(self._held["rgb"]))
+
+    def end(self, key: str) -> int:
+        """Number of the first picture of `rgb` or `flow` that has not come yet."""
+        return self._begin[key] + len(self._held[key])
+
+    def drop_before(self, index: int) -> None:
+        """Forget what comes before a frame."""
+        for key, held in self._held.items():
+            for _ in range(min(index - self._begin[key], len(held))):
+                held.popleft()
+                self._begin[key] += 1
+
+    def pictures(self, key: str, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        """Decode the pictures of `rgb` or `flow` at `indices`, as `StoreEntry.pictures` does."""
+        held, begin = self._held[key], self._begin[key]
+        for index in indices:
+            if not begin <= index < begin + len(held):
+                raise IndexError(f"{key} {index}: {begin} to {begin + len(held) - 1} are held")
+            blob = np.frombuffer(held[index - begin], np.uint8)
+            yield self._decoders[key](blob, self.size)
+
+
+class SnippetOrder:
+    """Numbers snippets from 0 in the order in which windows first show them.
+
+    So a batch of snippets is the same whether a run was interrupted or not.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.known: dict[Snippet, int] = {}  # those that later windows may show too
+
+    def number(self, begin: int, snippets: Sequence[Snippet]) -> list[int]:
+        """The numbers of the snippets of the next window, which begins at frame `begin`."""
+        for snippet in snippets:
+            if snippet not in self.known:
+                self.known[snippet] = self.count
+                self.count += 1
+        numbers = [self.known[snippet] for snippet in snippets]
+        # Later windows begin later.
+        self.known = {snippet: n for snippet, n in self.known.items() if snippet[0] > begin}
+        return numbers
+
+
+class Window(NamedTuple):
+    """A window: its number from 0, and its first frame and the one behind its last."""
+
+    number: int
+    begin: int
+    end: int
+
+
+class WindowStream(NamedTuple):
+    """A stream, and the protocol by which it looks at windows.
+
+    Attributes:
+        first: number of the first window that is wanted of it; earlier ones are known.
+    """
+
+    stream: Stream
+    protocol: Protocol
+    first: int = 0
+
+
+class StreamScorer:
+    """Takes the windows of a video through one network, their snippets in batches.
+
+    Attributes:
+        needs_from: the first frame that it needs.
+        forwarded: snippets that went through the network.
+    """
+
+    def __init__(self, stream: WindowStream, runtime: Runtime, *, window: int, stride: int) -> None:
+        self.network = stream.stream.network.eval()
+        self.modality, self.size = stream.stream.spec.modality, stream.stream.spec.input_size
+        self.protocol, self.first, self.stride = stream.protocol, stream.first, stride
+        self.runtime, self.forwarded = runtime, 0
+        self.batch_size = max(1, runtime.views_per_forward // self.protocol.num_crops)
+        self._order = SnippetOrder()
+        self._clips: NDArray[np.uint8] | None = None
+        self._batch: list[int] = []  # the numbers of the snippets in it
+        self._features: dict[int, Tensor] = {}  # (R, D) of snippets
+        self._waiting: deque[tuple[Window, list[int]]] = deque()
+        # What an earlier run has scored is numbered again, without a look at it: snippets that
+        # windows to come may share were in a batch, which is made again as it was.
+        order, firsts = SnippetOrder(), list[int]()
+        for number in range(self.first):
+            begin = number * stride
+            snippets = self._snippets(Window(number, begin, begin + window))
+            for of_snippet, snippet in zip(order.number(begin, snippets), snippets, strict=True):
+                if of_snippet == len(firsts):
+                    firsts.append(snippet[0])
+        least = min(order.known.values(), default=order.count)
+        self._first_snippet = least // self.batch_size * self.batch_size
+        self.needs_from = min([max(0, self.first - 1) * stride, *firsts[self._first_snippet :]])
+
+    def _window_protocol(self, window: Window) -> tuple[Protocol, int]:
+        length = window.end - window.begin - self.modality.sees_flow
+        protocol = window_protocol(self.protocol, self.modality, length=length, stride=self.stride)
+        return protocol, length
+
+    def _snippets(self, window: Window) -> list[Snippet]:
+        protocol, length = self._window_protocol(window)
+        starts = protocol.snippet_starts(length, **self.modality.sampling)
+        indices = snippet_indices(starts, length=length, **self.modality.sampling)
+        return [tuple(window.begin + index for index in snippet) for snippet in indices]
+
+    def add(self, window: Window, buffer: FrameBuffer) -> Iterator[tuple[Window, NDArray]]:
+        """Take the next window, whose frames are in the buffer; yield what has become ready.
+
+        Yields:
+            Windows in their order, and the logits (S, R, classes) of each.
+        """
+        snippets, before = self._snippets(window), self._order.count
+        numbers = self._order.number(window.begin, snippets)
+        fresh = {n: s for n, s in zip(numbers, snippets, strict=True) if n >= before}
+        if window.number >= self.first:
+            self._waiting.append((window, numbers))
+        if self._clips is None:
+            shape = views_shape(self.modality, self.protocol, size=self.size)
+            self._clips = np.empty((self.batch_size, *shape), np.uint8)
+            self._pictures = resized_pictures(SharedPictures(buffer), self.modality)
+        views = self.protocol.views(*(self.modality.frame_size or buffer.size))
+        for number, snippet in fresh.items():
+            if number < self._first_snippet:
+                continue
+            place = self._clips[len(self._batch)][None]
+            write_snippets(self._pictures, [snippet], views, place, modality=self.modality)
+            self._batch.append(number)
+            if len(self._batch) == self.batch_size:
+                self._forward()
+        yield from self._ready()
+
+    def finish(self) -> Iterator[tuple[Window, NDArray]]:
+        """Take the last, incomplete batch; yield the windows that are left."""
+        if self._batch:
+            self._forward()
+        yield from self._ready()
+
+    def _forward(self) -> None:
+        assert self._clips is not None
+        clips = torch.from_numpy(self._clips[: len(self._batch)]).flatten(0, 1)
+        with torch.inference_mode(), self.runtime.autocast():
+            features = self.network.features(clips[:, None].to(self.runtime.device))
+        by_snippet = features.reshape(len(self._batch), -1, features.shape[-1])
+        self._features |= zip(self._batch, by_snippet, strict=True)
+        self.forwarded += len(self._batch)
+        self._batch = []
+
+    def _ready(self) -> Iterator[tuple[Window, NDArray]]:
+        emitted = False
+        while self._waiting and all(n in self._features for n in self._waiting[0][1]):
+            window, numbers = self._waiting.popleft()
+            features = torch.stack([self._features[n] for n in numbers], dim=1)  # (R, S, D)
+            with torch.inference_mode(), self.runtime.autocast():
+                logits = self.network.classifier(features).transpose(0, 1)
+            yield window, logits.float().cpu().numpy()
+            emitted = True
+        if emitted:
+            needed = set(self._order.known.values()).union(*(n for _, n in self._waiting))
+            self._features = {n: f for n, f in self._features.items() if n in needed}
+
+
+@dataclass
+class WindowPass:
+    """One pass over a video: iterate over it, once, for the scores of its windows.
+
+        for key, window, logits in WindowPass(video, streams, ...): ...
+
+    Attributes:
+        streams: those that see frames and flow of the same settings, by name.
+        fps: frames per second; known once the video is open. `assumed_fps`: the file tells none.
+        frames: that it has; known at the end.
+        damage: what was lost of the video, in one line; likewise.
+        most_held: the most frames that were in memory at one time, but for those that are just
+            being computed.
+        forwarded: snippets that went through each network.
+        seconds: of `decode` and `flow`, added up over threads.
+    """
+
+    video: Path
+    streams: Mapping[str, WindowStream]
+    window: Span
+    stride: Span
+    runtime: Runtime
+    fps: float = 0.0
+    assumed_fps: bool = False
+    frames: int = 0
+    expected_frames: int | None = None
+    damage: str | None = None
+    most_held: int = 0
+    forwarded: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "flow": 0.0})
+    _seen_at: array[int] = field(default_factory=lambda: array("q"))
+
+    def times(self, window: Window) -> tuple[float, float]:
+        """Where a window begins and ends, in seconds; frames that were left out have their time."""
+        if not self._seen_at:
+            return window.begin / self.fps, window.end / self.fps
+        return self._seen_at[window.begin] / self.fps, (
+            self._seen_at[window.end - 1] + 1
+        ) / self.fps
+
+    def __iter__(self) -> Iterator[tuple[str, Window, NDArray[np.float32]]]:
+        """Yield name of the stream, window, and its logits (S, R, classes).
+
+        The windows of a stream come in their order.
+
+        Raises:
+            VideoError: it gives no frames, or no flow.
+            InputError: a window is too short for flow.
+        """
+        import cv2
+
+        cv2.setNumThreads(1)  # parts of the video are computed side by side
+        settings = next(iter(self.streams.values())).stream.settings
+        dropping = settings.get("drop_repeated", False)
+        with open_video(
+            self.video, short_side=settings["short_side"], drop_repeated=dropping
+        ) as video:
+            self.assumed_fps = not video.info.fps
+            self.fps = video.info.fps or DEFAULT_FPS
+            self.expected_frames = video.info.num_frames
+            window, stride = self.window.frames(self.fps), self.stride.frames(self.fps)
+            scorers = {
+                key: StreamScorer(stream, self.runtime, window=window, stride=stride)
+                for key, stream in self.streams.items()
+            }
+            with_flow = any(scorer.modality.sees_flow for scorer in scorers.values())
+            if with_flow and window < 2:
+                raise InputError(
+                    f"--window {self.window} is {window} frame of {self.video}, which has no flow; "
+                    "give 2 frames or more"
+                )
+
+            def numbered() -> Iterator[np.ndarray]:
+                for frame in video:
+                    if dropping:
+                        self._seen_at.append(video.decoded - 1)
+                    yield frame
+
+            skipped, clips = encode_video(
+                numbered(),
+                settings,
+                method=recorded_method(settings, None) if with_flow else None,
+                threads=self.runtime.threads,
+                seconds=self.seconds,
+                skip=min(scorer.needs_from for scorer in scorers.values()),
+            )
+            buffer = FrameBuffer(settings["codec"], begin=skipped)
+            number = 0
+
+            def scored(begin: int, end: int) -> Iterator[tuple[str, Window, NDArray[np.float32]]]:
+                for key, scorer in scorers.items():
+                    for each, logits in scorer.add(Window(number, begin, end), buffer):
+                        yield key, each, logits
+
+            for clip in clips:
+                buffer.add(clip)
+                here = buffer.end("rgb")
+                if with_flow:
+                    here = min(here, buffer.end("flow") + 1)
+                while number * stride + window <= here:
+                    yield from scored(number * stride, number * stride + window)
+                    number += 1
+                buffer.drop_before(here - window)
+                self.most_held = max(self.most_held, buffer.most)
+            self.frames, self.damage = buffer.end("rgb"), video.damage
+            if with_flow and self.frames < 2:
+                raise VideoError("has 1 frame, so no flow")
+            if number == 0 or (number - 1) * stride + window < self.frames:
+                yield from scored(max(0, self.frames - window), self.frames)
+            for key, scorer in scorers.items():
+                for each, logits in scorer.finish():
+                    yield key, each, logits
+                self.forwarded[key] = scorer.forwarded
