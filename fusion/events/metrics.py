@@ -407,7 +407,7 @@ def compare_systems(
     random = differences(flips, np.ones_like(flips))
     drawn = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(float)
     spread = differences(np.ones_like(drawn), drawn)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, (difference,) in observed.items():
         extreme = np.abs(random[name]) >= abs(difference) - 1e-12
         interval = np.quantile(spread[name], [0.025, 0.975])

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from os import PathLike
@@ -22,6 +22,7 @@ from twostream_base.video_names import match_names, without_suffix
 
 LARGEST_FILE = 512 * 2**20  # bytes; ActivityNet 1.3 with all its subsets has 7 million
 LONGEST = 1e7  # seconds, four months
+HIGHEST_RATE = 1000  # frames a second
 AMBIGUOUS = "Ambiguous"  # THUMOS: moments of which its authors were not sure; no class
 FORMATS = (
     "a JSON file as ActivityNet's, a CSV file of video,start,end,label, a folder of THUMOS14's "
@@ -74,8 +75,8 @@ def read_truth(
     """Read a ground truth; what the file looks like tells the format.
 
     - ActivityNet: JSON with a `database`, also THUMOS14's as ActionFormer has it.
-    - CSV with the columns video, start, end, label, and perhaps subset and duration. A row with a
-      video alone says that nothing happens in it.
+    - CSV with the columns video, start, end, label, and perhaps subset, duration, and fps where
+      times are frames. A row with a video alone says that nothing happens in it.
     - THUMOS14: `<class>_<subset>.txt`, lines of `video start end`.
     - Frame-wise labels (MS-TCN and others): `<video>.txt`, a label a line for each frame.
 
@@ -90,8 +91,8 @@ def read_truth(
         InputError: the first thing that is wrong, with its file and line.
     """
     path = Path(path)
-    if fps is not None and not 0 < fps <= 1000:
-        raise InputError(f"fps is {fps}; it must be above 0 and at most 1000")
+    if fps is not None and not 0 < fps <= HIGHEST_RATE:
+        raise InputError(f"fps is {fps}; it must be above 0 and at most {HIGHEST_RATE}")
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; a truth is {FORMATS}")
     files = sorted(p for p in path.glob("*.txt")) if path.is_dir() else [path]
@@ -230,7 +231,7 @@ def read_frame_labels(files: Sequence[Path], *, fps: float | None, where: Path) 
 
 
 def read_event_csv(path: Path, *, fps: float | None = None) -> Truth:
-    """Read rows of video, start, end, label, and perhaps subset, duration; the header names them.
+    """Read rows of video, start, end, label, perhaps subset, duration, fps; the header names them.
 
     Times are in seconds, or with `fps` in frames.
     """
@@ -246,9 +247,8 @@ def read_event_csv(path: Path, *, fps: float | None = None) -> Truth:
                 f"{where}: {video} has the subset and duration {known}, in a row above "
                 f"{facts[video]}; they must be the same in all rows of a video"
             )
-        cells = [row["start"], row["end"], row["label"]]
-        if any(cells):
-            events[video].append(make_event(*cells, where=where, fps=fps))
+        if row["start"] or row["end"] or row["label"]:
+            events[video].append(event_of_row(row, where=where, fps=fps))
     films = {
         video: Film(tuple(events[video]), duration, subset)
         for video, (subset, duration) in facts.items()
@@ -256,19 +256,27 @@ def read_event_csv(path: Path, *, fps: float | None = None) -> Truth:
     return Truth(films)
 
 
-def read_event_rows(path: Path) -> Iterable[tuple[str, dict[str, str]]]:
+def read_event_rows(
+    path: Path, *, needed: Sequence[str] = ()
+) -> Iterator[tuple[str, dict[str, str]]]:
     """Where each row of a CSV list of events stands (`file:line`), and its cells by column.
 
+    Args:
+        needed: columns beside video, start, end and label.
+
     Raises:
-        InputError: a column is missing, or a row has more or fewer cells than the header.
+        InputError: no such file, a column is missing, or a row has more or fewer cells than the
+            header.
     """
-    columns = ("video", "start", "end", "label")
+    columns = ("video", "start", "end", "label", *needed)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; it is to be a CSV file of {','.join(columns)}")
     (_, header), *rows = read_numbered_csv(path) or [(1, [])]
     heading = [cell.strip().casefold() for cell in header]
     if missing := [column for column in columns if column not in heading]:
         raise InputError(
             f"{path}:1: no column {missing[0]!r}; the first line must name the columns "
-            f"{','.join(columns)}, and may name subset and duration"
+            f"{','.join(columns)}, and may name subset, duration and fps"
         )
     for number, cells in rows:
         where = f"{path}:{number}"
@@ -278,6 +286,19 @@ def read_event_rows(path: Path) -> Iterable[tuple[str, dict[str, str]]]:
         if not row["video"]:
             raise InputError(f"{where}: the video is empty")
         yield where, row
+
+
+def event_of_row(row: Mapping[str, str], *, where: str, fps: float | None = None) -> Event:
+    """The event of a row of `read_event_rows`; its own `fps`, where it has one, counts.
+
+    Raises:
+        InputError: as `make_event`; or an fps that is none.
+    """
+    if rate := row.get("fps"):
+        fps = _seconds(rate, where=f"{where}, fps")
+        if not 0 < fps <= HIGHEST_RATE:
+            raise InputError(f"{where}: fps {rate}; it must be above 0, at most {HIGHEST_RATE}")
+    return make_event(row["start"], row["end"], row["label"], where=where, fps=fps)
 
 
 def make_event(start: Any, end: Any, label: str, *, where: str, fps: float | None = None) -> Event:

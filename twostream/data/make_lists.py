@@ -187,6 +187,8 @@ def read_all_splits(
         numbers = SPLITS
     elif dataset == "folder":  # those with lists, the first at least
         numbers = [k for k in SPLITS if (annotations / f"trainlist{k:02d}.txt").exists()] or numbers
+    elif dataset == "timed":
+        numbers = [k for k in SPLITS if (annotations / f"clips{k:02d}.csv").exists()] or numbers
     elif dataset == "path-lists" and annotations.is_dir():
         numbers = sorted(path_list_splits(annotations) & set(SPLITS)) or numbers
     return {
@@ -215,7 +217,7 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
     everything = [record for split in splits.values() for record in split.records]
     used = {record.label for record in everything}
     class_names = next(iter(splits.values())).class_names
-    groups = {record.name: record.group for record in everything}
+    groups = {record.stored_name: record.group for record in everything}
     listed = sorted(groups)
     matches = match_names(listed, list(on_disk.videos), moved=True)
     return {
@@ -229,7 +231,7 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
                 "train": len(split.train),
                 "val": len(split.val),
                 "test": len(split.test),
-                "missing": sum(record.name not in matches for record in split.records),
+                "missing": sum(record.stored_name not in matches for record in split.records),
                 "untrained": _lacking(split.test + split.val, split.train, class_names),
                 "untested": _lacking(split.train, split.test, class_names),
             }

@@ -16,6 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
+from fusion.events.truth import event_of_row, read_event_rows
+from fusion.tables.windows import window_names
 from twostream_base import plugins
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import parse_json, read_text
@@ -32,11 +36,22 @@ class VideoRecord:
         label: class index from 0.
         group: videos of one group show the same scene or come from the same film; a hold-out never
             parts them. Unique over the whole data set. The name, where nothing is known.
+        film: the name of the longer video of which this is a clip, and which is stored as a whole;
+            empty where it is no clip.
+        start, end: of a clip, seconds in its film.
     """
 
     name: str
     label: int
     group: str
+    film: str = ""
+    start: float = 0.0
+    end: float = 0.0
+
+    @property
+    def stored_name(self) -> str:
+        """The name of the video that has to be stored: the film of a clip, else its own."""
+        return self.film or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +82,18 @@ class Split:
 
 def known_groups(records: Sequence[VideoRecord]) -> tuple[str, ...] | None:
     """The group of each video, or None where no list and no rule tells any."""
+    if all(record.film for record in records):  # whatever groups.csv says of films
+        return tuple(record.film for record in records)
     if all(record.group == record.name for record in records):
         return None
     return tuple(record.group for record in records)
+
+
+def known_times(records: Sequence[VideoRecord]) -> np.ndarray | None:
+    """Start and end of clips of films, float64 (V, 2) seconds; None where some are no clips."""
+    if not all(record.film for record in records):
+        return None
+    return np.array([(record.start, record.end) for record in records], np.float64).reshape(-1, 2)
 
 
 Listed = tuple[str, str, VideoRecord]  # where it stands (file:line), subset, record
@@ -518,6 +542,49 @@ def _label(name: str, labels: dict[str, int], *, where: str) -> int:
     return labels[name]
 
 
+def read_timed(annotations: Path, *, split: int) -> Split:
+    """Read clips of long videos: `clips.csv`, or `clips01.csv` to `clips03.csv` of three splits.
+
+    The columns are video, start, end, label, subset (train, val, test); times are seconds, or with
+    a column fps frames at that rate, the end being the frame behind the last. Classes are those of
+    `classes.txt`, one a line, else the labels in the alphabet's order. A clip is called
+    `film@00012.500-00014.500`, and its group is the film.
+    """
+    path = timed_list(annotations, split=split)
+    rows = []
+    for where, row in read_event_rows(path, needed=("subset",)):
+        if row["subset"] not in SUBSETS:
+            allowed = ", ".join(SUBSETS)
+            raise InputError(f"{where}: subset {row['subset']!r}; allowed: {allowed}")
+        rows.append((where, row["subset"], event_of_row(row, where=where), row["video"]))
+    classes = annotations / "classes.txt"
+    if classes.exists():
+        class_names = read_classes(classes, r"(.+)", "a class")
+    else:
+        class_names = sorted({event.label for _, _, event, _ in rows})
+    labels = {name: label for label, name in enumerate(class_names)}
+    listed: list[Listed] = []
+    for where, subset, event, video in rows:
+        if event.label not in labels:
+            raise InputError(f"{where}: {event.label!r} is none of the classes of {classes}")
+        if event.end <= event.start:
+            raise InputError(f"{where}: the clip ends at {event.end:g} s, where it starts")
+        film = video_name(video, where=where)
+        (name,) = window_names(film, np.array([event[:2]]))
+        record = VideoRecord(name, labels[event.label], film, film, event.start, event.end)
+        listed.append((where, subset, record))
+    return make_split(class_names, listed, where=path)
+
+
+def timed_list(annotations: Path, *, split: int) -> Path:
+    """The file with the clips of a split; it may not be there."""
+    path = annotations / f"clips{split:02d}.csv"
+    if path.exists() or not (annotations / "clips.csv").exists():
+        return path
+    check_single_split(split, "clips.csv")
+    return annotations / "clips.csv"
+
+
 DATASETS: dict[str, Callable[..., Split]] = {
     "ucf101": read_ucf101,
     "hmdb51": read_hmdb51,
@@ -527,6 +594,7 @@ DATASETS: dict[str, Callable[..., Split]] = {
     "something": read_something,
     "jester": read_jester,
     "path-lists": read_path_lists,
+    "timed": read_timed,
 }
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from flow_extract.store.header import frame_settings, recorded_settings, settings_hash
 from flow_extract.store.reader import StoreEntry, scan_store
@@ -32,6 +34,7 @@ class StoredVideo:
         identity: of the header as it was when the video was joined, see `header_identity`; None is
             compared with nothing.
         source: the first digits of the sha256 of the video file; empty where it is not known.
+        first: its first frame or flow pair in the file; above 0 for clips of a film.
     """
 
     record: VideoRecord
@@ -40,14 +43,15 @@ class StoredVideo:
     size: tuple[int, int] | None = None
     identity: bytes | None = None
     source: str = ""
+    first: int = 0
 
     def open(self) -> StoreEntry:
-        """Open the store file, which must still be the one that was joined.
+        """Open the store file, which must still be the one that was joined; see `StoredClip`.
 
         Raises:
             InputError: it has changed since, is missing or damaged.
         """
-        entry = StoreEntry(self.path)
+        entry = StoredClip(self.path, self.first) if self.first else StoreEntry(self.path)
         if self.identity not in (None, header_identity(entry.header)):
             counts = entry.header["counts"]
             raise InputError(
@@ -57,6 +61,18 @@ class StoredVideo:
                 "and run the same command again"
             )
         return entry
+
+
+class StoredClip(StoreEntry):
+    """A store file from picture `first` on: its pictures are counted from there."""
+
+    def __init__(self, path: Path, first: int) -> None:
+        super().__init__(path)
+        self.first = first
+
+    def pictures(self, key: str, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        """Decode the pictures at `indices` behind the first one, as `StoreEntry` does."""
+        return super().pictures(key, [self.first + index for index in indices])
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,26 +141,38 @@ def join_store(
             of frames alone; or the store's files were made with different settings.
     """
     headers = scan_store(store)
-    matches = match_names([record.name for record in records], list(headers), moved=True)
+    films = list(dict.fromkeys(record.stored_name for record in records))
+    matches = match_names(films, list(headers), moved=True)
     counted: Literal["frames", "flows"] = "frames" if modality.name == "rgb" else "flows"
     videos, missing = [], {}
     settings: dict[str, dict[str, Any]] = {}  # by their hash
     for record in records:
-        if record.name not in matches:
+        if record.stored_name not in matches:
             missing[record.name] = "not extracted"
             continue
-        header = headers[matches[record.name]]
-        length = int(header["counts"][counted])
+        header = headers[matches[record.stored_name]]
+        first, length = 0, int(header["counts"][counted])
+        if record.film:
+            first, end = clip_frames(record, header, store=store)
+            length = max(0, min(end, header["counts"]["frames"]) - first - (counted == "flows"))
+            length = min(length, header["counts"][counted])
         if header["status"] == "damaged" and not use_damaged:
             missing[record.name] = f"damaged: {header['reason']}; --use-damaged takes it as it is"
         elif length < 1:
             alone = header["method"] is None
             missing[record.name] = WITHOUT_FLOW if alone else "has 1 frame, so no flow"
+            if record.film and not (alone and counted == "flows"):
+                seconds = header["counts"]["frames"] / float(header["fps"] or 1)
+                missing[record.name] = (
+                    f"{record.start:g} to {record.end:g} s are too short, or not in the film, which"
+                    f" has {seconds:.2f} s"
+                )
         else:
-            path = store / f"{matches[record.name]}.safetensors"
+            path = store / f"{matches[record.stored_name]}.safetensors"
             identity, sha256 = header_identity(header), str(header["source"].get("sha256") or "")
             size = header["size"]["height"], header["size"]["width"]
-            videos.append(StoredVideo(record, path, length, size, identity, sha256[:SOURCE_DIGITS]))
+            source = sha256[:SOURCE_DIGITS]
+            videos.append(StoredVideo(record, path, length, size, identity, source, first))
             used = header["settings_hash"]
             if counted == "frames":
                 used = settings_hash(frame_settings(recorded_settings(header)))
@@ -176,3 +204,20 @@ def join_store(
         )
     unlisted = frozenset(headers.keys() - set(matches.values()))
     return Joined(videos, missing, recorded_settings(next(iter(settings.values()))), unlisted)
+
+
+def clip_frames(record: VideoRecord, header: Mapping[str, Any], *, store: Path) -> tuple[int, int]:
+    """The first frame of a clip of a film, and the one behind its last: nearest to its times.
+
+    25 frames a second, 0.5 to 1 s: 12, 25
+
+    Raises:
+        InputError: the film's frame rate is not known.
+    """
+    fps = header["fps"]
+    if not fps:
+        raise InputError(
+            f"{store}: the frame rate of {record.film} is not known, so neither are the frames of "
+            f"its clip {record.start:g} to {record.end:g} s; extract it from a video file"
+        )
+    return round(record.start * fps), round(record.end * fps)

@@ -30,7 +30,7 @@ from fusion.tables.score_file import (
 from twostream.compute.device import Runtime
 from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank, shard
 from twostream.data.protocols import find_protocol
-from twostream.data.splits import known_groups
+from twostream.data.splits import known_groups, known_times
 from twostream.data.stored import Joined, input_digest
 from twostream.models.checkpoint import WEIGHTS, NetworkSpec
 from twostream.models.segment_network import SegmentNetwork
@@ -77,6 +77,7 @@ def write_score_file(
             joined, spec=spec, checkpoint=checkpoint, facts=facts | {"precision": runtime.precision}
         ),
         groups=known_groups([video.record for video in joined.videos]),
+        times=known_times([video.record for video in joined.videos]),
     )
 
     if broadcast_from_rank_0(lambda: is_complete(path, whole)):
