@@ -97,6 +97,18 @@ def read_frames(
         yield from video
 
 
+def find_damage(path: str | PathLike[str]) -> str:
+    """What a video lacks, by decoding all of it: `Video.damage`; empty where it is whole.
+
+    Raises:
+        VideoError: as `open_video`.
+    """
+    with open_video(path) as video:
+        for _ in video:
+            pass
+        return video.damage or ""
+
+
 @contextmanager
 def open_video(
     path: str | PathLike[str], *, short_side: int | None = None, drop_repeated: bool = False

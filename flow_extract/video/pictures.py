@@ -125,13 +125,18 @@ def numbered_files(folder: Path) -> list[os.DirEntry[str]]:
         return [entry for entry in entries if is_numbered_picture(entry.name) and entry.is_file()]
 
 
-def why_incomplete(folder: Path) -> str:
-    """Why a folder is not a whole row of pictures, by their names alone; empty if it is."""
+def why_incomplete(folder: Path, *, use_gaps: bool = False) -> str:
+    """Why a folder is not a whole row of pictures, by their names alone; empty if it is.
+
+    Args:
+        use_gaps: whether numbers may be missing.
+    """
     names = [entry.name for entry in numbered_files(folder)]
     if not names:
         return NO_PICTURES
     try:
-        return number_pictures(names).gap
+        gap = number_pictures(names).gap
+        return "" if use_gaps else gap
     except VideoError as error:
         return str(error)
 

@@ -13,7 +13,7 @@ from twostream.commands import console, score_options, shared_options
 from twostream.commands.option_types import FILE, FOLDER, OUT_FILE, OUT_FOLDER, PlugIn, any_of
 from twostream.sequence.transcripts import NORMALISERS, write_transcripts
 
-RUN_OPTIONS = ("videos", "listed", "allow_missing", "scores", "on_training_videos")
+RUN_OPTIONS = ("videos", "listed", "allow_missing", "use_damaged", "scores", "on_training_videos")
 
 video_options = console.section(
     "Videos of a RUN",
@@ -28,6 +28,7 @@ video_options = console.section(
         "(for the word error rate) and frames (path of the frames).",
     ),
     click.option("--allow-missing", is_flag=True, help="Go on when listed videos are missing."),
+    shared_options.use_damaged,
     click.option(
         "--scores",
         type=OUT_FOLDER,

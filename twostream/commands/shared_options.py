@@ -32,6 +32,10 @@ class StoreFolder(click.Path):
         return super().convert(value, param, ctx)
 
 
+use_damaged = click.option(
+    "--use-damaged", is_flag=True, help="Also use videos that could be decoded only in part."
+)
+
 data = console.section(
     "Data",
     click.option(
@@ -61,9 +65,7 @@ data = console.section(
         is_flag=True,
         help="Go on when listed videos are not in the store; results say how many.",
     ),
-    click.option(
-        "--use-damaged", is_flag=True, help="Also use videos that could be decoded only in part."
-    ),
+    use_damaged,
 )
 
 on_training_videos = console.section(

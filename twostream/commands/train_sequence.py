@@ -90,6 +90,7 @@ sequence_data_options = console.section(
         "--allow-missing", is_flag=True,
         help="Go on without listed videos that lack frames; results say how many.",
     ),
+    shared_options.use_damaged,
 )  # fmt: skip
 
 run_options = console.section(
@@ -197,11 +198,12 @@ def train_sequence(
     options["precision"] = find_precision(options["precision"], torch.device(options["device"]))
     options["load_stages"] = options["load_stages"] or (("backbone",) if options["load"] else ())
     sequence_options = SequenceOptions(**options)
-    data = read_sequence_data(sequence_options)
+    bar = partial(console.progress, quiet=quiet)
+    data = read_sequence_data(sequence_options, bar=bar)
     trainer = SequenceTrainer(
         sequence_options,
         data,
-        bar=partial(console.progress, quiet=quiet),
+        bar=bar,
         tell=console.tell,
         restart=restart,
         on_training_videos=on_training_videos,

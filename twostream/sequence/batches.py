@@ -90,16 +90,17 @@ def read_clip(record: SequenceRecord, *, side: int, stream: str) -> Clip:
     values (zero at 128, 20 pixels at 255); the last frame repeats the flow before it.
 
     Raises:
-        InputError: a picture or the video cannot be read, or a picture is missing; it is named.
+        InputError: a picture or the video cannot be read, or a part is missing; it is named.
     """
     try:
         with open_video(record.frames) as video:
             frames = np.stack([resize(frame, (side, side)) for frame in video])
     except VideoError as error:
         raise InputError(f"{record.frames}: {error}") from error
-    if video.damage and record.frames.is_dir():
+    if video.damage and not record.use_damaged:
         raise InputError(
-            f"{record.frames}: {video.damage}; complete the folder, or leave {record.name} out"
+            f"{record.frames}: {video.damage}; mend it, leave {record.name} out, or take it as it "
+            "is with --use-damaged"
         )
     if stream == "spatial":
         return frames

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from twostream.sequence.transcripts import GLOSS_COLUMNS, NAME_COLUMNS, column, read_rows
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import path_inside, read_text
 from twostream_base.video_names import without_suffix
+
+if TYPE_CHECKING:
+    from twostream.compute.device import Bar
 
 SUBSETS = ("train", "val", "test")
 HEADING = "signstate classlabel"
@@ -25,11 +30,13 @@ class SequenceRecord:
         name: the key in score files and transcripts.
         frames: a folder of pictures, one a frame in the order of their numbers, or a video file.
         glosses: in the order in which they are signed; empty where they are not known.
+        use_damaged: whether a part of its frames is enough.
     """
 
     name: str
     frames: Path
     glosses: tuple[str, ...]
+    use_damaged: bool = False
 
     def place(self, root: Path) -> str:
         """Where its frames are below `root`, without a video's suffix; empty if elsewhere."""
@@ -141,15 +148,18 @@ def find_new_videos(videos: Path, file: Path | None) -> tuple[SequenceRecord, ..
     return tuple(SequenceRecord(name, path, ()) for name, path in found.videos.items())
 
 
-def check_lists(lists: SequenceLists, *, allow_missing: bool) -> tuple[SequenceLists, list[str]]:
+def check_lists(lists: SequenceLists, **options: Any) -> tuple[SequenceLists, list[str]]:
     """Drop records whose frames are missing, all or some; also return their names.
+
+    Args:
+        options: of `split_missing`.
 
     Raises:
         InputError: frames are missing and that is not allowed, a name is in two lists, or no
             training or validation video is left.
     """
     all_records = [record for records in lists.values() for record in records]
-    present, missing = split_missing(all_records, allow_missing=allow_missing)
+    present, missing = split_missing(all_records, **options)
     check_unique_names(present)
     dropped = {name for name, _ in missing}
     remaining = {
@@ -162,26 +172,56 @@ def check_lists(lists: SequenceLists, *, allow_missing: bool) -> tuple[SequenceL
 
 
 def split_missing(
-    records: Sequence[SequenceRecord], *, allow_missing: bool
+    records: Sequence[SequenceRecord],
+    *,
+    allow_missing: bool,
+    use_damaged: bool = False,
+    threads: int = 1,
+    bar: Bar | None = None,
 ) -> tuple[tuple[SequenceRecord, ...], list[tuple[str, str]]]:
-    """The records whose frames exist, without a gap; of the others the name and what is wrong.
+    """The records whose frames are all there; of the others the name and what is wrong.
+
+    Video files are decoded for that, whole. Of folders of pictures the numbers are looked at.
+
+    Args:
+        use_damaged: take videos of which a part is there as they are; none is decoded whole.
+        threads: that decode. bar: shows how far they are.
 
     Raises:
         InputError: frames are missing and that is not allowed.
     """
+    from flow_extract.video.decode import find_damage, probe
+    from flow_extract.video.frames import VideoError
     from flow_extract.video.pictures import why_incomplete
 
-    present, missing = [], []
-    for record in records:
+    def find_fault(record: SequenceRecord) -> str | None:
         if not record.frames.exists():
-            missing.append((record.name, ""))
-        elif record.frames.is_dir() and (reason := why_incomplete(record.frames)):
-            missing.append((record.name, reason))
-        else:
-            present.append(record)
+            return ""
+        try:
+            if record.frames.is_dir():
+                return why_incomplete(record.frames, use_gaps=use_damaged) or None
+            if use_damaged:
+                probe(record.frames)
+                return None
+            return find_damage(record.frames) or None
+        except VideoError as error:
+            return str(error)
+
+    present, missing = [], []
+    with ThreadPoolExecutor(threads) as pool:
+        faults: Iterable[str | None] = pool.map(find_fault, records)
+        if bar and not use_damaged and any(record.frames.is_file() for record in records):
+            faults = bar(faults, total=len(records), label="looking for damage", unit="video")
+        for record, fault in zip(records, faults, strict=True):
+            if fault is None:
+                present.append(replace(record, use_damaged=use_damaged))
+            else:
+                missing.append((record.name, fault))
     if missing and not allow_missing:
+        damaged = any(reason for _, reason in missing)
+        cure = "take damaged ones as they are with --use-damaged, " if damaged else ""
         raise InputError(
-            f"{missing_line(missing)}; add them, correct --videos, or leave them out with "
+            f"{missing_line(missing)}; add them, correct --videos, {cure}or leave them out with "
             "--allow-missing"
         )
     return tuple(present), missing

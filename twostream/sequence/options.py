@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from twostream.sequence.lists import (
     SEQUENCE_DATASETS,
@@ -13,6 +14,9 @@ from twostream.sequence.lists import (
     glosses_to_labels,
 )
 from twostream_base import plugins
+
+if TYPE_CHECKING:
+    from twostream.compute.device import Bar
 
 # The recipes: options of `twostream train-sequence` by name, a TOML file each.
 RECIPES = {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.toml"))}
@@ -36,6 +40,7 @@ class SequenceOptions:
     videos: str
     vocabulary: str
     allow_missing: bool
+    use_damaged: bool
     # run
     runs: str
     name: str
@@ -82,8 +87,11 @@ class SequenceData:
     targets: list[list[int]]
 
 
-def read_sequence_data(options: SequenceOptions) -> SequenceData:
+def read_sequence_data(options: SequenceOptions, *, bar: Bar | None = None) -> SequenceData:
     """Read the lists and the vocabulary.
+
+    Args:
+        bar: shows how far the search for damaged videos is.
 
     Raises:
         InputError: lists, frames or vocabulary are missing or do not fit.
@@ -92,6 +100,9 @@ def read_sequence_data(options: SequenceOptions) -> SequenceData:
     lists, missing = check_lists(
         read_lists(Path(options.annotations), Path(options.videos)),
         allow_missing=options.allow_missing,
+        use_damaged=options.use_damaged,
+        threads=options.threads,
+        bar=bar,
     )
     file = Path(options.vocabulary) if options.vocabulary else None
     vocabulary = build_vocabulary(lists["train"], file)

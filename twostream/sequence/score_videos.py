@@ -35,6 +35,7 @@ class NewVideos:
     videos: Path | None
     listed: Path | None
     allow_missing: bool
+    use_damaged: bool
     scores: Path | None
     on_training_videos: bool
     trust_plugins: bool = False
@@ -63,7 +64,11 @@ def read_inputs(
             "files of its own lists, in its folder scores/"
         )
     records, missing = split_missing(
-        find_new_videos(new.videos, new.listed), allow_missing=new.allow_missing
+        find_new_videos(new.videos, new.listed),
+        allow_missing=new.allow_missing,
+        use_damaged=new.use_damaged,
+        threads=runtime.threads,
+        bar=runtime.bar,
     )
     if not records:
         raise InputError(f"{new.listed}: no listed video has frames below {new.videos}")

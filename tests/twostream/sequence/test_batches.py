@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -132,3 +133,12 @@ def test_broken_files(tmp_path: Path, moving: np.ndarray) -> None:
     write_video(tmp_path / "c.avi", moving[:1])
     with pytest.raises(InputError, match="c.avi: one frame"):
         read_clip(SequenceRecord("c", tmp_path / "c.avi", ("A",)), side=64, stream="motion")
+
+
+def test_the_frames_of_a_damaged_video_where_a_part_is_enough(make_video, tmp_path: Path) -> None:
+    data = make_video(tmp_path / "a.avi", frames=9).read_bytes()
+    (tmp_path / "a.avi").write_bytes(data[: len(data) * 2 // 3])
+    record = SequenceRecord("a", tmp_path / "a.avi", ("A",))
+    with pytest.raises(InputError, match="a.avi: .*ends early.*--use-damaged"):
+        read_clip(record, side=8, stream="spatial")
+    assert 1 < len(read_clip(replace(record, use_damaged=True), side=8, stream="spatial")) < 9

@@ -26,7 +26,8 @@ from twostream_base.errors import InputError
 OPTIONS = {
     "stream": "spatial", "backbone": "plain width=2", "temporal": ("conv widths=8,8,8",),
     "frame_size": 36, "input_size": 32, "dataset": "toy", "annotations": "", "videos": "",
-    "vocabulary": "", "allow_missing": False, "runs": "", "name": "", "epochs": 4, "seed": 0,
+    "vocabulary": "", "allow_missing": False, "use_damaged": False, "runs": "", "name": "",
+    "epochs": 4, "seed": 0,
     "batch_size": 2, "lr": 1e-2, "stage_lr": (), "halve_at": (1, 3), "weight_decay": 0.0,
     "clip_norm": 5.0, "ema": 0.0, "average": "", "load": "", "load_stages": (), "freeze": (),
     "threads": 1, "device": "cpu", "precision": "fp32",

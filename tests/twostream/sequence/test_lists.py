@@ -168,6 +168,28 @@ def test_gaps_between_pictures_are_named_before_any_work(tmp_path: Path) -> None
     assert "gap (1 of 4 pictures are missing, number 3)" in str(caught.value)
 
 
+def test_damaged_video_files_are_named_before_any_work(make_video, tmp_path: Path) -> None:
+    """`--allow-missing` leaves them out; `--use-damaged` takes them, but not what is no video."""
+    data = make_video(tmp_path / "whole.avi", frames=9).read_bytes()
+    (tmp_path / "cut.avi").write_bytes(data[: len(data) * 2 // 3])
+    (tmp_path / "none.avi").write_text("no video")
+    names = ("whole", "cut", "none")
+    records = [SequenceRecord(name, tmp_path / f"{name}.avi", ("A",)) for name in names]
+    present, missing = split_missing(records, allow_missing=True)
+    assert present == (records[0],)
+    assert [name for name, _ in missing] == ["cut", "none"]
+    with pytest.raises(InputError, match=r"cut \(.*the file ends early") as caught:
+        split_missing(records, allow_missing=False)
+    assert "--use-damaged" in str(caught.value)
+    assert "--allow-missing" in str(caught.value)
+    present, missing = split_missing(records, allow_missing=True, use_damaged=True)
+    assert [(record.name, record.use_damaged) for record in present] == [
+        ("whole", True),
+        ("cut", True),
+    ]
+    assert [name for name, _ in missing] == ["none"]
+
+
 def test_unusable_videos_are_named(tmp_path: Path) -> None:
     for name in ("a.avi", "a.mp4"):
         (tmp_path / name).touch()
