@@ -21,6 +21,7 @@ log = logging.getLogger("mkdocs.hooks.site")
 ROOT = Path(__file__).parents[1]
 FACES = ("twostream", "fusion", "flow_extract")
 MEASUREMENTS = sorted(path.stem for path in (ROOT / "benchmarks" / "results").glob("*.md"))
+SCRIPTS = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 
 # Page of the site -> file of the clone, for what lies outside docs/.
 OUTSIDE = {
@@ -28,6 +29,8 @@ OUTSIDE = {
     "architecture.md": "ARCHITECTURE.md",
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
+    "examples/index.md": "examples/README.md",
+    **{f"examples/{name}.md": f"examples/{name}.py" for name in SCRIPTS},
     **{f"measurements/{name}.md": f"benchmarks/results/{name}.md" for name in MEASUREMENTS},
 }
 
@@ -37,20 +40,29 @@ def on_config(config: MkDocsConfig) -> None:
     parts: dict[str, list[Any]] = {
         "Commands": [{name: f"reference/{name}.md"} for name in COMMANDS],
         "Python": [{face: f"reference/python/{face}.md"} for face in FACES],
+        "Examples": ["examples/index.md", *(f"examples/{name}.md" for name in SCRIPTS)],
         "Measurements": [f"measurements/{name}.md" for name in MEASUREMENTS],
     }
     assert config.nav is not None
-    for section in config.nav:
-        for entry in next(iter(section.values())) if isinstance(section, dict) else ():
-            if isinstance(entry, dict):
-                ((title, pages),) = entry.items()
-                pages += parts.pop(title)
-    assert not parts, parts
+    config.nav = fill(config.nav, parts)
+
+
+def fill(entries: list[Any], parts: dict[str, list[Any]]) -> list[Any]:
+    """A navigation whose sections of the names in `parts` go on with these."""
+    filled = []
+    for entry in entries:
+        ((title, pages),) = entry.items() if isinstance(entry, dict) else ((None, None),)
+        is_section = isinstance(pages, list)
+        filled.append({title: fill(pages, parts) + parts.get(title, [])} if is_section else entry)
+    return filled
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the documents outside docs/, a page for each command, and one for each package."""
     pages = {page: (ROOT / path).read_text("utf-8") for page, path in OUTSIDE.items()}
+    for name in SCRIPTS:
+        code = pages[f"examples/{name}.md"]
+        pages[f"examples/{name}.md"] = f"# {name}.py\n\n```python\n{code}```\n"
     context = click.Context(cli, info_name="twostream")
     for name in COMMANDS:
         command = cli.get_command(context, name)
@@ -83,7 +95,9 @@ def on_page_markdown(text: str, page: Page, config: MkDocsConfig, files: Files) 
         log.warning("%s: %s is not a page of the site", here, path)
         return found[0]
 
-    return re.sub(r"\]\((?!https?:|#|reference/)([^)#\s]+)(#[^)\s]*)?\)", link, text)
+    links = re.compile(r"\]\((?!https?:|#|reference/)([^)#\s]+)(#[^)\s]*)?\)")
+    parts = re.split(r"^(```.*?^```)", text, flags=re.MULTILINE | re.DOTALL)  # odd ones are code
+    return "".join(part if i % 2 else links.sub(link, part) for i, part in enumerate(parts))
 
 
 def command_page(
