@@ -108,7 +108,7 @@ def main() -> None:
     results = {"fused": fused.scores, "flow": flow_alone}
     pair = fusion.compare(results, fused.labels, groups=fused.groups)["pairs"][0]
     print(f"\nfused against flow, by whole scenes: p = {pair['p']:.2g}")
-    print(f"\n{Path('table.md').read_text()}")
+    print(f"\n{Path('table.md').read_text(encoding='utf-8')}")
 
 
 if __name__ == "__main__":
