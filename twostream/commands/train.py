@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ def train(
     restart: bool,
     on_training_videos: bool,
     dry_run: bool,
+    plot: bool,
     quiet: bool,
     as_json: bool,
     **options: Any,
@@ -98,7 +100,7 @@ def train(
             raise click.ClickException(_memory_advice(trainer)) from error
         written = trainer.write_scores()
         if first:
-            _print_result(trainer, written=written, as_json=as_json)
+            _print_result(trainer, written=written, plot=plot, as_json=as_json)
 
 
 def complete_options(
@@ -222,8 +224,9 @@ def _print_stage(row: dict[str, Any], trainer: Trainer) -> None:
     epoch, is_training = row["epoch"], row["subset"] == "train"
     stage = "training" if is_training else "validation"
     console.show(f"==> Epoch:[{epoch}/{trainer.options.epochs}][{stage} stage]")
+    line = run_log.console_line(row, classes=len(trainer.data.class_names))
     if is_training:
-        console.show(run_log.console_line(row))
+        console.show(line)
         advice = run_log.bottleneck(
             row,
             codec=trainer.data.train.extraction["codec"],
@@ -233,7 +236,7 @@ def _print_stage(row: dict[str, Any], trainer: Trainer) -> None:
         )
     else:
         share = run_log.validation_share(trainer.run.rows, epoch)
-        console.show(f"{run_log.console_line(row)}, {100 * share:.0f} % of the epoch's time")
+        console.show(f"{line}, {100 * share:.0f} % of the epoch's time")
         if segments := run_log.segments_line(row):
             console.show(segments)
         advice = run_log.validation_advice(share)
@@ -241,7 +244,7 @@ def _print_stage(row: dict[str, Any], trainer: Trainer) -> None:
         console.tell(advice)
 
 
-def _print_result(trainer: Trainer, *, written: bool, as_json: bool) -> None:
+def _print_result(trainer: Trainer, *, written: bool, plot: bool, as_json: bool) -> None:
     """What the score files of the run reach, where they are, and the next command."""
     from fusion.evaluation.inspect_file import contents
     from fusion.evaluation.results import accuracy_text
@@ -260,6 +263,11 @@ def _print_result(trainer: Trainer, *, written: bool, as_json: bool) -> None:
         result = {"run": str(folder), "epochs": trainer.run.rows, "accuracy": accuracy}
         console.print_json(result | ({"seen_in_training": seen} if seen else {}))
         return
+    if plot:
+        from twostream.training.run_log import plot_curves
+
+        width = shutil.get_terminal_size().columns
+        console.show(*plot_curves(trainer.run.rows, select=options.select, width=width), "")
     console.show(
         f"==> scores of the best epoch in {folder / 'scores'}"
         if written

@@ -148,6 +148,11 @@ run_options = console.section(
         "and end: nothing is trained or written. The store need not be there.",
     ),
     click.option(
+        "--plot",
+        is_flag=True,
+        help="At the end, draw loss and top-1 by epoch, as wide as the terminal.",
+    ),
+    click.option(
         "--tensorboard", is_flag=True, help="Write curves for TensorBoard into the run folder."
     ),
 )

@@ -52,21 +52,73 @@ def validation_share(rows: Sequence[dict[str, Any]], epoch: int) -> float:
     return 1 - float(times["train"] / sum(times.values()))
 
 
-def console_line(row: dict[str, Any]) -> str:
+def console_line(row: dict[str, Any], *, classes: int) -> str:
     """`Time [..] Data [..] Loss [..] Prec@1 [..] Prec@5 [..] LR ..`, the field's own, with units.
 
-    A training step is a batch; in validation `Time` is that of a video.
+    A training step is a batch; in validation `Time` is that of a video. With five classes or fewer
+    the best five are all of them, so nothing is said of them.
     """
-    percent1, percent5 = (100 * row[key] / row["videos"] for key in ("top1", "top5"))
     is_training = row["subset"] == "train"
-    times = f"Time [{row['batch_time']:.3f} s per {'batch' if is_training else 'video'}]"
+    parts = [f"Time [{row['batch_time']:.3f} s per {'batch' if is_training else 'video'}]"]
     if is_training:
-        times += f" Data [{row['data_time']:.3f} s per batch]"
-    return (
-        f"{times} Loss [{row['loss']:.5f}] Prec@1 [{percent1:.3f} %] Prec@5 [{percent5:.3f} %]"
-        + (f" LR {row['lr']:g}" if is_training else "")
-        + f", {row['videos'] / row['total_time']:.1f} videos/s"
-    )
+        parts.append(f"Data [{row['data_time']:.3f} s per batch]")
+    parts.append(f"Loss [{row['loss']:.5f}]")
+    for k in (1, 5) if classes > 5 else (1,):
+        parts.append(f"Prec@{k} [{100 * row[f'top{k}'] / row['videos']:.3f} %]")
+    if is_training:
+        parts.append(f"LR {row['lr']:g}")
+    return f"{' '.join(parts)}, {row['videos'] / row['total_time']:.1f} videos/s"
+
+
+CURVE_ROWS = 10
+
+
+def plot_curves(rows: Sequence[dict[str, Any]], *, select: str, width: int) -> list[str]:
+    """Loss and top-1 by epoch as lines of plain characters, training `t` beside validation `v`.
+
+    Epochs that share a column are averaged; where both curves meet stands `x`.
+
+    Args:
+        rows: of the log.
+        select: the subset that selects the epoch, drawn as `v`.
+        width: columns of the terminal.
+    """
+    lines: list[str] = []
+    epochs = 1 + max(row["epoch"] for row in rows)
+    for title, unit, value in (
+        ("loss", "", lambda row: row["loss"]),
+        ("top-1", " %", lambda row: 100 * row["top1"] / row["videos"]),
+    ):
+        points = {
+            mark: {row["epoch"]: value(row) for row in rows if row["subset"] == subset}
+            for mark, subset in (("t", "train"), ("v", select))
+        }
+        values = [value for curve in points.values() for value in curve.values()]
+        low, high = min(values), max(values)
+        ticks = [f"{bound:.4g}{unit}" for bound in (high, low)]
+        margin = max(map(len, ticks))
+        columns = max(1, min(width - margin - 2, 4 * (epochs - 1) + 1))
+        picture = [[" "] * columns for _ in range(CURVE_ROWS)]
+        for mark, curve in points.items():
+            for column in range(columns):
+                shared = [
+                    value
+                    for epoch, value in curve.items()
+                    if round(epoch * (columns - 1) / max(1, epochs - 1)) == column
+                ]
+                if shared:
+                    height = (sum(shared) / len(shared) - low) / (high - low or 1)
+                    line = picture[round((1 - height) * (CURVE_ROWS - 1))]
+                    line[column] = mark if line[column] == " " else "x"
+        last = f"{epochs - 1}" if epochs > 1 else ""
+        lines += ["", f"{title} by epoch: t training, v {select}"]
+        for label, line in zip(
+            [ticks[0], *[""] * (CURVE_ROWS - 2), ticks[1]], picture, strict=True
+        ):
+            lines.append(f"{label:>{margin}} |{''.join(line)}".rstrip())
+        lines.append(f"{'':>{margin}} +{'-' * columns}")
+        lines.append(f"{'':>{margin}}  0{last:>{max(columns - 1, 0)}}")
+    return lines
 
 
 def segments_line(row: dict[str, Any]) -> str | None:

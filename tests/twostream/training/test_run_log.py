@@ -9,6 +9,7 @@ import pytest
 
 from twostream.training.loop import EpochStats
 from twostream.training.run_log import (
+    CURVE_ROWS,
     best_epoch,
     bottleneck,
     console_line,
@@ -16,6 +17,7 @@ from twostream.training.run_log import (
     exhausted,
     log_row,
     not_learning,
+    plot_curves,
     segments_line,
     validation_advice,
     validation_share,
@@ -48,12 +50,79 @@ ROWS = [
 
 
 def test_console_lines_are_the_fields_own() -> None:
-    assert [console_line(row) for row in ROWS] == [
+    assert [console_line(row, classes=101) for row in ROWS] == [
         "Time [11.550 s per batch] Data [10.920 s per batch] Loss [3.71979] Prec@1 [14.952 %] "
         "Prec@5 [36.531 %] LR 0.01, 2.8 videos/s",
         "Time [8.648 s per video] Loss [45.74055] Prec@1 [10.283 %] Prec@5 [33.994 %], "
         "0.2 videos/s",
     ]
+
+
+@pytest.mark.parametrize(("classes", "shown"), [(5, False), (6, True)])
+def test_the_best_of_five_only_where_there_are_more_classes(classes: int, shown: bool) -> None:
+    assert [("Prec@5" in console_line(row, classes=classes)) for row in ROWS] == [shown, shown]
+
+
+def log_rows(*epochs: tuple[float, int, float | None, int | None]) -> list[dict[str, Any]]:
+    """Rows of a run of 10 training and 10 validation videos: losses and right answers of both."""
+    rows = []
+    for epoch, (loss, top1, val_loss, val_top1) in enumerate(epochs):
+        rows.append({"epoch": epoch, "subset": "train", "loss": loss, "top1": top1, "videos": 10})
+        if val_loss is not None:
+            rows.append(
+                {"epoch": epoch, "subset": "val", "loss": val_loss, "top1": val_top1, "videos": 10}
+            )
+    return rows
+
+
+def test_curves_in_plain_characters() -> None:
+    rows = log_rows((2.0, 1, 2.0, 0), (1.0, 5, None, None), (0.2, 10, 1.1, 6))
+    assert plot_curves(rows, select="val", width=80) == [
+        "",
+        "loss by epoch: t training, v val",
+        "  2 |x",
+        "    |",
+        "    |",
+        "    |",
+        "    |        v",
+        "    |    t",
+        "    |",
+        "    |",
+        "    |",
+        "0.2 |        t",
+        "    +---------",
+        "     0       2",
+        "",
+        "top-1 by epoch: t training, v val",
+        "100 % |        t",
+        "      |",
+        "      |",
+        "      |",
+        "      |    t   v",
+        "      |",
+        "      |",
+        "      |",
+        "      |t",
+        "  0 % |v",
+        "      +---------",
+        "       0       2",
+    ]
+
+
+@pytest.mark.parametrize(("epochs", "width"), [(1, 80), (3, 12), (500, 80), (40, 200)])
+def test_curves_are_as_wide_as_the_terminal_at_most(epochs: int, width: int) -> None:
+    rows = log_rows(*((1 / (1 + epoch), epoch % 10, 0.5, 5) for epoch in range(epochs)))
+    lines = plot_curves(rows, select="val", width=width)
+    pictures = [line for line in lines if line and "by epoch" not in line]
+    assert max(map(len, pictures)) <= width
+    assert all(line.isascii() for line in lines)
+    if epochs == 500:  # epochs that share a column are averaged: no gap is left
+        axis = pictures[CURVE_ROWS]
+        assert len(axis) == width
+        first = axis.index("+") + 1
+        for picture in (pictures[:CURVE_ROWS], pictures[CURVE_ROWS + 2 : -2]):
+            marks = "".join(line[first:] for line in picture)
+            assert marks.count("v") + marks.count("x") == width - first
 
 
 def test_the_columns_of_the_log() -> None:
