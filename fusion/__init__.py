@@ -35,6 +35,8 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from fusion.exchange.importing import VideoList, import_scores
     from fusion.fitting.hold_out import grouped_folds
     from fusion.fitting.learned_fusion import CalibratedFusion, LearnedFusion
+    from fusion.paper_table import table
+    from fusion.reporting.table_formats import TABLE_FORMATS
     from fusion.tables.groups import video_groups
     from fusion.tables.join import join
     from fusion.tables.score_file import ScoreTable, read_scores, write_scores
@@ -57,6 +59,8 @@ __all__, __getattr__, __dir__ = late_names(
         "fusion.exchange.importing": "VideoList import_scores",
         "fusion.fitting.learned_fusion": "CalibratedFusion LearnedFusion",
         "fusion.fitting.hold_out": "grouped_folds",
+        "fusion.paper_table": "table",
+        "fusion.reporting.table_formats": "TABLE_FORMATS",
         "fusion.tables.groups": "video_groups",
         "fusion.tables.join": "join",
         "fusion.tables.score_file": "ScoreTable read_scores write_scores",

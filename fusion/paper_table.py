@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,48 @@ def table_files(
         "warnings": [_about_splits(line, list(of), by_split) for line, of in warnings.items()]
         + ([] if searched else list(_never_together(rows))),
     }
+
+
+def table(
+    inputs: Mapping[str, str | PathLike[str]],
+    *,
+    strategies: Sequence[str] = ("mean",),
+    weights: Sequence[Mapping[str, float]] = (),
+    tune: str = "none",
+    calibrate: str = "none",
+    groups: str | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The table of a paper: inputs and fusions over splits, networks and seeds, with their tests.
+
+        result = table({"rgb": "rgb-{split}.safetensors", "flow": "flow-{split}.safetensors"})
+        result["rows"][-1]["percent"]
+        print(TABLE_FORMATS["latex"](result, decimals=2))
+
+    Args:
+        inputs: score files by stream; `{split}` and `{seed}` in a name stand for numbers, and a key
+            `SYSTEM/STREAM` puts streams together that are fused.
+        strategies: names of fusions. weights: of the streams, a fusion for each.
+        tune: also with weights found in grouped folds (`crossfit`) or on validation scores beside
+            the files (`val`); `none`.
+        calibrate: also with calibrated streams, by `crossfit` or `val`; `none`.
+        groups: how `video_groups` finds the groups of videos; by default those of the files.
+        seed: of the bootstrap.
+
+    Returns:
+        JSON values, as `twostream table --json` prints them: see `table_files`.
+
+    Raises:
+        InputError: no such file, or files that do not join.
+    """
+    options = FusionOptions(
+        files=[Path(f"{key}={os.fspath(path)}") for key, path in inputs.items()],
+        calibrate=calibrate,
+        groups=groups,
+        seed=seed,
+    )
+    weightings = [",".join(f"{key}={weight}" for key, weight in of.items()) for of in weights]
+    return table_files(options, strategies=strategies, weightings=weightings, tuned=tune)
 
 
 def find_sources(

@@ -183,7 +183,7 @@ def csv_rows(table: Table) -> list[list[object]]:
     return rows
 
 
-FORMATS: dict[str, Callable[..., str]] = {"markdown": markdown, "latex": latex, "csv": csv}
+TABLE_FORMATS: dict[str, Callable[..., str]] = {"markdown": markdown, "latex": latex, "csv": csv}
 
 
 def _number(value: float | None) -> object:

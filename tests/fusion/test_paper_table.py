@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import fusion
 from fusion.combining.inputs import FusionOptions
 from fusion.paper_table import table_files
-from fusion.reporting.table_formats import FORMATS, latex_text, markdown_text
+from fusion.reporting.table_formats import TABLE_FORMATS, latex_text, markdown_text
 from fusion.tables.score_file import ScoreTable, write_scores
 from twostream.cli import cli
 from twostream_base.errors import InputError
@@ -104,7 +105,7 @@ def test_differences_that_hold_over_seeds(runs: Path) -> None:
     assert (motion["better"], motion["sd"]) == (5, round(100 * np.std(range(5), ddof=1) / 60, 4))
     assert [row["bold"] for row in result["rows"]] == [False, False, True]
     assert [row["seeds"] for row in result["rows"]] == [[0, 1, 2, 3, 4]] * 3
-    assert cells(FORMATS["markdown"](result))[-1][-1] == "5 of 5 better, +33.39 to +39.94"
+    assert cells(TABLE_FORMATS["markdown"](result))[-1][-1] == "5 of 5 better, +33.39 to +39.94"
 
 
 def test_the_caption_says_how_it_was_made(runs: Path) -> None:
@@ -247,3 +248,23 @@ def test_escapes() -> None:
         r"\textless{}\textbackslash{}n"
     )
     assert markdown_text("a|b*c_d`<e>\n&") == r"a\|b\*c\_d\`\<e\>\\n&amp;"
+
+
+def test_the_table_from_python_is_that_of_the_command(runs: Path) -> None:
+    streams = ("spatial", "motion")
+    files = {
+        f"small/{stream}": runs
+        / "toy-split{split}"
+        / f"{stream}-small-seed{{seed}}"
+        / "scores/test.safetensors"
+        for stream in streams
+    }
+    result = fusion.table(
+        files, strategies=["mean", "max"], weights=[{"spatial": 2, "motion": 1}], tune="none"
+    )
+    typed = [f"{key}={path}" for key, path in files.items()]
+    options = ("--strategy", "mean", "--strategy", "max", "--weights", "spatial=2,motion=1")
+    assert result == json.loads(table(*typed, *options, "--format", "json").output)
+    assert [row["fusion"] for row in result["rows"]] == ["", "", "mean", "max", "2:1"]
+    with pytest.raises(InputError, match="none.safetensors"):
+        fusion.table({"spatial": "none.safetensors"})

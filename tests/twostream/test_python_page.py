@@ -21,7 +21,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 def test_examples_are_short() -> None:
     lengths = [len([line for line in code.splitlines() if line.strip()]) for code in EXAMPLES]
-    assert len(lengths) == 9
+    assert len(lengths) == 10
     assert max(lengths) <= 6
 
 
@@ -55,6 +55,9 @@ def test_examples_run(
     assert scope["probabilities"].shape == (60, 3)
     assert scope["model"].held_out_["top1"]["of"] == 60
     assert 0 <= scope["result"]["pairs"][0]["p"] <= 1
+    assert [row["label"] for row in scope["table"]["rows"]] == [
+        "spatial", "motion", "spatial + motion, mean", "spatial + motion, variance"
+    ]  # fmt: skip
 
 
 def write_random_scores(path: Path, *, seed: int) -> None:

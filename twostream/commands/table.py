@@ -100,7 +100,7 @@ def table(
 
     from fusion.combining.inputs import FusionOptions
     from fusion.paper_table import table_files
-    from fusion.reporting.table_formats import FORMATS
+    from fusion.reporting.table_formats import TABLE_FORMATS
     from twostream_base.files import write_text
 
     formats = {out: SUFFIXES.get(out.suffix.lower(), format_name) for out in outs}
@@ -122,9 +122,11 @@ def table(
         if of_out == "json":
             write_text(out, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
         else:
-            write_text(out, FORMATS[str(of_out)](result, decimals=decimals))
+            write_text(out, TABLE_FORMATS[str(of_out)](result, decimals=decimals))
         console.tell(f"{out} written")
     if format_name == "json" and not outs:
         console.print_json(result)
     elif not outs:
-        console.show(*FORMATS[format_name or "markdown"](result, decimals=decimals).splitlines())
+        console.show(
+            *TABLE_FORMATS[format_name or "markdown"](result, decimals=decimals).splitlines()
+        )
