@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.combining.fuse import VideoScores, add_fitted_on, fuse_streams, shared_metadata
+from fusion.combining.fuse import add_fitted_on, fuse_streams, shared_metadata
 from fusion.combining.inputs import FusionInputs, FusionOptions, read_tables, score_files
 from fusion.combining.sources import (
     OFFICIAL_SPLITS,
@@ -26,7 +26,7 @@ from fusion.combining.sources import (
 )
 from fusion.combining.step import StepOptions, find_steps
 from fusion.evaluation.metrics import accuracy_summary
-from fusion.evaluation.pooled import Seed, SplitAnswers, compare_over_splits
+from fusion.evaluation.pooled import Seed, compare_over_splits, split_answers
 from fusion.fitting import tune
 from fusion.fitting.calibration import CALIBRATED, calibrate_inputs, video_scores
 from fusion.fitting.hold_out import find_folds, labels_in_folds, read_validation_scores
@@ -105,7 +105,7 @@ def table_files(
             "--val names the validation scores of one network, and here are several; leave it out "
             "to take the val.safetensors beside each file"
         )
-    works, done = sum(map(len, by_split.values())), 0
+    systems_in_all, systems_done = sum(map(len, by_split.values())), 0
     for split, by_system in by_split.items():
         joined, systems = join_systems(by_system, options)
         videos[split] = replace(joined, tables={})
@@ -114,8 +114,8 @@ def table_files(
         val = [Path(str(path).replace("{split}", str(split))) for path in options.val]
         of_split = replace(options, val=val)
         for (system, of_seed), inputs in systems.items():
-            progress(f"split {split}" if split else "scores", 0.9 * done / works)
-            done += 1
+            progress(f"split {split}" if split else "scores", 0.9 * systems_done / systems_in_all)
+            systems_done += 1
             for stream, table in inputs.joined.tables.items():
                 if "dataset" in table.metadata:
                     datasets.add(str(table.metadata["dataset"]))
@@ -140,23 +140,27 @@ def table_files(
                 row.right[split][of_seed] = (scores.argmax(axis=1) == joined.labels)[known]
                 row.top5[split][of_seed] = summary["top5"]["percent"]
                 row.mean_class[split][of_seed] = summary["mean_class"]["percent"]
-    if unlabelled := [split for split, of in videos.items() if not (of.labels >= 0).any()]:
+    if unlabelled := [split for split in videos if not (videos[split].labels >= 0).any()]:
         where = f"split {unlabelled[0]}" if unlabelled[0] else "the scores"
         raise InputError(f"{where}: no video has a label; a table needs scores with labels")
     progress("tests", 0.9)
     dataset = next(iter(sorted(datasets)), None)
-    made = _as_result(rows, videos, rng=options.seed)
     first = next(iter(next(iter(by_split.values())).values()))
     return {
         "dataset": dataset,
         "subset": " and ".join(subsets),
         "missing": _splits_not_there(by_split, dataset, options),
-        **made,
+        **_tested_rows(rows, videos, rng=options.seed),
         **{fact: {value: list(of) for value, of in about[fact].items()} for fact in _FACTS},
         "segments": options.segments,
         "combine": options.combine,
         "files": [str(source.path) for source in first],
-        "warnings": [_about_splits(line, list(of), by_split) for line, of in warnings.items()]
+        "warnings": [
+            line
+            if len(splits) == len(by_split)
+            else f"split {some_of([str(split) for split in splits])}: {line}"
+            for line, splits in warnings.items()
+        ]
         + ([] if searched else list(_never_together(rows))),
     }
 
@@ -235,12 +239,12 @@ def find_sources(
                 "give its name with {split} in place of the number"
             )
     if options.splits not in (None, "all"):
-        there_are = sorted({source.split for source in sources if source.split is not None})
+        known = sorted({source.split for source in sources if source.split is not None})
         sources = [source for source in sources if source.split in (options.splits or ())]
         if not sources:
             raise InputError(
                 f"no scores of the splits {', '.join(map(str, options.splits or ()))}; there are "
-                f"{', '.join(map(str, there_are)) or 'none whose split is known'}"
+                f"{', '.join(map(str, known)) or 'none whose split is known'}"
             )
     paths = [source.path.resolve() for source in sources]
     if doubled := [path for number, path in enumerate(paths) if path in paths[:number]]:
@@ -253,7 +257,14 @@ def find_sources(
         for of_system in by_system.values():
             for stream in {source.stream for source in of_system if source.model}:
                 one_of(stream, [source for source in of_system if source.stream == stream])
-            of_system.sort(key=_stream_order)
+            # Spatial before motion, then others; inputs that were typed stay as they are.
+            of_system.sort(
+                key=lambda source: (
+                    STREAMS.index(source.stream)
+                    if source.model and source.stream in STREAMS
+                    else len(STREAMS)
+                )
+            )
     return by_split, searched
 
 
@@ -276,12 +287,6 @@ def _never_together(rows: Mapping[Result, Row]) -> Iterable[str]:
                 f"{system + ': ' if system else ''}no seed has all streams, so nothing is fused "
                 f"(seeds: {listed}); give each file its seed by {{seed}}, or leave the seeds out"
             )
-
-
-def _stream_order(source: ScoreSource) -> int:
-    """Spatial before motion, then others; inputs that were typed stay as they are."""
-    known = source.model and source.stream in STREAMS
-    return STREAMS.index(source.stream) if known else len(STREAMS)
 
 
 def join_systems(
@@ -336,7 +341,11 @@ def _results(
         return
     of_fused = replace(inputs.joined, tables={s: inputs.joined.tables[s] for s in fused})
     inputs = replace(inputs, joined=of_fused, files={s: inputs.files[s] for s in fused})
-    streams = _some(streams, fused)
+    streams = replace(
+        streams,
+        scores={name: streams.scores[name] for name in fused},
+        metadata={name: streams.metadata[name] for name in fused},
+    )
     before = str(shared_metadata(streams.metadata).get("fitted_on", ""))
     variants = {"": (streams, before)}
     if options.calibrate != "none":
@@ -355,30 +364,18 @@ def _results(
             yield result, fuse_streams(variant, step)[0].scores, mark
     if tuned == "crossfit":
         folds = find_folds(inputs.joined, count=options.folds)
-        found = tune.tune_in_folds(streams, folds)
-        scores = tune.fuse_by_tuned_weights(streams, found, folds).scores[:, 0, 0]
+        weights_found = tune.tune_in_folds(streams, folds)
+        scores = tune.fuse_by_tuned_weights(streams, weights_found, folds).scores[:, 0, 0]
         subset = next(iter(streams.metadata.values())).get("subset")
         marks = add_fitted_on({}, before or None, labels_in_folds(subset, streams.groups))
-        yield (
-            Result(system, tuple(fused), "weights tuned in folds"),
-            scores,
-            str(marks["fitted_on"]),
-        )
+        result = Result(system, tuple(fused), "weights tuned in folds")
+        yield result, scores, str(marks["fitted_on"])
     elif tuned == "val":
         validation = join(read_validation_scores(inputs, options))
         others = video_scores(replace(inputs, joined=validation), options)
-        found = tune.tune_on(streams, others)
-        scores = tune.fuse_by_tuned_weights(streams, found, None).scores[:, 0, 0]
+        weights_found = tune.tune_on(streams, others)
+        scores = tune.fuse_by_tuned_weights(streams, weights_found, None).scores[:, 0, 0]
         yield Result(system, tuple(fused), "weights tuned on val"), scores, before
-
-
-def _some(streams: VideoScores, names: Sequence[str]) -> VideoScores:
-    """The same of some streams only."""
-    return replace(
-        streams,
-        scores={name: streams.scores[name] for name in names},
-        metadata={name: streams.metadata[name] for name in names},
-    )
 
 
 def _ratio(weights: str, streams: Sequence[str]) -> str:
@@ -400,9 +397,10 @@ def _splits_not_there(
     return sorted(set(map(int, asked or ())) - set(by_split))
 
 
-def _as_result(
+def _tested_rows(
     rows: Mapping[Result, Row], videos: Mapping[Split, JoinedTables], *, rng: int
 ) -> dict[str, Any]:
+    """The rows as JSON values, with the means over the splits and seeds, and their test."""
     splits = list(videos)
     seeds = {
         result: [
@@ -420,20 +418,17 @@ def _as_result(
             f"no result has scores of all the splits {', '.join(map(str, splits))}; choose those "
             "of one with --splits"
         )
-    answers = []
-    for split, of in videos.items():
-        known = np.flatnonzero(of.labels >= 0)
-        answers.append(
-            SplitAnswers(
-                split=split or "all",
-                names=[of.names[row] for row in known],
-                groups=None if of.groups is None else [of.groups[row] for row in known],
-                right={
-                    result.name: {seed: rows[result].right[split][seed] for seed in seeds[result]}
-                    for result in complete
-                },
-            )
+    answers = [
+        split_answers(
+            split or "all",
+            joined,
+            {
+                result.name: {seed: rows[result].right[split][seed] for seed in seeds[result]}
+                for result in complete
+            },
         )
+        for split, joined in videos.items()
+    ]
     compared = compare_over_splits(answers, rng=rng)
     systems = {system["name"]: system for system in compared["systems"]}
     pairs = {pair["second"]: pair for pair in compared["pairs"]}
@@ -441,8 +436,7 @@ def _as_result(
     for result, row in rows.items():
         system = systems.get(result.name)
         cells = []
-        for split, of in videos.items():
-            total = int((of.labels >= 0).sum())
+        for split, joined in videos.items():
             of_row = row.right.get(split, {})
             used = [seed for seed in of_row if seed in seeds[result]] or list(of_row)
             shares = [float(of_row[seed].mean()) for seed in used]
@@ -450,7 +444,7 @@ def _as_result(
                 {
                     "split": split,
                     "correct": [int(of_row[seed].sum()) for seed in used],
-                    "of": total,
+                    "of": int((joined.labels >= 0).sum()),
                     "percent": round(100 * float(np.mean(shares)), 4) if shares else None,
                     "sd": round(100 * float(np.std(shares, ddof=1)), 4)
                     if len(shares) > 1
@@ -493,9 +487,3 @@ def _mean(
     if not seeds:
         return None
     return round(float(np.mean([[percents[split][seed] for seed in seeds] for split in splits])), 4)
-
-
-def _about_splits(line: str, of: Sequence[Split], by_split: Mapping[Split, Any]) -> str:
-    if len(of) == len(by_split):
-        return line
-    return f"split {some_of([str(split) for split in of])}: {line}"

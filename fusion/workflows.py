@@ -39,7 +39,7 @@ from fusion.combining.strategies import COMPARED
 from fusion.evaluation.answers import Answers, fused_answers, stream_answers
 from fusion.evaluation.comparison import class_accuracy, compare, complementarity, segment_accuracy
 from fusion.evaluation.metrics import accuracy_summary
-from fusion.evaluation.pooled import SplitAnswers, compare_over_splits
+from fusion.evaluation.pooled import compare_over_splits, split_answers
 from fusion.evaluation.results import MEASURES, fusion_result
 from fusion.fitting import tune
 from fusion.fitting.calibration import CALIBRATED, CalibratedTables, calibrate_inputs, video_scores
@@ -236,7 +236,14 @@ def compare_files(
             of_one_split, options, part_of(progress, 0, 0.9),
             inputs_of=lambda result: list(result["answers"]),
         )  # fmt: skip
-        answers = [_split_answers(of["split"], of["answers"], of["streams"]) for of in splits]
+        answers = []
+        for of_split in splits:
+            streams, labels = of_split["streams"], of_split["streams"].labels
+            right = {
+                name: {None: (first == labels)[labels >= 0]}
+                for name, first in of_split["answers"].items()
+            }
+            answers.append(split_answers(of_split["split"], streams, right))
         if len(answers[0].right) < 2:
             raise InputError("a comparison needs two results, and videos with a label")
         progress("the comparison", 0.9)
@@ -265,23 +272,6 @@ def compare_files(
         },
         **result,
     }
-
-
-def _split_answers(
-    split: int | str, results: Mapping[str, np.ndarray], streams: VideoScores
-) -> SplitAnswers:
-    """Which labelled videos of a split are right, by the classes (V,) that results predict."""
-    known = np.flatnonzero(streams.labels >= 0)
-    groups = streams.groups
-    return SplitAnswers(
-        split=split,
-        names=[streams.names[row] for row in known],
-        groups=None if groups is None else [groups[row] for row in known],
-        right={
-            name: {None: predicted[known] == streams.labels[known]}
-            for name, predicted in results.items()
-        },
-    )
 
 
 def report_files(

@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from fusion.combining.fuse import VideoScores
 from fusion.evaluation.comparison import holm, sign_flip_test
 from fusion.evaluation.metrics import group_interval
+from fusion.tables.join import JoinedTables
 from twostream_base.errors import InputError
 
 Seed = int | None
@@ -41,6 +43,22 @@ class SplitAnswers:
     names: Sequence[str]
     groups: Sequence[str] | None
     right: Mapping[str, Mapping[Seed, np.ndarray]]
+
+
+def split_answers(
+    split: int | str,
+    videos: JoinedTables | VideoScores,
+    right: Mapping[str, Mapping[Seed, np.ndarray]],
+) -> SplitAnswers:
+    """The answers on the labelled ones of `videos`; `right` is of these alone."""
+    known = np.flatnonzero(videos.labels >= 0)
+    groups = videos.groups
+    return SplitAnswers(
+        split,
+        [videos.names[row] for row in known],
+        None if groups is None else [groups[row] for row in known],
+        right,
+    )
 
 
 def compare_over_splits(
@@ -118,7 +136,10 @@ def compare_over_splits(
                 "seeds": over_seeds,
                 "significant": p_holm < 0.05
                 and not low <= 0 <= high
-                and (over_seeds is None or not _holds_zero(over_seeds["interval"])),
+                and (
+                    over_seeds is None
+                    or not over_seeds["interval"][0] <= 0 <= over_seeds["interval"][1]
+                ),
             }
         )
     known = all(answers.groups is not None for answers in splits)
@@ -308,10 +329,6 @@ def _over_seeds(first: str, second: str, splits: Sequence[SplitAnswers]) -> dict
 def _deviation(values: np.ndarray) -> float | None:
     """Standard deviation (n - 1) in percent points; None of one value."""
     return _points(float(values.std(ddof=1))) if len(values) > 1 else None
-
-
-def _holds_zero(interval: Sequence[float]) -> bool:
-    return interval[0] <= 0 <= interval[1]
 
 
 def _points(share: float) -> float:
