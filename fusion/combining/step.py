@@ -140,7 +140,14 @@ def apply_step(scores: np.ndarray, step: Step, *, score_type: str) -> StepResult
     if step.strategy in BY_CONFIDENCE:
         fallbacks = int((~spread(as_probs(scores, score_type)).any(axis=-1)).sum())
     if fused_type == "probs":
-        result = _summing_to_one(result, step)
+        if (result < 0).any():
+            raise InputError(
+                f"strategy {step.name} made negative scores of probabilities; use --combine logits"
+            )
+        total = result.sum(axis=-1, keepdims=True)
+        # All 0 says nothing about any class: the legacy variance of flat members gives this.
+        uniform = np.full_like(result, 1 / result.shape[-1])
+        result = np.divide(result, total, out=uniform, where=total > 0)
     return StepResult(result, fused_type, fallbacks)
 
 
@@ -154,17 +161,6 @@ def returned_type(strategy: Strategy, options: Mapping[str, Any], *, score_type:
     """What a strategy returns for scores of `score_type`: `logits` or `probs`."""
     makes_probs = strategy in (geometric, rank, *BY_CONFIDENCE)
     return "probs" if makes_probs and options.get("combine") != "scores" else score_type
-
-
-def _summing_to_one(scores: np.ndarray, step: Step) -> np.ndarray:
-    if (scores < 0).any():
-        raise InputError(
-            f"strategy {step.name} made negative scores of probabilities; use --combine logits"
-        )
-    total = scores.sum(axis=-1, keepdims=True)
-    # All 0 says nothing about any class: the legacy variance of flat members gives this.
-    uniform = np.full_like(scores, 1 / scores.shape[-1])
-    return np.divide(scores, total, out=uniform, where=total > 0)
 
 
 def find_steps(

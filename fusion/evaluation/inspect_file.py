@@ -122,22 +122,17 @@ def findings(table: ScoreTable) -> list[str]:
         sums = table.scores.sum(axis=-1, dtype=np.float64)
         off = np.abs(sums - 1).max(axis=(1, 2)) > 1e-2
         lines.append(_videos(table, off, "have probabilities that do not sum to 1"))
-    lines.append(_label_gaps(table))
-    lines.append(at_chance(mean_scores(table), table.labels))
+    unknown = int((table.labels == UNKNOWN).sum())
+    empty = len(table.class_names) - len(set(table.labels.tolist()) - {UNKNOWN})
+    gaps = []
+    if unknown:
+        gaps.append(f"{unknown} of {len(table.names)} videos have no label")
+    if empty and unknown < len(table.names):
+        gaps.append(f"{empty} of {len(table.class_names)} classes have no video")
+    lines += ["; ".join(gaps), at_chance(mean_scores(table), table.labels)]
     return [line for line in lines if line]
 
 
 def _videos(table: ScoreTable, rows: np.ndarray, what: str) -> str | None:
     names = [table.names[row] for row in np.flatnonzero(rows)]
     return f"{len(names)} videos {what}: {some_of(names)}" if names else None
-
-
-def _label_gaps(table: ScoreTable) -> str | None:
-    unknown = int((table.labels == UNKNOWN).sum())
-    empty = len(table.class_names) - len(set(table.labels.tolist()) - {UNKNOWN})
-    parts = []
-    if unknown:
-        parts.append(f"{unknown} of {len(table.names)} videos have no label")
-    if empty and unknown < len(table.names):
-        parts.append(f"{empty} of {len(table.class_names)} classes have no video")
-    return "; ".join(parts) or None

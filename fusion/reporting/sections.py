@@ -11,7 +11,6 @@ from fusion.combining.probabilities import softmax
 from fusion.evaluation.comparison import class_accuracy, complementarity
 from fusion.evaluation.results import interval_basis, test_used, weights_text
 from fusion.fitting.tune import curve_of_streams
-from fusion.fitting.weight_search import WeightCurve
 from fusion.reporting.charts import (
     class_chart,
     gain_chart,
@@ -184,12 +183,17 @@ def weights_section(content: Content) -> str:
         videos = int((streams.labels >= 0).sum())
         percents = (100 * curve.correct(weights) / videos).tolist()
         first = next(iter(streams.scores))
-        chart = weight_chart(
-            weights.tolist(),
-            percents,
-            points=_weight_points(tuned, first, curve, videos),
-            stream=first,
-        )
+        best, count = curve.best()
+        points = [("best on these very videos", best, 100 * count / videos)]
+        if tuned is not None:
+            weight = tuned["weights"][first]
+            here = 100 * float(curve.correct(np.array([weight]))[0]) / videos
+            points = [
+                ("mean of the weights of the folds", weight, here),
+                points[0],
+                ("its held-out estimate", weight, tuned["held_out"]["percent"]),
+            ]
+        chart = weight_chart(weights.tolist(), percents, points=points, stream=first)
         parts.append(
             figure(
                 chart,
@@ -205,7 +209,24 @@ def weights_section(content: Content) -> str:
             )
         )
     else:
-        parts.append(_tuned_table(tuned))
+        mean, picked = (weights_text(row["weights"]) for row in (tuned, tuned["picked"]))
+        rows = [
+            (f"held out: each fold by the weights of the others, on average {mean}",
+             tuned["held_out"]),
+            ("equal weights", tuned["equal"]),
+            (f"best on these very videos: {picked}", tuned["picked"]),
+        ]  # fmt: skip
+        cells = [
+            (what, f"{n['percent']:.2f} % ({n['correct']}/{n['of']})", _interval(n))
+            for what, n in rows
+        ]
+        caption = (
+            f"Weights chosen on {tuned['fitted_on']}. Chosen on the very videos that are counted, "
+            f"they would look {tuned['optimism']:.2f} points better."
+        )
+        parts.append(
+            table(("weights", "top-1", "95 % interval"), cells, name="weights", caption=caption)
+        )
     return section("weights", "Weights of the streams", '<div class="charts">', *parts, "</div>")
 
 
@@ -219,14 +240,18 @@ def calibration_section(content: Content) -> str:
                       "validation scores asked for (--calibrate val)."),
         )  # fmt: skip
     calibrated = content.calibrated
-    charts = [
-        figure(
-            reliability_chart(key, calibrated.before[key], calibrated.after[key]),
-            f"{key}: {_temperatures(calibrated.facts(key))}",
-            name=f"calibration-{key}",
+    charts = []
+    for key in calibrated.joined.tables:
+        facts = calibrated.facts(key)
+        listed = ", ".join(f"{temperature:.3g}" for temperature in facts["temperatures"])
+        folds = " (one a fold)" if len(facts["temperatures"]) > 1 else ""
+        charts.append(
+            figure(
+                reliability_chart(key, calibrated.before[key], calibrated.after[key]),
+                f"{key}: {facts['method']} scaling, temperature {listed}{folds}",
+                name=f"calibration-{key}",
+            )
         )
-        for key in calibrated.joined.tables
-    ]
     fitted_on = calibrated.fitted_on or "validation videos"
     return section(
         "calibration",
@@ -276,12 +301,15 @@ def training_section(content: Content) -> str:
         return section("training", "Training", paragraph(text, "soft"))
     lines: list[tuple[str, str, str, dict[str, list[tuple[float, float]]]]] = []
     for key, run in content.runs.items():
-        for title, unit, figure_of in (("Loss", "loss", _loss), ("Top-1", "top-1, %", _percent)):
+        for title, unit, columns in (
+            ("Loss", "loss", ["loss"]), ("Top-1", "top-1, %", ["top1", "videos"]),
+        ):  # fmt: skip
             series: dict[str, list[tuple[float, float]]] = {}
             for row in run.log:
-                if (number := figure_of(row)) is not None:
+                if all(row.get(column) for column in columns):
+                    number, *videos = (float(row[column]) for column in columns)
                     series.setdefault(row.get("subset") or "", []).append(
-                        (float(row["epoch"]), number)
+                        (float(row["epoch"]), 100 * number / videos[0] if videos else number)
                     )
             if series:
                 lines.append((key, title, unit, series))
@@ -326,56 +354,6 @@ def _pair_row(pair: Mapping[str, Any]) -> tuple[str, ...]:
 def _interval(count: Mapping[str, Any]) -> str:
     low, high = count["interval"]
     return f"{low:.2f} to {high:.2f}"
-
-
-def _weight_points(
-    tuned: Mapping[str, Any] | None, first: str, curve: WeightCurve, videos: int
-) -> list[tuple[str, float, float]]:
-    best, count = curve.best()
-    points = [("best on these very videos", best, 100 * count / videos)]
-    if tuned is not None:
-        weight = tuned["weights"][first]
-        here = 100 * float(curve.correct(np.array([weight]))[0]) / videos
-        chosen = ("mean of the weights of the folds", weight, here)
-        points = [
-            chosen,
-            points[0],
-            ("its held-out estimate", weight, tuned["held_out"]["percent"]),
-        ]
-    return points
-
-
-def _tuned_table(tuned: Mapping[str, Any]) -> str:
-    chosen, picked = (weights_text(row["weights"]) for row in (tuned, tuned["picked"]))
-    rows = [
-        (f"held out: each fold by the weights of the others, on average {chosen}",
-         tuned["held_out"]),
-        ("equal weights", tuned["equal"]),
-        (f"best on these very videos: {picked}", tuned["picked"]),
-    ]  # fmt: skip
-    caption = (
-        f"Weights chosen on {tuned['fitted_on']}. Chosen on the very videos that are counted, they "
-        f"would look {tuned['optimism']:.2f} points better."
-    )
-    cells = [
-        (what, f"{n['percent']:.2f} % ({n['correct']}/{n['of']})", _interval(n)) for what, n in rows
-    ]
-    return table(("weights", "top-1", "95 % interval"), cells, name="weights", caption=caption)
-
-
-def _temperatures(facts: Mapping[str, Any]) -> str:
-    listed = ", ".join(f"{temperature:.3g}" for temperature in facts["temperatures"])
-    folds = " (one a fold)" if len(facts["temperatures"]) > 1 else ""
-    return f"{facts['method']} scaling, temperature {listed}{folds}"
-
-
-def _loss(row: Mapping[str, str]) -> float | None:
-    return float(row["loss"]) if row.get("loss") else None
-
-
-def _percent(row: Mapping[str, str]) -> float | None:
-    known = row.get("top1") and row.get("videos")
-    return 100 * float(row["top1"]) / float(row["videos"]) if known else None
 
 
 def accuracy_section(content: Content) -> str:

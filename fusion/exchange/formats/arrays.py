@@ -119,29 +119,24 @@ def read_members(path: Path, keys: Collection[str]) -> dict[str, Member]:
     Raises:
         InputError: not such a file, one that unpacks to too much, or objects other than data.
     """
+    members: dict[str, Member] = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            return {
-                name: Member(_read_member(archive, members[name], path), members[name].file_size)
-                for name in keys
-                if name in members
-            }
+            infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            for name in filter(infos.get, keys):
+                info, where = infos[name], f"{path}: {infos[name].filename}"
+                packed, size = info.compress_size, info.file_size
+                if size > min(LARGEST_MEMBER, max(SMALL_MEMBER, HIGHEST_RATIO * packed)):
+                    raise InputError(
+                        f"{where} would unpack from {packed:,} to {size:,} bytes; refused"
+                    )
+                with archive.open(info) as stream:
+                    members[name] = Member(read_npy(stream, where=where, path=path), size)
     except InputError:
         raise
     except _MALFORMED as error:
         raise InputError(f"{path}: not an .npz file that can be read: {error}") from None
-
-
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
-    where = f"{path}: {info.filename}"
-    bomb = info.file_size > max(SMALL_MEMBER, HIGHEST_RATIO * info.compress_size)
-    if bomb or info.file_size > LARGEST_MEMBER:
-        raise InputError(
-            f"{where} would unpack from {info.compress_size:,} to {info.file_size:,} bytes; refused"
-        )
-    with archive.open(info) as stream:
-        return read_npy(stream, where=where, path=path)
+    return members
 
 
 def read_npy(stream: IO[bytes], *, where: str, path: Path) -> np.ndarray:
@@ -150,7 +145,17 @@ def read_npy(stream: IO[bytes], *, where: str, path: Path) -> np.ndarray:
     Raises:
         InputError: the header cannot be read, or promises other than what follows.
     """
-    shape, fortran, dtype = _read_npy_header(stream, where)
+    try:
+        version = np.lib.format.read_magic(stream)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy warns of headers that Python 2 wrote
+            shape, fortran, dtype = _HEADER_READERS[version](stream)
+        if not all(type(side) is int and side >= 0 for side in shape):
+            raise ValueError(f"its shape is {shape}; expected whole numbers from 0")
+    except (*_HEADER_ERRORS, KeyError, SyntaxError, tokenize.TokenError) as error:
+        raise InputError(
+            f"{where}: not a .npy array that can be read ({error}); copy it again"
+        ) from None
     data = stream.read()
     if dtype.kind == "O":
         array = np.asarray(load_pickle(data, path=path))
@@ -163,21 +168,6 @@ def read_npy(stream: IO[bytes], *, where: str, path: Path) -> np.ndarray:
     if dtype.hasobject or len(data) != math.prod(shape) * dtype.itemsize:
         raise InputError(f"{where}: {len(data):,} bytes are not {shape} of {dtype}")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-
-
-def _read_npy_header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
-    try:
-        version = np.lib.format.read_magic(stream)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy warns of headers that Python 2 wrote
-            shape, fortran, dtype = _HEADER_READERS[version](stream)
-        if not all(type(side) is int and side >= 0 for side in shape):
-            raise ValueError(f"its shape is {shape}; expected whole numbers from 0")
-        return shape, fortran, dtype
-    except (*_HEADER_ERRORS, KeyError, SyntaxError, tokenize.TokenError) as error:
-        raise InputError(
-            f"{where}: not a .npy array that can be read ({error}); copy it again"
-        ) from None
 
 
 def read_mat_scores(path: Path) -> ExternalScores:
@@ -214,14 +204,22 @@ def read_mat_scores(path: Path) -> ExternalScores:
             f"{path}: not a .mat file of version 5 to 7, or damaged: {error!r}"
         ) from None
     values: dict[str, np.ndarray] = {name: loaded[name] for name in understood_names}
-    matrices = [name for name, value in values.items() if _is_matrix(value)]
+    matrices = [
+        name
+        for name, value in values.items()
+        if value.dtype.kind in "fiub" and value.ndim == 2 and min(value.shape) > 1
+    ]
     if not matrices:
         held = ", ".join(f"{name} {kind} {shape}" for name, shape, kind in listed) or "nothing"
         raise InputError(f"{path}: no matrix (videos, classes); it holds {held}")
     scores = values[_only(matrices, "matrix (videos, classes)", path)]
     rest = {name: value for name, value in values.items() if value.size == len(scores)}
     names = [name for name, value in rest.items() if _cell_texts(value)]
-    labels = [name for name, value in rest.items() if _are_labels(value)]
+    labels = [
+        name
+        for name, value in rest.items()
+        if value.dtype.kind in "fiu" and ((value == np.floor(value)) & (value >= 1)).all()
+    ]
     return ExternalScores(
         path,
         names=_cell_texts(rest[_only(names, "list of names", path)]) if names else None,
@@ -230,10 +228,6 @@ def read_mat_scores(path: Path) -> ExternalScores:
         if labels
         else None,
     )
-
-
-def _is_matrix(value: np.ndarray) -> bool:
-    return value.dtype.kind in "fiub" and value.ndim == 2 and min(value.shape) > 1
 
 
 def _only(names: list[str], what: str, path: Path) -> str:
@@ -247,8 +241,3 @@ def _cell_texts(cells: np.ndarray) -> tuple[str, ...] | None:
     items = [item.reshape(-1) for item in cells.reshape(-1) if isinstance(item, np.ndarray)]
     texts = [str(item[0]) for item in items if item.dtype.kind == "U" and len(item) == 1]
     return tuple(texts) if len(texts) == cells.size and all(texts) else None
-
-
-def _are_labels(value: np.ndarray) -> bool:
-    whole = value.dtype.kind in "fiu" and (value == np.floor(value)).all()
-    return bool(whole and (value >= 1).all())

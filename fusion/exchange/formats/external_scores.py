@@ -54,7 +54,10 @@ def stack_videos(videos: Iterable[tuple[str, Any]], *, path: Path, most: int) ->
                 f"{path}: {title} unpacks to more numbers than there are bytes, or to lists of "
                 "more than 3 levels; refused"
             )
-        array = _as_array(scores)
+        try:
+            array = np.asarray(scores)
+        except (ValueError, TypeError):  # lists of unlike lengths
+            array = np.empty(0, dtype=object)
         if array.dtype.kind not in "fiu" or not 1 <= array.ndim <= 3:
             raise InputError(
                 f"{path}: {title} has {array.dtype} scores of shape {array.shape}; "
@@ -83,13 +86,6 @@ def _count_numbers(scores: Any, most: int, levels: int = 3) -> int:
         if count > most:
             break
     return count
-
-
-def _as_array(scores: Any) -> np.ndarray:
-    try:
-        return np.asarray(scores)
-    except (ValueError, TypeError):  # lists of unlike lengths
-        return np.empty(0, dtype=object)
 
 
 def integer_labels(values: Any, path: Path) -> np.ndarray:

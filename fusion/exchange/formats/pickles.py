@@ -71,7 +71,13 @@ def read_mmaction2_pickle(path: Path) -> ExternalScores:
         )
     videos = [(f"item {row}", _item_value(item, _SCORES, path)) for row, item in enumerate(items)]
     scores = stack_videos(videos, path=path, most=len(data))
-    return ExternalScores(path, None, scores, _item_labels(items, path))
+    if not any(isinstance(item, Mapping) for item in items):
+        return ExternalScores(path, None, scores, labels=None)
+    labels = [np.asarray(_item_value(item, _LABELS, path)) for item in items]
+    if not all(label.size == 1 for label in labels):
+        raise InputError(f"{path}: items with several labels, or none; each video needs one")
+    of_videos = np.stack([label.reshape(()) for label in labels])
+    return ExternalScores(path, None, scores, integer_labels(of_videos, path))
 
 
 def read_slowfast_pickle(path: Path) -> ExternalScores:
@@ -111,15 +117,6 @@ def _named(scores: Any, *, path: Path, most: int) -> ExternalScores:
         )
     stacked = stack_videos(scores.items(), path=path, most=most)
     return ExternalScores(path, tuple(scores), stacked, labels=None)
-
-
-def _item_labels(items: list[Any], path: Path) -> np.ndarray | None:
-    if not any(isinstance(item, Mapping) for item in items):
-        return None
-    labels = [np.asarray(_item_value(item, _LABELS, path)) for item in items]
-    if not all(label.size == 1 for label in labels):
-        raise InputError(f"{path}: items with several labels, or none; each video needs one")
-    return integer_labels(np.stack([label.reshape(()) for label in labels]), path)
 
 
 def _item_value(item: Any, keys: tuple[str, ...], path: Path) -> Any:

@@ -159,14 +159,6 @@ def _object_array(shape: tuple[int, ...], items: Any, order: str) -> np.ndarray:
     return array.reshape(shape, order=order)  # type: ignore[call-overload]
 
 
-def _scalar(dtype: _Dtype, data: Any) -> Any:
-    return _array(dtype, (1,), data, "C")[0]
-
-
-def _from_buffer(data: Any, dtype: _Dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
-    return _array(dtype, shape, data, "F" if order == "F" else "C")
-
-
 def _encode(text: str, encoding: str) -> bytes:
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"bytes in encoding {encoding!r}; only latin1")
@@ -177,8 +169,10 @@ _STAND_INS = {
     "numpy.dtype": Maker(_Dtype),
     "numpy.ndarray": "numpy.ndarray",  # only ever an argument
     "numpy.core.multiarray._reconstruct": Maker(PickledArray),
-    "numpy.core.multiarray.scalar": Maker(_scalar),
-    "numpy.core.numeric._frombuffer": Maker(_from_buffer),
+    "numpy.core.multiarray.scalar": Maker(lambda dtype, data: _array(dtype, (1,), data, "C")[0]),
+    "numpy.core.numeric._frombuffer": Maker(
+        lambda data, dtype, shape, order: _array(dtype, shape, data, "F" if order == "F" else "C")
+    ),
     "_codecs.encode": Maker(_encode),
 }
 

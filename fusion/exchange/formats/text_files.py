@@ -38,7 +38,16 @@ def read_gluoncv_text(path: Path) -> ExternalScores:
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or _HEADING.fullmatch(line.strip()):
             continue
-        name, label, place, scores = _parse_view(line, where=f"{path}: line {number}")
+        try:
+            if (match := _LINE.fullmatch(line.strip())) is None:
+                raise ValueError
+            scores = np.array([float(part) for part in match["scores"].split(",")])
+            label, place = int(match["label"]), (int(match["chunk"]), int(match["crop"]))
+        except ValueError:
+            raise InputError(
+                f"{path}: line {number}: expected `name [scores] label chunk crop`"
+            ) from None
+        name = match["name"]
         if labels.setdefault(name, label) != label:
             raise InputError(f"{path}: line {number}: {name} has labels {labels[name]} and {label}")
         views.setdefault(name, {}).setdefault(place, scores)
@@ -58,17 +67,6 @@ def read_gluoncv_text(path: Path) -> ExternalScores:
         grids.append((name, np.stack(rows).reshape(len(chunks), len(crops), rows[0].size)))
     stacked = stack_videos(grids, path=path, most=len(text))
     return ExternalScores(path, tuple(views), stacked, np.array(list(labels.values()), np.int64))
-
-
-def _parse_view(line: str, *, where: str) -> tuple[str, int, tuple[int, int], np.ndarray]:
-    match = _LINE.fullmatch(line.strip())
-    try:
-        if match is None:
-            raise ValueError
-        scores = np.array([float(part) for part in match["scores"].split(",")])
-        return match["name"], int(match["label"]), (int(match["chunk"]), int(match["crop"])), scores
-    except ValueError:
-        raise InputError(f"{where}: expected `name [scores] label chunk crop`") from None
 
 
 def read_score_csv(path: Path) -> ExternalScores:
