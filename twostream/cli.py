@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from twostream.commands import console
-from twostream.commands.option_types import PROJECT
+from twostream.commands.option_types import FILE, PROJECT
 from twostream_base.errors import InputError, disk_error, printable
 
 # The commands in the order of use, and what `twostream --help` says of each without importing it.
@@ -113,11 +113,7 @@ def _show_version(ctx: click.Context, param: click.Parameter, asked: bool) -> No
     "twostream init --dataset ucf101 --videos UCF-101 --annotations ucfTrainTestlist",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.option(
-    "--project",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Project file.  [default: the nearest twostream.toml]",
-)
+@click.option("--project", type=FILE, help="Project file.  [default: the nearest twostream.toml]")
 @click.option(
     "--version",
     is_flag=True,

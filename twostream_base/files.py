@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -191,6 +192,19 @@ def parse_json(text: str | bytes) -> Any:
         if depth >= DEEPEST_JSON:
             raise ValueError(f"nested deeper than {DEEPEST_JSON} levels")
     return value
+
+
+def why_address(path: str | PathLike[str]) -> str:
+    """Why what looks like an address (`https://...`, `s3://...`) is no file; empty if it does not.
+
+    A `Path` has lost one of the slashes.
+    """
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", os.fspath(path)):
+        return ""
+    return (
+        "an address; only files and folders of this machine are opened: download it, or mount "
+        "it as a folder, and give that"
+    )
 
 
 def sha256_bytes(data: bytes | memoryview) -> str:

@@ -14,7 +14,7 @@ from flow_extract.video.decode import why_no_video
 from flow_extract.video.frames import VideoError
 from flow_extract.video.pictures import PICTURE_SUFFIXES, is_numbered_picture, number_pictures
 from twostream_base.errors import InputError, some_of
-from twostream_base.files import names_are_one
+from twostream_base.files import names_are_one, why_address
 from twostream_base.video_names import SUFFIXES, without_suffix
 
 MAX_FILE_NAME = 255
@@ -55,7 +55,7 @@ def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> Fou
     """
     root, store = Path(root), Path(store)
     if not root.is_dir():
-        raise InputError(f"{root}: no such folder of videos")
+        raise InputError(f"{root}: {why_address(root) or 'no such folder of videos'}")
     found = FoundVideos()
     candidates: dict[str, list[Path]] = defaultdict(list)
     for folder, files in _folders_below(root, found.skipped, root=root):

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from twostream.commands import console
+from twostream.commands.option_types import OUT_PATH
 from twostream.commands.steps import run_command
 
 STRATEGIES = (
@@ -27,7 +28,7 @@ TRAIN = [
 @click.command(cls=console.Command, example="twostream demo --folder twostream-demo")
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path),
+    type=OUT_PATH,
     default=Path("twostream-demo"),
     help="Folder for all results; with an existing one, the demo resumes.",
 )

@@ -15,6 +15,7 @@ import click
 
 from flow_extract.methods import FLOW_METHODS
 from twostream.commands import console
+from twostream.commands.option_types import OUT_PATH
 from twostream_base import plugins
 from twostream_base.versions import library_version, tool_version
 
@@ -28,9 +29,7 @@ OPENCV_BUILDS = (
 
 
 @click.command(cls=console.Command, example="twostream doctor --store store")
-@click.option(
-    "--store", type=click.Path(path_type=Path), default=Path(), help="Folder whose disk is checked."
-)
+@click.option("--store", type=OUT_PATH, default=Path(), help="Folder whose disk is checked.")
 @console.json_option
 def doctor(store: Path, as_json: bool) -> None:
     """Check what works on this machine, and say how to fix what does not."""

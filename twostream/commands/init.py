@@ -19,7 +19,7 @@ from twostream.commands.option_files import (
     option_defaults,
     read_project,
 )
-from twostream.commands.option_types import FILE, PROJECT, PlugIn, any_of
+from twostream.commands.option_types import FILE, OUT_PATH, PROJECT, PlugIn, any_of
 from twostream.data.splits import DATASETS, SPLITS, SUBSETS
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import write_toml
@@ -65,23 +65,15 @@ def _take_project(ctx: click.Context, param: click.Parameter, is_update: bool) -
     type=PlugIn(DATASETS),
     help=f"{any_of(DATASETS)}. toy is generated; folder is one folder a class.",
 )
-@click.option("--videos", type=click.Path(path_type=Path), help="Folder of the videos.")
+@click.option("--videos", type=OUT_PATH, help="Folder of the videos.")
 @click.option(
     "--annotations",
-    type=click.Path(path_type=Path),
+    type=OUT_PATH,
     help="Folder of the official lists. For folder: your own lists, or where to write them.",
 )
+@click.option("--store", type=OUT_PATH, default=Path("store"), help="Folder for frames and flow.")
 @click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    default=Path("store"),
-    help="Folder for frames and flow.",
-)
-@click.option(
-    "--runs",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    help="Folder for trained networks and scores.",
+    "--runs", type=OUT_PATH, default=Path("runs"), help="Folder for trained networks and scores."
 )
 @click.option(
     "--allow-missing",

@@ -9,12 +9,26 @@ from typing import Any
 import click
 
 from twostream_base.errors import InputError
+from twostream_base.files import why_address
 from twostream_base.plugins import TrustedName
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-OUT_FILE = click.Path(dir_okay=False, path_type=Path)
-OUT_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+class LocalPath(click.Path):
+    """A file or folder; an address is refused with what to do, not as one that does not exist."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Accept what `click.Path` does."""
+        if reason := why_address(value):
+            self.fail(f"{str(value)!r}: {reason}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = LocalPath(exists=True, dir_okay=False, path_type=Path)
+FOLDER = LocalPath(exists=True, file_okay=False, path_type=Path)
+FILE_OR_FOLDER = LocalPath(exists=True, path_type=Path)
+OUT_FILE = LocalPath(dir_okay=False, path_type=Path)
+OUT_FOLDER = LocalPath(file_okay=False, path_type=Path)
+OUT_PATH = LocalPath(path_type=Path)
 # Keys of `flow_extract.store.codecs.CODECS`, whose module imports numpy.
 CODEC_NAMES = ("jpeg", "raw", "lz4")
 # More names than these fill neither the left column of `--help` nor an error.
@@ -192,6 +206,8 @@ class ScoreInput(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Accept a path that exists, and a text that is not one by itself."""
         path = Path(value)
+        if reason := why_address(value):
+            self.fail(f"{str(value)!r}: {reason}", param, ctx)
         if not path.exists() and "=" not in str(value) and "{" not in str(value):
             self.fail(f"{str(value)!r} does not exist", param, ctx)
         return path

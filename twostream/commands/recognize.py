@@ -10,7 +10,15 @@ import click
 
 from fusion.combining.strategies import STRATEGIES
 from twostream.commands import console, score_options, shared_options
-from twostream.commands.option_types import FILE, FOLDER, OUT_FILE, OUT_FOLDER, PlugIn, any_of
+from twostream.commands.option_types import (
+    FILE,
+    FILE_OR_FOLDER,
+    FOLDER,
+    OUT_FILE,
+    OUT_FOLDER,
+    PlugIn,
+    any_of,
+)
 from twostream.sequence.transcripts import NORMALISERS, write_transcripts
 
 RUN_OPTIONS = ("videos", "listed", "allow_missing", "use_damaged", "scores", "on_training_videos")
@@ -95,13 +103,7 @@ decoding_options = console.section(
     example="twostream recognize runs/csv/ctc --videos new-videos --out recognised.csv\n"
     "twostream recognize spatial.safetensors motion.safetensors --strategy mean",
 )
-@click.argument(
-    "files",
-    metavar="FILE|RUN...",
-    nargs=-1,
-    required=True,
-    type=click.Path(exists=True, path_type=Path),
-)
+@click.argument("files", metavar="FILE|RUN...", nargs=-1, required=True, type=FILE_OR_FOLDER)
 @video_options
 @shared_options.on_training_videos
 @fusion_options

@@ -34,7 +34,7 @@ from twostream.commands.option_types import OUT_FILE, OUT_FOLDER
 @score_options.hold_out
 @click.option(
     "--store",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OUT_FOLDER,
     help="Store whose frames and flow are shown for videos won and lost, if it is there.",
 )
 @console.trust_option

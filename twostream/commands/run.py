@@ -14,7 +14,7 @@ import click
 from fusion.combining.strategies import COMPARED, STRATEGIES
 from twostream.commands import console
 from twostream.commands.option_files import PROJECT_FILE, read_project
-from twostream.commands.option_types import FILE, Numbers, PlugIn, Splits, any_of
+from twostream.commands.option_types import FILE, FOLDER, Numbers, PlugIn, Splits, any_of
 from twostream.commands.steps import run_command
 from twostream_base.errors import InputError
 
@@ -34,11 +34,11 @@ TEST_FRACTION = 0.3  # of `init`
     "    --model resnet18,resnet101\n"
     "twostream run clips --seeds 0,1,2 -- --epochs 10 --batch-size 16",
 )
-@click.argument("videos", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("videos", type=FOLDER)
 @click.argument("train_words", metavar="[-- TRAIN OPTIONS]", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "--annotations",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Folder of the lists; without one, the videos lie in one folder a class.",
 )
 @click.option("--dataset", help="What the lists are, where they are not recognised.")

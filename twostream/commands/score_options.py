@@ -10,7 +10,7 @@ import click
 
 from fusion.combining.strategies import COMPARED, STRATEGIES, VARIANCE_FORMS
 from twostream.commands import console
-from twostream.commands.option_types import FILE, PlugIn, ScoreInput, Splits, any_of
+from twostream.commands.option_types import FILE, OUT_PATH, PlugIn, ScoreInput, Splits, any_of
 
 if TYPE_CHECKING:
     from fusion.combining.inputs import FusionOptions
@@ -19,7 +19,7 @@ _files = (
     click.argument("files", nargs=-1, type=ScoreInput()),
     click.option(
         "--runs",
-        type=click.Path(path_type=Path),
+        type=OUT_PATH,
         default=Path("runs"),
         help="Folder of the run folders, searched when no FILES are given.",
     ),

@@ -12,7 +12,7 @@ import click
 
 from twostream.commands import console
 from twostream.commands.option_files import take_defaults
-from twostream.commands.option_types import FILE, FOLDER, PlugIn, any_of, plug_in_name
+from twostream.commands.option_types import FILE, FOLDER, LocalPath, PlugIn, any_of, plug_in_name
 from twostream.data.protocols import ALIASES, KINDS, OF_THE_NETWORK, find_protocol
 from twostream.data.splits import DATASETS
 from twostream_base.errors import InputError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from twostream.models.external_networks import ExternalNetwork
 
 
-class StoreFolder(click.Path):
+class StoreFolder(LocalPath):
     """A folder that is there; for `train --dry-run` it need not be."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

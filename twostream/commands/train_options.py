@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from twostream.commands import console, shared_options
 from twostream.commands.option_files import Recipe, recipes, show_recipe, take_defaults, take_stream
 from twostream.commands.option_types import (
+    OUT_PATH,
     CountOrAuto,
     FrameSize,
     Numbers,
@@ -125,7 +124,7 @@ run_options = console.section(
         "--runs",
         cls=console.ProjectOption,
         required=True,
-        type=click.Path(path_type=Path),
+        type=OUT_PATH,
         help="Folder for the run folders.",
     ),
     click.option("--name", default="", help="Suffix of the run folder, after STREAM-MODEL."),

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from twostream.commands import console, shared_options
 from twostream.commands.option_files import take_defaults, take_stream
-from twostream.commands.option_types import FILE, Numbers, PlugIn, Stage, any_of
+from twostream.commands.option_types import (
+    FILE,
+    FILE_OR_FOLDER,
+    OUT_PATH,
+    Numbers,
+    PlugIn,
+    Stage,
+    any_of,
+)
 from twostream.sequence.lists import SEQUENCE_DATASETS
 from twostream.sequence.options import RECIPES
 
@@ -76,10 +83,10 @@ sequence_data_options = console.section(
         help=f"Data set whose lists are read: {any_of(SEQUENCE_DATASETS)}.",
     ),
     click.option(
-        "--annotations", required=True, type=click.Path(path_type=Path), help="Folder of the lists."
+        "--annotations", required=True, type=OUT_PATH, help="Folder of the lists."
     ),
     click.option(
-        "--videos", required=True, type=click.Path(path_type=Path),
+        "--videos", required=True, type=OUT_PATH,
         help="Folder of video files, or of one folder of frames a video.",
     ),
     click.option(
@@ -96,7 +103,7 @@ sequence_data_options = console.section(
 run_options = console.section(
     "Schedule",
     click.option(
-        "--runs", type=click.Path(path_type=Path), default="runs",
+        "--runs", type=OUT_PATH, default="runs",
         help="Folder for the run folders.",
     ),
     click.option(
@@ -138,7 +145,7 @@ run_options = console.section(
         help="Score with the mean of the weights of the last, or best, N epochs.",
     ),
     click.option(
-        "--load", type=click.Path(exists=True, path_type=Path),
+        "--load", type=FILE_OR_FOLDER,
         help="Start from the weights of this run folder or file.",
     ),
     click.option(

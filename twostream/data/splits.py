@@ -22,7 +22,7 @@ from fusion.events.truth import event_of_row, read_event_rows
 from fusion.tables.windows import window_names
 from twostream_base import plugins
 from twostream_base.errors import InputError, some_of
-from twostream_base.files import parse_json, read_text
+from twostream_base.files import parse_json, read_text, why_address
 from twostream_base.text import read_numbered_csv
 from twostream_base.video_names import hmdb51_group, ucf101_group, without_suffix
 
@@ -624,7 +624,8 @@ def read_split(
     if split not in SPLITS:
         raise InputError(f"no split {split}; allowed: {', '.join(map(str, SPLITS))}")
     if not annotations.is_dir():
-        raise InputError(f"{annotations}: no such folder; --annotations is the folder of the lists")
+        reason = "no such folder; --annotations is the folder of the lists"
+        raise InputError(f"{annotations}: {why_address(annotations) or reason}")
     if (annotations / PENDING).exists():
         raise InputError(
             f"{annotations}: an update of these lists was stopped before its end; "

@@ -34,6 +34,7 @@ from twostream.prediction.predict_video import (
     predict_video,
 )
 from twostream_base.errors import InputError
+from twostream_base.files import why_address
 from twostream_base.video_names import without_suffix
 
 Show = Callable[[str, Prediction], None]
@@ -82,12 +83,8 @@ def find_inputs(paths: Sequence[str], *, work_dir: Path) -> tuple[dict[str, Path
         elif path.exists():
             videos[text] = path
         else:
-            cure = (
-                "only files are opened: download it"
-                if "://" in text
-                else "give videos, or folders of videos"
-            )
-            raise InputError(f"{text}: no such file or folder; {cure}")
+            reason = "no such file or folder; give videos, or folders of videos"
+            raise InputError(f"{text}: {why_address(text) or reason}")
     return videos, unusable
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -7,6 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from twostream.cli import cli
 from twostream.commands.option_types import CountOrAuto, Numbers, PlugIn
 from twostream.commands.shared_options import find_device
 from twostream_base.errors import InputError
@@ -83,3 +85,25 @@ def test_looking_for_a_gpu_takes_no_memory_of_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match=r"--device cuda .*no CUDA GPU"):
         find_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("extract-flow --store s --videos", "https://site/UCF101/v.avi"),
+        ("init --dataset ucf101 --videos v --annotations", "s3://bucket/lists"),
+        ("fuse", "https://site/scores.safetensors"),
+        ("run", "gs://bucket/videos"),
+        ("train-sequence --dataset csv --annotations a --videos", "file:///videos"),
+    ],
+)
+def test_an_address_is_named_as_such(
+    command: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, [*command.split(), option])
+    assert result.exit_code == 2
+    text = " ".join(result.output.replace("│", "").split())
+    assert option in text
+    assert "only files and folders of this machine are opened" in text
+    assert "download it" in text

@@ -301,3 +301,5 @@ def test_nothing_there(tmp_path: Path) -> None:
         find_inputs(["x.avi"], work_dir=tmp_path)
     with pytest.raises(InputError, match="no videos in this folder"):
         find_inputs([str(tmp_path)], work_dir=tmp_path)
+    with pytest.raises(InputError, match="https://site/x.mp4: an address.*download it"):
+        find_inputs(["https://site/x.mp4"], work_dir=tmp_path)
