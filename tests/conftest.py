@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="check also those figures of the documents that take minutes",
     )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _a_temporary_folder_of_these_tests() -> Iterator[None]:
+    """What processes that were killed leave behind (sockets, caches) goes when the tests end.
+
+    Not in pytest's own folder: paths of sockets must be short.
+    """
+    folder = tempfile.mkdtemp(prefix="twostream-tests-")
+    # After multiprocessing has removed its own, at -100.
+    Finalize(None, shutil.rmtree, [folder, True], exitpriority=-200)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
