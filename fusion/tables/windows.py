@@ -8,7 +8,7 @@ and `ScoreTable.times` says in seconds where it begins and ends.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,10 @@ class Span:
     def frames(self, fps: float) -> int:
         """In frames, of seconds the nearest whole number; at least 1."""
         return max(1, round(self.amount if self.in_frames else self.amount * fps))
+
+    def quarter(self) -> Span:
+        """A quarter of it; of frames a whole number, at least 1."""
+        return replace(self, amount=max(1, self.amount // 4) if self.in_frames else self.amount / 4)
 
     def __str__(self) -> str:
         return f"{self.amount:g}{'f' if self.in_frames else ' s'}"

@@ -66,6 +66,27 @@ def plug_in_name(
     )
 
 
+class LengthOfTime(click.ParamType):
+    """Seconds, or frames with an `f` behind them; the value is a `fusion.tables.windows.Span`."""
+
+    name = "length"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Show the form in `--help`."""
+        return "SECONDS|FRAMESf"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Accept what there is; the rest is a usage error."""
+        from fusion.tables.windows import Span
+
+        if isinstance(value, Span):
+            return value
+        try:
+            return Span.parse(str(value))
+        except InputError as error:
+            self.fail(str(error))
+
+
 class Stage(click.ParamType):
     """A plug-in and its options in one text, as `dynamic_framing k=12`."""
 

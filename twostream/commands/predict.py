@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,12 +12,14 @@ import click
 
 from flow_extract.methods import FLOW_METHODS
 from twostream.commands import console, score_options, shared_options
-from twostream.commands.option_types import FOLDER, OUT_FILE, PlugIn
+from twostream.commands.option_types import FOLDER, OUT_FILE, OUT_FOLDER, LengthOfTime, PlugIn
 from twostream_base.errors import InputError
 from twostream_base.video_names import without_suffix
 
 if TYPE_CHECKING:
+    from fusion.tables.windows import Span
     from twostream.models.external_networks import ExternalNetwork
+    from twostream.prediction.long_videos import LongPrediction
     from twostream.prediction.predict_video import Prediction
 
 network_options = console.section(
@@ -33,13 +36,35 @@ network_options = console.section(
     ),
     shared_options.class_names,
     shared_options.checkpoint,
-    shared_options.protocol,
+    shared_options.protocol_or_default,
     click.option(
         "--cascade",
         type=click.FloatRange(0, 1),
         metavar="LEAD",
         help="Skip flow where the first stream is sure: where the probability of its first class "
         "exceeds that of its second by LEAD, from 0 to 1 (`tune --cascade` finds a value).",
+    ),
+)
+window_options = console.section(
+    "Long videos",
+    click.option(
+        "--window",
+        type=LengthOfTime(),
+        help="Predict each stretch of this length instead of the whole video: 2 (seconds) or 60f "
+        "(frames). The default protocol is then `efficient`.",
+    ),
+    click.option(
+        "--stride",
+        type=LengthOfTime(),
+        help="From the beginning of a window to that of the next.  [default: a quarter of "
+        "--window]",
+    ),
+    click.option(
+        "--scores",
+        type=OUT_FOLDER,
+        default="windows",
+        help="Folder for the dense score files, windows.csv and events.csv of --window; what an "
+        "interrupted command has left there is used.",
     ),
 )
 extraction_options = console.section(
@@ -71,7 +96,8 @@ output_options = console.section(
         "--out",
         type=OUT_FILE,
         help="Also draw frames, flow and class bars into this file: .mp4, .gif, or .png (the "
-        "middle frame). For several videos, {name} stands for the name of each.",
+        "middle frame). With --window the classes over time instead: .png, .svg, or beneath the "
+        "film. For several videos, {name} stands for the name of each.",
     ),
 )
 
@@ -79,15 +105,18 @@ output_options = console.section(
 @click.command(
     cls=console.Command,
     common=(
-        "--spatial", "--difference", "--motion", "--weights", "--strategy", "--protocol", "--top",
-        "--out", "--device", "--json",
+        "--spatial", "--difference", "--motion", "--weights", "--strategy", "--protocol",
+        "--window", "--top", "--out", "--device", "--json",
     ),
     example="twostream predict clip.mp4 --weights tsm-r50-1x1x8-k400\n"
     "twostream predict clip.mp4 --spatial runs/ucf101-split1/spatial-resnet18 \\\n"
-    "    --motion runs/ucf101-split1/motion-resnet18 --strategy variance --out clip.gif",
+    "    --motion runs/ucf101-split1/motion-resnet18 --strategy variance --out clip.gif\n"
+    "twostream predict film.mp4 --spatial runs/ucf101-split1/spatial-resnet18 \\\n"
+    "    --motion runs/ucf101-split1/motion-resnet18 --window 2 --stride 0.5",
 )  # fmt: skip
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO...")
 @network_options
+@window_options
 @score_options.strategies_without_epochs
 @extraction_options
 @output_options
@@ -107,8 +136,11 @@ def predict(
     method_option: tuple[str, ...],
     short_side: int | None,
     checkpoint: str,
-    protocol: str,
+    protocol: str | None,
     cascade: float | None,
+    window: Span | None,
+    stride: Span | None,
+    scores: Path,
     top: int,
     out: Path | None,
     quiet: bool,
@@ -119,10 +151,13 @@ def predict(
 
     VIDEO is a file, a folder of numbered pictures, or a folder (all videos below it). Frames and
     flow are made as for training. Without a training of your own, --weights names published
-    networks: see `twostream weights`. Exit code 1: some videos could not be read; they are listed.
+    networks: see `twostream weights`. With --window, long videos are predicted window by window in
+    one pass; `twostream events` and `fuse` read the scores. Exit code 1: some videos could not be
+    read; they are listed.
     """
     from fusion.combining.step import StepOptions
-    from twostream.prediction.annotated import check_suffix, draw_prediction
+    from twostream.prediction import annotated, timeline
+    from twostream.prediction.long_videos import WindowOptions, long_result_lines, predict_windows
     from twostream.prediction.predict import (
         PredictOptions,
         find_inputs,
@@ -156,32 +191,87 @@ def predict(
     settings = PredictOptions(
         runs=runs,
         checkpoint=checkpoint,
-        protocol=protocol,
+        protocol=protocol or ("efficient" if window else "clips19"),
         cascade=cascade,
         steps=StepOptions(weights=next(iter(of_streams), None), **options),
         extraction=Extraction(method, method_option, short_side),
         top=top,
         trust_plugins=console.trusts_plugins(),
     )
+    if stride and not window:
+        raise InputError(f"--stride {stride} is the step from window to window: give --window too")
     with TemporaryDirectory(prefix="twostream-predict-") as folder:
         work_dir = Path(folder)
         files, unusable = find_inputs(videos, work_dir=work_dir)
-        show = None
-        if out:  # checked before any work is done
-            check_suffix(out)
-            titles = {name: without_suffix(Path(name).name) for name in files}
-            drawn = {name: Path(str(out).replace("{name}", titles[name])) for name in files}
-            if len(set(drawn.values())) < len(drawn):
+        if window:
+            named = score_names(videos, files)
+            drawn = drawings(out, named, suffixes=timeline.SUFFIXES) if out else {}
+
+            def draw(name: str, prediction: LongPrediction) -> None:
+                timeline.draw_timeline(drawn[name], prediction, title=name)
+
+            if cascade is not None:
                 raise InputError(
-                    f"--out {out}: {len(drawn):,} videos need a file each; write {{name}} where "
-                    "the name of the video belongs, and give videos of the same name one by one"
+                    "--cascade decides for whole videos; of windows, `tune --cascade` reads the "
+                    "dense score files"
                 )
+            windows = WindowOptions(window, stride or window.quarter(), scores)
+            result = predict_windows(
+                named, settings, windows, runtime, tell=console.tell, show=draw if out else None
+            )
+            lines = long_result_lines(result)
+        else:
+            drawn = drawings(out, files, suffixes=annotated.SUFFIXES) if out else {}
 
             def show(name: str, prediction: Prediction) -> None:
-                draw_prediction(drawn[name], prediction, title=titles[name])
+                title = without_suffix(Path(name).name)
+                annotated.draw_prediction(drawn[name], prediction, title=title)
 
-        result = predict_videos(files, settings, runtime, work_dir=work_dir, show=show)
+            result = predict_videos(
+                files, settings, runtime, work_dir=work_dir, show=show if out else None
+            )
+            lines = result_lines(result)
     result["failed"] = unusable | result["failed"]
-    console.print_json(result) if as_json else console.show(*result_lines(result))
+    console.print_json(result) if as_json else console.show(*lines)
     if result["failed"]:
         click.get_current_context().exit(1)
+
+
+def drawings(out: Path, names: Iterable[str], *, suffixes: Sequence[str]) -> dict[str, Path]:
+    """The file that each video is drawn to.
+
+    Raises:
+        InputError: another suffix, or two videos with the same file.
+    """
+    if out.suffix.lower() not in suffixes:
+        raise InputError(f"{out}: predictions are drawn to {', '.join(suffixes)} files")
+    drawn = {
+        name: Path(str(out).replace("{name}", without_suffix(Path(name).name))) for name in names
+    }
+    if len(set(drawn.values())) < len(drawn):
+        raise InputError(
+            f"--out {out}: {len(drawn):,} videos need a file each; write {{name}} where the name "
+            "of the video belongs, and give videos of the same name one by one"
+        )
+    return drawn
+
+
+def score_names(typed: Sequence[str], files: Mapping[str, Path]) -> dict[str, tuple[str, Path]]:
+    """Names of videos for a score file -> what was typed, and the file.
+
+    As in lists: the path below the folder that was typed, or the name of the file, without suffix.
+
+    Raises:
+        InputError: two videos have the same name.
+    """
+    folders = [Path(text) for text in typed if Path(text).is_dir()]
+    named: dict[str, tuple[str, Path]] = {}
+    for text, path in files.items():
+        above = next((folder for folder in folders if folder in path.parents), path.parent)
+        name = without_suffix(path.relative_to(above).as_posix())
+        if name in named:
+            raise InputError(
+                f"{text} and {named[name][0]} are both called {name}; give the folder above them"
+            )
+        named[name] = text, path
+    return named

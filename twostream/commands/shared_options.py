@@ -188,6 +188,12 @@ protocol = click.option(
     "--protocol", type=ProtocolName(), default="clips19", help=f"Test protocol: {PROTOCOL_TEXTS}."
 )
 
+protocol_or_default = click.option(
+    "--protocol",
+    type=ProtocolName(),
+    help=f"Test protocol: {PROTOCOL_TEXTS}.  [default: clips19; with --window efficient]",
+)
+
 # Of a training: where its options come from, and how it begins.
 config = click.option(
     "--config",

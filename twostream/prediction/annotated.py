@@ -15,7 +15,6 @@ from flow_extract.store.codecs import dequantize
 from flow_extract.store.reader import StoreEntry
 from flow_extract.video.frames import resize
 from twostream.prediction.predict_video import Prediction
-from twostream_base.errors import InputError
 
 SUFFIXES = (".png", *FILMS)
 GIF_FPS = 15  # at most: every frame of a GIF takes as much room as a picture
@@ -33,14 +32,10 @@ def draw_prediction(path: Path, prediction: Prediction, *, title: str, top: int 
     Flow is drawn where it was computed.
 
     Args:
-        path: its suffix decides.
+        path: its suffix, one of `SUFFIXES`, decides.
         title: line at the top.
         top: how many classes get bars.
-
-    Raises:
-        InputError: another suffix.
     """
-    check_suffix(path)
     entry = StoreEntry(prediction.entry)
     canvas, pictures = _chart(entry, prediction, title, top), _pictures(entry)
 
@@ -58,16 +53,6 @@ def draw_prediction(path: Path, prediction: Prediction, *, title: str, top: int 
         fps = entry.header["fps"] or DEFAULT_FPS
         step = ceil(fps / GIF_FPS) if path.suffix.lower() == ".gif" else 1
         FILMS[path.suffix.lower()](path, map(draw, range(0, count, step)), fps=fps / step)
-
-
-def check_suffix(path: Path) -> None:
-    """Refuse a file that is neither a picture nor a film.
-
-    Raises:
-        InputError: its suffix is none of `SUFFIXES`.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: predictions are drawn to {', '.join(SUFFIXES)} files")
 
 
 def _pictures(entry: StoreEntry) -> Callable[[int], list[Image.Image]]:

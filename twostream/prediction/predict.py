@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from twostream.prediction.predict_video import (
     Extraction,
     Prediction,
     Recipe,
+    Stream,
     load_streams,
     predict_video,
 )
@@ -88,23 +89,21 @@ def find_inputs(paths: Sequence[str], *, work_dir: Path) -> tuple[dict[str, Path
     return videos, unusable
 
 
-def predict_videos(
-    videos: Mapping[str, Path],
-    options: PredictOptions,
-    runtime: Runtime,
-    *,
-    work_dir: Path,
-    show: Show | None,
-) -> dict[str, Any]:
-    """Predict one video after the other; one that cannot be read is named, the rest is done.
+class Networks(NamedTuple):
+    """The trained networks of a prediction.
 
-    Args:
-        videos: as results name them -> file or folder of pictures.
-        work_dir: folder for frames and flow, of one video at a time.
-        show: is called with each video's name and prediction while its store file is there.
+    Attributes:
+        streams: by name, in the order in which they are asked.
+        records: of `read_training_videos`, for each that is a run of ours.
+    """
 
-    Returns:
-        The result as JSON values.
+    streams: dict[str, Stream]
+    recipe: Recipe
+    records: dict[str, tuple[dict[str, Any], list[RunVideo]]]
+
+
+def load_networks(options: PredictOptions, runtime: Runtime) -> Networks:
+    """Load all that a prediction needs but the videos: a damaged record costs no predictions.
 
     Raises:
         InputError: the runs do not fit each other, a network cannot take the views of the protocol,
@@ -146,12 +145,37 @@ def predict_videos(
         cascade=options.cascade,
         runtime=replace(runtime, bar=no_bar),
     )
-    # Before the work: a damaged record costs no predictions.
     records = {
         key: read_training_videos(run / options.checkpoint)
         for key, run in options.runs.items()
         if isinstance(run, Path)
     }
+    return Networks(streams, recipe, records)
+
+
+def predict_videos(
+    videos: Mapping[str, Path],
+    options: PredictOptions,
+    runtime: Runtime,
+    *,
+    work_dir: Path,
+    show: Show | None,
+) -> dict[str, Any]:
+    """Predict one video after the other; one that cannot be read is named, the rest is done.
+
+    Args:
+        videos: as results name them -> file or folder of pictures.
+        work_dir: folder for frames and flow, of one video at a time.
+        show: is called with each video's name and prediction while its store file is there.
+
+    Returns:
+        The result as JSON values.
+
+    Raises:
+        InputError: as `load_networks`.
+    """
+    networks = load_networks(options, runtime)
+    streams, recipe = networks.streams, networks.recipe
     rows, failed, sources = [], {}, {}
     bar = runtime.bar(videos.items(), total=len(videos), label="predict", unit="video")
     for name, video in bar:
@@ -165,7 +189,7 @@ def predict_videos(
             sources[name] = str(prediction.header["source"].get("sha256") or "")[:SOURCE_DIGITS]
             if show:
                 show(name, prediction)
-    for key, (card, recorded) in records.items():
+    for key, (card, recorded) in networks.records.items():
         seen = seen_in_training(card, recorded, sources)
         for row in rows:
             if row["video"] in seen and key in row["streams"]:

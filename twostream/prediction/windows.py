@@ -29,7 +29,13 @@ from flow_extract.video.decode import VideoError, open_video
 from fusion.tables.windows import Span
 from twostream.compute.device import Runtime
 from twostream.data.dataset import SharedPictures, resized_pictures, views_shape, write_snippets
-from twostream.data.protocols import SPREAD, Protocol, num_positions, snippet_indices
+from twostream.data.protocols import (
+    SPREAD,
+    Protocol,
+    centre_of_segments,
+    num_positions,
+    snippet_indices,
+)
 from twostream.prediction.predict_video import Stream
 from twostream.transforms.presets import Modality
 from twostream_base.errors import InputError
@@ -42,36 +48,33 @@ def window_protocol(
 ) -> Protocol:
     """A protocol whose snippets overlapping windows share: they lie on one grid in all windows.
 
-    The step from one snippet to the next becomes the nearest that divides the stride evenly, or is
-    a whole number of strides; as many as fit are taken, in the middle of the window. A protocol of
-    one snippet stays as it is, as do snippets that are spread over the window, and those of windows
-    that do not overlap.
+    The step of the grid is the nearest one to the protocol's own that divides the stride evenly, or
+    is a whole number of strides. The snippets are spread over its places in the middle of the
+    window; where these are fewer, some snippets come twice. A protocol of one snippet stays as it
+    is, as do snippets that are spread over the window, and those of windows that do not overlap.
 
-    Of RGB frames (snippets of 1), length 8:
-        segments:4, stride 2: 0 2 4 6
-        segments:3, stride 2: 0 2 4 6      (not 1 4 6: in no other window are 3 and 6)
-        segments:2, stride 2: 1 5
-        segments:8, stride 2: 0 1 2 3 4 5 6 7
+    Of RGB frames (snippets of 1), length 8, stride 2:
+        segments:4    grid 0 2 4 6    0 2 4 6
+        segments:3    grid 0 2 4 6    0 4 6       (not 1 4 6: no other window shows 1)
+        segments:2    grid 1 5        1 5
+        segments:5    grid 0 2 4 6    0 2 4 4 6
 
     Args:
         length: of a window, in frames or flow pairs.
         stride: from one window to the next, likewise.
     """
     starts = protocol.snippet_starts(length, **modality.sampling)
-    positions = num_positions(length, **modality.sampling)
-    if modality.interval != SPREAD and stride < length and min(len(starts), positions) > 1:
-        wide = positions / len(starts)  # the step that it has by itself
+    positions, count = num_positions(length, **modality.sampling), len(starts)
+    if modality.sampling["interval"] != SPREAD and stride < length and min(count, positions) > 1:
+        wide = positions / count  # the step that it has by itself
         parts = min(stride, max(1, round(stride / wide)))  # that the stride is cut into
         strides = max(1, round(wide / stride))
-        grid = [step * strides * stride // parts for step in range(positions)]
+        grid = [place * strides * stride // parts for place in range(positions)]
         grid = [start for start in grid if start < positions]
-        starts = [start + (positions - 1 - grid[-1]) // 2 for start in grid]
+        middle = (positions - 1 - grid[-1]) // 2
+        starts = [grid[place] + middle for place in centre_of_segments(len(grid), count)]
     return replace(
-        protocol,
-        num_snippets=len(starts),
-        starts=partial(_fixed, starts=tuple(starts)),
-        last_gap=False,
-        segment=None,
+        protocol, starts=partial(_fixed, starts=tuple(starts)), last_gap=False, segment=None
     )
 
 

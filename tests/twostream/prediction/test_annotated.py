@@ -14,7 +14,6 @@ from flow_extract.video.decode import probe, read_frames
 from twostream.prediction import annotated
 from twostream.prediction.annotated import COLORS, GREY, draw_prediction
 from twostream.prediction.predict_video import Prediction
-from twostream_base.errors import InputError
 
 from ..conftest import CLASSES, MiniProject
 
@@ -115,9 +114,3 @@ def test_films(make_prediction: Any, tmp_path: Path) -> None:
     assert (len(frames), probe(tmp_path / "p.mp4").fps) == (23, 25)
     differences = [np.abs(second[:500] - frame[:500]).mean() for frame in frames]
     assert int(np.argmin(differences)) == 2
-
-
-def test_other_suffixes(make_prediction: Any, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"p.webm: predictions are drawn to .png, .gif, .mp4"):
-        draw_prediction(tmp_path / "p.webm", make_prediction(motion=MOTION), title="clip")
-    assert not list(tmp_path.iterdir())

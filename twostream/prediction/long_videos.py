@@ -1,0 +1,543 @@
+"""Scores of the windows of long videos: in parts that survive a kill, then as dense score files.
+
+Each stream gets a dense score file, and so does their fusion. What is done of a video lies in a
+folder of parts beside these files; the same command goes on there.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flow_extract.display.show import DEFAULT_FPS
+from flow_extract.store.header import settings_hash
+from flow_extract.video.decode import VideoError, probe
+from flow_extract.video.pictures import content_sha256
+from fusion.combining.fuse import fuse_joined
+from fusion.combining.probabilities import as_probs
+from fusion.evaluation.results import columns
+from fusion.events.detection import find_events
+from fusion.events.event import Event
+from fusion.tables.join import join
+from fusion.tables.score_file import (
+    UNKNOWN,
+    ScoreTable,
+    open_scores,
+    read_head,
+    read_scores,
+    write_scores,
+    write_scores_in_parts,
+)
+from fusion.tables.windows import Span, rows_by_video, window_grid, window_names
+from twostream.compute.device import Runtime
+from twostream.data.protocols import Protocol
+from twostream.data.stored import SOURCE_DIGITS
+from twostream.models.checkpoint import WEIGHTS
+from twostream.models.external_networks import ExternalNetwork
+from twostream.prediction.predict import PredictOptions, load_networks, seen_in_training
+from twostream.prediction.predict_video import Stream
+from twostream.prediction.windows import WindowPass, WindowStream
+from twostream_base.errors import InputError
+from twostream_base.files import (
+    parse_json,
+    path_inside,
+    read_text,
+    sha256_bytes,
+    sha256_file,
+    write_text,
+)
+from twostream_base.text import write_csv
+from twostream_base.versions import library_version, tool_version
+
+WINDOWS_PER_PART = 64  # what a kill can cost: a minute or so where flow is slow
+PARTS, DONE = "parts", "done.json"
+FUSED = "fused"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowOptions:
+    """The windows, and the folder for what is found in them."""
+
+    window: Span
+    stride: Span
+    folder: Path
+
+
+class LongPrediction(NamedTuple):
+    """What was found in a video.
+
+    Attributes:
+        video: the file.
+        fps: frames per second.
+        class_names: C of them.
+        times: of the windows, (V, 2) seconds, in order.
+        fused: probabilities (V, C).
+        streams: the same of each stream.
+        events: that `find_events` finds in the fused ones.
+    """
+
+    video: Path
+    fps: float
+    class_names: tuple[str, ...]
+    times: NDArray[np.float64]
+    fused: NDArray[np.float64]
+    streams: dict[str, NDArray[np.float64]]
+    events: list[Event]
+
+
+def predict_windows(
+    videos: Mapping[str, tuple[str, Path]],
+    options: PredictOptions,
+    windows: WindowOptions,
+    runtime: Runtime,
+    *,
+    tell: Callable[[str], None],
+    show: Callable[[str, LongPrediction], None] | None = None,
+) -> dict[str, Any]:
+    """Predict the windows of one video after the other; write dense score files, and tables.
+
+    Args:
+        videos: names in the score files -> as results name them, and file or folder of pictures.
+        tell: gets messages about what an earlier run has left.
+        show: is called with each video's name and prediction in the end.
+
+    Returns:
+        The result as JSON values.
+
+    Raises:
+        InputError: the runs do not fit each other, or the folder has scores of another setup.
+    """
+    networks = load_networks(options, runtime)
+    setup = {
+        key: stream_facts(
+            stream,
+            options.runs[key],
+            networks.recipe.protocols[key],
+            options=options,
+            windows=windows,
+            runtime=runtime,
+        )
+        for key, stream in networks.streams.items()
+    }
+    windows.folder.mkdir(parents=True, exist_ok=True)
+    earlier = read_earlier(windows.folder, setup, videos)
+    films: dict[str, dict[str, Any]] = {}
+    failed = {}
+    for name, (text, video) in videos.items():
+        try:
+            films[name] = {"video": text} | score_film(
+                name,
+                video,
+                networks.streams,
+                networks.recipe.protocols,
+                setup,
+                earlier=earlier,
+                windows=windows,
+                runtime=runtime,
+                tell=tell,
+            )
+        except VideoError as error:
+            failed[text] = str(error)
+    rows = list(films.values())
+    result: dict[str, Any] = {
+        "streams": {stream: str(run) for stream, run in options.runs.items()},
+        "strategy": options.steps.strategy,
+        "protocol": options.protocol,
+        "window": str(windows.window),
+        "stride": str(windows.stride),
+        "files": {},
+        "videos": rows,
+        "events": [],
+        "failed": failed,
+    }
+    if not films:
+        return result
+    files = {key: windows.folder / f"{key}.safetensors" for key in networks.streams}
+    known = {
+        name: {k: film[k] for k in ("fps", "frames", "windows", "source", "damaged")}
+        for name, film in films.items()
+    }
+    for key, path in files.items():
+        assemble(path, windows.folder / PARTS, key, list(films), setup[key] | {"films": known})
+    fusion = fuse_joined(join(files), networks.recipe.steps, combine=options.steps.combine)
+    probabilities = {FUSED: as_probs(fusion.scores.astype(np.float64), fusion.table.score_type)} | {
+        key: as_probs(scores, fusion.streams.score_type)
+        for key, scores in fusion.streams.scores.items()
+    }
+    if len(files) > 1:
+        files[FUSED] = windows.folder / f"{FUSED}.safetensors"
+        write_scores(files[FUSED], fusion.table)
+    shutil.rmtree(windows.folder / PARTS)
+    files["windows"] = windows.folder / "windows.csv"
+    write_windows(files["windows"], fusion.table, probabilities)
+    files["events"] = windows.folder / "events.csv"
+    by_video = rows_by_video(fusion.table)
+    of_video = {name: videos[name][1] for name in films}
+    seen = {
+        key: seen_in_training(card, recorded, {film["video"]: film["source"] for film in rows})
+        for key, (card, recorded) in networks.records.items()
+    }
+    assert fusion.table.times is not None
+    for name, film in films.items():
+        part = by_video[name]
+        times, fused = fusion.table.times[part], probabilities[FUSED][part]
+        events = find_events(times, fused, fusion.table.class_names)
+        film["events"] = len(events)
+        film["warnings"] = [
+            *fusion.warnings,
+            *(
+                f"the {key} network {of[film['video']]}"
+                for key, of in seen.items()
+                if film["video"] in of
+            ),
+        ]
+        result["events"] += [{"video": name, **event._asdict()} for event in events]
+        if show:
+            of_streams = {key: probs[part] for key, probs in probabilities.items() if key != FUSED}
+            show(
+                name,
+                LongPrediction(
+                    of_video[name],
+                    film["fps"],
+                    fusion.table.class_names,
+                    times,
+                    fused,
+                    of_streams,
+                    events,
+                ),
+            )
+    write_csv(
+        files["events"],
+        [("video", "start", "end", "label", "score")]
+        + [
+            (e["video"], f"{e['start']:.3f}", f"{e['end']:.3f}", e["label"], f"{e['score']:.6f}")
+            for e in result["events"]
+        ],
+    )
+    result["files"] = {key: str(path) for key, path in files.items()}
+    return result
+
+
+def stream_facts(
+    stream: Stream,
+    run: Path | ExternalNetwork,
+    protocol: Protocol,
+    *,
+    options: PredictOptions,
+    windows: WindowOptions,
+    runtime: Runtime,
+) -> dict[str, Any]:
+    """All that decides the scores of a stream, but the videos, as JSON values."""
+    spec = stream.spec
+    weights = run / options.checkpoint / WEIGHTS if isinstance(run, Path) else run.file
+    return {
+        "stream": spec.stream,
+        "model": spec.model,
+        "consensus": {"name": spec.consensus, "options": spec.consensus_options},
+        "protocol": protocol.name,
+        "protocol_card": protocol.metadata(size=spec.input_size),
+        "windows": {"window": str(windows.window), "stride": str(windows.stride)},
+        "checkpoint": sha256_file(weights),
+        "epoch": spec.epoch,
+        "selected_on": spec.selected_on,
+        "flow": spec.flow,
+        "extraction": settings_hash(stream.settings),
+        "precision": runtime.precision,
+        "views_per_forward": runtime.views_per_forward,
+        "versions": {"twostream": tool_version(), "torch": library_version("torch")},
+    }
+
+
+def score_film(
+    name: str,
+    video: Path,
+    streams: Mapping[str, Stream],
+    protocols: Mapping[str, Protocol],
+    setup: Mapping[str, dict[str, Any]],
+    *,
+    earlier: Mapping[str, ScoreTable],
+    windows: WindowOptions,
+    runtime: Runtime,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Write the parts of one video; what an earlier run has left of them is used.
+
+    Args:
+        earlier: dense score tables that may have it already.
+
+    Returns:
+        `fps`, `frames`, `windows`, `source` (digits of the file's sha256), `damaged`, `seconds`.
+
+    Raises:
+        VideoError: the video gives no frames, or no flow.
+    """
+    try:
+        source = content_sha256(video)[:SOURCE_DIGITS]
+    except OSError as error:
+        raise VideoError(f"cannot be read: {error.strerror}") from error
+    folder = path_inside(windows.folder / PARTS, name)
+    facts = {
+        key: {"part_of": sha256_bytes(json.dumps([of, source], sort_keys=True).encode())}
+        for key, of in setup.items()
+    }
+    marks = {key: of["part_of"] for key, of in facts.items()}
+    if (folder / DONE).exists():
+        done = parse_json(read_text(folder / DONE))
+        if done["marks"] == marks:
+            return dict(done["film"])
+    tables = [table.metadata["films"].get(name) for table in earlier.values()]
+    if tables and all(of and of["source"] == source for of in tables):
+        for key, table in earlier.items():
+            write_scores(folder / key / "000000.safetensors", rows_of(table, name))
+        film = tables[0] | {"seconds": {"decode": 0.0, "flow": 0.0}, "snippets": {}}
+        write_text(folder / DONE, json.dumps({"marks": marks, "film": film}))
+        return film
+    first = {}
+    for key in streams:
+        count = 0
+        while is_part(folder / key / f"{count:06d}.safetensors", facts[key] | {"part": count}):
+            count += 1
+        first[key] = count * WINDOWS_PER_PART
+        for path in sorted((folder / key).glob("*"))[count:]:
+            path.unlink()
+    if any(first.values()):
+        tell(f"{name}: going on behind window {min(first.values()):,}; earlier ones are done")
+    info = probe(video)
+    film = {"seconds": {"decode": 0.0, "flow": 0.0}}
+    # Streams of the same frames share a pass.
+    passes: dict[str, list[str]] = {}
+    for key, stream in streams.items():
+        passes.setdefault(settings_hash(stream.settings), []).append(key)
+    for keys in passes.values():
+        run = WindowPass(
+            video,
+            {key: WindowStream(streams[key], protocols[key], first[key]) for key in keys},
+            windows.window,
+            windows.stride,
+            runtime,
+        )
+        fps = info.fps or DEFAULT_FPS
+        expected = len(
+            window_grid(
+                max(1, info.num_frames or 1),
+                window=windows.window.frames(fps),
+                stride=windows.stride.frames(fps),
+            )
+        )
+        writers = {
+            key: PartWriter(
+                folder / key,
+                name=name,
+                class_names=streams[key].spec.class_names,
+                facts=facts[key],
+                number=first[key] // WINDOWS_PER_PART,
+            )
+            for key in keys
+        }
+        total = sum(max(0, expected - first[key]) for key in keys)
+        for key, window, logits in runtime.bar(run, total=total, label=name, unit="window"):
+            writers[key].add(run.times(window), logits)
+        for writer in writers.values():
+            writer.finish()
+        film |= {
+            "fps": run.fps,
+            "frames": run.frames,
+            "windows": writers[keys[0]].total,
+            "source": source,
+            "damaged": run.damage,
+            "snippets": film.get("snippets", {}) | run.forwarded,
+            "seconds": {
+                part: round(value + film["seconds"][part], 3) for part, value in run.seconds.items()
+            },
+        }
+    write_text(folder / DONE, json.dumps({"marks": marks, "film": film}))
+    return film
+
+
+class PartWriter:
+    """Gathers the windows of a stream in a video, and writes a score file of every few.
+
+    Attributes:
+        total: windows so far, those of earlier parts too.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        class_names: tuple[str, ...],
+        facts: dict[str, Any],
+        number: int,
+    ) -> None:
+        self.folder, self.name, self.class_names = folder, name, class_names
+        self.facts, self.number, self.total = facts, number, number * WINDOWS_PER_PART
+        self._times: list[tuple[float, float]] = []
+        self._logits: list[NDArray[np.float32]] = []
+
+    def add(self, times: tuple[float, float], logits: NDArray[np.float32]) -> None:
+        """Take the next window, its logits (S, R, classes)."""
+        self._times.append(times)
+        self._logits.append(logits)
+        self.total += 1
+        if len(self._times) == WINDOWS_PER_PART:
+            self.finish()
+
+    def finish(self) -> None:
+        """Write what there is."""
+        if not self._times:
+            return
+        times = np.array(self._times)
+        table = ScoreTable(
+            names=tuple(window_names(self.name, times)),
+            class_names=self.class_names,
+            scores=np.stack(self._logits),
+            labels=np.full(len(times), UNKNOWN),
+            score_type="logits",
+            metadata=self.facts | {"part": self.number},
+            groups=(self.name,) * len(times),
+            times=times,
+        )
+        write_scores(self.folder / f"{self.number:06d}.safetensors", table)
+        self.number += 1
+        self._times, self._logits = [], []
+
+
+def is_part(path: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether a whole part of so many windows is there, with these metadata."""
+    try:
+        table = read_scores(path)
+    except InputError:
+        return False
+    return table.metadata == facts and len(table.names) == WINDOWS_PER_PART
+
+
+def read_earlier(
+    folder: Path, setup: Mapping[str, dict[str, Any]], videos: Mapping[str, Any]
+) -> dict[str, ScoreTable]:
+    """The dense score files that an earlier command with this setup has left, if all are there.
+
+    Raises:
+        InputError: they are of another setup, or of other videos too: this command would not make
+            them again.
+    """
+    tables = {}
+    for key, facts in setup.items():
+        path = folder / f"{key}.safetensors"
+        if not path.exists():
+            return {}
+        about, cure = read_head(path)["about"], "remove it, or give another folder: --scores"
+        if differs := [fact for fact in facts if about.get(fact) != facts[fact]]:
+            raise InputError(f"{path}: scores of another setup ({', '.join(differs)}); {cure}")
+        if others := about["films"].keys() - videos.keys():
+            raise InputError(
+                f"{path}: scores of other videos too, as of {min(others)}; give these as well, "
+                f"{cure}"
+            )
+        tables[key] = open_scores(path)
+    return tables
+
+
+def rows_of(table: ScoreTable, name: str) -> ScoreTable:
+    """The rows of one video, as a table."""
+    rows = rows_by_video(table)[name]
+    part = slice(int(rows[0]), int(rows[-1]) + 1)
+    assert table.times is not None
+    assert len(rows) == part.stop - part.start
+    return replace(
+        table,
+        names=table.names[part],
+        scores=table.scores[part],
+        labels=table.labels[part],
+        groups=(name,) * len(rows),
+        times=table.times[part],
+    )
+
+
+def assemble(
+    path: Path, folder: Path, key: str, names: list[str], metadata: dict[str, Any]
+) -> None:
+    """Write the dense score file of a stream from the parts of all videos, one in memory at a time.
+
+    Args:
+        metadata: of the file.
+    """
+    paths = [part for name in names for part in sorted((path_inside(folder, name) / key).glob("*"))]
+
+    def parts() -> Iterator[ScoreTable]:
+        return (read_scores(part) for part in paths)
+
+    facts = [(table.names, table.groups, table.times) for table in parts()]
+    first = read_scores(paths[0])
+    windows = sum(len(of_part) for of_part, *_ in facts)
+    write_scores_in_parts(
+        path,
+        parts(),
+        whole=ScoreTable(
+            names=tuple(name for of_part, *_ in facts for name in of_part),
+            class_names=first.class_names,
+            scores=np.broadcast_to(np.float32(0), (windows, *first.scores.shape[1:])),
+            labels=np.full(windows, UNKNOWN),
+            score_type="logits",
+            metadata=metadata,
+            groups=tuple(group for _, groups, _ in facts for group in groups or ()),
+            times=np.concatenate([times for _, _, times in facts if times is not None]),
+        ),
+    )
+
+
+def write_windows(
+    path: Path, table: ScoreTable, probabilities: Mapping[str, NDArray[np.float64]]
+) -> None:
+    """Write a row for each window: the best class of the fusion, then of each stream."""
+    assert table.times is not None
+    assert table.groups is not None
+    keys = [FUSED, *(key for key in probabilities if key != FUSED)]
+    heading = [f"{key}_{what}" for key in keys[1:] for what in ("class", "probability")]
+    rows: list[list[object]] = [["video", "start", "end", "class", "probability", *heading]]
+    for row, (video, (start, end)) in enumerate(
+        zip(table.groups, table.times.tolist(), strict=True)
+    ):
+        cells: list[object] = [video, f"{start:.3f}", f"{end:.3f}"]
+        for key in keys:
+            best = int(probabilities[key][row].argmax())
+            cells += [table.class_names[best], f"{probabilities[key][row, best]:.6f}"]
+        rows.append(cells)
+    write_csv(path, rows)
+
+
+def long_result_lines(result: Mapping[str, Any]) -> list[str]:
+    """The events, a row for each video, what is wrong with some, and the files."""
+    rows = [
+        (
+            event["video"],
+            f"{event['start']:.2f} - {event['end']:.2f} s",
+            event["label"],
+            f"{event['score']:.1%}",
+        )
+        for event in result["events"]
+    ]
+    lines = columns(rows) if rows else ["no events"] if result["videos"] else []
+    for film in result["videos"]:
+        lines += [
+            f"warning: {film['video']}: {text}"
+            for text in (*([film["damaged"]] if film["damaged"] else []), *film["warnings"])
+        ]
+    lines += [f"{name}: {reason}" for name, reason in result["failed"].items()]
+    for film in result["videos"]:
+        parts = ", ".join(f"{part} {value:.2f}" for part, value in film["seconds"].items())
+        lines.append(
+            f"{film['video']}: {film['windows']:,} windows of {result['window']} every "
+            f"{result['stride']}, {film['frames']:,} frames at {film['fps']:g} a second; seconds: "
+            f"{parts}"
+        )
+    if result["files"]:
+        lines.append(f"written: {', '.join(result['files'].values())}")
+    return lines
