@@ -3,8 +3,8 @@
     python examples/own_videos.py            # in a new folder, own-videos/
     python examples/own_videos.py --quick    # half a minute, to see that all works
 
-The videos are made here: a ball or a box that bounces or slides across a dim room. Replace the
-folder `videos` with yours, one folder per class, and the rest stays as it is.
+The videos are made here: a red ball or a blue box that bounces or slides in a dim room. Replace
+the folder `videos` with yours, one folder per class, and the rest stays as it is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ import numpy as np
 import fusion
 import twostream
 
-SHAPES, MOTIONS = ("Ball", "Box"), ("Bounces", "Slides")
+SHAPES = {"Ball": (255, 140, 90), "Box": (90, 160, 255)}  # and their colours, RGB
+MOTIONS = ("Bounces", "Slides")
 SIDE, FRAMES = 96, 24
 
 
@@ -35,7 +36,8 @@ def command(*words: str) -> None:
 
 def draw_clip(shape: str, motion: str, room: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
     """Frames uint8 (24, 96, 96, 3), RGB: the shape moves up and down, or from side to side."""
-    skin = cv2.GaussianBlur(rng.uniform(100, 255, (28, 28, 3)), (0, 0), 1.5)
+    pattern = cv2.resize(rng.uniform(0.3, 1, (7, 7)), (28, 28))
+    skin = pattern[..., None] * SHAPES[shape]
     mask = np.zeros((28, 28), np.uint8)
     if shape == "Ball":
         cv2.circle(mask, (14, 14), 13, 1, cv2.FILLED)
@@ -59,7 +61,7 @@ def write_videos(folder: Path, *, scenes: int) -> None:
     for shape, motion, scene in itertools.product(SHAPES, MOTIONS, range(scenes)):
         name = f"{shape}{motion}"
         (folder / name).mkdir(parents=True, exist_ok=True)
-        room = cv2.resize(rng.uniform(20, 90, (12, 12, 3)), (SIDE, SIDE))
+        room = cv2.resize(rng.uniform(20, 90, (9, 9)), (SIDE, SIDE))[..., None] * np.ones(3)
         for take in (1, 2):
             path = folder / name / f"{name}_scene{scene:02d}_take{take}.avi"
             writer = cv2.VideoWriter(str(path), codec, 25, (SIDE, SIDE))
@@ -77,7 +79,7 @@ def main() -> None:
     options.folder.mkdir(parents=True)
     os.chdir(options.folder)
 
-    write_videos(Path("videos"), scenes=4 if options.quick else 16)
+    write_videos(Path("videos"), scenes=4 if options.quick else 20)
 
     # Takes of one scene look alike. The pattern keeps them on one side of every split.
     command(
@@ -92,7 +94,7 @@ def main() -> None:
     if options.quick:
         small += ["--model", "shufflenet_v2_x0_5", "--input-size", "32", "--epochs", "1"]
     else:
-        small += ["--input-size", "96", "--epochs", "8"]
+        small += ["--input-size", "96", "--epochs", "10"]
     command("train", "--stream", "spatial", *small)
     command("train", "--stream", "motion", *small)
 
