@@ -18,7 +18,7 @@ from twostream.cli import cli
 from twostream.transforms.presets import MODALITIES
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
 SCRIPTS = {name: ROOT / "bin" / name for name in ("reproduce-ucf101", "reproduce-hmdb51")}
 TEXT = "\n".join(path.read_text() for path in [*DOCUMENTS, ROOT / "bin" / "reproduction"])
 COMMANDS = sorted(
@@ -54,7 +54,8 @@ def test_scripts_without_folders_say_how_they_are_used(name: str) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_to_files(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
         assert target.startswith("http") or (document.parent / target).exists(), target
 
 
