@@ -91,8 +91,7 @@ decoding_options = console.section(
     click.option(
         "--normalise",
         type=PlugIn(NORMALISERS),
-        default="none",
-        help="Clean-up of the glosses before errors are counted.",
+        help="Clean-up of the glosses before errors are counted.  [default: the data set's]",
     ),
 )
 

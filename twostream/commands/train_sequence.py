@@ -20,6 +20,7 @@ from twostream.commands.option_types import (
 )
 from twostream.sequence.lists import SEQUENCE_DATASETS
 from twostream.sequence.options import RECIPES
+from twostream.sequence.transcripts import NORMALISERS, usual_normaliser
 
 if TYPE_CHECKING:
     from twostream.sequence.trainer import SequenceTrainer
@@ -145,6 +146,15 @@ run_options = console.section(
         help="Score with the mean of the weights of the last, or best, N epochs.",
     ),
     click.option(
+        "--beam", type=click.IntRange(0), default=0,
+        help="Decode the validation videos by a beam search of this width; 0 is greedy.",
+    ),
+    click.option(
+        "--normalise", type=PlugIn(NORMALISERS),
+        help="Clean-up of the glosses before the errors are counted that choose the epoch: "
+        f"{any_of(NORMALISERS)}.  [default: the data set's]",
+    ),
+    click.option(
         "--load", type=FILE_OR_FOLDER,
         help="Start from the weights of this run folder or file.",
     ),
@@ -201,6 +211,7 @@ def train_sequence(
     read_average(options["average"])
     options |= {key: str(options[key] or "") for key in PATHS}
     options["name"] = options["name"] or recipe or "ctc"
+    options["normalise"] = options["normalise"] or usual_normaliser(options["dataset"])
     options["device"] = shared_options.find_device(options["device"])
     options["precision"] = find_precision(options["precision"], torch.device(options["device"]))
     options["load_stages"] = options["load_stages"] or (("backbone",) if options["load"] else ())
@@ -252,6 +263,10 @@ def _print_start(trainer: SequenceTrainer) -> None:
         f"{len(data.vocabulary):,} glosses; {counts} videos ({len(data.missing):,} listed ones "
         f"missing), on {options.device} in {options.precision}"
     )
+    if options.beam or options.normalise != "none":
+        search = f"a beam search of width {options.beam}" if options.beam else "greedy decoding"
+        rules = "" if options.normalise == "none" else f", cleaned up by {options.normalise}"
+        console.show(f"==> error rates are those of {search}{rules}")
     if unknown := unknown_glosses([*data.lists["val"], *data.lists["test"]], data.vocabulary):
         console.show(
             f"==> {len(unknown):,} glosses of val and test are not in the training list and "

@@ -35,6 +35,13 @@ def greedy(log_probs: np.ndarray) -> Labels:
     return tuple(int(label) for label in best[changed] if label != BLANK)
 
 
+def decode(log_probs: np.ndarray, *, beam: int) -> Labels:
+    """The best labels of a beam search of that width (0: greedily); none of no time steps."""
+    if not len(log_probs):
+        return ()
+    return beam_search(log_probs, beam=beam)[0].labels if beam else greedy(log_probs)
+
+
 def log_probability(log_probs: np.ndarray, labels: Sequence[int]) -> float:
     """Log of the summed probability of all paths of `labels`: the forward pass of section 4.1."""
     states = np.full(2 * len(labels) + 1, BLANK)

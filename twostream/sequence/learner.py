@@ -16,7 +16,7 @@ from torch.optim import Adam
 
 from twostream.compute.device import Runtime, autocast, gradient_scaler
 from twostream.sequence.batches import Batch
-from twostream.sequence.decoding import BLANK, greedy, log_probability
+from twostream.sequence.decoding import BLANK, decode, log_probability
 from twostream.sequence.lists import SequenceRecord, glosses_to_labels, labels_to_glosses
 from twostream.sequence.network import (
     build_network,
@@ -27,6 +27,7 @@ from twostream.sequence.network import (
     without_weights,
 )
 from twostream.sequence.options import SequenceOptions
+from twostream.sequence.transcripts import Normaliser, unchanged
 from twostream.sequence.word_error_rate import align, corpus_rate, count_errors, sum_errors
 from twostream.training.learner import average_weights, restore_optimizer
 from twostream.training.loop import NotFiniteError
@@ -196,17 +197,25 @@ def validation_row(
     log_probs: Mapping[int, np.ndarray],
     records: Sequence[SequenceRecord],
     vocabulary: Sequence[str],
+    *,
+    beam: int = 0,
+    normalise: Normaliser = unchanged,
 ) -> dict[str, Any]:
-    """Word error rate of greedy decoding, S, D, I, and the mean CTC loss, as a row of the log.
+    """Word error rate, S, D, I, and the mean CTC loss, as a row of the log.
 
     Videos with too few time steps for their glosses have an infinite loss; the mean is over the
     others.
+
+    Args:
+        beam: width of the beam search; 0 decodes greedily.
+        normalise: clean-up of the glosses, on both sides.
     """
     sentences, losses = [], []
     for index, record in enumerate(records):
         rows = log_probs[index]
-        glosses = labels_to_glosses(greedy(rows), vocabulary) if len(rows) else []
-        sentences.append(count_errors(align(record.glosses, glosses)))
+        labels = decode(rows, beam=beam)
+        glosses = normalise(labels_to_glosses(labels, vocabulary))
+        sentences.append(count_errors(align(normalise(record.glosses), glosses)))
         if len(rows):
             losses.append(-log_probability(rows, glosses_to_labels(record.glosses, vocabulary)))
     errors = sum_errors(sentences)

@@ -55,6 +55,9 @@ class SequenceOptions:
     clip_norm: float
     ema: float
     average: str
+    # validation
+    beam: int
+    normalise: str
     # initial weights
     load: str
     load_stages: tuple[str, ...]

@@ -21,7 +21,13 @@ from twostream.sequence.decoding import (
 )
 from twostream.sequence.lists import glosses_to_labels, labels_to_glosses
 from twostream.sequence.score_file import SequenceScores
-from twostream.sequence.transcripts import NORMALISERS, Normaliser, Transcripts, read_transcripts
+from twostream.sequence.transcripts import (
+    NORMALISERS,
+    Normaliser,
+    Transcripts,
+    read_transcripts,
+    usual_normaliser,
+)
 from twostream.sequence.word_error_rate import align, rate_lines, wer_result
 from twostream_base.errors import InputError, some_of
 from twostream_base.plugins import load
@@ -34,7 +40,7 @@ def decode_streams(
     tables: Sequence[SequenceScores],
     *,
     combine: str,
-    normalise: str,
+    normalise: str | None,
     n_best: int,
     strategy: str,
     weights: str | None,
@@ -46,6 +52,7 @@ def decode_streams(
     Args:
         files: what the tables were read from, or made by.
         combine: see `fuse_steps`. decoding: see `make_decoder`.
+        normalise: clean-up of the glosses; None is that of the data set in the first table.
         strategy, weights, strategy_option: as `twostream fuse` takes them.
         n_best: hypotheses of each video in the result.
 
@@ -63,6 +70,7 @@ def decode_streams(
     step = find_steps(options, streams=list(streams), class_names=first.vocabulary).streams
     hypotheses = decode_all(fuse_steps(streams, step, combine=combine), decoder)
     sentences = _best_sentences(hypotheses, first.vocabulary)
+    normalise = normalise or usual_normaliser(str(first.metadata.get("dataset")))
     normaliser = load(normalise, NORMALISERS)
     inputs = []
     for file, (key, table) in zip(files, streams.items(), strict=True):
@@ -72,6 +80,7 @@ def decode_streams(
             inputs.append({"stream": key, "file": str(file)} | rates)
     result = {
         "strategy": step.name,
+        "normalise": normalise,
         "inputs": inputs,
         "recognised": _error_rates(first, sentences, normaliser),
         "hypotheses": {
@@ -235,6 +244,8 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
     if lines:
         lines.append(f"fused ({result['strategy']}):")
     lines += rate_lines(result["recognised"])
+    if result["normalise"] != "none":
+        lines.append(f"glosses cleaned up by {result['normalise']}, on both sides")
     if unknown := result["recognised"]["without_reference"]:
         lines.append(f"{unknown:,} videos without reference glosses are in no rate")
     return [*lines, *warnings]

@@ -19,8 +19,10 @@ from twostream.sequence.lists import SequenceRecord
 from twostream.sequence.network import find_weights
 from twostream.sequence.options import FREE_ON_RESUME, SequenceData, SequenceOptions
 from twostream.sequence.score_file import is_up_to_date, make_scores, write_sequence_scores
+from twostream.sequence.transcripts import NORMALISERS
 from twostream.training.loop import NotFiniteError
 from twostream.training.run import Run
+from twostream_base import plugins
 from twostream_base.errors import InputError, some_of
 
 
@@ -94,7 +96,13 @@ class SequenceTrainer:
         for epoch in range(self.run.next_epoch, self.options.epochs):
             start = time.perf_counter()
             row = {"epoch": epoch} | self._train_epoch(epoch)
-            row |= validation_row(self._predict(val), val, self.data.vocabulary)
+            row |= validation_row(
+                self._predict(val),
+                val,
+                self.data.vocabulary,
+                beam=self.options.beam,
+                normalise=plugins.load(self.options.normalise, NORMALISERS),
+            )
             row["seconds"] = round(time.perf_counter() - start, 3)
             rows = [*self.run.rows, row]
             self.run.end_epoch(

@@ -316,3 +316,8 @@ NORMALISERS: dict[str, Normaliser] = {
     "phoenix2014-sentence": normalise_phoenix2014_sentence,
     "phoenix2014t": normalise_phoenix2014t,
 }
+
+
+def usual_normaliser(dataset: str) -> str:
+    """The clean-up of a data set's own evaluation, by name; `none` where it has none."""
+    return dataset if dataset in NORMALISERS else "none"

@@ -20,6 +20,7 @@ from twostream.sequence.learner import (
 )
 from twostream.sequence.lists import SequenceRecord
 from twostream.sequence.options import SequenceOptions
+from twostream.sequence.transcripts import NORMALISERS, usual_normaliser
 from twostream.training.loop import NotFiniteError
 from twostream_base.errors import InputError
 
@@ -29,7 +30,8 @@ OPTIONS = {
     "vocabulary": "", "allow_missing": False, "use_damaged": False, "runs": "", "name": "",
     "epochs": 4, "seed": 0,
     "batch_size": 2, "lr": 1e-2, "stage_lr": (), "halve_at": (1, 3), "weight_decay": 0.0,
-    "clip_norm": 5.0, "ema": 0.0, "average": "", "load": "", "load_stages": (), "freeze": (),
+    "clip_norm": 5.0, "ema": 0.0, "average": "", "beam": 0,
+    "normalise": "none", "load": "", "load_stages": (), "freeze": (),
     "threads": 1, "device": "cpu", "precision": "fp32",
 }  # fmt: skip
 TARGETS = [[1, 2], [2]]
@@ -143,6 +145,27 @@ def test_row() -> None:
     # a: 1 _ 2, 1 1 2, 1 2 2, 1 2 _, _ 1 2; b: 2
     paths = 0.8 * 0.8 * 0.8 + 0.8 * 0.1 * 0.8 * 2 + 0.8 * 0.1 * 0.1 + 0.1 * 0.1 * 0.8
     assert row["val_loss"] == pytest.approx((-np.log(paths) - np.log(0.1)) / 2)
+
+
+def test_row_of_a_beam_and_a_clean_up() -> None:
+    """Greedily the best path is blank, blank (0.36); A has 0.16 + 0.24 + 0.24 in three paths."""
+    rows = np.log([[0.6, 0.4], [0.6, 0.4]])
+    records = [SequenceRecord("a", Path(), ("loc-A", "__EMOTION__"))]
+
+    def errors(**options: Any) -> int:
+        return int(validation_row({0: rows}, records, ("A",), **options)["errors"])
+
+    assert errors() == 2
+    assert errors(beam=2) == 2
+    assert errors(beam=2, normalise=NORMALISERS["phoenix2014"]) == 0
+    assert errors(normalise=NORMALISERS["phoenix2014"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"), [("phoenix2014", "phoenix2014"), ("csv", "none"), ("own:lists", "none")]
+)
+def test_the_usual_clean_up(dataset: str, name: str) -> None:
+    assert usual_normaliser(dataset) == name
 
 
 def test_best_epochs() -> None:

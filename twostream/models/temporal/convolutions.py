@@ -53,7 +53,8 @@ class Conv(nn.Module):
         """(N, T, D) -> (N, T // 2**pools, widths[-1]); lengths are halved, rounding down."""
         for layer, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             features = conv(features.transpose(1, 2)).transpose(1, 2)
-            features = F.relu(masked_batch_norm(features, lengths, norm))
+            valid = valid_mask(lengths, features.shape[1])
+            features = F.relu(masked_batch_norm(features, valid, norm))
             if layer < self.pools:
                 # A single frame leaves nothing: a length of 0.
                 pairs = F.pad(features, (0, 0, 0, 1)) if features.shape[1] < 2 else features
@@ -63,9 +64,8 @@ class Conv(nn.Module):
         return features, lengths
 
 
-def masked_batch_norm(features: Tensor, lengths: Tensor, norm: nn.Module) -> Tensor:
-    """Batch norm over the valid frames of (N, T, D); the padding becomes zero."""
-    valid = valid_mask(lengths, features.shape[1])
+def masked_batch_norm(features: Tensor, valid: Tensor, norm: nn.Module) -> Tensor:
+    """Batch norm over the valid frames, bool (N, T), of (N, T, D); the padding becomes zero."""
     rows = features[valid]
     if len(rows) < 2:  # too few for training statistics
         normed = F.batch_norm(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias)  # type: ignore[arg-type]
@@ -75,12 +75,22 @@ def masked_batch_norm(features: Tensor, lengths: Tensor, norm: nn.Module) -> Ten
     return out.masked_scatter(valid[:, :, None], normed)
 
 
+NORMS = ("weight", "batch")
+
+
 class Tcn(nn.Module):
     """Residual blocks of two causal convolutions each; block b has dilation 2**b.
 
     Bai et al., "An Empirical Evaluation of Generic Convolutional and Recurrent Networks for
     Sequence Modeling", 2018, section 3: weight norm, ReLU and dropout after each convolution, a
     1 x 1 convolution on the residual path where widths differ.
+
+    Args:
+        norm: `weight`, or `batch`: batch norm of valid frames after each convolution, as in the
+            code of *dynamic temporal fusion*.
+
+    Raises:
+        InputError: another norm.
     """
 
     def __init__(
@@ -91,11 +101,14 @@ class Tcn(nn.Module):
         blocks: int = 1,
         kernel: int = 3,
         dropout: float = 0.2,
+        norm: str = "weight",
     ) -> None:
         super().__init__()
+        if norm not in NORMS:
+            raise InputError(f"tcn: norm={norm!r}; allowed: {', '.join(NORMS)}")
         inputs = [in_features] + [width] * (blocks - 1)
         self.blocks = nn.ModuleList(
-            CausalBlock(channels, width, kernel=kernel, dilation=2**b, dropout=dropout)
+            CausalBlock(channels, width, kernel=kernel, dilation=2**b, dropout=dropout, norm=norm)
             for b, channels in enumerate(inputs)
         )
         self.out_features = width
@@ -117,13 +130,23 @@ class CausalBlock(nn.Module):
     """Two causal convolutions beside a residual path: (N, D, T) -> (N, width, T)."""
 
     def __init__(
-        self, in_features: int, width: int, *, kernel: int, dilation: int, dropout: float
+        self,
+        in_features: int,
+        width: int,
+        *,
+        kernel: int,
+        dilation: int,
+        dropout: float,
+        norm: str = "weight",
     ) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(
-            weight_norm(nn.Conv1d(channels, width, kernel, dilation=dilation))
+        convs = [
+            nn.Conv1d(channels, width, kernel, dilation=dilation)
             for channels in (in_features, width)
-        )
+        ]
+        batch = norm == "batch"
+        self.convs = nn.ModuleList(convs if batch else map(weight_norm, convs))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in convs if batch)
         self.residual = nn.Conv1d(in_features, width, 1) if in_features != width else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.left_padding = (kernel - 1) * dilation
@@ -131,7 +154,10 @@ class CausalBlock(nn.Module):
     def forward(self, features: Tensor, valid: Tensor) -> Tensor:
         """`valid` is bool (N, 1, T); the output at other frames is zero."""
         out = features
-        for conv in self.convs:
-            out = self.dropout(F.relu(conv(F.pad(out, (self.left_padding, 0)))))
+        for layer, conv in enumerate(self.convs):
+            out = conv(F.pad(out, (self.left_padding, 0)))
+            if self.norms:
+                out = masked_batch_norm(out.mT, valid[:, 0], self.norms[layer]).mT
+            out = self.dropout(F.relu(out))
             out = torch.where(valid, out, 0)  # a bias must not leak in from the padding
         return torch.where(valid, F.relu(out + self.residual(features)), 0)

@@ -16,12 +16,14 @@ from twostream.models.temporal.convolutions import Conv, Tcn
 from twostream.models.temporal.dynamic_framing import DynamicFraming
 from twostream.models.temporal.frame_selection import Dedup, RandomSampling
 from twostream.models.temporal.local_attention import LocalAttention
+from twostream.models.temporal.recurrent import BiLstm
 from twostream_base import plugins
 from twostream_base.errors import InputError
 
 TEMPORAL: dict[str, Callable[..., nn.Module]] = {
     "conv": Conv,
     "tcn": Tcn,
+    "bilstm": BiLstm,
     "local_attention": LocalAttention,
     "dynamic_framing": DynamicFraming,
     "random_sampling": RandomSampling,

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from twostream.models.temporal.convolutions import Conv, Tcn
+from twostream_base.errors import InputError
 
 
 @pytest.mark.parametrize("length", [4, 5, 6, 7, 41])
@@ -53,18 +54,22 @@ def test_batch_norm_sees_true_frames() -> None:
 def slow_block(features: torch.Tensor, block: torch.nn.Module, dilation: int) -> torch.Tensor:
     """One block, frame by frame and tap by tap."""
 
-    def causal(rows: list[torch.Tensor], conv: torch.nn.Conv1d) -> list[torch.Tensor]:
-        out = []
+    def causal(rows: list[torch.Tensor], layer: int) -> list[torch.Tensor]:
+        out, conv = [], block.convs[layer]
         for t in range(len(rows)):
             value = conv.bias.clone()
             for tap in range(3):
                 source = t - (2 - tap) * dilation
                 if source >= 0:
                     value = value + conv.weight[:, :, tap] @ rows[source]
-            out.append(F.relu(value))
-        return out
+            out.append(value)
+        if block.norms:
+            norm, rows = block.norms[layer], torch.stack(out)
+            std = (rows.var(dim=0, correction=0) + norm.eps).sqrt()
+            out = list((rows - rows.mean(dim=0)) / std * norm.weight + norm.bias)
+        return [F.relu(value) for value in out]
 
-    hidden = causal(causal(list(features), block.convs[0]), block.convs[1])
+    hidden = causal(causal(list(features), 0), 1)
     return torch.stack(
         [
             F.relu(h + block.residual(x[:, None])[:, 0])
@@ -83,6 +88,21 @@ def test_against_a_loop() -> None:
         expected = slow_block(expected, module.blocks[1], 2)
         assert torch.allclose(ours[n], expected, atol=1e-5)
     assert lengths.tolist() == [11, 11]
+
+
+def test_batch_norm_against_a_loop() -> None:
+    """In training mode, without dropout; one video, so that its statistics are those."""
+    torch.manual_seed(0)
+    module = Tcn(4, width=6, blocks=2, dropout=0.0, norm="batch")
+    features = torch.randn(1, 11, 4)
+    padded = torch.cat([features, torch.full((1, 3, 4), 100.0)], dim=1)
+    ours, _ = module(padded, torch.tensor([11]))
+    expected = slow_block(features[0], module.blocks[0], 1)
+    expected = slow_block(expected, module.blocks[1], 2)
+    assert torch.allclose(ours[0, :11], expected, atol=1e-5)
+    assert not ours[0, 11:].any()
+    with pytest.raises(InputError, match="norm='layer'; allowed: weight, batch"):
+        Tcn(4, norm="layer")
 
 
 def test_no_frame_sees_a_later_one() -> None:

@@ -12,6 +12,8 @@ from twostream_base.errors import InputError
 TEXTS = [
     "conv widths=8,8,16",
     "tcn width=8 blocks=2",
+    "tcn width=8 norm=batch",
+    "bilstm width=8 layers=1",
     "local_attention heads=4 window=8",
     "local_attention heads=4 window=8 top=3",
     "dynamic_framing k=4",
