@@ -36,8 +36,15 @@ from fusion.combining.inputs import (
 from fusion.combining.sources import STREAMS, has_field
 from fusion.combining.step import MEAN, StepOptions, Steps, find_steps
 from fusion.combining.strategies import COMPARED
-from fusion.evaluation.answers import Answers, fused_answers, stream_answers
-from fusion.evaluation.comparison import class_accuracy, compare, complementarity, segment_accuracy
+from fusion.evaluation.comparison import (
+    Answers,
+    class_accuracy,
+    compare,
+    complementarity,
+    fused_answers,
+    segment_accuracy,
+    stream_answers,
+)
 from fusion.evaluation.metrics import accuracy_summary
 from fusion.evaluation.pooled import compare_over_splits, split_answers
 from fusion.evaluation.results import MEASURES, fusion_result

@@ -15,8 +15,7 @@ import numpy as np
 
 from fusion.combining.fuse import VideoScores
 from fusion.combining.step import Step
-from fusion.evaluation.answers import Answers, mean_class_interval
-from fusion.evaluation.comparison import compare, segment_accuracy
+from fusion.evaluation.comparison import Answers, compare, mean_class_interval, segment_accuracy
 from fusion.evaluation.diagnosis import diagnose
 from fusion.fitting.calibration import CalibratedTables
 from fusion.tables.join import JoinedTables

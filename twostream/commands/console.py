@@ -7,12 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from twostream.commands.option_types import OPTION_FILES, PROJECT, TRUSTS_PLUGINS
-from twostream_base.errors import printable
+from twostream_base.errors import InputError, printable
 
 Item = TypeVar("Item")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -197,6 +198,41 @@ def tell_next(*words: object) -> None:
     import shlex
 
     tell(f"next: {shlex.join(['twostream', *map(str, words)])}")
+
+
+def run_command(
+    folder: Path, *words: str, capture: bool = False, accepts: Sequence[int] = (0,)
+) -> str:
+    """Print a command as the user would type it, and run it in a folder.
+
+    Returns:
+        What it printed, with `capture`; else nothing, as it went to the screen.
+
+    Raises:
+        InputError: it ended with another exit code than those it `accepts`.
+    """
+    import shlex
+    import subprocess
+
+    click.secho(f"\n$ {shlex.join(['twostream', *words])}", bold=True)
+    # The folder that we were imported from comes first: it may be a clone that is not installed.
+    home = str(Path(__file__).parents[2])
+    paths = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "twostream", *words],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PYTHONPATH": paths,
+            **({"PYTHONIOENCODING": "utf-8"} if capture else {}),
+        },
+        stdout=subprocess.PIPE if capture else None,
+        encoding="utf-8",
+        check=False,
+    )
+    if done.returncode not in accepts:
+        raise InputError(f"that command ended with exit code {done.returncode}, in {folder}")
+    return done.stdout or ""
 
 
 json_option = section(

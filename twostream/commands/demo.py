@@ -9,7 +9,6 @@ import click
 
 from twostream.commands import console
 from twostream.commands.option_types import OUT_PATH
-from twostream.commands.steps import run_command
 
 STRATEGIES = (
     ("mean", ["--strategy", "mean"]),
@@ -40,15 +39,15 @@ def demo(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "twostream.toml").exists():
-        run_command(folder, "init", "--dataset", "toy")
-    run_command(folder, "extract-flow")
-    run_command(folder, "train", "--stream", "spatial", "--epochs", "6", *TRAIN)
-    run_command(folder, "train", "--stream", "motion", "--epochs", "8", *TRAIN)
+        console.run_command(folder, "init", "--dataset", "toy")
+    console.run_command(folder, "extract-flow")
+    console.run_command(folder, "train", "--stream", "spatial", "--epochs", "6", *TRAIN)
+    console.run_command(folder, "train", "--stream", "motion", "--epochs", "8", *TRAIN)
     results = {
-        title: json.loads(run_command(folder, "fuse", *options, "--json", capture=True))
+        title: json.loads(console.run_command(folder, "fuse", *options, "--json", capture=True))
         for title, options in STRATEGIES
     }
-    run_command(folder, "report", "--title", "Three colours, three motions")
+    console.run_command(folder, "report", "--title", "Three colours, three motions")
     rows = {row["stream"]: row for row in results["mean"]["inputs"]}
     rows |= {title: result["fused"] for title, result in results.items()}
     console.show("", "Test videos recognised at the first guess, with 95 % Wilson interval:", "")

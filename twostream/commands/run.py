@@ -15,7 +15,6 @@ from fusion.combining.strategies import COMPARED, STRATEGIES
 from twostream.commands import console
 from twostream.commands.option_files import PROJECT_FILE, read_project
 from twostream.commands.option_types import FILE, FOLDER, Numbers, PlugIn, Splits, any_of
-from twostream.commands.steps import run_command
 from twostream_base.errors import InputError
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def run(
         return
     for words in job.commands():
         # Some videos that fail are no end: training says what is missing.
-        run_command(Path(), *words, accepts=(0, 1) if words[0] == "extract-flow" else (0,))
+        console.run_command(Path(), *words, accepts=(0, 1) if words[0] == "extract-flow" else (0,))
     console.show("", "All is done: read table.md and report.html.")
 
 
@@ -244,8 +243,8 @@ class Job:
     def _training_hours(self, model: str, stream: str) -> float:
         """Of one training; the lists that are yet to be made are counted by their shares."""
         from twostream.commands.train import complete_options, train
-        from twostream.training.estimate import estimate_training
         from twostream.training.options import TrainOptions
+        from twostream.training.plan import estimate_training
 
         names = {field.name for field in fields(TrainOptions)}
         test = self.known.test or round(TEST_FRACTION * len(self.known.videos))

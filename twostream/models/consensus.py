@@ -1,8 +1,8 @@
 """Consensus: how the segments of a video become one prediction while a network trains.
 
 Most are functions of the segments' logits, (N, S, classes) -> (N, classes); one that learns is a
-`Learned`. Offline, on score files, the same ideas are the fusion strategies
-The command line reads the names below for its help, so this module does not import torch.
+`Learned`. Offline, on score files, the same ideas are the strategies of `fusion`. The command line
+reads the names below for its help, so this module does not import torch.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """A cluster of this machine; `tests/faults/kill_dask_worker.py` uses one that runs already."""
 
 import os
+import sys
 
 import pytest
 
 from flow_extract.extraction import dask_engine
 from flow_extract.extraction.executor import Outcome
+from twostream_base.errors import InputError
 
 KILL = "__import__('os').kill(__import__('os').getpid(), 9)"
 SLEEP = "__import__('time').sleep(100)"
@@ -29,3 +31,23 @@ def test_same_outcomes_as_without_a_cluster():
     assert ended[KILL] == Outcome("crashed", reason="signal 9 (SIGKILL)")
     assert ended[SLEEP] == Outcome("timeout", reason="no progress for 6 s")
     assert ended["deadly"].status == "lost"
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
+def test_no_scheduler(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    pytest.importorskip("distributed", reason="needs dask[distributed]")
+    monkeypatch.setattr(dask_engine, "CONNECT_SECONDS", 0.5)
+    with (
+        pytest.raises(InputError, match=f"no Dask scheduler answers at '{address}'"),
+        dask_engine.connected(1, address),
+    ):
+        pass
+
+
+def test_without_dask_its_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(InputError, match=r"pip install 'dask\[distributed\]'"),
+        dask_engine.connected(1, None),
+    ):
+        pass

@@ -81,7 +81,7 @@ def test_from_a_folder_to_the_report_and_again(
         done = CliRunner().invoke(cli, words)
         assert done.exit_code in accepts, done.output
 
-    monkeypatch.setattr(run, "run_command", run_here)
+    monkeypatch.setattr(run.console, "run_command", run_here)
     twostream("run", "clips", *QUICK)
     first = ["init", "extract-flow", "train", "train", "fuse", "table", "report"]
     assert words_run == first
@@ -127,7 +127,9 @@ def test_a_broken_video_is_no_end(
     """`extract-flow` ends with 1; the rest says itself what is missing."""
     codes = []
     monkeypatch.setattr(
-        run, "run_command", lambda folder, *words, accepts: codes.append((words[0], accepts))
+        run.console,
+        "run_command",
+        lambda folder, *words, accepts: codes.append((words[0], accepts)),
     )
     twostream("run", "clips", "--allow-missing", *QUICK)
     assert ("extract-flow", (0, 1)) in codes
