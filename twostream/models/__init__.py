@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -251,7 +252,8 @@ def create_model(
 
     Args:
         name: key of MODELS, which `list_models` lists; or `timm:NAME`.
-        stream: key of MODALITIES: `spatial` (RGB), `motion` (flow) or `difference`.
+        stream: key of MODALITIES: `spatial` (RGB), `motion` (flow), `difference`, or `joint`, two
+            networks in one, whose options `fuse_at` and `fuse` say where and how they are joined.
         weights: `none`, `imagenet`, `kinetics400`, or a file, as `train --weights` takes them.
         consensus: key of CONSENSUS; one that learns replaces the classifier.
         clip_length, frame_interval: T and the step from frame to frame, where they differ from the
@@ -264,10 +266,12 @@ def create_model(
     """
     name, consensus = plugins.trust((name, consensus), trust_plugins)
     clip = default_clip(name, stream)
+    clip_length = clip["clip_length"] if clip_length is None else clip_length
     modality = modality_of(
         stream,
-        clip_length=clip["clip_length"] if clip_length is None else clip_length,
+        clip_length=clip_length,
         frame_interval=clip["frame_interval"] if frame_interval is None else frame_interval,
+        stack=flow_stack(name, stream, clip_length),
     )
     return build_network(
         name,
@@ -284,6 +288,10 @@ def resolved_options(model: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
     Of networks of MODELS and timm all, of a plug-in those that are given.
     """
+    if "fuse_at" in options:  # two networks
+        from twostream.models.two_streams import resolved_two_streams
+
+        return resolved_two_streams(model, options)
     build = find_network(model)
     return build.resolved(options) if isinstance(build, Architecture) else dict(options)
 
@@ -291,8 +299,18 @@ def resolved_options(model: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def default_clip(model: str, stream: str) -> dict[str, int]:
     """Frames of a snippet and the step between them, where the user names none."""
     clip = getattr(MODELS.get(model), "clip", None)
-    length, interval = clip or (MODALITIES[stream].snippet_length, 1)
+    length, interval = clip or (MODALITIES[stream].sampling["snippet_length"], 1)
     return {"clip_length": length, "frame_interval": interval}
+
+
+def flow_stack(model: str, stream: str, clip_length: int) -> int:
+    """Flow pairs of a joint snippet at each of its time steps; 1 for the other streams.
+
+    A network of pictures looks at all of them beside one RGB frame, one of clips at a pair beside
+    each frame.
+    """
+    of_clips = getattr(MODELS.get(model), "clip", None) is not None
+    return 1 if of_clips or not MODALITIES[stream].parts else clip_length
 
 
 def network_protocol(protocol: str, *, model: str, num_segments: int, frame_interval: int) -> str:
@@ -339,13 +357,15 @@ def build_network(
     consensus: Consensus,
     modality: Modality,
     num_classes: int,
-    weights: str = "none",
+    weights: str | Sequence[str] = "none",
     options: Mapping[str, Any] = MappingProxyType({}),
 ) -> SegmentNetwork:
     """Build the network `model`; a learned consensus is its head.
 
     Args:
         model: key of MODELS, `timm:NAME`, or `module:function`.
+        modality: for a joint one two such networks are built and joined, see `build_two_streams`.
+        weights: as `create_model` takes them; of two networks also two.
         options: of that network, such as `place` of TSM or `last_stride` of I3D.
 
     Raises:
@@ -353,6 +373,16 @@ def build_network(
             and classifier.
     """
     build = find_network(model)
+    if modality.parts:
+        from twostream.models.two_streams import build_two_streams
+
+        build = partial(build_two_streams, model)
+        late = options.get("fuse_at", "features") == "features"
+        if isinstance(consensus, Learned) and late and options.get("fuse", "sum") != "concat":
+            raise InputError(
+                "a consensus that learns takes the place of the classifiers of both streams: give "
+                "--fuse concat, which leaves it their features, or join them at a layer"
+            )
     fixed = ("modality", "num_classes", "weights")
     plugins.check_options(build, options, what=f"network {model}", reserved=fixed)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -10,8 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from twostream.compute.device import is_out_of_memory
 from twostream.data.protocols import find_protocol
-from twostream.models import default_clip, find_network
+from twostream.models import build_network, default_clip, flow_stack
 from twostream.models.checkpoint import NetworkSpec
+from twostream.models.consensus import mean
 from twostream.models.segment_network import SegmentNetwork
 from twostream.transforms.presets import modality_of
 from twostream_base.errors import InputError
@@ -42,15 +44,21 @@ def network_size(model: str, *, stream: str, num_classes: int, side: int) -> Net
         side: of the square input, pixels.
     """
     clip = default_clip(model, stream)
+    length = clip["clip_length"]
     modality = modality_of(
-        stream, clip_length=clip["clip_length"], frame_interval=clip["frame_interval"]
+        stream,
+        clip_length=length,
+        frame_interval=clip["frame_interval"],
+        stack=flow_stack(model, stream, length),
     )
-    build = find_network(model)
+    build = partial(
+        build_network, model, consensus=mean, modality=modality, num_classes=num_classes
+    )
     try:
         with torch.device("meta"):  # weights with shapes only
-            network = build(modality=modality, num_classes=num_classes)
+            network = build()
     except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
-        network = build(modality=modality, num_classes=num_classes).to("meta")
+        network = build().to("meta")
     network.eval()
     shape = (1, 1, modality.snippet_length, modality.channels, side, side)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -21,7 +21,8 @@ class SegmentNetwork(nn.Module):
         backbone: maps snippets to features (N, D). They come as (N, T*C, H, W), their T frames
             stacked as channels, for flow in the order u1 v1 u2 v2 ...; or, with `is_3d`, as
             (N, C, T, H, W).
-        classifier: (N, S, D) -> (N, S, classes). A consensus that learns takes its place.
+        classifier: (N, S, D) -> (N, S, classes), with D as `in_features`. A consensus that learns
+            takes its place.
         modality: gives mean and std of the stored values.
         is_3d: which of the two the backbone takes.
 
@@ -34,15 +35,15 @@ class SegmentNetwork(nn.Module):
     std: Tensor
 
     def __init__(
-        self, backbone: nn.Module, classifier: nn.Linear, modality: Modality, *, is_3d: bool = False
+        self, backbone: nn.Module, classifier: nn.Module, modality: Modality, *, is_3d: bool = False
     ) -> None:
         super().__init__()
         self.backbone = backbone
         disable_bf16_for_small_conv3d(backbone)
         self.is_3d = is_3d
         self.modality, self.differences = modality, modality.differences
-        self.feature_size = classifier.in_features
-        self.classifier: nn.Module = classifier
+        self.feature_size: int = classifier.in_features  # type: ignore[assignment]
+        self.classifier = classifier
         self._order_3d = torch.contiguous_format
         for name, values in (("mean", modality.mean), ("std", modality.std)):
             stacked = torch.tensor(values).repeat(modality.network_length)
