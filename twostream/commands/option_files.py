@@ -27,7 +27,7 @@ PATH_KEYS = ("videos", "annotations", "store", "runs")
 SHARED_KEYS = ("dataset", *PATH_KEYS, "split", "allow-missing")
 PACKAGE = Path(__file__).parents[1]
 RECIPES = PACKAGE / "training" / "recipes"
-STREAMS = ("spatial", "motion", "difference")
+STREAMS = ("spatial", "motion", "difference", "joint")
 # What no file may set, as it runs code (a Dask scheduler can), or deletes. A file that is to be
 # written (`OUT_FILE`) is no file's business either: it could be one that a shell reads.
 TYPED_ONLY = ("trust-plugins", "scheduler", "restart", "repair")
@@ -111,6 +111,8 @@ def _value_from(file: Path, parameter: click.Parameter, value: Any) -> Any:
 
     In a recipe of this package it is relative to the folder that one works in, as if typed.
     """
+    if isinstance(value, list):
+        return [_value_from(file, parameter, item) for item in value]
     if file.is_relative_to(PACKAGE) or not isinstance(value, str) or not value:
         return value
     is_path = isinstance(parameter.type, click.Path)
@@ -247,9 +249,10 @@ def _named(
         )
     for key in settings:
         _check_may_set(path, key, names[key])
-    # An empty text, in a run's config.toml, stands for an option that was not given.
+    # An empty text, in a run's config.toml, stands for an option that was not given; of one that
+    # takes two values, an empty list does.
     return {
         names[key].name or "": _value_from(path, names[key], value)
         for key, value in settings.items()
-        if value != ""
+        if value != "" and not (value == [] and names[key].nargs > 1)
     }

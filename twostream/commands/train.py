@@ -25,6 +25,7 @@ STREAM_DEFAULTS: dict[str, dict[str, Any]] = {
     "spatial": {"batch_size": 25, "lr": 5e-4},
     "motion": {"batch_size": 32, "lr": 1e-2},
     "difference": {"batch_size": 32, "lr": 1e-2},
+    "joint": {"batch_size": 25, "lr": 1e-3},
 }
 
 
@@ -35,7 +36,8 @@ STREAM_DEFAULTS: dict[str, dict[str, Any]] = {
         "--runs", "--name", "--epochs", "--batch-size", "--lr", "--recipe", "--device",
     ),
     example="twostream train --stream spatial\n"
-    "twostream train --stream motion --recipe strong --batch-size 16 --name strong",
+    "twostream train --stream motion --recipe strong --batch-size 16 --name strong\n"
+    "twostream train --stream joint --from RUN_SPATIAL RUN_MOTION --fuse-at layer4 --fuse conv",
 )  # fmt: skip
 @train_options
 @shared_options.on_training_videos
@@ -120,6 +122,7 @@ def complete_options(
     from twostream.training.run import run_begun_with
 
     stream = options["stream"]
+    of_streams = _joint_defaults(options)
     source = click.get_current_context().get_parameter_source("model")
     chooses_model = source is click.core.ParameterSource.DEFAULT
     named = options["weights"] not in ("none", *PRETRAINED)
@@ -135,9 +138,9 @@ def complete_options(
             for key, value in checkpoint.model_options.items()
             if key not in typed
         )
-    values = STREAM_DEFAULTS[stream] | default_clip(options["model"], stream)
+    values = STREAM_DEFAULTS[stream] | default_clip(options["model"], stream) | of_streams
     values["crop"] = "random" if options["jitter"] else "corners"
-    if options["input_size"] is None:
+    if options["input_size"] is None and "input_size" not in of_streams:
         values["input_size"] = default_input_size(options["model"])
     if checkpoint and checkpoint.model == options["model"] and checkpoint.stream == stream:
         clip = {key: getattr(checkpoint, key) for key in ("clip_length", "frame_interval")}
@@ -166,6 +169,43 @@ def complete_options(
     settings = TrainOptions(**values)
     check_options(settings)
     return settings, checkpoint
+
+
+JOINT_OPTIONS = ("start_from", "fuse_at", "fuse", "keep_both", "auxiliary_loss")
+
+
+def _joint_defaults(options: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the options of --stream joint, and return what its two runs decide besides.
+
+    Raises:
+        InputError: the runs do not go together.
+    """
+    source = click.get_current_context().get_parameter_source
+    typed = [key for key in (*JOINT_OPTIONS, "model", "weights", "resize")
+             if source(key) is click.core.ParameterSource.COMMANDLINE]  # fmt: skip
+    if options["stream"] != "joint":
+        if strange := [key for key in typed if key in JOINT_OPTIONS]:
+            option = "--from" if strange[0] == "start_from" else f"--{strange[0]}"
+            raise click.UsageError(f"{option.replace('_', '-')} is for --stream joint.")
+        options |= {"start_from": (), "fuse_at": "", "fuse": "", "keep_both": False}
+        options["auxiliary_loss"] = 0.0
+        return {}
+    options["start_from"] = tuple(map(str, options["start_from"] or ()))
+    if not options["start_from"]:
+        return {}
+    if "weights" in typed:
+        raise click.UsageError("--from and --weights both say what to start from; give one.")
+    from twostream.training.two_runs import find_starts
+
+    start = find_starts(options["start_from"], trust_plugins=console.trusts_plugins())
+    options["weights"] = "none"
+    if "model" not in typed:
+        options["model"] = start.pop("model") or options["model"]
+        options["model_option"] += start.pop("model_option")
+    if "resize" not in typed:
+        options["resize"] = start["resize"]
+    return {key: start[key] for key in ("input_size", "clip_length", "frame_interval")
+            if start[key] is not None}  # fmt: skip
 
 
 def _what_starts_it(checkpoint: ExternalCheckpoint, options: TrainOptions, classes: int) -> str:

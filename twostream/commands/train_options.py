@@ -15,7 +15,7 @@ from twostream.commands.option_types import (
     ShortSides,
     any_of,
 )
-from twostream.models import MODELS, TIMM
+from twostream.models import FORMS, MODELS, POINTS, TIMM
 from twostream.models.consensus import CONSENSUS
 
 recipe_options = console.section(
@@ -47,9 +47,9 @@ network_options = console.section(
         required=True,
         is_eager=True,
         callback=take_stream,
-        type=click.Choice(["spatial", "motion", "difference"]),
-        help="What the network sees: RGB frames, stacks of 10 flow fields, or 5 differences of "
-        "neighbouring frames.",
+        type=click.Choice(["spatial", "motion", "difference", "joint"]),
+        help="What the network sees: RGB frames, stacks of 10 flow fields, 5 differences of "
+        "neighbouring frames; or RGB and flow, by two networks that are joined in one.",
     ),
     click.option(
         "--model",
@@ -74,6 +74,46 @@ network_options = console.section(
         "--input-size",
         type=click.IntRange(32),
         help="Side of the network's square input, pixels.  [default: by network, mostly 224]",
+    ),
+)
+
+joint_options = console.section(
+    "Both streams in one network (--stream joint)",
+    click.option(
+        "--from",
+        "start_from",
+        nargs=2,
+        type=click.Path(exists=True, path_type=Path),
+        metavar="SPATIAL MOTION",
+        help="Trained runs of both streams, or files of their weights, that the network starts "
+        "from; they decide --model and the snippets too.",
+    ),
+    click.option(
+        "--fuse-at",
+        type=click.Choice(POINTS),
+        default="features",
+        help="Where the streams are joined: behind a stage of two ResNets, or at the features that "
+        "the classifier sees, of any networks.",
+    ),
+    click.option(
+        "--fuse",
+        type=PlugIn(dict.fromkeys(FORMS)),
+        default="sum",
+        help=f"How: {any_of(dict.fromkeys(FORMS))}; attention at the features alone. --fuse sum "
+        "--fuse-at features is the late mean of both classifiers.",
+    ),
+    click.option(
+        "--keep-both",
+        is_flag=True,
+        help="Behind a stage, let the flow network go on beside the joined one.",
+    ),
+    click.option(
+        "--auxiliary-loss",
+        type=click.FloatRange(0),
+        default=0.0,
+        show_default="off",
+        metavar="WEIGHT",
+        help="Add the losses of each stream by itself, with this weight.",
     ),
 )
 
@@ -167,7 +207,7 @@ schedule_options = console.section(
     click.option(
         "--lr",
         type=click.FloatRange(0, min_open=True),
-        help="Initial learning rate.  [default: spatial 0.0005, motion and difference 0.01]",
+        help="Initial learning rate.  [default: spatial 0.0005, joint 0.001, motion and difference 0.01]",
     ),
     click.option(
         "--momentum",
@@ -393,8 +433,8 @@ memory_options = console.section(
     click.option(
         "--batch-size",
         type=CountOrAuto(),
-        help="Videos a step; auto: as many as fit into memory.  [default: spatial 25, motion and "
-        "difference 32]",
+        help="Videos a step; auto: as many as fit into memory.  [default: spatial and joint 25, "
+        "motion and difference 32]",
     ),
     click.option(
         "--accumulate",
@@ -436,6 +476,7 @@ def train_options(command: console.Decorated) -> console.Decorated:
         recipe_options,
         shared_options.data,
         network_options,
+        joint_options,
         snippet_options,
         run_options,
         schedule_options,

@@ -93,18 +93,20 @@ def card_of(
     dataset: str,
     split: int | None,
     selected_on: str,
-    initial: Mapping[str, Any],
+    initial: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """What a network's weights say of the videos it has seen, as JSON values.
 
     Args:
         split: None where the data set has no splits.
         selected_on: the part that chooses the epoch, `val` or `test`.
-        initial: the card of the weights that it started from; empty where they have none.
+        initial: the cards of the weights that it started from; empty where they have none.
     """
     trained = {name_hash(v.name) for v in videos if v.part in ("train", "initial")}
-    trained |= _unpack(initial.get("trained", ""))
     chose = {name_hash(v.name) for v in videos if v.part == selected_on}
+    for card in initial:
+        trained |= _unpack(card.get("trained", ""))
+        chose |= _unpack(card.get("selecting", ""))
     counts = Counter(video.part for video in videos)
     return {
         "dataset": dataset,
@@ -113,7 +115,7 @@ def card_of(
         "sha256": digest_of(videos),
         "selected_on": selected_on,
         "trained": _pack(trained),
-        "selecting": _pack(chose | _unpack(initial.get("selecting", ""))),
+        "selecting": _pack(chose),
     }
 
 

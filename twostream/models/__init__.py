@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from twostream.data.protocols import KINDS, OF_THE_NETWORK, SPREAD, find_protocol
-from twostream.models.consensus import Consensus, Learned, load_consensus
+from twostream.models.consensus import Consensus, Learned, load_consensus, mean
 from twostream.models.timm_networks import TIMM, timm_input_size
 from twostream.transforms.presets import MODALITIES, Modality, modality_of
 from twostream_base import plugins
@@ -199,6 +199,13 @@ MODELS: dict[str, Callable[..., SegmentNetwork]] = {
 }
 
 
+TWO_STREAMS = ("spatial", "motion")  # what a joint network is made of
+# Keys of `two_streams.FUSION_POINTS` and of the dicts in it, for `--help`: that file imports torch.
+POINTS = ("layer1", "layer2", "layer3", "layer4", "features")
+FORMS = ("sum", "max", "concat", "conv", "gated", "bilinear", "attention")
+JOINING = ("fuse_at", "fuse", "keep_both", "motion_model")  # its options; the rest is of the two
+
+
 def find_network(name: Any) -> Callable[..., SegmentNetwork]:
     """What builds the network `name`: an entry of MODELS, `timm:NAME`, or a plug-in.
 
@@ -289,9 +296,12 @@ def resolved_options(model: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Of networks of MODELS and timm all, of a plug-in those that are given.
     """
     if "fuse_at" in options:  # two networks
-        from twostream.models.two_streams import resolved_two_streams
-
-        return resolved_two_streams(model, options)
+        resolved = {key: options[key] for key in JOINING if key in options}
+        models = (model, str(options.get("motion_model") or model))
+        for name, stream in zip(models, TWO_STREAMS, strict=True):
+            of_tower = resolved_options(name, _options_of(stream, options)).items()
+            resolved |= {f"{stream}.{key}": value for key, value in of_tower}
+        return resolved
     build = find_network(model)
     return build.resolved(options) if isinstance(build, Architecture) else dict(options)
 
@@ -374,8 +384,6 @@ def build_network(
     """
     build = find_network(model)
     if modality.parts:
-        from twostream.models.two_streams import build_two_streams
-
         build = partial(build_two_streams, model)
         late = options.get("fuse_at", "features") == "features"
         if isinstance(consensus, Learned) and late and options.get("fuse", "sum") != "concat":
@@ -404,3 +412,65 @@ def build_network(
             feature_size=network.feature_size, num_classes=num_classes
         )
     return network
+
+
+def build_two_streams(
+    model: str,
+    *,
+    modality: Modality,
+    num_classes: int,
+    weights: str | Sequence[str] = "none",
+    fuse_at: str = "features",
+    fuse: str = "sum",
+    keep_both: bool = False,
+    motion_model: str = "",
+    **options: Any,
+) -> SegmentNetwork:
+    """Two networks `model` in one, the first of RGB, the second of flow.
+
+    Args:
+        modality: a joint one.
+        weights: of both, or of each, as `create_model` takes them. A run's classifier is kept where
+            it has as many classes.
+        fuse_at: key of `two_streams.FUSION_POINTS`.
+        fuse: key of the dict there, or a plug-in: see `twostream.models.joining`.
+        keep_both: behind a layer, whether the flow network goes on beside what is joined; the mean
+            of both decides.
+        motion_model: of the flow network, where it is another one.
+        options: of both networks; of one with `spatial.` or `motion.` before their names.
+
+    Raises:
+        InputError: as `build_network` and `two_streams.join_networks`.
+    """
+    from twostream.models.two_streams import join_networks, keep_classifier
+
+    names, networks = (model, motion_model or model), []
+    texts = (weights, weights) if isinstance(weights, str) else weights
+    for name, stream, part, text in zip(names, TWO_STREAMS, modality.parts, texts, strict=True):
+        network = build_network(
+            name,
+            consensus=mean,
+            modality=part,
+            num_classes=num_classes,
+            weights=text,
+            options=_options_of(stream, options),
+        )
+        keep_classifier(network, text)
+        networks.append(network)
+    spatial, motion = networks
+    return join_networks(
+        spatial, motion, modality, fuse_at=fuse_at, fuse=fuse, keep_both=keep_both, names=names
+    )
+
+
+def _options_of(stream: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those options of a joint network that are of one of the two in it."""
+    mine = {
+        k.removeprefix(f"{stream}."): v for k, v in options.items() if k.startswith(f"{stream}.")
+    }
+    shared = {
+        key: value
+        for key, value in options.items()
+        if key not in JOINING and key.partition(".")[0] not in TWO_STREAMS
+    }
+    return shared | mine

@@ -204,7 +204,7 @@ def write_imported(
         ]
     spec = external.spec
     card = card_of(
-        videos, dataset=lists[0], split=lists[1], selected_on=spec.selected_on, initial={}
+        videos, dataset=lists[0], split=lists[1], selected_on=spec.selected_on, initial=[]
     )
     if videos:
         spec = replace(spec, training_videos=card)

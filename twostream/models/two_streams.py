@@ -11,9 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from twostream.models import build_network, resolved_options
 from twostream.models.backbones import Conv, named_convolutions
-from twostream.models.consensus import mean
 from twostream.models.initial_weights import stream_of
 from twostream.models.joining import HEADS, JOINS, Head, Join
 from twostream.models.segment_network import SegmentNetwork
@@ -27,8 +25,6 @@ FUSION_POINTS: dict[str, Mapping[str, Callable[..., Any]]] = {
     **{f"layer{stage}": JOINS for stage in range(1, 5)},
     "features": HEADS,
 }
-STREAMS = ("spatial", "motion")
-JOINING = ("fuse_at", "fuse", "keep_both", "motion_model")  # options of a joint network's own
 
 
 class TwoStreams(nn.Module):
@@ -92,58 +88,44 @@ class TwoStreams(nn.Module):
         return self.join(maps, flow)
 
 
-def build_two_streams(
-    model: str,
-    *,
+def join_networks(
+    spatial: SegmentNetwork,
+    motion: SegmentNetwork,
     modality: Modality,
-    num_classes: int,
-    weights: str | Sequence[str] = "none",
-    fuse_at: str = "features",
-    fuse: str = "sum",
-    keep_both: bool = False,
-    motion_model: str = "",
-    **options: Any,
+    *,
+    fuse_at: str,
+    fuse: str,
+    keep_both: bool,
+    names: tuple[str, str],
 ) -> SegmentNetwork:
-    """Two networks `model` in one, the first of RGB, the second of flow.
+    """One network of two, of RGB and of flow; it takes them apart.
 
     Args:
-        modality: a joint one.
-        weights: of both, or of each: as `build_network` takes them. A run's classifier is kept
-            where it has as many classes.
-        fuse_at: key of FUSION_POINTS.
-        fuse: key of the dict there, or a plug-in: see `joining`.
-        keep_both: behind a layer, whether the flow network goes on beside what is joined; the mean
-            of both decides.
-        motion_model: of the flow network, where it is another one.
-        options: of both networks; of one with `spatial.` or `motion.` before their names.
+        modality: a joint one, of which theirs are the parts.
+        fuse_at, fuse, keep_both: see `build_two_streams`.
+        names: of both networks, for messages.
 
     Raises:
         InputError: there is no such point, or no such layer in a network, or their maps do not fit.
     """
     if fuse_at not in FUSION_POINTS:
         raise InputError(f"--fuse-at {fuse_at!r}: expected one of {', '.join(FUSION_POINTS)}")
-    texts = (weights, weights) if isinstance(weights, str) else weights
-    models = (model, motion_model or model)
-    spatial, motion = (
-        _tower(name, stream, part, num_classes=num_classes, weights=text, options=options)
-        for name, stream, part, text in zip(models, STREAMS, modality.parts, texts, strict=True)
-    )
     if spatial.is_3d != motion.is_3d:
         raise InputError(
-            f"{models[0]} and {models[1]} cannot be joined: one looks at pictures, the other at "
+            f"{names[0]} and {names[1]} cannot be joined: one looks at pictures, the other at "
             "clips; give two networks of one kind"
         )
-    classifiers = (_linear(spatial, models[0]), _linear(motion, models[1]))
+    classifiers = (_linear(spatial, names[0]), _linear(motion, names[1]))
     join: Join | None = None
     layers: tuple[str, ...] = ()
     if fuse_at == "features":
         head = plugins.load(fuse, HEADS)(*classifiers)
     else:
-        layers = tuple(
-            _find_layer(tower, fuse_at, model=name)
-            for tower, name in zip((spatial, motion), models, strict=True)
+        layers = (
+            _find_layer(spatial, fuse_at, model=names[0]),
+            _find_layer(motion, fuse_at, model=names[1]),
         )
-        join, head = _join_towers(spatial, motion, layers, fuse=fuse, names=models)
+        join, head = _join_layers(spatial, motion, layers, fuse=fuse, names=names)
         if keep_both:
             head = Head(head, classifiers[1])
         else:
@@ -159,58 +141,21 @@ def build_two_streams(
     )
     network = SegmentNetwork(backbone, head, modality, is_3d=spatial.is_3d)
     for name in ("mean", "std"):
-        parts = [
-            getattr(tower, name).view(modality.snippet_length, -1) for tower in (spatial, motion)
-        ]
-        getattr(network, name).copy_(torch.cat(parts, dim=1).view_as(getattr(network, name)))
+        values, steps = getattr(network, name), modality.snippet_length
+        parts = [getattr(tower, name).view(steps, -1) for tower in (spatial, motion)]
+        values.copy_(torch.cat(parts, dim=1).view_as(values))
     return network
 
 
-def tower_options(options: Mapping[str, Any], stream: str) -> dict[str, Any]:
-    """The options of one of the two networks: its own, and those of both."""
-    own = {
-        k.removeprefix(f"{stream}."): v for k, v in options.items() if k.startswith(f"{stream}.")
-    }
-    shared = {k: v for k, v in options.items() if k.partition(".")[0] not in STREAMS}
-    return shared | own
-
-
-def resolved_two_streams(model: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of `build_two_streams`, see `resolved_options`."""
-    resolved = {key: options[key] for key in JOINING if key in options}
-    networks = {key: value for key, value in options.items() if key not in JOINING}
-    models = (model, str(options.get("motion_model") or model))
-    for name, stream in zip(models, STREAMS, strict=True):
-        for key, value in resolved_options(name, tower_options(networks, stream)).items():
-            resolved[f"{stream}.{key}"] = value
-    return resolved
-
-
-def _tower(
-    model: str,
-    stream: str,
-    part: Modality,
-    *,
-    num_classes: int,
-    weights: str,
-    options: Mapping[str, Any],
-) -> SegmentNetwork:
-    """One of the two networks by itself, with the classifier of a run that it starts from."""
-    tower = build_network(
-        model,
-        consensus=mean,
-        modality=part,
-        num_classes=num_classes,
-        weights=weights,
-        options=tower_options(options, stream),
-    )
-    if Path(weights).is_file() and stream_of(Path(weights)):
-        trained = safetensors.torch.load_file(weights)
-        values = {key: trained.get(f"classifier.{key}") for key in ("weight", "bias")}
-        new = _linear(tower, model)
-        if values["weight"] is not None and values["weight"].shape == new.weight.shape:
-            new.load_state_dict(values)
-    return tower
+def keep_classifier(network: SegmentNetwork, weights: str) -> None:
+    """Give a network the classifier of a run's weights, where it has as many classes."""
+    if not (Path(weights).is_file() and stream_of(Path(weights))):
+        return
+    trained = safetensors.torch.load_file(weights)
+    values = {key: trained.get(f"classifier.{key}") for key in ("weight", "bias")}
+    new = _linear(network, weights)
+    if values["weight"] is not None and values["weight"].shape == new.weight.shape:
+        new.load_state_dict(values)
 
 
 def _linear(tower: SegmentNetwork, model: str) -> nn.Linear:
@@ -230,7 +175,7 @@ def _find_layer(tower: SegmentNetwork, at: str, *, model: str) -> str:
     return names[0]
 
 
-def _join_towers(
+def _join_layers(
     spatial: SegmentNetwork,
     motion: SegmentNetwork,
     layers: tuple[str, ...],

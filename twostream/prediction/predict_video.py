@@ -140,7 +140,7 @@ def extraction_of(spec: NetworkSpec, run: str | Path, overrides: Extraction) -> 
     known = DEFAULTS | spec.flow | spec.extraction
     if spec.extraction:
         known["bound"] = spec.extraction["quantiser"]["bound"]
-    if spec.modality.name != "flow":
+    if not spec.modality.sees_flow:
         method, options = "dis", {}  # replaced by None below
     else:
         method = known["method"]["name"]
@@ -164,7 +164,7 @@ def extraction_of(spec: NetworkSpec, run: str | Path, overrides: Extraction) -> 
             codec=known["codec"],
             drop_repeated=known.get("drop_repeated", False),
         )
-    return settings if spec.modality.name == "flow" else settings | {"method": None}
+    return settings if spec.modality.sees_flow else settings | {"method": None}
 
 
 NAME = "video"  # in a store of this one video
@@ -294,7 +294,7 @@ def extract_for(
             raise VideoError(result.reason)
         seconds = result.seconds
     header = read_header(path)
-    length = header["counts"]["flows" if stream.spec.modality.name == "flow" else "frames"]
+    length = header["counts"]["flows" if stream.spec.modality.sees_flow else "frames"]
     if length < 1:
         raise VideoError("has 1 frame, so no flow")
     size = header["size"]["height"], header["size"]["width"]

@@ -71,7 +71,7 @@ class SequenceTrainer:
             dataset=options.dataset,
             split=None,
             selected_on="val",
-            initial=find_weights(Path(options.load)) if options.load else None,
+            initial=[find_weights(Path(options.load))] if options.load else [],
             on_training_videos=on_training_videos,
             tell=tell,
         )

@@ -61,8 +61,7 @@ def gather(options: TrainOptions) -> RunData:
         if records
     }
     train, test = joined["train"], joined["test"]
-    sees_flow = options.modality.name == "flow"
-    if sees_flow and any(part.flow != test.flow for part in joined.values()):
+    if options.modality.sees_flow and any(part.flow != test.flow for part in joined.values()):
         raise InputError(
             f"{options.store} holds train and test videos of different flow settings; "
             "run `twostream extract-flow` to make them alike"

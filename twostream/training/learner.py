@@ -28,10 +28,12 @@ from twostream.compute.distributed import data_parallel, world_size
 from twostream.models import build_network
 from twostream.models.activation_checkpointing import checkpoint_activations
 from twostream.models.consensus import load_consensus, reduction
+from twostream.models.joining import Head
 from twostream.models.segment_network import SegmentNetwork
 from twostream.models.temporal_shift import FrameAverage
+from twostream.models.two_streams import TwoStreams
 from twostream.training import loop
-from twostream.training.loss import Loss, read_gamma
+from twostream.training.loss import Loss, StreamLosses, read_gamma
 from twostream.training.options import AUTO, TrainOptions
 from twostream.training.schedule import Schedule
 from twostream.transforms.mixing import mix_batch
@@ -42,7 +44,8 @@ class Learner:
     """A network on its device and all that changes while it learns.
 
     Args:
-        weights: what the network starts from, as `--weights`; `none` where they are loaded later.
+        weights: what the network starts from, as `build_network` takes it; `none` where it is
+            loaded later.
         class_weights: how much each class counts in the loss; None: alike.
         tell: gets a message when micro-batches were made smaller for lack of memory.
 
@@ -56,7 +59,7 @@ class Learner:
         options: TrainOptions,
         *,
         num_classes: int,
-        weights: str,
+        weights: str | tuple[str, ...],
         class_weights: Tensor | None = None,
         tell: Callable[[str], None],
     ) -> None:
@@ -113,6 +116,17 @@ class Learner:
             compiled(self.eval_network) if self.average else self.compiled_network
         )
         self._parallel: DistributedDataParallel | None = None
+        self.further_loss: loop.FurtherLoss | None = None
+        if options.auxiliary_loss:
+            head = self.network.classifier
+            if not isinstance(head, Head):
+                raise InputError(
+                    f"--auxiliary-loss: the logits of each stream are not to be had with --fuse "
+                    f"{options.fuse} and --consensus {options.consensus}; leave it out"
+                )
+            self.further_loss = StreamLosses(
+                head, consensus=self.consensus, loss_of=self.loss, weight=options.auxiliary_loss
+            )
 
     @property
     def eval_network(self) -> SegmentNetwork:
@@ -145,6 +159,7 @@ class Learner:
                 micro_batches=self.micro_batches,
                 mix=self._mix if options.mixup or options.cutmix else None,
                 loss_of=self.loss,
+                further_loss=self.further_loss,
                 clip_norm=options.clip_norm,
                 progress=progress,
                 after_step=after_step,
@@ -248,7 +263,10 @@ class Learner:
         """Training mode, but for what `--partial-bn`, `--freeze-bn`, `--freeze-backbone` freeze."""
         self.network.train()
         if self.options.partial_bn:
-            freeze_batch_norm(self.network, first=1)
+            backbone = self.network.backbone
+            of_streams = isinstance(backbone, TwoStreams)
+            for part in (backbone.spatial, backbone.motion) if of_streams else (self.network,):
+                freeze_batch_norm(part, first=1)
         if self.options.freeze_bn != "off":
             freeze_batch_norm(self.network, affine=self.options.freeze_bn == "all")
         if self.options.freeze_backbone:

@@ -25,6 +25,7 @@ from twostream.training.loss import Loss
 
 Batches = Iterable[tuple[Tensor, Sequence[int]]]  # clips (N, S, T, C, H, W) and video indices
 Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+FurtherLoss = Callable[[Tensor, Tensor], Tensor]  # clips and targets -> a sum over videos
 
 # How many steps a GPU is given before it is asked for their losses. Asking makes it wait about half
 # a millisecond for the next step; not asking keeps the clips of so many steps in its memory.
@@ -52,6 +53,7 @@ def train_one_epoch(
     micro_batches: MicroBatches,
     mix: Mix | None = None,
     loss_of: Loss = CROSS_ENTROPY,
+    further_loss: FurtherLoss | None = None,
     clip_norm: float = 0.0,
     progress: Progress,
     after_step: Callable[[], None] = lambda: None,
@@ -67,6 +69,7 @@ def train_one_epoch(
         micro_batches: cuts a batch in parts that fit into memory.
         scaler: of the losses before the backward pass; see `gradient_scaler`.
         loss_of: what is minimised; its mean over a batch is weighted where classes are.
+        further_loss: as in `accumulate_gradient`.
         mix: clips and labels -> mixed clips and soft targets (N, classes).
         clip_norm: the largest norm of the gradient; 0 for any.
         progress: of the batches before these; updated with every step.
@@ -107,6 +110,7 @@ def train_one_epoch(
             precision=precision,
             scaler=scaler,
             loss_of=loss_of,
+            further_loss=further_loss,
             divisor=loss_of.total_weight(target) / world_size(),
         )
         losses, scores = micro_batches.run(step, network, num_videos=len(clips), device=device)
@@ -145,6 +149,7 @@ def accumulate_gradient(
     precision: str,
     scaler: GradScaler = UNSCALED,
     loss_of: Loss = CROSS_ENTROPY,
+    further_loss: FurtherLoss | None = None,
     divisor: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Set the gradient of a batch's mean loss.
@@ -164,6 +169,8 @@ def accumulate_gradient(
         precision: one of `PRECISIONS`, of the network alone: consensus and loss are float32.
         scaler: the gradient is this much larger; see `gradient_scaler`.
         loss_of: logits and targets -> the sum of their losses.
+        further_loss: is asked once a part has passed through the network, with its clips and
+            targets, for what is added to that sum.
         divisor: the gradient is that of the sum of the losses divided by this; without, by N.
             Where `network` is a DistributedDataParallel, which averages the gradients of P
             processes, N of the common batch divided by P gives the gradient of its mean loss.
@@ -180,6 +187,8 @@ def accumulate_gradient(
                 segments = network(part.to(device, non_blocking=True))
             logits = consensus(segments.float())
             loss = loss_of(logits, part_target)
+            if further_loss:
+                loss = loss + further_loss(part, part_target)
             scaler.scale(loss / (divisor or len(target))).backward()
         losses.append(loss.detach())
         scores.append(logits.detach())

@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from twostream.models.joining import Head
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text, reading
 
@@ -63,6 +64,35 @@ class Loss:
     def of_guessing(self, num_classes: int) -> float:
         """The loss where all classes are equally likely."""
         return math.log(num_classes) * (1 - 1 / num_classes) ** self.gamma
+
+
+class StreamLosses:
+    """The losses of both streams of a joint network by themselves, beside that of what they give.
+
+    Args:
+        head: the network's; it must tell what each stream says.
+        consensus: segments' logits (N, S, classes) -> (N, classes).
+        weight: of these losses.
+    """
+
+    def __init__(
+        self, head: Head, *, consensus: Callable[[Tensor], Tensor], loss_of: Loss, weight: float
+    ) -> None:
+        self.head, self.consensus, self.loss_of, self.weight = head, consensus, loss_of, weight
+        self._features: Tensor | None = None
+        head.register_forward_hook(self._keep)
+
+    def __call__(self, clips: Tensor, target: Tensor) -> Tensor:
+        """The sum over the videos of the last forward pass, for their targets."""
+        assert self._features is not None
+        features, self._features = self._features.float(), None
+        losses = [
+            self.loss_of(self.consensus(logits), target) for logits in self.head.streams(features)
+        ]
+        return self.weight * (losses[0] + losses[1])
+
+    def _keep(self, head: nn.Module, inputs: tuple[Tensor], logits: Tensor) -> None:
+        self._features = inputs[0] if head.training else None
 
 
 def read_gamma(text: str) -> float:

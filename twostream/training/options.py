@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twostream.models import flow_stack
 from twostream.training.loss import read_gamma
 from twostream.transforms.presets import Modality, modality_of
 from twostream_base import plugins
 from twostream_base.errors import InputError
 
+BEST_WEIGHTS = Path("best") / "weights.safetensors"  # of a run folder
 AUTO = "auto"  # of --accumulate: as many parts as memory asks for
 
 # What may differ when a run is resumed: it does not change what has been learnt.
@@ -47,6 +49,12 @@ class TrainOptions:
     consensus: str
     consensus_option: list[str]
     input_size: int
+    # both streams in one network
+    start_from: tuple[str, ...]
+    fuse_at: str
+    fuse: str
+    keep_both: bool
+    auxiliary_loss: float
     # videos
     dataset: str
     annotations: str
@@ -116,12 +124,38 @@ class TrainOptions:
             clip_length=self.clip_length,
             frame_interval=self.frame_interval,
             resize=self.resize,
+            stack=self.flow_stack,
         )
 
     @property
+    def flow_stack(self) -> int:
+        """Flow pairs beside each frame of a joint snippet, see `models.flow_stack`."""
+        return flow_stack(self.model, self.stream, self.clip_length)
+
+    @property
     def model_options(self) -> dict[str, Any]:
-        """`--model-option` as keywords."""
-        return plugins.read_options(self.model_option, option="--model-option")
+        """`--model-option` as keywords; of a joint network also `joining`."""
+        return plugins.read_options(self.model_option, option="--model-option") | self.joining
+
+    @property
+    def joining(self) -> dict[str, Any]:
+        """Where and how the streams of a joint network are joined; empty for one stream."""
+        joining = {"fuse_at": self.fuse_at, "fuse": self.fuse, "keep_both": self.keep_both}
+        return joining if self.fuse_at else {}
+
+    @property
+    def initial(self) -> tuple[Path, ...]:
+        """The files of --from, or of --weights; a name such as `imagenet` is one that is not there.
+
+        Of a run folder the weights of its best epoch.
+        """
+        paths = [Path(path) for path in self.start_from or (self.weights,)]
+        return tuple(path / BEST_WEIGHTS if path.is_dir() else path for path in paths)
+
+    @property
+    def initial_weights(self) -> str | tuple[str, ...]:
+        """What the network starts from, as `build_network` takes it."""
+        return tuple(map(str, self.initial)) if self.start_from else self.weights
 
     @property
     def consensus_options(self) -> dict[str, Any]:
@@ -130,8 +164,12 @@ class TrainOptions:
 
     @property
     def folder(self) -> Path:
-        """`<runs>/<dataset>-split<K>/<stream>-<model>`, and `-<name>` if one was given."""
-        parts = [self.stream, self.model, *([self.name] if self.name else [])]
+        """`<runs>/<dataset>-split<K>/<stream>-<model>`, and `-<name>` if one was given.
+
+        Of a joint network `-<where>-<how>` its streams are joined comes before the name.
+        """
+        parts = [self.stream, self.model, self.fuse_at, self.fuse, "both" * self.keep_both]
+        parts = list(filter(None, [*parts, self.name]))
         dataset = f"{self.dataset}-split{self.split}"
         return Path(self.runs) / dataset.replace(":", ".") / "-".join(parts).replace(":", ".")
 
@@ -196,12 +234,34 @@ def check_options(options: TrainOptions) -> None:
             "--sync-bn has nothing to synchronise with --freeze-bn: leave one of the two out",
         ),
         (
-            options.freeze_backbone and options.weights == "none" and ":" not in options.model,
+            options.freeze_backbone
+            and options.weights == "none"
+            and not options.start_from
+            and ":" not in options.model,
             "--freeze-backbone needs --weights: a network of random weights would stay random",
         ),
         (
-            options.colour_jitter > 0 and options.modality.name != "rgb",
-            "--colour-jitter is for --stream spatial and difference: flow has no colours",
+            options.colour_jitter > 0 and options.modality.name == "flow",
+            "--colour-jitter is for --stream spatial, difference and joint: flow has no colours",
+        ),
+        (
+            options.freeze_backbone and options.fuse_at not in ("", "features"),
+            f"--freeze-backbone trains the classifier alone, so nothing behind --fuse-at "
+            f"{options.fuse_at} would learn: give --fuse-at features",
+        ),
+        (
+            options.keep_both and options.fuse_at == "features",
+            "--keep-both is for --fuse-at layer1 to layer4: at the features both are there anyway",
+        ),
+        (
+            options.auxiliary_loss > 0 and options.fuse_at != "features" and not options.keep_both,
+            f"--auxiliary-loss needs the logits of each stream, and with --fuse-at "
+            f"{options.fuse_at} only one goes on: give --keep-both, or --fuse-at features",
+        ),
+        (
+            options.auxiliary_loss > 0 and options.compiled,
+            "--auxiliary-loss reads what passes inside the network, which --compile hides: leave "
+            "one of the two out",
         ),
         (
             options.modality.network_length < 1,

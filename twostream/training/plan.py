@@ -63,6 +63,7 @@ def plan_run(options: TrainOptions) -> dict[str, Any]:
     parameters = count_parameters(
         options.model,
         tuple(options.model_option),
+        joining=tuple(options.joining.items()),
         consensus=options.consensus,
         consensus_option=tuple(options.consensus_option),
         modality=modality,
@@ -74,7 +75,7 @@ def plan_run(options: TrainOptions) -> dict[str, Any]:
         "classes": len(names),
         "class_weights": None if weights is None else [round(w, 6) for w in weights.tolist()],
         "store": options.store if has_store else None,
-        "snippet": {"length": modality.snippet_length, "interval": modality.interval},
+        "snippet": {"length": options.clip_length, "interval": modality.interval},
         "input_shape": [min(options.batch_size, len(train)), segments, *snippet],
         "parameters": parameters,
         "train": {"videos": len(train), "steps": len(batches), "last_batch": len(batches[-1])},
@@ -106,6 +107,7 @@ def count_parameters(
     model: str,
     model_option: tuple[str, ...],
     *,
+    joining: tuple[tuple[str, Any], ...],
     consensus: str,
     consensus_option: tuple[str, ...],
     modality: Any,
@@ -115,8 +117,9 @@ def count_parameters(
 
     Args:
         model_option, consensus_option: `KEY=VALUE` texts.
+        joining: options of a joint network, name and value of each.
     """
-    model_options = read_options(model_option, option="--model-option")
+    model_options = read_options(model_option, option="--model-option") | dict(joining)
     consensus_options = read_options(consensus_option, option="--consensus-option")
 
     def build() -> torch.nn.Module:
@@ -140,7 +143,7 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     """The plan in words; options as in a run's `config.toml`."""
     options, train = plan["options"], plan["train"]
     length, interval = plan["snippet"]["length"], plan["snippet"]["interval"]
-    unit = "flow pair" if options["stream"] == "motion" else "frame"
+    unit = "flow pair" if options["stream"] in ("motion", "joint") else "frame"
     spacing = {0: ", spread over the video", 1: ""}.get(interval, f", {interval} apart")
     last = train["last_batch"]
     odd = f", the last of {last}" if last != options["batch_size"] else ""

@@ -57,7 +57,15 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 CONFIG = "config.toml"
 OF_THE_NETWORK = {"model": str, "model-option": list, "clip-length": int, "frame-interval": int}
-PATHS = ("annotations", "store", "runs", "videos", "vocabulary", "load")  # options that are paths
+PATHS = (
+    "annotations",
+    "store",
+    "runs",
+    "videos",
+    "vocabulary",
+    "load",
+    "start-from",
+)  # options that are paths
 
 
 class Learner(Protocol):
@@ -140,7 +148,7 @@ class Run:
         dataset: str,
         split: int | None,
         selected_on: str,
-        initial: Path | None,
+        initial: Sequence[Path],
         on_training_videos: bool,
         tell: Callable[[str], None],
     ) -> None:
@@ -148,7 +156,7 @@ class Run:
 
         Args:
             dataset, split, selected_on: as `card_of` takes them.
-            initial: file or checkpoint of the initial weights: what they have seen counts too.
+            initial: files or checkpoints of the initial weights: what they have seen counts too.
             on_training_videos: go on where they have seen test videos.
             tell: is told of test videos that were seen.
 
@@ -158,18 +166,19 @@ class Run:
         if self.resumes:
             self.card, recorded = read_training_videos(self.folder / "last")
             self.videos += [video for video in recorded if video.part == "initial"]
-        before = dict[str, Any]()
-        if not self.resumes and initial and initial.exists():
-            before, recorded = read_training_videos(initial)
-            seen = find_seen(self._listed("test"), card=before, recorded=recorded, chosen=False)
+        before, rows = [], dict[RunVideo, None]()  # each once: two runs may have learnt from it
+        for path in initial if not self.resumes else ():
+            if not path.exists():
+                continue
+            card, recorded = read_training_videos(path)
+            seen = find_seen(self._listed("test"), card=card, recorded=recorded, chosen=False)
             if seen and not on_training_videos:
                 what = f"the test list of {dataset}" + (f" split {split}" if split else "")
-                raise seen.refusal(run=initial, what=what)
-            self.videos += [
-                video._replace(part="initial")
-                for video in recorded
-                if video.part in ("train", "initial")
-            ]
+                raise seen.refusal(run=path, what=what)
+            before.append(card)
+            learnt = (video for video in recorded if video.part in ("train", "initial"))
+            rows |= {video._replace(part="initial"): None for video in learnt}
+        self.videos += rows
         self.card = self.card or card_of(
             self.videos, dataset=dataset, split=split, selected_on=selected_on, initial=before
         )
@@ -546,12 +555,15 @@ def _settings(options: Any) -> dict[str, Any]:
         for key, value in asdict(options).items()
     }
     project = Path(os.path.abspath(options.runs)).parent
+
+    def moved(value: str) -> str:
+        path = Path(os.path.abspath(value))
+        inside = path.is_relative_to(project)
+        return (Path(os.path.relpath(path, options.folder)) if inside else path).as_posix()
+
     for key in PATHS:
         if value := settings.get(key):
-            path = Path(os.path.abspath(value))
-            if path.is_relative_to(project):
-                path = Path(os.path.relpath(path, options.folder))
-            settings[key] = path.as_posix()
+            settings[key] = [*map(moved, value)] if isinstance(value, list) else moved(value)
     return settings
 
 

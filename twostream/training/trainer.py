@@ -77,7 +77,7 @@ class Trainer:
             dataset=options.dataset,
             split=options.split,
             selected_on=options.select,
-            initial=Path(options.weights),
+            initial=options.initial,
             on_training_videos=on_training_videos,
             tell=tell,
         )
@@ -85,7 +85,7 @@ class Trainer:
         self.learner = Learner(
             options,
             num_classes=len(data.class_names),
-            weights="none" if self.run.resumes else options.weights,
+            weights="none" if self.run.resumes else options.initial_weights,
             class_weights=class_weights(
                 options.class_weights,
                 data.class_names,
@@ -281,8 +281,9 @@ class Trainer:
             input_size=self.options.input_size,
             epoch=epoch,
             selected_on=self.options.select,
-            flow=self.data.train.flow if self.options.modality.name == "flow" else {},
+            flow=self.data.train.flow if self.options.modality.sees_flow else {},
             extraction=self.data.train.extraction,
+            stack=self.options.flow_stack,
             training_videos=self.run.card,
         )
 

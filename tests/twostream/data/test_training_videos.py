@@ -22,7 +22,7 @@ VIDEOS = [
     RunVideo("B/\udce9", "B", "g2", "val", "f00d"),
     RunVideo("B/b2", "B", "g3", "test", "abcd"),
 ]
-CARD = card_of(VIDEOS, dataset="ucf101", split=1, selected_on="val", initial={})
+CARD = card_of(VIDEOS, dataset="ucf101", split=1, selected_on="val", initial=[])
 
 
 def test_the_record_comes_back_and_is_plain_csv(tmp_path: Path) -> None:
@@ -91,14 +91,14 @@ def test_what_a_network_has_seen_is_found_by_name_and_by_file() -> None:
 
 def test_what_the_initial_weights_have_seen_stays_seen() -> None:
     later = [RunVideo("A/a3", "A", "", "train"), RunVideo("B/b9", "B", "", "test")]
-    card = card_of(later, dataset="ucf101", split=2, selected_on="test", initial=CARD)
+    card = card_of(later, dataset="ucf101", split=2, selected_on="test", initial=[CARD])
     seen = find_seen([("A/a1", ""), ("A/a3", ""), ("B/b9", ""), ("C", "")], card=card)
     assert (seen.trained, seen.selecting) == (["A/a1", "A/a3"], ["B/b9"])
 
 
 def test_a_card_is_small_and_a_damaged_one_is_refused() -> None:
     many = [RunVideo(f"class/{number:011x}", "", "", "train") for number in range(1000)]
-    card = card_of(many, dataset="kinetics", split=1, selected_on="val", initial={})
+    card = card_of(many, dataset="kinetics", split=1, selected_on="val", initial=[])
     assert len(card["trained"]) == 8 * len(many)
     with pytest.raises(InputError, match="card of training videos is damaged"):
         find_seen([], card={"trained": "?"})

@@ -204,7 +204,7 @@ def test_the_highest_come_first_and_ties_keep_the_order_of_the_classes() -> None
 
 def test_weights_alone_know_videos_by_the_ends_of_their_paths(tmp_path: Path) -> None:
     videos = [RunVideo("A/a1", "A", "", "train", "5eed"), RunVideo("A/a2", "A", "", "val", "f00d")]
-    card = card_of(videos, dataset="ucf101", split=1, selected_on="val", initial={})
+    card = card_of(videos, dataset="ucf101", split=1, selected_on="val", initial=[])
     save_checkpoint(tmp_path / "copy", nn.Linear(1, 1), Card(card), {})
     asked = {"/data/A/a1.avi": "", "x/A/a1.avi": "", "A/a2.mp4": "", "a1.avi": "5eed"}
     assert seen_in_training(*read_training_videos(tmp_path / "copy"), asked) == {
