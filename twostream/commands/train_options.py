@@ -207,7 +207,8 @@ schedule_options = console.section(
     click.option(
         "--lr",
         type=click.FloatRange(0, min_open=True),
-        help="Initial learning rate.  [default: spatial 0.0005, joint 0.001, motion and difference 0.01]",
+        help="Initial learning rate.  [default: spatial 0.0005, joint 0.001, motion and difference "
+        "0.01]",
     ),
     click.option(
         "--momentum",

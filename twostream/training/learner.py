@@ -263,9 +263,10 @@ class Learner:
         """Training mode, but for what `--partial-bn`, `--freeze-bn`, `--freeze-backbone` freeze."""
         self.network.train()
         if self.options.partial_bn:
-            backbone = self.network.backbone
-            of_streams = isinstance(backbone, TwoStreams)
-            for part in (backbone.spatial, backbone.motion) if of_streams else (self.network,):
+            backbone, parts = self.network.backbone, list[nn.Module]([self.network])
+            if isinstance(backbone, TwoStreams):  # each has a first one
+                parts = [backbone.spatial, backbone.motion]
+            for part in parts:
                 freeze_batch_norm(part, first=1)
         if self.options.freeze_bn != "off":
             freeze_batch_norm(self.network, affine=self.options.freeze_bn == "all")
