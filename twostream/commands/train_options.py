@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from twostream.commands import console, shared_options
@@ -78,7 +80,7 @@ network_options = console.section(
 )
 
 joint_options = console.section(
-    "Both streams in one network (--stream joint)",
+    "Both streams in one network",
     click.option(
         "--from",
         "start_from",
