@@ -114,5 +114,6 @@ def test_the_first_options_of_train(helps: dict[str, str]) -> None:
     ]  # fmt: skip
     assert re.findall(r"^(\S.*):$", rest, re.MULTILINE) == [
         "Recipe", "Data", "Network", "Both streams in one network", "Segments and snippets", "Run",
-        "Schedule", "Augmentation", "Regularisation", "Validation", "Speed", "Output", "Plug-ins", "Example",
+        "Schedule", "Augmentation", "Regularisation", "Validation", "Speed", "Output",
+        "Plug-ins", "Example",
     ]  # fmt: skip
