@@ -28,6 +28,7 @@ COMMANDS = {
     "train": "Train one stream and write its scores.",
     "score": "Score videos with a trained network.",
     "predict": "Recognise the actions in new videos.",
+    "features": "Write features of videos for other tools.",
     "export": "Export a network to ONNX or torch.export.",
     "weights": "List published checkpoints, and fetch them.",
     "import-weights": "Import a checkpoint of another tool.",

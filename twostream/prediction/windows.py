@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -176,7 +177,16 @@ class StreamScorer:
         forwarded: snippets that went through the network.
     """
 
-    def __init__(self, stream: WindowStream, runtime: Runtime, *, window: int, stride: int) -> None:
+    def __init__(
+        self,
+        stream: WindowStream,
+        runtime: Runtime,
+        *,
+        window: int,
+        stride: int,
+        as_features: bool = False,
+    ) -> None:
+        self.as_features = as_features
         self.network = stream.stream.network.eval()
         self.modality, self.size = stream.stream.spec.modality, stream.stream.spec.input_size
         self.protocol, self.first, self.stride = stream.protocol, stream.first, stride
@@ -205,19 +215,29 @@ class StreamScorer:
         protocol = window_protocol(self.protocol, self.modality, length=length, stride=self.stride)
         return protocol, length
 
-    def _snippets(self, window: Window) -> list[Snippet]:
+    def _snippets(self, window: Window, frames: int | None = None) -> list[Snippet]:
         protocol, length = self._window_protocol(window)
         starts = protocol.snippet_starts(length, **self.modality.sampling)
         indices = snippet_indices(starts, length=length, **self.modality.sampling)
-        return [tuple(window.begin + index for index in snippet) for snippet in indices]
+        last = inf if frames is None else frames - 1 - self.modality.sees_flow
+        return [
+            tuple(int(min(max(0, window.begin + index), last)) for index in snippet)
+            for snippet in indices
+        ]
 
-    def add(self, window: Window, buffer: FrameBuffer) -> Iterator[tuple[Window, NDArray]]:
+    def add(
+        self, window: Window, buffer: FrameBuffer, *, frames: int | None = None
+    ) -> Iterator[tuple[Window, NDArray]]:
         """Take the next window, whose frames are in the buffer; yield what has become ready.
 
+        Args:
+            frames: of the video, where the window may go beyond them: it has the first and the last
+                again there.
+
         Yields:
-            Windows in their order, and the logits (S, R, classes) of each.
+            Windows in their order, and the logits (S, R, classes) of each, or features (D,).
         """
-        snippets, before = self._snippets(window), self._order.count
+        snippets, before = self._snippets(window, frames), self._order.count
         numbers = self._order.number(window.begin, snippets)
         fresh = {n: s for n, s in zip(numbers, snippets, strict=True) if n >= before}
         if window.number >= self.first:
@@ -258,9 +278,12 @@ class StreamScorer:
         while self._waiting and all(n in self._features for n in self._waiting[0][1]):
             window, numbers = self._waiting.popleft()
             features = torch.stack([self._features[n] for n in numbers], dim=1)  # (R, S, D)
-            with torch.inference_mode(), self.runtime.autocast():
-                logits = self.network.classifier(features).transpose(0, 1)
-            yield window, logits.float().cpu().numpy()
+            if self.as_features:
+                result = features.float().mean(dim=(0, 1))
+            else:
+                with torch.inference_mode(), self.runtime.autocast():
+                    result = self.network.classifier(features).transpose(0, 1).float()
+            yield window, result.cpu().numpy()
             emitted = True
         if emitted:
             needed = set(self._order.known.values()).union(*(n for _, n in self._waiting))
@@ -275,6 +298,10 @@ class WindowPass:
 
     Attributes:
         streams: those that see frames and flow of the same settings, by name.
+        as_features: yield features (D,), the mean over snippets and crops, instead of logits; no
+            window is added at the end, so that they lie on a regular grid.
+        centred: window k has its middle at frame k * stride, for all such frames; beyond both ends
+            are the first and the last frame again.
         fps: frames per second; known once the video is open. `assumed_fps`: the file tells none.
         frames: that it has; known at the end.
         damage: what was lost of the video, in one line; likewise.
@@ -289,6 +316,8 @@ class WindowPass:
     window: Span
     stride: Span
     runtime: Runtime
+    as_features: bool = False
+    centred: bool = False
     fps: float = 0.0
     assumed_fps: bool = False
     frames: int = 0
@@ -308,7 +337,7 @@ class WindowPass:
         ) / self.fps
 
     def __iter__(self) -> Iterator[tuple[str, Window, NDArray[np.float32]]]:
-        """Yield name of the stream, window, and its logits (S, R, classes).
+        """Yield name of the stream, window, and its logits (S, R, classes), or features (D,).
 
         The windows of a stream come in their order.
 
@@ -329,7 +358,9 @@ class WindowPass:
             self.expected_frames = video.info.num_frames
             window, stride = self.window.frames(self.fps), self.stride.frames(self.fps)
             scorers = {
-                key: StreamScorer(stream, self.runtime, window=window, stride=stride)
+                key: StreamScorer(
+                    stream, self.runtime, window=window, stride=stride, as_features=self.as_features
+                )
                 for key, stream in self.streams.items()
             }
             with_flow = any(scorer.modality.sees_flow for scorer in scorers.values())
@@ -354,27 +385,39 @@ class WindowPass:
                 skip=min(scorer.needs_from for scorer in scorers.values()),
             )
             buffer = FrameBuffer(settings["codec"], begin=skipped)
-            number = 0
+            number, before = 0, window // 2 if self.centred else 0
 
-            def scored(begin: int, end: int) -> Iterator[tuple[str, Window, NDArray[np.float32]]]:
+            def scored(
+                begin: int, end: int, frames: int | None = None
+            ) -> Iterator[tuple[str, Window, NDArray[np.float32]]]:
                 for key, scorer in scorers.items():
-                    for each, logits in scorer.add(Window(number, begin, end), buffer):
-                        yield key, each, logits
+                    for each, scores in scorer.add(
+                        Window(number, begin, end), buffer, frames=frames
+                    ):
+                        yield key, each, scores
 
             for clip in clips:
                 buffer.add(clip)
                 here = buffer.end("rgb")
                 if with_flow:
                     here = min(here, buffer.end("flow") + 1)
-                while number * stride + window <= here:
-                    yield from scored(number * stride, number * stride + window)
+                while number * stride - before + window <= here:
+                    begin = number * stride - before
+                    yield from scored(begin, begin + window)
                     number += 1
                 buffer.drop_before(here - window)
                 self.most_held = max(self.most_held, buffer.most)
             self.frames, self.damage = buffer.end("rgb"), video.damage
             if with_flow and self.frames < 2:
                 raise VideoError("has 1 frame, so no flow")
-            if number == 0 or (number - 1) * stride + window < self.frames:
+            if self.centred:
+                while number * stride < self.frames:
+                    begin = number * stride - before
+                    yield from scored(begin, begin + window, self.frames)
+                    number += 1
+            elif number == 0 or (
+                (number - 1) * stride + window < self.frames and not self.as_features
+            ):
                 yield from scored(max(0, self.frames - window), self.frames)
             for key, scorer in scorers.items():
                 for each, logits in scorer.finish():

@@ -19,6 +19,7 @@ from flow_extract.extraction.settings import extraction_settings
 from flow_extract.video.decode import read_frames
 from fusion.tables.windows import Span, window_grid
 from twostream.compute.device import Runtime
+from twostream.data.dataset import write_snippets
 from twostream.data.protocols import find_protocol
 from twostream.models.checkpoint import NetworkSpec, network_from_spec
 from twostream.prediction.predict_video import Stream, extract_for
@@ -131,8 +132,8 @@ def test_snippets_are_computed_once(film: Path) -> None:
     windows = one_pass(film, streams)
     logits = {key: scores for key, _, scores in windows}
     one_by_one = {key: 10 * len(scores) for key, scores in logits.items()}
-    assert windows.forwarded == {"spatial": 20 + 8 * 5 + 6, "motion": 4 + 8 * 1 + 4}
-    assert one_by_one == {"spatial": 10 * 20, "motion": 10 * 4}
+    assert windows.forwarded == {"spatial": 20 + 8 * 5 + 6, "motion": 4 + 8 * 1 + 3}
+    assert one_by_one == {"spatial": 10 * 19, "motion": 10 * 3}
 
 
 @pytest.mark.parametrize("frames", [WINDOW, 5 * WINDOW])
@@ -166,8 +167,8 @@ def test_a_video_shorter_than_a_window_is_one(film: Path) -> None:
         ("segments:8", RGB, 8, 2, [0, 1, 2, 3, 4, 5, 6, 7]),
         ("segments:3", RGB, 8, 8, [1, 4, 6]),  # windows that do not overlap share nothing
         ("segments:1", RGB, 8, 2, [4]),
-        ("clips19", RGB, 60, 15, [s for s in range(1, 60, 3) if s != 31]),
-        ("segments:3", FLOW, 59, 15, [2, 32, 47]),
+        ("clips19", RGB, 60, 15, [s for s in range(1, 60, 3) if s != 28]),
+        ("segments:3", FLOW, 59, 15, [5, 35, 50]),
         ("segments:3", FLOW, 3, 1, [0, 0, 0]),
         ("segments:2", modality_of("spatial", clip_length=4, frame_interval=0), 24, 2, [1, 4]),
     ],
@@ -178,3 +179,29 @@ def test_the_snippets_of_windows_lie_on_one_grid(
     made = window_protocol(find_protocol(protocol), modality, length=length, stride=stride)
     assert made.snippet_starts(length, **modality.sampling) == expected
     assert made.num_snippets == len(expected)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_features_are_the_networks_own(film: Path, tmp_path: Path, centred: bool) -> None:
+    """Of the snippet in the middle of each window; beyond the ends are the outermost frames."""
+    stream = make_stream("motion", length=4)
+    asked = {"it": WindowStream(stream, find_protocol("segments:1x5"))}
+    stride = Span(8, True)
+    windows = one_pass(
+        film, asked, window=Span(7, True), stride=stride, as_features=True, centred=centred
+    )
+    results = [(window.begin, row) for _, window, row in windows]
+    begins = range(-3, 70, 8) if centred else range(0, FRAMES - 6, 8)
+    assert [begin for begin, _ in results] == list(begins)
+    store, _ = extract_for(stream, film, work_dir=tmp_path / "whole", threads=1)
+    for begin, row in (results[0], results[3], results[-1]):
+        # A window of 7 frames has 6 flow pairs, so 3 places for 4 of them; the middle one is 1.
+        snippet = [min(max(0, begin + 1 + pair), FRAMES - 2) for pair in range(4)]
+        views = find_protocol("segments:1x5").views(*store.open().size)
+        clips = np.empty((1, 5, 4, 2, 32, 32), np.uint8)
+        write_snippets(
+            store.open().pictures, [snippet], views, clips, modality=stream.spec.modality
+        )
+        with torch.inference_mode():
+            expected = stream.network.features(torch.from_numpy(clips[0])[:, None])
+        np.testing.assert_allclose(row, expected.mean(dim=(0, 1)), atol=1e-5)

@@ -1,0 +1,165 @@
+"""`twostream features`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from twostream.commands import console, shared_options
+from twostream.commands.option_types import FOLDER, OUT_FOLDER
+from twostream.commands.predict import extraction_options, score_names
+from twostream_base.errors import InputError
+
+if TYPE_CHECKING:
+    from twostream.models.external_networks import ExternalNetwork
+
+network_options = console.section(
+    "Network",
+    click.option(
+        "--run",
+        "run_folders",
+        type=FOLDER,
+        multiple=True,
+        help="Run folder of a stream; repeatable, for another stream.",
+    ),
+    click.option(
+        "--weights",
+        multiple=True,
+        metavar="FILE|NAME",
+        help="Checkpoint of another tool, or one of `twostream weights`; repeatable, for another "
+        "stream.",
+    ),
+    shared_options.checkpoint,
+)
+grid_options = console.section(
+    "Features",
+    click.option(
+        "--stride", type=click.IntRange(1), default=8, help="Frames from one feature to the next."
+    ),
+    click.option(
+        "--window",
+        type=click.IntRange(1),
+        help="Frames that a feature is of: a snippet in the middle of them.  [default: those of "
+        "the longest snippet]",
+    ),
+    click.option(
+        "--crops",
+        type=click.Choice(["whole", "1", "3", "5", "10"]),
+        default="1",
+        help="Views of each frame, of which a feature is the mean: the whole frame, the centre, "
+        "three, five or ten crops.",
+    ),
+    click.option(
+        "--layout",
+        type=click.Choice(["actionformer", "ms-tcn"]),
+        default="actionformer",
+        help="actionformer: (T, D), windows begin every stride frames. ms-tcn: (D, T), windows "
+        "have their middles every stride frames, from the first frame to the last.",
+    ),
+    click.option("--joined", is_flag=True, help="One array for a video, the streams side by side."),
+)
+output_options = console.section(
+    "Output",
+    click.option(
+        "--out",
+        type=OUT_FOLDER,
+        required=True,
+        help="Folder of the arrays: OUT/STREAM/NAME.npy, with --joined OUT/NAME.npy; beside each "
+        "a .json file that says how it was made.",
+    ),
+)
+
+
+@click.command(
+    cls=console.Command,
+    common=(
+        "--run", "--weights", "--stride", "--window", "--layout", "--joined", "--out", "--device",
+        "--json",
+    ),
+    example="twostream features films --run runs/ucf101-split1/spatial-resnet18 \\\n"
+    "    --run runs/ucf101-split1/motion-resnet18 --stride 8 --out features",
+)  # fmt: skip
+@click.argument("videos", nargs=-1, required=True, metavar="VIDEO...")
+@network_options
+@grid_options
+@extraction_options
+@output_options
+@shared_options.views_per_forward
+@shared_options.compute
+@console.trust_option
+@console.quiet_option
+@console.json_option
+def features(
+    videos: tuple[str, ...],
+    run_folders: tuple[Path, ...],
+    weights: tuple[str, ...],
+    checkpoint: str,
+    stride: int,
+    window: int | None,
+    crops: str,
+    layout: str,
+    joined: bool,
+    method: str | None,
+    method_option: tuple[str, ...],
+    short_side: int | None,
+    out: Path,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Write what the networks see in each VIDEO before they classify, every few frames.
+
+    For detectors and segmenters that learn from features: ActionFormer, MS-TCN and their kin. Run
+    it again to write what is missing. Exit code 1: some videos could not be read; they are listed.
+    """
+    from twostream.models.checkpoint import read_spec
+    from twostream.prediction.features import FeatureOptions, feature_lines, write_features
+    from twostream.prediction.predict import find_inputs
+    from twostream.prediction.predict_video import Extraction
+
+    runs: dict[str, Path | ExternalNetwork] = {}
+    networks: list[tuple[str, Path | ExternalNetwork]] = [
+        (read_spec(run / checkpoint, trust_plugins=console.trusts_plugins()).stream, run)
+        for run in run_folders
+    ]
+    networks += [
+        (network.spec.stream, network)
+        for network in shared_options.open_networks(weights, None, quiet=quiet or as_json)
+    ]
+    for stream, network in networks:
+        if stream in runs:
+            raise InputError(
+                f"two networks of the {stream} stream are given, {runs[stream]} and {network}; "
+                "give one of each stream"
+            )
+        runs[stream] = network
+    if not runs:
+        raise InputError(
+            "no network is given: name run folders by --run, or published networks by --weights"
+        )
+    if joined and len(runs) < 2:
+        raise InputError("--joined puts the features of several streams side by side: give two")
+    runtime = shared_options.read_runtime(options, bar=partial(console.progress, quiet=quiet))
+    settings = FeatureOptions(
+        runs=runs,
+        checkpoint=checkpoint,
+        stride=stride,
+        window=window,
+        crops=crops,
+        layout=layout,
+        joined=joined,
+        out=out,
+        extraction=Extraction(method, method_option, short_side),
+        trust_plugins=console.trusts_plugins(),
+    )
+    with TemporaryDirectory(prefix="twostream-features-") as folder:
+        files, unusable = find_inputs(videos, work_dir=Path(folder))
+    result = write_features(score_names(videos, files), settings, runtime)
+    result["failed"] = unusable | result["failed"]
+    console.print_json(result) if as_json else console.show(*feature_lines(result))
+    if result["failed"]:
+        click.get_current_context().exit(1)
