@@ -35,6 +35,7 @@ COMMANDS = {
     "fuse": "Fuse the scores of the streams, show the accuracy.",
     "tune": "Find the best weights of the streams.",
     "compare": "Test differences between streams and fusions.",
+    "events": "Find the events in long videos, and judge them.",
     "table": "Make the table of a paper over splits and seeds.",
     "report": "Write one HTML page about the results.",
     "scores": "Show, check, import and export score files.",

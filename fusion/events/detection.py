@@ -44,7 +44,7 @@ class DetectionOptions:
     median: float = 0.0
     gaussian: float = 0.0
     thresholds: tuple[float, ...] = (0.5,)
-    hysteresis: float = 0.6
+    hysteresis: float = 0.8
     argmax: bool = False
     max_gap: float = 0.0
     min_length: float = 0.0
@@ -83,7 +83,7 @@ def find_events(
         times = np.array([[0, 2], [1, 3], [2, 4], [3, 5]])
         probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.9, 0.1]])
         find_events(times, probabilities, ["background", "jump"])
-        # [Event(start=1.25, end=3.75, label='jump', score=0.68...)]
+        # [Event(start=1.5, end=3.75, label='jump', score=0.71...)]
 
     Args:
         times: start and end of each window, float (W, 2), seconds.

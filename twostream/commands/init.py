@@ -63,7 +63,7 @@ def _take_project(ctx: click.Context, param: click.Parameter, is_update: bool) -
     "--dataset",
     required=True,
     type=PlugIn(DATASETS),
-    help=f"{any_of(DATASETS)}. toy is generated; folder is one folder a class.",
+    help=f"{any_of(DATASETS)}. toy and toy-long are generated; folder is one folder a class.",
 )
 @click.option("--videos", type=OUT_PATH, help="Folder of the videos.")
 @click.option(
@@ -132,18 +132,22 @@ def _take_project(ctx: click.Context, param: click.Parameter, is_update: bool) -
 @console.json_option
 def init(quiet: bool, as_json: bool, **options: Any) -> None:
     """Check a data set's lists against its videos and write the project file twostream.toml."""
-    from twostream.data import make_lists
-    from twostream.data.toy import NUM_VIDEOS, generate, write_toy_lists
+    from twostream.data import make_lists, toy
 
     update = options["update"]
     typed = _check_options(options)
     dataset, videos, annotations = options["dataset"], options["videos"], options["annotations"]
     lines = []
-    if dataset == "toy" and not update:
+    if dataset in ("toy", "toy-long") and not update:
         videos, annotations = videos or Path("toy/videos"), annotations or Path("toy/annotations")
-        write_toy_lists(annotations)
+        if dataset == "toy":
+            toy.write_toy_lists(annotations)
+            generated, total = toy.generate(videos), toy.NUM_VIDEOS
+        else:
+            toy.write_long_lists(annotations)
+            generated, total = toy.generate_long(videos), toy.NUM_FILMS
         for _ in console.progress(
-            generate(videos), total=NUM_VIDEOS, label="toy videos", unit="video", quiet=quiet
+            generated, total=total, label="toy videos", unit="video", quiet=quiet
         ):
             pass
     if videos is None:

@@ -187,7 +187,7 @@ def read_all_splits(
         numbers = SPLITS
     elif dataset == "folder":  # those with lists, the first at least
         numbers = [k for k in SPLITS if (annotations / f"trainlist{k:02d}.txt").exists()] or numbers
-    elif dataset == "timed":
+    elif dataset in ("timed", "toy-long"):
         numbers = [k for k in SPLITS if (annotations / f"clips{k:02d}.csv").exists()] or numbers
     elif dataset == "path-lists" and annotations.is_dir():
         numbers = sorted(path_list_splits(annotations) & set(SPLITS)) or numbers

@@ -595,6 +595,7 @@ DATASETS: dict[str, Callable[..., Split]] = {
     "jester": read_jester,
     "path-lists": read_path_lists,
     "timed": read_timed,
+    "toy-long": read_timed,
 }
 
 

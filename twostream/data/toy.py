@@ -1,8 +1,11 @@
-"""Toy data in UCF101's layout: nine classes, three colours times three motions.
+"""Toy data: nine classes, three colours times three motions; clips in UCF101's layout, long films.
 
 The colour leaves no trace in the flow (all tints have the same brightness), the motion none in a
 single frame (every clip shows random texture at a random angle). So either stream alone can be
 right once in three, and only their fusion can tell the nine classes apart.
+
+The long films show these actions one after the other, in a random order, and two pauses: something
+grey that moves, and something coloured that stands still. So either stream sees one kind of pause.
 """
 
 from __future__ import annotations
@@ -13,8 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from flow_extract.synthetic import rotation, smooth_texture, translation, warp
+from fusion.events.detection import BACKGROUND
 from twostream.data.splits import SPLITS
 from twostream_base.files import atomic_path, write_text
+from twostream_base.text import write_csv
 
 # Red, green, blue; 0.299 r + 0.587 g + 0.114 b = 1 in each, so grey frames look alike.
 TINTS = {"Red": (1.8, 0.659, 0.659), "Green": (0.503, 1.35, 0.503), "Blue": (0.845, 0.845, 2.204)}
@@ -23,7 +28,10 @@ CLASSES = [f"{tint}{motion}" for tint in sorted(TINTS) for motion in sorted(MOTI
 NUM_GROUPS = 36
 TEST_GROUPS = NUM_GROUPS // len(SPLITS)
 NUM_VIDEOS = len(CLASSES) * NUM_GROUPS
-SIDE, NUM_FRAMES = 96, 24
+SIDE, NUM_FRAMES, FPS = 96, 24, 25
+GREY, STILL = "Grey", "Still"  # of pauses
+NUM_FILMS, TEST_FILMS = 36, 12
+SHOT_FRAMES = (40, 70)  # the shortest and longest shot of a long film
 
 
 def write_toy_lists(annotations: Path) -> None:
@@ -56,27 +64,85 @@ def generate(videos: Path) -> Iterator[Path]:
             yield path
 
 
-def make_clip(name: str, *, rng: np.random.Generator) -> np.ndarray:
-    """Film one class: uint8 (24, 96, 96, 3) RGB, with camera jitter, changing light and noise."""
-    tint = next(tint for tint in TINTS if name.startswith(tint))
+def make_clip(name: str, *, rng: np.random.Generator, num_frames: int = NUM_FRAMES) -> np.ndarray:
+    """Film one class: uint8 (T, 96, 96, 3) RGB, with camera jitter, changing light and noise.
+
+    Args:
+        name: colour and motion; also `Grey...` and `...Still`.
+    """
+    tints = TINTS | {GREY: (1.0, 1.0, 1.0)}
+    tint = next(tint for tint in tints if name.startswith(tint))
     # The texture is larger than the frame, so that no border of it comes into view.
     texture = 20 + 95 * smooth_texture((2 * SIDE, 2 * SIDE), rng=rng)
     motion = np.vstack([rotation(rng.uniform(0, 360), centre=(SIDE, SIDE)), [0, 0, 1]])
     step = np.vstack([_step(name.removeprefix(tint), rng=rng), [0, 0, 1]])
-    light = 1 + 0.1 * np.sin(rng.uniform(0, 6) + rng.uniform(0.1, 0.4) * np.arange(NUM_FRAMES))
+    light = 1 + 0.1 * np.sin(rng.uniform(0, 6) + rng.uniform(0.1, 0.4) * np.arange(num_frames))
     frames = []
     for brightness in light:
         jitter = translation(*rng.normal(0, 0.3, size=2))
         grey = warp(texture, jitter @ motion)[SIDE // 2 : -SIDE // 2, SIDE // 2 : -SIDE // 2]
         noise = rng.normal(0, 2, size=(SIDE, SIDE, 3))
-        frames.append(brightness * grey[..., None] * np.array(TINTS[tint]) + noise)
+        frames.append(brightness * grey[..., None] * np.array(tints[tint]) + noise)
         motion = step @ motion
     return np.rint(np.clip(frames, 0, 255)).astype(np.uint8)
+
+
+Shot = tuple[str, str, int]  # colour and motion, class, frames
+
+
+def film_shots(number: int) -> list[Shot]:
+    """The shots of a long film, from 1: all nine actions and both pauses, in a random order."""
+    rng = np.random.default_rng((NUM_FILMS, number))
+    grey, still = f"{GREY}{rng.choice(MOTIONS)}", f"{rng.choice(sorted(TINTS))}{STILL}"
+    shown = [*((name, name) for name in CLASSES), (grey, BACKGROUND), (still, BACKGROUND)]
+    shortest, longest = SHOT_FRAMES
+    return [
+        (*shown[index], int(rng.integers(shortest, longest + 1)))
+        for index in rng.permutation(len(shown))
+    ]
+
+
+def write_long_lists(annotations: Path) -> None:
+    """Write `clips01.csv` to `clips03.csv` of the long films; each tests other 12 of 36 films."""
+    for split in SPLITS:
+        tested = range((split - 1) * TEST_FILMS + 1, split * TEST_FILMS + 1)
+        rows: list[tuple[object, ...]] = [("video", "start", "end", "label", "subset")]
+        for film in range(1, NUM_FILMS + 1):
+            begin = 0
+            for _, label, frames in film_shots(film):
+                subset = "test" if film in tested else "train"
+                times = f"{begin / FPS:.2f}", f"{(begin + frames) / FPS:.2f}"
+                rows.append((_film(film), *times, label, subset))
+                begin += frames
+        write_csv(annotations / f"clips{split:02d}.csv", rows)
+
+
+def generate_long(videos: Path) -> Iterator[Path]:
+    """Write the 36 long films of some 24 s; yield each as it is done.
+
+    The same code gives the same videos. Those that are there already are kept.
+    """
+    for number in range(1, NUM_FILMS + 1):
+        path = videos / _film(number)
+        if not path.exists():
+            rng = np.random.default_rng((NUM_FILMS, number, 1))
+            shots = [
+                make_clip(name, rng=rng, num_frames=frames)
+                for name, _, frames in film_shots(number)
+            ]
+            write_video(path, np.concatenate(shots))
+        yield path
+
+
+def _film(number: int) -> str:
+    return f"film{number:02d}.avi"
 
 
 def _step(motion: str, *, rng: np.random.Generator) -> np.ndarray:
     """Motion from one frame to the next; its sense, and so the sign of the flow, is random."""
     pixels = rng.uniform(0.8, 2.2) * rng.choice([-1, 1])
+    if motion == STILL:
+        return translation(0, 0)
     if motion == "Rotation":
         return rotation(1.5 * pixels, centre=(SIDE, SIDE))
     return translation(pixels, 0) if motion == "Horizontal" else translation(0, pixels)
@@ -97,7 +163,7 @@ def write_video(path: Path, frames: np.ndarray) -> None:
         unfinished = temporary.with_name(f"{temporary.name}.avi")  # OpenCV goes by the suffix
         try:
             codec = cv2.VideoWriter.fourcc(*"MJPG")
-            writer = cv2.VideoWriter(str(unfinished), codec, 25, frames.shape[2:0:-1])
+            writer = cv2.VideoWriter(str(unfinished), codec, FPS, frames.shape[2:0:-1])
             if not writer.isOpened():
                 raise OSError(f"OpenCV cannot write {path}")
             for frame in frames:

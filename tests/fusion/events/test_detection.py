@@ -104,12 +104,12 @@ def spans(events: list[Event]) -> list[tuple[float, float, str, float]]:
 
 def test_events_of_a_film() -> None:
     times, scores = windows(0, 0, 1, 1, 0, 0, 2, 2, 2)
-    assert spans(find_events(times, scores, NAMES)) == [
+    wide = DetectionOptions(hysteresis=0.6)
+    assert spans(find_events(times, scores, NAMES, wide)) == [
         (2.25, 4.75, "jump", round(6.425 / 10, 3)),
         (6.25, 10, "run", round(11.2125 / 15, 3)),
     ]
-    exact = DetectionOptions(hysteresis=1)
-    assert spans(find_events(times, scores, NAMES, exact)) == [
+    assert spans(find_events(times, scores, NAMES)) == [
         (2.5, 4.5, "jump", round(5.7 / 8, 3)),
         (6.5, 10, "run", round(10.85 / 14, 3)),
     ]

@@ -38,6 +38,7 @@ ELSEWHERE = {
     "fuse",
     "tune",
     "compare",
+    "events",
     "table",
     "extract-flow",
     "check-flow",

@@ -6,8 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from twostream.data.splits import read_ucf101
-from twostream.data.toy import CLASSES, TINTS, make_clip, write_toy_lists
+from twostream.data.splits import read_timed, read_ucf101
+from twostream.data.toy import (
+    CLASSES,
+    TINTS,
+    film_shots,
+    make_clip,
+    write_long_lists,
+    write_toy_lists,
+)
 
 
 def test_lists_are_ucf101s(tmp_path: Path) -> None:
@@ -54,3 +61,35 @@ def test_clips_repeat_with_their_seed_and_differ_without() -> None:
     assert a.shape == (24, 96, 96, 3)
     assert (a == b).all()
     assert (a != c).any()
+
+
+def test_long_films_show_every_action_once_and_two_pauses(tmp_path: Path) -> None:
+    write_long_lists(tmp_path)
+    tested: list[str] = []
+    for split in (1, 2, 3):
+        lists = read_timed(tmp_path, split=split)
+        assert lists.class_names == (*CLASSES, "background")
+        assert (len(lists.train), len(lists.test)) == (24 * 11, 12 * 11)
+        assert not {r.group for r in lists.train} & {r.group for r in lists.test}
+        tested += sorted({record.film for record in lists.test})
+    assert sorted(tested) == [f"film{number:02d}" for number in range(1, 37)]
+    shots = film_shots(7)
+    assert sorted(label for _, label, _ in shots) == sorted([*CLASSES, "background", "background"])
+    pauses = [name for name, label, _ in shots if label == "background"]
+    assert [any(name.startswith("Grey") for name in pauses)] == [True]
+    assert [any(name.endswith("Still") for name in pauses)] == [True]
+    assert {shot[2] for shot in shots} <= set(range(40, 71))
+    first = [record for record in read_timed(tmp_path, split=1).records if record.film == "film07"]
+    ends = np.cumsum([frames for *_, frames in shots]) / 25
+    assert [record.end for record in first] == pytest.approx(ends)
+
+
+def test_a_pause_is_grey_or_stands_still() -> None:
+    still, grey = (
+        make_clip(name, rng=np.random.default_rng(3), num_frames=8).astype(float)
+        for name in ("RedStill", "GreyVertical")
+    )
+    assert still[..., 0].mean() > 2 * still[..., 1].mean()
+    assert np.ptp(grey.mean(axis=(0, 1, 2))) < 1
+    changes = [np.abs(np.diff(clip.mean(axis=-1), axis=0)).mean() for clip in (still, grey)]
+    assert changes[0] < changes[1] / 2
