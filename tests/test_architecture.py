@@ -19,7 +19,8 @@ PACKAGES = {
 }
 ROOMS = {
     "flow_extract": "synthetic methods store video extraction layouts display",
-    "fusion": "tables combining evaluation events fitting exchange reporting paper_table workflows",
+    "fusion": "tables combining evaluation events fitting exchange reporting paper_table workflows "
+    "find_events",
     "twostream": "compute transforms data models scoring training prediction sequence export "
     "commands cli __main__",
 }
