@@ -56,8 +56,8 @@ def rotation(degrees: float, *, centre: tuple[float, float]) -> np.ndarray:
 def affine_flow(step: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Flow of one step, float32 (height, width, 2)."""
     y, x = np.indices(size, dtype=np.float64)
-    there = np.stack([x, y, np.ones_like(x)], axis=-1) @ step.T
-    return (there - np.stack([x, y], axis=-1)).astype(np.float32)
+    moved = np.stack([x, y, np.ones_like(x)], axis=-1) @ step.T
+    return (moved - np.stack([x, y], axis=-1)).astype(np.float32)
 
 
 def warp(texture: np.ndarray, motion: np.ndarray) -> np.ndarray:

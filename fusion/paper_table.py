@@ -218,13 +218,13 @@ def find_sources(
     searched = not options.files
     if searched:
         scores = "epoch-*" if options.epochs else options.subset
-        there = run_sources(options.runs, scores=scores, dataset=options.dataset)
-        if not there:
+        all_runs = run_sources(options.runs, scores=scores, dataset=options.dataset)
+        if not all_runs:
             raise InputError(
                 f"no run below {options.runs} has {options.subset} scores; `twostream train` makes "
                 "them; else go to the folder of twostream.toml, or name FILES"
             )
-        sources = choose_runs(there, model=options.model, name=options.name)
+        sources = choose_runs(all_runs, model=options.model, name=options.name)
         if len(datasets := sorted({source.dataset for source in sources})) > 1:
             raise InputError(f"runs of several data sets; give --dataset {'|'.join(datasets)}")
     else:
@@ -308,8 +308,8 @@ def join_systems(
     joined = join(tables, groups=options.groups)
     systems = {}
     for key, (keys, paths, steps) in parts.items():
-        own = {stream: joined.tables[long] for stream, long in keys.items()}
-        systems[key] = FusionInputs(paths, replace(joined, tables=own, warnings=[]), steps)
+        own_tables = {stream: joined.tables[long] for stream, long in keys.items()}
+        systems[key] = FusionInputs(paths, replace(joined, tables=own_tables, warnings=[]), steps)
     return joined, systems
 
 
@@ -390,11 +390,11 @@ def _splits_not_there(
     by_split: Iterable[Split], dataset: str | None, options: FusionOptions
 ) -> list[int]:
     """The splits that were asked for, or are official, and are not there."""
-    asked = options.splits
-    if asked in (None, "all"):
+    expected = options.splits
+    if expected in (None, "all"):
         official = OFFICIAL_SPLITS.get(dataset or "", 0) if None not in by_split else 0
-        asked = range(1, official + 1)
-    return sorted(set(map(int, asked or ())) - set(by_split))
+        expected = range(1, official + 1)
+    return sorted(set(map(int, expected or ())) - set(by_split))
 
 
 def _tested_rows(

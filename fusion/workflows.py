@@ -46,7 +46,7 @@ from fusion.evaluation.comparison import (
     stream_answers,
 )
 from fusion.evaluation.metrics import accuracy_summary
-from fusion.evaluation.pooled import compare_over_splits, split_answers
+from fusion.evaluation.pooled import Seed, compare_over_splits, split_answers
 from fusion.evaluation.results import MEASURES, fusion_result
 from fusion.fitting import tune
 from fusion.fitting.calibration import CALIBRATED, CalibratedTables, calibrate_inputs, video_scores
@@ -246,7 +246,7 @@ def compare_files(
         answers = []
         for of_split in splits:
             streams, labels = of_split["streams"], of_split["streams"].labels
-            right = {
+            right: dict[str, dict[Seed, np.ndarray]] = {
                 name: {None: (first == labels)[labels >= 0]}
                 for name, first in of_split["answers"].items()
             }
@@ -582,16 +582,16 @@ def _each_split(
         inputs_of: the names of the inputs of a result, which must be the same in all splits.
         paths: files that `work` writes, each by its option; several splits need a `{split}` in it.
     """
-    chosen, missing = split_options(options)
+    by_split, missing = split_options(options)
     for option, path in paths.items():
-        if path and "{split}" not in str(path) and len(chosen) > 1:
+        if path and "{split}" not in str(path) and len(by_split) > 1:
             raise InputError(
-                f"--{option} {path}: for {len(chosen)} splits, give a name with {{split}}, as "
+                f"--{option} {path}: for {len(by_split)} splits, give a name with {{split}}, as "
                 f"{path.with_name(f'{path.stem}-split{{split}}{path.suffix}')}"
             )
     results: dict[int, dict[str, Any]] = {}
-    for number, (split, of_split) in enumerate(chosen.items()):
-        part = part_of(progress, number / len(chosen), (number + 1) / len(chosen))
+    for number, (split, of_split) in enumerate(by_split.items()):
+        part = part_of(progress, number / len(by_split), (number + 1) / len(by_split))
         results[split] = {"split": split} | work(
             of_split,
             progress=lambda what, share, part=part, split=split: part(
@@ -611,7 +611,7 @@ def _each_split(
                 f"{split} has {', '.join(names[split])}; name each input, as "
                 "spatial=rgb-{split}.safetensors"
             )
-    warnings = _unlike_splits(chosen)
+    warnings = _unlike_splits(by_split)
     by_line: dict[str, list[int]] = {}
     for split, result in results.items():
         for line in result["warnings"]:
@@ -622,17 +622,17 @@ def _each_split(
     return list(results.values()), {"missing": missing, "warnings": warnings}
 
 
-def _unlike_splits(chosen: Mapping[int, FusionOptions]) -> list[str]:
+def _unlike_splits(by_split: Mapping[int, FusionOptions]) -> list[str]:
     """A line for each fact about an input that should be the same in all splits and is not."""
     lines = []
-    files = [find_files(options)[1] for options in chosen.values()]
+    files = [find_files(options)[1] for options in by_split.values()]
     for number, of_input in enumerate(zip(*files, strict=True)):
         heads = [read_head(epochs[-1])["about"] for epochs in of_input]
         for fact in _ALIKE:
             facts = [str(about.get(fact, "not known")) for about in heads]
             if len(set(facts)) > 1:
                 name = heads[0].get("stream", f"input {number + 1}")
-                listed = ", ".join(map(" ".join, zip(map(str, chosen), facts, strict=True)))
+                listed = ", ".join(map(" ".join, zip(map(str, by_split), facts, strict=True)))
                 lines.append(f"{name}: {fact} differs between the splits: {listed}")
     return lines
 

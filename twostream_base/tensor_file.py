@@ -286,11 +286,11 @@ class TensorFile:
             raise self.error(
                 f"format {header.get('format')!r}; this version reads {self.type.format!r}"
             )
-        lacking = [
+        missing = [
             k for k, kind in self.type.required.items() if not isinstance(header.get(k), kind)
         ]
-        if lacking:
-            raise self.error(f"its header lacks {', '.join(lacking)}")
+        if missing:
+            raise self.error(f"its header lacks {', '.join(missing)}")
         return header
 
 

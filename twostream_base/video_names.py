@@ -44,7 +44,7 @@ def match_names(
             that could be the same one; but not by `moved`, which finds neither then.
     """
     exact = set(available)
-    found = {name: name for name in listed if name in exact}
+    places = {name: name for name in listed if name in exact}
     rules: list[tuple[Callable[[str], str], str]] = [(str.casefold, "case")]
     if ignore_folders:
         rules.append((_file_name, "folder, suffix or case"))
@@ -53,18 +53,18 @@ def match_names(
         for name in available:
             candidates[key_of(name)].append(name)
         times = Counter(map(key_of, listed))
-        taken = set(found.values())
+        used = set(places.values())
         for name in listed:
             matches = candidates.get(key_of(name), [])
-            if name in found or not set(matches) - taken:
+            if name in places or not set(matches) - used:
                 continue
             if len(matches) > 1 or times[key_of(name)] > 1:
                 raise InputError(
                     f"{name} could be any of {some_of(matches)}, or another listed name could; "
                     f"they differ only in {difference}: rename all but one"
                 )
-            found[name] = matches[0]
-    return found | (_find_moved(listed, available, found) if moved else {})
+            places[name] = matches[0]
+    return places | (_find_moved(listed, available, places) if moved else {})
 
 
 # A file name of fewer letters, such as clip_0001, may be another video's in another folder. That of
@@ -73,7 +73,7 @@ LONG_NAME = 11
 
 
 def _find_moved(
-    listed: Sequence[str], available: Sequence[str], found: Mapping[str, str]
+    listed: Sequence[str], available: Sequence[str], places: Mapping[str, str]
 ) -> dict[str, str]:
     """Names that lie below other folders than listed: downloads are unpacked in many ways.
 
@@ -85,20 +85,20 @@ def _find_moved(
     moved: dict[str, str] = {}
 
     def match(keys_of_listed: Callable[[str], list[str]], keys: Callable[[str], list[str]]) -> None:
-        taken = {*found.values(), *moved.values()}
-        wanted, offered = defaultdict(set), defaultdict(set)
+        used = {*places.values(), *moved.values()}
+        listed_by_key, available_by_key = defaultdict(set), defaultdict(set)
         for name in listed:
-            for key in keys_of_listed(name) if name not in found and name not in moved else ():
-                wanted[key].add(name)
+            for key in keys_of_listed(name) if name not in places and name not in moved else ():
+                listed_by_key[key].add(name)
         for name in available:
-            for key in keys(name) if name not in taken else ():
-                offered[key].add(name)
-        for key in sorted(wanted.keys() & offered.keys(), key=len, reverse=True):
-            if len(wanted[key]) == len(offered[key]) == 1:
-                (name,), (place,) = wanted[key], offered[key]
-                if name not in moved and place not in taken:
+            for key in keys(name) if name not in used else ():
+                available_by_key[key].add(name)
+        for key in sorted(listed_by_key.keys() & available_by_key.keys(), key=len, reverse=True):
+            if len(listed_by_key[key]) == len(available_by_key[key]) == 1:
+                (name,), (place,) = listed_by_key[key], available_by_key[key]
+                if name not in moved and place not in used:
                     moved[name] = place
-                    taken.add(place)
+                    used.add(place)
 
     def whole(name: str) -> list[str]:
         return [name.casefold()]

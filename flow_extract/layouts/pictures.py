@@ -198,12 +198,14 @@ def _quantiser_and_bound(
 ) -> tuple[str, float]:
     """Quantiser and bound that are noted, or asked for, or the defaults."""
     noted_bound = note["header"].get("quantiser", {}).get("bound")
-    for what, asked, noted in (
+    for what, expected, noted in (
         ("--quantiser", quantiser, note.get("quantiser")),
         ("--bound", bound, noted_bound),
     ):
-        if noted is not None and asked not in (None, noted):
-            raise InputError(f"{path}: written with {what} {noted}, not {asked}; leave out {what}")
+        if noted is not None and expected not in (None, noted):
+            raise InputError(
+                f"{path}: written with {what} {noted}, not {expected}; leave out {what}"
+            )
     return note.get("quantiser") or quantiser or DEFAULT_QUANTISER, (
         noted_bound or bound or codecs.DEFAULT_BOUND
     )

@@ -126,8 +126,8 @@ def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
     height, width = picture.shape[:2]
     if max(height, width) > 65_500:
         raise ValueError(f"a picture of {width} x {height} is too large for JPEG (65,500 a side)")
-    done, blob = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
+    is_encoded, blob = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not is_encoded:
         raise ValueError(f"OpenCV cannot write a picture of {width} x {height} as JPEG")
     return blob.tobytes()
 

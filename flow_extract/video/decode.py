@@ -272,8 +272,8 @@ class Video(FrameSource):
         yield from self._decode(None)
         if not any(self._repeats):
             self._may_lack += len(self._repeats)
-        lacking = max(self.promised, self._indexed) - self.decoded
-        self.promised = self.decoded + max(0, lacking - self._may_lack)
+        missing = max(self.promised, self._indexed) - self.decoded
+        self.promised = self.decoded + max(0, missing - self._may_lack)
         try:
             self.damage = self._find_damage()
         except OSError as error:

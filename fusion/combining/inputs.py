@@ -162,30 +162,30 @@ def split_options(options: FusionOptions) -> tuple[dict[int, FusionOptions], lis
             assert source.split is not None
             by_split[source.split].append(source)
             dataset = dataset or source.dataset
-    asked = options.splits if options.splits not in (None, "all") else sorted(by_split)
-    assert asked is not None
+    numbers = options.splits if options.splits not in (None, "all") else sorted(by_split)
+    assert numbers is not None
     official = OFFICIAL_SPLITS.get(str(dataset), 0) if options.splits in (None, "all") else 0
     missing = [
         f"split {split} is not there"
-        for split in sorted({*map(int, asked), *range(1, official + 1)} - set(by_split))
+        for split in sorted({*map(int, numbers), *range(1, official + 1)} - set(by_split))
     ]
-    chosen: dict[int, FusionOptions] = {}
-    for split in map(int, asked):
+    options_by_split: dict[int, FusionOptions] = {}
+    for split in map(int, numbers):
         sources = by_split.get(split, [])
         if sources and not options.files:
-            there = {s: [run for run in sources if run.stream == s] for s in STREAMS}
-            if absent := [stream for stream, runs in there.items() if not runs]:
+            by_stream = {s: [run for run in sources if run.stream == s] for s in STREAMS}
+            if absent := [stream for stream, runs in by_stream.items() if not runs]:
                 missing.append(f"split {split}: no scores of the {absent[0]} stream")
                 continue
-            sources = [one_of(stream, runs) for stream, runs in there.items()]
+            sources = [one_of(stream, runs) for stream, runs in by_stream.items()]
         if sources:
             val = [Path(str(path).replace("{split}", str(split))) for path in options.val]
-            chosen[split] = replace(
+            options_by_split[split] = replace(
                 options, files=sources, split=split, splits=None, model=None, name=None, val=val
             )
-    if not chosen:
+    if not options_by_split:
         raise InputError(f"no scores of the splits: {'; '.join(missing)}")
-    return chosen, missing
+    return options_by_split, missing
 
 
 def find_files(options: FusionOptions) -> tuple[list[ScoreSource], list[list[Path]]]:
@@ -265,9 +265,9 @@ def find_epochs(run_scores: Path, selection: str, *, subset: str) -> list[Path]:
     else:
         raise InputError(f"--epochs {selection!r}: expected all, last:N, or numbers as 3,5,8")
     if missing:
-        there = ", ".join(map(str, epochs)) or "none"
+        listed = ", ".join(map(str, epochs)) or "none"
         raise InputError(
-            f"--epochs {selection}: {run_scores} holds the scores of epochs {there}; "
+            f"--epochs {selection}: {run_scores} holds the scores of epochs {listed}; "
             "`twostream train --dump-scores last:N` keeps them"
         )
     return [files[epoch] for epoch in selected]
@@ -279,9 +279,9 @@ def score_files(path: Path, options: FusionOptions) -> list[Path]:
         if not path.is_dir():
             raise InputError(f"--epochs needs run folders; {path} is a file")
         files = find_epochs(path / "scores", options.epochs, subset=options.subset)
-        there = read_head(files[-1])["about"].get("subset", options.subset)
-        if there != options.subset:
-            raise InputError(f"{files[-1]} is of the {there} videos; give --subset {there}")
+        subset = read_head(files[-1])["about"].get("subset", options.subset)
+        if subset != options.subset:
+            raise InputError(f"{files[-1]} is of the {subset} videos; give --subset {subset}")
         return files
     file = path / "scores" / f"{options.subset}.safetensors" if path.is_dir() else path
     if not file.exists():
@@ -298,8 +298,8 @@ def _searched_runs(streams: Sequence[str], options: FusionOptions) -> list[Score
         InputError: a stream has none.
     """
     scores = "epoch-*" if options.epochs else options.subset
-    there = run_sources(options.runs, scores=scores, dataset=options.dataset, streams=streams)
-    runs = [run for run in there if options.split is None or run.split == options.split]
+    all_runs = run_sources(options.runs, scores=scores, dataset=options.dataset, streams=streams)
+    runs = [run for run in all_runs if options.split is None or run.split == options.split]
     for stream in streams:
         if not any(run.stream == stream for run in runs):
             data = escape(options.dataset) if options.dataset else "*"

@@ -173,22 +173,22 @@ def choose_runs(
     Raises:
         InputError: there are runs, but none of that model or name.
     """
-    for option, pattern, of in (("model", model, "model"), ("name", name, "name")):
+    for option, pattern, field in (("model", model, "model"), ("name", name, "name")):
         if pattern is None or not sources:
             continue
         patterns = [part.strip() for part in pattern.split(",")] if option == "model" else [pattern]
-        chosen = [
+        matching = [
             source
             for source in sources
-            if any(fnmatchcase(getattr(source, of), part) for part in patterns)
+            if any(fnmatchcase(getattr(source, field), part) for part in patterns)
         ]
-        if not chosen:
-            there = sorted({getattr(source, of) or "''" for source in sources})
+        if not matching:
+            known = sorted({getattr(source, field) or "''" for source in sources})
             raise InputError(
                 f"--{option} {pattern!r}: no run with scores has such a {option}; there are "
-                f"{some_of(there)}"
+                f"{some_of(known)}"
             )
-        sources = chosen
+        sources = matching
     return list(sources)
 
 
@@ -222,9 +222,9 @@ def with_split(source: ScoreSource, file: Path) -> ScoreSource:
     Raises:
         InputError: the header tells another split than the file's name.
     """
-    told = read_head(file)["about"].get("split")
-    if not isinstance(told, int):
+    split = read_head(file)["about"].get("split")
+    if not isinstance(split, int):
         return source
-    if source.split not in (None, told):
-        raise InputError(f"{file}: its name says split {source.split}, its header split {told}")
-    return replace(source, split=told)
+    if source.split not in (None, split):
+        raise InputError(f"{file}: its name says split {source.split}, its header split {split}")
+    return replace(source, split=split)

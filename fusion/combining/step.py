@@ -200,12 +200,12 @@ def find_steps(
             raise InputError(f"--strategy-option {key} has no effect: {listed} do not take it")
     steps: dict[str, Step] = {}
     for axis, strategy in strategies.items():
-        taken = {key: value for key, value in extra.items() if _takes(strategy, key)}
+        step_options = {key: value for key, value in extra.items() if _takes(strategy, key)}
         if strategy is weighted:
-            taken["weights"] = _weights(axis, options, streams, class_names)
+            step_options["weights"] = _weights(axis, options, streams, class_names)
         if strategy is variance and options.variance:
-            taken["form"] = options.variance
-        steps[axis] = make_step(names[axis], **taken)
+            step_options["form"] = options.variance
+        steps[axis] = make_step(names[axis], **step_options)
     return Steps(**steps)
 
 

@@ -385,8 +385,8 @@ def mean_class_interval(
     for draw in range(resamples):
         times = np.bincount(rng.integers(count, size=count), minlength=count)[group]
         drawn = np.bincount(of_class, weights=times * videos, minlength=classes)
-        found = np.bincount(of_class, weights=times * hits, minlength=classes)
+        hits_drawn = np.bincount(of_class, weights=times * hits, minlength=classes)
         present = drawn > 0
-        averages[draw] = (found[present] / drawn[present]).mean()
+        averages[draw] = (hits_drawn[present] / drawn[present]).mean()
     low, high = np.quantile(averages, [0.025, 0.975])
     return 100 * float(low), 100 * float(high)

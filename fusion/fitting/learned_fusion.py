@@ -193,14 +193,14 @@ def _minimise(
 
     calls = 0
 
-    def told(flat: np.ndarray) -> tuple[float, np.ndarray]:
+    def tracked(flat: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal calls
         progress("learning the fusion", min(1.0, calls / _ITERATIONS))
         calls += 1
         return loss(flat)
 
     options = {"maxiter": _ITERATIONS}
-    result = minimize(told, np.zeros(size), jac=True, method="L-BFGS-B", options=options)
+    result = minimize(tracked, np.zeros(size), jac=True, method="L-BFGS-B", options=options)
     return np.asarray(result.x)
 
 

@@ -20,23 +20,23 @@ from fusion.reporting.markup import (
 Table = Mapping[str, Any]
 
 
-def overview_verdict(made: Table) -> list[str]:
+def overview_verdict(table: Table) -> list[str]:
     """The result over splits and seeds in sentences."""
-    best = next(row for row in made["rows"] if row["name"] == made["best"])
-    splits = [str(split) for split in made["splits"] if split is not None]
-    of = f"split {splits[0]}" if len(splits) == 1 else f"{len(splits)} splits"
-    of = of if splits else "all seeds"
+    best = next(row for row in table["rows"] if row["name"] == table["best"])
+    splits = [str(split) for split in table["splits"] if split is not None]
+    over = f"split {splits[0]}" if len(splits) == 1 else f"{len(splits)} splits"
+    over = over if splits else "all seeds"
     low, high = best["interval"]
     deviation = ""
     if best["sd"] is not None:
         deviation = f" ± {best['sd']:.2f} over {len(best['seeds'])} seeds"
-    missing = made["missing"]
+    missing = table["missing"]
     lines = [
         f"{best['name']} gets {best['percent']:.2f} %{deviation} of the videos right (top-1, mean "
-        f"of {of}; 95 % interval {low:.2f} to {high:.2f}).",
+        f"of {over}; 95 % interval {low:.2f} to {high:.2f}).",
         f"Top-5: {best['top5']:.2f} %. Mean of the class accuracies: {best['mean_class']:.2f} %.",
     ]
-    streams = [row for row in made["rows"] if not row["fusion"] and row["percent"] is not None]
+    streams = [row for row in table["rows"] if not row["fusion"] and row["percent"] is not None]
     if streams and best["fusion"]:
         alone = max(streams, key=lambda row: row["percent"])
         pair = alone["below_best"]
@@ -45,15 +45,15 @@ def overview_verdict(made: Table) -> list[str]:
         seeds = ""
         if pair["seeds"]:
             seeds = f"; better in {pair['seeds']['better']} of {pair['seeds']['seeds']} seeds"
-        groups = made["test"]["groups"]
+        groups = table["test"]["groups"]
         what = f"{groups} whole groups" if groups else "videos, taken as independent,"
         lines.append(
             f"Against the best stream alone, {alone['name']} ({alone['percent']:.2f} %): "
             f"{pair['difference']:+.2f} points ({low:+.2f} to {high:+.2f}), {finding}: p = "
-            f"{pair['p_holm']:.2g} after correction for {made['test']['tested']} pairs, by an "
+            f"{pair['p_holm']:.2g} after correction for {table['test']['tested']} pairs, by an "
             f"exact sign-flip test of {what} within the splits{seeds}."
         )
-    fusions = sum(bool(row["fusion"]) for row in made["rows"])
+    fusions = sum(bool(row["fusion"]) for row in table["rows"])
     if best["fusion"] and fusions > 1:
         lines.append(
             f"It is the best of {fusions} fusions on these very videos, which flatters it a little."
@@ -62,7 +62,7 @@ def overview_verdict(made: Table) -> list[str]:
         plain = best["label"].removesuffix(", calibrated")
         without = [
             row["percent"]
-            for row in made["rows"]
+            for row in table["rows"]
             if (row["system"], row["label"]) == (best["system"], plain) and row is not best
         ]
         text = f"; without, it is {without[0]:.2f} %" if without and without[0] else ""
@@ -73,14 +73,16 @@ def overview_verdict(made: Table) -> list[str]:
     return lines
 
 
-def overview_section(made: Table) -> str:
+def overview_section(result: Table) -> str:
     """All inputs and fusions over the splits, as `twostream table` has them, and their test."""
-    columns = [f"split {split}" for split in made["splits"] if split is not None] or ["all videos"]
-    systems = any(row["system"] for row in made["rows"])
+    columns = [f"split {split}" for split in result["splits"] if split is not None] or [
+        "all videos"
+    ]
+    systems = any(row["system"] for row in result["rows"])
     heading = [*(["network"] if systems else []), "result", *columns, "mean, %", "95 % interval",
                "not below the best"]  # fmt: skip
     rows = []
-    for row in made["rows"]:
+    for row in result["rows"]:
         cells = [row["system"]] if systems else []
         cells.append(row["label"])
         for cell in row["splits"]:
@@ -95,12 +97,12 @@ def overview_section(made: Table) -> str:
             cells += [f"{row['percent']:.2f}{deviation}", f"{low:.2f} to {high:.2f}"]
             cells.append("yes" if row["bold"] else "no")
         rows.append(cells)
-    alike = len({tuple(row["inputs"]) for row in made["rows"] if row["fusion"]}) == 1
+    alike = len({tuple(row["inputs"]) for row in result["rows"] if row["fusion"]}) == 1
     charted = [
         {**row, "name": f"{row['system']} {row['fusion']}".strip()}
         if row["fusion"] and alike
         else row
-        for row in made["rows"]
+        for row in result["rows"]
         if row["percent"] is not None
     ]
     charted.sort(key=lambda row: -row["percent"])
@@ -109,7 +111,7 @@ def overview_section(made: Table) -> str:
         charted, title="Mean over the splits", reference=streams[0] if streams else None
     )
     pairs = []
-    for row in made["rows"]:
+    for row in result["rows"]:
         if pair := row["below_best"]:
             low, high = pair["interval"]
             seeds = pair["seeds"]
@@ -121,7 +123,7 @@ def overview_section(made: Table) -> str:
                     f"better in {seeds['better']} of {seeds['seeds']}" if seeds else "-",
                 )
             )  # fmt: skip
-    warnings = made["warnings"]
+    warnings = result["warnings"]
     return section(
         "splits",
         "All splits, networks and seeds",
@@ -134,11 +136,11 @@ def overview_section(made: Table) -> str:
         ),
         "</div>",
         table(heading, rows, name="splits"),
-        paragraph(" ".join(table_formats.caption(made)).replace("Bold:", "Not below the best:"),
+        paragraph(" ".join(table_formats.caption(result)).replace("Bold:", "Not below the best:"),
                   "soft"),
-        f"<p>{csv_link('table', table_formats.csv_rows(made), 'All figures as CSV')}</p>",
+        f"<p>{csv_link('table', table_formats.csv_rows(result), 'All figures as CSV')}</p>",
         table(
-            (f"{made['best']} against", "difference", "95 % interval", "by split", "p, Holm",
+            (f"{result['best']} against", "difference", "95 % interval", "by split", "p, Holm",
              "seeds"),
             pairs, name="splits-tests",
         )

@@ -46,15 +46,15 @@ def report_page(
         links.append(("splits", "Splits"))
     for content in contents:
         body = _verdict(sections.verdict(content), content.warnings)
-        made = "".join(make(content) for _, make in SECTIONS.values())
+        html = "".join(make(content) for _, make in SECTIONS.values())
         if len(contents) == 1 and not overview:
             links += [(name, label) for name, (label, _) in SECTIONS.items()]
-            blocks.append(made)
+            blocks.append(html)
             lead, warnings = sections.verdict(content), content.warnings
             continue
         split = f"split{_split(content)}"
         links.append((split, f"Split {_split(content)}"))
-        made = re.sub(r'(<section id|data-name|download)="', rf'\1="{split}-', made)
+        html = re.sub(r'(<section id|data-name|download)="', rf'\1="{split}-', html)
         inner = "".join(
             f'<li><a href="#{split}-{name}">{label}</a></li>'
             for name, (label, _) in SECTIONS.items()
@@ -62,7 +62,7 @@ def report_page(
         nav = f'<nav aria-label="Split {_split(content)}"><ul>{inner}</ul></nav>'
         blocks.append(
             f'<div class="split" id="{split}"><h2 class="split">Split {_split(content)}</h2>'
-            f"{body}{nav}{made}</div>"
+            f"{body}{nav}{html}</div>"
         )
         warnings = []
     links.append(("repeat", "Repeat"))

@@ -143,7 +143,7 @@ def results_section(content: Content) -> str:
         for pair in pairs
         if content.shown in (pair["first"], pair["second"])
     ]
-    drawn = content.compared["bootstrap"]
+    unit = content.compared["bootstrap"]
     basis = interval_basis(content.compared["groups"], content.compared["videos"])
     return section(
         "results",
@@ -164,7 +164,7 @@ def results_section(content: Content) -> str:
             name="tests",
             caption=f"{content.shown} against each other result, in percent points. p by an "
             f"{test_used(content.compared)}, corrected for all {len(pairs)} pairs (Holm); interval "
-            f"by bootstrap of {drawn}; * where p is below 0.05 after correction and 0 not in the "
+            f"by bootstrap of {unit}; * where p is below 0.05 after correction and 0 not in the "
             "interval. Smallest detectable: the difference that such a test would find four times "
             "in five.",
         ),
@@ -423,7 +423,7 @@ def confusion_section(content: Content) -> str:
     ]
     link = csv_link("confusion", [("true class", "predicted", "videos"), *pairs],
                     "All pairs as CSV")  # fmt: skip
-    drawn = figure(
+    matrix_figure = figure(
         matrix,
         f"{which}{order_text}: rows are true, columns predicted; the darker, the larger the share "
         "of the class. Rest the pointer on a square for its number.",
@@ -436,7 +436,7 @@ def confusion_section(content: Content) -> str:
             ("true class", "predicted", "videos"), rows, name="mistakes",
             caption=f"The most common mistakes of {content.shown}.",
         ),
-        f'<div class="matrix scroll" tabindex="0">{drawn}</div>',
+        f'<div class="matrix scroll" tabindex="0">{matrix_figure}</div>',
         f"<p>{link}</p>",
     )  # fmt: skip
 
@@ -534,11 +534,11 @@ def _pictures(content: Content, videos: np.ndarray, title: str) -> str:
         name = streams.names[row]
         if len(cards) == PICTURED:
             break
-        if (made := content.pictures(name)) is None:
+        if (pictures := content.pictures(name)) is None:
             continue
         images = "".join(
             image(data, f"{what} of {name}")
-            for data, what in zip(made, ("frame", "flow"), strict=True)
+            for data, what in zip(pictures, ("frame", "flow"), strict=True)
             if data
         )
         lines = [f"true: {streams.class_names[streams.labels[row]]}"]

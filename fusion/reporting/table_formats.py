@@ -129,10 +129,10 @@ def latex(table: Table, *, decimals: int = 2) -> str:
         "    \\midrule",
     ]
     previous = None
-    for row, of in zip(rows, table["rows"], strict=True):
-        if previous not in (None, of["system"]):
+    for row, result in zip(rows, table["rows"], strict=True):
+        if previous not in (None, result["system"]):
             lines.append("    \\midrule")
-        previous = of["system"]
+        previous = result["system"]
         lines.append(f"    {' & '.join(row)} \\\\")
     lines += ["    \\bottomrule", "  \\end{tabular}", "\\end{table}"]
     for pair in _pair_cells(table, decimals):
@@ -156,8 +156,8 @@ def csv_rows(table: Table) -> list[list[object]]:
     systems = ["system"] if _has_systems(table) else []
     heading = [*systems, "result", "seeds"]
     for split in table["splits"]:
-        of = f"split {split} " if split is not None else ""
-        heading += [f"{of}correct", f"{of}of", f"{of}%", f"{of}sd"]
+        prefix = f"split {split} " if split is not None else ""
+        heading += [f"{prefix}correct", f"{prefix}of", f"{prefix}%", f"{prefix}sd"]
     heading += [
         "mean %", "sd", "low", "high", "mean top-5 %", "mean class %", "bold",
         "below best by", "difference low", "difference high", "p", "p Holm", "fitted on",

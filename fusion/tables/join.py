@@ -186,10 +186,10 @@ def _joined_groups(
         return tuple(by_rule) if len(by_rule) == len(names) else None
     first, of_first = next(iter(by_table.items()))
     for key, others in by_table.items():
-        there = dict(zip(of_first, others, strict=True))
+        group_of_other = dict(zip(of_first, others, strict=True))
         here = dict(zip(others, of_first, strict=True))
         for name, group, other in zip(names, of_first, others, strict=True):
-            if (there[group], here[other]) != (other, group):
+            if (group_of_other[group], here[other]) != (other, group):
                 raise InputError(
                     f"groups contradict each other, as for {name}: {first} has it in {group!r}, "
                     f"{key} in {other!r}, and these do not hold the same videos; say which videos "

@@ -218,7 +218,7 @@ def run_command(
     # The folder that we were imported from comes first: it may be a clone that is not installed.
     home = str(Path(__file__).parents[2])
     paths = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "twostream", *words],
         cwd=folder,
         env={
@@ -230,9 +230,9 @@ def run_command(
         encoding="utf-8",
         check=False,
     )
-    if done.returncode not in accepts:
-        raise InputError(f"that command ended with exit code {done.returncode}, in {folder}")
-    return done.stdout or ""
+    if process.returncode not in accepts:
+        raise InputError(f"that command ended with exit code {process.returncode}, in {folder}")
+    return process.stdout or ""
 
 
 json_option = section(

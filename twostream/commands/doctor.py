@@ -89,8 +89,8 @@ def examine(folder: Path) -> Iterator[dict[str, Any]]:
     )
 
 
-def _finding(what: str, found: str, *, ok: bool = True, cure: str = "") -> dict[str, Any]:
-    return {"what": what, "found": found, "ok": ok, "cure": cure}
+def _finding(what: str, state: str, *, ok: bool = True, cure: str = "") -> dict[str, Any]:
+    return {"what": what, "found": state, "ok": ok, "cure": cure}
 
 
 def _opencv() -> Iterator[dict[str, Any]]:
@@ -101,9 +101,9 @@ def _opencv() -> Iterator[dict[str, Any]]:
         cure = "pip install --force-reinstall opencv-python-headless (needs no system libraries)"
         yield _finding("OpenCV", f"cannot be imported: {error}", ok=False, cure=cure)
         return
-    found = f"{cv2.__version__} ({', '.join(builds) or 'of unknown origin'})"
+    version = f"{cv2.__version__} ({', '.join(builds) or 'of unknown origin'})"
     cure = f"they overwrite each other's files: pip uninstall {' '.join(builds)}, then install one"
-    yield _finding("OpenCV", found, ok=len(builds) < 2, cure=cure)
+    yield _finding("OpenCV", version, ok=len(builds) < 2, cure=cure)
     reads = any(
         line.split()[:2] == ["FFMPEG:", "YES"] for line in cv2.getBuildInformation().splitlines()
     )

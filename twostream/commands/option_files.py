@@ -152,10 +152,10 @@ def option_defaults(
         )
     for key in table:
         _check_may_set(path, key, parameters[key])
-    taken = {key: value for key, value in (shared | table).items() if key in parameters}
+    defaults = {key: value for key, value in (shared | table).items() if key in parameters}
     return {
         parameters[key].name or "": _value_from(path, parameters[key], value)
-        for key, value in taken.items()
+        for key, value in defaults.items()
     }
 
 

@@ -204,10 +204,10 @@ def input_words(options: FusionOptions) -> list[object]:
         words += ["--splits", splits if isinstance(splits, str) else ",".join(map(str, splits))]
     elif options.split and not options.files:
         words += ["--split", options.split]
-    given = {"--model": options.model, "--name": options.name}
+    values = {"--model": options.model, "--name": options.name}
     if not options.files:
-        given["--dataset"] = options.dataset
-        given["--runs"] = str(options.runs) if options.runs != Path("runs") else None
-    for option, value in given.items():
+        values["--dataset"] = options.dataset
+        values["--runs"] = str(options.runs) if options.runs != Path("runs") else None
+    for option, value in values.items():
         words += [option, value] if value is not None else []
     return words + (["--subset", options.subset] if options.subset != "test" else [])

@@ -247,13 +247,13 @@ def _plan_parts(
 
 def _find_pending(folder: Path, parts: list[Part], tell: Callable[[str], None]) -> list[int]:
     """Numbers of the parts still to be made; what is no part of this score file is removed."""
-    done = [part.is_done() for part in parts]
-    kept = {part.path for part in compress(parts, done)}
-    others = [path for path in folder.glob("*") if path not in kept]
+    are_done = [part.is_done() for part in parts]
+    finished = {part.path for part in compress(parts, are_done)}
+    others = [path for path in folder.glob("*") if path not in finished]
     for path in others:
         path.unlink()
-    if any(done):
-        tell(f"{folder}: {sum(done):,} of {len(parts):,} parts are done already")
+    if any(are_done):
+        tell(f"{folder}: {sum(are_done):,} of {len(parts):,} parts are done already")
     if dropped := sum(path.suffix == ".safetensors" for path in others):
         tell(f"{folder}: {dropped:,} parts dropped: damaged, or of another scoring")
-    return [number for number, is_done in enumerate(done) if not is_done]
+    return [number for number, is_done in enumerate(are_done) if not is_done]

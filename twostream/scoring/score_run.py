@@ -165,10 +165,10 @@ def _held_out(run: Path, train: Joined, options: ScoreOptions) -> Joined:
     """Those training videos that the run has not learnt from, as it drew them."""
     with reading(run / "config.toml", "TOML"):
         config = tomllib.loads(read_text(run / "config.toml"))
-    lacking = {"select", "dataset", "split", "val-fraction"} - config.keys()
-    if lacking:
+    missing = {"select", "dataset", "split", "val-fraction"} - config.keys()
+    if missing:
         raise InputError(
-            f"{run / 'config.toml'}: it lacks {some_of(sorted(lacking))}, so what the run held out "
+            f"{run / 'config.toml'}: it lacks {some_of(sorted(missing))}, so what the run held out "
             "is not known; --subset test needs none of it"
         )
     if config["select"] != "val":

@@ -139,13 +139,13 @@ def find_new_videos(videos: Path, file: Path | None) -> tuple[SequenceRecord, ..
         records = read_list(file, videos, labelled=False)
         check_unique_names(records)
         return records
-    found = find_videos(videos, store=videos)
-    if unusable := found.refused | found.skipped:
+    videos_below = find_videos(videos, store=videos)
+    if unusable := videos_below.refused | videos_below.skipped:
         texts = [f"{name} ({reason})" for name, reason in unusable.items()]
         raise InputError(f"{videos}: {some_of(texts, limit=3)}; fix it, or leave it out by a list")
-    if not found.videos:
+    if not videos_below.videos:
         raise InputError(f"{videos}: no video and no folder of numbered pictures below it")
-    return tuple(SequenceRecord(name, path, ()) for name, path in found.videos.items())
+    return tuple(SequenceRecord(name, path, ()) for name, path in videos_below.videos.items())
 
 
 def check_lists(lists: SequenceLists, **options: Any) -> tuple[SequenceLists, list[str]]:

@@ -88,7 +88,7 @@ def _alternatives(glosses: Sequence[str], *, where: str) -> list[list[str]]:
             f"{where}: its alternatives make {count:,} sentences; at most {MOST_ALTERNATIVES:,} "
             "are compared: leave some out"
         )
-    return [[gloss for part in chosen for gloss in part] for chosen in product(*parts)]
+    return [[gloss for part in choice for gloss in part] for choice in product(*parts)]
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

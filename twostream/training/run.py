@@ -427,8 +427,8 @@ def epoch_folder(run: Path, epoch: int) -> Path:
 
 def drop_epochs(run: Path, *, keep: Collection[int] = ()) -> None:
     """Remove the checkpoints of single epochs, but for those to keep."""
-    kept = {epoch_folder(run, epoch) for epoch in keep}
-    for folder in set((run / "epochs").glob("*")) - kept:
+    folders_to_keep = {epoch_folder(run, epoch) for epoch in keep}
+    for folder in set((run / "epochs").glob("*")) - folders_to_keep:
         (folder / WEIGHTS).unlink(missing_ok=True)  # first: a kill then leaves no half checkpoint
         shutil.rmtree(folder)
 

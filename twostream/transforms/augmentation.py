@@ -239,11 +239,11 @@ def draw_operations(
     """
     largest = {name: limit for name, (_, limit) in (MOVES if flow else MOVES | COLOURS).items()}
     names = ["identity", *largest]
-    drawn = [names[int(rng.integers(len(names)))] for _ in range(count)]
+    operations = [names[int(rng.integers(len(names)))] for _ in range(count)]
     signs = rng.choice([-1.0, 1.0], count)
     return [
         (name, float(sign * magnitude * largest.get(name, 0.0)))
-        for name, sign in zip(drawn, signs, strict=True)
+        for name, sign in zip(operations, signs, strict=True)
     ]
 
 
