@@ -207,8 +207,14 @@ h2.split { font-size: 1.5rem; border-top: 3px solid var(--line); margin-top: 3re
 @media (max-width: 600px) { body { padding: 0.6rem 0.8rem 3rem; } h1 { font-size: 1.35rem; }
   ul.names { columns: 1; } }
 @media print { :root { --page: #fff; --text: #000; --soft: #444; --sheet: #f4f5f7; }
-  body { max-width: none; font-size: 11pt; } nav, a.csv { display: none; }
+  body { max-width: none; padding: 0; font-size: 10pt; } nav, a.csv { display: none; }
   details::details-content { content-visibility: visible; display: block; height: auto; }
+  summary { list-style: none; color: var(--soft); }
+  .scroll, .matrix { overflow: visible; max-height: none; background: none; }
+  .matrix figure { width: auto; } .matrix svg { max-width: 100%; height: auto; }
+  .charts { grid-template-columns: 1fr 1fr; } svg { max-width: 15cm; }
+  .charts figure:has(table) { grid-column: 1 / -1; }
+  table, ul.names { font-size: 8pt; } th { white-space: normal; } ul.names { columns: 2; }
   section, figure, tr { break-inside: avoid; } h2 { break-after: avoid; }
   section, figure:has(table) { break-inside: auto; } a { color: inherit; } }
 """

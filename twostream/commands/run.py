@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,35 +213,42 @@ class Job:
         return [*words, "--allow-missing"] if self.options["allow_missing"] else words
 
     def plan(self) -> dict[str, Any]:
-        """What the parts will take here: hours, gigabytes and the commands."""
+        """What is not done yet will take here, hours and gigabytes, and the commands."""
         from flow_extract.extraction.estimate import estimate_methods
         from flow_extract.extraction.executor import available_cores
         from flow_extract.extraction.settings import extraction_settings
+        from flow_extract.store.reader import entry_path
 
         method, known = self.options["method"], self.known
         settings = extraction_settings(method, {}, bound=20.0)
-        flow = estimate_methods(
-            list(known.videos.values()), {method: settings}, workers=available_cores()
-        )
-        trainings: list[dict[str, Any]] = []
-        for model, stream in product(self.models, STREAMS):
-            hours = self._training_hours(model, stream)
-            trainings.append({"stream": stream, "model": model, "hours": hours})
-        times = len(self.splits) * len(self.options["seeds"])
-        extraction = flow["methods"][0]
+        store = Path("store")
+        lacking = [
+            path for name, path in known.videos.items() if not entry_path(store, name).exists()
+        ]
+        extraction = {"method": method, "videos": len(lacking), "hours": 0.0, "gigabytes": 0.0}
+        if lacking:
+            flow = estimate_methods(lacking, {method: settings}, workers=available_cores())
+            extraction |= {key: flow["methods"][0][key] for key in ("hours", "gigabytes")}
+        trainings = [
+            {"stream": stream, "model": model, **self._training(model, stream)}
+            for model, stream in product(self.models, STREAMS)
+        ]
         return {
             "dataset": known.dataset,
             "videos": len(known.videos),
             "classes": known.classes,
             "commands": [shlex.join(["twostream", *words]) for words in self.commands()],
-            "extraction": {key: extraction[key] for key in ("method", "hours", "gigabytes")},
+            "extraction": extraction,
             "trainings": trainings,
-            "times": times,
-            "hours": extraction["hours"] + times * sum(t["hours"] for t in trainings),
+            "times": len(self.splits) * len(self.options["seeds"]),
+            "hours": extraction["hours"] + sum(t["times"] * t["hours"] for t in trainings),
         }
 
-    def _training_hours(self, model: str, stream: str) -> float:
-        """Of one training; the lists that are yet to be made are counted by their shares."""
+    def _training(self, model: str, stream: str) -> dict[str, Any]:
+        """Hours of one training, and how many times it is yet to be done.
+
+        Lists that are yet to be made are counted by their shares.
+        """
         from twostream.commands.train import complete_options, train
         from twostream.training.options import TrainOptions
         from twostream.training.plan import estimate_training
@@ -256,28 +263,44 @@ class Job:
         ) as context:
             options = {k: v for k, v in context.params.items() if k in names}
             settings, _ = complete_options(options)
+        settings = replace(settings, runs="runs")
+        runs = [
+            replace(settings, split=split, seed=seed, name=name[1] if name else settings.name)
+            for split, seed in product(self.splits, self.options["seeds"])
+            for name in [self._name(seed)]
+        ]
+        times = sum(not (of.folder / "scores" / "test.safetensors").exists() for of in runs)
+        if not times:
+            return {"hours": 0.0, "times": 0}
         estimate = estimate_training(
             settings,
             num_classes=self.known.classes,
             train=self.known.train or len(self.known.videos) - test,
             test=test,
         )
-        return estimate["seconds"] / 3600
+        return {"hours": estimate["seconds"] / 3600, "times": times}
 
 
 def _plan_lines(videos: Path, known: Recognised, plan: dict[str, Any]) -> list[str]:
-    extraction, times = plan["extraction"], plan["times"]
+    extraction = plan["extraction"]
     lines = [
         f"{videos}: {known.dataset} ({known.why}), {plan['videos']:,} videos, "
-        f"{plan['classes']} classes",
-        f"  extract-flow by {extraction['method']}: about {_duration(extraction['hours'])}, "
-        f"{extraction['gigabytes']:.2g} GB",
+        f"{plan['classes']} classes"
     ]
-    for training in plan["trainings"]:
-        several = f"{times} times " if times > 1 else ""
+    if lacking := extraction["videos"]:
+        of_them = f"{lacking:,} videos, " if lacking < plan["videos"] else ""
         lines.append(
-            f"  train {training['stream']} {training['model']}: {several}at most about "
-            f"{_duration(training['hours'])}"
+            f"  extract-flow by {extraction['method']}: {of_them}about "
+            f"{_duration(extraction['hours'])}, {extraction['gigabytes']:.2g} GB"
+        )
+    else:
+        lines.append(f"  extract-flow by {extraction['method']}: done")
+    for training in plan["trainings"]:
+        several = f"{training['times']} times " if training["times"] > 1 else ""
+        text = f"{several}at most about {_duration(training['hours'])}"
+        lines.append(
+            f"  train {training['stream']} {training['model']}: "
+            f"{text if training['times'] else 'done'}"
         )
     return [*lines, f"  in all about {_duration(plan['hours'])}; stop and repeat the line at will"]
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flow_extract.video.find_videos import require_videos
 from twostream.data.make_lists import read_all_splits
-from twostream.data.splits import DATASETS, SPLITS, known_groups
+from twostream.data.splits import DATASETS, SPLITS, VideoRecord, known_groups
 from twostream_base.errors import InputError, some_of
-from twostream_base.video_names import ucf101_group
+from twostream_base.video_names import match_names, ucf101_group
 
 # Names as UCF101's, v_Class_g01_c02: clips of one scene.
 UCF101_PATTERN = "_(g[0-9]+)_c[0-9]+$"
@@ -24,7 +25,8 @@ class Recognised:
         dataset: key of DATASETS.
         why: what it was recognised by, in words.
         videos: name -> file or folder of pictures.
-        train, test: how many videos of the first split; of lists that are yet to be made, None.
+        train, test: how many videos of the first split are there; of lists that are yet to be made,
+            None.
         classes: how many.
         splits: numbers of the splits that there are.
         group_pattern: for `init`, where the names tell the groups and no list does; else empty.
@@ -95,8 +97,8 @@ def _by_lists(videos: dict[str, Path], annotations: Path, dataset: str | None) -
             "folder" if is_own else name,
             f"lists in {annotations}",
             videos,
-            train=len(split.train),
-            test=len(split.test),
+            train=_count(split.train, videos),
+            test=_count(split.test, videos),
             classes=len(split.class_names),
             splits=tuple(splits),
         )
@@ -106,3 +108,11 @@ def _by_lists(videos: dict[str, Path], annotations: Path, dataset: str | None) -
         f"{some_of(files, limit=5) or 'nothing'}; give --dataset NAME to read what is wrong with "
         "them. Lists of your own: train.txt and test.txt, lines of `path label`, labels from 0"
     )
+
+
+def _count(listed: Sequence[VideoRecord], videos: Mapping[str, Path]) -> int:
+    """How many of the listed videos there are."""
+    try:
+        return len(match_names([record.name for record in listed], list(videos), moved=True))
+    except InputError:  # names that could be several: training will say which
+        return min(len(listed), len(videos))

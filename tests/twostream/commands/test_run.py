@@ -52,7 +52,8 @@ def test_every_command_of_the_plan(videos: Path, twostream: TwoStream) -> None:
     ]
     assert (plan["videos"], plan["classes"], plan["times"]) == (16, 2, 4)
     trainings = plan["trainings"]
-    assert [t["stream"] for t in trainings] == ["spatial", "motion"]
+    assert [(t["stream"], t["times"]) for t in trainings] == [("spatial", 4), ("motion", 4)]
+    assert plan["extraction"]["videos"] == 16
     hours = plan["extraction"]["hours"] + 4 * sum(t["hours"] for t in trainings)
     assert plan["hours"] == pytest.approx(hours)
     assert not Path("twostream.toml").exists()  # a plan writes nothing
@@ -89,8 +90,10 @@ def test_from_a_folder_to_the_report_and_again(
     assert "</html>" in Path("report.html").read_text()
     weights = sorted(Path("runs").rglob("*.safetensors"))
     before = [path.stat().st_mtime_ns for path in weights]
-    twostream("run", "clips", *QUICK)
+    again = twostream("run", "clips", *QUICK)
     assert words_run == first + first[1:]
+    for part in ("extract-flow by dis", "train spatial resnet18", "train motion resnet18"):
+        assert f"{part}: done\n" in again.stdout
     assert [path.stat().st_mtime_ns for path in weights] == before
 
 
