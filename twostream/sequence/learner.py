@@ -19,6 +19,7 @@ from twostream.sequence.batches import Batch
 from twostream.sequence.decoding import BLANK, decode, log_probability
 from twostream.sequence.lists import SequenceRecord, glosses_to_labels, labels_to_glosses
 from twostream.sequence.network import (
+    SequenceNetwork,
     build_network,
     freeze,
     load_parts,
@@ -29,8 +30,9 @@ from twostream.sequence.network import (
 from twostream.sequence.options import SequenceOptions
 from twostream.sequence.transcripts import Normaliser, unchanged
 from twostream.sequence.word_error_rate import align, corpus_rate, count_errors, sum_errors
-from twostream.training.learner import average_weights, restore_optimizer
+from twostream.training.learner import average_weights
 from twostream.training.loop import NotFiniteError
+from twostream.training.run import BaseLearner
 
 
 @dataclass(slots=True)
@@ -47,13 +49,15 @@ class EpochTotals:
     too_short: list[int] = field(default_factory=list)
 
 
-class SequenceLearner:
+class SequenceLearner(BaseLearner):
     """A sequence network on its device, with its optimiser and moving average.
 
     Args:
         classes: of the output, the blank included.
         fresh: load the weights of `--load`; False where a checkpoint is loaded next.
     """
+
+    network: SequenceNetwork
 
     def __init__(self, options: SequenceOptions, *, classes: int, fresh: bool) -> None:
         torch.manual_seed(options.seed)
@@ -74,11 +78,6 @@ class SequenceLearner:
         self.scaler = gradient_scaler(self.device, options.precision)
         self.initial_rates = [group["lr"] for group in groups]
         self.average = average_weights(self.network, decay=options.ema) if options.ema else None
-
-    @property
-    def eval_network(self) -> nn.Module:
-        """The network that is validated, scored and saved: the moving average, if there is one."""
-        return self.average.module if self.average else self.network
 
     def train_epoch(
         self, batches: Iterable[Batch], *, epoch: int, targets: Sequence[Sequence[int]]
@@ -119,25 +118,6 @@ class SequenceLearner:
                 totals.sequences += len(losses)
                 totals.loss += float(losses.detach().sum())
         return totals
-
-    def state(self) -> dict[str, Any]:
-        """The training state, without the weights of `eval_network`: for a checkpoint."""
-        state: dict[str, Any] = {
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-        }
-        if self.average:
-            state["averaged"] = int(self.average.n_averaged)
-            state["network"] = dict(self.network.state_dict())
-        return state
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore what `state` returned; the weights of `eval_network` are loaded already."""
-        restore_optimizer(self.optimizer, state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        if self.average:
-            self.average.n_averaged.fill_(state["averaged"])
-            self.network.load_state_dict(state["network"])
 
 
 def min_time_steps(labels: Sequence[int]) -> int:

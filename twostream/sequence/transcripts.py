@@ -267,7 +267,15 @@ def normalise_phoenix2014_sentence(glosses: Sequence[str]) -> list[str]:
     AUSSEHEN` becomes one, and a plain word that is repeated at once counts once. The official
     evaluation never does this, so rates with it are not those of papers.
     """
-    joined = _join_compounds(normalise_phoenix2014(glosses))
+    joined: list[str] = []
+    for gloss in normalise_phoenix2014(glosses):
+        before = joined[-1] if joined else ""
+        if (before, gloss) == ("WIE", "AUSSEHEN"):
+            joined[-1] = "WIE-AUSSEHEN"
+        elif _is_spelled(before.rpartition("+")[2], gloss.partition("+")[0]):
+            joined[-1] = f"{before}+{gloss}"
+        else:
+            joined.append(gloss)
     return _collapse_repeats(joined, pattern=PLAIN_WORD)
 
 
@@ -280,19 +288,6 @@ def normalise_phoenix2014t(glosses: Sequence[str]) -> list[str]:
     signs = [gloss for gloss in glosses if not re.fullmatch("__.*__", gloss)]
     bare = [re.sub("^loc-|^cl-|-PLUSPLUS$|(?<=[A-Z])RAUM$", "", sign) for sign in signs]
     return _collapse_repeats([sign for sign in bare if sign], pattern=ANY_GLOSS)
-
-
-def _join_compounds(glosses: Sequence[str]) -> list[str]:
-    joined: list[str] = []
-    for gloss in glosses:
-        before = joined[-1] if joined else ""
-        if (before, gloss) == ("WIE", "AUSSEHEN"):
-            joined[-1] = "WIE-AUSSEHEN"
-        elif _is_spelled(before.rpartition("+")[2], gloss.partition("+")[0]):
-            joined[-1] = f"{before}+{gloss}"
-        else:
-            joined.append(gloss)
-    return joined
 
 
 def _is_spelled(before: str, after: str) -> bool:

@@ -35,12 +35,13 @@ from twostream.models.two_streams import TwoStreams
 from twostream.training import loop
 from twostream.training.loss import Loss, StreamLosses, read_gamma
 from twostream.training.options import AUTO, TrainOptions
+from twostream.training.run import BaseLearner
 from twostream.training.schedule import Schedule
 from twostream.transforms.mixing import mix_batch
 from twostream_base.errors import InputError
 
 
-class Learner:
+class Learner(BaseLearner):
     """A network on its device and all that changes while it learns.
 
     Args:
@@ -53,6 +54,8 @@ class Learner:
         compiled_network: `network`, with --compile a compiled one of the same weights.
         compiled_eval_network: the same for `eval_network`.
     """
+
+    network: SegmentNetwork
 
     def __init__(
         self,
@@ -130,8 +133,8 @@ class Learner:
 
     @property
     def eval_network(self) -> SegmentNetwork:
-        """The network that is validated, scored and saved: the average, where there is one."""
-        return self.average.module if self.average else self.network  # type: ignore[return-value]
+        """As in `BaseLearner`."""
+        return super().eval_network  # type: ignore[return-value]
 
     def train(
         self,
@@ -226,18 +229,12 @@ class Learner:
         return ""
 
     def state(self) -> dict[str, Any]:
-        """All but the weights that `eval_network` holds: for a checkpoint's `state.pt`."""
-        state: dict[str, Any] = {
-            "optimizer": self.optimizer.state_dict(),
+        """As in `BaseLearner`, with the schedule, the micro-batches and the class weights."""
+        return super().state() | {
             "schedule": self.schedule.state_dict(),
             "parts": self.micro_batches.parts,
             "class_weights": self.loss.class_weights,
-            "scaler": self.scaler.state_dict(),
         }
-        if self.average:
-            state["averaged"] = int(self.average.n_averaged)
-            state["network"] = dict(self.network.state_dict())
-        return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what `state` returned; the weights of `eval_network` are loaded already.
@@ -251,13 +248,9 @@ class Learner:
                 f"--class-weights {self.options.class_weights} gives other weights than when this "
                 "run began; bring the old file back, give another --name, or --restart"
             )
-        restore_optimizer(self.optimizer, state["optimizer"])
+        super().restore(state)
         self.schedule.load_state_dict(state["schedule"])
         self.micro_batches.parts = state["parts"]
-        self.scaler.load_state_dict(state["scaler"])
-        if self.average:
-            self.average.n_averaged.fill_(state["averaged"])
-            self.network.load_state_dict(state["network"])
 
     def _set_training_mode(self) -> None:
         """Training mode, but for what `--partial-bn`, `--freeze-bn`, `--freeze-backbone` freeze."""
@@ -333,34 +326,6 @@ def adamw(
 
 
 OPTIMIZERS = {"sgd": sgd, "adamw": adamw}
-
-
-# What each keeps of a parameter once it has had a gradient.
-OPTIMIZER_STATES = ({"momentum_buffer"}, {"step", "exp_avg", "exp_avg_sq"})
-
-
-def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Take up a `state_dict` of an optimiser, on whatever device.
-
-    Raises:
-        ValueError: it is not one of these parameters.
-    """
-    fused = optimizer.defaults["fused"]
-    for group in state["param_groups"]:
-        # Of this device, not of the one that the state was saved on. First: by it torch decides
-        # where the step numbers of Adam go.
-        group["fused"] = fused
-    optimizer.load_state_dict(state)
-    for parameter, values in optimizer.state.items():
-        if values and values.keys() not in OPTIMIZER_STATES:
-            raise ValueError(f"the optimiser has {', '.join(map(str, values))} of a parameter")
-        for name, value in values.items():
-            # The memory order, too, is the device's. A fused step goes through memory in a row:
-            # in another order than the weights', it adds momentum to the wrong ones in silence.
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                values[name] = torch.empty_like(parameter).copy_(value)
-            elif value is not None and not (isinstance(value, Tensor) and value.ndim == 0):
-                raise ValueError(f"the optimiser has another kind of {name} of a parameter")
 
 
 def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:

@@ -21,9 +21,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from twostream.compute.distributed import REMOVED, broadcast_from_rank_0, note, rank, world_size
 from twostream.data.training_videos import (
@@ -68,19 +71,68 @@ PATHS = (
 )  # options that are paths
 
 
-class Learner(Protocol):
+class BaseLearner:
     """A network and what changes while it learns.
 
-    `eval_network` is validated and saved; `state` is everything else that a resumed run needs, in
-    plain values, tensors, lists and dicts; `restore` takes it up, the weights being loaded already.
+    `eval_network` is saved as weights; `state` is everything else that a resumed run needs.
     """
 
+    network: nn.Module
+    average: AveragedModel | None
+    optimizer: Optimizer
+    scaler: torch.amp.GradScaler
+
     @property
-    def eval_network(self) -> nn.Module: ...  # noqa: D102
+    def eval_network(self) -> nn.Module:
+        """The network that is validated, scored and saved: the average, where there is one."""
+        return self.average.module if self.average else self.network
 
-    def state(self) -> dict[str, Any]: ...  # noqa: D102
+    def state(self) -> dict[str, Any]:
+        """The training state as plain values and tensors: for a checkpoint's `state.pt`."""
+        state: dict[str, Any] = {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+        if self.average:
+            state["averaged"] = int(self.average.n_averaged)
+            state["network"] = dict(self.network.state_dict())
+        return state
 
-    def restore(self, state: dict[str, Any]) -> None: ...  # noqa: D102
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what `state` returned; the weights of `eval_network` are loaded already."""
+        restore_optimizer(self.optimizer, state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.average:
+            self.average.n_averaged.fill_(state["averaged"])
+            self.network.load_state_dict(state["network"])
+
+
+# What each keeps of a parameter once it has had a gradient.
+OPTIMIZER_STATES = ({"momentum_buffer"}, {"step", "exp_avg", "exp_avg_sq"})
+
+
+def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Take up a `state_dict` of an optimiser, on whatever device.
+
+    Raises:
+        ValueError: it is not one of these parameters.
+    """
+    fused = optimizer.defaults["fused"]
+    for group in state["param_groups"]:
+        # Of this device, not of the one that the state was saved on. First: by it torch decides
+        # where the step numbers of Adam go.
+        group["fused"] = fused
+    optimizer.load_state_dict(state)
+    for parameter, values in optimizer.state.items():
+        if values and values.keys() not in OPTIMIZER_STATES:
+            raise ValueError(f"the optimiser has {', '.join(map(str, values))} of a parameter")
+        for name, value in values.items():
+            # The memory order, too, is the device's. A fused step goes through memory in a row:
+            # in another order than the weights', it adds momentum to the wrong ones in silence.
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter).copy_(value)
+            elif value is not None and not (isinstance(value, Tensor) and value.ndim == 0):
+                raise ValueError(f"the optimiser has another kind of {name} of a parameter")
 
 
 class Run:
@@ -198,7 +250,7 @@ class Run:
 
     def start(
         self,
-        learner: Learner,
+        learner: BaseLearner,
         spec: Callable[[int], DataclassInstance],
         *,
         tell: Callable[[str], None],

@@ -12,14 +12,13 @@ from twostream.compute.device import gradient_scaler
 from twostream.models.temporal_shift import FrameAverage
 from twostream.training.learner import (
     OPTIMIZERS,
-    Learner,
     add_dropout,
     average_weights,
     count_silent_norms,
     freeze_batch_norm,
     parameter_groups,
 )
-from twostream.training.loss import Loss
+from twostream.training.run import BaseLearner
 
 
 def network() -> nn.Sequential:
@@ -165,11 +164,10 @@ def test_a_restored_optimizer_has_the_memory_order_of_the_weights(
         optimizer = OPTIMIZERS[name](
             parameter_groups(ordered, weight_decay=0.1), lr=0.5, momentum=0.9, nesterov=False
         )
-        schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1)
-        rest = {"schedule": schedule, "micro_batches": SimpleNamespace(parts=1), "average": None}
-        rest["loss"] = Loss()
-        rest["scaler"] = gradient_scaler(torch.device("cpu"), "fp32")
-        learners.append(SimpleNamespace(network=ordered, optimizer=optimizer, **rest))
+        scaler = gradient_scaler(torch.device("cpu"), "fp32")
+        learners.append(
+            SimpleNamespace(network=ordered, optimizer=optimizer, scaler=scaler, average=None)
+        )
     before, after = learners
 
     def step(learner: Any) -> None:
@@ -179,7 +177,7 @@ def test_a_restored_optimizer_has_the_memory_order_of_the_weights(
 
     step(before)
     after.network.load_state_dict(before.network.state_dict())
-    Learner.restore(after, copy.deepcopy(Learner.state(before)))
+    BaseLearner.restore(after, copy.deepcopy(BaseLearner.state(before)))
     for kind in ("weight", "bias"):
         parameter = getattr(after.network, kind)
         saved = before.optimizer.state[getattr(before.network, kind)]
