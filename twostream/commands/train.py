@@ -200,8 +200,9 @@ def _joint_defaults(options: dict[str, Any]) -> dict[str, Any]:
     start = find_starts(options["start_from"], trust_plugins=console.trusts_plugins())
     options["weights"] = "none"
     if "model" not in typed:
-        options["model"] = start.pop("model") or options["model"]
-        options["model_option"] += start.pop("model_option")
+        options["model"] = start["model"] or options["model"]
+    if options["model"] == start["model"]:
+        options["model_option"] += start["model_option"]
     if "resize" not in typed:
         options["resize"] = start["resize"]
     return {key: start[key] for key in ("input_size", "clip_length", "frame_interval")

@@ -297,7 +297,7 @@ def resolved_options(model: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """
     if "fuse_at" in options:  # two networks
         resolved = {key: options[key] for key in JOINING if key in options}
-        models = (model, str(options.get("motion_model") or model))
+        models = (model, options.get("motion_model") or model)
         for name, stream in zip(models, TWO_STREAMS, strict=True):
             of_tower = resolved_options(name, _options_of(stream, options)).items()
             resolved |= {f"{stream}.{key}": value for key, value in of_tower}

@@ -1,0 +1,150 @@
+"""A joint network from two trained runs: trained, stopped, resumed, scored, asked about a video."""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import Result
+
+from fusion.tables.score_file import read_head, read_scores
+from twostream.data.training_videos import read_videos
+from twostream.models.checkpoint import load_network, read_spec
+from twostream_base.files import sha256_file
+
+from ..conftest import MiniProject
+
+Run = Callable[..., Result]
+
+NETWORK = """
+import torch
+from torch import nn
+from twostream.models.segment_network import SegmentNetwork
+
+
+class Block(nn.Module):
+    def __init__(self, channels, out):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, out, 3, stride=2, padding=1)
+        self.bn1 = nn.BatchNorm2d(out)
+        self.downsample = nn.Sequential(nn.Conv2d(channels, out, 3, stride=2, padding=1))
+
+    def forward(self, x):
+        return torch.relu(self.bn1(self.conv1(x)) + self.downsample(x))
+
+
+class Stages(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        widths = [channels, 8, 8, 8, 8]
+        for stage in range(4):
+            self.add_module(f"layer{stage + 1}", nn.Sequential(Block(*widths[stage:stage + 2])))
+
+    def forward(self, x):
+        return self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean(dim=(2, 3))
+
+
+def stages(*, modality, num_classes, weights):
+    network = SegmentNetwork(
+        Stages(modality.channels * modality.network_length), nn.Linear(8, num_classes), modality
+    )
+    if weights != "none":
+        from safetensors.torch import load_file
+
+        tensors = load_file(weights)
+        layers = {k.removeprefix("backbone."): v for k, v in tensors.items() if "backbone." in k}
+        network.backbone.load_state_dict(layers)
+    return network
+"""
+QUICK = [
+    "--model", "joint_network:stages", "--segments", "1", "--input-size", "32", "--batch-size",
+    "4", "--val-fraction", "0.3", "--protocol", "segments:1", "--val-protocol", "segments:1",
+    "--device", "cpu", "--precision", "fp32",
+]  # fmt: skip
+
+
+@pytest.fixture
+def train(twostream: Run, mini: MiniProject, tmp_path: Path) -> Run:
+    """Run `twostream train` with small networks; both streams are trained already."""
+    (tmp_path / "joint_network.py").write_text(NETWORK)
+
+    def run(*options: str, runs: str = "runs", exit_code: int = 0) -> Result:
+        arguments = [*mini.arguments, *QUICK, "--runs", runs, *options]
+        return twostream("train", *arguments, exit_code=exit_code)
+
+    for stream in ("spatial", "motion"):
+        run("--stream", stream, "--weights", "none", "--epochs", "1")
+    return run
+
+
+FOLDER = Path("ucf101-split1")
+FROM = [str("runs" / FOLDER / f"{stream}-joint_network.stages") for stream in ("spatial", "motion")]
+JOINT = ["--stream", "joint", "--from", *FROM, "--fuse-at", "layer3", "--fuse", "conv"]
+
+
+def test_a_joint_run(train: Run, twostream: Run, mini: MiniProject, tmp_path: Path) -> None:
+    train(*JOINT, "--epochs", "2", runs="undisturbed")
+    train(*JOINT, "--epochs", "1")
+    train(*JOINT, "--epochs", "2")
+    run = "runs" / FOLDER / "joint-joint_network.stages-layer3-conv"
+    again = "undisturbed" / FOLDER / run.name
+    for file in ("last/weights.safetensors", "scores/test.safetensors", "videos.csv.gz"):
+        assert sha256_file(run / file) == sha256_file(again / file)
+
+    spec = read_spec(run / "best")
+    assert (spec.stream, spec.clip_length, spec.stack) == ("joint", 10, 10)
+    assert spec.model_options == {"fuse_at": "layer3", "fuse": "conv", "keep_both": False}
+    assert spec.flow["method"]["name"] == "dis"
+    learnt = [video.name for video in read_videos(run / "videos.csv.gz") if video.part == "initial"]
+    of_spatial = read_videos(Path(FROM[0]) / "videos.csv.gz")
+    assert learnt == [video.name for video in of_spatial if video.part == "train"]
+    config = tomllib.loads((run / "config.toml").read_text())
+    assert config["start-from"] == [f"../{Path(path).name}" for path in FROM]
+
+    table = read_scores(run / "scores" / "test.safetensors")
+    assert table.metadata["stream"] == "joint"
+    assert table.scores.shape == (4, 1, 1, 2)
+    scored = twostream("score", str(run), *mini.arguments, "--protocol", "segments:2", "--device",
+                       "cpu", "--trust-plugins")  # fmt: skip
+    assert "top-1" in scored.output
+    about = read_head(run / "scores" / "test-segments2.safetensors")["about"]
+    assert about["protocol_card"]["snippet_length"] == about["protocol_card"]["stack"] == 10
+    train_list = ["--subset", "train", "--device", "cpu", "--trust-plugins"]
+    refused = twostream("score", str(run), *mini.arguments, *train_list, exit_code=2)
+    assert "--on-training-videos" in refused.output
+    untrusted = twostream("score", str(run), *mini.arguments, "--device", "cpu", exit_code=2)
+    assert "joint_network:stages" in untrusted.output
+
+
+def test_a_head_on_frozen_streams_with_their_own_losses(train: Run) -> None:
+    """What is frozen stays; the late mean of both, that it begins with, is told by the log."""
+    options = ["--stream", "joint", "--from", *FROM, "--fuse", "gated", "--freeze-backbone",
+               "--auxiliary-loss", "0.5", "--epochs", "1"]  # fmt: skip
+    train(*options)
+    run = "runs" / FOLDER / "joint-joint_network.stages-features-gated"
+    _, network = load_network(run / "best", trust_plugins=True)
+    for stream, path in zip(("spatial", "motion"), FROM, strict=True):
+        _, alone = load_network(Path(path) / "best", trust_plugins=True)
+        tower = getattr(network.backbone, stream).state_dict()
+        assert all(torch.equal(tower[k], v) for k, v in alone.backbone.state_dict().items())
+    assert network.classifier.gate.weight.any()
+    rows = list(csv.DictReader((run / "log.csv").read_text().splitlines()))
+    assert [row["subset"] for row in rows] == ["train", "val"]
+
+
+def test_what_does_not_go_together(train: Run) -> None:
+    joint = ["--stream", "joint", "--from"]
+    for options, facts in (
+        ([*joint, *FROM[::-1]], ["motion network", "spatial stream"]),
+        (["--stream", "spatial", "--fuse", "conv"], ["--fuse", "--stream joint"]),
+        ([*JOINT, "--weights", "none"], ["--from", "--weights"]),
+        ([*JOINT, "--freeze-backbone"], ["--freeze-backbone", "layer3", "features"]),
+        ([*JOINT, "--auxiliary-loss", "1"], ["--auxiliary-loss", "--keep-both"]),
+        ([*joint, *FROM, "--keep-both"], ["--keep-both", "layer4"]),
+    ):
+        output = train(*options, exit_code=2).output
+        assert all(fact in output for fact in facts), output
