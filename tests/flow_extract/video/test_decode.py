@@ -2,6 +2,7 @@ import csv
 import os
 from itertools import islice
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -137,6 +138,19 @@ def test_what_is_no_video(tmp_path):
     ]:
         with pytest.raises(VideoError, match=reason):
             probe(tmp_path / name)
+
+
+def test_pixels_of_real_clips_are_those_of_opencv(shared_data):
+    """At most one level apart on average; FFmpeg inside another build may round otherwise."""
+    clips = sorted((shared_data / "ucf101-clips" / "videos").glob("*/*.avi"))
+    assert len(clips) == 60
+    for clip in clips:
+        capture = cv2.VideoCapture(str(clip))
+        for frame in islice(read_frames(clip), 3):
+            is_there, bgr = capture.read()
+            assert is_there, clip.name
+            difference = cv2.absdiff(frame, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+            assert difference.mean() <= 1, clip.name
 
 
 def test_nothing_is_written_to_stderr(shared_data, capfd):
