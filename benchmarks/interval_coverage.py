@@ -6,6 +6,11 @@ The worlds are those of type_one_errors.py, and one of nine scenes only, which s
 not do. Printed is the share of results whose interval holds the true accuracy: Wilson's, which
 takes the videos as independent, and that by whole scenes, which is taken where groups are known.
 Fails where the latter does so in less than 93 or more than 97 %, but in that last world.
+
+Then three splits, of scenes of 4 or of a geometric number of videos (4 on average), whose test
+lists share no scene (as UCF101's) or where each video is in a list with probability 1/3 (as
+HMDB51's): the interval of the mean over the splits, and that of the difference of two results that
+are equally good. Fails below 92 %.
 """
 
 from __future__ import annotations
@@ -18,8 +23,11 @@ from machines import machine
 from type_one_errors import ACCURACY, VIDEOS, WORLDS, World
 
 from fusion.evaluation.metrics import share
+from fusion.evaluation.pooled import SplitAnswers, compare_over_splits
 
 RESULTS, SEED = 4000, 0
+SPLIT_RESULTS, SPLITS, SCENE, SHARED, SAME_ANSWER, FEWEST = 1000, 3, 4, 0.53, 0.7, 92.0
+SCENES = (9, 30, 300)
 LOWEST, HIGHEST = 93.0, 97.0
 FEW = World("9 scenes of 12, strong", 12, 0.71)
 
@@ -32,6 +40,18 @@ def main() -> None:
     rows.append((FEW.name, *coverage(FEW, 9 * FEW.scene)))
     for name, independent, by_scenes in rows:
         print(f"{name}: Wilson's holds it in {independent:.1f} %, that by scenes {by_scenes:.1f} %")
+    over_splits = [
+        (scenes, unequal, overlap, *split_coverage(scenes, unequal=unequal, overlap=overlap))
+        for scenes in SCENES
+        for unequal in (False, True)
+        for overlap in (False, True)
+    ]
+    split_rows = [
+        f"| {scenes} scenes of {'about ' * unequal}{SCENE}, splits that "
+        f"{'overlap' if overlap else 'share none'} | {mean:.1f} % | {difference:.1f} % |"
+        for scenes, unequal, overlap, mean, difference in over_splits
+    ]
+    print(*split_rows, sep="\n")
     if options.out:
         table = "".join(
             f"| {name} | {alone:.1f} % | {scenes:.1f} % |\n" for name, alone, scenes in rows
@@ -41,10 +61,60 @@ def main() -> None:
             f"Made by `benchmarks/interval_coverage.py`, seed {SEED}, on {machine()}, numpy "
             f"{np.__version__}: the\n95 % intervals of {RESULTS:,} results, on {VIDEOS:,} videos. "
             "Nine groups are too few to tell how much they\ndiffer.\n\n"
-            "| videos | Wilson's, as if independent | by whole groups |\n|---|---|---|\n" + table
+            "| videos | Wilson's, as if independent | by whole groups |\n|---|---|---|\n"
+            + table
+            + f"\n{SPLITS} splits, {SPLIT_RESULTS:,} results (`fuse`, "
+            "`compare` and `table` over splits): the interval of the mean,\nand of the difference "
+            "of two results that are equally good.\n\n"
+            "| videos | mean over the splits | difference |\n|---|---|---|\n"
+            + "\n".join(split_rows)
+            + "\n"
         )
     if not all(LOWEST <= by_scenes <= HIGHEST for *_, by_scenes in rows[:-1]):
         raise SystemExit(f"expected {LOWEST:g} to {HIGHEST:g} % in all worlds")
+    if not all(min(row[3:]) >= FEWEST for row in over_splits):
+        raise SystemExit(f"expected {FEWEST:g} % at least over splits")
+
+
+def split_coverage(scenes: int, *, unequal: bool, overlap: bool) -> tuple[float, float]:
+    """Percent of intervals over splits that hold the mean accuracy, and a difference of 0."""
+    rng, held = np.random.default_rng(SEED), np.zeros(2)
+    for _ in range(SPLIT_RESULTS):
+        sizes = rng.geometric(1 / SCENE, scenes) if unequal else np.full(scenes, SCENE)
+        scene = np.repeat(np.arange(scenes), sizes)
+        of_split = rng.permutation(scenes) % SPLITS
+        member = (
+            rng.random((SPLITS, len(scene))) < 1 / SPLITS
+            if overlap
+            else of_split[scene] == np.arange(SPLITS)[:, None]
+        )
+        member[:, 0] |= ~member.any(axis=1)  # no empty list
+
+        def draw(*axes: int, scene: np.ndarray = scene) -> np.ndarray:
+            of_scenes = (rng.random((*axes, scenes)) < ACCURACY)[..., scene]
+            own = rng.random((*axes, len(scene))) < ACCURACY
+            return np.where(rng.random((*axes, len(scene))) < SHARED, of_scenes, own)
+
+        results = [
+            np.where(rng.random((SPLITS, len(scene))) < SAME_ANSWER, draw(), draw(SPLITS))
+            for _ in range(2)
+        ]
+        compared = compare_over_splits(
+            [
+                SplitAnswers(
+                    split,
+                    [f"v{video}" for video in np.flatnonzero(rows)],
+                    [f"s{number}" for number in scene[rows]],
+                    {name: {None: of[split, rows]} for name, of in zip("ab", results, strict=True)},
+                )
+                for split, rows in enumerate(member)
+            ]
+        )
+        for number, (name, true) in enumerate((("systems", 100 * ACCURACY), ("pairs", 0.0))):
+            low, high = compared[name][0]["interval"]
+            held[number] += low <= true <= high
+    mean, difference = 100 * held / SPLIT_RESULTS
+    return float(mean), float(difference)
 
 
 def coverage(world: World, videos: int) -> tuple[float, float]:

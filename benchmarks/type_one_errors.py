@@ -70,7 +70,6 @@ SEED_WORLDS = (
     SplitWorld("five seeds of each", overlap=True, seeds=5),
 )
 SPLITS, SCENE, SHARED, SAME_ANSWER, SEED_SPREAD = 3, 4, 0.53, 0.7, 0.01
-RESAMPLES = 500  # of the intervals over splits
 
 
 def main() -> None:
@@ -132,7 +131,7 @@ def split_rejections(
         ]
         first, second = (np.concatenate([part.right[name][0] for part in parts]) for name in "ab")
         apart = [f"{part.split} {group}" for part in parts for group in part.groups or ()]
-        (pair,) = compare_over_splits(parts, resamples=RESAMPLES)["pairs"]
+        (pair,) = compare_over_splits(parts)["pairs"]
         counts += (
             mcnemar(first, second).p < 0.05,
             sign_flip_test(group_gains(first, second, apart).gains) < 0.05,

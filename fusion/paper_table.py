@@ -150,7 +150,7 @@ def table_files(
         "dataset": dataset,
         "subset": " and ".join(subsets),
         "missing": _splits_not_there(by_split, dataset, options),
-        **_tested_rows(rows, videos, rng=options.seed),
+        **_tested_rows(rows, videos),
         **{fact: {value: list(of) for value, of in about[fact].items()} for fact in _FACTS},
         "segments": options.segments,
         "combine": options.combine,
@@ -173,7 +173,6 @@ def table(
     tune: str = "none",
     calibrate: str = "none",
     groups: str | None = None,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """The table of a paper: inputs and fusions over splits, networks and seeds, with their tests.
 
@@ -189,7 +188,6 @@ def table(
             the files (`val`); `none`.
         calibrate: also with calibrated streams, by `crossfit` or `val`; `none`.
         groups: how `video_groups` finds the groups of videos; by default those of the files.
-        seed: of the bootstrap.
 
     Returns:
         JSON values, as `twostream table --json` prints them: see `table_files`.
@@ -201,7 +199,6 @@ def table(
         files=[Path(f"{key}={os.fspath(path)}") for key, path in inputs.items()],
         calibrate=calibrate,
         groups=groups,
-        seed=seed,
     )
     weightings = [",".join(f"{key}={weight}" for key, weight in of.items()) for of in weights]
     return table_files(options, strategies=strategies, weightings=weightings, tuned=tune)
@@ -398,7 +395,7 @@ def _splits_not_there(
 
 
 def _tested_rows(
-    rows: Mapping[Result, Row], videos: Mapping[Split, JoinedTables], *, rng: int
+    rows: Mapping[Result, Row], videos: Mapping[Split, JoinedTables]
 ) -> dict[str, Any]:
     """The rows as JSON values, with the means over the splits and seeds, and their test."""
     splits = list(videos)
@@ -429,7 +426,7 @@ def _tested_rows(
         )
         for split, joined in videos.items()
     ]
-    compared = compare_over_splits(answers, rng=rng)
+    compared = compare_over_splits(answers)
     systems = {system["name"]: system for system in compared["systems"]}
     pairs = {pair["second"]: pair for pair in compared["pairs"]}
     listed = []

@@ -263,7 +263,7 @@ def compare_files(
         marks: dict[str, str] = {}
         for of_split in splits:
             marks |= of_split["fitted_on"]
-        compared = compare_over_splits(answers, rng=options.seed, all_pairs=True)
+        compared = compare_over_splits(answers, all_pairs=True)
         return compared | {"classes": list(counts.values()), "fitted_on": marks, **about}
     result = of_one_split(options, progress=progress)
     inputs, streams = result.pop("inputs"), result.pop("streams")

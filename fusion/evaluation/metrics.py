@@ -73,11 +73,16 @@ def group_interval(right: np.ndarray, groups: Sequence[str] | np.ndarray) -> tup
         effect = max(1.0, variance * videos / (share * (1 - share)))
     else:
         effect = float((sizes**2).sum()) / videos
-    effective = videos / effect * (Z_95 / _t_975(count - 1)) ** 2
-    return wilson_interval(share * effective, effective)
+    return effective_interval(share, videos / effect, groups=count)
 
 
-def _t_975(freedom: int) -> float:
+def effective_interval(share: float, videos: float, *, groups: int) -> tuple[float, float]:
+    """Wilson's interval of a share of `videos` effective ones, less by what `groups` leave open."""
+    videos *= (Z_95 / t_975(groups - 1)) ** 2
+    return wilson_interval(share * videos, videos)
+
+
+def t_975(freedom: int) -> float:
     """The 97.5 % quantile of Student's t: exact for 1 and 2, else to 0.004 (Cornish and Fisher)."""
     if freedom == 1:
         return 1 / math.tan(0.025 * math.pi)

@@ -18,12 +18,11 @@ import numpy as np
 
 from fusion.combining.fuse import VideoScores
 from fusion.evaluation.comparison import holm, sign_flip_test
-from fusion.evaluation.metrics import group_interval
+from fusion.evaluation.metrics import effective_interval, t_975, wilson_interval
 from fusion.tables.join import JoinedTables
 from twostream_base.errors import InputError
 
 Seed = int | None
-RESAMPLES = 10_000
 _TINY = 1e-12  # what rounding may leave of a difference of shares
 _ROUNDING = 0.03  # how far the whole-number weight of a split may be from its exact one
 
@@ -62,23 +61,18 @@ def split_answers(
 
 
 def compare_over_splits(
-    splits: Sequence[SplitAnswers],
-    *,
-    rng: np.random.Generator | int = 0,
-    against: str | None = None,
-    all_pairs: bool = False,
-    resamples: int = RESAMPLES,
+    splits: Sequence[SplitAnswers], *, against: str | None = None, all_pairs: bool = False
 ) -> dict[str, Any]:
     """Results over splits and seeds, and how each differs from the best, as JSON values.
 
     `systems` has of each result the counts of each split and seed, the mean over the splits, its
-    95 % interval by bootstrap of groups within the splits and, over several seeds, their standard
-    deviation (n - 1). `pairs` has differences of these means in percent points, with
+    95 % interval by whole groups and, over several seeds, their standard deviation (n - 1). `pairs`
+    has differences of these means in percent points, with
 
     - `p`, exact, by sign flips of whole groups: if neither result were better, exchanging them in
       any group, in all splits and seeds at once, would change nothing. `p_holm` is corrected for
       all pairs of results;
-    - `interval`: 95 %, by bootstrap of groups, drawn within those that are in the same splits;
+    - `interval`: 95 %, by whole groups, with the t quantile of their number less one;
     - `seeds`, where both have two or more of the same: in how many the first is better, and the
       95 % interval of the mean difference over seeds (paired t);
     - `significant`: p_holm below 0.05, and neither interval holds 0.
@@ -87,12 +81,10 @@ def compare_over_splits(
         splits: each with the same results.
         against: the result that the others are compared with; by default the best.
         all_pairs: compare each with each, not only with that one.
-        resamples: of the bootstrap.
 
     Raises:
         InputError: a result that one of the splits lacks, or no videos.
     """
-    rng = np.random.default_rng(rng)
     results = list(splits[0].right)
     for answers in splits:
         if list(answers.right) != results or not len(answers.names):
@@ -103,8 +95,7 @@ def compare_over_splits(
     numbers = link_groups(splits)
     groups = max(int(of_split.max()) for of_split in numbers) + 1
     sizes = np.stack([np.bincount(n, minlength=groups) for n in numbers], axis=1)
-    draws = _Draws(sizes, rng, resamples)
-    systems = [_system(name, splits, numbers, draws) for name in results]
+    systems = [_system(name, splits, numbers, sizes) for name in results]
     percents = {system["name"]: system["percent"] for system in systems}
     best = max(results, key=lambda name: percents[name])
     against = against or best
@@ -122,7 +113,7 @@ def compare_over_splits(
         if not all_pairs and first != against:
             continue
         means = gains.sum(axis=0) / sizes.sum(axis=0) / scale
-        low, high = draws.interval(gains, scale)
+        low, high = difference_interval(gains, sizes, scale)
         over_seeds = _over_seeds(first, second, splits)
         rows.append(
             {
@@ -201,44 +192,62 @@ def whole_weights(sizes: np.ndarray) -> np.ndarray:
     return best
 
 
-class _Draws:
-    """Bootstrap draws of whole groups, each within the groups that are in the same splits.
+def mean_and_error(gains: np.ndarray, sizes: np.ndarray, scale: int) -> tuple[float, float]:
+    """The mean over the splits of the shares gains / scale / sizes, and its standard error.
+
+    The jackknife: each group is left out in turn, in all splits at once. It counts right where
+    groups are few, of unequal size, or in several splits (for clustered data: Bell and McCaffrey,
+    Survey Methodology 28, 2002). Infinite where a split has one group alone.
 
     Args:
+        gains: of each group in each split, int64 (G, S); `scale` is one video.
         sizes: videos of each group in each split, int64 (G, S).
     """
+    totals, count = sizes.sum(axis=0), len(sizes)
+    shares = gains.sum(axis=0) / scale / totals
+    mean = float(shares.mean())
+    if (sizes == totals).any():
+        return mean, math.inf
+    changes = ((gains / scale - shares * sizes) / (totals - sizes)).mean(axis=1)
+    spread = float(((changes - changes.mean()) ** 2).sum())
+    return mean, math.sqrt((count - 1) / count * spread)
 
-    def __init__(self, sizes: np.ndarray, rng: np.random.Generator, resamples: int) -> None:
-        self.sizes, self.rng, self.resamples = sizes, rng, resamples
-        self.strata = np.unique(sizes > 0, axis=0, return_inverse=True)[1].ravel()
-        # A group that is alone in its stratum would never vary: such groups are drawn together.
-        counts = np.bincount(self.strata)
-        alone = counts[self.strata] == 1
-        self.strata[alone] = len(counts) if alone.sum() > 1 else counts.argmax()
 
-    def interval(self, gains: np.ndarray, scale: int) -> tuple[float, float]:
-        """95 % interval of the mean over splits of gains (G, S) / sizes / scale."""
-        if len(self.sizes) == 1:
-            return -1.0, 1.0
-        splits = gains.shape[1]
-        drawn = np.zeros((self.resamples, 2 * splits))
-        both = np.concatenate([gains, self.sizes], axis=1)
-        for stratum in np.unique(self.strata):
-            # Groups of the same gains and sizes are alike: their number is multinomial.
-            kinds, counts = np.unique(both[self.strata == stratum], axis=0, return_counts=True)
-            total = int(counts.sum())
-            drawn += self.rng.multinomial(total, counts / total, size=self.resamples) @ kinds
-        shares = drawn[:, :splits] / np.maximum(drawn[:, splits:], 1) / scale
-        low, high = np.quantile(shares.mean(axis=1), [0.025, 0.975])
-        return float(low), float(high)
+def difference_interval(gains: np.ndarray, sizes: np.ndarray, scale: int) -> tuple[float, float]:
+    """95 % interval, in -1..1, of a mean difference: `mean_and_error`, t of groups - 1."""
+    mean, error = mean_and_error(gains, sizes, scale)
+    if math.isinf(error):
+        return -1.0, 1.0
+    half = t_975(len(sizes) - 1) * error
+    return max(-1.0, mean - half), min(1.0, mean + half)
+
+
+def share_interval(
+    right: np.ndarray, sizes: np.ndarray, scale: int, *, videos: int
+) -> tuple[float, float]:
+    """95 % interval, in 0..1, of the mean share that is right, int64 (G, S) as in `mean_and_error`.
+
+    As `group_interval` has it of one split, of at most `videos` effective videos.
+    """
+    answers = int(sizes.sum())
+    mean, error = mean_and_error(right, sizes, scale)
+    if answers == len(sizes) == videos:  # each of them independent, in one split
+        return wilson_interval(mean * videos, videos)
+    if math.isinf(error):
+        return 0.0, 1.0
+    if 0 < mean < 1:
+        effective = min(videos, mean * (1 - mean) / max(error**2, _TINY))
+    else:  # the groups show no variance: those of a group count as one
+        effective = min(videos, answers**2 / float((sizes.sum(axis=1) ** 2).sum()))
+    return effective_interval(mean, effective, groups=len(sizes))
 
 
 def _system(
-    name: str, splits: Sequence[SplitAnswers], numbers: Sequence[np.ndarray], draws: _Draws
+    name: str, splits: Sequence[SplitAnswers], numbers: Sequence[np.ndarray], sizes: np.ndarray
 ) -> dict[str, Any]:
     seeds = list(splits[0].right[name])
     rows, by_seed = [], np.zeros((len(splits), len(seeds)))
-    right = np.zeros(draws.sizes.shape, dtype=np.int64)
+    right = np.zeros(sizes.shape, dtype=np.int64)
     for number, answers in enumerate(splits):
         of_seeds = [answers.right[name][seed] for seed in seeds]
         counts = [int(of_seed.sum()) for of_seed in of_seeds]
@@ -255,11 +264,8 @@ def _system(
                 "sd": _deviation(by_seed[number]),
             }
         )
-    if right.sum() in (0, len(seeds) * draws.sizes.sum()):  # no draw would differ
-        every = np.concatenate([part.right[name][seeds[0]] for part in splits])
-        low, high = group_interval(every, np.concatenate(numbers))
-    else:
-        low, high = draws.interval(right, len(seeds))
+    videos = len({video for answers in splits for video in answers.names})
+    low, high = share_interval(right, sizes, len(seeds), videos=videos)
     return {
         "name": name,
         "seeds": seeds,

@@ -377,8 +377,8 @@ def _compare_splits_lines(result: Mapping[str, Any]) -> list[str]:
     shown = {"splits": [{"split": split} for split in result["splits"]]}
     lines = [
         splits_text(shown | {"missing": result["missing"]}),
-        f"{result['videos']} videos, {result['answers']} answers; intervals by bootstrap of "
-        f"{'videos' if result['groups'] is None else 'groups'} within the splits",
+        f"{result['videos']} videos, {result['answers']} answers; intervals by "
+        f"{'videos, as if independent' if result['groups'] is None else 'whole groups'}",
         "",
         *columns(rows),
         "",

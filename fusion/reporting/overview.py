@@ -130,7 +130,7 @@ def overview_section(result: Table) -> str:
         '<div class="charts">',
         figure(
             chart,
-            "Mean over the splits, with 95 % intervals by bootstrap of groups within the splits; "
+            "Mean over the splits, with 95 % intervals by whole groups; "
             "the dashed line is the best stream.",
             name="splits",
         ),

@@ -77,7 +77,6 @@ SUFFIXES = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json"}
         "repeatable.",
     ),
 )
-@click.option("--seed", default=0, help="Seed of the bootstrap.")
 def table(
     strategies: tuple[str, ...],
     weightings: tuple[str, ...],

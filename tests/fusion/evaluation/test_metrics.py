@@ -8,11 +8,11 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binom, norm, t
 
 from fusion.evaluation.metrics import (
-    _t_975,
     accuracy_summary,
     evaluate,
     group_interval,
     mean_class_accuracy,
+    t_975,
     top_k_correct,
     wilson_interval,
 )
@@ -104,7 +104,7 @@ def test_groups_that_say_nothing_and_groups_of_one() -> None:
 
 def test_every_quantile_of_t_is_near() -> None:
     for freedom in range(1, 200):
-        assert _t_975(freedom) == pytest.approx(t.ppf(0.975, freedom), abs=0.004)
+        assert t_975(freedom) == pytest.approx(t.ppf(0.975, freedom), abs=0.004)
 
 
 def test_evaluation_by_groups() -> None:
