@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend, not ours, and names that are safe in its message."""
+"""`InputError`, for what the user can put right, and names made safe to print in its message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and paths that stay where they belong."""
+"""Atomic files and folders, which are whole or absent, and paths that cannot leave their root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heartbeats: work that may take long says that it goes on, to the process that ends what hangs."""
+"""Heartbeats: long work reports that it goes on, to the process that kills hanging jobs."""
 
 from __future__ import annotations
 

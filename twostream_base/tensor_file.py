@@ -336,7 +336,17 @@ def write_tensor_file(
     Raises:
         ValueError: a streamed tensor has not the bytes of its shape, or NaN in the header.
     """
-    streams = {key: _as_stream(tensor) for key, tensor in tensors.items()}
+    streams = {
+        key: tensor
+        if isinstance(tensor, Streamed)
+        else Streamed(
+            tensor.dtype.name,
+            tensor.shape,
+            [tensor],
+            sha256=hashlib.sha256(_bytes_of(tensor)).hexdigest(),
+        )
+        for key, tensor in tensors.items()
+    }
     order = sorted(streams, key=lambda key: (-np.dtype(streams[key].dtype).itemsize, key))
     streams = {key: streams[key] for key in order}
     sums = {key: stream.sha256 or "0" * 64 for key, stream in streams.items()}
@@ -361,13 +371,6 @@ def write_tensor_file(
                 file.write(_preamble(file_type, header, streams, sums))
         if check:
             check(temporary)
-
-
-def _as_stream(tensor: np.ndarray | Streamed) -> Streamed:
-    if isinstance(tensor, Streamed):
-        return tensor
-    sha256 = hashlib.sha256(_bytes_of(tensor)).hexdigest()
-    return Streamed(tensor.dtype.name, tensor.shape, [tensor], sha256)
 
 
 def _size(stream: Streamed) -> int:

@@ -1,4 +1,4 @@
-"""Text of others, such as names, where it could act: on a terminal, in lines, in a spreadsheet."""
+"""Untrusted text, such as names, made safe for terminals, files of lines and spreadsheets."""
 
 from __future__ import annotations
 

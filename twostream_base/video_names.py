@@ -1,4 +1,4 @@
-"""Video names: found in another list, however it spells them, and the groups that they tell."""
+"""Video names: suffixes, matching of lists that spell them differently, and groups by name."""
 
 from __future__ import annotations
 

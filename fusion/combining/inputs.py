@@ -1,4 +1,4 @@
-"""Which score files are fused: those of run folders, or those that the user names."""
+"""Finding the score files to fuse: those of run folders, or those that the user names."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Is one result better than another on the same videos, and how do their mistakes go together?
+"""Paired comparison of results on the same videos: exact tests, intervals, complementarity.
 
-Tests and intervals for paired answers; `first` and `second` say for each video whether a result is
-right: bool (V,). The measures of pairs are those of Kuncheva and Whitaker (Machine Learning 51,
-2003, section 2).
+`first` and `second` say for each video whether a result is right: bool (V,). The measures of pairs
+are those of Kuncheva and Whitaker (Machine Learning 51, 2003, section 2).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Calibration: logits of one stream become those whose probabilities come true.
+"""Calibration: temperature and vector scaling of a stream's logits, so that probabilities hold.
 
 A temperature T (Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2)
 divides all logits of a stream; vector scaling gives each class a factor and an offset. Calibrated

@@ -1,4 +1,4 @@
-"""Score tables of several streams are joined by video name, never by position."""
+"""Joining the score tables of several streams, by video name and never by position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a long work has come, told to whoever wants to know."""
+"""Progress callbacks: what a long computation is doing, and how far it has come."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Progress = Callable[[str, float], None]
 
 
 def no_progress(what: str, share: float) -> None:
-    """Nobody wants to know."""
+    """Ignore the progress."""
 
 
 def part_of(progress: Progress, begin: float, end: float) -> Progress:

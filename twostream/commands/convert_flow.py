@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from twostream.commands import console
 from twostream.commands.option_types import CODEC_NAMES, OUT_FOLDER
-
-if TYPE_CHECKING:
-    from flow_extract.extraction.one_video import Result
 
 # Keys of `layouts.LAYOUTS`, whose module imports numpy.
 LAYOUT_NAMES = ("uv", "flow_xy", "xy")
@@ -71,6 +68,7 @@ def convert_flow(
     listed.
     """
     from flow_extract.extraction.executor import available_cores
+    from flow_extract.extraction.one_video import count_results
     from flow_extract.layouts import convert
 
     if source.resolve() == dest.resolve():
@@ -96,27 +94,16 @@ def convert_flow(
         results = convert.convert_to_layout(
             videos, dest, target, quantiser=quantiser or QUANTISERS[0], **how
         )
-    _print(results, dest, as_json=as_json)
-    if any(result.status == "failed" for result in results):
-        click.get_current_context().exit(1)
-
-
-def _print(results: list[Result], dest: Path, *, as_json: bool) -> None:
-    """The counts, and all that is not simply `ok` with what there is to say about it."""
-    from flow_extract.extraction.one_video import count_results
-
     counts = count_results(results)
     problems = [result for result in results if result.status != "ok" or result.reason]
     if as_json:
-        rows = [
-            {"name": problem.name, "status": problem.status, "reason": problem.reason}
-            for problem in problems
-        ]
+        rows = [{key: getattr(p, key) for key in ("name", "status", "reason")} for p in problems]
         console.print_json(counts | {"dest": str(dest), "problems": rows})
-        return
-    console.show(
-        "{videos:,} videos: {done_now:,} done now, {already_done:,} already done, "
-        "{damaged:,} damaged, {failed:,} failed; in {dest}".format(**counts, dest=dest)
-    )
-    for problem in problems:
-        console.show(f"{problem.status:<9} {problem.name}: {problem.reason}")
+    else:
+        console.show(
+            "{videos:,} videos: {done_now:,} done now, {already_done:,} already done, "
+            "{damaged:,} damaged, {failed:,} failed; in {dest}".format(**counts, dest=dest),
+            *(f"{p.status:<9} {p.name}: {p.reason}" for p in problems),
+        )
+    if any(result.status == "failed" for result in results):
+        click.get_current_context().exit(1)

@@ -86,7 +86,13 @@ def run(
         raise click.UsageError("--json is for --dry-run: the commands print their own results")
     if options["strategy"] == "weighted":
         raise click.UsageError("--strategy weighted needs weights: give them to `fuse` afterwards.")
-    project = _existing_project(videos)
+    has_project = Path(PROJECT_FILE).exists()
+    project = read_project(Path(PROJECT_FILE)) if has_project else {}
+    if has_project and Path(project.get("videos", "")).resolve() != videos.resolve():
+        raise InputError(
+            f"{PROJECT_FILE} in this folder is about {project.get('videos')}, not {videos}; "
+            "work in another folder"
+        )
     known_of = {**project.get("init", {}), **project}
     for name in OF_INIT if project else ():
         key, value = name.replace("_", "-"), options[name]
@@ -111,24 +117,6 @@ def run(
         # Some videos that fail are no end: training says what is missing.
         console.run_command(Path(), *words, accepts=(0, 1) if words[0] == "extract-flow" else (0,))
     console.show("", "All is done: read table.md and report.html.")
-
-
-def _existing_project(videos: Path) -> dict[str, Any]:
-    """The project that an earlier run has begun here; empty where there is none.
-
-    Raises:
-        InputError: it is about other videos.
-    """
-    path = Path(PROJECT_FILE)
-    if not path.exists():
-        return {}
-    project = read_project(path)
-    if Path(project.get("videos", "")).resolve() != videos.resolve():
-        raise InputError(
-            f"{PROJECT_FILE} in this folder is about {project.get('videos')}, not {videos}; "
-            "work in another folder"
-        )
-    return project
 
 
 @dataclass(frozen=True, slots=True)

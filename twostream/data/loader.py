@@ -1,4 +1,4 @@
-"""Batches that are made while the network works, by threads or by processes.
+"""Loading batches ahead, by threads or by processes, while the network computes.
 
 Samples are written straight into their batch. The order is the caller's, whatever the number of
 workers. Where a CPU computes, threads load: decoding and scaling release the interpreter lock. A

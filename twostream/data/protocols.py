@@ -1,4 +1,4 @@
-"""Which frames are looked at, and the test protocols: the name of one is part of every result.
+"""Where snippets start, and test protocols: which snippets and crops of a video are scored.
 
 A snippet of length L (1 RGB frame, or L flow pairs) may start at P = max(1, length - L + 1)
 positions; with an interval k from frame to frame, at max(1, length - (L - 1) k) of them. Spread

@@ -1,4 +1,4 @@
-"""What a folder of videos is: which of the data sets, by its lists or by its class folders."""
+"""Recognising the data set that a folder of videos is, by its lists or by its class folders."""
 
 from __future__ import annotations
 

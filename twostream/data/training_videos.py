@@ -1,4 +1,4 @@
-"""The videos of a run: which it learnt from, which chose its epoch, and who is to be told later.
+"""The record of a run's videos (trained on, selecting, tested), and the check that others are new.
 
 A run folder holds them as `videos.csv.gz`: CSV, compressed by gzip, whose own checksum finds
 damage. The weights carry a card of them, for where the weights alone are at hand: a digest, and a

@@ -1,4 +1,4 @@
-"""What a network starts from: ImageNet's weights, nothing, or a file."""
+"""Initial weights of a network: ImageNet's, none, or those of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log of one run: `log.csv`, and the same on the screen in the field's own words."""
+"""The log of one run: `log.csv`, and its lines on the screen."""
 
 from __future__ import annotations
 
