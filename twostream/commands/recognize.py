@@ -59,9 +59,10 @@ fusion_options = console.section(
     ),
     click.option(
         "--combine",
-        type=click.Choice(["logits", "probs"]),
+        type=click.Choice(["logits", "probs", "rover"]),
         default="logits",
-        help="Fuse log-probabilities, or probabilities.",
+        help="Fuse log-probabilities, or probabilities; or decode each stream alone and let its "
+        "words vote (ROVER), which needs no common time steps.",
     ),
 )
 decoding_options = console.section(

@@ -59,6 +59,39 @@ def log_probability(log_probs: np.ndarray, labels: Sequence[int]) -> float:
     return float(np.logaddexp.reduce(alpha[-2:]))
 
 
+def align_labels(log_probs: np.ndarray, labels: Sequence[int]) -> list[slice]:
+    """The time steps of each label on the most probable path of all of them (Viterbi).
+
+    Raises:
+        ValueError: fewer time steps than the labels need.
+    """
+    if not labels:
+        return []
+    states = np.full(2 * len(labels) + 1, BLANK)
+    states[1::2] = labels
+    skips = np.zeros(len(states), dtype=bool)
+    skips[2:] = (states[2:] != BLANK) & (states[2:] != states[:-2])
+    best, origins = np.full(len(states), -inf), []
+    best[:2] = log_probs[0, states[:2]]
+    for emission in log_probs[1:]:
+        moved = np.concatenate([[-inf], best[:-1]])
+        skipped = np.where(skips, np.concatenate([[-inf, -inf], best])[: len(best)], -inf)
+        choices = np.stack([best, moved, skipped])
+        origins.append(choices.argmax(axis=0))
+        best = choices.max(axis=0) + emission[states]
+    state = len(states) - 2 + int(best[-1] > best[-2])
+    if best[state] == -inf:
+        raise ValueError(f"{len(log_probs)} time steps are too few for {len(labels)} labels")
+    path = [state]
+    for origin in reversed(origins):
+        path.append(path[-1] - int(origin[path[-1]]))
+    path.reverse()
+    spans = [
+        [step for step, state in enumerate(path) if state == 2 * n + 1] for n in range(len(labels))
+    ]
+    return [slice(steps[0], steps[-1] + 1) for steps in spans]
+
+
 def beam_search(
     log_probs: np.ndarray,
     *,

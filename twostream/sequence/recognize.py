@@ -20,6 +20,7 @@ from twostream.sequence.decoding import (
     log_probability,
 )
 from twostream.sequence.lists import glosses_to_labels, labels_to_glosses
+from twostream.sequence.rover import combine_sentences, confidences
 from twostream.sequence.score_file import SequenceScores
 from twostream.sequence.transcripts import (
     NORMALISERS,
@@ -51,7 +52,8 @@ def decode_streams(
 
     Args:
         files: what the tables were read from, or made by.
-        combine: see `fuse_steps`. decoding: see `make_decoder`.
+        combine: see `fuse_steps`; or `rover`, see `vote_on_sentences`.
+        decoding: see `make_decoder`.
         normalise: clean-up of the glosses; None is that of the data set in the first table.
         strategy, weights, strategy_option: as `twostream fuse` takes them.
         n_best: hypotheses of each video in the result.
@@ -68,7 +70,10 @@ def decode_streams(
     decoder = make_decoder(first.vocabulary, **decoding)
     options = StepOptions(strategy=strategy, weights=weights, strategy_option=strategy_option)
     step = find_steps(options, streams=list(streams), class_names=first.vocabulary).streams
-    hypotheses = decode_all(fuse_steps(streams, step, combine=combine), decoder)
+    if combine == "rover":
+        hypotheses = vote_on_sentences(streams, step, decoder)
+    else:
+        hypotheses = decode_all(fuse_steps(streams, step, combine=combine), decoder)
     sentences = _best_sentences(hypotheses, first.vocabulary)
     normalise = normalise or usual_normaliser(str(first.metadata.get("dataset")))
     normaliser = load(normalise, NORMALISERS)
@@ -80,6 +85,7 @@ def decode_streams(
             inputs.append({"stream": key, "file": str(file)} | rates)
     result = {
         "strategy": step.name,
+        "combine": combine,
         "normalise": normalise,
         "inputs": inputs,
         "recognised": _error_rates(first, sentences, normaliser),
@@ -130,6 +136,7 @@ def fuse_steps(
         InputError: the streams differ in videos, vocabulary or time steps.
     """
     check_same_videos(streams)
+    check_same_steps(streams)
     tables = list(streams.values())
     by_name = [dict(zip(table.names, table.log_probs, strict=True)) for table in tables]
     fused = {}
@@ -142,20 +149,62 @@ def fuse_steps(
     return fused
 
 
+def vote_on_sentences(
+    streams: Mapping[str, SequenceScores], step: Step, decoder: Decoder
+) -> dict[str, list[Hypothesis]]:
+    """Decode each stream by itself; the sentence of the most votes for each video (ROVER).
+
+    The streams need no common time steps.
+
+    Args:
+        step: `mean`, or `weighted` with a weight for each stream.
+
+    Raises:
+        InputError: another strategy, or streams that differ in videos or vocabulary.
+    """
+    if step.name not in ("mean", "weighted"):
+        raise InputError(
+            f"--combine rover counts votes; --strategy {step.name} has no part in it: mean and "
+            "weighted (by --weights) have"
+        )
+    check_same_videos(streams)
+    weights = step.options.get("weights", [1.0] * len(streams))
+    by_name: dict[str, list[list[tuple[int, float]]]] = {
+        name: [] for name in list(streams.values())[0].names
+    }
+    for table in streams.values():
+        for name, rows in zip(table.names, table.log_probs, strict=True):
+            labels = decoder(rows)[0].labels if len(rows) else ()
+            by_name[name].append(list(zip(labels, confidences(rows, labels), strict=True)))
+    return {
+        name: [combine_sentences(sentences, weights=weights)] for name, sentences in by_name.items()
+    }
+
+
 def check_same_videos(streams: Mapping[str, SequenceScores]) -> None:
     """Compare every stream with the first one.
 
     Raises:
-        InputError: other videos, vocabulary, or time steps; streams and videos are named.
+        InputError: other videos or another vocabulary; streams and videos are named.
     """
     (base, first), *others = streams.items()
-    steps = {name: len(rows) for name, rows in zip(first.names, first.log_probs, strict=True)}
     for key, table in others:
         if set(table.names) != set(first.names):
             different = sorted(set(table.names) ^ set(first.names))
             raise InputError(f"{base} and {key} score different videos: {some_of(different)}")
         if table.vocabulary != first.vocabulary:
             raise InputError(f"{base} and {key} were trained with different vocabularies")
+
+
+def check_same_steps(streams: Mapping[str, SequenceScores]) -> None:
+    """Compare the time steps of every stream's videos with those of the first one.
+
+    Raises:
+        InputError: they differ; streams and videos are named.
+    """
+    (base, first), *others = streams.items()
+    steps = {name: len(rows) for name, rows in zip(first.names, first.log_probs, strict=True)}
+    for key, table in others:
         unequal = [
             f"{name} ({steps[name]} and {len(rows)})"
             for name, rows in zip(table.names, table.log_probs, strict=True)
@@ -163,8 +212,8 @@ def check_same_videos(streams: Mapping[str, SequenceScores]) -> None:
         ]
         if unequal:
             raise InputError(
-                f"{base} and {key} have different time steps: {some_of(unequal, limit=3)}; train "
-                "both with temporal modules that keep the same number"
+                f"{base} and {key} have different time steps: {some_of(unequal, limit=3)}; "
+                "--combine rover fuses the recognised sentences instead"
             )
 
 
@@ -242,7 +291,8 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
     for row in result["inputs"]:
         lines += [f"{row['stream']}:", *rate_lines(row)]
     if lines:
-        lines.append(f"fused ({result['strategy']}):")
+        votes = ", votes on sentences" if result["combine"] == "rover" else ""
+        lines.append(f"fused ({result['strategy']}{votes}):")
     lines += rate_lines(result["recognised"])
     if result["normalise"] != "none":
         lines.append(f"glosses cleaned up by {result['normalise']}, on both sides")

@@ -7,7 +7,7 @@ import pytest
 
 from fusion.combining.step import Step
 from fusion.combining.strategies import STRATEGIES
-from twostream.sequence.recognize import decode_all, fuse_steps, greedy_decoder
+from twostream.sequence.recognize import decode_all, fuse_steps, greedy_decoder, vote_on_sentences
 from twostream.sequence.score_file import SequenceScores
 from twostream_base.errors import InputError
 
@@ -64,6 +64,24 @@ def test_streams_that_do_not_match(other: SequenceScores, message: str) -> None:
     step = Step("mean", STRATEGIES["mean"])
     with pytest.raises(InputError, match=message):
         fuse_steps({"s": scores(1), "m": other}, step, combine="logits")
+
+
+def test_votes_of_streams_with_different_time_steps() -> None:
+    """Each stream is sure of its sentence; the one of weight 3 wins where they differ."""
+
+    def sure(*classes: int) -> SequenceScores:
+        rows = np.log(np.full((len(classes), 3), 0.05) + 0.85 * np.eye(3)[list(classes)])
+        return replace(scores(0, (1,)), log_probs=(rows.astype(np.float32),))
+
+    streams = {"spatial": sure(1, 0, 2), "motion": sure(1, 1, 0, 1, 0)}
+    (name,) = streams["spatial"].names
+    for weights, labels in (([3.0, 1.0], (1, 2)), ([1.0, 3.0], (1, 1))):
+        step = Step("weighted", STRATEGIES["weighted"], {"weights": weights})
+        assert vote_on_sentences(streams, step, greedy_decoder)[name][0].labels == labels
+    with pytest.raises(InputError, match="--strategy max has no part in it: mean and weighted"):
+        vote_on_sentences(streams, Step("max", STRATEGIES["max"]), greedy_decoder)
+    with pytest.raises(InputError, match="3 and 5.*--combine rover"):
+        fuse_steps(streams, Step("mean", STRATEGIES["mean"]), combine="logits")
 
 
 def test_a_video_without_time_steps_has_no_gloss() -> None:
