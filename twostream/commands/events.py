@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from twostream.commands import console, score_options
-from twostream.commands.option_types import OUT_FILE, ScoreInput
+from twostream.commands.option_types import OUT_FILE, SCORE_INPUT
 
 SECONDS = click.FloatRange(0)
 SHARE = click.FloatRange(0, 1, min_open=True)
@@ -94,7 +94,7 @@ truth_options = console.section(
         "--allow-missing", is_flag=True, help="Leave out films of the truth that have no scores."
     ),
     click.option(
-        "--compare", type=ScoreInput(), help="Compare with the events of this dense score file."
+        "--compare", type=SCORE_INPUT, help="Compare with the events of this dense score file."
     ),
     click.option("--classes", is_flag=True, help="Also show every class."),
     click.option("--seed", default=0, help="Seed of the bootstrap and of the test."),

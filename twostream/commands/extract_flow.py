@@ -12,7 +12,7 @@ import click
 
 from flow_extract.methods import FLOW_METHODS
 from twostream.commands import console
-from twostream.commands.option_types import CODEC_NAMES, OUT_FOLDER, Bound, PlugIn
+from twostream.commands.option_types import BOUND, CODEC_NAMES, OUT_FOLDER, PlugIn
 from twostream_base.errors import InputError, some_of
 from twostream_base.plugins import load, read_options
 
@@ -96,7 +96,7 @@ DEFAULT_BOUND = 20.0
     ),
     click.option(
         "--bound",
-        type=Bound(),
+        type=BOUND,
         default=DEFAULT_BOUND,
         help="Clip flow to +- this many pixels per frame; auto measures a few videos first.",
     ),

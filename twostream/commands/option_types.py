@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,27 +66,6 @@ def plug_in_name(
     )
 
 
-class LengthOfTime(click.ParamType):
-    """Seconds, or frames with an `f` behind them; the value is a `fusion.tables.windows.Span`."""
-
-    name = "length"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """Show the form in `--help`."""
-        return "SECONDS|FRAMESf"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Accept what there is; the rest is a usage error."""
-        from fusion.tables.windows import Span
-
-        if isinstance(value, Span):
-            return value
-        try:
-            return Span.parse(str(value))
-        except InputError as error:
-            self.fail(str(error))
-
-
 class Stage(click.ParamType):
     """A plug-in and its options in one text, as `dynamic_framing k=12`."""
 
@@ -139,142 +118,121 @@ class PlugIn(click.ParamType):
         return value if value in self.entries else plug_in_name(value, param, ctx)
 
 
-class Bound(click.ParamType):
-    """Pixels, or `auto`."""
+class Parsed(click.ParamType):
+    """What a function makes of a text, or of a value in a TOML file; its ValueError is a misuse.
 
-    name = "pixels|auto"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Accept a number above 0; `auto` stays text."""
-        if value == "auto":
-            return value
-        return click.FloatRange(min=0, min_open=True).convert(value, param, ctx)
-
-
-class CountOrAuto(click.ParamType):
-    """A whole number from 1, or the word `auto`."""
-
-    name = "count"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """Show both in `--help`."""
-        return "[N|auto]"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | str:
-        """Accept 4, "4" and "auto"."""
-        text = str(value)
-        if text == "auto":
-            return text
-        if not (text.isascii() and text.isdigit() and int(text) > 0):
-            self.fail(f"{text!r} is neither a whole number from 1 nor auto", param, ctx)
-        return int(text)
-
-
-class FrameSize(click.ParamType):
-    """Height and width: `256x320` on the command line, [256, 320] in a TOML file."""
-
-    name = "HEIGHTxWIDTH"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Accept text or a list; nothing leaves frames as they are."""
-        parts = value.split("x") if isinstance(value, str) and value else value or ()
-        try:
-            size = tuple(int(part) for part in parts)
-        except (TypeError, ValueError):
-            size = (0,)
-        if size and (len(size) != 2 or min(size) < 1):
-            self.fail(f"{value!r} is no height and width, such as 256x320", param, ctx)
-        return size
-
-
-class Splits(click.ParamType):
-    """Numbers of splits in rising order: `1,2,3`, or the word `all`; in a TOML file also a list."""
-
-    name = "splits"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """Show both in `--help`."""
-        return "[N,...|all]"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...] | str:
-        """Accept text or a list; the value is a tuple, or `all`."""
-        if value == "all":
-            return "all"
-        parts: Sequence[Any] = value.split(",") if isinstance(value, str) else value
-        try:
-            splits = tuple(int(part) for part in parts)
-        except (TypeError, ValueError):
-            self.fail(f"{value!r} is neither a list of splits, such as 1,2,3, nor all", param, ctx)
-        if list(splits) != sorted(set(splits)) or not splits or splits[0] < 1:
-            self.fail(f"{value!r}: splits must rise, from 1", param, ctx)
-        return splits
-
-
-class ScoreInput(click.ParamType):
-    """A score file or run folder: PATH, STREAM=PATH or SYSTEM/STREAM=PATH.
-
-    In PATH `{split}` and `{seed}` may stand for numbers. `typed_sources` resolves it.
+    Args:
+        name: of the type; `--help` shows it, where `metavar` is not given.
     """
 
-    name = "score file"
+    def __init__(self, name: str, parse: Callable[[Any], Any], *, metavar: str | None = None):
+        self.name, self.parse, self.metavar = name, parse, metavar
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Accept a path that exists, and a text that is not one by itself."""
-        path = Path(value)
-        if reason := why_address(value):
-            self.fail(f"{str(value)!r}: {reason}", param, ctx)
-        if not path.exists() and "=" not in str(value) and "{" not in str(value):
-            self.fail(f"{str(value)!r} does not exist", param, ctx)
-        return path
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
+        """What `--help` shows for the value."""
+        return self.metavar
 
-
-class ShortSides(click.ParamType):
-    """The least and the largest short side: `256,320`, or [256, 320] in a TOML file."""
-
-    name = "LEAST,LARGEST"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Accept text or a list; nothing means no jitter."""
-        parts = value.split(",") if isinstance(value, str) and value else value or ()
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Accept what the function does."""
         try:
-            sides = tuple(int(part) for part in parts)
-        except (TypeError, ValueError):
-            sides = (0,)
-        if sides and (len(sides) != 2 or not 1 <= sides[0] <= sides[1]):
-            self.fail(
-                f"{value!r} is not the least and the largest short side in pixels, such as 256,320"
-            )
-        return sides
+            return self.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
-class Numbers(click.ParamType):
-    """Numbers in rising order: `15,25` on the command line, [15, 25] in a TOML file.
+def _parse_length(value: Any) -> Any:
+    from fusion.tables.windows import Span
+
+    return value if isinstance(value, Span) else Span.parse(str(value))
+
+
+def _parse_bound(value: Any) -> Any:
+    return value if value == "auto" else click.FloatRange(min=0, min_open=True)(value)
+
+
+def _parse_count(value: Any) -> int | str:
+    text = str(value)
+    if text == "auto":
+        return text
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise ValueError(f"{text!r} is neither a whole number from 1 nor auto")
+    return int(text)
+
+
+def _parse_score_input(value: Any) -> Path:
+    """A path that exists, or a text that is not one by itself."""
+    if reason := why_address(value):
+        raise ValueError(f"{str(value)!r}: {reason}")
+    if not Path(value).exists() and "=" not in str(value) and "{" not in str(value):
+        raise ValueError(f"{str(value)!r} does not exist")
+    return Path(value)
+
+
+def _whole_numbers(value: Any, separator: str = ",") -> tuple[int, ...] | None:
+    """Of a text or a list, none of nothing; None where there is something else in it."""
+    try:
+        parts = value.split(separator) if isinstance(value, str) and value else value or ()
+        return tuple(int(part) for part in parts)
+    except (TypeError, ValueError):
+        return None
+
+
+def _parse_frame_size(value: Any) -> tuple[int, ...]:
+    size = _whole_numbers(value, "x")
+    if size is None or (size and (len(size) != 2 or min(size) < 1)):
+        raise ValueError(f"{value!r} is no height and width, such as 256x320")
+    return size
+
+
+def _parse_short_sides(value: Any) -> tuple[int, ...]:
+    sides = _whole_numbers(value)
+    if sides is None or (sides and (len(sides) != 2 or not 1 <= sides[0] <= sides[1])):
+        raise ValueError(
+            f"{value!r} is not the least and the largest short side in pixels, such as 256,320"
+        )
+    return sides
+
+
+def _parse_splits(value: Any) -> tuple[int, ...] | str:
+    splits = _whole_numbers(value) if value not in ("", "all") else None
+    if value == "all":
+        return "all"
+    if splits is None:
+        raise ValueError(f"{value!r} is neither a list of splits, such as 1,2,3, nor all")
+    if list(splits) != sorted(set(splits)) or not splits or splits[0] < 1:
+        raise ValueError(f"{value!r}: splits must rise, from 1")
+    return splits
+
+
+def numbers(name: str, *, least: int) -> Parsed:
+    """Numbers of something in rising order: `15,25`, or [15, 25] in a TOML file.
 
     Args:
         name: what they are of, such as epochs.
         least: the smallest that is allowed.
     """
 
-    def __init__(self, name: str, *, least: int) -> None:
-        self.name, self.least = name, least
+    def parse(value: Any) -> tuple[int, ...]:
+        listed = _whole_numbers(value)
+        if listed is None:
+            raise ValueError(f"{value!r} is not a list of {name}, such as 15,25")
+        if list(listed) != sorted(set(listed)) or any(n < least for n in listed):
+            raise ValueError(f"{value!r}: {name} must rise, from {least}")
+        return listed
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Accept text or a list; the value is a tuple."""
-        parts: Sequence[Any] = value.split(",") if isinstance(value, str) and value else value or ()
-        try:
-            numbers = tuple(int(part) for part in parts)
-        except (TypeError, ValueError):
-            self.fail(f"{value!r} is not a list of {self.name}, such as 15,25", param, ctx)
-        if list(numbers) != sorted(set(numbers)) or any(n < self.least for n in numbers):
-            self.fail(f"{value!r}: {self.name} must rise, from {self.least}", param, ctx)
-        return numbers
+    return Parsed(name, parse)
+
+
+# Seconds, or frames with an `f` behind them: a `fusion.tables.windows.Span`.
+LENGTH_OF_TIME = Parsed("length", _parse_length, metavar="SECONDS|FRAMESf")
+BOUND = Parsed("pixels|auto", _parse_bound)
+COUNT_OR_AUTO = Parsed("count", _parse_count, metavar="[N|auto]")
+# `256x320`, or [256, 320] in a TOML file; nothing leaves frames as they are.
+FRAME_SIZE = Parsed("HEIGHTxWIDTH", _parse_frame_size)
+# The least and the largest: `256,320`, or [256, 320] in a TOML file; nothing means no jitter.
+SHORT_SIDES = Parsed("LEAST,LARGEST", _parse_short_sides)
+# `1,2,3`, a list in a TOML file, or `all`.
+SPLITS = Parsed("splits", _parse_splits, metavar="[N,...|all]")
+# A score file or run folder: PATH, STREAM=PATH or SYSTEM/STREAM=PATH, where `{split}` and `{seed}`
+# may stand for numbers in PATH. `typed_sources` resolves it.
+SCORE_INPUT = Parsed("score file", _parse_score_input)

@@ -12,7 +12,7 @@ import click
 
 from flow_extract.methods import FLOW_METHODS
 from twostream.commands import console, score_options, shared_options
-from twostream.commands.option_types import FOLDER, OUT_FILE, OUT_FOLDER, LengthOfTime, PlugIn
+from twostream.commands.option_types import FOLDER, LENGTH_OF_TIME, OUT_FILE, OUT_FOLDER, PlugIn
 from twostream_base.errors import InputError
 from twostream_base.video_names import without_suffix
 
@@ -49,13 +49,13 @@ window_options = console.section(
     "Long videos",
     click.option(
         "--window",
-        type=LengthOfTime(),
+        type=LENGTH_OF_TIME,
         help="Predict each stretch of this length instead of the whole video: 2 (seconds) or 60f "
         "(frames). The default protocol is then `efficient`.",
     ),
     click.option(
         "--stride",
-        type=LengthOfTime(),
+        type=LENGTH_OF_TIME,
         help="From the beginning of a window to that of the next.  [default: a quarter of "
         "--window]",
     ),

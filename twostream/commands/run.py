@@ -14,7 +14,7 @@ import click
 from fusion.combining.strategies import COMPARED, STRATEGIES
 from twostream.commands import console
 from twostream.commands.option_files import PROJECT_FILE, read_project
-from twostream.commands.option_types import FILE, FOLDER, Numbers, PlugIn, Splits, any_of
+from twostream.commands.option_types import FILE, FOLDER, SPLITS, PlugIn, any_of, numbers
 from twostream_base.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,15 +41,13 @@ TEST_FRACTION = 0.3  # of `init`
     help="Folder of the lists; without one, the videos lie in one folder a class.",
 )
 @click.option("--dataset", help="What the lists are, where they are not recognised.")
-@click.option(
-    "--splits", type=Splits(), default="1", help="Official or random splits of the videos."
-)
+@click.option("--splits", type=SPLITS, default="1", help="Official or random splits of the videos.")
 @click.option(
     "--model", "models", default="resnet18", metavar="NAME,...", help="Networks, for both streams."
 )
 @click.option(
     "--seeds",
-    type=Numbers("seeds", least=0),
+    type=numbers("seeds", least=0),
     default="0",
     metavar="N,...",
     help="Seeds, one training each.",

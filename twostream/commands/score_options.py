@@ -10,13 +10,13 @@ import click
 
 from fusion.combining.strategies import COMPARED, STRATEGIES, VARIANCE_FORMS
 from twostream.commands import console
-from twostream.commands.option_types import FILE, OUT_PATH, PlugIn, ScoreInput, Splits, any_of
+from twostream.commands.option_types import FILE, OUT_PATH, SCORE_INPUT, SPLITS, PlugIn, any_of
 
 if TYPE_CHECKING:
     from fusion.combining.inputs import FusionOptions
 
 _files = (
-    click.argument("files", nargs=-1, type=ScoreInput()),
+    click.argument("files", nargs=-1, type=SCORE_INPUT),
     click.option(
         "--runs",
         type=OUT_PATH,
@@ -29,7 +29,7 @@ _split = click.option("--split", type=click.IntRange(min=1), help="Search only r
 _several = (
     click.option(
         "--splits",
-        type=Splits(),
+        type=SPLITS,
         help="Several splits, each by itself, and their mean; overrides --split.",
     ),
     click.option(
@@ -149,7 +149,7 @@ hold_out = console.section(
     click.option(
         "--val",
         multiple=True,
-        type=ScoreInput(),
+        type=SCORE_INPUT,
         help="Validation scores, once for each input, in their order; with --splits `{split}` "
         "stands for the number.  [default: val.safetensors next to each]",
     ),

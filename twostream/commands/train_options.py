@@ -9,13 +9,13 @@ import click
 from twostream.commands import console, shared_options
 from twostream.commands.option_files import Recipe, recipes, show_recipe, take_defaults, take_stream
 from twostream.commands.option_types import (
+    COUNT_OR_AUTO,
+    FRAME_SIZE,
     OUT_PATH,
-    CountOrAuto,
-    FrameSize,
-    Numbers,
+    SHORT_SIDES,
     PlugIn,
-    ShortSides,
     any_of,
+    numbers,
 )
 from twostream.models import FORMS, MODELS, POINTS, TIMM
 from twostream.models.consensus import CONSENSUS
@@ -247,7 +247,7 @@ schedule_options = console.section(
     ),
     click.option(
         "--milestones",
-        type=Numbers("epochs", least=1),
+        type=numbers("epochs", least=1),
         default="",
         metavar="N,N,...",
         help="Epochs for --schedule steps, counted from 0, such as 15,25.",
@@ -258,7 +258,7 @@ augmentation_options = console.section(
     "Augmentation",
     click.option(
         "--resize",
-        type=FrameSize(),
+        type=FRAME_SIZE,
         default="",
         show_default="as stored",
         help="Scale all frames to this height and width before cropping, such as 256x320, also "
@@ -266,7 +266,7 @@ augmentation_options = console.section(
     ),
     click.option(
         "--jitter",
-        type=ShortSides(),
+        type=SHORT_SIDES,
         default="",
         metavar="LEAST,LARGEST",
         show_default="off",
@@ -435,13 +435,13 @@ memory_options = console.section(
     "Speed",
     click.option(
         "--batch-size",
-        type=CountOrAuto(),
+        type=COUNT_OR_AUTO,
         help="Videos a step; auto: as many as fit into memory.  [default: spatial and joint 25, "
         "motion and difference 32]",
     ),
     click.option(
         "--accumulate",
-        type=CountOrAuto(),
+        type=COUNT_OR_AUTO,
         default=1,
         help="Gradient-accumulation steps per batch; auto doubles them when memory runs out.",
     ),

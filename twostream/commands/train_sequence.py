@@ -13,10 +13,10 @@ from twostream.commands.option_types import (
     FILE,
     FILE_OR_FOLDER,
     OUT_PATH,
-    Numbers,
     PlugIn,
     Stage,
     any_of,
+    numbers,
 )
 from twostream.sequence.lists import SEQUENCE_DATASETS
 from twostream.sequence.options import RECIPES
@@ -126,7 +126,7 @@ run_options = console.section(
         help="Learning rate of a part: backbone, temporal, temporal.0 ... classifier; repeatable.",
     ),
     click.option(
-        "--halve-at", type=Numbers("epochs", least=1), default="40,60",
+        "--halve-at", type=numbers("epochs", least=1), default="40,60",
         metavar="N,N,...", help="Epochs at which the learning rates are halved.",
     ),
     click.option(

@@ -9,20 +9,20 @@ import torch
 from click.testing import CliRunner
 
 from twostream.cli import cli
-from twostream.commands.option_types import CountOrAuto, Numbers, PlugIn
+from twostream.commands.option_types import COUNT_OR_AUTO, PlugIn, numbers
 from twostream.commands.shared_options import find_device
 from twostream_base.errors import InputError
 
 
 @pytest.mark.parametrize(("given", "expected"), [("auto", "auto"), ("4", 4), (4, 4)])
 def test_count_or_auto(given: Any, expected: Any) -> None:
-    assert CountOrAuto().convert(given, None, None) == expected
+    assert COUNT_OR_AUTO.convert(given, None, None) == expected
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "half", "", "²", "1.5"])
 def test_what_is_no_count(given: str) -> None:
     with pytest.raises(click.BadParameter, match="neither a whole number from 1 nor auto"):
-        CountOrAuto().convert(given, None, None)
+        COUNT_OR_AUTO.convert(given, None, None)
 
 
 @pytest.mark.parametrize(
@@ -30,13 +30,13 @@ def test_what_is_no_count(given: str) -> None:
     [("15,25", (15, 25)), ([15, 25], (15, 25)), ("", ()), ((), ()), ("7", (7,))],
 )
 def test_epochs(given: Any, expected: Any) -> None:
-    assert Numbers("epochs", least=1).convert(given, None, None) == expected
+    assert numbers("epochs", least=1).convert(given, None, None) == expected
 
 
 @pytest.mark.parametrize("given", ["a,b", "25,15", "0,5", "5,5", "5,,6"])
 def test_what_are_no_epochs(given: str) -> None:
     with pytest.raises(click.BadParameter, match="epochs"):
-        Numbers("epochs", least=1).convert(given, None, None)
+        numbers("epochs", least=1).convert(given, None, None)
 
 
 ENTRIES = {"mean": min, "max": max}
