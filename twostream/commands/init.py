@@ -57,6 +57,7 @@ def _take_project(ctx: click.Context, param: click.Parameter, is_update: bool) -
     ),
     example="twostream init --dataset ucf101 --videos UCF-101 --annotations ucfTrainTestlist\n"
     "twostream init --dataset folder --videos clips --group-pattern '_(g[0-9]+)_'\n"
+    "twostream init --dataset timed --videos films --truth activity_net.json\n"
     "twostream init --update --dry-run",
 )  # fmt: skip
 @click.option(
@@ -106,7 +107,7 @@ def _take_project(ctx: click.Context, param: click.Parameter, is_update: bool) -
         "--test-fraction",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         default=0.3,
-        help="Share of the test videos.",
+        help="Share of the test videos; for --truth without subsets, of the test films.",
     ),
     click.option(
         "--min-videos",
@@ -115,8 +116,26 @@ def _take_project(ctx: click.Context, param: click.Parameter, is_update: bool) -
         help="Leave out classes with fewer videos.",
     ),
 )
+@console.section(
+    "Lists made for --dataset timed",
+    click.option(
+        "--truth",
+        type=click.Path(exists=True, path_type=Path),
+        help="What happens in long videos, as for `twostream events`: ActivityNet's JSON, CSV, "
+        "THUMOS14's or frame-wise label files. Its events, and the pauses between them as the "
+        "class background, become clips.  [default: the lists in --annotations]",
+    ),
+    click.option(
+        "--fps",
+        type=click.FloatRange(0, min_open=True),
+        help="Frames a second of a --truth in frames.",
+    ),
+    click.option("--without-pauses", is_flag=True, help="Make no clips of the pauses."),
+)
 @click.option(
-    "--force", is_flag=True, help="Replace an existing twostream.toml (groups.csv, toy videos)."
+    "--force",
+    is_flag=True,
+    help="Replace an existing twostream.toml (groups.csv, toy videos, lists of --truth).",
 )
 @click.option(
     "--update",
@@ -161,7 +180,7 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         group_of = make_lists.groups_by_pattern(options["group_pattern"])
     elif options["group_file"]:
         group_of = make_lists.groups_from_csv(options["group_file"], column=options["group_column"])
-    if dataset == "folder":
+    if dataset == "folder" or options["truth"]:
         annotations = annotations or Path("annotations")
     if annotations is None:
         raise click.UsageError("Missing option '--annotations': the folder of the official lists.")
@@ -172,6 +191,8 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         lines += _update_lines(plan, is_written=not options["dry_run"])
     elif dataset == "folder" and not (annotations / "classInd.txt").exists():
         lines += _make_lists(videos, annotations, group_of or str, options)
+    elif options["truth"] and not update:
+        lines += _make_timed_lists(annotations, options)
     elif group_of and not options["dry_run"]:
         path = make_lists.add_groups(
             dataset, annotations, group_of, replaces=options["force"], keeps=update
@@ -395,6 +416,23 @@ def _make_lists(
             f"fewer than {options['min_videos']} videos: {some_of(list(left_out))}"
         )
     return lines
+
+
+def _make_timed_lists(annotations: Path, options: dict[str, Any]) -> list[str]:
+    """Write the lists of clips of a ground truth, and say what was done."""
+    from fusion.events.truth import read_truth
+    from twostream.data.timed_lists import write_timed_lists
+
+    if options["dataset"] != "timed":
+        raise click.UsageError("--truth belongs to --dataset timed.")
+    if (annotations / "clips01.csv").exists() and not options["force"]:
+        raise InputError(f"{annotations / 'clips01.csv'}: it is there already; --force replaces it")
+    return write_timed_lists(
+        annotations,
+        read_truth(options["truth"], fps=options["fps"]),
+        test_fraction=options["test_fraction"],
+        pauses=not options["without_pauses"],
+    )
 
 
 def _report_lines(report: dict[str, Any]) -> list[str]:

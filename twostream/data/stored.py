@@ -212,12 +212,13 @@ def clip_frames(record: VideoRecord, header: Mapping[str, Any], *, store: Path) 
     25 frames a second, 0.5 to 1 s: 12, 25
 
     Raises:
-        InputError: the film's frame rate is not known.
+        InputError: the film's frame rate is not known, or frames were left out of it.
     """
     fps = header["fps"]
-    if not fps:
+    if not fps or header.get("drop_repeated"):
+        reason = "its frame rate is not known" if not fps else "repeated frames were left out of it"
         raise InputError(
-            f"{store}: the frame rate of {record.film} is not known, so neither are the frames of "
-            f"its clip {record.start:g} to {record.end:g} s; extract it from a video file"
+            f"{store}: which frames of {record.film} show {record.start:g} to {record.end:g} s is "
+            f"not known, as {reason}; extract it from a video file, without --drop-repeated"
         )
     return round(record.start * fps), round(record.end * fps)

@@ -87,15 +87,19 @@ def test_lists_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_frames_of_a_clip() -> None:
-    def frames(start: float, end: float, fps: float | None = 25.0) -> tuple[int, int]:
+    def frames(
+        start: float, end: float, fps: float | None = 25.0, **header: bool
+    ) -> tuple[int, int]:
         record = VideoRecord("a@", 0, "a", "a", start, end)
-        return clip_frames(record, {"fps": fps}, store=Path("store"))
+        return clip_frames(record, {"fps": fps, **header}, store=Path("store"))
 
     assert frames(0, 1) == (0, 25)
     assert frames(0.5, 1) == (12, 25)
     assert frames(0.4, 0.6, 29.97) == (12, 18)
-    with pytest.raises(InputError, match="store: the frame rate of a.*0 to 1"):
+    with pytest.raises(InputError, match="store: .* a .*0 to 1.*frame rate"):
         frames(0, 1, None)
+    with pytest.raises(InputError, match="store: .* a .*0 to 1.*--drop-repeated"):
+        frames(0, 1, drop_repeated=True)
 
 
 def test_clips_are_joined_with_the_store_of_whole_videos(mini: MiniProject, tmp_path: Path) -> None:
