@@ -27,6 +27,7 @@ network_options = console.section(
     click.option("--spatial", type=FOLDER, help="Run folder of the spatial stream."),
     click.option("--difference", type=FOLDER, help="Run folder of the RGB difference stream."),
     click.option("--motion", type=FOLDER, help="Run folder of the motion stream."),
+    click.option("--joint", type=FOLDER, help="Run folder of both streams in one network."),
     click.option(
         "--weights",
         multiple=True,
@@ -130,6 +131,7 @@ def predict(
     spatial: Path | None,
     difference: Path | None,
     motion: Path | None,
+    joint: Path | None,
     weights: tuple[str, ...],
     classes: Path | None,
     method: str | None,
@@ -168,7 +170,7 @@ def predict(
 
     # In the order in which they are asked: flow, the costly part, last.
     streams: dict[str, Path | ExternalNetwork | None]
-    streams = {"spatial": spatial, "difference": difference, "motion": motion}
+    streams = {"spatial": spatial, "difference": difference, "motion": motion, "joint": joint}
     # tune advises `--weights spatial=2,motion=1`, which is no file.
     of_streams = [text for text in weights if "=" in text and not Path(text).exists()]
     if len(of_streams) > 1:

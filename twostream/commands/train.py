@@ -6,6 +6,7 @@ import os
 import shutil
 from collections import Counter
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -319,7 +320,9 @@ def _print_result(trainer: Trainer, *, written: bool, plot: bool, as_json: bool)
         console.show(f"    {subset:<4}  top-1 {accuracy_text(summary['top1'])}{note}")
     split = [] if options.split == 1 else ["--split", options.split]
     other = "motion" if options.stream == "spatial" else "spatial"
-    if any(folder.parent.glob(f"{other}-*/scores/test.safetensors")):
+    if options.start_from and all(Path(path).is_dir() for path in options.start_from):
+        console.tell_next("fuse", *options.start_from, folder)  # one more voter
+    elif any(folder.parent.glob(f"{other}-*/scores/test.safetensors")):
         console.tell_next("fuse", *split)
     else:
         console.tell_next("train", "--stream", other, *split)

@@ -89,7 +89,12 @@ def export_run(
             "type": "uint8",
             "axes": ["videos", "segments", "time", "channels", "height", "width"],
             "shape": ["videos", "segments", *clips_shape(spec, 1, 1)[2:]],
-            "channels": ["u", "v"] if spec.modality.name == "flow" else ["red", "green", "blue"],
+            "channels": [
+                name
+                for part in spec.modality.parts or (spec.modality,)
+                for name in (["u", "v"] if part.name == "flow" else ["red", "green", "blue"])
+                * (part.stack if spec.modality.parts else 1)
+            ],
         },
         "output": {"name": "logits", "type": "float32", "axes": ["videos", "segments", "classes"]},
         "checkpoint": sha256_file(file),

@@ -153,8 +153,13 @@ class TrainedNetwork:
                 2) in pixels, of frames whose short side is `extraction["short_side"]`.
 
         Raises:
-            InputError: of another shape or type, or empty.
+            InputError: of another shape or type, or empty; or a joint network, which takes both.
         """
+        if self.spec.modality.parts:
+            raise InputError(
+                "a joint network takes frames and flow of the same moments, not one array: give a "
+                "video to `predict`, `logits` or `features`"
+            )
         is_flow = self.spec.modality.name == "flow"
         expected = (np.float32, 2) if is_flow else (np.uint8, 3)
         if (

@@ -21,6 +21,7 @@ from twostream.data.protocols import Protocol, find_protocol
 from twostream.data.stored import Joined
 from twostream.models import resolved_options
 from twostream.models.checkpoint import NetworkSpec, has_checkpoint, load_weights, read_spec
+from twostream.models.initial_weights import stream_of
 from twostream.models.probe import check_input_sizes
 from twostream.scoring.logits import compute_logits
 from twostream.scoring.score_file import write_score_file
@@ -73,6 +74,8 @@ class Trainer:
         )
         if self.run.resumes:
             check_same_input(self.run.folder, data)
+        elif options.start_from:
+            check_same_flow(options.initial[1], data)
         self.run.describe_videos(
             dataset=options.dataset,
             split=options.split,
@@ -298,6 +301,25 @@ def validation_protocol(options: TrainOptions) -> Protocol:
 
 def _labels(joined: Joined) -> NDArray[np.int64]:
     return np.array([video.record.label for video in joined.videos], dtype=np.int64)
+
+
+def check_same_flow(weights: Path, data: RunData) -> None:
+    """Compare the flow of the store with that which a network has learnt from, if that is known.
+
+    Args:
+        weights: of a run's motion stream, or of another tool's.
+
+    Raises:
+        InputError: it was made otherwise.
+    """
+    if not stream_of(weights):
+        return
+    flow = read_spec(weights.parent).flow
+    if any(data.train.flow[key] != value for key, value in flow.items()):
+        raise InputError(
+            f"{weights} was trained on flow of {flow}, the store holds {data.train.flow}; extract "
+            "it as it was in training, or train the motion stream again"
+        )
 
 
 def check_same_input(run: Path, data: RunData) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import Result
@@ -14,6 +16,8 @@ from click.testing import Result
 from fusion.tables.score_file import read_head, read_scores
 from twostream.data.training_videos import read_videos
 from twostream.models.checkpoint import load_network, read_spec
+from twostream.prediction.trained_network import load
+from twostream_base.errors import InputError
 from twostream_base.files import sha256_file
 
 from ..conftest import MiniProject
@@ -113,6 +117,20 @@ def test_a_joint_run(train: Run, twostream: Run, mini: MiniProject, tmp_path: Pa
     assert "top-1" in scored.output
     about = read_head(run / "scores" / "test-segments2.safetensors")["about"]
     assert about["protocol_card"]["snippet_length"] == about["protocol_card"]["stack"] == 10
+    assert "joint" in twostream("fuse", *FROM, str(run)).stdout  # one more voter
+
+    name = table.names[0]
+    video = str(mini.root / "videos" / f"{name}.avi")
+    asked = ["--joint", str(run), "--protocol", "segments:1", "--precision", "fp32", "--json"]
+    predicted = twostream("predict", video, *asked, "--device", "cpu", "--trust-plugins")
+    (row,) = json.loads(predicted.stdout)["videos"]
+    top = {of["class"]: of["probability"] for of in row["top"]}
+    expected = torch.softmax(torch.from_numpy(table.scores[0, 0, 0]).double(), dim=0).tolist()
+    assert [top[of] for of in table.class_names] == pytest.approx(expected, abs=1e-5)
+    loaded = load(run, protocol="segments:1", device="cpu", trust_plugins=True)
+    with pytest.raises(InputError, match="frames and flow of the same moments"):
+        loaded.transform(np.zeros((4, 64, 64, 3), np.uint8))
+
     train_list = ["--subset", "train", "--device", "cpu", "--trust-plugins"]
     refused = twostream("score", str(run), *mini.arguments, *train_list, exit_code=2)
     assert "--on-training-videos" in refused.output
