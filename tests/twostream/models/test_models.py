@@ -43,18 +43,25 @@ def modality_for(name: str, stream: str, *, longest: int = 16) -> Modality:
 
 @contextmanager
 def without_values() -> Iterator[None]:
-    """No first weights are drawn, and batches are not normalised: on the meta device, where nothing
-    has a value, both are only slow."""
+    """No first weights are drawn, nothing is normalised or bent: on the meta device, where nothing
+    has a value, that is only slow."""
 
     def batch_norm(x: Tensor, mean: Any, var: Any, weight: Tensor, bias: Tensor, *_: Any) -> Tensor:
         shape = (-1, *(1,) * (x.dim() - 2))
         return x * weight.view(shape) + bias.view(shape)
 
+    def layer_norm(x: Tensor, shape: Any, weight: Tensor, bias: Tensor, *_: Any) -> Tensor:
+        assert tuple(shape) == tuple(x.shape[-len(shape) :]) == tuple(weight.shape)
+        return x * weight + bias
+
     with pytest.MonkeyPatch.context() as patch:
         for name in vars(nn.init):
             if name.endswith("_") and not name.startswith("_"):
                 patch.setattr(nn.init, name, lambda tensor, *_, **__: tensor)
-        patch.setattr(nn.functional, "batch_norm", batch_norm)
+        for function in (batch_norm, layer_norm):
+            patch.setattr(nn.functional, function.__name__, function)
+        for name in ("relu", "gelu", "silu", "hardswish", "relu6", "hardtanh", "sigmoid"):
+            patch.setattr(nn.functional, name, lambda x, *_, **__: x)
         yield
 
 
