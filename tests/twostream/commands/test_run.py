@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from twostream.cli import cli
 from twostream.commands import run
+from twostream.training import plan
 
 from ..conftest import MiniProject
 
@@ -25,6 +26,12 @@ QUICK = ["--", "--weights", "none", "--input-size", "32", "--batch-size", "8", "
 def videos(mini: MiniProject, tmp_path: Path) -> Path:
     shutil.copytree(mini.root / "videos", tmp_path / "clips")
     return tmp_path / "clips"
+
+
+@pytest.fixture
+def no_time_for_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a training takes here is measured in one of the tests; in the others it is no matter."""
+    monkeypatch.setattr(plan, "estimate_training", lambda *_, **__: {"seconds": 1.0})
 
 
 def test_every_command_of_the_plan(videos: Path, twostream: TwoStream) -> None:
@@ -59,6 +66,7 @@ def test_every_command_of_the_plan(videos: Path, twostream: TwoStream) -> None:
     assert not Path("twostream.toml").exists()  # a plan writes nothing
 
 
+@pytest.mark.usefixtures("no_time_for_estimates")
 @pytest.mark.parametrize(("strategy", "besides"), [("max", ""), ("topk", " --strategy topk")])
 def test_the_strategy_reaches_table_and_report(
     videos: Path, twostream: TwoStream, strategy: str, besides: str
@@ -71,6 +79,7 @@ def test_the_strategy_reaches_table_and_report(
     ]
 
 
+@pytest.mark.usefixtures("no_time_for_estimates")
 def test_from_a_folder_to_the_report_and_again(
     videos: Path, twostream: TwoStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +133,7 @@ def test_an_option_that_the_project_has_otherwise(videos: Path, twostream: TwoSt
     assert "--group-pattern (y): the project in this folder began with (x)" in result.stderr
 
 
+@pytest.mark.usefixtures("no_time_for_estimates")
 def test_a_broken_video_is_no_end(
     videos: Path, twostream: TwoStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
