@@ -156,6 +156,7 @@ def sections(
 def python_page(face: str) -> str:
     """All public names of a package, their docstrings shown by mkdocstrings."""
     package = importlib.import_module(face)
-    lines = [f"# {face}", ""]
+    summary = (package.__doc__ or "").partition("\n")[0]
+    lines = [f"# {face}", "", summary, "", "With examples: [from Python](../../python.md).", ""]
     lines += [f"::: {face}.{name}\n" for name in package.__all__]
     return "\n".join(lines)

@@ -28,6 +28,14 @@ def test_every_document_has_its_place_in_the_navigation() -> None:
     assert sorted(listed) == sorted(documents | of_the_root)
 
 
+def test_the_readme_shows_small_pictures() -> None:
+    readme = (ROOT / "README.md").read_text()
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", readme)
+    assert shown == ["docs/overview.svg", "docs/predict.webp", "docs/report.png"]
+    assert [name for name in shown if (ROOT / name).stat().st_size > 200_000] == []
+    assert len(readme.splitlines()) <= 120
+
+
 def options(command: click.Command, name: str) -> set[str]:
     """The anchors of the options of a command and of those below it."""
     below = command.commands.items() if isinstance(command, click.Group) else ()
