@@ -328,6 +328,12 @@ def report_files(
         key=lambda row: row["percent"],
     )
     best = ranked[-1] if ranked else next(row for row in table["rows"] if row["fusion"])
+    in_split = best["fusion"]  # what the report of one split calls this row of the table
+    if not in_split:
+        alone = str(best["inputs"][0])
+        in_split = alone if not searched or alone in STREAMS else ""  # others are not fused
+    elif (plain := in_split.removesuffix(CALIBRATED)) not in options.strategies:
+        in_split = in_split.replace(plain, "weighted", 1)
     contents = []
     for number, (split, by_system) in enumerate(by_split.items()):
         of_best = next(
@@ -337,9 +343,6 @@ def report_files(
         )
         files = [source for source in of_best if not searched or source.stream in STREAMS]
         val = [Path(str(path).replace("{split}", str(split))) for path in options.val]
-        in_split = _name_in_split(best, options.strategies)
-        if searched and not best["fusion"] and in_split not in STREAMS:
-            in_split = ""  # it is not among the streams that are fused
         begin, end = (0.4 + 0.6 * at / len(by_split) for at in (number, number + 1))
         contents.append(
             report_content(
@@ -357,15 +360,6 @@ def report_files(
         overview=overview_section(table),
         lead=overview_verdict(table),
     )
-
-
-def _name_in_split(row: Mapping[str, Any], strategies: Sequence[str]) -> str:
-    """What the report of one split calls a row of the table."""
-    fusion = str(row["fusion"])
-    if not fusion:
-        return str(row["inputs"][0])
-    plain = fusion.removesuffix(CALIBRATED)
-    return fusion if plain in strategies else fusion.replace(plain, "weighted", 1)
 
 
 def _calibrated_if_grouped(options: FusionOptions, groups: int) -> FusionOptions:

@@ -194,7 +194,9 @@ def plan_update(
                     "of other groups, or make new lists in another folder of --annotations"
                 )
     if (annotations / GROUPS).exists() or any(name != group for name, group in groups.items()):
-        all_groups = _rows_of_others(annotations, records) | groups
+        path = annotations / GROUPS
+        groups_before = read_groups(path) if path.exists() else {}
+        all_groups = {name: g for name, g in groups_before.items() if name not in records} | groups
         texts[GROUPS] = csv_text(sorted(all_groups.items()))
     if remembered or (annotations / REMOVED).exists():
         texts[REMOVED] = csv_text(
@@ -208,7 +210,11 @@ def plan_update(
         )
     counts = Counter(_class_of(name) for name in everybody)
     return ListUpdate(
-        files={name: text for name, text in texts.items() if _differs(annotations / name, text)},
+        files={
+            name: text
+            for name, text in texts.items()
+            if not (path := annotations / name).exists() or path.read_bytes() != text.encode()
+        },
         added={name: sides[name] for name in added},
         returned={name: sides[name] for name in returned},
         gone=gone,
@@ -381,13 +387,6 @@ def _groups_of_added(
     return {name: rows.get(name) or (group_of or str)(name) for name in added}
 
 
-def _rows_of_others(annotations: Path, records: Mapping[str, VideoRecord]) -> dict[str, str]:
-    """Rows of `groups.csv` for videos in no list."""
-    path = annotations / GROUPS
-    rows = read_groups(path) if path.exists() else {}
-    return {name: group for name, group in rows.items() if name not in records}
-
-
 def _choose_sides(
     number: int,
     added: Sequence[str],
@@ -429,7 +428,3 @@ def _choose_sides(
 
 def _class_of(name: str) -> str:
     return name.partition("/")[0]
-
-
-def _differs(path: Path, text: str) -> bool:
-    return not path.exists() or path.read_bytes() != text.encode()
