@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,6 +46,7 @@ COMMANDS = {
     "demo": "Run the whole job on generated videos.",
     "doctor": "Check what works on this machine.",
 }
+SECONDS_OF_FIRST_PROCESS = 5.0
 WITHOUT_PROJECT = ("run", "init", "models", "weights", "wer", "demo")
 
 
@@ -82,8 +84,10 @@ class LazyGroup(console.Group):
         try:
             return super().invoke(ctx)
         except InputError as error:
+            _leave_to_first_process()
             raise Stop(str(error), exit_code=2) from error
         except click.ClickException as error:
+            _leave_to_first_process()
             vars(error)["message"] = printable(error.message)  # final for readers, not for us
             raise
         except BrokenPipeError:  # `... | head` has seen enough; click ends quietly
@@ -98,6 +102,16 @@ class LazyGroup(console.Group):
             ) from error
         except KeyboardInterrupt as error:
             raise Stop("interrupted; re-run the same command to resume", exit_code=130) from error
+
+
+def _leave_to_first_process() -> None:
+    """Wait for the end, where torchrun started us beside a process that makes the same mistake.
+
+    That one says it, torchrun ends all others, and it stands there once. A mistake of this process
+    alone is said after the wait.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0":
+        time.sleep(SECONDS_OF_FIRST_PROCESS)
 
 
 def _show_version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:

@@ -87,3 +87,24 @@ def test_sigterm_ends_a_command_with_143(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=300) == 143
     assert not list(tmp_path.rglob(".part-*"))
+
+
+@pytest.mark.parametrize(
+    ("rank", "under_torchrun", "waited"), [("0", True, 0), ("1", True, 1), ("1", False, 0)]
+)
+@pytest.mark.parametrize("mistake", [["train", "--stream", "none"], ["scores", "check", "none"]])
+def test_under_torchrun_the_first_process_says_a_mistake(
+    mistake: list[str], rank: str, under_torchrun: bool, waited: int,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """The others wait for torchrun to end them; what nobody else says they say after it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RANK", rank)
+    if under_torchrun:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    waits: list[float] = []
+    monkeypatch.setattr("twostream.cli.time.sleep", waits.append)
+    result = CliRunner().invoke(cli, mistake)
+    assert result.exit_code == 2
+    assert len(waits) == waited
+    assert "none" in result.stderr

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from twostream.commands.option_types import OPTION_FILES, PROJECT, TRUSTS_PLUGINS
+from twostream.commands.option_types import OPTION_FILES, PROJECT, RUN_CONFIG, TRUSTS_PLUGINS
 from twostream_base.errors import InputError, printable
 
 Item = TypeVar("Item")
@@ -41,18 +41,18 @@ class Command(click.Command):
                     param.show_default = False
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; say before which project file gives which of its options."""
+        """Run the command; say before which file, of project or RUN, gives which of its options."""
         project, files = ctx.meta.get(PROJECT), ctx.meta.get(OPTION_FILES, {})
-        taken = [
-            param.opts[0].lstrip("-")
-            for param in self.get_params(ctx)
-            if (name := param.name)
-            and ctx.get_parameter_source(name) is click.core.ParameterSource.DEFAULT_MAP
-            and files.get(name, project) == project
-        ]
+        taken: dict[Any, list[str]] = {}
+        for param in self.get_params(ctx):
+            name = param.name or ""
+            if ctx.get_parameter_source(name) is click.core.ParameterSource.DEFAULT_MAP:
+                taken.setdefault(files.get(name, project), []).append(param.opts[0].lstrip("-"))
         is_silent = ctx.params.get("quiet") or ctx.params.get("as_json")
-        if taken and not is_silent and os.environ.get("RANK", "0") == "0":
-            tell(f"options from {project}: {', '.join(taken)}")
+        if not is_silent and os.environ.get("RANK", "0") == "0":
+            for path in filter(None, (project, ctx.meta.get(RUN_CONFIG))):
+                if path in taken:
+                    tell(f"options from {path}: {', '.join(taken[path])}")
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

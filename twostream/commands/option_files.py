@@ -18,7 +18,7 @@ import click
 from click.core import ParameterSource
 
 from twostream.commands import console
-from twostream.commands.option_types import OPTION_FILES, OUT_FILE
+from twostream.commands.option_types import OPTION_FILES, OUT_FILE, RUN_CONFIG
 from twostream_base.errors import InputError
 from twostream_base.files import read_text, reading
 
@@ -200,6 +200,43 @@ def take_defaults(ctx: click.Context, param: click.Parameter, path: Path | None)
     ctx.default_map = known | defaults
     ctx.meta[OPTION_FILES] = files | dict.fromkeys(defaults, path)
     take_stream(ctx, param, ctx.params.get("stream"))
+
+
+OF_THE_LISTS = ("dataset", "annotations", "split", "store", "allow-missing")
+
+
+def take_run(ctx: click.Context, param: click.Parameter, run: Path | None) -> Path | None:
+    """Callback of an eager RUN: what lists and store it was trained on become defaults.
+
+    The project comes first; where it is of another data set, or of none of the run's, only what it
+    leaves open is taken. A folder that is not there any more is not taken.
+
+    Raises:
+        InputError: its configuration is not TOML.
+    """
+    if run is None or not (path := run / "config.toml").is_file():
+        return run
+    known = dict(ctx.default_map or {})
+    settings = _read_toml(path)
+    if known.get("dataset", settings.get("dataset")) != settings.get("dataset"):
+        return run
+    # What is missing of the project's videos must be said anew.
+    keys = ("split",) if "annotations" in known else OF_THE_LISTS
+    settings = {key: settings[key] for key in keys if key in settings}
+    parameters = {option.lstrip("-"): item for item in ctx.command.params for option in item.opts}
+    defaults = {}
+    for key, value in settings.items():
+        name = parameters[key].name or ""
+        value = _value_from(path, parameters[key], value)
+        is_path = isinstance(parameters[key].type, click.Path) and isinstance(value, str)
+        is_gone = is_path and not os.path.exists(value)
+        is_default = value is False or value == parameters[key].default
+        if name not in known and not is_gone and not is_default:
+            defaults[name] = value
+    ctx.default_map = known | defaults
+    ctx.meta[OPTION_FILES] = ctx.meta.get(OPTION_FILES, {}) | dict.fromkeys(defaults, path)
+    ctx.meta[RUN_CONFIG] = path
+    return run
 
 
 def take_stream(ctx: click.Context, param: click.Parameter, stream: str | None) -> str | None:

@@ -38,6 +38,7 @@ FEW_NAMES = 12
 TRUSTS_PLUGINS = "twostream.trusts_plugins"  # whether --trust-plugins is given
 PROJECT = "twostream.project"  # the project file in use
 OPTION_FILES = "twostream.option_files"  # parameter name -> other file that gives its default
+RUN_CONFIG = "twostream.run-config"  # the config.toml of the RUN that gave options
 
 
 def any_of(entries: Mapping[str, Any]) -> str:

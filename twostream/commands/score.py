@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from twostream.commands import console, shared_options
+from twostream.commands.option_files import take_run
 from twostream.commands.option_types import FOLDER, OUT_FILE
 
 
@@ -20,7 +21,7 @@ from twostream.commands.option_types import FOLDER, OUT_FILE
     ),
     example="twostream score runs/ucf101-split1/motion-resnet18 --protocol tsn25x10",
 )  # fmt: skip
-@click.argument("run", type=FOLDER, required=False)
+@click.argument("run", type=FOLDER, required=False, is_eager=True, callback=take_run)
 @shared_options.weights
 @shared_options.data
 @shared_options.on_training_videos
@@ -57,6 +58,8 @@ def score(
 
     Or, without RUN, with that of another tool's --weights, whose classes are taken in the order of
     the lists.
+
+    Without a project, or what it leaves open, lists and store are those that RUN was trained on.
 
     Re-run the same command to resume a scoring that was stopped.
     """

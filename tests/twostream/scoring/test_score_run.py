@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -54,6 +55,32 @@ def test_val_is_what_the_run_held_out(twostream: Command, mini: MiniProject, run
     assert "; done already" in twostream(*score).output
     wrong = twostream(*score, "--split", "2", exit_code=2)
     assert "held out videos of ucf101 split 1, not of ucf101 split 2" in wrong.output
+
+
+def test_outside_a_project_lists_and_store_are_those_of_the_run(
+    twostream: Command, mini: MiniProject, run: Path
+) -> None:
+    copy = shutil.copytree(run, run.with_name("copy"))  # its paths are relative to it
+    config = (copy / "config.toml").read_text().replace("split = 1", "split = 2")
+    (copy / "config.toml").write_text(config)
+    score = ["score", str(copy), "--out", "scores", "--protocol", "segments:1", "--device", "cpu"]
+    done = twostream(*score)
+    about = read_scores(Path("scores")).metadata
+    assert (about["dataset"], about["split"], about["subset"]) == ("ucf101", 2, "test")
+    taken = "dataset, annotations, split, store"
+    assert done.stderr.splitlines()[0] == f"options from {copy / 'config.toml'}: {taken}"
+    # A project comes first; of another data set nothing is taken.
+    lists = mini.root / "annotations"
+    Path("twostream.toml").write_text(
+        f'dataset = "ucf101"\nannotations = "{lists}"\nstore = "{mini.root}/store"\n'
+    )
+    stderr = twostream(*score).stderr.splitlines()
+    assert stderr[1] == f"options from {copy / 'config.toml'}: split"
+    Path("twostream.toml").write_text('dataset = "hmdb51"\n')
+    assert "--annotations is missing" in twostream(*score, exit_code=2).stderr
+    Path("twostream.toml").unlink()
+    (copy / "config.toml").write_text(re.sub("annotations = .*", 'annotations = "gone"', config))
+    assert "--annotations is missing" in twostream(*score, exit_code=2).stderr
 
 
 def test_val_of_lists_that_have_changed(
