@@ -70,7 +70,7 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_mjpg() -> Callable[[Path, np.ndarray], None]:
     """`write_mjpg(path, clip)` writes frames uint8 (T, H, W, 3) RGB as a Motion-JPEG AVI."""
     import cv2
@@ -87,7 +87,7 @@ def write_mjpg() -> Callable[[Path, np.ndarray], None]:
     return write
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_video(write_mjpg) -> Callable[..., Path]:
     """`make_video(path, frames=12, size=(48, 64), seed=0)` writes a moving texture as MJPG."""
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,11 +43,21 @@ def crash():
 """
 
 
-@pytest.fixture
-def videos(make_video, tmp_path):
+@pytest.fixture(scope="module")
+def undisturbed(make_video, tmp_path_factory):
+    """A folder with twelve videos, and with the store of a run that nothing has disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
     for n in range(12):
-        make_video(tmp_path / "videos" / f"class{n % 3}" / f"v{n}.avi", frames=20 + n, seed=n)
-    return tmp_path / "videos"
+        make_video(folder / "videos" / f"class{n % 3}" / f"v{n}.avi", frames=20 + n, seed=n)
+    done = invoke("--videos", folder / "videos", "--store", folder / "store")
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture
+def videos(undisturbed, tmp_path):
+    """A copy, at the same times of change."""
+    return shutil.copytree(undisturbed / "videos", tmp_path / "videos")
 
 
 @pytest.fixture
@@ -99,8 +110,9 @@ def test_run_and_run_again(videos, tmp_path, start):
     assert digests(tmp_path / "store") == before
 
 
-def test_killed_five_times_the_store_is_that_of_an_undisturbed_run(videos, tmp_path, start):
-    start("undisturbed").communicate()
+def test_killed_five_times_the_store_is_that_of_an_undisturbed_run(
+    videos, undisturbed, tmp_path, start
+):
     rng = random.Random(5)
     for _ in range(5):
         process = start("killed")
@@ -109,15 +121,14 @@ def test_killed_five_times_the_store_is_that_of_an_undisturbed_run(videos, tmp_p
         process.communicate()
     output, errors = start("killed").communicate()
     assert " 0 damaged, 0 failed" in output, errors
-    assert digests(tmp_path / "killed") == digests(tmp_path / "undisturbed")
+    assert digests(tmp_path / "killed") == digests(undisturbed / "store")
 
 
-def test_two_runs_at_once_make_the_same_store(videos, tmp_path, start):
-    start("alone").communicate()
+def test_two_runs_at_once_make_the_same_store(videos, undisturbed, tmp_path, start):
     together = [start("shared"), start("shared")]
     assert [process.communicate()[1].startswith("next: ") for process in together] == [True, True]
     assert [process.returncode for process in together] == [0, 0]
-    assert digests(tmp_path / "shared") == digests(tmp_path / "alone")
+    assert digests(tmp_path / "shared") == digests(undisturbed / "store")
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
@@ -431,9 +442,8 @@ def test_device_goes_to_a_method_that_has_one():
 
 
 @pytest.mark.parametrize("short_of", ["local", "dask"])
-def test_engines_take_over_from_each_other(videos, tmp_path, start, short_of):
+def test_engines_take_over_from_each_other(videos, undisturbed, tmp_path, start, short_of):
     pytest.importorskip("distributed", reason="needs dask[distributed]")
-    start("alone").communicate()
     process = start("store", "--engine", short_of)
     while len(list((tmp_path / "store").rglob("*.safetensors"))) < 2:
         assert process.poll() is None
@@ -446,7 +456,7 @@ def test_engines_take_over_from_each_other(videos, tmp_path, start, short_of):
     assert "0 damaged, 0 failed" in output
     assert len(errors.splitlines()) == 1
     assert errors.startswith("next: ")
-    assert digests(tmp_path / "store") == digests(tmp_path / "alone")
+    assert digests(tmp_path / "store") == digests(undisturbed / "store")
 
 
 @pytest.mark.parametrize(
