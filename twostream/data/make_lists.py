@@ -256,8 +256,8 @@ def _lacking(
 ) -> dict[str, int]:
     """Class -> how many of the records, of the classes that none of the others has."""
     counts = Counter(record.label for record in records)
-    lacking = counts.keys() - {record.label for record in others}
-    return {class_names[label]: counts[label] for label in sorted(lacking)}
+    missing = counts.keys() - {record.label for record in others}
+    return {class_names[label]: counts[label] for label in sorted(missing)}
 
 
 def _stored(listed: Sequence[str], store: Path) -> dict[str, Any] | None:

@@ -55,10 +55,10 @@ def recognise(
     Raises:
         InputError: the lists are of no known kind, or there are neither lists nor class folders.
     """
-    found = require_videos(videos, store=store).videos
+    videos_below = require_videos(videos, store=store).videos
     if annotations is not None:
-        return _by_lists(found, annotations, dataset)
-    loose = [name for name in found if "/" not in name]
+        return _by_lists(videos_below, annotations, dataset)
+    loose = [name for name in videos_below if "/" not in name]
     if loose:
         raise InputError(
             f"{videos}: no labels: {some_of(loose, limit=3)} "
@@ -67,12 +67,12 @@ def recognise(
             "nothing can be trained; `twostream predict` recognises them with networks that are "
             "trained already"
         )
-    classes = {name.partition("/")[0] for name in found}
-    tells_groups = all(ucf101_group(name) for name in found)
+    classes = {name.partition("/")[0] for name in videos_below}
+    tells_groups = all(ucf101_group(name) for name in videos_below)
     return Recognised(
         "folder",
         "one folder a class" + (", clips of scenes by their names" if tells_groups else ""),
-        found,
+        videos_below,
         train=None,
         test=None,
         classes=len(classes),

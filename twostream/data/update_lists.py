@@ -107,10 +107,10 @@ def plan_update(
     if loose:
         raise InputError(f"videos must lie in one folder a class; these do not: {some_of(loose)}")
 
-    there, gone, new = _compare(list(records), on_disk)
-    if gone and not there and not new:
+    present, gone, new = _compare(list(records), on_disk)
+    if gone and not present and not new:
         raise InputError(f"{annotations}: none of the {len(gone):,} listed videos is there")
-    renamed = _renamed_classes(there, gone, new, class_names, same_file)
+    renamed = _renamed_classes(present, gone, new, class_names, same_file)
     moved = {
         name: place
         for name in gone
@@ -161,9 +161,13 @@ def plan_update(
     remembered |= {_in_renamed_class(name, renamed): was for name, was in past.items()}
 
     folders = {_class_of(name).casefold(): _class_of(name) for name in [*sides, *added]}
-    kept = [now for name in class_names if (now := renamed.get(name, name)).casefold() in folders]
-    more = sorted(folders[key] for key in folders.keys() - {name.casefold() for name in kept})
-    class_names_now = list(kept)
+    classes_left = [
+        now for name in class_names if (now := renamed.get(name, name)).casefold() in folders
+    ]
+    more = sorted(
+        folders[key] for key in folders.keys() - {name.casefold() for name in classes_left}
+    )
+    class_names_now = list(classes_left)
     # A class that was gone comes back to its number, so that networks of then know it again.
     for name in sorted(more, key=lambda name: back_at.get(name.casefold(), len(folders))):
         class_names_now.insert(back_at.get(name.casefold(), len(folders) + 1) - 1, name)
@@ -221,7 +225,7 @@ def plan_update(
         moved={a: b for a, b in moved.items() if _class_of(a) not in renamed},
         renamed=renamed,
         new_classes={name: counts[name] for name in more},
-        ended_classes=[n for n in class_names if renamed.get(n, n) not in kept],
+        ended_classes=[n for n in class_names if renamed.get(n, n) not in classes_left],
         too_small=too_small,
         pinned={
             number: count
@@ -294,7 +298,7 @@ def _compare(listed: list[str], on_disk: Sequence[str]) -> tuple[set[str], list[
 
 
 def _renamed_classes(
-    there: set[str],
+    present: set[str],
     gone: Sequence[str],
     new: set[str],
     class_names: Sequence[str],
@@ -302,12 +306,12 @@ def _renamed_classes(
 ) -> dict[str, str]:
     """Old class -> new class: videos of the one are gone, most are in the other by file name."""
     known = {name.casefold(): name for name in class_names}
-    left = {_class_of(name).casefold() for name in there}
+    classes_left = {_class_of(name).casefold() for name in present}
     old_videos: dict[str, dict[str, str]] = defaultdict(dict)
     new_videos: dict[str, dict[str, str]] = defaultdict(dict)
     for name in gone:
         folder, _, rest = name.partition("/")
-        if folder.casefold() not in left:
+        if folder.casefold() not in classes_left:
             old_videos[known[folder.casefold()]][rest] = name
     for name in new:
         folder, _, rest = name.partition("/")
@@ -420,8 +424,8 @@ def _choose_sides(
     if validated:
         known = {group: side == "val" for group, side in side_of.items()}
         share = validated / sum(record.group in side_of for record in learnt)
-        _, chosen = hold_out(learnt, fraction=share, rng=rng, known=known)
-        side_of |= {r.group: "val" for r in chosen if r.group not in side_of}
+        _, held_out = hold_out(learnt, fraction=share, rng=rng, known=known)
+        side_of |= {r.group: "val" for r in held_out if r.group not in side_of}
     for name in added:
         sides.setdefault(name, {})[number] = side_of.get(everybody[name].group, "train")
 

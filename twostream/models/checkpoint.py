@@ -119,10 +119,12 @@ def save_checkpoint(
                 torch.save({"format": STATE_FORMAT, "state": state}, stream)
         except (safetensors.SafetensorError, RuntimeError) as error:
             # Neither library says by its class that the disk has refused.
-            told = re.search(r"os error (\d+)|Os \{ code: (\d+)", str(error))
+            in_text = re.search(r"os error (\d+)|Os \{ code: (\d+)", str(error))
             refused = error.__context__
             number = (
-                refused.errno if isinstance(refused, OSError) else told and int(told[1] or told[2])
+                refused.errno
+                if isinstance(refused, OSError)
+                else in_text and int(in_text[1] or in_text[2])
             )
             if not number:
                 raise

@@ -139,15 +139,15 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 def spec_of(checkpoint: ExternalCheckpoint, class_names: tuple[str, ...]) -> NetworkSpec:
     """What a checkpoint of another tool says of itself, in the words of ours."""
-    own = default_clip(checkpoint.model, checkpoint.stream)
+    usual_clip = default_clip(checkpoint.model, checkpoint.stream)
     length, interval = checkpoint.clip_length, checkpoint.frame_interval
     return NetworkSpec(
         model=checkpoint.model,
         model_options=checkpoint.model_options,
         stream=checkpoint.stream,
-        clip_length=checkpoint.stack * (own["clip_length"] if length is None else length),
+        clip_length=checkpoint.stack * (usual_clip["clip_length"] if length is None else length),
         stack=checkpoint.stack,
-        frame_interval=own["frame_interval"] if interval is None else interval,
+        frame_interval=usual_clip["frame_interval"] if interval is None else interval,
         resize=(),
         class_names=class_names,
         num_segments=checkpoint.num_segments,
