@@ -46,13 +46,18 @@ def export_top(path: Path, table: ScoreTable, *, top: int = 5) -> None:
 
 
 def export_npz(path: Path, table: ScoreTable) -> None:
-    """Write `scores` (V, S, R, C), `labels`, `names`, `class_names`, `groups`: plain arrays."""
+    """Write `scores` (V, S, R, C), `labels`, `names`, `class_names`, `groups`: plain arrays.
+
+    Of windows also `times` (V, 2), seconds.
+    """
     texts: dict[str, Any] = {
         "names": np.array(table.names),
         "class_names": np.array(table.class_names),
     }
     if table.groups is not None:
         texts["groups"] = np.array(table.groups)
+    if table.times is not None:
+        texts["times"] = table.times
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         # Without allow_pickle: numpy 2.1 would write it as one more array. All are plain.
         np.savez(stream, scores=table.scores, labels=table.labels, **texts)

@@ -159,7 +159,12 @@ def predict(
     """
     from fusion.combining.step import StepOptions
     from twostream.prediction import annotated, timeline
-    from twostream.prediction.long_videos import WindowOptions, long_result_lines, predict_windows
+    from twostream.prediction.long_videos import (
+        WindowOptions,
+        alone_in,
+        long_result_lines,
+        predict_windows,
+    )
     from twostream.prediction.predict import (
         PredictOptions,
         find_inputs,
@@ -218,9 +223,10 @@ def predict(
                     "dense score files"
                 )
             windows = WindowOptions(window, stride or window.quarter(), scores)
-            result = predict_windows(
-                named, settings, windows, runtime, tell=console.tell, show=draw if out else None
-            )
+            with alone_in(scores):
+                result = predict_windows(
+                    named, settings, windows, runtime, tell=console.tell, show=draw if out else None
+                )
             lines = long_result_lines(result)
         else:
             drawn = drawings(out, files, suffixes=annotated.SUFFIXES) if out else {}

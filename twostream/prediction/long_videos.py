@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from flow_extract.display.show import DEFAULT_FPS
@@ -126,7 +128,6 @@ def predict_windows(
         )
         for key, stream in networks.streams.items()
     }
-    windows.folder.mkdir(parents=True, exist_ok=True)
     earlier = read_earlier(windows.folder, setup, videos)
     films: dict[str, dict[str, Any]] = {}
     failed = {}
@@ -223,6 +224,24 @@ def predict_windows(
     )
     result["files"] = {key: str(path) for key, path in files.items()}
     return result
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other commands from writing windows into a folder at the same time.
+
+    Raises:
+        InputError: another one does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise InputError(
+            f"{folder}: another `predict --window` writes there; wait for it, or give another "
+            "folder: --scores"
+        ) from None
 
 
 def stream_facts(

@@ -154,6 +154,9 @@ def test_scores_of_another_setup_are_not_replaced(
     other = twostream("predict", one, *runs, *OPTIONS, "--stride", "8f", exit_code=2)
     assert "windows/spatial.safetensors" in other.output
     assert "--scores" in other.output
+    with long_videos.alone_in(Path("windows")):
+        busy = twostream("predict", one, *runs, *OPTIONS, exit_code=2)
+    assert "windows: another" in busy.output
     shutil.move(films / "a.avi", films / "d.avi")
     other = twostream("predict", str(films / "d.avi"), *runs, *OPTIONS, exit_code=2)
     assert "as of a;" in other.output
