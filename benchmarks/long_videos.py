@@ -73,7 +73,7 @@ def cost(folder: Path, runtime: Runtime, *, seconds: int, turns: int) -> None:
         key: make_stream(key, model="resnet18", input_size=224, short_side=240)
         for key in ("spatial", "motion")
     }
-    for name in ("segments:3", "segments:8", "clips19", "dense:10"):
+    for name in ("segments:3", "segments:8", "clips19"):
         protocol = find_protocol(name)
 
         def together() -> None:

@@ -183,6 +183,12 @@ def print_json(result: dict[str, Any]) -> None:
     click.echo(shown)
 
 
+def print_line(result: dict[str, Any]) -> None:
+    """Print one of many results for a program: a JSON object in a line, at once."""
+    click.echo(json.dumps(result))
+    sys.stdout.flush()
+
+
 def show(*lines: str) -> None:
     """Print lines of a result; what files and names bring into them cannot act on the terminal."""
     click.echo("\n".join(map(printable, lines)))

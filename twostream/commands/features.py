@@ -83,7 +83,7 @@ output_options = console.section(
     example="twostream features films --run runs/ucf101-split1/spatial-resnet18 \\\n"
     "    --run runs/ucf101-split1/motion-resnet18 --stride 8 --out features",
 )  # fmt: skip
-@click.argument("videos", nargs=-1, required=True, metavar="VIDEO...")
+@click.argument("paths", nargs=-1, required=True, metavar="VIDEO...")
 @network_options
 @grid_options
 @extraction_options
@@ -94,7 +94,7 @@ output_options = console.section(
 @console.quiet_option
 @console.json_option
 def features(
-    videos: tuple[str, ...],
+    paths: tuple[str, ...],
     run_folders: tuple[Path, ...],
     weights: tuple[str, ...],
     checkpoint: str,
@@ -157,8 +157,8 @@ def features(
         trust_plugins=console.trusts_plugins(),
     )
     with TemporaryDirectory(prefix="twostream-features-") as folder:
-        files, unusable = find_inputs(videos, work_dir=Path(folder))
-    result = write_features(score_names(videos, files), settings, runtime)
+        files, unusable = find_inputs(paths, work_dir=Path(folder))
+    result = write_features(score_names(paths, files), settings, runtime)
     result["failed"] = unusable | result["failed"]
     console.print_json(result) if as_json else console.show(*feature_lines(result))
     if result["failed"]:

@@ -68,6 +68,17 @@ window_options = console.section(
         "interrupted command has left there is used.",
     ),
 )
+live_options = console.section(
+    "Live",
+    click.option(
+        "--live",
+        metavar="SOURCE",
+        help="Instead of VIDEO: number of a camera, a file played in real time, or an address, "
+        "udp://... or rtsp://.... Events go to standard output, a line of JSON each (with --json "
+        "windows too); the state to standard error. A window is 2 seconds unless --window says "
+        "otherwise.",
+    ),
+)
 extraction_options = console.section(
     "Optical flow",
     click.option(
@@ -107,7 +118,7 @@ output_options = console.section(
     cls=console.Command,
     common=(
         "--spatial", "--difference", "--motion", "--weights", "--strategy", "--protocol",
-        "--window", "--top", "--out", "--device", "--json",
+        "--window", "--live", "--top", "--out", "--device", "--json",
     ),
     example="twostream predict clip.mp4 --weights tsm-r50-1x1x8-k400\n"
     "twostream predict clip.mp4 --spatial runs/ucf101-split1/spatial-resnet18 \\\n"
@@ -115,9 +126,10 @@ output_options = console.section(
     "twostream predict film.mp4 --spatial runs/ucf101-split1/spatial-resnet18 \\\n"
     "    --motion runs/ucf101-split1/motion-resnet18 --window 2 --stride 0.5",
 )  # fmt: skip
-@click.argument("videos", nargs=-1, required=True, metavar="VIDEO...")
+@click.argument("paths", nargs=-1, metavar="VIDEO...")
 @network_options
 @window_options
+@live_options
 @score_options.strategies_without_epochs
 @extraction_options
 @output_options
@@ -127,7 +139,7 @@ output_options = console.section(
 @console.quiet_option
 @console.json_option
 def predict(
-    videos: tuple[str, ...],
+    paths: tuple[str, ...],
     spatial: Path | None,
     difference: Path | None,
     motion: Path | None,
@@ -143,6 +155,7 @@ def predict(
     window: Span | None,
     stride: Span | None,
     scores: Path,
+    live: str | None,
     top: int,
     out: Path | None,
     quiet: bool,
@@ -154,7 +167,8 @@ def predict(
     VIDEO is a file, a folder of numbered pictures, or a folder (all videos below it). Frames and
     flow are made as for training. Without a training of your own, --weights names published
     networks: see `twostream weights`. With --window, long videos are predicted window by window in
-    one pass; `twostream events` and `fuse` read the scores. Exit code 1: some videos could not be
+    one pass; `twostream events` and `fuse` read the scores. With --live, a camera or a stream
+    takes the place of VIDEO. Exit code 1: some videos could not be
     read; they are listed.
     """
     from fusion.combining.step import StepOptions
@@ -173,6 +187,10 @@ def predict(
     )
     from twostream.prediction.predict_video import Extraction
 
+    if bool(paths) == (live is not None):
+        raise InputError("give videos, or --live SOURCE, and not both")
+    if live is not None and out:
+        raise InputError(f"--out {out}: what is seen by --live is not drawn")
     # In the order in which they are asked: flow, the costly part, last.
     streams: dict[str, Path | ExternalNetwork | None]
     streams = {"spatial": spatial, "difference": difference, "motion": motion, "joint": joint}
@@ -198,20 +216,36 @@ def predict(
     settings = PredictOptions(
         runs=runs,
         checkpoint=checkpoint,
-        protocol=protocol or ("efficient" if window else "clips19"),
+        protocol=protocol or ("efficient" if window or live is not None else "clips19"),
         cascade=cascade,
         steps=StepOptions(weights=next(iter(of_streams), None), **options),
         extraction=Extraction(method, method_option, short_side),
         top=top,
         trust_plugins=console.trusts_plugins(),
     )
+    if live is not None:
+        from fusion.tables.windows import Span
+        from twostream.prediction.live import predict_live
+
+        window = window or Span(2.0)
+        predict_live(
+            live,
+            settings,
+            runtime,
+            window=window,
+            stride=stride or window.quarter(),
+            tell=lambda text: None if quiet else console.tell(text),
+            write=console.print_line,
+            every_window=as_json,
+        )
+        return
     if stride and not window:
         raise InputError(f"--stride {stride} is the step from window to window: give --window too")
     with TemporaryDirectory(prefix="twostream-predict-") as folder:
         work_dir = Path(folder)
-        files, unusable = find_inputs(videos, work_dir=work_dir)
+        files, unusable = find_inputs(paths, work_dir=work_dir)
         if window:
-            named = score_names(videos, files)
+            named = score_names(paths, files)
             drawn = drawings(out, named, suffixes=timeline.SUFFIXES) if out else {}
 
             def draw(name: str, prediction: LongPrediction) -> None:

@@ -102,8 +102,14 @@ class Networks(NamedTuple):
     records: dict[str, tuple[dict[str, Any], list[RunVideo]]]
 
 
-def load_networks(options: PredictOptions, runtime: Runtime) -> Networks:
+def load_networks(
+    options: PredictOptions, runtime: Runtime, *, shared: bool | None = None
+) -> Networks:
     """Load all that a prediction needs but the videos: a damaged record costs no predictions.
+
+    Args:
+        shared: as `load_streams` takes it; by default not with a cascade, for which flow must not
+            be computed before it is asked for.
 
     Raises:
         InputError: the runs do not fit each other, a network cannot take the views of the protocol,
@@ -118,7 +124,7 @@ def load_networks(options: PredictOptions, runtime: Runtime) -> Networks:
         checkpoint=options.checkpoint,
         device=runtime.device,
         extraction=options.extraction,
-        shared=options.cascade is None,
+        shared=options.cascade is None if shared is None else shared,
         trust_plugins=options.trust_plugins,
     )
     protocols = {

@@ -23,7 +23,7 @@ from flow_extract.store.codecs import DEFAULT_BOUND
 from flow_extract.store.header import settings_hash
 from flow_extract.store.reader import entry_path, read_header
 from flow_extract.video.decode import VideoError
-from fusion.combining.fuse import fuse_joined
+from fusion.combining.fuse import Fusion, fuse_joined
 from fusion.combining.probabilities import as_probs
 from fusion.combining.step import Steps
 from fusion.fitting.tune import confidence_margin
@@ -229,7 +229,7 @@ def predict_video(
     """
     start = time.perf_counter()
     seconds = dict.fromkeys(PARTS, 0.0)
-    tables: dict[str, ScoreTable] = {}
+    logits_of: dict[str, NDArray[np.float32]] = {}
     lead = 0.0
     for key, stream in streams.items():
         stored, spent = extract_for(
@@ -242,19 +242,10 @@ def predict_video(
         logits = stream.logits(stored, recipe.runtime, protocol=recipe.protocols[key])
         seconds["networks"] += time.perf_counter() - begin
 
-        tables[key] = ScoreTable(
-            names=(NAME,),
-            class_names=stream.spec.class_names,
-            scores=logits,
-            labels=np.array([UNKNOWN]),
-            score_type="logits",
-            metadata={"stream": key, "protocol": recipe.protocols[key].name},
-        )
-        # As `twostream fuse` would fuse score files of this one video.
-        fusion = fuse_joined(join(tables), recipe.steps, combine=recipe.combine)
-        if len(tables) == 1:
-            (scores,) = fusion.streams.scores.values()
-            lead = float(confidence_margin(scores, fusion.streams.score_type)[0])
+        logits_of[key] = logits
+        fusion, lead_now = fuse_logits(logits_of, streams, recipe)
+        if len(logits_of) == 1:
+            lead = lead_now
             if recipe.cascade is not None and lead >= recipe.cascade:
                 break
     return Prediction(
@@ -268,8 +259,32 @@ def predict_video(
         entry=stored.path,
         header=read_header(stored.path),
         seconds={**seconds, "total": time.perf_counter() - start},
-        warnings=fusion.warnings if len(tables) == len(streams) else [],
+        warnings=fusion.warnings if len(logits_of) == len(streams) else [],
     )
+
+
+def fuse_logits(
+    logits: Mapping[str, NDArray[np.float32]], streams: Mapping[str, Stream], recipe: Recipe
+) -> tuple[Fusion, float]:
+    """Fuse the logits (1, S, R, classes) of one video as `twostream fuse` would fuse score files.
+
+    Returns:
+        The fusion, and the lead of the first class on the second in the first of the streams.
+    """
+    tables = {
+        key: ScoreTable(
+            names=(NAME,),
+            class_names=streams[key].spec.class_names,
+            scores=of_stream,
+            labels=np.array([UNKNOWN]),
+            score_type="logits",
+            metadata={"stream": key, "protocol": recipe.protocols[key].name},
+        )
+        for key, of_stream in logits.items()
+    }
+    fusion = fuse_joined(join(tables), recipe.steps, combine=recipe.combine)
+    first = next(iter(fusion.streams.scores.values()))
+    return fusion, float(confidence_margin(first, fusion.streams.score_type)[0])
 
 
 def extract_for(

@@ -29,7 +29,13 @@ from flow_extract.store.codecs import load_codec
 from flow_extract.video.decode import VideoError, open_video
 from fusion.tables.windows import Span
 from twostream.compute.device import Runtime
-from twostream.data.dataset import SharedPictures, resized_pictures, views_shape, write_snippets
+from twostream.data.dataset import (
+    PictureSource,
+    SharedPictures,
+    resized_pictures,
+    views_shape,
+    write_snippets,
+)
 from twostream.data.protocols import (
     SPREAD,
     Protocol,
@@ -226,7 +232,7 @@ class StreamScorer:
         ]
 
     def add(
-        self, window: Window, buffer: FrameBuffer, *, frames: int | None = None
+        self, window: Window, buffer: PictureSource, *, frames: int | None = None
     ) -> Iterator[tuple[Window, NDArray]]:
         """Take the next window, whose frames are in the buffer; yield what has become ready.
 

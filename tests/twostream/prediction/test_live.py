@@ -1,0 +1,175 @@
+"""`twostream predict --live`: windows of what goes on."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from click.testing import Result
+
+from flow_extract.video.decode import VideoError, read_frames
+from fusion.events.event import Event
+from fusion.tables.windows import Span
+from twostream.compute.device import Runtime
+from twostream.data.protocols import find_protocol
+from twostream.models.checkpoint import NetworkSpec, network_from_spec, save_checkpoint
+from twostream.prediction import live
+from twostream.prediction.predict_video import Extraction, Stream, extraction_of
+from twostream.prediction.windows import StreamScorer, Window, WindowPass, WindowStream
+
+Command = Callable[..., Result]
+
+
+def spec_of(stream: str) -> NetworkSpec:
+    return NetworkSpec(
+        model="shufflenet_v2_x0_5", model_options={}, stream=stream,
+        clip_length=4 if stream == "motion" else 1, frame_interval=1, resize=(),
+        class_names=("a", "b"), num_segments=3, consensus="mean", consensus_options={},
+        input_size=32, epoch=0, selected_on="val", flow={},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("live")
+    options = ["--device", "cpu", "--threads", "1", "--precision", "fp32"]
+    for stream in ("spatial", "motion"):
+        spec = spec_of(stream)
+        save_checkpoint(folder / stream / "best", network_from_spec(spec), spec, {})
+        options += [f"--{stream}", str(folder / stream)]
+    return options
+
+
+def test_windows_are_those_of_a_file(make_video: Callable[..., Path], tmp_path: Path) -> None:
+    film = make_video(tmp_path / "film.avi", frames=40)
+    spec, runtime = spec_of("motion"), Runtime(torch.device("cpu"), "fp32", 1, 64)
+    stream = Stream(spec, network_from_spec(spec).eval(), extraction_of(spec, "", Extraction()))
+    asked = WindowStream(stream, find_protocol("segments:3"))
+    spans = Span(16, True), Span(4, True)
+    expected = {w.begin: logits for _, w, logits in WindowPass(film, {"": asked}, *spans, runtime)}
+    buffer = live.LiveBuffer(stream.settings)
+    for frame in read_frames(film):
+        buffer.add(frame, fps=25.0)
+    scorer = StreamScorer(asked, runtime, window=16, stride=4)
+    for number in (0, 1, 4):  # others are dropped
+        window = Window(number, 4 * number, 4 * number + 16)
+        ((_, logits),) = [*scorer.add(window, buffer), *scorer.finish()]
+        np.testing.assert_allclose(logits, expected[window.begin], atol=1e-5)
+        buffer.drop_before(window.begin)
+    assert buffer.flows < 39  # no more than snippets show
+
+
+def test_events_as_they_happen() -> None:
+    events = live.LiveEvents(("background", "run"))
+    curve = [0.4, 0.6, 0.4, 0.2, 0.9]
+    found = [events.add(float(at), at + 1.0, np.array([1 - p, p])) for at, p in enumerate(curve)]
+    assert found == [[], [], [], [Event(1.0, 3.0, "run", 0.5)], []]
+    assert events.finish() == [Event(4.0, 5.0, "run", 0.9)]
+
+
+def lines(done: Result) -> list[dict[str, object]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_file_in_real_time(
+    twostream: Command, runs: list[str], make_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    film = make_video(tmp_path / "film.avi", frames=30)
+    options = ["--window", "16f", "--stride", "12f", "--json"]
+    began = time.monotonic()
+    done = twostream("predict", "--live", film, *runs, *options)
+    assert time.monotonic() - began > 1.1
+    windows = [line for line in lines(done) if "window" in line]
+    assert windows
+    assert windows[0]["streams"] == ["spatial", "motion"]
+    assert "latency" in done.stderr
+    sure = twostream("predict", "--live", film, *runs, *options, "--cascade", "0")
+    assert {tuple(line["streams"]) for line in lines(sure) if "window" in line} == {("spatial",)}
+
+
+def test_a_lost_source_is_connected_again(
+    twostream: Command, runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No window goes over the gap."""
+    monkeypatch.setattr(live, "FIRST_WAIT", 0.01)
+    turns = iter([20, 9, 40])  # frames until it is lost; 9 are no window
+    over = threading.Event()
+
+    def frames() -> Iterator[tuple[np.ndarray, float]]:
+        count = next(turns, None)
+        if count is None:
+            over.set()
+            raise KeyboardInterrupt
+        for _ in range(count):
+            time.sleep(0.02)
+            yield np.zeros((48, 64, 3), np.uint8), 25.0
+        time.sleep(0.5)
+        raise VideoError("cable pulled")
+
+    def until_over(*args: object) -> object:
+        if over.is_set():
+            raise KeyboardInterrupt
+        return waits(*args)
+
+    waits = live.window_waits
+    monkeypatch.setattr(live, "window_waits", until_over)
+    monkeypatch.setattr(live, "open_source", lambda source: (frames, True))
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    done = twostream(
+        "predict", "--live", "0", *runs, "--window", "16f", "--stride", "16f", "--json"
+    )
+    assert "source lost (cable pulled); connecting again" in done.stderr
+    assert "source is back" in done.stderr
+    assert len([line for line in lines(done) if "window" in line]) >= 2
+
+
+def test_frames_over_udp() -> None:
+    """As FFmpeg sends them, on the loopback address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    stop = threading.Event()
+
+    def send() -> None:
+        with av.open(f"udp://127.0.0.1:{port}?pkt_size=1316", "w", format="mpegts") as out:
+            stream = out.add_stream("mpeg2video", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            while not stop.is_set():
+                frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+                for packet in stream.encode(frame):
+                    out.mux(packet)
+                time.sleep(0.005)
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    frames, again = live.open_source(f"udp://127.0.0.1:{port}")
+    try:
+        received = frames()
+        first, fps = next(received)
+        received.close()
+    finally:
+        stop.set()
+        sender.join()
+    assert (again, first.shape, fps) == (True, (48, 64, 3), 25.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--live", "no.mp4"], "udp://"),
+        (["--live", "http://x/y.m3u8"], "udp://"),
+        (["--live", "0", "x.mp4"], "not both"),
+        ([], "--live SOURCE"),
+        (["--live", "0", "--out", "x.mp4"], "--out"),
+    ],
+)
+def test_wrong_use(twostream: Command, runs: list[str], arguments: list[str], message: str) -> None:
+    assert message in twostream("predict", *arguments, *runs, exit_code=2).output

@@ -1,0 +1,438 @@
+"""Windows of a stream that goes on: a camera, an address, or a file played in real time.
+
+One thread receives frames, the other predicts windows. What comes while a window is predicted is
+kept; where more than one whole window is waiting then, the older ones are dropped, each as a whole.
+Flow is computed where a network asks for it, so not where a cascade decides without.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flow_extract.display.show import DEFAULT_FPS
+from flow_extract.extraction.settings import recorded_method
+from flow_extract.store.codecs import CODECS, load_codec, quantize
+from flow_extract.store.header import settings_hash
+from flow_extract.video.decode import VideoError, open_video
+from flow_extract.video.frames import MAX_PIXELS, resize, scaled_size
+from fusion.combining.probabilities import as_probs
+from fusion.events.detection import DetectionOptions, background_class
+from fusion.events.event import Event
+from fusion.tables.windows import Span
+from twostream.compute.device import Runtime
+from twostream.prediction.predict import Networks, PredictOptions, load_networks
+from twostream.prediction.predict_video import fuse_logits
+from twostream.prediction.windows import StreamScorer, Window, WindowStream
+from twostream_base.errors import InputError
+
+SCHEMES = ("udp://", "rtsp://", "rtsps://")
+# What FFmpeg may open for such an address, and nothing else: neither files nor web pages.
+PROTOCOLS = "udp,rtp,rtsp,tcp,tls,crypto"
+OPEN_SECONDS, SILENCE_SECONDS = 10.0, 5.0  # without a frame the source counts as lost
+FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds before the next try to connect
+STATUS_SECONDS, WAKE_SECONDS = 5.0, 0.5
+
+Frames = Iterator[tuple[np.ndarray, float | None]]
+
+
+def open_source(source: str) -> tuple[Callable[[], Frames], bool]:
+    """What yields the frames of a source, uint8 (H, W, 3) RGB, and their rate, each time anew.
+
+    Args:
+        source: number of a camera, a video file, or an address of `SCHEMES`.
+
+    Returns:
+        The function, and whether the source is worth another try when it ends.
+
+    Raises:
+        InputError: none of these.
+    """
+    if source.isdecimal():
+        return lambda: camera_frames(int(source)), True
+    if source.startswith(SCHEMES):
+        return lambda: address_frames(source), True
+    if Path(source).is_file():
+        return lambda: file_frames(Path(source)), False
+    raise InputError(
+        f"--live {source}: no camera number, no file, and no address of {', '.join(SCHEMES)}"
+    )
+
+
+def camera_frames(number: int) -> Frames:
+    """The frames of a camera of this machine."""
+    import cv2
+
+    camera = cv2.VideoCapture(number)
+    try:
+        if not camera.isOpened():
+            raise VideoError(f"camera {number} cannot be opened")
+        while True:
+            there, frame = camera.read()
+            if not there:
+                raise VideoError(f"camera {number} gives no more frames")
+            yield frame[..., ::-1], camera.get(cv2.CAP_PROP_FPS) or None
+    finally:
+        camera.release()
+
+
+def file_frames(path: Path) -> Frames:
+    """The frames of a file, each at its time."""
+    with open_video(path) as video:
+        fps, began = video.info.fps or DEFAULT_FPS, time.monotonic()
+        for number, frame in enumerate(video):
+            time.sleep(max(0.0, began + number / fps - time.monotonic()))
+            yield frame, fps
+
+
+def address_frames(address: str) -> Frames:
+    """The frames that are sent to or from a UDP or RTSP address."""
+    import av
+
+    try:
+        with av.open(
+            address,
+            "r",
+            options={"protocol_whitelist": PROTOCOLS},
+            timeout=(OPEN_SECONDS, SILENCE_SECONDS),
+        ) as container:
+            if not container.streams.video:
+                raise VideoError("has no video stream")
+            stream = container.streams.video[0]
+            rate = stream.average_rate or stream.guessed_rate
+            for frame in container.decode(stream):
+                if frame.width * frame.height > MAX_PIXELS:
+                    raise VideoError(f"{frame.width} x {frame.height} pixels a frame are too many")
+                yield frame.to_ndarray(format="rgb24"), float(rate) if rate else None
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoError(str(error.strerror or error)) from error
+
+
+class LiveBuffer:
+    """Frames that have come, by number; their pictures are encoded and flow computed when read.
+
+    Attributes:
+        size: height and width.
+        begin, end: numbers of the first frame that is held, and of the next to come.
+        origin: number of the first frame since the source was connected; windows do not go beyond.
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.codec = CODECS[settings["codec"]]
+        decoders = load_codec(settings["codec"])
+        self._decoders = {"rgb": decoders.decode_rgb, "flow": decoders.decode_flow}
+        self._method = recorded_method(settings, None)
+        self._frames: deque[np.ndarray] = deque()
+        self._arrivals: deque[float] = deque()
+        self._encoded: dict[tuple[str, int], bytes] = {}
+        self.size, self.begin, self.end, self.origin = (0, 0), 0, 0, 0
+        self.fps = 0.0
+        self.flows = 0  # that were computed
+        self.lost, self.ended, self.reason = "", False, ""  # lost: why; over: and why
+        self.changed = threading.Condition()
+
+    def add(self, frame: np.ndarray, *, fps: float | None) -> None:
+        """Take the next frame."""
+        height, width = frame.shape[:2]
+        side = self.settings["short_side"]
+        small = resize(frame, scaled_size(width, height, side) if side else (width, height))
+        with self.changed:
+            if self.size not in ((0, 0), small.shape[:2]):
+                small = resize(small, self.size[::-1])
+            self.size = small.shape[:2]
+            self.fps, self.lost = fps or DEFAULT_FPS, ""
+            self._frames.append(np.ascontiguousarray(small))
+            self._arrivals.append(time.monotonic())
+            self.end += 1
+            self.changed.notify_all()
+
+    def restart(self, reason: str) -> None:
+        """What comes next has a gap before it: the source is lost."""
+        with self.changed:
+            self.lost, self.origin = reason, self.end
+            self.changed.notify_all()
+
+    def drop_before(self, index: int) -> None:
+        """Forget the frames before a number."""
+        with self.changed:
+            while self._frames and self.begin < index:
+                self._frames.popleft()
+                self._arrivals.popleft()
+                self.begin += 1
+            self._encoded = {at: blob for at, blob in self._encoded.items() if at[1] >= index}
+
+    def arrival(self, index: int) -> float:
+        """When a frame came, by the monotonic clock."""
+        with self.changed:
+            return self._arrivals[index - self.begin]
+
+    def pictures(self, key: str, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        """As `StoreEntry.pictures`: what went through the codec of the training videos."""
+        for index in indices:
+            blob = self._encoded.get((key, index))
+            if blob is None:
+                with self.changed:
+                    clip = [
+                        self._frames[index - self.begin + t] for t in range(1 + (key == "flow"))
+                    ]
+                blob = self._encoded[key, index] = self._encode(clip)
+            yield self._decoders[key](np.frombuffer(blob, np.uint8), self.size)
+
+    def _encode(self, frames: list[np.ndarray]) -> bytes:
+        quality = self.settings["quality"]
+        if len(frames) == 1:
+            return self.codec.encode_rgb(frames[0], quality=quality)
+        assert self._method
+        self.flows += 1
+        (levels,) = quantize(
+            self._method(np.stack(frames)), bound=self.settings["quantiser"]["bound"]
+        )
+        return self.codec.encode_flow(levels, quality=quality)
+
+
+def receive(
+    frames: Callable[[], Frames], again: bool, buffers: Sequence[LiveBuffer], stop: threading.Event
+) -> None:
+    """Fill the buffers until the source ends, or `stop`; connect again where it is lost."""
+    wait, reason = FIRST_WAIT, ""
+    while not stop.is_set():
+        try:
+            reason = "it ended"
+            for frame, fps in frames():
+                wait = FIRST_WAIT
+                for buffer in buffers:
+                    buffer.add(frame, fps=fps)
+                if stop.is_set():
+                    return
+        except VideoError as error:
+            reason = str(error)
+        if not again:
+            break
+        for buffer in buffers:
+            buffer.restart(reason)
+        stop.wait(wait)
+        wait = min(2 * wait, LONGEST_WAIT)
+    for buffer in buffers:
+        with buffer.changed:
+            buffer.ended, buffer.reason = True, reason
+            buffer.changed.notify_all()
+
+
+@dataclass
+class LiveEvents:
+    """Events as they happen: a class begins at the threshold, and ends below a share of it."""
+
+    class_names: Sequence[str]
+    options: DetectionOptions = field(default_factory=DetectionOptions)
+    _open: dict[int, list[tuple[float, float, float]]] = field(default_factory=dict)
+
+    def add(self, start: float, end: float, probabilities: np.ndarray) -> list[Event]:
+        """Take the stretch in the middle of the next window; the events that have ended.
+
+        start 0, end 1, p .6; start 1, end 2, p .4; start 2, end 3, p .2: an event from 0 to 2
+        """
+        background, high = background_class(self.class_names), max(self.options.thresholds)
+        for label, name in enumerate(self.class_names):
+            probability = float(probabilities[label])
+            if name == background:
+                continue
+            if probability >= (self.options.hysteresis * high if label in self._open else high):
+                self._open.setdefault(label, []).append((start, end, probability))
+        ended = [label for label, parts in self._open.items() if parts[-1][0] != start]
+        return [self._close(label) for label in ended]
+
+    def finish(self) -> list[Event]:
+        """The events that still go on, as if they ended now."""
+        return [self._close(label) for label in list(self._open)]
+
+    def _close(self, label: int) -> Event:
+        parts = self._open.pop(label)
+        score = float(np.mean([probability for *_, probability in parts]))
+        return Event(parts[0][0], parts[-1][1], self.class_names[label], score)
+
+
+def predict_live(
+    source: str,
+    options: PredictOptions,
+    runtime: Runtime,
+    *,
+    window: Span,
+    stride: Span,
+    tell: Callable[[str], None],
+    write: Callable[[dict[str, Any]], None],
+    every_window: bool = False,
+) -> dict[str, Any]:
+    """Predict the windows of a source until it ends, or is interrupted.
+
+    Args:
+        tell: gets the status, and what is wrong.
+        write: gets each event when it has ended; with `every_window`, windows too.
+
+    Returns:
+        Counts of `windows`, `dropped`, and windows of which `all_streams` were asked; `latency`,
+        the median seconds from the last frame of a window to its result.
+
+    Raises:
+        InputError: no such source, or the runs do not fit each other.
+    """
+    frames, again = open_source(source)
+    networks = load_networks(
+        options, runtime, shared=True
+    )  # flow is computed where it is asked for
+    recipe, streams = networks.recipe, networks.streams
+    # Streams of the same frames share a buffer, and so its flow.
+    buffers: dict[str, LiveBuffer] = {}
+    by_settings: dict[str, LiveBuffer] = {}
+    for key, stream in streams.items():
+        used = settings_hash(stream.settings)
+        if used not in by_settings:
+            by_settings[used] = LiveBuffer(stream.settings)
+        buffers[key] = by_settings[used]
+    every = list(by_settings.values())
+    warm_up(networks, runtime)
+    first, stop = every[0], threading.Event()
+    thread = threading.Thread(target=receive, args=(frames, again, every, stop), daemon=True)
+    began = time.monotonic()
+    thread.start()
+    scorers: dict[str, StreamScorer] = {}
+    counts = {"windows": 0, "dropped": 0, "all_streams": 0}
+    latencies: deque[float] = deque(maxlen=1000)
+    events = LiveEvents(next(iter(streams.values())).spec.class_names)
+    origin, number, told, last_lost = -1, 0, began, ""
+    length = step = 0
+    try:
+        while True:
+            with first.changed:
+                if not (first.ended or window_waits(first, origin, number, length, step)):
+                    first.changed.wait(WAKE_SECONDS)
+                lost, ended, here, fps = first.lost, first.ended, first.end, first.fps
+            if lost != last_lost:
+                last_lost = lost
+                if lost and again:
+                    tell(f"source lost ({lost}); connecting again")
+                elif not lost and origin >= 0:
+                    tell("source is back")
+            if fps and not scorers:
+                length, step = window.frames(fps), stride.frames(fps)
+                if length < 2 and any(s.spec.modality.sees_flow for s in streams.values()):
+                    raise InputError(f"--window {window} is 1 frame, which has no flow")
+                scorers = {
+                    key: StreamScorer(
+                        WindowStream(stream, recipe.protocols[key]),
+                        runtime,
+                        window=length,
+                        stride=step,
+                    )
+                    for key, stream in streams.items()
+                }
+            if not lost and scorers and origin != first.origin:
+                origin, number = first.origin, 0
+            waiting = (here - origin - length) // step if origin >= 0 and scorers else -1
+            if not lost and waiting >= number:
+                if waiting > number + 1:
+                    counts["dropped"] += waiting - number
+                    tell(f"too slow: {waiting - number} windows dropped")
+                    number = waiting
+                begin = origin + number * step
+                arrived = max(buffer.arrival(begin + length - 1) for buffer in every)
+                at = Window(number, begin, begin + length)
+                logits = {}
+                for key, scorer in scorers.items():
+                    for _, of_window in [*scorer.add(at, buffers[key]), *scorer.finish()]:
+                        logits[key] = of_window[None]
+                    fusion, lead = fuse_logits(logits, streams, recipe)
+                    if len(logits) == 1 and recipe.cascade is not None and lead >= recipe.cascade:
+                        break
+                probabilities = as_probs(fusion.scores[0], fusion.table.score_type)
+                counts["windows"] += 1
+                counts["all_streams"] += len(logits) == len(streams)
+                latency = time.monotonic() - arrived
+                latencies.append(latency)
+                end = arrived - began
+                start = end - length / fps
+                middle, half = (start + end) / 2, step / fps / 2
+                if every_window:
+                    best = int(probabilities.argmax())
+                    write(
+                        {
+                            "window": [round(start, 3), round(end, 3)],
+                            "class": events.class_names[best],
+                            "probability": round(float(probabilities[best]), 6),
+                            "streams": list(logits),
+                            "latency": round(latency, 4),
+                        }
+                    )
+                for event in events.add(middle - half, middle + half, probabilities):
+                    write(event_row(event))
+                number += 1
+                for buffer in every:
+                    buffer.drop_before(origin + number * step)
+            elif ended:
+                break
+            if (now := time.monotonic()) - told >= STATUS_SECONDS:
+                told = now
+                tell(status(counts, latencies, seconds=now - began, frames=here))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        stop.set()
+    for event in events.finish():
+        write(event_row(event))
+    tell(status(counts, latencies, seconds=time.monotonic() - began, frames=first.end))
+    if first.ended and not counts["windows"]:
+        raise InputError(f"--live {source}: no window of {window}: {first.reason}")
+    return counts | {"latency": float(np.median(latencies)) if latencies else None}
+
+
+def warm_up(networks: Networks, runtime: Runtime) -> None:
+    """Take an empty window through everything: what is loaded or compiled late delays none then."""
+    for key, stream in networks.streams.items():
+        buffer, length = LiveBuffer(stream.settings), 64
+        for _ in range(length):
+            buffer.add(np.zeros((240, 320, 3), np.uint8), fps=None)
+        scorer = StreamScorer(
+            WindowStream(stream, networks.recipe.protocols[key]),
+            runtime,
+            window=length,
+            stride=length,
+        )
+        for _ in [*scorer.add(Window(0, 0, length), buffer), *scorer.finish()]:
+            pass
+
+
+def window_waits(buffer: LiveBuffer, origin: int, number: int, length: int, step: int) -> bool:
+    """Whether a whole window is there, or must be looked for anew."""
+    if not length or origin != buffer.origin:  # the first frame since the source was connected
+        return buffer.end > buffer.origin
+    return buffer.end >= origin + number * step + length
+
+
+def event_row(event: Event) -> dict[str, Any]:
+    """An event as JSON values."""
+    return {
+        "event": event.label,
+        "start": round(event.start, 3),
+        "end": round(event.end, 3),
+        "score": round(event.score, 6),
+    }
+
+
+def status(
+    counts: dict[str, int], latencies: Sequence[float], *, seconds: float, frames: int
+) -> str:
+    """How it goes, in one line."""
+    latest = [*latencies][-20:]
+    delay = f"{np.median(latest):.2f} s (at most {max(latest):.2f})" if latest else "not known"
+    return (
+        f"{seconds:.0f} s, {frames / max(seconds, 1e-9):.1f} frames a second; "
+        f"{counts['windows']:,} windows, {counts['dropped']:,} dropped, "
+        f"all streams for {counts['all_streams']:,}; latency {delay}"
+    )
