@@ -20,6 +20,7 @@ from flow_extract.video.decode import VideoError, read_frames
 from fusion.tables.score_file import read_scores
 from twostream.cli import cli
 from twostream_base.errors import InputError
+from twostream_base.vision import torchvision
 
 from .conftest import CLASSES, ROOT, MiniProject
 
@@ -116,6 +117,25 @@ def test_what_is_no_video_and_no_run(runs: dict[str, Path], tmp_path: Path) -> N
         load_on_cpu(runs["spatial"]).predict(tmp_path / "empty.avi")
     with pytest.raises(InputError, match=r"nowhere/best/weights.safetensors"):
         twostream.load(tmp_path / "nowhere")
+
+
+def test_a_network_of_another_tool_is_loaded_from_its_file(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        network = torchvision.models.resnet18(num_classes=4)
+    torch.save(
+        {k: torch.zeros(t.shape) for k, t in network.state_dict().items()}, tmp_path / "n.pt"
+    )
+    loaded = twostream.load(tmp_path / "n.pt", class_names=list("abcd"), device="cpu")
+    assert (loaded.spec.model, loaded.class_names) == ("resnet18", ("a", "b", "c", "d"))
+    assert loaded.extraction["short_side"] == 256
+    clips = torch.zeros(1, 1, 1, 3, 64, 64, dtype=torch.uint8)
+    assert loaded(clips).shape == (1, 1, 4)
+    with pytest.raises(InputError, match=r"tsm-r5O.*published checkpoint.*tsm-r50"):
+        twostream.load("tsm-r5O-1x1x8-k400")
+    with pytest.raises(InputError, match="4 classes.*2 are named"):
+        twostream.load(tmp_path / "n.pt", class_names=["a", "b"])
+    with pytest.raises(InputError, match="is a run"):
+        twostream.load(tmp_path, class_names=["a"])
 
 
 def test_a_new_network_and_a_data_set_fit_each_other(mini: MiniProject) -> None:

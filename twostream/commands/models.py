@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from twostream.commands import console
-from twostream.models import MODELS, TIMM, default_clip, default_input_size, list_models
+from twostream.models import (
+    MODELS,
+    TIMM,
+    checkpoint_formats,
+    default_clip,
+    default_input_size,
+    list_models,
+)
 from twostream_base.plugins import TrustedName
 
 
@@ -40,7 +47,9 @@ def models(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """List the networks of `train --model`; for NAMES also their parameters and multiply-adds.
+    """List the networks of `train --model`; for NAMES also parameters, multiply-adds, checkpoints.
+
+    The last column has the tools whose checkpoints `--weights` puts into that network.
 
     NAMES are patterns such as "tsm*", parts of names such as i3d, timm:NAME, or your own
     module:function.
@@ -97,7 +106,8 @@ def table_lines(rows: list[dict[str, Any]]) -> list[str]:
     """The rows as a table, numbers in millions (M) and thousands of millions (G)."""
     width = max(len(row["model"]) for row in rows)
     lines = [
-        f"{'':{width}}  {'snippet':>9}  {'side':>4}  {'parameters':>11}  {'multiply-adds':>13}"
+        f"{'':{width}}  {'snippet':>9}  {'side':>4}  {'parameters':>11}  {'multiply-adds':>13}  "
+        "checkpoints of"
     ]
     for row in rows:
         parameters, multiply_adds = row["parameters"] / 1e6, row["multiply_adds"] / 1e9
@@ -105,7 +115,7 @@ def table_lines(rows: list[dict[str, Any]]) -> list[str]:
         snippet = f"{frames} spread" if step == 0 else f"{frames} x {step}"
         lines.append(
             f"{row['model']:{width}}  {snippet:>9}  {row['input_size']:>4}  {parameters:>9.2f} M  "
-            f"{multiply_adds:>11.2f} G"
+            f"{multiply_adds:>11.2f} G  {', '.join(row['checkpoint_formats']) or '-'}"
         )
     return lines
 
@@ -120,4 +130,5 @@ def _row(model: str, stream: str) -> dict[str, Any]:
         "frames": clip["clip_length"],
         "step": clip["frame_interval"],
         "input_size": default_input_size(model),
+        "checkpoint_formats": checkpoint_formats(model, stream),
     }

@@ -218,6 +218,32 @@ def find_network(name: Any) -> Callable[..., SegmentNetwork]:
     return build
 
 
+def checkpoint_formats(model: str, stream: str) -> list[str]:
+    """Formats of other tools whose checkpoints fill a network, its classifier included.
+
+    Keys of `external_checkpoints.CHECKPOINT_FORMATS`, in its order; `tsm` is that of the TSM
+    repository.
+    """
+    entry = MODELS.get(model)
+    if not isinstance(entry, Architecture) or stream == "difference":
+        return []
+    family = entry.conversion, entry.family
+    is_resnet = entry.family in ("ResNet", "ResNeXt", "Wide ResNet")
+    formats: list[str] = {
+        ("inception-i3d", "Inception-I3D"): ["pytorch-i3d"],
+        ("bn-inception", "BN-Inception"): ["tsn-pytorch"],
+        ("tsm", "TSM (temporal shift)"): ["mmaction2", "tsm"],
+        ("i3d", "I3D"): ["mmaction2", "slowfast", "pytorchvideo"],
+        ("i3d", "Non-local I3D"): ["mmaction2", "slowfast"],
+    }.get(family, [])
+    if not entry.conversion:
+        formats = ["mmaction2", "tsn-pytorch"] if is_resnet or model == "mobilenet_v2" else []
+        formats += ["two-stream"] if entry.family == "ResNet" else []
+        formats += ["torchvision"]
+    without_flow = ("slowfast", "pytorchvideo", "torchvision")
+    return [name for name in formats if stream != "motion" or name not in without_flow]
+
+
 def list_models(*patterns: str) -> list[str]:
     """Names of MODELS that match a pattern such as `tsm*`, or contain a plain text such as `i3d`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,15 @@ from twostream.data.protocols import Protocol, find_protocol
 from twostream.data.stored import StoredVideo
 from twostream.models import network_protocol
 from twostream.models.checkpoint import load_network
-from twostream.prediction.predict_video import Extraction, Stream, extract_for, extraction_of
+from twostream.models.external_networks import open_weights
+from twostream.prediction.predict_video import (
+    FLOW_METHOD,
+    SHORT_SIDE,
+    Extraction,
+    Stream,
+    extract_for,
+    extraction_of,
+)
 from twostream_base.errors import InputError
 
 VIEWS_PER_FORWARD = 32  # that enter the network together
@@ -32,14 +40,25 @@ def load(
     *,
     checkpoint: str = "best",
     protocol: str | Protocol = "clips19",
+    class_names: Sequence[str] | None = None,
     device: str | torch.device = "auto",
     precision: str = "auto",
     trust_plugins: bool = False,
 ) -> TrainedNetwork:
-    """Load the trained network of a run folder of `twostream train` or `import-weights`.
+    """Load a trained network: of a run folder, of another tool's file, or a published one.
+
+        load("runs/ucf101-split1/motion-resnet18")
+        load("tsm.pth", class_names=names)
+        load("tsm-r50-1x1x8-k400")                # `twostream weights` lists the names
+
+    Frames and flow are made as for the training of a run. Networks of other tools get TV-L1 and
+    frames of a short side of 256, as `predict --weights` does.
 
     Args:
+        run: folder of `twostream train` or `import-weights`; a checkpoint that `--weights` takes;
+            or the name of a published one, which is fetched if need be.
         checkpoint: `best` or `last`.
+        class_names: position = label; for networks of other tools, which have none.
         protocol: how a video is looked at, such as `segments:8`, or a Protocol.
         device: `auto` takes a GPU where there is one.
         precision: `fp32`, `bf16`, or `auto`: bf16 where the device computes it in hardware.
@@ -47,17 +66,25 @@ def load(
 
     Raises:
         InputError: there is no such network, it is damaged, or it needs a plug-in that is not
-            trusted.
+            trusted; or names for the classes of a run.
     """
     if device == "auto":
         mps = torch.backends.mps.is_available()
         device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    device, folder = torch.device(device), Path(run) / checkpoint
-    spec, network = load_network(folder, trust_plugins=trust_plugins)
+    device, path = torch.device(device), Path(run)
+    extraction = Extraction()
+    if path.is_file() or (isinstance(run, str) and not path.exists() and path.name == run):
+        external = open_weights(os.fspath(run), class_names=class_names)
+        spec, network = external.spec, external.network
+        extraction = Extraction(method=FLOW_METHOD, short_side=SHORT_SIDE)
+    elif class_names is not None:
+        raise InputError(f"{run} is a run, which names its classes itself; leave class_names out")
+    else:
+        spec, network = load_network(path / checkpoint, trust_plugins=trust_plugins)
     network.to_device(device)
     network.eval()
     return TrainedNetwork(
-        Stream(spec, network, extraction_of(spec, Path(run), Extraction())),
+        Stream(spec, network, extraction_of(spec, path, extraction)),
         Runtime(
             device,
             find_precision(precision, device),

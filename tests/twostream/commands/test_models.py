@@ -32,14 +32,17 @@ def test_the_list_loads_no_torch_and_holds_every_network_once() -> None:
 
 def test_figures_of_named_networks(twostream: Callable[..., Result]) -> None:
     lines = twostream("models", "i3d-resnet18", "tsm-resnet18").output.splitlines()
-    assert lines[0].split() == ["snippet", "side", "parameters", "multiply-adds"]
-    assert lines[1].split() == ["tsm-resnet18", "8", "spread", "224", "11.38", "M", "14.51", "G"]
-    assert lines[2].split() == ["i3d-resnet18", "32", "x", "2", "224", "17.02", "M", "23.62", "G"]
+    assert [" ".join(line.split()) for line in lines[:3]] == [
+        "snippet side parameters multiply-adds checkpoints of",
+        "tsm-resnet18 8 spread 224 11.38 M 14.51 G mmaction2, tsm",
+        "i3d-resnet18 32 x 2 224 17.02 M 23.62 G mmaction2, slowfast, pytorchvideo",
+    ]
     shown = json.loads(
         twostream("models", "mobilenet_v3_s*", "--stream", "motion", "--json").stdout
     )
     (row,) = shown["models"]
     assert row["input_size"] == 224
+    assert row["checkpoint_formats"] == []  # no tool's network of flow
     assert (row["model"], row["family"], row["frames"]) == ("mobilenet_v3_small", "MobileNet", 10)
     assert row["parameters"] > 1e6
     assert "'resnet51'" in twostream("models", "s3d", "resnet51", exit_code=2).output
@@ -49,3 +52,6 @@ def test_all_for_a_program(twostream: Callable[..., Result]) -> None:
     shown = json.loads(twostream("models", "--json").stdout)
     assert [row["model"] for row in shown["models"]] == list(MODELS)
     assert all("parameters" not in row for row in shown["models"])
+    formats = {row["model"]: row["checkpoint_formats"] for row in shown["models"]}
+    assert formats["resnet18"] == ["mmaction2", "tsn-pytorch", "two-stream", "torchvision"]
+    assert formats["mask-nonlocal-i3d-resnet50"] == []

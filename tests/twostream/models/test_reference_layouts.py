@@ -19,6 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from twostream.models import checkpoint_formats
 from twostream.models.external_checkpoints import CHECKPOINT_FORMATS, recognise
 from twostream.models.external_networks import build_filled, spec_of
 from twostream_base.errors import InputError
@@ -88,13 +89,12 @@ def test_nothing_is_loaded_by_half(layout: str) -> None:
         assert fact in str(caught.value)
 
 
-def test_every_format_has_a_reference() -> None:
-    formats = {
-        external.format
-        for entry in LAYOUTS.values()
-        if (external := recognise(
-            Path(entry["file"]),
-            {name: torch.zeros(shape) for name, shape in entry["names"]},
-        ))
-    }  # fmt: skip
+def test_every_format_has_a_reference_and_the_list_of_networks_says_what_it_fills() -> None:
+    formats = set()
+    for entry in LAYOUTS.values():
+        names = {name: torch.zeros(shape) for name, shape in entry["names"]}
+        external = recognise(Path(entry["file"]), names)
+        assert external is not None
+        assert external.format in checkpoint_formats(external.model, external.stream)
+        formats.add(external.format)
     assert formats - {"tsm"} | {"torchvision"} == CHECKPOINT_FORMATS.keys()
