@@ -31,9 +31,13 @@ def overview_verdict(table: Table) -> list[str]:
     if best["sd"] is not None:
         deviation = f" ± {best['sd']:.2f} over {len(best['seeds'])} seeds"
     missing = table["missing"]
+    groups = table["test"]["groups"]
+    basis = (
+        f"by {groups} whole groups" if groups else "as if the videos were independent (--groups)"
+    )
     lines = [
         f"{best['name']} gets {best['percent']:.2f} %{deviation} of the videos right (top-1, mean "
-        f"of {over}; 95 % interval {low:.2f} to {high:.2f}).",
+        f"of {over}; 95 % interval {low:.2f} to {high:.2f}, {basis}).",
         f"Top-5: {best['top5']:.2f} %. Mean of the class accuracies: {best['mean_class']:.2f} %.",
     ]
     streams = [row for row in table["rows"] if not row["fusion"] and row["percent"] is not None]
@@ -45,7 +49,6 @@ def overview_verdict(table: Table) -> list[str]:
         seeds = ""
         if pair["seeds"]:
             seeds = f"; better in {pair['seeds']['better']} of {pair['seeds']['seeds']} seeds"
-        groups = table["test"]["groups"]
         what = f"{groups} whole groups" if groups else "videos, taken as independent,"
         lines.append(
             f"Against the best stream alone, {alone['name']} ({alone['percent']:.2f} %): "

@@ -52,7 +52,8 @@ def verdict(content: Content) -> list[str]:
     low, high = content.mean_class
     lines = [
         f"{shown} gets {top1['percent']:.2f} % of {top1['of']:,} videos right (top-1; 95 % "
-        f"interval {_interval(top1)}).",
+        f"interval {_interval(top1)}, "
+        f"{interval_basis(content.compared['groups'], content.compared['videos'])}).",
         f"Top-5: {top5['percent']:.2f} % ({_interval(top5)}). Mean of the class accuracies: "
         f"{accuracy['mean_class']:.2f} % ({low:.2f} to {high:.2f}).",
     ]

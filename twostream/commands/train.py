@@ -289,7 +289,7 @@ def _print_stage(row: dict[str, Any], trainer: Trainer) -> None:
 def _print_result(trainer: Trainer, *, written: bool, plot: bool, as_json: bool) -> None:
     """What the score files of the run reach, where they are, and the next command."""
     from fusion.evaluation.inspect_file import contents
-    from fusion.evaluation.results import accuracy_text
+    from fusion.evaluation.results import accuracy_text, interval_basis
     from fusion.tables.score_file import read_scores
 
     options, folder = trainer.options, trainer.run.folder
@@ -316,8 +316,9 @@ def _print_result(trainer: Trainer, *, written: bool, plot: bool, as_json: bool)
         else f"==> nothing to do: trained and scored already, see {folder / 'scores'}"
     )
     for subset, summary in accuracy.items():
+        basis = f"  {interval_basis(summary['groups'], summary['top1']['of'])}"
         note = f"  warning: {trainer.seen[subset].text}" if trainer.seen[subset] else ""
-        console.show(f"    {subset:<4}  top-1 {accuracy_text(summary['top1'])}{note}")
+        console.show(f"    {subset:<4}  top-1 {accuracy_text(summary['top1'])}{basis}{note}")
     split = [] if options.split == 1 else ["--split", options.split]
     other = "motion" if options.stream == "spatial" else "spatial"
     if options.start_from and all(Path(path).is_dir() for path in options.start_from):
