@@ -43,7 +43,9 @@ def connected(workers: int, scheduler: str | None) -> Iterator[Client]:
             "--engine dask needs Dask: pip install 'dask[distributed]', or the extra `cluster`"
         ) from None
     # What goes wrong is told by the jobs; Dask's own account of it would be mixed into the results.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # Its client has a level of its own, and would tell the end of a scheduler by two tracebacks.
+    for name in ("distributed", "distributed.client", "distributed.utils", "tornado.application"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
         with (
             dask.config.set(

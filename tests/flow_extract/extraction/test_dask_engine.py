@@ -1,5 +1,6 @@
 """A cluster of this machine; `tests/faults/kill_dask_worker.py` uses one that runs already."""
 
+import logging
 import os
 import sys
 
@@ -31,6 +32,8 @@ def test_same_outcomes_as_without_a_cluster():
     assert ended[KILL] == Outcome("crashed", reason="signal 9 (SIGKILL)")
     assert ended[SLEEP] == Outcome("timeout", reason="no progress for 6 s")
     assert ended["deadly"].status == "lost"
+    # A scheduler's end is one line of ours, without its client's tracebacks.
+    assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
