@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from twostream.models import checkpoint_formats
 from twostream.models.external_checkpoints import CHECKPOINT_FORMATS, recognise
@@ -26,6 +26,14 @@ from twostream_base.errors import InputError
 
 FILE = Path(__file__).with_name("reference_layouts.json.gz")
 LAYOUTS: dict[str, Any] = json.loads(gzip.decompress(FILE.read_bytes()))
+
+
+@pytest.fixture(autouse=True)
+def _no_first_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of them stays: every layer is filled, or the network refused."""
+    for name in vars(nn.init):
+        if name.endswith("_") and not name.startswith("_"):
+            monkeypatch.setattr(nn.init, name, lambda tensor, *_, **__: tensor)
 
 
 def fill(named: list[tuple[str, list[int]]]) -> dict[str, Tensor]:
