@@ -60,7 +60,7 @@ def test_it_says_what_is_in_no_list_and_what_nothing_is_learnt_of(
          "--segments", "1", "--model-option", "place=in-place"],
         ["--stream", "spatial", "--model", "mask-nonlocal-i3d-resnet18", "--clip-length", "8",
          "--segments", "1", "--resize", "64x80", "--crop", "random"],
-        ["--stream", "motion", "--model", "r3d_18", "--clip-length", "4", "--segments", "1",
+        ["--stream", "motion", "--model", "mc3_18", "--clip-length", "4", "--segments", "1",
          "--resize", "64x80", "--rand-augment", "9", "--mixup", "1"],
         ["--stream", "difference", "--segments", "1", "--cutmix", "1", "--colour-jitter", "0.4"],
     ],

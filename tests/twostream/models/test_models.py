@@ -31,7 +31,7 @@ from twostream_base.vision import torchvision
 # One of each kind is computed; of the others shapes and gradients are followed without numbers.
 COMPUTED = (
     *("resnet18", "mobilenet_v2", "tsm-resnet18", "tsm-mobilenet_v2", "i3d-resnet18"),
-    *("mask-nonlocal-i3d-resnet18", "r3d_18", "bn-inception", "inception-i3d"),
+    *("mask-nonlocal-i3d-resnet18", "mc3_18", "bn-inception", "inception-i3d"),
 )
 FAMILIES_OF_ONE_SIZE = ("vit", "swin", "mvit", "alexnet", "vgg", "s3d")
 
@@ -60,7 +60,7 @@ def without_values() -> Iterator[None]:
                 patch.setattr(nn.init, name, lambda tensor, *_, **__: tensor)
         for function in (batch_norm, layer_norm):
             patch.setattr(nn.functional, function.__name__, function)
-        for name in ("relu", "gelu", "silu", "hardswish", "relu6", "hardtanh", "sigmoid"):
+        for name in ("relu", "gelu", "silu", "hardswish", "relu6"):
             patch.setattr(nn.functional, name, lambda x, *_, **__: x)
         yield
 
@@ -97,7 +97,7 @@ FOLLOWED = (
     *("mobilenet_v3_small", "mnasnet0_5", "shufflenet_v2_x0_5", "efficientnet_b0"),
     *("efficientnet_v2_s", "convnext_tiny", "vit_b_32", "maxvit_t", "swin_t", "swin_v2_t"),
     *("tsm-resnet50", "i3d-resnet50", "nonlocal-i3d-resnet50", "mask-nonlocal-i3d-resnet50"),
-    *("mc3_18", "r2plus1d_18", "s3d", "mvit_v1_b", "mvit_v2_s", "swin3d_t"),
+    *("r3d_18", "r2plus1d_18", "s3d", "mvit_v1_b", "mvit_v2_s", "swin3d_t"),
 )
 
 
