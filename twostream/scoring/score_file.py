@@ -239,6 +239,7 @@ def _plan_parts(
             names=whole.names[videos],
             labels=whole.labels[videos],
             groups=None,
+            times=None,
             metadata=whole.metadata | part,
         )
         parts.append(Part(folder / f"{number:06d}.safetensors", group, empty))

@@ -169,3 +169,13 @@ def test_scores_that_are_not_finite_name_the_video(tmp_path: Path) -> None:
         write_in_parts(
             tmp_path / "a", whole(), BATCHES, views=2, views_per_forward=4, score=broken, tell=print
         )
+
+
+def test_clips_of_films_keep_their_times_though_parts_have_none(tmp_path: Path) -> None:
+    times = np.arange(7)[:, None] + np.array([0.0, 2.0])
+    clips = replace(whole(), groups=("film",) * 7, times=times)
+    path = tmp_path / "scores.safetensors"
+    write_in_parts(path, clips, BATCHES, views=2, views_per_forward=4, score=Scoring(), tell=print)
+    table = read_scores(path)
+    assert table.groups == clips.groups
+    np.testing.assert_array_equal(table.times, times)
