@@ -58,6 +58,7 @@ class TemporalClassifier(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(N, S, D) -> logits (N, S, classes), whose mean over S is the prediction."""
         n, segments, _ = features.shape
-        lengths = torch.full((n,), segments, device=features.device)
+        # With its type: torch 2.10 exports what is left open as float.
+        lengths = torch.full((n,), segments, dtype=torch.int64, device=features.device)
         logits: Tensor = self.classes(self.temporal(features, lengths)[0])
         return logits
