@@ -40,11 +40,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _a_temporary_folder_of_these_tests() -> Iterator[None]:
+def _a_temporary_folder_of_these_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What processes that were killed leave behind (sockets, caches) goes when the tests end.
 
     Not in pytest's own folder: paths of sockets must be short.
     """
+    tmp_path_factory.getbasetemp()  # made beside it: what failed is kept
     folder = tempfile.mkdtemp(prefix="twostream-tests-")
     # After multiprocessing has removed its own, at -100.
     Finalize(None, shutil.rmtree, [folder, True], exitpriority=-200)
