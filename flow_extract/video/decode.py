@@ -151,12 +151,15 @@ def open_stream(path: Path) -> Iterator[tuple[BinaryIO, InputContainer, VideoStr
                 if beginning.startswith(start):
                     raise VideoError(f"{playlist} of other files is no video; give these files")
             file.seek(0)
+            # Tags need not be text; PyAV 19 has no option for what to do about it any more.
+            has_option = int(av.__version__.partition(".")[0]) < 19
+            tags: dict[str, Any] = {"metadata_errors": "replace"} if has_option else {}
             container = av.open(
                 file,
                 "r",
                 options={"format_whitelist": direct_formats()},
                 buffer_size=READ_SIZE,
-                metadata_errors="replace",
+                **tags,
             )
         except av.error.FFmpegError as error:
             raise VideoError(
