@@ -154,6 +154,13 @@ class Head(nn.Module):
         rgb, flow = features.split(self.sizes, dim=-1)
         return self.spatial(rgb), self.motion(flow)
 
+    def directions(self, features: Tensor) -> list[Tensor]:
+        """The features of each stream at unit length: what scores and gates read.
+
+        Features of two networks differ in size, and large ones would close a gate in one step.
+        """
+        return [nn.functional.normalize(part, dim=-1) for part in features.split(self.sizes, -1)]
+
     def forward(self, features: Tensor) -> Tensor:
         """(N, S, D1 + D2) -> logits (N, S, classes)."""
         rgb, flow = self.streams(features)
@@ -195,7 +202,7 @@ class GatedHead(Head):
     def forward(self, features: Tensor) -> Tensor:
         """As `Head`."""
         rgb, flow = self.streams(features)
-        gate = torch.sigmoid(self.gate(features))
+        gate = torch.sigmoid(self.gate(torch.cat(self.directions(features), dim=-1)))
         return gate * rgb + (1 - gate) * flow
 
 
@@ -218,8 +225,8 @@ class BilinearHead(Head):
 class AttentionHead(Head):
     """Attention over the segments of both streams: the mean that decides is a weighted one.
 
-    The score of a segment is linear in its features, and begins as 0, that is, as the mean; see
-    `AttentionClassifier`.
+    The score of a segment is linear in its features at unit length, and begins as 0, that is, as
+    the mean; see `AttentionClassifier`.
     """
 
     def __init__(self, spatial: nn.Linear, motion: nn.Linear) -> None:
@@ -231,7 +238,7 @@ class AttentionHead(Head):
     def forward(self, features: Tensor) -> Tensor:
         """(N, S, D1 + D2) -> logits (N, S, classes) whose mean over S is the weighted one."""
         logits = torch.stack(self.streams(features), dim=2)  # (N, S, 2, classes)
-        parts = zip(self.scores, features.split(self.sizes, dim=-1), strict=True)
+        parts = zip(self.scores, self.directions(features), strict=True)
         scores = torch.stack([layer(part) for layer, part in parts], dim=2)  # (N, S, 2, 1)
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         share = torch.softmax(scores.flatten(1, 2), dim=1).unflatten(1, (-1, 2))
