@@ -37,6 +37,7 @@ OF_LONGER_RUNS = {
     "report.md": "a report of trained runs",
     "projects.md": "videos of one's own, before and after",
     "experiments.md": "the videos of HMDB51",
+    "joint.md": "trainings on the videos of the tutorial",
 }
 
 RESNET101 = "spatial.safetensors motion.safetensors"

@@ -39,6 +39,7 @@ ELSEWHERE = {
     "tune",
     "compare",
     "events",
+    "features",
     "table",
     "extract-flow",
     "check-flow",
