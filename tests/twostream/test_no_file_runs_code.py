@@ -612,16 +612,17 @@ def test_a_project_file(
     assert refused == {
         *(("extract-flow", key) for key in ("method",)), ("show-flow", "method"),
         *(("train", key) for key in
-          ("dataset", "model", "consensus", "protocol", "val-protocol")),
+          ("dataset", "model", "consensus", "protocol", "val-protocol", "fuse")),
         *(("score", key) for key in ("dataset", "protocol")),
         *(("predict", key) for key in
           ("protocol", "method", "strategy", "segments", "crops")),
         *(("fuse", key) for key in ("strategy", "segments", "crops", "over-epochs")),
         *(("tune", key) for key in ("segments", "crops", "over-epochs")),
-        *((name, key) for name in ("compare", "table", "report") for key in
+        *((name, key) for name in ("compare", "events", "table", "report") for key in
           ("strategy", "segments", "crops", "over-epochs")),
         *(("import", key) for key in ("format", "dataset")), ("import-weights", "dataset"),
-        *(("train-sequence", key) for key in ("dataset", "backbone", "temporal")),
+        *(("train-sequence", key) for key in
+          ("dataset", "backbone", "temporal", "normalise")),
         *(("recognize", key) for key in ("strategy", "normalise")),
     }  # fmt: skip
 
