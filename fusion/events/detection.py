@@ -17,6 +17,7 @@ from twostream_base.errors import InputError
 
 STEPS_PER_STRIDE = 4  # moments from one window to the next: overlapping means vary in between
 MOST_MOMENTS = 10_000_000  # of a film: 4 days at 25 a second
+THRESHOLD = 0.5
 BACKGROUND = "background"  # in any case; the class of moments at which nothing happens
 
 
@@ -29,7 +30,8 @@ class DetectionOptions:
         median, gaussian: smoothing of the probabilities over time, by the median of so many seconds
             and by a Gaussian with such a standard deviation, seconds; 0: none.
         thresholds: an event reaches this probability, 0..1. With several, the events of each are
-            candidates, of which non-maximum suppression takes the best.
+            candidates, of which non-maximum suppression takes the best. None: 0.5, or `argmax`
+            where there is a background class, which a network has learnt to tell from the others.
         hysteresis: it goes on as long as the probability is at least this share of the threshold.
         argmax: instead of thresholds, each moment belongs to its most probable class.
         max_gap: events of a class are one if no more than so many seconds lie between them.
@@ -43,7 +45,7 @@ class DetectionOptions:
     step: float | None = None
     median: float = 0.0
     gaussian: float = 0.0
-    thresholds: tuple[float, ...] = (0.5,)
+    thresholds: tuple[float, ...] | None = None
     hysteresis: float = 0.8
     argmax: bool = False
     max_gap: float = 0.0
@@ -83,7 +85,7 @@ def find_events(
         times = np.array([[0, 2], [1, 3], [2, 4], [3, 5]])
         probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.9, 0.1]])
         find_events(times, probabilities, ["background", "jump"])
-        # [Event(start=1.5, end=3.75, label='jump', score=0.71...)]
+        # [Event(start=1.5, end=3.5, label='jump', score=0.75...)]
 
     Args:
         times: start and end of each window, float (W, 2), seconds.
@@ -98,6 +100,7 @@ def find_events(
     moments = moments_of_windows(times, probabilities, step=options.step)
     moments = smooth(moments, median=options.median, gaussian=options.gaussian)
     background = background_class(class_names, options.background)
+    argmax = options.argmax or (options.thresholds is None and background is not None)
     curves = moments.probabilities
     highest = curves.argmax(axis=1)
     events: list[Event] = []
@@ -105,11 +108,12 @@ def find_events(
         if name == background:
             continue
         curve = curves[:, label]
-        if options.argmax:
+        if argmax:
             levels = [runs(((highest == label) & (curve > 0)).astype(float), high=0.5, low=0.5)]
         else:
             levels = [
-                runs(curve, high=high, low=options.hysteresis * high) for high in options.thresholds
+                runs(curve, high=high, low=options.hysteresis * high)
+                for high in options.thresholds or (THRESHOLD,)
             ]
         of_class = []
         for level in levels:
@@ -134,10 +138,10 @@ def check_options(options: DetectionOptions) -> None:
             raise InputError(f"{name.replace('_', '-')} is {value}; it must be 0 or more")
     if options.step is not None and not 0 < options.step < np.inf:
         raise InputError(f"step is {options.step}; it must be more than 0 seconds")
-    if not options.thresholds and not options.argmax:
+    if options.thresholds == () and not options.argmax:
         raise InputError("no threshold; give at least one, from 0 to 1")
     shares = {"nms": options.nms, "hysteresis": options.hysteresis}
-    for name, value in [*shares.items(), *(("threshold", x) for x in options.thresholds)]:
+    for name, value in [*shares.items(), *(("threshold", x) for x in options.thresholds or ())]:
         if not 0 < value <= 1:
             raise InputError(f"{name} is {value}; it must be above 0 and at most 1")
 

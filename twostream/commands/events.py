@@ -19,9 +19,8 @@ detection_options = console.section(
         "thresholds",
         type=SHARE,
         multiple=True,
-        default=(0.5,),
         help="An event reaches this probability; repeatable: non-maximum suppression then takes "
-        "the best of all.",
+        "the best of all.  [default: 0.5, or --argmax where there is a background class]",
     ),
     click.option(
         "--hysteresis",
@@ -109,7 +108,7 @@ truth_options = console.section(
     ),
     example="twostream events spatial.safetensors motion.safetensors --out events.csv\n"
     "twostream events fused.safetensors --truth activity_net.json --truth-subset validation\n"
-    "twostream events spatial.safetensors motion.safetensors --argmax \\\n"
+    "twostream events spatial.safetensors motion.safetensors \\\n"
     "    --truth groundTruth --fps 15 --compare earlier.safetensors",
 )  # fmt: skip
 @score_options.inputs
@@ -156,6 +155,7 @@ def events(
 
     if out:
         check_suffix(out)
+    options["thresholds"] = options["thresholds"] or None
     names = {field.name for field in fields(DetectionOptions)}
     detection = DetectionOptions(**{key: options.pop(key) for key in names})
     check_options(detection)

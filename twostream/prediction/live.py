@@ -24,7 +24,7 @@ from flow_extract.store.header import settings_hash
 from flow_extract.video.decode import VideoError, open_video
 from flow_extract.video.frames import MAX_PIXELS, resize, scaled_size
 from fusion.combining.probabilities import as_probs
-from fusion.events.detection import DetectionOptions, background_class
+from fusion.events.detection import THRESHOLD, DetectionOptions, background_class
 from fusion.events.event import Event
 from fusion.tables.windows import Span
 from twostream.compute.device import Runtime
@@ -239,7 +239,10 @@ class LiveEvents:
 
         start 0, end 1, p .6; start 1, end 2, p .4; start 2, end 3, p .2: an event from 0 to 2
         """
-        background, high = background_class(self.class_names), max(self.options.thresholds)
+        background, high = (
+            background_class(self.class_names),
+            max(self.options.thresholds or (THRESHOLD,)),
+        )
         for label, name in enumerate(self.class_names):
             probability = float(probabilities[label])
             if name == background:

@@ -104,15 +104,26 @@ def spans(events: list[Event]) -> list[tuple[float, float, str, float]]:
 
 def test_events_of_a_film() -> None:
     times, scores = windows(0, 0, 1, 1, 0, 0, 2, 2, 2)
-    wide = DetectionOptions(hysteresis=0.6)
+    wide = DetectionOptions(thresholds=(0.5,), hysteresis=0.6)
     assert spans(find_events(times, scores, NAMES, wide)) == [
         (2.25, 4.75, "jump", round(6.425 / 10, 3)),
         (6.25, 10, "run", round(11.2125 / 15, 3)),
     ]
-    assert spans(find_events(times, scores, NAMES)) == [
+    half = DetectionOptions(thresholds=(0.5,))
+    assert spans(find_events(times, scores, NAMES, half)) == [
         (2.5, 4.5, "jump", round(5.7 / 8, 3)),
         (6.5, 10, "run", round(10.85 / 14, 3)),
     ]
+
+
+def test_the_background_needs_no_threshold() -> None:
+    """Where a network tells it from the classes, what is likelier than it is an event."""
+    times, scores = windows(0, 0, 1, 1, 0, 0, high=0.4)
+    (event,) = find_events(times, scores, NAMES)
+    assert event[:3] == (2.5, 4.5, "jump")
+    assert event.score == pytest.approx(0.3875)
+    assert find_events(times, scores, NAMES, DetectionOptions(thresholds=(0.5,))) == []
+    assert find_events(times, scores, ["sit", "jump", "run"]) == []
 
 
 def test_each_option_has_its_effect() -> None:
@@ -123,13 +134,14 @@ def test_each_option_has_its_effect() -> None:
         return [event[:3] for event in result]
 
     jumps = [(1.5, 3.5, "jump"), (5.5, 8.5, "jump")]
-    assert found() == [*jumps, (9.5, 10.5, "run")]
+    assert found(thresholds=(0.5,)) == [*jumps, (9.5, 10.5, "run")]
+    assert found() == found(argmax=True)
     assert found(argmax=True) == [*jumps, (9.5, 10.5, "run")]
     assert found(min_length=1.5) == jumps
     assert found(min_length=2.5) == jumps[1:]
     assert found(max_gap=2) == [(1.5, 8.5, "jump"), (9.5, 10.5, "run")]
     assert found(thresholds=(0.9,)) == []
-    assert found(median=3)[-1] == jumps[1]
+    assert found(median=3, thresholds=(0.5,))[-1] == jumps[1]
     assert found(background="run")[0] == (0, 1.5, "background")
     both = found(thresholds=(0.3, 0.7), nms=1)
     assert len([e for e in both if e[2] == "jump"]) == 4

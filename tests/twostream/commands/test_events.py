@@ -99,7 +99,7 @@ def test_text(streams: list[str], truth: str) -> None:
 
 
 def test_the_fusion_finds_what_neither_stream_does(streams: list[str], truth: str) -> None:
-    result = run_json(*streams, "--truth", truth, "--classes")
+    result = run_json(*streams, "--truth", truth, "--classes", "--threshold", "0.5")
     percent = {
         name: {metric: value["percent"] for metric, value in system.items()}
         for name, system in result["systems"].items()
