@@ -161,9 +161,9 @@ def check_lists(lists: SequenceLists, **options: Any) -> tuple[SequenceLists, li
     all_records = [record for records in lists.values() for record in records]
     present, missing = split_missing(all_records, **options)
     check_unique_names(present)
-    dropped = {name for name, _ in missing}
+    by_name = {record.name: record for record in present}
     remaining = {
-        subset: tuple(record for record in records if record.name not in dropped)
+        subset: tuple(by_name[record.name] for record in records if record.name in by_name)
         for subset, records in lists.items()
     }
     if not (remaining["train"] and remaining["val"]):

@@ -160,7 +160,8 @@ def vote_on_sentences(
         step: `mean`, or `weighted` with a weight for each stream.
 
     Raises:
-        InputError: another strategy, or streams that differ in videos or vocabulary.
+        InputError: another strategy, weights below 0 or none above it, or streams that differ in
+            videos or vocabulary.
     """
     if step.name not in ("mean", "weighted"):
         raise InputError(
@@ -168,16 +169,17 @@ def vote_on_sentences(
             "weighted (by --weights) have"
         )
     check_same_videos(streams)
+    step.strategy(np.zeros((len(streams), 1)), **step.options)  # checks the weights
     weights = step.options.get("weights", [1.0] * len(streams))
-    by_name: dict[str, list[list[tuple[int, float]]]] = {
-        name: [] for name in list(streams.values())[0].names
-    }
-    for table in streams.values():
+    heard = [(table, w) for table, w in zip(streams.values(), weights, strict=True) if w > 0]
+    by_name: dict[str, list[list[tuple[int, float]]]] = {name: [] for name in heard[0][0].names}
+    for table, _ in heard:
         for name, rows in zip(table.names, table.log_probs, strict=True):
             labels = decoder(rows)[0].labels if len(rows) else ()
             by_name[name].append(list(zip(labels, confidences(rows, labels), strict=True)))
     return {
-        name: [combine_sentences(sentences, weights=weights)] for name, sentences in by_name.items()
+        name: [combine_sentences(sentences, weights=[weight for _, weight in heard])]
+        for name, sentences in by_name.items()
     }
 
 

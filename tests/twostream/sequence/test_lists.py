@@ -188,6 +188,10 @@ def test_damaged_video_files_are_named_before_any_work(make_video, tmp_path: Pat
         ("cut", True),
     ]
     assert [name for name, _ in missing] == ["none"]
+    lists = {"train": (records[1], records[2]), "val": (records[0],), "test": ()}
+    remaining, gone = check_lists(lists, allow_missing=True, use_damaged=True)
+    assert remaining == {"train": (present[1],), "val": (present[0],), "test": ()}
+    assert gone == ["none"]
 
 
 def test_unusable_videos_are_named(tmp_path: Path) -> None:

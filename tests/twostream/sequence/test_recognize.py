@@ -74,9 +74,14 @@ def test_votes_of_streams_with_different_time_steps() -> None:
         return SequenceScores(("a",), ("A", "B"), [rows.astype(np.float32)], [["A"]], {})
 
     streams = {"spatial": sure(1, 0, 2), "motion": sure(1, 1, 0, 1, 0)}
-    for weights, labels in (([3.0, 1.0], (1, 2)), ([1.0, 3.0], (1, 1))):
+    expected = [([3.0, 1.0], (1, 2)), ([1.0, 3.0], (1, 1)), ([0.0, 1.0], (1, 1))]
+    for weights, labels in expected:
         step = Step("weighted", STRATEGIES["weighted"], {"weights": weights})
         assert vote_on_sentences(streams, step, greedy_decoder)["a"][0].labels == labels
+    for wrong in ([-1.0, 2.0], [0.0, 0.0], [float("nan"), 1.0]):
+        step = Step("weighted", STRATEGIES["weighted"], {"weights": wrong})
+        with pytest.raises(InputError, match="0 or more, finite, and not all 0"):
+            vote_on_sentences(streams, step, greedy_decoder)
     with pytest.raises(InputError, match="--strategy max has no part in it: mean and weighted"):
         vote_on_sentences(streams, Step("max", STRATEGIES["max"]), greedy_decoder)
     with pytest.raises(InputError, match="3 and 5.*--combine rover"):
