@@ -18,8 +18,15 @@ from twostream_base.errors import InputError
 
 
 def read_options(texts: Sequence[str], *, option: str) -> dict[str, Any]:
-    """Read the `key=value` texts of a command-line option; see `read_pairs`, `read_value`."""
-    return {key: read_value(text) for key, text in read_pairs(texts, option=option).items()}
+    """Read the `key=value` texts of a command-line option; see `read_pairs`, `read_value`.
+
+    What a `TrustedName` says is trusted too.
+    """
+    values = {key: read_value(text) for key, text in read_pairs(texts, option=option).items()}
+    return {
+        key: trust(value, isinstance(text, TrustedName))
+        for text, (key, value) in zip(texts, values.items(), strict=True)
+    }
 
 
 def read_pairs(texts: Sequence[str], *, option: str) -> dict[str, str]:

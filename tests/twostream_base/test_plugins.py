@@ -107,3 +107,10 @@ def test_values_have_types(text: str, value: object) -> None:
 def test_texts_that_are_no_options(texts: list[str]) -> None:
     with pytest.raises(InputError, match="--option '.*': expected key=value, each key once"):
         read_options(texts, option="--option")
+
+
+def test_what_a_trusted_text_of_an_option_names_is_trusted() -> None:
+    texts = [TrustedName('a="my:net"'), 'b="my:net"', TrustedName("c=my:net")]
+    values = read_options(texts, option="--model-option")
+    assert values == dict.fromkeys("abc", "my:net")
+    assert [isinstance(values[key], TrustedName) for key in "abc"] == [True, False, True]

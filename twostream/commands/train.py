@@ -14,6 +14,7 @@ import click
 from twostream.commands import console, shared_options
 from twostream.commands.train_options import train_options
 from twostream.models.consensus import CONSENSUS, Learned
+from twostream_base import plugins
 from twostream_base.errors import some_of
 
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ def complete_options(
         values["accumulate"] = "auto"
     values |= {key: str(options[key]) for key in ("annotations", "store", "runs")}
     values |= {key: list(options[key]) for key in ("consensus_option", "model_option")}
+    # The name of a plug-in among them, `motion_model`.
+    values["model_option"] = plugins.trust(values["model_option"], console.trusts_plugins())
     if options["class_weights"] not in ("", "balanced"):  # a file: a run may be resumed elsewhere
         values["class_weights"] = os.path.abspath(options["class_weights"])
     values |= {
@@ -198,7 +201,11 @@ def _joint_defaults(options: dict[str, Any]) -> dict[str, Any]:
         raise click.UsageError("--from and --weights both say what to start from; give one.")
     from twostream.training.two_runs import find_starts
 
-    start = find_starts(options["start_from"], trust_plugins=console.trusts_plugins())
+    start = find_starts(
+        options["start_from"],
+        model_option=options["model_option"],
+        trust_plugins=console.trusts_plugins(),
+    )
     options["weights"] = "none"
     if "model" not in typed:
         options["model"] = start["model"] or options["model"]

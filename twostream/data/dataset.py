@@ -23,6 +23,7 @@ from twostream.data.stored import StoredVideo, join_store
 from twostream.transforms.augmentation import Augmentation, augment_, draw_view
 from twostream.transforms.clips import Clip, View, resize_picture, stretch_vectors_, write_views
 from twostream.transforms.presets import MODALITIES, Modality
+from twostream_base.errors import InputError
 
 # Neighbouring snippets share pictures, so only the latest are cached.
 CACHED_BYTES = 16 << 20
@@ -47,7 +48,8 @@ class VideoDataset(Dataset[tuple[Tensor, int]]):
 
     Args:
         store: folder that `twostream extract-flow` wrote.
-        stream: key of MODALITIES (`spatial`, `motion`, `difference`, `joint`), or a Modality.
+        stream: key of MODALITIES (`spatial`, `motion`, `difference`, `joint`), or a Modality, such
+            as `network.modality`, what a network sees.
         train: random samples of `split.train`; False: test views of `split.test`.
         num_segments: S of a training clip.
         input_size: side of a training clip, pixels; the protocol scales it for its views.
@@ -66,7 +68,8 @@ class VideoDataset(Dataset[tuple[Tensor, int]]):
         missing: name -> why it is left out.
 
     Raises:
-        InputError: videos are missing, or the store mixes settings.
+        InputError: videos are missing, the store mixes settings, or `clip_length` or
+            `frame_interval` do not go with the flow pairs beside each frame of a joint snippet.
     """
 
     def __init__(
@@ -88,11 +91,17 @@ class VideoDataset(Dataset[tuple[Tensor, int]]):
     ) -> None:
         modality = MODALITIES[stream] if isinstance(stream, str) else stream
         clip = modality.sampling
+        length = clip["snippet_length"] if clip_length is None else clip_length
+        interval = clip["interval"] if frame_interval is None else frame_interval
+        stack = clip.get("stack", 1)
+        if modality.parts and (length % stack or (stack == length and interval != 1)):
+            raise InputError(
+                f"clip_length {length}, frame_interval {interval}: the joint snippets are of "
+                f"{stack} neighbouring flow pairs beside each frame; give what the network sees, "
+                "as in VideoDataset(store, split, network.modality)"
+            )
         self.modality = modality.of_clips(
-            clip_length=clip["snippet_length"] if clip_length is None else clip_length,
-            frame_interval=clip["interval"] if frame_interval is None else frame_interval,
-            frame_size=modality.frame_size,
-            stack=clip.get("stack", 1),
+            clip_length=length, frame_interval=interval, frame_size=modality.frame_size, stack=stack
         )
         joined = join_store(
             split.train if train else split.test,

@@ -291,13 +291,14 @@ def create_model(
         consensus: key of CONSENSUS; one that learns replaces the classifier.
         clip_length, frame_interval: T and the step from frame to frame, where they differ from the
             network's own (0 spreads the frames over the whole video).
-        trust_plugins: whether `name` and `consensus` may be `module:function`, which is imported.
+        trust_plugins: whether `name`, `consensus` and options such as `fuse` may be
+            `module:function`, which is imported.
         options: of that network, as `train --model-option` takes them.
 
     Raises:
         InputError: an unknown name, unknown options, or weights that cannot be had.
     """
-    name, consensus = plugins.trust((name, consensus), trust_plugins)
+    name, consensus, options = plugins.trust((name, consensus, options), trust_plugins)
     clip = default_clip(name, stream)
     clip_length = clip["clip_length"] if clip_length is None else clip_length
     modality = modality_of(

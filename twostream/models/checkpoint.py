@@ -141,7 +141,13 @@ def has_checkpoint(folder: Path) -> bool:
 
 def read_spec(folder: Path, *, trust_plugins: plugins.Trust = False) -> NetworkSpec:
     """The spec of the network that `twostream train` left in `folder`; see `read_spec_as`."""
-    return read_spec_as(NetworkSpec, folder, command="train", trust_plugins=trust_plugins)
+    spec = read_spec_as(NetworkSpec, folder, command="train", trust_plugins=trust_plugins)
+    if spec.clip_length < 1 or spec.stack < 1 or spec.clip_length % spec.stack:
+        raise InputError(
+            f"{folder / WEIGHTS}: its stack is {spec.stack}, its clip_length {spec.clip_length}; "
+            "expected whole stacks of 1 or more. Use the run as it was made, or train again"
+        )
+    return spec
 
 
 def read_spec_as(

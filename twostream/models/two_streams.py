@@ -115,11 +115,18 @@ def join_networks(
             f"{names[0]} and {names[1]} cannot be joined: one looks at pictures, the other at "
             "clips; give two networks of one kind"
         )
+    if spatial.is_3d and modality.parts[1].stack > 1:
+        raise InputError(
+            f"{names[0]} cannot be joined: it looks at clips, and of a plug-in only networks of "
+            f"pictures can be the RGB stream; give a network of clips that `twostream models` lists"
+        )
     classifiers = (_linear(spatial, names[0]), _linear(motion, names[1]))
     join: Join | None = None
     layers: tuple[str, ...] = ()
     if fuse_at == "features":
         head = plugins.load(fuse, HEADS)(*classifiers)
+        if not hasattr(head, "in_features"):  # a plug-in may leave it out
+            head.in_features = sum(classifier.in_features for classifier in classifiers)
     else:
         layers = (
             _find_layer(spatial, fuse_at, model=names[0]),

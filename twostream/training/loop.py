@@ -170,7 +170,7 @@ def accumulate_gradient(
         scaler: the gradient is this much larger; see `gradient_scaler`.
         loss_of: logits and targets -> the sum of their losses.
         further_loss: is asked once a part has passed through the network, with its clips and
-            targets, for what is added to that sum.
+            targets, for what is added to that sum; it is not in the losses that are returned.
         divisor: the gradient is that of the sum of the losses divided by this; without, by N.
             Where `network` is a DistributedDataParallel, which averages the gradients of P
             processes, N of the common batch divided by P gives the gradient of its mean loss.
@@ -187,10 +187,12 @@ def accumulate_gradient(
                 segments = network(part.to(device, non_blocking=True))
             logits = consensus(segments.float())
             loss = loss_of(logits, part_target)
+            losses.append(loss.detach())
             if further_loss:
-                loss = loss + further_loss(part, part_target)
+                further = further_loss(part, part_target)
+                loss = loss + further
+                losses[-1] = losses[-1] + 0 * further.detach()  # not finite where it is not
             scaler.scale(loss / (divisor or len(target))).backward()
-        losses.append(loss.detach())
         scores.append(logits.detach())
     return torch.stack(losses), torch.cat(scores)
 
@@ -202,8 +204,8 @@ class EpochStats:
     Attributes:
         videos: seen so far.
         top1, top5: correctly recognised ones of them.
-        loss: mean loss of a video, natural logarithm: of training as it is minimised, of validation
-            the cross-entropy.
+        loss: mean loss of a video, natural logarithm: of training as it is minimised, but for what
+            --auxiliary-loss adds; of validation the cross-entropy.
         batch_time, data_time: mean seconds of a batch, and of waiting for its data.
         total_time: seconds of the whole pass.
         segments: top-1 of each segment alone; empty where that is not known.

@@ -264,6 +264,12 @@ def check_options(options: TrainOptions) -> None:
             "one of the two out",
         ),
         (
+            options.flow_stack > 1 and options.frame_interval != 1,
+            f"--frame-interval {options.frame_interval}: beside the frame of a joint network of "
+            f"pictures, {options.model}, lie neighbouring flow pairs; give --frame-interval 1, or "
+            "a network of clips",
+        ),
+        (
             options.modality.network_length < 1,
             "--stream difference needs a --clip-length of 2 frames or more",
         ),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twostream.models import TWO_STREAMS
+from twostream.models import TWO_STREAMS, flow_stack
 from twostream.models.checkpoint import WEIGHTS, read_spec
 from twostream.models.initial_weights import recognised, stream_of
 from twostream_base import plugins
@@ -33,17 +33,21 @@ class Start:
     class_names: tuple[str, ...] = ()
 
 
-def find_starts(paths: Sequence[str], *, trust_plugins: plugins.Trust = False) -> dict[str, Any]:
+def find_starts(
+    paths: Sequence[str], *, model_option: Sequence[str] = (), trust_plugins: plugins.Trust = False
+) -> dict[str, Any]:
     """Options of `twostream train` that two trained networks decide, of RGB and of flow.
 
     Args:
         paths: of each a run folder, whose best epoch counts, or a file of weights.
+        model_option: the `KEY=VALUE` texts of --model-option, which override those of the runs.
         trust_plugins: whether a `module:function` that a run names may be imported, or which.
 
     Raises:
         InputError: they are of other streams, or do not go together.
     """
     starts = [_read(Path(path), trust_plugins) for path in paths]
+    keys = {text.partition("=")[0].strip() for text in model_option}
     for path, stream, start in zip(paths, TWO_STREAMS, starts, strict=True):
         if start.stream not in ("", stream):
             raise InputError(
@@ -72,12 +76,20 @@ def find_starts(paths: Sequence[str], *, trust_plugins: plugins.Trust = False) -
             f"{clips[0][1]} and {clips[1][1]} apart; train one of them again with the other's "
             "--clip-length and --frame-interval"
         )
+    stack = flow_stack(spatial.model, "joint", motion.clip_length or 1)
+    if spatial.model and stack > 1 and motion.frame_interval not in (None, 1):
+        raise InputError(
+            f"--from: {paths[1]} saw flow pairs {motion.frame_interval} apart; beside the frame of "
+            f"a joint network of pictures, {spatial.model}, lie neighbouring ones: train it again "
+            "with --frame-interval 1"
+        )
     texts = [
         f"{stream}.{key}={json.dumps(value)}"
         for stream, start in zip(TWO_STREAMS, starts, strict=True)
         for key, value in (start.model_options or {}).items()
+        if not {key, f"{stream}.{key}"} & keys
     ]
-    if motion.model and motion.model != spatial.model:
+    if motion.model and motion.model != spatial.model and "motion_model" not in keys:
         texts.append(f"motion_model={json.dumps(motion.model)}")
     return {
         "model": spatial.model,

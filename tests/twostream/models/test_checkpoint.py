@@ -4,7 +4,7 @@ import errno
 import resource
 import signal
 from collections.abc import Iterator
-from dataclasses import asdict, make_dataclass
+from dataclasses import asdict, make_dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -116,6 +116,13 @@ def test_other_weights_and_other_files_are_named(folder: Path) -> None:
     (folder / "weights.safetensors").write_bytes(b"no weights")
     with pytest.raises(InputError, match=r"last/weights.safetensors: .*10 bytes"):
         read_spec(folder)
+
+
+@pytest.mark.parametrize("stack", [0, 3])
+def test_a_damaged_stack_is_told(tmp_path: Path, stack: int) -> None:
+    save_checkpoint(tmp_path / "last", nn.Linear(3, 2), replace(CARD, stack=stack), STATE)
+    with pytest.raises(InputError, match=rf"last/weights.safetensors: .*stack.* {stack}, .* 10"):
+        read_spec(tmp_path / "last")
 
 
 def test_a_card_of_another_version_is_told(tmp_path: Path) -> None:

@@ -278,6 +278,37 @@ def test_what_cannot_be_joined_is_named(
     assert all(fact in str(error.value) for fact in facts)
 
 
+def plain_head(spatial: nn.Linear, motion: nn.Linear) -> nn.Module:
+    """A user's head that does not say what it reads."""
+    return nn.Sequential(nn.Linear(spatial.in_features + motion.in_features, 5))
+
+
+def clips_of(*, modality: Modality, num_classes: int, weights: str) -> SegmentNetwork:
+    backbone = nn.Sequential(
+        nn.Conv3d(modality.channels, 4, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten()
+    )
+    return SegmentNetwork(backbone, nn.Linear(4, num_classes), modality, is_3d=True)
+
+
+def test_a_head_of_the_user() -> None:
+    names = {"fuse": f"{__name__}:plain_head", "motion_model": str(STAGES)}
+    network = create_model(STAGES, num_classes=5, stream="joint", trust_plugins=True, **names)
+    assert network.feature_size == network.classifier.in_features == 10
+    assert network(noise(JOINT)).shape == (2, 2, 5)
+    with pytest.raises(InputError, match="trust_plugins=True"):
+        create_model(STAGES, num_classes=5, stream="joint", **names)
+
+
+def test_a_plug_in_of_clips_is_beside_listed_ones_alone() -> None:
+    name = TrustedName(f"{__name__}:clips_of")
+    with pytest.raises(InputError, match=f"{name} .*clips.*plug-in"):
+        joined(name)
+    modality = modality_of("joint", clip_length=4, frame_interval=1)
+    with without_values(), torch.device("meta"):
+        network = joined("tsm-resnet18", modality, motion_model=name)
+        assert network(noise(modality).to("meta")).shape == (2, 2, 5)
+
+
 def test_create_model_joins_two_networks() -> None:
     with without_values(), torch.device("meta"):
         pictures = create_model("resnet18", num_classes=5, stream="joint", fuse_at="layer4")

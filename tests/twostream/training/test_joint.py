@@ -6,17 +6,21 @@ import csv
 import json
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from click.testing import Result
+from torch import nn
 
 from fusion.tables.score_file import read_head, read_scores
 from twostream.data.training_videos import read_videos
-from twostream.models.checkpoint import load_network, read_spec
+from twostream.models.checkpoint import NetworkSpec, load_network, read_spec, save_checkpoint
 from twostream.prediction.trained_network import load
+from twostream.training.two_runs import find_starts
 from twostream_base.errors import InputError
 from twostream_base.files import sha256_file
 
@@ -154,6 +158,45 @@ def test_a_head_on_frozen_streams_with_their_own_losses(train: Run) -> None:
     assert [row["subset"] for row in rows] == ["train", "val"]
 
 
+SPEC = NetworkSpec(
+    model="i3d-resnet18", model_options={"last_stride": 2}, stream="spatial", clip_length=8,
+    frame_interval=2, resize=(), class_names=("a", "b"), num_segments=3, consensus="mean",
+    consensus_options={}, input_size=32, epoch=0, selected_on="val", flow={},
+)  # fmt: skip
+
+
+def start(folder: Path, **values: Any) -> str:
+    """A run folder that says these things of its network; no weights to speak of."""
+    save_checkpoint(folder / "best", nn.Linear(1, 1), replace(SPEC, **values), {})
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("typed", "options"),
+    [
+        ([], ["spatial.last_stride=2", "motion.last_stride=2"]),
+        (["last_stride=1"], []),
+        (["motion.last_stride=1"], ["spatial.last_stride=2"]),
+        (["spatial.last_stride=2", "motion.last_stride=2"], []),  # its own config.toml
+    ],
+)
+def test_typed_options_override_those_of_the_runs(
+    tmp_path: Path, typed: list[str], options: list[str]
+) -> None:
+    paths = [start(tmp_path / stream, stream=stream) for stream in ("spatial", "motion")]
+    assert find_starts(paths, model_option=typed)["model_option"] == tuple(options)
+
+
+def test_flow_pairs_beside_a_picture_are_neighbours(tmp_path: Path) -> None:
+    of_pictures = {"model": "resnet18", "model_options": {}}
+    paths = [
+        start(tmp_path / "rgb", **of_pictures, clip_length=1),
+        start(tmp_path / "flow", **of_pictures, stream="motion", clip_length=10),
+    ]
+    with pytest.raises(InputError, match=rf"{paths[1]} .* 2 apart.*--frame-interval 1"):
+        find_starts(paths)
+
+
 def test_what_does_not_go_together(train: Run) -> None:
     joint = ["--stream", "joint", "--from"]
     for options, facts in (
@@ -163,6 +206,7 @@ def test_what_does_not_go_together(train: Run) -> None:
         ([*JOINT, "--freeze-backbone"], ["--freeze-backbone", "layer3", "features"]),
         ([*JOINT, "--auxiliary-loss", "1"], ["--auxiliary-loss", "--keep-both"]),
         ([*joint, *FROM, "--keep-both"], ["--keep-both", "layer4"]),
+        ([*joint, *FROM, "--frame-interval", "2"], ["--frame-interval 2", "clips"]),
     ):
         output = train(*options, exit_code=2).output
         assert all(fact in output for fact in facts), output

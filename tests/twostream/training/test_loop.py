@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -212,3 +213,17 @@ def test_evaluation_takes_the_mean_of_the_segments() -> None:
     assert stats.loss == pytest.approx(expected.item())
     with pytest.raises(NotFiniteError, match="the validation loss is nan"):
         evaluate(logits * np.nan, np.array([3, 5]), seconds=1.0)
+
+
+def test_a_further_loss_is_minimised_and_not_counted() -> None:
+    network = Brightness()
+
+    def further(clips: Tensor, target: Tensor) -> Tensor:
+        return 7 * network.weight.sum()
+
+    loss, _ = gradient(network, further_loss=further)
+    expected_loss, _, expected = by_hand()
+    assert loss == pytest.approx(expected_loss)
+    assert torch.allclose(network.weight.grad, expected + 7 / len(TARGET))
+    loss, _ = gradient(network, further_loss=lambda *_: network.weight.sum() * math.inf)
+    assert not math.isfinite(loss)
