@@ -20,7 +20,14 @@ from twostream.data.loader import LoadingTime
 from twostream.data.protocols import Protocol, find_protocol
 from twostream.data.stored import Joined
 from twostream.models import resolved_options
-from twostream.models.checkpoint import NetworkSpec, has_checkpoint, load_weights, read_spec
+from twostream.models.checkpoint import (
+    WEIGHTS,
+    NetworkSpec,
+    has_checkpoint,
+    load_weights,
+    read_spec,
+)
+from twostream.models.consensus import CONSENSUS, Learned
 from twostream.models.initial_weights import stream_of
 from twostream.models.probe import check_input_sizes
 from twostream.scoring.logits import compute_logits
@@ -74,8 +81,10 @@ class Trainer:
         )
         if self.run.resumes:
             check_same_input(self.run.folder, data)
-        elif options.start_from:
-            check_same_flow(options.initial[1], data)
+        elif options.joining:
+            if options.start_from:
+                check_same_flow(options.initial[1], data)
+            compare_classes(options, data, tell=tell)
         self.run.describe_videos(
             dataset=options.dataset,
             split=options.split,
@@ -320,6 +329,41 @@ def check_same_flow(weights: Path, data: RunData) -> None:
             f"{weights} was trained on flow of {flow}, the store holds {data.train.flow}; extract "
             "it as it was in training, or train the motion stream again"
         )
+
+
+def compare_classes(options: TrainOptions, data: RunData, *, tell: Callable[[str], None]) -> None:
+    """Compare the classes of the runs that a joint network starts from with those of the lists.
+
+    Args:
+        tell: gets a message for each run whose classifier is not kept, or is of other classes.
+
+    Raises:
+        InputError: they are the same in another order, so that the classifiers would be wrong.
+    """
+    for weights in dict.fromkeys(options.initial):
+        if weights.name != WEIGHTS or not stream_of(weights):
+            continue
+        names, now = read_spec(weights.parent).class_names, data.class_names
+        unlike = some_of(sorted(set(names) - set(now)))
+        if isinstance(CONSENSUS.get(options.consensus), Learned):
+            tell(
+                f"{weights}: its classifier is not kept, --consensus {options.consensus} learns "
+                "another"
+            )
+        elif len(names) != len(now):
+            tell(
+                f"{weights}: its classifier of {len(names):,} classes is not kept, the lists have "
+                f"{len(now):,}"
+            )
+        elif unlike:
+            tell(f"{weights}: its classifier is kept, but was trained on other classes: {unlike}")
+        elif names != now:
+            place = [name == other for name, other in zip(names, now, strict=True)].index(False)
+            raise InputError(
+                f"{weights} was trained on these classes in another order: number {place + 1} was "
+                f"{names[place]}, in the lists it is {now[place]}. Bring the old lists back, or "
+                "train the run again with these"
+            )
 
 
 def check_same_input(run: Path, data: RunData) -> None:

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from fusion.tables.score_file import read_head, read_scores
 from twostream.data.training_videos import read_videos
 from twostream.models.checkpoint import NetworkSpec, load_network, read_spec, save_checkpoint
 from twostream.prediction.trained_network import load
+from twostream.training.trainer import compare_classes
 from twostream.training.two_runs import find_starts
 from twostream_base.errors import InputError
 from twostream_base.files import sha256_file
@@ -67,6 +69,9 @@ def stages(*, modality, num_classes, weights):
         layers = {k.removeprefix("backbone."): v for k, v in tensors.items() if "backbone." in k}
         network.backbone.load_state_dict(layers)
     return network
+
+
+others = stages
 """
 QUICK = [
     "--model", "joint_network:stages", "--segments", "1", "--input-size", "32", "--batch-size",
@@ -187,6 +192,31 @@ def test_typed_options_override_those_of_the_runs(
     assert find_starts(paths, model_option=typed)["model_option"] == tuple(options)
 
 
+@pytest.mark.parametrize(
+    ("names", "consensus", "facts"),
+    [
+        ("ab", "mean", []),
+        ("abc", "mean", ["not kept", "3 classes", "2"]),
+        ("ac", "mean", ["other classes: c"]),
+        ("ba", "attention", ["not kept", "--consensus attention"]),
+    ],
+)
+def test_the_classes_of_the_runs_are_compared_with_the_lists(
+    tmp_path: Path, names: str, consensus: str, facts: list[str]
+) -> None:
+    file = Path(start(tmp_path / "run", class_names=tuple(names))) / "best" / "weights.safetensors"
+    told: list[str] = []
+    options: Any = SimpleNamespace(initial=(file,), consensus=consensus)
+    data: Any = SimpleNamespace(class_names=("a", "b"))
+    compare_classes(options, data, tell=told.append)
+    assert len(told) == bool(facts)
+    assert all(fact in told[0] for fact in facts)
+    data.class_names = tuple(reversed(names))
+    if consensus == "mean":
+        with pytest.raises(InputError, match=f"{file} .* number 1 was a, .* {names[-1]}"):
+            compare_classes(options, data, tell=told.append)
+
+
 def test_flow_pairs_beside_a_picture_are_neighbours(tmp_path: Path) -> None:
     of_pictures = {"model": "resnet18", "model_options": {}}
     paths = [
@@ -195,6 +225,17 @@ def test_flow_pairs_beside_a_picture_are_neighbours(tmp_path: Path) -> None:
     ]
     with pytest.raises(InputError, match=rf"{paths[1]} .* 2 apart.*--frame-interval 1"):
         find_starts(paths)
+
+
+def test_another_plug_in_for_the_motion_stream(train: Run) -> None:
+    motion = ["--stream", "motion", "--weights", "none", "--model", "joint_network:others"]
+    train(*motion, "--epochs", "1")
+    runs = [FROM[0], FROM[1].replace("stages", "others")]
+    joint = ["--stream", "joint", "--from", *runs, "--epochs", "1"]
+    assert "--trust-plugins" in train(*joint, exit_code=2).output
+    train(*joint, "--trust-plugins")
+    spec = read_spec("runs" / FOLDER / "joint-joint_network.stages-features-sum" / "best")
+    assert spec.model_options["motion_model"] == "joint_network:others"
 
 
 def test_what_does_not_go_together(train: Run) -> None:
