@@ -63,8 +63,8 @@ def main() -> None:
             "Nine groups are too few to tell how much they\ndiffer.\n\n"
             "| videos | Wilson's, as if independent | by whole groups |\n|---|---|---|\n"
             + table
-            + f"\n{SPLITS} splits, {SPLIT_RESULTS:,} results (`fuse`, "
-            "`compare` and `table` over splits): the interval of the mean,\nand of the difference "
+            + f"\n{SPLITS} splits, {SPLIT_RESULTS:,} results "
+            "(`compare` and `table` over splits): the interval of the mean,\nand of the difference "
             "of two results that are equally good.\n\n"
             "| videos | mean over the splits | difference |\n|---|---|---|\n"
             + "\n".join(split_rows)

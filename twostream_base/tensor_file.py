@@ -24,6 +24,7 @@ import numpy as np
 
 from twostream_base.errors import InputError
 from twostream_base.files import atomic_path, parse_json
+from twostream_base.heartbeat import beat
 
 # safetensors type -> numpy type, None where numpy has none
 DTYPES = {
@@ -173,6 +174,7 @@ class TensorFile:
             block = buffer[: info.end - begin]
             self._fill(block, begin)
             digest.update(block)
+            beat()
         self._compare(key, digest.hexdigest())
 
     def _info(self, key: str) -> TensorInfo:
@@ -359,6 +361,7 @@ def write_tensor_file(
                 for chunk in stream.chunks:
                     data = _bytes_of(chunk)
                     file.write(data)
+                    beat()
                     size += len(data)
                     if not stream.sha256:
                         digest.update(data)

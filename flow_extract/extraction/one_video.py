@@ -28,7 +28,7 @@ from flow_extract.store.header import (
 )
 from flow_extract.store.manifest import write_problem
 from flow_extract.store.reader import PROBLEM_SUFFIX, StoreEntry, entry_path
-from flow_extract.store.writer import EntryWriter, move_entry
+from flow_extract.store.writer import EntryWriter, copy_entry
 from flow_extract.video.decode import VideoError, open_video, read_frames
 from flow_extract.video.pictures import content_sha256, identity
 from twostream_base.errors import InputError
@@ -87,7 +87,7 @@ class Result:
         seconds: of a video that this job has stored: `decode` and `flow`, added over its threads.
         frames: that are stored.
         repeated: frames of the video that repeat the one before, stored or not.
-        moved_from: the name under which it was stored until now.
+        moved_from: the name under which it was stored already.
     """
 
     name: str
@@ -283,7 +283,7 @@ def extract_video(job: Job, *, reuse_frames: bool = True) -> Result:
 
 
 def take_over(job: Job, old: str) -> Result | None:
-    """Give the store file of the name `old` to a video with the same content; nothing is decoded.
+    """Copy the store file of the name `old` for a video with the same content; nothing is decoded.
 
     None where it is of another video, or damaged: then this one is extracted.
     """
@@ -296,7 +296,7 @@ def take_over(job: Job, old: str) -> Result | None:
     except (InputError, VideoError, OSError):  # extraction says what is wrong with the video
         return None
     try:
-        move_entry(entry, job.store, job.name, source=source)
+        copy_entry(entry, job.store, job.name, source=source)
         entry_path(job.store, job.name, PROBLEM_SUFFIX).unlink(missing_ok=True)
     except InputError:
         return None

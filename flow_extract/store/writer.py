@@ -123,16 +123,17 @@ class EntryWriter:
         self._problem.unlink(missing_ok=True)
 
 
-def move_entry(entry: StoreEntry, store: Path, name: str, *, source: Source) -> None:
-    """Give a store file to a video of another name, and remove it under its own.
+def copy_entry(entry: StoreEntry, store: Path, name: str, *, source: Source) -> None:
+    """Give a copy of a store file to the same video under another name; the old one stays.
 
-    The new file has the bytes of an extraction under the new name.
+    The new file has the bytes of an extraction under the new name. Whether the old one is still
+    wanted only the user knows: another root, or another list, may have the video under it.
 
     Args:
         source: of the video as it is now.
 
     Raises:
-        InputError: the file is damaged; it stays.
+        InputError: the file is damaged.
         OSError: the disk does not take the new one.
     """
     sums = entry.header["sha256"]
@@ -149,7 +150,6 @@ def move_entry(entry: StoreEntry, store: Path, name: str, *, source: Source) -> 
     header = {**entry.header, "name": name, "source": source}
     arrays = {key: entry.stream(key) for key in ARRAYS}
     write_tensor_file(path, STORE_FILE, header, arrays, check=is_unchanged)
-    entry.path.unlink(missing_ok=True)
 
 
 def _check(path: Path) -> None:

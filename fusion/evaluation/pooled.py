@@ -214,11 +214,18 @@ def mean_and_error(gains: np.ndarray, sizes: np.ndarray, scale: int) -> tuple[fl
 
 
 def difference_interval(gains: np.ndarray, sizes: np.ndarray, scale: int) -> tuple[float, float]:
-    """95 % interval, in -1..1, of a mean difference: `mean_and_error`, t of groups - 1."""
+    """95 % interval, in -1..1, of a mean difference: `mean_and_error`, t of groups - 1.
+
+    Where all groups gain alike, they show no variance, though others may gain otherwise: the
+    interval is then as wide as Wilson's of such a share of as many groups.
+    """
     mean, error = mean_and_error(gains, sizes, scale)
     if math.isinf(error):
         return -1.0, 1.0
     half = t_975(len(sizes) - 1) * error
+    if mean and half < _TINY:
+        low, high = wilson_interval(abs(mean) * len(sizes), len(sizes))
+        half = max(abs(mean) - low, high - abs(mean))
     return max(-1.0, mean - half), min(1.0, mean + half)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ class LocalPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Accept what `click.Path` does."""
+        if not isinstance(value, (str, PathLike)):
+            self.fail(f"{value!r} is no path; in a file of options it stands in quotes", param, ctx)
         if reason := why_address(value):
             self.fail(f"{str(value)!r}: {reason}", param, ctx)
         return super().convert(value, param, ctx)
@@ -162,6 +165,8 @@ def _parse_count(value: Any) -> int | str:
 
 def _parse_score_input(value: Any) -> Path:
     """A path that exists, or a text that is not one by itself."""
+    if not isinstance(value, (str, PathLike)):
+        raise ValueError(f"{value!r} is no path; in a file of options it stands in quotes")
     if reason := why_address(value):
         raise ValueError(f"{str(value)!r}: {reason}")
     if not Path(value).exists() and "=" not in str(value) and "{" not in str(value):

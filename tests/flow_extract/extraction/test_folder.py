@@ -323,7 +323,7 @@ def digests(store):
     return {p.relative_to(store).as_posix(): p.read_bytes() for p in store.rglob("*.safetensors")}
 
 
-def test_store_files_of_a_renamed_class_go_with_their_videos(make_video, tmp_path):
+def test_store_files_of_a_renamed_class_are_copied(make_video, tmp_path):
     for name in ("walk/a", "walk/b", "run/a"):
         make_video(tmp_path / "videos" / f"{name}.avi", frames=4, seed=len(name) + ord(name[-1]))
     videos, store = tmp_path / "videos", tmp_path / "store"
@@ -335,14 +335,26 @@ def test_store_files_of_a_renamed_class_go_with_their_videos(make_video, tmp_pat
     assert report.moved() == {"walk/a": "walking/a"}
     assert [result.name for result in report.extracted] == ["walking/b"]
     assert report.counts()["already_done"] == 2
-    stale = digests(store)
-    assert stale.pop("walk/b.safetensors")
-    assert stale == digests(tmp_path / "new")
+    files = digests(store)
+    assert files.pop("walk/a.safetensors")  # they stay; another root may know them by that name
+    assert files.pop("walk/b.safetensors")
+    assert files == digests(tmp_path / "new")
     assert extract_folder(videos, store).moved() == {}
 
 
+def test_another_root_takes_no_store_file_away(make_video, tmp_path):
+    """Below `walk` the video is named `a`; lists that name it `walk/a` go on."""
+    make_video(tmp_path / "videos" / "walk" / "a.avi", frames=4)
+    store = tmp_path / "store"
+    extract_folder(tmp_path / "videos", store)
+    before = digests(store)["walk/a.safetensors"]
+    assert extract_folder(tmp_path / "videos" / "walk", store).moved() == {"walk/a": "a"}
+    assert digests(store)["walk/a.safetensors"] == before
+    assert extract_folder(tmp_path / "videos", store).counts()["already_done"] == 1
+
+
 @pytest.mark.parametrize("change", ["content", "settings", "still there", "damaged"])
-def test_only_the_store_file_of_the_very_video_is_renamed(make_video, tmp_path, change):
+def test_only_the_store_file_of_the_very_video_is_copied(make_video, tmp_path, change):
     videos, store = tmp_path / "videos", tmp_path / "store"
     video = make_video(videos / "walk" / "a.avi", frames=4)
     extract_folder(videos, store)

@@ -8,7 +8,13 @@ from scipy import stats
 
 from fusion.evaluation.comparison import compare
 from fusion.evaluation.metrics import group_interval, wilson_interval
-from fusion.evaluation.pooled import SplitAnswers, compare_over_splits, link_groups, whole_weights
+from fusion.evaluation.pooled import (
+    SplitAnswers,
+    compare_over_splits,
+    difference_interval,
+    link_groups,
+    whole_weights,
+)
 from twostream_base.errors import InputError
 
 
@@ -92,6 +98,20 @@ def test_one_split_is_as_compare_has_it() -> None:
     for system in one_split:
         low, high = group_interval(part.right[system["name"]][None], groups)
         assert system["interval"] == pytest.approx([100 * low, 100 * high], abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("groups", "gain", "expected"), [(2, 1, (-0.52, 0.72)), (8, 10, (0.68, 1)), (8, 0, (0, 0))]
+)
+def test_groups_that_gain_alike_are_no_certainty(
+    groups: int, gain: int, expected: tuple[float, float]
+) -> None:
+    """Of 10 videos a group: the bounds of Wilson's interval of the share, on both sides of it."""
+    gains, sizes = np.full((groups, 1), gain), np.full((groups, 1), 10)
+    assert difference_interval(gains, sizes, 1) == pytest.approx(expected, abs=0.005)
+    assert difference_interval(-gains, sizes, 1) == pytest.approx(
+        [-end for end in reversed(expected)], abs=0.005
+    )
 
 
 def test_intervals_are_those_of_the_jackknife_of_whole_groups() -> None:
