@@ -67,7 +67,7 @@ def own(tmp_path: Path) -> str:
 @pytest.mark.parametrize("command", ["extract-flow", "fuse"])
 def test_a_path_that_is_none(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("twostream.toml").write_text("[extract-flow]\nstore = 5\n[fuse]\nclass-weights = 5\n")
+    Path("twostream.toml").write_text("[extract-flow]\nvideos = 5\n[fuse]\nclass-weights = 5\n")
     result = CliRunner().invoke(cli, [command])
     assert result.exit_code == 2, result.output
     assert "5 is no path; in a file of options it stands in quotes" in result.output
