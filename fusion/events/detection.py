@@ -175,7 +175,8 @@ def moments_of_windows(
     Args:
         times: (W, 2) seconds, in any order.
         probabilities: (W, C).
-        step: seconds; by default a quarter of the median distance of the starts.
+        step: seconds; by default a quarter of the median distance of the starts, or of the
+            shortest window if that is less.
 
     Raises:
         InputError: no window, a window without length, or more than 10 million moments.
@@ -191,7 +192,8 @@ def moments_of_windows(
     if step is None:
         starts = np.unique(times[:, 0])
         stride = float(np.median(np.diff(starts))) if len(starts) > 1 else last - first
-        step = stride / STEPS_PER_STRIDE
+        # Windows shorter than their stride leave gaps; none may fall between two moments.
+        step = min(stride, float(np.diff(times).min())) / STEPS_PER_STRIDE
     count = max(1, int(np.ceil((last - first) / step - 1e-6)))
     if count > MOST_MOMENTS:
         raise InputError(

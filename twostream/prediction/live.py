@@ -214,6 +214,8 @@ def receive(
                     return
         except VideoError as error:
             reason = str(error)
+        except Exception as error:  # in this thread nobody would hear of it
+            reason, again = f"{type(error).__name__}: {error}", False
         if not again:
             break
         for buffer in buffers:
@@ -301,7 +303,7 @@ def predict_live(
         buffers[key] = by_settings[used]
     every = list(by_settings.values())
     warm_up(networks, runtime)
-    first, stop = every[0], threading.Event()
+    first, stop = every[-1], threading.Event()  # filled last: what is in it is in all
     thread = threading.Thread(target=receive, args=(frames, again, every, stop), daemon=True)
     began = time.monotonic()
     thread.start()

@@ -324,8 +324,10 @@ def score_film(
         while is_part(folder / key / f"{count:06d}.safetensors", facts[key] | {"part": count}):
             count += 1
         first[key] = count * WINDOWS_PER_PART
-        for path in sorted((folder / key).glob("*"))[count:]:
-            path.unlink()
+        whole = {f"{number:06d}.safetensors" for number in range(count)}
+        for path in (folder / key).glob("*"):
+            if path.name not in whole:  # of other settings, or left by a process that was killed
+                path.unlink()
     if any(first.values()):
         tell(f"{name}: going on behind window {min(first.values()):,}; earlier ones are done")
     info = probe(video)
@@ -451,7 +453,7 @@ def read_earlier(
     for key, facts in setup.items():
         path = folder / f"{key}.safetensors"
         if not path.exists():
-            return {}
+            continue
         about, cure = read_head(path)["about"], "remove it, or give another folder: --scores"
         if differs := [fact for fact in facts if about.get(fact) != facts[fact]]:
             raise InputError(f"{path}: scores of another setup ({', '.join(differs)}); {cure}")
@@ -461,7 +463,7 @@ def read_earlier(
                 f"{cure}"
             )
         tables[key] = open_scores(path)
-    return tables
+    return tables if len(tables) == len(setup) else {}
 
 
 def rows_of(table: ScoreTable, name: str) -> ScoreTable:
@@ -488,7 +490,8 @@ def assemble(
     Args:
         metadata: of the file.
     """
-    paths = [part for name in names for part in sorted((path_inside(folder, name) / key).glob("*"))]
+    parts_of = (sorted((path_inside(folder, name) / key).glob("[0-9]*")) for name in names)
+    paths = [part for of_film in parts_of for part in of_film]
 
     def parts() -> Iterator[ScoreTable]:
         return (read_scores(part) for part in paths)

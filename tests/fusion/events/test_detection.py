@@ -148,6 +148,13 @@ def test_each_option_has_its_effect() -> None:
     assert len([e for e in found(thresholds=(0.3, 0.7), nms=0.3) if e[2] == "jump"]) == 2
 
 
+def test_windows_far_apart_are_no_less_seen() -> None:
+    """Windows of 1 s every 10 s: each is an event of its own length."""
+    times = 10.0 * np.arange(3)[:, None] + np.array([0.0, 1.0])
+    events = find_events(times, np.full((3, 1), 0.9), ["jump"])
+    assert [event[:2] for event in events] == [(0, 1), (10, 11), (20, 21)]
+
+
 def test_background_is_known_by_its_name() -> None:
     assert background_class(["Background", "a"]) == "Background"
     assert background_class(["a", "b"]) is None

@@ -131,6 +131,8 @@ def test_an_interrupted_run_goes_on(
         "a/spatial/000000.safetensors",
         "a/spatial/000001.safetensors",
     ]
+    # What a process that was killed while it wrote a part has left.
+    Path("windows/parts/a/spatial/.part-1").write_bytes(b"half a part")
     done = twostream("predict", films, *runs, *OPTIONS)
     assert "a: going on behind window 4" in done.stderr
     for path in Path("whole").iterdir():
