@@ -17,6 +17,7 @@ from twostream_base.errors import InputError
 
 STEPS_PER_STRIDE = 4  # moments from one window to the next: overlapping means vary in between
 MOST_MOMENTS = 10_000_000  # of a film: 4 days at 25 a second
+MOST_VALUES = 200_000_000  # moments times classes: 1.6 GB
 THRESHOLD = 0.5
 BACKGROUND = "background"  # in any case; the class of moments at which nothing happens
 
@@ -121,8 +122,11 @@ def find_events(
                 start, stop = moments.span(begin, end)
                 if stop - start >= options.min_length:
                     of_class.append(Event(start, stop, name, float(curve[begin:end].mean())))
-        of_class = suppress(of_class, iou=options.nms)
-        events += soften(of_class, sigma=options.soft_nms) if options.soft_nms else of_class
+        if len(levels) > 1:  # events of one level do not overlap
+            of_class = suppress(of_class, iou=options.nms)
+            if options.soft_nms:
+                of_class = soften(of_class, sigma=options.soft_nms)
+        events += of_class
     return sorted(events)
 
 
@@ -179,7 +183,7 @@ def moments_of_windows(
             shortest window if that is less.
 
     Raises:
-        InputError: no window, a window without length, or more than 10 million moments.
+        InputError: no window, a window without length, or more moments, or values, than allowed.
     """
     times = np.asarray(times, np.float64)
     if times.ndim != 2 or times.shape != (len(probabilities), 2) or not len(times):
@@ -199,7 +203,13 @@ def moments_of_windows(
         raise InputError(
             f"{count:,} moments of {step:g} s are more than {MOST_MOMENTS:,}; give a longer step"
         )
-    total, weights = np.zeros((count, probabilities.shape[1])), np.zeros(count)
+    classes = probabilities.shape[1]
+    if count * classes > MOST_VALUES:
+        raise InputError(
+            f"{count:,} moments of {step:g} s and {classes:,} classes are {count * classes:,} "
+            f"values, more than {MOST_VALUES:,}; give a longer step"
+        )
+    total, weights = np.zeros((count, classes)), np.zeros(count)
     centres = first + (np.arange(count) + 0.5) * step
     for (start, end), scores in zip(times, np.asarray(probabilities, np.float64), strict=True):
         covered = slice(*np.searchsorted(centres, [start, end]))
@@ -267,14 +277,14 @@ def suppress(events: Sequence[Event], *, iou: float) -> list[Event]:
 
     All events are of one class. The result falls in score; of equal scores the first counts more.
     """
-    left, best = sorted(events, key=lambda event: -event.score), []
-    while left:
-        top, *left = left
-        best.append(top)
-        if left:
-            overlaps = temporal_iou(top.start, top.end, np.array([e[:2] for e in left]))
-            left = [e for e, shared in zip(left, overlaps, strict=True) if shared <= iou]
-    return best
+    ranked = sorted(events, key=lambda event: -event.score)
+    spans = np.array([event[:2] for event in ranked]).reshape(-1, 2)
+    stays = np.ones(len(ranked), bool)
+    for place, event in enumerate(ranked):
+        if stays[place]:
+            later = slice(place + 1, None)
+            stays[later] &= temporal_iou(event.start, event.end, spans[later]) <= iou
+    return [event for event, stay in zip(ranked, stays, strict=True) if stay]
 
 
 def soften(events: Sequence[Event], *, sigma: float, least: float = 1e-3) -> list[Event]:
@@ -286,19 +296,16 @@ def soften(events: Sequence[Event], *, sigma: float, least: float = 1e-3) -> lis
 
     All events are of one class; those whose score falls below `least` are dropped.
     """
-    left, best = list(events), []
+    spans = np.array([event[:2] for event in events]).reshape(-1, 2)
+    scores, left, best = np.array([event.score for event in events]), len(events), []
     while left:
-        top = max(left, key=lambda event: event.score)
-        left.remove(top)
-        best.append(top)
-        if left:
-            overlaps = temporal_iou(top.start, top.end, np.array([e[:2] for e in left]))
-            factors = np.exp(-(overlaps**2) / sigma).tolist()
-            left = [
-                event._replace(score=event.score * factor)
-                for event, factor in zip(left, factors, strict=True)
-                if event.score * factor >= least
-            ]
+        top = int(scores.argmax())
+        event = events[top]._replace(score=float(scores[top]))
+        best.append(event)
+        scores *= np.exp(-(temporal_iou(event.start, event.end, spans) ** 2) / sigma)
+        scores[top] = 0  # taken
+        scores[scores < least] = 0
+        left = int(np.count_nonzero(scores))
     return best
 
 

@@ -7,7 +7,6 @@ and `ScoreTable.times` says in seconds where it begins and ends.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +14,8 @@ from numpy.typing import NDArray
 
 from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError
+
+LONGEST = 100_000_000  # seconds or frames: three years, or seven weeks at 25 a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +30,17 @@ class Span:
         """`2.5` (seconds) or `60f` (frames).
 
         Raises:
-            InputError: neither, or not above 0.
+            InputError: neither, not above 0, or above `LONGEST`.
         """
         in_frames = text.endswith("f")
         try:
             amount = int(text[:-1]) if in_frames else float(text)
         except ValueError:
             amount = 0
-        if not (math.isfinite(amount) and amount > 0):
+        if not 0 < amount <= LONGEST:
             raise InputError(
-                f"{text!r} is no length of time: give seconds, such as 2.5, or frames, such as 60f"
+                f"{text!r} is no length of time up to {LONGEST:,}: give seconds, such as 2.5, or "
+                "frames, such as 60f"
             )
         return cls(amount, in_frames)
 

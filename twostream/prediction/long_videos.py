@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -146,6 +146,11 @@ def predict_windows(
             )
         except VideoError as error:
             failed[text] = str(error)
+            if earlier and name in earlier[next(iter(setup))].metadata["films"]:
+                raise InputError(
+                    f"{windows.folder}: has scores of {text}, which cannot be read now ({error}); "
+                    "bring it back, or give another folder: --scores"
+                ) from error
     rows = list(films.values())
     result: dict[str, Any] = {
         "streams": {stream: str(run) for stream, run in options.runs.items()},
@@ -175,7 +180,7 @@ def predict_windows(
     if len(files) > 1:
         files[FUSED] = windows.folder / f"{FUSED}.safetensors"
         write_scores(files[FUSED], fusion.table)
-    shutil.rmtree(windows.folder / PARTS)
+    remove_parts(windows.folder / PARTS, films, networks.streams)
     files["windows"] = windows.folder / "windows.csv"
     write_windows(files["windows"], fusion.table, probabilities)
     files["events"] = windows.folder / "events.csv"
@@ -186,6 +191,7 @@ def predict_windows(
         for key, (card, recorded) in networks.records.items()
     }
     assert fusion.table.times is not None
+    predictions = {}
     for name, film in films.items():
         part = by_video[name]
         times, fused = fusion.table.times[part], probabilities[FUSED][part]
@@ -200,20 +206,15 @@ def predict_windows(
             ),
         ]
         result["events"] += [{"video": name, **event._asdict()} for event in events]
-        if show:
-            of_streams = {key: probs[part] for key, probs in probabilities.items() if key != FUSED}
-            show(
-                name,
-                LongPrediction(
-                    of_video[name],
-                    film["fps"],
-                    fusion.table.class_names,
-                    times,
-                    fused,
-                    of_streams,
-                    events,
-                ),
-            )
+        predictions[name] = LongPrediction(
+            of_video[name],
+            film["fps"],
+            fusion.table.class_names,
+            times,
+            fused,
+            {key: probs[part] for key, probs in probabilities.items() if key != FUSED},
+            events,
+        )
     write_csv(
         files["events"],
         [("video", "start", "end", "label", "score")]
@@ -223,6 +224,9 @@ def predict_windows(
         ],
     )
     result["files"] = {key: str(path) for key, path in files.items()}
+    for name, prediction in predictions.items():
+        if show:
+            show(name, prediction)
     return result
 
 
@@ -513,6 +517,18 @@ def assemble(
             times=np.concatenate([times for _, _, times in facts if times is not None]),
         ),
     )
+
+
+def remove_parts(folder: Path, names: Iterable[str], keys: Iterable[str]) -> None:
+    """Remove the parts of these videos; those of others, which may go on later, stay."""
+    for name in names:
+        of_film = path_inside(folder, name)
+        for key in keys:
+            shutil.rmtree(of_film / key, ignore_errors=True)
+        (of_film / DONE).unlink(missing_ok=True)
+    for path in [*sorted(folder.rglob("*"), reverse=True), folder]:
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
 
 
 def write_windows(

@@ -19,6 +19,7 @@ from flow_extract.video.decode import open_video, read_frames
 from flow_extract.video.frames import resize, scaled_size
 from twostream.prediction.annotated import GIF_FPS
 from twostream.prediction.long_videos import FUSED, LongPrediction
+from twostream_base.errors import InputError
 from twostream_base.files import write_text
 
 SUFFIXES = (".png", ".svg", *FILMS)
@@ -193,13 +194,22 @@ def painted(drawing: Drawing) -> Image.Image:
 
 
 def draw_film(path: Path, prediction: LongPrediction, *, title: str) -> None:
-    """Write the film with the timeline beneath it, where a line moves, and what is happening."""
+    """Write the film with the timeline beneath it, where a line moves, and what is happening.
+
+    Raises:
+        InputError: a GIF of more than `GIF_SECONDS`.
+    """
     with open_video(prediction.video) as video:
         size = scaled_size(video.info.width, video.info.height, min(video.info.height, 360))
     width = max(size[0], FILM_WIDTH)
     drawing = timeline(prediction, title=title, width=width)
     below = painted(drawing)
     fps, suffix = prediction.fps, path.suffix.lower()
+    if suffix == ".gif" and (seconds := float(prediction.times.max())) > GIF_SECONDS:
+        raise InputError(
+            f"{path}: a GIF of {seconds:,.0f} s would have to be in memory as a whole; up to "
+            f"{GIF_SECONDS} s are drawn. Give --out a name with .mp4: the scores are there already"
+        )
     step = ceil(fps / GIF_FPS) if suffix == ".gif" else 1
     middles = prediction.times.mean(axis=1)
 

@@ -90,6 +90,43 @@ def test_suppression() -> None:
     assert soften(same, sigma=0.01) == [same[0], same[2]]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_suppression_against_a_loop(seed: int) -> None:
+    """Each event beside each that stands above it, one by one."""
+    rng = np.random.default_rng(seed)
+    starts, lengths, scores = rng.random((3, 40))
+    events = [
+        Event(s, s + length / 2, "a", score)
+        for s, length, score in zip(starts, lengths, scores, strict=True)
+    ]
+    left, kept, softened = sorted(events, key=lambda e: -e.score), [], []
+    while left:
+        top = left.pop(0)
+        kept.append(top)
+        left = [e for e in left if temporal_iou(*top[:2], np.array([e[:2]]))[0] <= 0.3]
+    assert suppress(events, iou=0.3) == kept
+    left = events
+    while left:
+        top = max(left, key=lambda e: e.score)
+        softened.append(top)
+        lowered = [
+            e._replace(
+                score=e.score * np.exp(-(temporal_iou(*top[:2], np.array([e[:2]]))[0] ** 2) / 0.1)
+            )
+            for e in left
+            if e != top
+        ]
+        left = [e for e in lowered if e.score >= 1e-3]
+    result = soften(events, sigma=0.1)
+    assert [e[:2] for e in result] == [e[:2] for e in softened]
+    assert [e.score for e in result] == pytest.approx([e.score for e in softened])
+
+
+def test_so_many_values_are_refused() -> None:
+    with pytest.raises(InputError, match="1,000 classes are 4,000,000,000 values"):
+        moments_of_windows(np.array([[0.0, 4000.0]]), np.zeros((1, 1000)), step=0.001)
+
+
 def windows(*labels: int, high: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
     """Windows of 2 s every second, one class of three likely in each."""
     rest = (1 - high) / 2

@@ -21,7 +21,7 @@ from fusion.tables.score_file import read_scores
 from twostream.cli import cli
 from twostream.data import toy
 from twostream.models.checkpoint import NetworkSpec, network_from_spec, save_checkpoint
-from twostream.prediction import long_videos
+from twostream.prediction import long_videos, timeline
 
 from ..conftest import CLASSES
 
@@ -159,15 +159,46 @@ def test_scores_of_another_setup_are_not_replaced(
     with long_videos.alone_in(Path("windows")):
         busy = twostream("predict", one, *runs, *OPTIONS, exit_code=2)
     assert "windows: another" in busy.output
+    # Motion scores of this setup are no reason to replace spatial ones of another.
+    Path("windows/spatial.safetensors").unlink()
+    before = Path("windows/motion.safetensors").read_bytes()
+    other = twostream("predict", one, *runs, *OPTIONS, "--stride", "8f", exit_code=2)
+    assert "windows/motion.safetensors" in other.output
+    assert Path("windows/motion.safetensors").read_bytes() == before
+    twostream("predict", one, *runs, *OPTIONS)
     shutil.move(films / "a.avi", films / "d.avi")
     other = twostream("predict", str(films / "d.avi"), *runs, *OPTIONS, exit_code=2)
     assert "as of a;" in other.output
+
+
+def test_a_film_that_cannot_be_read_any_more_keeps_its_scores(
+    twostream: Command, runs: list[str], films: Path
+) -> None:
+    twostream("predict", films, *runs, *OPTIONS)
+    before = {path.name: path.read_bytes() for path in Path("windows").iterdir()}
+    (films / "a.avi").write_bytes(b"no video")
+    refused = twostream("predict", films, *runs, *OPTIONS, exit_code=2)
+    assert f"windows: has scores of {films / 'a.avi'}, which cannot be read now" in refused.output
+    kept = {name: (Path("windows") / name).read_bytes() for name in before}
+    assert kept == before
+
+
+def test_parts_of_films_that_are_not_given_stay(tmp_path: Path) -> None:
+    """Also of a film whose name goes on where that of another ends."""
+    for file in ("a/motion/000000", "a/b/motion/000000", "c/motion/000000", "a/done.json"):
+        (tmp_path / "parts" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "parts" / file).touch()
+    long_videos.remove_parts(tmp_path / "parts", ["a", "c"], ["motion"])
+    assert [*(tmp_path / "parts").rglob("0*")] == [tmp_path / "parts/a/b/motion/000000"]
+    long_videos.remove_parts(tmp_path / "parts", ["a/b"], ["motion"])
+    assert not (tmp_path / "parts").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--stride", "1"], "give --window too"),
+        (["--window", "1e308"], "no length of time up to 100,000,000"),
         (["--window", "1f"], "give 2 frames or more"),
         (["--window", "x"], "such as 2.5, or frames, such as 60f"),
         (["--window", "2", "--cascade", "0.5"], "--cascade"),
@@ -178,6 +209,18 @@ def test_wrong_use(
     twostream: Command, runs: list[str], films: Path, arguments: list[str], message: str
 ) -> None:
     assert message in twostream("predict", films, *runs, *arguments, exit_code=2).output
+
+
+def test_a_gif_of_a_long_film(
+    twostream: Command, runs: list[str], films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused once the scores and events are there."""
+    monkeypatch.setattr(timeline, "GIF_SECONDS", 1)
+    one = str(films / "a.avi")
+    refused = twostream("predict", one, *runs, *OPTIONS, "--out", "a.gif", exit_code=2)
+    assert "a.gif: a GIF of " in refused.output
+    assert "Give --out a name with .mp4" in refused.output
+    assert Path("windows/events.csv").is_file()
 
 
 def test_drawings(twostream: Command, runs: list[str], films: Path) -> None:
