@@ -289,7 +289,7 @@ def judge(detections: Detections, truth: Truth, *, ends: Mapping[str, float]) ->
 def film_frames(film: Film, end: float, rate: float | None) -> np.ndarray:
     """The middle of each frame of a film, seconds; at 25 frames a second where none are known."""
     rate = rate or FRAMES_A_SECOND
-    last = film.duration or max([end, *(event.end for event in film.events)])
+    last = film.duration or max(end, *(e.end for e in (*film.events, *film.background)), 0.0)
     return (np.arange(max(1, round(last * rate))) + 0.5) / rate
 
 

@@ -38,11 +38,16 @@ class Film:
         events: in the order of their starts; may overlap.
         duration: seconds; None where it is not known.
         subset: such as `validation`; empty where none is named.
+        background: stretches of which the truth itself says that nothing happens in them.
+        ambiguous: starts and ends of stretches of which it does not say what happens in them; they
+            are neither events nor background.
     """
 
     events: tuple[Event, ...]
     duration: float | None = None
     subset: str = ""
+    background: tuple[Event, ...] = ()
+    ambiguous: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +129,9 @@ def read_truth(
     nothing = (background or BACKGROUND).casefold()
     films = {
         name: replace(
-            film, events=tuple(sorted(e for e in film.events if e.label.casefold() != nothing))
+            film,
+            events=tuple(sorted(e for e in film.events if e.label.casefold() != nothing)),
+            background=tuple(sorted(e for e in film.events if e.label.casefold() == nothing)),
         )
         for name, film in films.items()
     }
@@ -146,7 +153,6 @@ def read_activitynet(path: Path) -> Truth:
     if not isinstance(database, dict):
         raise InputError(f"{path}: no object `database` in it, as ActivityNet's JSON has")
     films: dict[str, Film] = {}
-    ambiguous = 0
     for video, facts in database.items():
         where = f"{path}: video {video!r}"
         annotations = facts.get("annotations", []) if isinstance(facts, dict) else None
@@ -155,7 +161,7 @@ def read_activitynet(path: Path) -> Truth:
         duration = facts.get("duration")
         if duration is not None:
             duration = _seconds(duration, where=f"{where}, duration")
-        events = []
+        events, ambiguous = [], []
         for number, item in enumerate(annotations, 1):
             place = f"{where}, annotation {number}"
             segment = item.get("segment") if isinstance(item, dict) else None
@@ -164,12 +170,15 @@ def read_activitynet(path: Path) -> Truth:
             label = item.get("label")
             if not isinstance(label, str) or not label.strip():
                 raise InputError(f"{place}: `label` is {label!r}; expected the name of a class")
+            event = make_event(segment[0], segment[1], label, where=place)
             if label == AMBIGUOUS:
-                ambiguous += 1
+                ambiguous.append(event[:2])
             else:
-                events.append(make_event(segment[0], segment[1], label, where=place))
-        _add(films, video, Film(tuple(events), duration, str(facts.get("subset", ""))), where=where)
-    return Truth(films, notes=_ambiguous_note(ambiguous))
+                events.append(event)
+        subset = str(facts.get("subset", ""))
+        film = Film(tuple(events), duration, subset, ambiguous=tuple(ambiguous))
+        _add(films, video, film, where=where)
+    return Truth(films, notes=_ambiguous_note(films))
 
 
 _THUMOS_LINE = re.compile(r"(\S+)\s+([-+.\deE]+)\s+([-+.\deE]+)")
@@ -178,8 +187,8 @@ _THUMOS_LINE = re.compile(r"(\S+)\s+([-+.\deE]+)\s+([-+.\deE]+)")
 def read_thumos(files: Sequence[Path]) -> Truth:
     """Read THUMOS14's files `<class>_<subset>.txt`, with lines of `video start end`, seconds."""
     events: dict[str, list[Event]] = defaultdict(list)
+    ambiguous: dict[str, list[tuple[float, float]]] = defaultdict(list)
     subsets: dict[str, str] = {}
-    ambiguous = 0
     for file in files:
         label, mark, subset = file.stem.rpartition("_")
         if not mark:
@@ -197,11 +206,14 @@ def read_thumos(files: Sequence[Path]) -> Truth:
                 )
             event = make_event(row[2], row[3], label, where=f"{file}:{number}")
             if label == AMBIGUOUS:
-                ambiguous += 1
+                ambiguous[video].append(event[:2])
             else:
                 events[video].append(event)
-    films = {video: Film(tuple(events[video]), None, subset) for video, subset in subsets.items()}
-    return Truth(films, notes=_ambiguous_note(ambiguous))
+    films = {
+        video: Film(tuple(events[video]), None, subset, ambiguous=tuple(ambiguous[video]))
+        for video, subset in subsets.items()
+    }
+    return Truth(films, notes=_ambiguous_note(films))
 
 
 def read_frame_labels(files: Sequence[Path], *, fps: float | None, where: Path) -> Truth:
@@ -233,14 +245,17 @@ def read_frame_labels(files: Sequence[Path], *, fps: float | None, where: Path) 
 def read_event_csv(path: Path, *, fps: float | None = None) -> Truth:
     """Read rows of video, start, end, label, perhaps subset, duration, fps; the header names them.
 
-    Times are in seconds, or with `fps` in frames.
+    Times and durations are in seconds, or with `fps` in frames; a row's own fps counts.
     """
     events: dict[str, list[Event]] = defaultdict(list)
     facts: dict[str, tuple[str, float | None]] = {}
     for where, row in read_event_rows(path):
         video = without_suffix(row["video"])
         duration = row.get("duration") or None
-        seconds = None if duration is None else _seconds(duration, where=where) / (fps or 1)
+        seconds = None
+        if duration is not None:
+            rate = _rate_of_row(row, where=where, fps=fps)
+            seconds = _seconds(duration, where=where) / (rate or 1)
         known = (row.get("subset", ""), seconds)
         if facts.setdefault(video, known) != known:
             raise InputError(
@@ -294,11 +309,8 @@ def event_of_row(row: Mapping[str, str], *, where: str, fps: float | None = None
     Raises:
         InputError: as `make_event`; or an fps that is none.
     """
-    if rate := row.get("fps"):
-        fps = _seconds(rate, where=f"{where}, fps")
-        if not 0 < fps <= HIGHEST_RATE:
-            raise InputError(f"{where}: fps {rate}; it must be above 0, at most {HIGHEST_RATE}")
-    return make_event(row["start"], row["end"], row["label"], where=where, fps=fps)
+    rate = _rate_of_row(row, where=where, fps=fps)
+    return make_event(row["start"], row["end"], row["label"], where=where, fps=rate)
 
 
 def make_event(start: Any, end: Any, label: str, *, where: str, fps: float | None = None) -> Event:
@@ -361,7 +373,18 @@ def _add(films: dict[str, Film], video: str, film: Film, *, where: str) -> None:
     films[name] = film
 
 
-def _ambiguous_note(count: int) -> tuple[str, ...]:
+def _rate_of_row(row: Mapping[str, str], *, where: str, fps: float | None) -> float | None:
+    """Frames a second of the times of a row: its own fps, else `fps`; None: they are seconds."""
+    if not (rate := row.get("fps")):
+        return fps
+    number = _seconds(rate, where=f"{where}, fps")
+    if not 0 < number <= HIGHEST_RATE:
+        raise InputError(f"{where}: fps {rate}; it must be above 0, at most {HIGHEST_RATE}")
+    return number
+
+
+def _ambiguous_note(films: Mapping[str, Film]) -> tuple[str, ...]:
+    count = sum(len(film.ambiguous) for film in films.values())
     return (f"{count:,} events of the class {AMBIGUOUS} are left out",) if count else ()
 
 

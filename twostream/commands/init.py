@@ -130,7 +130,11 @@ def _take_project(ctx: click.Context, param: click.Parameter, is_update: bool) -
         type=click.FloatRange(0, min_open=True),
         help="Frames a second of a --truth in frames.",
     ),
-    click.option("--without-pauses", is_flag=True, help="Make no clips of the pauses."),
+    click.option(
+        "--without-pauses",
+        is_flag=True,
+        help="Make no clips of the pauses; what the truth itself labels background stays.",
+    ),
 )
 @click.option(
     "--force",

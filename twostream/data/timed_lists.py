@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -25,12 +26,16 @@ def write_timed_lists(
 ) -> list[str]:
     """Write `clips01.csv`, or of three random splits, for the events of a truth.
 
+    A clip has one label. Of events with the same times that of the class with the fewest events
+    stays: THUMOS14 lists each CliffDiving as Diving too, and neither class is to become empty.
+
     Where the truth names subsets these are kept (see `subset_roles`); else whole films are drawn
     for the test of each split, the same for the same films.
 
     Args:
         test_fraction: of the films.
-        pauses: stretches between events become clips of the class `background`.
+        pauses: stretches between events become clips of the class `background`, as those that the
+            truth itself calls so do in any case.
 
     Returns:
         What was done, and left out, a line each.
@@ -40,14 +45,28 @@ def write_timed_lists(
     """
     clips: dict[str, list[Event]] = {}
     short = doubled = 0
+    counts = Counter(event.label for film in truth.films.values() for event in film.events)
+    outdone: Counter[str] = Counter()
     for name, film in truth.films.items():
-        listed = [*film.events, *(pauses_of(film) if pauses else ())]
+        labelled = [*film.events, *(e._replace(label=BACKGROUND) for e in film.background)]
+        listed = [*labelled, *(pauses_of(film) if pauses else ())]
         of_film = sorted(e for e in listed if e.end - e.start >= SHORTEST)
         rounded = {(round(e.start, 3), round(e.end, 3), e.label): e for e in of_film}
-        short += sum(e.end - e.start < SHORTEST for e in film.events)
+        short += sum(e.end - e.start < SHORTEST for e in labelled)
         doubled += len(of_film) - len(rounded)
-        clips[name] = list(rounded.values())
-    roles = subset_roles({film.subset for film in truth.films.values() if film.events})
+        by_times: dict[tuple[float, float], list[Event]] = {}
+        for (start, end, _), event in rounded.items():
+            by_times.setdefault((start, end), []).append(event)
+        clips[name] = []
+        for events in by_times.values():
+            rarest, *others = sorted(
+                events, key=lambda e: (e.label == BACKGROUND, counts[e.label], e.label)
+            )
+            clips[name].append(rarest)
+            outdone.update(event.label for event in others)
+    roles = subset_roles(
+        {film.subset for film in truth.films.values() if film.events or film.background}
+    )
     sides: dict[int, dict[str, str]] = {}
     if roles:
         sides[1] = {
@@ -81,19 +100,27 @@ def write_timed_lists(
         lines.append(f"left out {short:,} events shorter than {SHORTEST} s")
     if doubled:
         lines.append(f"left out {doubled:,} events that are listed twice")
+    if outdone:
+        labels = some_of([f"{label} ({count:,})" for label, count in sorted(outdone.items())])
+        lines.append(
+            f"left out {outdone.total():,} events with the times of one of a rarer class, as a "
+            f"clip has one label: {labels}"
+        )
     return [*lines, *truth.notes]
 
 
 def pauses_of(film: Film) -> Iterable[Event]:
-    """The stretches of a film in which nothing happens; its end only where its length is known.
+    """The stretches of a film of which its truth says nothing; its end only of known length.
 
     events 2..4, 3..6, of 10 seconds: 0..2, 6..10
+    ambiguous 7..8 too: 0..2, 6..7, 8..10
     """
     end = 0.0
-    for event in sorted(film.events):
-        if event.start > end:
-            yield Event(end, event.start, BACKGROUND)
-        end = max(end, event.end)
+    spans = [event[:2] for event in (*film.events, *film.background)]
+    for start, stop in sorted([*spans, *film.ambiguous]):
+        if start > end:
+            yield Event(end, start, BACKGROUND)
+        end = max(end, stop)
     if film.duration is not None and film.duration > end:
         yield Event(end, film.duration, BACKGROUND)
 

@@ -15,6 +15,7 @@ from fusion.events.metrics import (
     average_precision,
     compare_systems,
     edit_score,
+    film_frames,
     judge,
     mean_average_precision,
     metric_values,
@@ -41,6 +42,14 @@ def random_films(rng: np.random.Generator, films: int = 4) -> tuple[Films, Films
                 other = label if rng.random() < 0.8 else "d"
                 detected.append(Event(min(moved), max(moved), other, rng.random()))
     return found, truth
+
+
+def test_frames_go_on_to_the_last_known_moment() -> None:
+    run, nothing = Event(0, 2, "run"), Event(2, 8, "background")
+    assert len(film_frames(Film((run,), background=(nothing,)), 4.0, rate=2)) == 16
+    assert len(film_frames(Film((run,)), 4.0, rate=2)) == 8
+    assert len(film_frames(Film((run,), 3, background=(nothing,)), 4.0, rate=2)) == 6
+    assert len(film_frames(Film(()), 0.0, rate=2)) == 1
 
 
 def slow_map(found: Films, truth: Films, threshold: float) -> float:

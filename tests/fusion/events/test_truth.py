@@ -34,19 +34,33 @@ def test_thumos(tmp_path: Path) -> None:
     (tmp_path / "Ambiguous_val.txt").write_text("v1 0.0 1.0\nv3 0 1\n")
     truth = read_truth(tmp_path)
     assert truth.films == {
-        "v1": Film((Event(0, 1, "Billiards"), Event(3.5, 4.5, "Diving")), None, "val"),
+        "v1": Film((Event(0, 1, "Billiards"), Event(3.5, 4.5, "Diving")), None, "val",
+                   ambiguous=((0, 1),)),
         "v2": Film((Event(1, 2, "Diving"),), None, "val"),
-        "v3": Film((), None, "val"),
-    }
+        "v3": Film((), None, "val", ambiguous=((0, 1),)),
+    }  # fmt: skip
     assert truth.notes[0].startswith("2 events")
     assert "Ambiguous" in truth.notes[0]
+
+
+def test_ambiguous_stretches_of_activitynets_json(tmp_path: Path) -> None:
+    path = tmp_path / "truth.json"
+    events = [{"segment": [1, 2], "label": "Ambiguous"}, {"segment": [3, 4], "label": "run"}]
+    path.write_text(json.dumps({"database": {"a": {"duration": 9, "annotations": events}}}))
+    truth = read_truth(path)
+    assert truth.films == {"a": Film((Event(3, 4, "run"),), 9, ambiguous=((1, 2),))}
+    assert truth.notes[0].startswith("1 events")
+    path.write_text(path.read_text().replace("[1, 2]", "[2, 1]"))
+    with pytest.raises(InputError, match="annotation 1: end 1.*start 2"):
+        read_truth(path)
 
 
 def test_frame_labels(tmp_path: Path) -> None:
     (tmp_path / "cup.txt").write_text("background\npour\npour\nstir\nbackground\n")
     (tmp_path / "mapping.txt").write_text("0 background\n1 pour\n")
     truth = read_truth(tmp_path, fps=2)
-    film = Film((Event(0.5, 1.5, "pour"), Event(1.5, 2, "stir")), 2.5)
+    nothing = (Event(0, 0.5, "background"), Event(2, 2.5, "background"))
+    film = Film((Event(0.5, 1.5, "pour"), Event(1.5, 2, "stir")), 2.5, background=nothing)
     assert (truth.films, truth.rate) == ({"cup": film}, 2)
     assert read_truth(tmp_path / "cup.txt", fps=2) == truth
     assert read_truth(tmp_path, fps=2, background="pour").class_names == ["background", "stir"]
@@ -61,6 +75,34 @@ def test_csv(tmp_path: Path) -> None:
     assert read_truth(path, fps=25).films["a"] == Film(events)
     path.write_text("video,start,end,label,subset,duration\na,1,2,run,test,100\n")
     assert read_truth(path).films == {"a": Film((Event(1, 2, "run"),), 100, "test")}
+
+
+def test_durations_are_in_frames_at_the_rate_of_their_row(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(
+        "video,start,end,label,duration,fps\na,25,50,run,250,25\na,50,75,run,250,25\n"
+        "b,1,2,run,9,\nc,,,,500,50\n"
+    )
+    seconds = {"a": 10, "b": 9, "c": 10}
+    assert {name: film.duration for name, film in read_truth(path).films.items()} == seconds
+    in_frames = {"a": 10, "b": 3, "c": 10}
+    films = read_truth(path, fps=3).films
+    assert {name: film.duration for name, film in films.items()} == in_frames
+    path.write_text("video,start,end,label,duration,fps\na,,,,250,0\n")
+    with pytest.raises(InputError, match=r"events\.csv:2: fps 0"):
+        read_truth(path)
+
+
+def test_labelled_background_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(
+        "video,start,end,label\na,0,2,run\na,2,8,Background\nb,0,5,background\nc,1,2,jump\n"
+    )
+    assert read_truth(path).films == {
+        "a": Film((Event(0, 2, "run"),), background=(Event(2, 8, "Background"),)),
+        "b": Film((), background=(Event(0, 5, "background"),)),
+        "c": Film((Event(1, 2, "jump"),)),
+    }
 
 
 @pytest.mark.parametrize(
