@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fusion.combining.fuse import VideoScores, fuse_videos, score_videos
-from fusion.combining.inputs import FusionOptions, read_inputs
+from fusion.combining.inputs import FusionOptions, read_inputs, score_files, takes_splits
 from fusion.combining.probabilities import as_probs
-from fusion.combining.sources import ScoreSource
+from fusion.combining.sources import ScoreSource, typed_sources
 from fusion.evaluation.results import columns
 from fusion.events.detection import DetectionOptions, background_class, find_events
 from fusion.events.event import Event
@@ -53,7 +54,9 @@ def find_events_in_files(
     Args:
         truth: what happens in the films; without it nothing is judged.
         allow_missing: films of the truth may have no scores.
-        other: a dense score file that the result is compared with.
+        other: a dense score file, or run folder with one, that the result is compared with; the
+            means of its scores are taken as they are, without the strategies and calibration of
+            `options`. Found as inputs are, see `typed_sources`.
         classes: also give the average precision of each class.
         seed: of bootstrap and randomisation test.
 
@@ -63,8 +66,14 @@ def find_events_in_files(
         result with each of the others, `by_class`, `notes`.
 
     Raises:
-        InputError: score files without times, or what reading, fusing and judging refuse.
+        InputError: score files without times, several splits, another system that is not one
+            score file, or what reading, fusing and judging refuse.
     """
+    if takes_splits(options):
+        raise InputError(
+            "events are found in the scores of one split at a time: name each file with its number "
+            "in place of {split}"
+        )
     inputs = read_inputs(options)
     calibrated = None
     if options.calibrate != "none":
@@ -87,7 +96,9 @@ def find_events_in_files(
     if other is not None:
         if truth is None:
             raise InputError("--compare needs --truth: without it nothing tells which is better")
-        name, found_by_other = _other_system(other, streams, detection, taken=list(found))
+        name, found_by_other = _other_system(
+            other, streams, detection, options=options, taken=list(found)
+        )
         found[name] = found_by_other
     films = list(found[result])
     report: dict[str, Any] = {
@@ -180,10 +191,17 @@ def _other_system(
     streams: VideoScores,
     detection: DetectionOptions,
     *,
+    options: FusionOptions,
     taken: Sequence[str],
 ) -> tuple[str, Events]:
     """The name and the events of another score file, which has the same films and classes."""
-    path = source if isinstance(source, Path) else source.path
+    sources = typed_sources([source])
+    if len(sources) != 1:
+        raise InputError(
+            f"--compare {source}: these are {len(sources)} score files: "
+            f"{some_of([str(each.path) for each in sources])}; name one"
+        )
+    (path,) = score_files(sources[0].path, replace(options, epochs=None))
     table = open_scores(path)
     other = score_videos(join({"other": table}))
     if sorted(other.class_names) != sorted(streams.class_names):
@@ -196,7 +214,9 @@ def _other_system(
         raise InputError(
             f"{path} has other films than the files; they differ in {some_of(sorted(films ^ its))}"
         )
-    name = path.stem if path.stem not in taken else str(path)
+    typed = sources[0].stream if not sources[0].model else sources[0].path.name
+    names = (typed or path.stem, str(path), f"--compare {path}")
+    name = next(name for name in names if name not in taken)
     probabilities = as_probs(other.scores["other"], other.score_type)
     return name, _events_of_films(other, probabilities, detection)
 

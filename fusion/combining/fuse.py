@@ -211,9 +211,21 @@ def score_videos(
         results[key] = StepResult(np.concatenate(parts), fused.score_type, fallbacks)
         digests[key] = digest.hexdigest()
     warnings = list(joined.warnings)
+    recorded = {key: _recorded_inputs(table.metadata) for key, table in joined.tables.items()}
     for first, second in combinations(digests, 2):
         if digests[first] == digests[second]:
             warnings.append(f"{first} and {second} are the same scores: give each stream once")
+        elif digests[second] in recorded[first] or digests[first] in recorded[second]:
+            second_is_part = digests[second] in recorded[first]
+            whole, its_part = (first, second) if second_is_part else (second, first)
+            warnings.append(
+                f"{whole} was fused of the scores of {its_part}, which so count twice: give either "
+                "the fused file or what it was made of"
+            )
+        elif recorded[first] & recorded[second]:
+            warnings.append(
+                f"{first} and {second} were fused of some scores alike, which so count twice"
+            )
     return VideoScores(
         names=joined.names,
         class_names=joined.class_names,
@@ -230,6 +242,16 @@ def score_videos(
         warnings=warnings
         + [fallback_warning(key, result) for key, result in results.items() if result.fallbacks],
     )
+
+
+def _recorded_inputs(metadata: Mapping[str, Any]) -> set[str]:
+    """The sha256 of all scores that a table was fused of, as its header tells, at any depth."""
+    digests: set[str] = set()
+    inputs = metadata.get("inputs")
+    for about in inputs.values() if isinstance(inputs, Mapping) else ():
+        if isinstance(about, Mapping):
+            digests |= {str(about.get("scores_sha256"))} | _recorded_inputs(about)
+    return digests - {"None"}
 
 
 def mean_scores(table: ScoreTable) -> np.ndarray:

@@ -93,7 +93,10 @@ truth_options = console.section(
         "--allow-missing", is_flag=True, help="Leave out films of the truth that have no scores."
     ),
     click.option(
-        "--compare", type=SCORE_INPUT, help="Compare with the events of this dense score file."
+        "--compare",
+        type=SCORE_INPUT,
+        help="Compare with the events of this dense score file, run folder or NAME=FILE; its "
+        "scores are taken as they are, without --strategy, --segments, --combine and --calibrate.",
     ),
     click.option("--classes", is_flag=True, help="Also show every class."),
     click.option("--seed", default=0, help="Seed of the bootstrap and of the test."),
@@ -111,7 +114,7 @@ truth_options = console.section(
     "twostream events spatial.safetensors motion.safetensors \\\n"
     "    --truth groundTruth --fps 15 --compare earlier.safetensors",
 )  # fmt: skip
-@score_options.inputs
+@score_options.inputs_of_a_split
 @detection_options
 @truth_options
 @score_options.strategies

@@ -55,6 +55,7 @@ _several = (
 
 # FILES and the options that find them: fields of `FusionOptions`.
 inputs = console.section("Score files", *_files, _split, *_several)
+inputs_of_a_split = console.section("Score files", *_files, _split, *_several[1:])
 inputs_of_splits = console.section("Score files", *_files, *_several)
 
 combine = console.section(

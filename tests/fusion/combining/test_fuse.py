@@ -183,6 +183,27 @@ def test_the_fused_table_tells_its_origin_and_is_a_score_file(
     assert len(about["inputs"]["motion"]["scores_sha256"]) == 64
 
 
+def test_inputs_that_hold_other_inputs_are_said(make_table: Make) -> None:
+    rng = np.random.default_rng(0)
+    a, b, c = (make_table(rng.normal(size=(4, 5)), stream=stream) for stream in "abc")
+    both = fuse({"a": a, "b": b}).table
+    nested = fuse({"both": both, "c": c}).table
+    other = fuse({"b": b, "c": c}).table
+
+    def told(**tables: ScoreTable) -> list[str]:
+        return [" ".join(line.split()[:7]) for line in fuse(tables).warnings]
+
+    assert told(a=a, both=both) == ["both was fused of the scores of"]
+    assert told(nested=nested, b=b) == ["nested was fused of the scores of"]
+    assert told(both=both, nested=nested) == ["nested was fused of the scores of"]
+    assert told(both=both, other=other) == ["both and other were fused of some"]
+    assert told(a=a, b=b, c=c) == told(both=both, c=c) == told(a=a, other=other) == []
+    (whole,) = fuse({"a": a, "both": both}).warnings
+    assert "scores of a, which so count twice" in whole
+    for wrong in ({"x": 3}, [1], {"x": {"inputs": "y"}}, {"x": {"scores_sha256": None}}):
+        assert told(a=a, b=make_table(rng.normal(size=(4, 5)), inputs=wrong)) == []
+
+
 def test_epochs_join_by_name_and_are_fused_view_by_view(make_table: Make) -> None:
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 4, 3, 2, 5)).astype(np.float32)

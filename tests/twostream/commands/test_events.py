@@ -154,6 +154,47 @@ def test_another_system(streams: list[str], truth: str, tmp_path: Path) -> None:
     assert "--truth" in run(*streams, "--compare", other, code=2)
 
 
+def test_another_system_is_named_as_inputs_are(
+    streams: list[str], truth: str, tmp_path: Path
+) -> None:
+    def compared(other: str | Path) -> list[str]:
+        result = run_json(*streams, "--truth", truth, "--compare", str(other))
+        return [c["second"] for c in result["comparisons"]][2:]
+
+    folder = tmp_path / "timed-split1" / "motion-resnet18"
+    (folder / "scores").mkdir(parents=True)
+    dense_scores(folder / "scores" / "test.safetensors", "motion", sure=1)
+    other = dense_scores(tmp_path / "earlier1.safetensors", "motion", sure=1)
+    assert compared(other) == ["earlier1"]
+    assert compared(folder) == ["motion-resnet18"]
+    assert compared(f"old={other}") == ["old"]
+    assert compared(f"motion={other}") == [str(other)]
+    assert compared(streams[0]) == [streams[0]]
+    pattern = str(tmp_path / "earlier{split}.safetensors")
+    assert compared(pattern) == ["earlier1"]
+    dense_scores(tmp_path / "earlier2.safetensors", "motion")
+    text = run(*streams, "--truth", truth, "--compare", pattern, code=2)
+    assert ["2 score files" in text, "earlier2" in text] == [True, True]
+    assert "does not exist" in run(*streams, "--truth", truth, "--compare", "a=none", code=2)
+
+
+def test_one_split_at_a_time(streams: list[str], tmp_path: Path) -> None:
+    assert "--splits" in run(*streams, "--splits", "1,2", code=2)
+    assert "{split}" in run(str(tmp_path / "earlier{split}.safetensors"), code=2)
+
+
+def test_fused_scores_beside_what_they_were_made_of(streams: list[str], tmp_path: Path) -> None:
+    """As `windows/*.safetensors` names them."""
+    fused = str(tmp_path / "fused.safetensors")
+    assert CliRunner().invoke(cli, ["fuse", *streams, "--out", fused]).exit_code == 0
+    notes = run_json(fused, *streams)["notes"]
+    assert [note.partition(",")[0] for note in notes] == [
+        "fusion was fused of the scores of spatial",
+        "fusion was fused of the scores of motion",
+    ]
+    assert run_json(*streams)["notes"] == run_json(fused)["notes"] == []
+
+
 def test_what_cannot_be_judged(streams: list[str], truth: str, tmp_path: Path) -> None:
     path = Path(truth)
     rows = path.read_text()
