@@ -309,7 +309,7 @@ class WindowPass:
         centred: window k has its middle at frame k * stride, for all such frames; beyond both ends
             are the first and the last frame again.
         fps: frames per second; known once the video is open. `assumed_fps`: the file tells none.
-        frames: that it has; known at the end.
+        frames: that it has; known at the end. `decoded`: with those that were left out.
         damage: what was lost of the video, in one line; likewise.
         most_held: the most frames that were in memory at one time, but for those that are just
             being computed.
@@ -327,6 +327,7 @@ class WindowPass:
     fps: float = 0.0
     assumed_fps: bool = False
     frames: int = 0
+    decoded: int = 0
     expected_frames: int | None = None
     damage: str | None = None
     most_held: int = 0
@@ -394,9 +395,13 @@ class WindowPass:
             number, before = 0, window // 2 if self.centred else 0
 
             def scored(
-                begin: int, end: int, frames: int | None = None
+                begin: int, end: int, frames: int | None = None, *, last: bool = False
             ) -> Iterator[tuple[str, Window, NDArray[np.float32]]]:
                 for key, scorer in scorers.items():
+                    # Where the last window is known too, none follows for which it would be
+                    # numbered; and it lies beside the grid on which the scorer has numbered it.
+                    if last and number < scorer.first:
+                        continue
                     for each, scores in scorer.add(
                         Window(number, begin, end), buffer, frames=frames
                     ):
@@ -414,6 +419,10 @@ class WindowPass:
                 buffer.drop_before(here - window)
                 self.most_held = max(self.most_held, buffer.most)
             self.frames, self.damage = buffer.end("rgb"), video.damage
+            self.decoded = video.decoded if dropping else self.frames
+            if not any(buffer.size):  # all windows are known: nothing lies behind the last one
+                self.forwarded = dict.fromkeys(scorers, 0)
+                return
             if with_flow and self.frames < 2:
                 raise VideoError("has 1 frame, so no flow")
             if self.centred:
@@ -424,7 +433,7 @@ class WindowPass:
             elif number == 0 or (
                 (number - 1) * stride + window < self.frames and not self.as_features
             ):
-                yield from scored(max(0, self.frames - window), self.frames)
+                yield from scored(max(0, self.frames - window), self.frames, last=True)
             for key, scorer in scorers.items():
                 for each, logits in scorer.finish():
                     yield key, each, logits

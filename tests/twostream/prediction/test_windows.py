@@ -124,6 +124,29 @@ def test_streams_share_a_pass_and_it_goes_on_where_it_was(film: Path) -> None:
         assert sorted(run(**first)) == sorted(rest)
 
 
+@pytest.mark.parametrize(("window", "stride"), [(4, 10), (5, 2)])
+def test_it_goes_on_behind_a_last_window_beside_the_grid(
+    make_video: Callable[..., Path], tmp_path: Path, window: int, stride: int
+) -> None:
+    """Of 16 frames; where all windows are known, the last one lies before what is needed."""
+    film = make_video(tmp_path / "film.avi", frames=16, size=(48, 64))
+    stream, protocol = make_stream("spatial", length=1), find_protocol("segments:3")
+
+    def run(**first: int) -> list[tuple[str, int, bytes]]:
+        asked = {key: WindowStream(stream, protocol, number) for key, number in first.items()}
+        spans = {"window": Span(window, True), "stride": Span(stride, True)}
+        windows = one_pass(film, asked, **spans)
+        found = [(key, w.number, logits.tobytes()) for key, w, logits in windows]
+        assert windows.frames == 16
+        return sorted(found)
+
+    whole = run(a=0, b=0)
+    count = len(whole) // 2
+    assert count == len(window_grid(16, window=window, stride=stride))
+    for first in ({"a": count, "b": count}, {"a": count, "b": 1}, {"a": count - 1, "b": count}):
+        assert run(**first) == [each for each in whole if each[1] >= first[each[0]]]
+
+
 def test_snippets_are_computed_once(film: Path) -> None:
     streams = {
         "spatial": WindowStream(make_stream("spatial", length=1), find_protocol("clips19")),
