@@ -114,7 +114,8 @@ def features(
     """Write what the networks see in each VIDEO before they classify, every few frames.
 
     For detectors and segmenters that learn from features: ActionFormer, MS-TCN and their kin. Run
-    it again to write what is missing. Exit code 1: some videos could not be read; they are listed.
+    it again to write what is missing; run it in several shells, and they share the videos. Exit
+    code 1: some videos could not be read; they are listed.
     """
     from twostream.models.checkpoint import read_spec
     from twostream.prediction.features import FeatureOptions, feature_lines, write_features
@@ -158,7 +159,7 @@ def features(
     )
     with TemporaryDirectory(prefix="twostream-features-") as folder:
         files, unusable = find_inputs(paths, work_dir=Path(folder))
-    result = write_features(score_names(paths, files), settings, runtime)
+    result = write_features(score_names(paths, files), settings, runtime, tell=console.tell)
     result["failed"] = unusable | result["failed"]
     console.print_json(result) if as_json else console.show(*feature_lines(result))
     if result["failed"]:

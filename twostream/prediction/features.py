@@ -11,8 +11,11 @@ A video gets one array of each stream, or one of all side by side:
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flow_extract.store.header import settings_hash
+from flow_extract.store.locks import locked, remove_leftovers
 from flow_extract.video.decode import VideoError, probe
 from flow_extract.video.pictures import content_sha256
 from fusion.tables.windows import Span
@@ -39,6 +43,7 @@ from twostream_base.files import (
     parse_json,
     path_inside,
     read_text,
+    sha256_bytes,
     sha256_file,
     write_text,
 )
@@ -46,6 +51,7 @@ from twostream_base.versions import tool_version
 
 LAYOUTS = ("actionformer", "ms-tcn")
 JOINED = "joined"
+BUSY_SECONDS = 1.0  # before the next look at a video of which another process has the lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +71,21 @@ class FeatureOptions:
 
 
 def write_features(
-    videos: Mapping[str, tuple[str, Path]], options: FeatureOptions, runtime: Runtime
+    videos: Mapping[str, tuple[str, Path]],
+    options: FeatureOptions,
+    runtime: Runtime,
+    *,
+    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """Write the features of one video after the other; those that are there already are left.
 
     A file `<name>.json` beside the arrays of a video says how they were made. It is written last:
-    where it is there and says the same, the video is done.
+    where it is there and says the same, the video is done. Each video is locked meanwhile, so
+    several processes share the videos of a folder.
 
     Args:
         videos: names of files -> as results name them, and file or folder of pictures.
+        tell: gets a line for each video that another process works on.
 
     Returns:
         The result as JSON values.
@@ -109,11 +121,25 @@ def write_features(
         }
         for (key, stream), run in zip(streams.items(), options.runs.values(), strict=True)
     }
+    dropping = {bool(stream.settings.get("drop_repeated")) for stream in streams.values()}
+    if options.joined and len(dropping) > 1:
+        raise InputError(
+            "--joined: one network was trained on frames without repeated ones (--drop-repeated), "
+            "another on all, so that their rows are of other moments; leave --joined out"
+        )
     outputs = {JOINED: list(streams)} if options.joined else {key: [key] for key in streams}
-    rows, failed = [], {}
-    for name, (text, video) in videos.items():
+    rows: dict[str, dict[str, Any]] = {}
+    failed: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    busy: set[str] = set()
+    waiting = deque(videos)
+    options.out.mkdir(parents=True, exist_ok=True)
+    while waiting:
+        name = waiting.popleft()
+        text, video = videos[name]
         try:
-            source = content_sha256(video)[:SOURCE_DIGITS]
+            if name not in sources:
+                sources[name] = content_sha256(video)[:SOURCE_DIGITS]
         except OSError as error:
             failed[text] = f"cannot be read: {error.strerror}"
             continue
@@ -126,7 +152,7 @@ def write_features(
                 "feat_stride": options.stride,
                 "num_frames": window,
                 "streams": [facts[key] for key in keys],
-                "source": source,
+                "source": sources[name],
                 "versions": {"twostream": tool_version()},
             }
             for output, keys in outputs.items()
@@ -135,54 +161,67 @@ def write_features(
             output: options.out if options.joined else options.out / output for output in outputs
         }
         files = {output: path_inside(folder, f"{name}.npy") for output, folder in folders.items()}
-        missing = {
-            output: keys
-            for output, keys in outputs.items()
-            if not is_done(files[output], cards[output])
-        }
-        row: dict[str, Any] = {
-            "video": text,
-            "files": {output: str(file) for output, file in files.items()},
-            "done_now": bool(missing),
-            "damaged": None,
-        }
-        if missing:
-            try:
-                found = features_of_video(
-                    video,
-                    {key: streams[key] for keys in missing.values() for key in keys},
-                    protocol,
-                    window=window,
-                    options=options,
-                    runtime=runtime,
-                    folder=options.out / f".{source}.part",
-                    label=text,
-                )
-            except VideoError as error:
-                failed[text] = str(error)
+        with locked(options.out, name) as mine:
+            if mine:
+                missing = {
+                    output: keys
+                    for output, keys in outputs.items()
+                    if not is_done(files[output], cards[output])
+                }
+                if missing:
+                    # The name, not the content: two copies of a film are two videos.
+                    folder = options.out / f".{sha256_bytes(os.fsencode(name))[:32]}.part"
+                    try:
+                        found = features_of_video(
+                            video,
+                            {key: streams[key] for keys in missing.values() for key in keys},
+                            protocol,
+                            window=window,
+                            options=options,
+                            runtime=runtime,
+                            folder=folder,
+                            label=text,
+                        )
+                    except VideoError as error:
+                        failed[text] = str(error)
+                        continue
+                    for output, keys in missing.items():
+                        card = files[output].with_suffix(".json")
+                        card.unlink(missing_ok=True)  # it would call other arrays done
+                        shape = join_arrays(
+                            files[output],
+                            [found.rows[key] for key in keys],
+                            [streams[key].network.feature_size for key in keys],
+                            transposed=options.layout == "ms-tcn",
+                        )
+                        made = cards[output] | found.facts[keys[0]] | {"shape": shape}
+                        write_text(card, json.dumps(made, indent=2) + "\n")
+                    shutil.rmtree(folder)
+                known = {
+                    output: parse_json(read_text(file.with_suffix(".json")))
+                    for output, file in files.items()
+                }
+                rows[name] = {
+                    "video": text,
+                    "files": {output: str(file) for output, file in files.items()},
+                    "done_now": bool(missing),
+                    "damaged": next((c["damaged"] for c in known.values() if c["damaged"]), None),
+                    "shapes": {output: card["shape"] for output, card in known.items()},
+                }
                 continue
-            for output, keys in missing.items():
-                shape = join_arrays(
-                    files[output],
-                    [found.rows[key] for key in keys],
-                    [streams[key].network.feature_size for key in keys],
-                    transposed=options.layout == "ms-tcn",
-                )
-                card = cards[output] | found.facts | {"shape": shape}
-                write_text(files[output].with_suffix(".json"), json.dumps(card, indent=2) + "\n")
-            shutil.rmtree(options.out / f".{source}.part")
-            row["damaged"] = found.facts["damaged"]
-        shapes = {
-            output: parse_json(read_text(file.with_suffix(".json")))["shape"]
-            for output, file in files.items()
-        }
-        rows.append(row | {"shapes": shapes})
+        if name not in busy:
+            busy.add(name)
+            tell(f"{text}: another process works on it; it is looked at again at the end")
+        waiting.append(name)
+        if busy.issuperset(waiting):
+            time.sleep(BUSY_SECONDS)
+    remove_leftovers(options.out)
     return {
         "streams": {key: str(run) for key, run in options.runs.items()},
         "layout": options.layout,
         "stride": options.stride,
         "window": window,
-        "videos": rows,
+        "videos": [rows[name] for name in videos if name in rows],
         "failed": failed,
     }
 
@@ -226,10 +265,15 @@ def snippet_frames(modality: Modality) -> int:
 
 @dataclass(frozen=True, slots=True)
 class VideoFeatures:
-    """The features of a video, on disk: `rows` has a file of float32 (T', D) for each stream."""
+    """The features of a video, on disk.
+
+    Attributes:
+        rows: a file of float32 (T', D) for each stream.
+        facts: of the frames that each stream has seen: `fps`, `frames`, `damaged`.
+    """
 
     rows: dict[str, Path]
-    facts: dict[str, Any]
+    facts: dict[str, dict[str, Any]]
 
 
 def features_of_video(
@@ -260,7 +304,7 @@ def features_of_video(
     for key, stream in streams.items():
         passes.setdefault(settings_hash(stream.settings), []).append(key)
     handles = {key: file.open("wb") for key, file in files.items()}
-    facts: dict[str, Any] = {}
+    facts: dict[str, dict[str, Any]] = {}
     try:
         for keys in passes.values():
             run = WindowPass(
@@ -274,7 +318,10 @@ def features_of_video(
             )
             for key, _, row in runtime.bar(run, total=expected, label=label, unit="feature"):
                 handles[key].write(np.ascontiguousarray(row, "<f4").data)
-            facts = {"fps": run.fps, "frames": run.frames, "damaged": run.damage}
+            # Without repeated frames the others are as many a second as are left.
+            fps = run.fps * (run.frames / run.decoded)
+            of_pass = {"fps": fps, "frames": run.frames, "damaged": run.damage}
+            facts |= dict.fromkeys(keys, of_pass)
     except BaseException:
         for handle in handles.values():
             handle.close()

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from click.testing import Result
+from click.testing import CliRunner, Result
+from PIL import Image
 
-from twostream.models.checkpoint import NetworkSpec, network_from_spec, save_checkpoint
+from flow_extract.display.show import write_png
+from flow_extract.extraction.settings import extraction_settings
+from flow_extract.store.locks import locked
+from flow_extract.video.decode import read_frames
+from twostream.cli import cli
+from twostream.models.checkpoint import (
+    NetworkSpec,
+    load_network,
+    network_from_spec,
+    save_checkpoint,
+)
+from twostream.prediction import features
 from twostream.prediction.features import snippet_frames
 from twostream.transforms.presets import modality_of
 
@@ -88,6 +103,97 @@ def test_what_is_done_is_left_and_what_is_broken_named(
     assert before[Path("out/spatial/sub/b.npy")] == Path("out/spatial/sub/b.npy").stat().st_mtime_ns
     again = json.loads(twostream(*arguments, "--stride", "4", exit_code=1).stdout)
     assert [video["done_now"] for video in again["videos"]] == [True, True]
+
+
+def test_a_kill_between_an_array_and_its_card_leaves_nothing_done(
+    twostream: Command, runs: list[str], films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["features", films / "a.avi", *runs[:2], *runs[4:], "--out", "out", "--json"]
+    twostream(*arguments)
+    before = Path("out/spatial/a.npy").read_bytes()
+    with monkeypatch.context() as patched:
+
+        def killed(*args: object) -> None:
+            raise KeyboardInterrupt
+
+        patched.setattr(features, "write_text", killed)
+        CliRunner().invoke(cli, [*map(str, arguments), "--stride", "4"])
+    assert Path("out/spatial/a.npy").read_bytes() != before
+    assert json.loads(twostream(*arguments).stdout)["videos"][0]["done_now"]
+    assert Path("out/spatial/a.npy").read_bytes() == before
+    assert [path.name for path in Path("out").iterdir()] == ["spatial"]
+
+
+def test_processes_share_a_folder(
+    twostream: Command, runs: list[str], films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One works on the film a meanwhile, with its files half written, and then lets it go."""
+    (films / "copy.avi").write_bytes((films / "a.avi").read_bytes())
+    monkeypatch.setattr(features, "BUSY_SECONDS", 0.01)
+    arguments = ["features", films, *runs[:2], *runs[4:], "--out", "out", "--json"]
+    twostream(*arguments)
+    whole = {path.name: path.read_bytes() for path in Path("out").rglob("*.npy")}
+    order = []
+    with ExitStack() as other:
+        for path in Path("out/spatial").rglob("*.json"):
+            path.unlink()
+        assert other.enter_context(locked(Path("out"), "a"))
+        compute = features.features_of_video
+
+        def watched(video: Path, *args: Any, **options: Any) -> Any:
+            found = compute(video, *args, **options)
+            order.append(video.stem)
+            if len(order) == 2:  # nothing is left but the other's film
+                other.close()
+            return found
+
+        monkeypatch.setattr(features, "features_of_video", watched)
+        done = twostream(*arguments)
+    assert [line for line in done.stderr.splitlines() if "another process" in line] == [
+        f"{films / 'a.avi'}: another process works on it; it is looked at again at the end"
+    ]
+    assert sorted(order[:2]) == ["b", "copy"]
+    assert order[2:] == ["a"]
+    result = json.loads(done.stdout)
+    assert [Path(video["video"]).stem for video in result["videos"]] == ["a", "copy", "b"]
+    assert {path.name: path.read_bytes() for path in Path("out").rglob("*.npy")} == whole
+    assert [path.name for path in Path("out").iterdir()] == ["spatial"]
+
+
+def test_the_rate_of_frames_without_repeated_ones(
+    twostream: Command, runs: list[str], make_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Every frame of a film of 25 frames a second is there twice."""
+    film = make_video(tmp_path / "film.avi", frames=40)
+    frames = np.stack(list(read_frames(film)))
+    for number, frame in enumerate(np.repeat(frames[:20], 2, axis=0)):
+        write_png(tmp_path / "twice" / f"{number:03d}.png", Image.fromarray(frame))
+    folder = tmp_path / "dropping"
+    spec, _ = load_network(Path(runs[1]) / "best")
+    settings = extraction_settings("dis", drop_repeated=True) | {"method": None}
+    spec = replace(spec, extraction=settings)
+    save_checkpoint(folder / "best", network_from_spec(spec), spec, {})
+    arguments = ["features", tmp_path / "twice", "--window", "8", "--stride", "4", "--device",
+                 "cpu", "--threads", "1"]  # fmt: skip
+    twostream(*arguments, "--run", folder, "--run", runs[3], "--window", "11", "--out", "out")
+    cards = {key: json.loads(Path(f"out/{key}/twice.json").read_text())
+             for key in ("spatial", "motion")}  # fmt: skip
+    assert [(card["fps"], card["frames"]) for card in cards.values()] == [(12.5, 20), (25.0, 40)]
+    joined = twostream(
+        *arguments, "--run", folder, "--run", runs[3], "--window", "11", "--joined", "--out", "j",
+        exit_code=2,
+    )  # fmt: skip
+    assert "--drop-repeated" in joined.output
+
+
+def test_a_damaged_film_is_told_of_again(twostream: Command, runs: list[str], films: Path) -> None:
+    film = films / "a.avi"
+    film.write_bytes(film.read_bytes()[: film.stat().st_size * 2 // 3])
+    arguments = ["features", film, *runs[:2], *runs[4:], "--out", "out", "--json"]
+    first, again = (json.loads(twostream(*arguments).stdout)["videos"][0] for _ in range(2))
+    assert (first["done_now"], again["done_now"]) == (True, False)
+    assert first["damaged"]
+    assert again["damaged"] == first["damaged"]
 
 
 @pytest.mark.parametrize(
