@@ -190,7 +190,7 @@ def predict(
     if bool(paths) == (live is not None):
         raise InputError("give videos, or --live SOURCE, and not both")
     if live is not None and out:
-        raise InputError(f"--out {out}: what is seen by --live is not drawn")
+        raise InputError(f"--out {out}: --live draws and records nothing; leave --out out")
     # In the order in which they are asked: flow, the costly part, last.
     streams: dict[str, Path | ExternalNetwork | None]
     streams = {"spatial": spatial, "difference": difference, "motion": motion, "joint": joint}

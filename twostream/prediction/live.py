@@ -122,6 +122,7 @@ class LiveBuffer:
         size: height and width.
         begin, end: numbers of the first frame that is held, and of the next to come.
         origin: number of the first frame since the source was connected; windows do not go beyond.
+        rates: frames a second of each connection that gave frames, by its `origin`.
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:
@@ -134,7 +135,7 @@ class LiveBuffer:
         self._arrivals: deque[float] = deque()
         self._encoded: dict[tuple[str, int], bytes] = {}
         self.size, self.begin, self.end, self.origin = (0, 0), 0, 0, 0
-        self.fps = 0.0
+        self.rates: dict[int, float] = {}
         self.flows = 0  # that were computed
         self.lost, self.ended, self.reason = "", False, ""  # lost: why; over: and why
         self.changed = threading.Condition()
@@ -148,7 +149,8 @@ class LiveBuffer:
             if self.size not in ((0, 0), small.shape[:2]):
                 small = resize(small, self.size[::-1])
             self.size = small.shape[:2]
-            self.fps, self.lost = fps or DEFAULT_FPS, ""
+            self.lost = ""
+            self.rates.setdefault(self.origin, fps or DEFAULT_FPS)
             self._frames.append(np.ascontiguousarray(small))
             self._arrivals.append(time.monotonic())
             self.end += 1
@@ -168,6 +170,12 @@ class LiveBuffer:
                 self._arrivals.popleft()
                 self.begin += 1
             self._encoded = {at: blob for at, blob in self._encoded.items() if at[1] >= index}
+            self.rates = {at: fps for at, fps in self.rates.items() if at >= index}
+
+    def next_origin(self, origin: int) -> int | None:
+        """Where the connection after that of `origin` begins; None: it has given no frame."""
+        with self.changed:
+            return min((at for at in self.rates if at > origin), default=None)
 
     def arrival(self, index: int) -> float:
         """When a frame came, by the monotonic clock."""
@@ -240,7 +248,11 @@ class LiveEvents:
         """Take the stretch in the middle of the next window; the events that have ended.
 
         start 0, end 1, p .6; start 1, end 2, p .4; start 2, end 3, p .2: an event from 0 to 2
+
+        Where more than another stretch is missing between two of them, events end before the gap.
         """
+        missed = any(start > parts[-1][1] + (end - start) for parts in self._open.values())
+        ended = self.finish() if missed else []
         background, high = (
             background_class(self.class_names),
             max(self.options.thresholds or (THRESHOLD,)),
@@ -251,8 +263,8 @@ class LiveEvents:
                 continue
             if probability >= (self.options.hysteresis * high if label in self._open else high):
                 self._open.setdefault(label, []).append((start, end, probability))
-        ended = [label for label, parts in self._open.items() if parts[-1][0] != start]
-        return [self._close(label) for label in ended]
+        over = [label for label, parts in self._open.items() if parts[-1][0] != start]
+        return ended + [self._close(label) for label in over]
 
     def finish(self) -> list[Event]:
         """The events that still go on, as if they ended now."""
@@ -312,36 +324,21 @@ def predict_live(
     latencies: deque[float] = deque(maxlen=1000)
     events = LiveEvents(next(iter(streams.values())).spec.class_names)
     origin, number, told, last_lost = -1, 0, began, ""
-    length = step = 0
+    fps, length, step = 0.0, 0, 0
     try:
         while True:
             with first.changed:
                 if not (first.ended or window_waits(first, origin, number, length, step)):
                     first.changed.wait(WAKE_SECONDS)
-                lost, ended, here, fps = first.lost, first.ended, first.end, first.fps
-            if lost != last_lost:
-                last_lost = lost
-                if lost and again:
-                    tell(f"source lost ({lost}); connecting again")
-                elif not lost and origin >= 0:
-                    tell("source is back")
-            if fps and not scorers:
-                length, step = window.frames(fps), stride.frames(fps)
-                if length < 2 and any(s.spec.modality.sees_flow for s in streams.values()):
-                    raise InputError(f"--window {window} is 1 frame, which has no flow")
-                scorers = {
-                    key: StreamScorer(
-                        WindowStream(stream, recipe.protocols[key]),
-                        runtime,
-                        window=length,
-                        stride=step,
-                    )
-                    for key, stream in streams.items()
-                }
-            if not lost and scorers and origin != first.origin:
-                origin, number = first.origin, 0
-            waiting = (here - origin - length) // step if origin >= 0 and scorers else -1
-            if not lost and waiting >= number:
+                lost, ended, here = first.lost, first.ended, first.end
+                following = first.next_origin(origin)
+                next_fps = first.rates[following] if following is not None else 0.0
+            if lost and lost != last_lost and again:
+                tell(f"source lost ({lost}); connecting again")
+            last_lost = lost or last_lost
+            limit = here if following is None else following  # windows do not go beyond
+            waiting = (limit - origin - length) // step if scorers else -1
+            if waiting >= number:
                 if waiting > number + 1:
                     counts["dropped"] += waiting - number
                     tell(f"too slow: {waiting - number} windows dropped")
@@ -379,9 +376,31 @@ def predict_live(
                     write(event_row(event))
                 number += 1
                 for buffer in every:
-                    buffer.drop_before(origin + number * step)
-            elif ended:
-                break
+                    buffer.drop_before(min(origin + number * step, limit))
+            elif following is not None or lost or ended:  # the connection has no more windows
+                for event in events.finish():
+                    write(event_row(event))
+                for buffer in every:
+                    buffer.drop_before(limit)
+                if following is not None:
+                    if origin >= 0 or last_lost:
+                        before = f", not {fps:g}" if fps not in (0.0, next_fps) else ""
+                        tell(f"source is back, {next_fps:g} frames a second{before}")
+                    origin, number, fps, last_lost = following, 0, next_fps, ""
+                    length, step = window.frames(fps), stride.frames(fps)
+                    if length < 2 and any(s.spec.modality.sees_flow for s in streams.values()):
+                        raise InputError(f"--window {window} is 1 frame, which has no flow")
+                    scorers = {
+                        key: StreamScorer(
+                            WindowStream(stream, recipe.protocols[key]),
+                            runtime,
+                            window=length,
+                            stride=step,
+                        )
+                        for key, stream in streams.items()
+                    }
+                elif ended:
+                    break
             if (now := time.monotonic()) - told >= STATUS_SECONDS:
                 told = now
                 tell(status(counts, latencies, seconds=now - began, frames=here))
@@ -414,10 +433,10 @@ def warm_up(networks: Networks, runtime: Runtime) -> None:
 
 
 def window_waits(buffer: LiveBuffer, origin: int, number: int, length: int, step: int) -> bool:
-    """Whether a whole window is there, or must be looked for anew."""
-    if not length or origin != buffer.origin:  # the first frame since the source was connected
-        return buffer.end > buffer.origin
-    return buffer.end >= origin + number * step + length
+    """Whether a whole window is there, or must be looked for in a new connection."""
+    if buffer.next_origin(origin) is not None:
+        return True
+    return length > 0 and buffer.end >= origin + number * step + length
 
 
 def event_row(event: Event) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -75,6 +77,18 @@ def test_events_as_they_happen() -> None:
     assert events.finish() == [Event(4.0, 5.0, "run", 0.9)]
 
 
+@pytest.mark.parametrize(
+    ("start", "ended"), [(2.0, []), (3.0, []), (3.5, [Event(0.0, 2.0, "run", 0.75)])]
+)
+def test_no_event_goes_on_over_windows_that_are_missing(start: float, ended: list[Event]) -> None:
+    """One stretch of 1 second may be missing; behind more, a class begins anew, at .5."""
+    events = live.LiveEvents(("background", "run"))
+    for at, p in [(0.0, 0.9), (1.0, 0.6)]:
+        assert events.add(at, at + 1, np.array([1 - p, p])) == []
+    assert events.add(start, start + 1, np.array([0.55, 0.45])) == ended
+    assert len(events.finish()) == (not ended)
+
+
 def lines(done: Result) -> list[dict[str, object]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -129,6 +143,74 @@ def test_a_lost_source_is_connected_again(
     assert "source lost (cable pulled); connecting again" in done.stderr
     assert "source is back" in done.stderr
     assert len([line for line in lines(done) if "window" in line]) >= 2
+
+
+@pytest.fixture
+def play(
+    twostream: Command, runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """`play([(frames, fps), ...], *options)`: a source with these connections, then it is over."""
+    buffers: list[live.LiveBuffer] = []
+    began = time.monotonic()
+
+    class Known(live.LiveBuffer):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            buffers.append(self)
+
+        def arrival(self, index: int) -> float:
+            return began + index / 50
+
+    def run(
+        connections: list[tuple[int, float]], *options: str, between: Callable[..., None]
+    ) -> Result:
+        left = iter(connections)
+
+        def frames() -> Iterator[tuple[np.ndarray, float]]:
+            between(buffers)
+            if (connection := next(left, None)) is None:
+                raise RuntimeError("the end of the test")
+            for _ in range(connection[0]):
+                yield np.zeros((48, 64, 3), np.uint8), connection[1]
+            raise VideoError("cable pulled")
+
+        monkeypatch.setattr(live, "FIRST_WAIT", 0.0)
+        monkeypatch.setattr(live, "warm_up", lambda *args: None)
+        monkeypatch.setattr(live, "LiveBuffer", Known)
+        monkeypatch.setattr(live, "open_source", lambda source: (frames, True))
+        return twostream("predict", "--live", "0", *runs[:-2], *options, "--json")
+
+    return run
+
+
+def test_each_connection_has_its_rate_and_events(play: Callable[..., Any]) -> None:
+    """All are there before the first window is predicted; every window is predicted or counted."""
+    connections = [(40, 25.0), (9, 25.0), (70, 50.0), (33, 25.0)]
+    options = ["--window", "0.64", "--stride", "0.64"]  # 16 frames, then 32, then 16
+    done = play(connections, *options, between=lambda buffers: None)
+    windows = [line["window"] for line in lines(done) if "window" in line]
+    assert {round(end - start, 2) for start, end in windows} == {0.64}
+    (counts,) = re.findall(r"(\d+) windows, (\d+) dropped", done.stderr)
+    assert sum(map(int, counts)) == 2 + 0 + 2 + 2
+    assert int(counts[0]) == len(windows)
+    assert "source is back, 50 frames a second, not 25" in done.stderr
+    assert "source is back, 25 frames a second, not 50" in done.stderr
+    # The same class is seen all the time.
+    assert len([line for line in lines(done) if "event" in line]) == 3
+
+
+def test_connections_without_a_window_leave_nothing_in_memory(play: Callable[..., Any]) -> None:
+    held = []
+
+    def between(buffers: list[live.LiveBuffer]) -> None:
+        give_up = time.monotonic() + 10
+        while buffers[0].end > buffers[0].begin and time.monotonic() < give_up:
+            time.sleep(0.001)
+        held.append(buffers[0].end - buffers[0].begin)
+
+    done = play([(9, 25.0)] * 5 + [(16, 25.0)], "--window", "16f", between=between)
+    assert held == [0] * 7
+    assert len([line for line in lines(done) if "window" in line]) == 1
 
 
 def test_frames_over_udp() -> None:
