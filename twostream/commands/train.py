@@ -144,11 +144,14 @@ def complete_options(
     values["crop"] = "random" if options["jitter"] else "corners"
     if options["input_size"] is None and "input_size" not in of_streams:
         values["input_size"] = default_input_size(options["model"])
+    values["flow_stack"] = 1
     if checkpoint and checkpoint.model == options["model"] and checkpoint.stream == stream:
         clip = {key: getattr(checkpoint, key) for key in ("clip_length", "frame_interval")}
         values |= {key: value for key, value in clip.items() if value is not None}
+        values["flow_stack"] = checkpoint.stack
+    values["clip_length"] *= options["flow_stack"] or values["flow_stack"]
     if begun:
-        values |= {key: begun[key.replace("_", "-")] for key in ("clip_length", "frame_interval")}
+        values |= {key: begun[key.replace("_", "-")] for key in CLIP}
     values |= {key: value for key, value in options.items() if value is not None}
     if options["batch_size"] == "auto":
         values["batch_size"] = STREAM_DEFAULTS[stream]["batch_size"]
@@ -175,6 +178,7 @@ def complete_options(
     return settings, checkpoint
 
 
+CLIP = ("clip_length", "frame_interval", "flow_stack")
 JOINT_OPTIONS = ("start_from", "fuse_at", "fuse", "keep_both", "auxiliary_loss")
 
 

@@ -147,6 +147,12 @@ snippet_options = console.section(
         "[default: by network and stream]",
     ),
     click.option(
+        "--flow-stack",
+        type=click.IntRange(1),
+        help="Neighbouring flow fields at each time step of a network of clips, such as 5 of "
+        "published TSMs; --clip-length counts them all.  [default: 1, or as --weights]",
+    ),
+    click.option(
         "--consensus",
         type=PlugIn(CONSENSUS),
         default="mean",

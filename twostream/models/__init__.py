@@ -116,10 +116,10 @@ class Architecture:
                 f"{weights} holds a network of optical flow; give --stream motion, or weights of "
                 "an RGB network"
             )
-        if checkpoint.stack > 1:
+        if checkpoint.stream == "motion" and self.clip and checkpoint.stack != modality.stack:
             raise InputError(
-                f"{weights} sees {checkpoint.stack} flow fields at each time step: score, predict "
-                "and export take it, but train has no such snippets"
+                f"{weights} sees {checkpoint.stack} flow pairs at each time step, not "
+                f"{modality.stack}; give --flow-stack {checkpoint.stack}"
             )
         stacked = checkpoint.stream == "motion" and not self.clip
         if stacked and checkpoint.clip_length != modality.network_length:
@@ -274,6 +274,7 @@ def create_model(
     consensus: str = "mean",
     clip_length: int | None = None,
     frame_interval: int | None = None,
+    stack: int = 1,
     trust_plugins: bool = False,
     **options: Any,
 ) -> SegmentNetwork:
@@ -291,6 +292,7 @@ def create_model(
         consensus: key of CONSENSUS; one that learns replaces the classifier.
         clip_length, frame_interval: T and the step from frame to frame, where they differ from the
             network's own (0 spreads the frames over the whole video).
+        stack: flow pairs at each time step of a network of clips; clip_length counts all of them.
         trust_plugins: whether `name`, `consensus` and options such as `fuse` may be
             `module:function`, which is imported.
         options: of that network, as `train --model-option` takes them.
@@ -300,12 +302,12 @@ def create_model(
     """
     name, consensus, options = plugins.trust((name, consensus, options), trust_plugins)
     clip = default_clip(name, stream)
-    clip_length = clip["clip_length"] if clip_length is None else clip_length
+    clip_length = stack * clip["clip_length"] if clip_length is None else clip_length
     modality = modality_of(
         stream,
         clip_length=clip_length,
         frame_interval=clip["frame_interval"] if frame_interval is None else frame_interval,
-        stack=flow_stack(name, stream, clip_length),
+        stack=max(stack, flow_stack(name, stream, clip_length)),
     )
     return build_network(
         name,
@@ -346,8 +348,12 @@ def flow_stack(model: str, stream: str, clip_length: int) -> int:
     A network of pictures looks at all of them beside one RGB frame, one of clips at a pair beside
     each frame.
     """
-    of_clips = getattr(MODELS.get(model), "clip", None) is not None
-    return 1 if of_clips or not MODALITIES[stream].parts else clip_length
+    return 1 if sees_clips(model) or not MODALITIES[stream].parts else clip_length
+
+
+def sees_clips(model: str) -> bool:
+    """Whether a network of MODELS sees frames one after another in time; not known of plug-ins."""
+    return getattr(MODELS.get(model), "clip", None) is not None
 
 
 def network_protocol(protocol: str, *, model: str, num_segments: int, frame_interval: int) -> str:

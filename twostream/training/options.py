@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twostream.models import flow_stack
+from twostream.models import flow_stack, sees_clips
 from twostream.training.loss import read_gamma
 from twostream.transforms.presets import Modality, modality_of
 from twostream_base import plugins
@@ -42,6 +42,7 @@ class TrainOptions:
     model_option: tuple[str, ...]
     clip_length: int
     frame_interval: int
+    flow_stack: int
     resize: tuple[int, ...]
     weights: str
     num_segments: int
@@ -124,13 +125,14 @@ class TrainOptions:
             clip_length=self.clip_length,
             frame_interval=self.frame_interval,
             resize=self.resize,
-            stack=self.flow_stack,
+            stack=self.stack,
         )
 
     @property
-    def flow_stack(self) -> int:
-        """Flow pairs beside each frame of a joint snippet, see `models.flow_stack`."""
-        return flow_stack(self.model, self.stream, self.clip_length)
+    def stack(self) -> int:
+        """Flow pairs at each time step; beside each frame of a joint snippet."""
+        of_joint = flow_stack(self.model, self.stream, self.clip_length)
+        return of_joint if self.stream == "joint" else self.flow_stack
 
     @property
     def model_options(self) -> dict[str, Any]:
@@ -264,10 +266,10 @@ def check_options(options: TrainOptions) -> None:
             "one of the two out",
         ),
         (
-            options.flow_stack > 1 and options.frame_interval != 1,
-            f"--frame-interval {options.frame_interval}: beside the frame of a joint network of "
-            f"pictures, {options.model}, lie neighbouring flow pairs; give --frame-interval 1, or "
-            "a network of clips",
+            options.flow_stack > 1
+            and (options.stream != "motion" or not sees_clips(options.model)),
+            f"--flow-stack {options.flow_stack} is for --stream motion and networks of clips, such "
+            "as tsm-resnet50; networks of pictures see --clip-length flow pairs at once",
         ),
         (
             options.modality.network_length < 1,

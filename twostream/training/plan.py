@@ -144,12 +144,15 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     options, train = plan["options"], plan["train"]
     length, interval = plan["snippet"]["length"], plan["snippet"]["interval"]
     unit = "flow pair" if options["stream"] in ("motion", "joint") else "frame"
+    snippet = f"{length} {unit}{'s' * (length > 1)}"
+    if (stack := options["flow_stack"]) > 1:
+        snippet += f", in stacks of {stack}"
     spacing = {0: ", spread over the video", 1: ""}.get(interval, f", {interval} apart")
     last = train["last_batch"]
     odd = f", the last of {last}" if last != options["batch_size"] else ""
     lines = [
         *(f"{key.replace('_', '-')} = {json.dumps(value)}" for key, value in options.items()),
-        f"snippet: {length} {unit}{'s' * (length > 1)}{spacing}",
+        f"snippet: {snippet}{spacing}",
         f"network: {options['model']}, {plan['classes']} classes, "
         f"{plan['parameters']:,} parameters",
         f"input: {_shape(plan['input_shape'])} bytes: videos, segments, frames or pairs, channels, "

@@ -59,7 +59,10 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 CONFIG = "config.toml"
-OF_THE_NETWORK = {"model": str, "model-option": list, "clip-length": int, "frame-interval": int}
+OF_THE_NETWORK = {
+    **{"model": str, "model-option": list},
+    **{"clip-length": int, "frame-interval": int, "flow-stack": int},
+}
 PATHS = (
     "annotations",
     "store",

@@ -295,7 +295,7 @@ class Trainer:
             selected_on=self.options.select,
             flow=self.data.train.flow if self.options.modality.sees_flow else {},
             extraction=self.data.train.extraction,
-            stack=self.options.flow_stack,
+            stack=self.options.stack,
             training_videos=self.run.card,
         )
 

@@ -56,8 +56,8 @@ def find_starts(
             )
         if start.stack > 1:
             raise InputError(
-                f"--from: {path} sees {start.stack} flow fields at each time step; train has no "
-                "such snippets"
+                f"--from: {path} sees {start.stack} flow pairs at each time step; a joint network "
+                "of clips sees one beside each frame"
             )
     spatial, motion = starts
     what = f"--from {paths[0]} and {paths[1]}"

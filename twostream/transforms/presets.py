@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from twostream.transforms.clips import Clip, mirror_flow, mirror_rgb
+from twostream_base.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +109,21 @@ class Modality:
         """The same in snippets of that many frames or flow pairs; see `interval` to `stack`.
 
         Raises:
-            ValueError: the flow pairs of a joint modality are no whole number of stacks.
+            InputError: no whole number of stacks, or an interval beside a single one.
         """
+        if clip_length % stack:
+            raise InputError(
+                f"a clip length of {clip_length}: flow pairs come in stacks of {stack}; give a "
+                "multiple of it"
+            )
+        if clip_length == stack > 1 and frame_interval != 1:
+            raise InputError(
+                f"a frame interval of {frame_interval}: {stack} neighbouring flow pairs are all "
+                "that the network sees of a snippet; give an interval of 1, or a network of clips"
+            )
         clip = {"interval": frame_interval, "frame_size": frame_size}
         if not self.parts:
             return replace(self, snippet_length=clip_length, stack=stack, **clip)  # type: ignore
-        if clip_length % stack:
-            raise ValueError(f"{clip_length} flow pairs are no whole number of stacks of {stack}")
         rgb, flow = self.parts
         return joint(
             replace(rgb, snippet_length=clip_length // stack, **clip),  # type: ignore[arg-type]

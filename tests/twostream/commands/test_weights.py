@@ -20,9 +20,9 @@ SMALL = ["--device", "cpu", "--precision", "fp32"]
 
 
 def write_checkpoint(layout: str, file: str, *, classes: int) -> None:
-    """A checkpoint of another tool, in its names, for so many classes."""
+    """A checkpoint of another tool, in its names, for that number of classes."""
     named = [
-        (name, [classes, *shape[1:]] if name.startswith("cls_head.") else shape)
+        (name, [classes, *shape[1:]] if "cls_head." in name or ".new_fc." in name else shape)
         for name, shape in LAYOUTS[layout]["names"]
     ]
     torch.save({"meta": {}, "state_dict": fill(named)}, file)
@@ -59,11 +59,21 @@ def test_training_takes_network_and_clip_of_a_checkpoint(
 def test_a_run_goes_on_without_the_file_that_it_began_with(
     twostream: Run, mini: MiniProject
 ) -> None:
-    file = Path("tsn_r18_1x1x3.pth")
-    write_checkpoint("mmaction2 TSN", str(file), classes=2)
+    """A TSM of flow, whose stacks of five come with it."""
+    file = Path("TSM_kinetics_Flow_resnet18_shift8_blockres_avg_segment8_e50.pth")
+    write_checkpoint("TSM flow", str(file), classes=2)
     options = ["--weights", str(file), "--runs", "runs", "--input-size", "32", "--batch-size", "4",
-               "--protocol", "segments3", "--val-fraction", "0.3", *SMALL]  # fmt: skip
-    train = ["train", "--stream", "spatial", *mini.arguments, *options]
+               "--protocol", "segments:1", "--val-fraction", "0.3", *SMALL]  # fmt: skip
+    train = ["train", "--stream", "motion", "--segments", "1", *mini.arguments, *options]
+    for wrong, cure in (
+        (["--flow-stack", "4"], "sees 5 flow pairs at each time step, not 4; give --flow-stack 5"),
+        (["--clip-length", "8"], "8: flow pairs come in stacks of 5"),
+        (["--model", "resnet18", "--flow-stack", "5"], "--flow-stack 5 is for --stream motion and"),
+    ):
+        assert cure in twostream(*train, *wrong, exit_code=2).output
+    plan = twostream(*train, "--dry-run").stdout
+    for fact in ("40 flow pairs, in stacks of 5, spread over the video", "4 x 1 x 40 x 2 x 32 x"):
+        assert fact in plan
     twostream(*train, "--epochs", "1")
     file.unlink()
     assert "resumed after 1 of 2 epochs" in twostream(*train, "--epochs", "2").stdout

@@ -16,6 +16,7 @@ from twostream.models import (
     MODELS,
     VIDEO_FAMILIES,
     build_network,
+    create_model,
     default_clip,
     default_input_size,
     list_models,
@@ -215,6 +216,25 @@ def test_an_unknown_option_of_a_network_is_named() -> None:
             "i3d-resnet18", consensus=mean, modality=modality_for("i3d-resnet18", "motion"),
             num_classes=4, options={"stride": 1},
         )  # fmt: skip
+
+
+def test_the_interval_of_a_joint_network_counts_where_it_has_several_time_steps() -> None:
+    """One of pictures sees neighbouring flow pairs alone: another interval is refused."""
+    network = create_model(
+        "tsm-resnet18", num_classes=2, stream="joint", clip_length=4, frame_interval=2
+    )
+    assert [part.interval for part in network.modality.parts] == [2, 2]
+    for name in ("resnet18", "vgg11"):
+        with pytest.raises(InputError, match=r"interval of 2: 10 neighbouring .* interval of 1"):
+            create_model(name, num_classes=2, stream="joint", frame_interval=2)
+
+
+def test_flow_in_stacks_at_each_time_step() -> None:
+    network = create_model("tsm-resnet18", num_classes=2, stream="motion", stack=5)
+    assert network.modality.sampling == {"snippet_length": 40, "interval": 0, "stack": 5}
+    assert network.backbone.network.conv1.in_channels == 10
+    with pytest.raises(InputError, match="clip length of 8: .* stacks of 5"):
+        create_model("tsm-resnet18", num_classes=2, stream="motion", stack=5, clip_length=8)
 
 
 def test_flow_channels_are_stacked_pair_by_pair() -> None:

@@ -247,7 +247,7 @@ def test_what_does_not_go_together(train: Run) -> None:
         ([*JOINT, "--freeze-backbone"], ["--freeze-backbone", "layer3", "features"]),
         ([*JOINT, "--auxiliary-loss", "1"], ["--auxiliary-loss", "--keep-both"]),
         ([*joint, *FROM, "--keep-both"], ["--keep-both", "layer4"]),
-        ([*joint, *FROM, "--frame-interval", "2"], ["--frame-interval 2", "clips"]),
+        ([*joint, *FROM, "--frame-interval", "2"], ["frame interval of 2", "clips"]),
     ):
         output = train(*options, exit_code=2).output
         assert all(fact in output for fact in facts), output
