@@ -146,8 +146,6 @@ def compile_network(network: Network) -> Network:
     return twin
 
 
-Result = TypeVar("Result")
-
 # The CPU's allocator and older devices raise a plain RuntimeError.
 OOM_MESSAGES = ("can't allocate memory", "out of memory")
 
@@ -157,27 +155,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(text in str(error) for text in OOM_MESSAGES)
     )
-
-
-def retry_with_micro_batches(
-    attempt: Callable[[int], Result], *, parts: int, most: int, undo: Callable[[], None]
-) -> tuple[Result, int]:
-    """Call `attempt(parts)`; while memory is short, undo it and double the parts, up to `most`.
-
-    Returns:
-        What the attempt gave, and the number of parts in which it succeeded.
-    """
-    while True:
-        try:
-            return attempt(parts), parts
-        except RuntimeError as error:
-            if parts >= most or not is_out_of_memory(error):
-                raise
-        # Only here, with the error and the tensors in its traceback gone, can memory come free.
-        undo()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        parts = min(2 * parts, most)
 
 
 def snapshot_buffers_and_rng(network: nn.Module, device: torch.device) -> Callable[[], None]:
@@ -208,6 +185,25 @@ def smallest_part(num_videos: int, parts: int) -> int:
     return num_videos % size or size
 
 
+class Attempt:
+    """A `with` block around a step: where memory was short, it ends without an error.
+
+    Attributes:
+        parts: in which the batch is to go through the network.
+        failed: whether memory was short.
+    """
+
+    def __init__(self, parts: int, *, is_last: bool) -> None:
+        self.parts, self._is_last, self.failed = parts, is_last, False
+
+    def __enter__(self) -> Attempt:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        self.failed = error is not None and not self._is_last and is_out_of_memory(error)
+        return self.failed
+
+
 class MicroBatches:
     """Gradient accumulation: in how many parts a batch goes through a network.
 
@@ -224,30 +220,35 @@ class MicroBatches:
         self.parts, self.auto, self.tell, self.least = parts, auto, tell, 1
         self._rehearsals, self._largest = 0, 0
 
-    def run(
-        self,
-        step: Callable[[int], Result],
-        network: nn.Module,
-        *,
-        num_videos: int,
-        device: torch.device,
-    ) -> Result:
-        """Call `step(parts)`, which takes `num_videos` through the network, forward and back."""
+    def attempts(
+        self, network: nn.Module, *, num_videos: int, device: torch.device
+    ) -> Iterator[Attempt]:
+        """Attempts at a step, until one has succeeded; what others changed is undone.
+
+            for attempt in micro_batches.attempts(network, num_videos=8, device=device):
+                with attempt:
+                    ...  # forward and back, in `attempt.parts` parts
+
+        Args:
+            num_videos: that the step takes through the network.
+        """
         if not self.auto:
-            return step(self.fit(num_videos, self.parts))
+            yield Attempt(self.fit(num_videos, self.parts), is_last=True)
+            return
         restore = snapshot_buffers_and_rng(network, device)
         if not isinstance(network, DistributedDataParallel):
-            return self._retry(step, num_videos, restore)
+            yield from self._until_it_fits(num_videos, restore)
+            return
         # An attempt that has begun to send gradients cannot be repeated: the other processes wait
         # for the rest. So it is rehearsed: in the first step; in the second, when the optimiser has
         # taken its memory; and when there are more videos than ever.
         if self._rehearsals < 2 or num_videos > self._largest:
             with network.no_sync():
-                self._retry(step, num_videos, restore)
+                yield from self._until_it_fits(num_videos, restore)
             restore()
             self._rehearsals += 1
             self._largest = max(num_videos, self._largest)
-        return step(self.fit(num_videos, self.parts))
+        yield Attempt(self.fit(num_videos, self.parts), is_last=True)
 
     def fit(self, num_videos: int, parts: int) -> int:
         """So many parts, or as many as leave each the videos that it must have."""
@@ -255,19 +256,21 @@ class MicroBatches:
             parts -= 1
         return parts
 
-    def _retry(
-        self, step: Callable[[int], Result], num_videos: int, restore: Callable[[], None]
-    ) -> Result:
-        result, parts = retry_with_micro_batches(
-            lambda parts: step(self.fit(num_videos, parts)),
-            parts=self.parts,
-            most=self.fit(num_videos, num_videos),
-            undo=restore,
-        )
+    def _until_it_fits(self, num_videos: int, restore: Callable[[], None]) -> Iterator[Attempt]:
+        parts, most = self.parts, self.fit(num_videos, num_videos)
+        while True:
+            attempt = Attempt(self.fit(num_videos, parts), is_last=parts >= most)
+            yield attempt
+            if not attempt.failed:
+                break
+            # Only here, with the error and the tensors in its traceback gone, can memory come free.
+            restore()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            parts = min(2 * parts, most)
         if parts != self.parts:
             self.tell(
                 f"Memory was short: a batch now goes through the network in {parts} parts, as with "
                 f"--accumulate {parts}; batch size and learning rate stay as they were."
             )
             self.parts = parts
-        return result

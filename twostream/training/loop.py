@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -101,19 +100,23 @@ def train_one_epoch(
         was_idle = step_done is None or step_done.query()
         target = labels[list(indices)]
         share = target[rank() :: world_size()].to(device, non_blocking=True)
-        step = partial(
-            accumulate_gradient,
-            network,
-            *(mix(clips, share) if mix else (clips, share)),
-            consensus=consensus,
-            device=device,
-            precision=precision,
-            scaler=scaler,
-            loss_of=loss_of,
-            further_loss=further_loss,
-            divisor=loss_of.total_weight(target) / world_size(),
-        )
-        losses, scores = micro_batches.run(step, network, num_videos=len(clips), device=device)
+        if mix:
+            clips, share = mix(clips, share)
+        for attempt in micro_batches.attempts(network, num_videos=len(clips), device=device):
+            with attempt:
+                losses, scores = accumulate_gradient(
+                    network,
+                    clips,
+                    share,
+                    attempt.parts,
+                    consensus=consensus,
+                    device=device,
+                    precision=precision,
+                    scaler=scaler,
+                    loss_of=loss_of,
+                    further_loss=further_loss,
+                    divisor=loss_of.total_weight(target) / world_size(),
+                )
         if world_size() > 1:
             losses, scores = sum_over_processes(network, losses, scores, num_videos=len(target))
         steps.append((losses, scores, target))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,9 +16,7 @@ from twostream.compute.device import (
     compile_network,
     find_precision,
     is_out_of_memory,
-    retry_with_micro_batches,
     smallest_part,
-    snapshot_buffers_and_rng,
 )
 from twostream.training.loop import accumulate_gradient
 from twostream_base.errors import InputError
@@ -152,19 +149,23 @@ class Narrow(nn.Module):
         return self.classes(dropped)[:, None]
 
 
-def attempt_on(network: nn.Module) -> Callable[[int], tuple[Tensor, Tensor]]:
-    def attempt(parts: int) -> tuple[Tensor, Tensor]:
-        return accumulate_gradient(
-            network,
-            torch.arange(32, dtype=torch.uint8).reshape(8, 1, 1, 1, 2, 2) * 7,
-            torch.tensor([0, 1, 2, 0, 1, 2, 0, 1]),
-            consensus=lambda logits: logits.mean(dim=1),
-            device=CPU,
-            precision="fp32",
-            parts=parts,
-        )
+def step_on(network: nn.Module, parts: int) -> tuple[Tensor, Tensor]:
+    return accumulate_gradient(
+        network,
+        torch.arange(32, dtype=torch.uint8).reshape(8, 1, 1, 1, 2, 2) * 7,
+        torch.tensor([0, 1, 2, 0, 1, 2, 0, 1]),
+        consensus=lambda logits: logits.mean(dim=1),
+        device=CPU,
+        precision="fp32",
+        parts=parts,
+    )
 
-    return attempt
+
+def attempts_on(network: nn.Module, micro_batches: MicroBatches) -> tuple[Tensor, Tensor]:
+    for attempt in micro_batches.attempts(network, num_videos=8, device=CPU):
+        with attempt:
+            result = step_on(network, attempt.parts)
+    return result
 
 
 def state_of(network: nn.Module) -> dict[str, Any]:
@@ -179,13 +180,14 @@ def test_the_step_is_the_one_that_fewer_at_once_would_have_made(error: RuntimeEr
     network = Narrow(room=2, error=error)
     expected_network = copy.deepcopy(network)
     torch.manual_seed(2)
-    expected = attempt_on(expected_network)(4)
+    expected = step_on(expected_network, 4)
     random_after = torch.rand(1)
     torch.manual_seed(2)
-    found, parts = retry_with_micro_batches(
-        attempt_on(network), parts=1, most=8, undo=snapshot_buffers_and_rng(network, CPU)
-    )
-    assert parts == 4
+    told = list[str]()
+    micro_batches = MicroBatches(1, auto=True, tell=told.append)
+    found = attempts_on(network, micro_batches)
+    assert micro_batches.parts == 4
+    assert ["--accumulate 4" in line for line in told] == [True]
     assert network.calls == [8, 4, 2, 2, 2, 2]
     assert torch.equal(found[0], expected[0])
     assert torch.equal(found[1], expected[1])
@@ -197,11 +199,11 @@ def test_the_step_is_the_one_that_fewer_at_once_would_have_made(error: RuntimeEr
 def test_one_video_that_is_too_much_and_other_errors_are_raised() -> None:
     network = Narrow(room=0, error=ERRORS[0]).eval()
     with pytest.raises(torch.OutOfMemoryError):
-        retry_with_micro_batches(attempt_on(network), parts=3, most=8, undo=lambda: None)
+        attempts_on(network, MicroBatches(3, auto=True, tell=print))
     assert network.calls == [3, 2, 1]  # in 3, 6 and 8 parts
     other = Narrow(room=0, error=RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="mat1"):
-        retry_with_micro_batches(attempt_on(other), parts=1, most=8, undo=lambda: None)
+        attempts_on(other, MicroBatches(1, auto=True, tell=print))
 
 
 def test_what_counts_as_out_of_memory() -> None:

@@ -27,7 +27,7 @@ from twostream.data.dataset import TrainingSamples
 from twostream.training import learner
 
 rank, steps = os.environ["RANK"], []
-sample, step, mix = TrainingSamples.write, MicroBatches.run, learner.mix_batch
+sample, step, mix = TrainingSamples.write, MicroBatches.attempts, learner.mix_batch
 
 def noted_sample(self, index, out, **options):
     with open(f"seen-by-{rank}", "a") as seen:
@@ -45,7 +45,7 @@ def noted_mix(clips, targets, **options):
         mixed.write(f"{len(clips)}\\n")
     return mix(clips, targets, **options)
 
-TrainingSamples.write, MicroBatches.run = noted_sample, deadly_step
+TrainingSamples.write, MicroBatches.attempts = noted_sample, deadly_step
 learner.mix_batch = noted_mix
 main()
 """
