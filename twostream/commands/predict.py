@@ -78,6 +78,12 @@ live_options = console.section(
         "windows too); the state to standard error. A window is 2 seconds unless --window says "
         "otherwise.",
     ),
+    click.option(
+        "--record",
+        type=OUT_FILE,
+        help="Also write what comes from --live to this .mkv file; behind each loss of the source "
+        "to another one, FILE-2.mkv and so on.",
+    ),
 )
 extraction_options = console.section(
     "Optical flow",
@@ -156,6 +162,7 @@ def predict(
     stride: Span | None,
     scores: Path,
     live: str | None,
+    record: Path | None,
     top: int,
     out: Path | None,
     quiet: bool,
@@ -190,7 +197,12 @@ def predict(
     if bool(paths) == (live is not None):
         raise InputError("give videos, or --live SOURCE, and not both")
     if live is not None and out:
-        raise InputError(f"--out {out}: --live draws and records nothing; leave --out out")
+        raise InputError(
+            f"--out {out}: --live draws nothing; --record FILE.mkv writes what comes, and predict "
+            "--window --out draws that"
+        )
+    if record and live is None:
+        raise InputError(f"--record {record} writes what comes from --live SOURCE: give that too")
     # In the order in which they are asked: flow, the costly part, last.
     streams: dict[str, Path | ExternalNetwork | None]
     streams = {"spatial": spatial, "difference": difference, "motion": motion, "joint": joint}
@@ -237,6 +249,7 @@ def predict(
             tell=lambda text: None if quiet else console.tell(text),
             write=console.print_line,
             every_window=as_json,
+            record=record,
         )
         return
     if stride and not window:

@@ -1,7 +1,7 @@
 """Windows of a stream that goes on: a camera, an address, or a file played in real time.
 
 One thread receives frames, the other predicts windows. What comes while a window is predicted is
-kept; where more than one whole window is waiting then, the older ones are dropped, each as a whole.
+kept; where more than a second of windows is waiting then, the oldest are dropped, each as a whole.
 Flow is computed where a network asks for it, so not where a cascade decides without.
 """
 
@@ -12,6 +12,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import chain, count
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,11 @@ SCHEMES = ("udp://", "rtsp://", "rtsps://")
 PROTOCOLS = "udp,rtp,rtsp,tcp,tls,crypto"
 OPEN_SECONDS, SILENCE_SECONDS = 10.0, 5.0  # without a frame the source counts as lost
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds before the next try to connect
+FF_QP2LAMBDA = 118  # FFmpeg's unit of quality
+JUMP_SECONDS = 1.0  # from a frame to the next, by the source's clock: more means that some are lost
 STATUS_SECONDS, WAKE_SECONDS = 5.0, 0.5
+ENDED = "it ended"
+BEHIND_SECONDS = 1.0  # that results may be late before windows are dropped
 
 Frames = Iterator[tuple[np.ndarray, float | None]]
 
@@ -106,13 +113,58 @@ def address_frames(address: str) -> Frames:
             if not container.streams.video:
                 raise VideoError("has no video stream")
             stream = container.streams.video[0]
-            rate = stream.average_rate or stream.guessed_rate
+            rate, before = stream.average_rate or stream.guessed_rate, None
             for frame in container.decode(stream):
                 if frame.width * frame.height > MAX_PIXELS:
                     raise VideoError(f"{frame.width} x {frame.height} pixels a frame are too many")
+                # Another sender has taken its place, or frames were lost on the way.
+                if before is not None and frame.time is not None:
+                    jump, longest = frame.time - before, max(JUMP_SECONDS, 3 / float(rate or 25))
+                    if abs(jump) > longest:
+                        raise VideoError(f"the clock of its frames jumps by {jump:+.1f} s")
+                before = frame.time
                 yield frame.to_ndarray(format="rgb24"), float(rate) if rate else None
+    except av.error.ExitError as error:
+        raise VideoError(f"nothing has come for {SILENCE_SECONDS:g} s") from error
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(str(error.strerror or error)) from error
+
+
+def recorded(frames: Callable[[], Frames], path: Path) -> Callable[[], Frames]:
+    """The same frames, which are written to a file as they come: Matroska, MPEG-4 part 2.
+
+    Each connection has a file of its own, as its rate and size may differ and time has gone by:
+    FILE.mkv, FILE-2.mkv and so on, none of which was there before. What is written of a file can be
+    read at any moment.
+    """
+
+    def of_connection() -> Frames:
+        import av
+
+        stream = out = None
+        try:
+            for frame, fps in frames():
+                if out is None:
+                    names = (path.with_stem(f"{path.stem}-{n}") for n in count(2))
+                    file = next(f for f in chain([path], names) if not f.exists())
+                    out = av.open(str(file), "w", options={"cluster_time_limit": "1000"})
+                    rate = Fraction(fps or DEFAULT_FPS).limit_denominator(1001)
+                    stream = out.add_stream("mpeg4", rate=rate)
+                    stream.width, stream.height = (side - side % 2 for side in frame.shape[1::-1])
+                    stream.pix_fmt = "yuv420p"
+                    stream.options = {"flags": "+qscale", "global_quality": str(3 * FF_QP2LAMBDA)}
+                assert stream
+                picture = resize(frame, (stream.width, stream.height))
+                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+                out.mux(stream.encode(picture))
+                yield frame, fps
+        finally:
+            if out is not None:
+                assert stream
+                out.mux(stream.encode(None))
+                out.close()
+
+    return of_connection
 
 
 class LiveBuffer:
@@ -213,7 +265,7 @@ def receive(
     wait, reason = FIRST_WAIT, ""
     while not stop.is_set():
         try:
-            reason = "it ended"
+            reason = ENDED
             for frame, fps in frames():
                 wait = FIRST_WAIT
                 for buffer in buffers:
@@ -244,15 +296,17 @@ class LiveEvents:
     options: DetectionOptions = field(default_factory=DetectionOptions)
     _open: dict[int, list[tuple[float, float, float]]] = field(default_factory=dict)
 
-    def add(self, start: float, end: float, probabilities: np.ndarray) -> list[Event]:
+    def add(
+        self, start: float, end: float, probabilities: np.ndarray, *, gap: bool = False
+    ) -> list[Event]:
         """Take the stretch in the middle of the next window; the events that have ended.
 
         start 0, end 1, p .6; start 1, end 2, p .4; start 2, end 3, p .2: an event from 0 to 2
 
-        Where more than another stretch is missing between two of them, events end before the gap.
+        Args:
+            gap: more than another stretch before it was not seen, so that events end there.
         """
-        missed = any(start > parts[-1][1] + (end - start) for parts in self._open.values())
-        ended = self.finish() if missed else []
+        ended = self.finish() if gap else []
         background, high = (
             background_class(self.class_names),
             max(self.options.thresholds or (THRESHOLD,)),
@@ -286,10 +340,12 @@ def predict_live(
     tell: Callable[[str], None],
     write: Callable[[dict[str, Any]], None],
     every_window: bool = False,
+    record: Path | None = None,
 ) -> dict[str, Any]:
     """Predict the windows of a source until it ends, or is interrupted.
 
     Args:
+        record: a `.mkv` file for the frames, as `recorded` writes it.
         tell: gets the status, and what is wrong.
         write: gets each event when it has ended; with `every_window`, windows too.
 
@@ -298,12 +354,17 @@ def predict_live(
         the median seconds from the last frame of a window to its result.
 
     Raises:
-        InputError: no such source, or the runs do not fit each other.
+        InputError: no such source, a recording that is there, or the runs do not fit each other.
     """
     frames, again = open_source(source)
-    networks = load_networks(
-        options, runtime, shared=True
-    )  # flow is computed where it is asked for
+    if record:
+        if record.suffix.lower() != ".mkv":
+            raise InputError(f"--record {record}: what comes is recorded to a .mkv file")
+        if record.exists():
+            raise InputError(f"--record {record}: is there already; give the name of a new file")
+        record.parent.mkdir(parents=True, exist_ok=True)
+        frames = recorded(frames, record)
+    networks = load_networks(options, runtime, shared=True)  # flow is computed when it is read
     recipe, streams = networks.recipe, networks.streams
     # Streams of the same frames share a buffer, and so its flow.
     buffers: dict[str, LiveBuffer] = {}
@@ -314,6 +375,11 @@ def predict_live(
             by_settings[used] = LiveBuffer(stream.settings)
         buffers[key] = by_settings[used]
     every = list(by_settings.values())
+    if repeated := [key for key, of in streams.items() if of.settings.get("drop_repeated")]:
+        tell(
+            f"the {' and the '.join(repeated)} network was trained without repeated frames "
+            "(--drop-repeated); of what comes all frames are taken"
+        )
     warm_up(networks, runtime)
     first, stop = every[-1], threading.Event()  # filled last: what is in it is in all
     thread = threading.Thread(target=receive, args=(frames, again, every, stop), daemon=True)
@@ -323,7 +389,7 @@ def predict_live(
     counts = {"windows": 0, "dropped": 0, "all_streams": 0}
     latencies: deque[float] = deque(maxlen=1000)
     events = LiveEvents(next(iter(streams.values())).spec.class_names)
-    origin, number, told, last_lost = -1, 0, began, ""
+    origin, number, told, slow_told, last_lost = -1, 0, began, -inf, ""
     fps, length, step = 0.0, 0, 0
     try:
         while True:
@@ -339,10 +405,12 @@ def predict_live(
             limit = here if following is None else following  # windows do not go beyond
             waiting = (limit - origin - length) // step if scorers else -1
             if waiting >= number:
-                if waiting > number + 1:
-                    counts["dropped"] += waiting - number
-                    tell(f"too slow: {waiting - number} windows dropped")
-                    number = waiting
+                missed = max(0, waiting - number - max(1, int(BEHIND_SECONDS * fps / step)))
+                number += missed
+                counts["dropped"] += missed
+                if missed and time.monotonic() - slow_told >= STATUS_SECONDS:
+                    slow_told = time.monotonic()
+                    tell("too slow: windows are dropped, the oldest first")
                 begin = origin + number * step
                 arrived = max(buffer.arrival(begin + length - 1) for buffer in every)
                 at = Window(number, begin, begin + length)
@@ -372,7 +440,9 @@ def predict_live(
                             "latency": round(latency, 4),
                         }
                     )
-                for event in events.add(middle - half, middle + half, probabilities):
+                for event in events.add(
+                    middle - half, middle + half, probabilities, gap=missed > 1
+                ):
                     write(event_row(event))
                 number += 1
                 for buffer in every:
@@ -408,9 +478,13 @@ def predict_live(
         pass
     finally:
         stop.set()
+        if record:  # until its file is closed
+            thread.join(SILENCE_SECONDS + 1)
     for event in events.finish():
         write(event_row(event))
     tell(status(counts, latencies, seconds=time.monotonic() - began, frames=first.end))
+    if first.ended and first.reason != ENDED:
+        raise InputError(f"--live {source}: {first.reason}")
     if first.ended and not counts["windows"]:
         raise InputError(f"--live {source}: no window of {window}: {first.reason}")
     return counts | {"latency": float(np.median(latencies)) if latencies else None}

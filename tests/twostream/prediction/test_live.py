@@ -17,13 +17,15 @@ import pytest
 import torch
 from click.testing import Result
 
-from flow_extract.video.decode import VideoError, read_frames
+from flow_extract.video.decode import VideoError, probe, read_frames
+from fusion.combining.step import StepOptions
 from fusion.events.event import Event
 from fusion.tables.windows import Span
 from twostream.compute.device import Runtime
 from twostream.data.protocols import find_protocol
 from twostream.models.checkpoint import NetworkSpec, network_from_spec, save_checkpoint
 from twostream.prediction import live
+from twostream.prediction.predict import PredictOptions
 from twostream.prediction.predict_video import Extraction, Stream, extraction_of
 from twostream.prediction.windows import StreamScorer, Window, WindowPass, WindowStream
 
@@ -77,16 +79,15 @@ def test_events_as_they_happen() -> None:
     assert events.finish() == [Event(4.0, 5.0, "run", 0.9)]
 
 
-@pytest.mark.parametrize(
-    ("start", "ended"), [(2.0, []), (3.0, []), (3.5, [Event(0.0, 2.0, "run", 0.75)])]
-)
-def test_no_event_goes_on_over_windows_that_are_missing(start: float, ended: list[Event]) -> None:
-    """One stretch of 1 second may be missing; behind more, a class begins anew, at .5."""
+@pytest.mark.parametrize("gap", [False, True])
+def test_no_event_goes_on_over_windows_that_are_missing(gap: bool) -> None:
+    """A pause of the source is no gap. Behind a gap a class begins anew, at .5."""
     events = live.LiveEvents(("background", "run"))
     for at, p in [(0.0, 0.9), (1.0, 0.6)]:
         assert events.add(at, at + 1, np.array([1 - p, p])) == []
-    assert events.add(start, start + 1, np.array([0.55, 0.45])) == ended
-    assert len(events.finish()) == (not ended)
+    ended = events.add(9.0, 10.0, np.array([0.55, 0.45]), gap=gap)
+    assert ended == [Event(0.0, 2.0, "run", 0.75)] * gap
+    assert len(events.finish()) == (not gap)
 
 
 def lines(done: Result) -> list[dict[str, object]]:
@@ -109,49 +110,17 @@ def test_a_file_in_real_time(
     assert {tuple(line["streams"]) for line in lines(sure) if "window" in line} == {("spatial",)}
 
 
-def test_a_lost_source_is_connected_again(
-    twostream: Command, runs: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No window goes over the gap."""
-    monkeypatch.setattr(live, "FIRST_WAIT", 0.01)
-    turns = iter([20, 9, 40])  # frames until it is lost; 9 are no window
-    over = threading.Event()
-
-    def frames() -> Iterator[tuple[np.ndarray, float]]:
-        count = next(turns, None)
-        if count is None:
-            over.set()
-            raise KeyboardInterrupt
-        for _ in range(count):
-            time.sleep(0.02)
-            yield np.zeros((48, 64, 3), np.uint8), 25.0
-        time.sleep(0.5)
-        raise VideoError("cable pulled")
-
-    def until_over(*args: object) -> object:
-        if over.is_set():
-            raise KeyboardInterrupt
-        return waits(*args)
-
-    waits = live.window_waits
-    monkeypatch.setattr(live, "window_waits", until_over)
-    monkeypatch.setattr(live, "open_source", lambda source: (frames, True))
-    monkeypatch.setattr(threading, "excepthook", lambda args: None)
-    done = twostream(
-        "predict", "--live", "0", *runs, "--window", "16f", "--stride", "16f", "--json"
-    )
-    assert "source lost (cable pulled); connecting again" in done.stderr
-    assert "source is back" in done.stderr
-    assert len([line for line in lines(done) if "window" in line]) >= 2
-
-
 @pytest.fixture
 def play(
     twostream: Command, runs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Result]:
-    """`play([(frames, fps), ...], *options)`: a source with these connections, then it is over."""
+    """`play([(frames, fps), ...], *options)`: a source with these connections, then it is over.
+
+    Frames come 20 ms apart; before that of `pause` nothing does for 10 seconds. No window is
+    predicted before all frames of the first connection have come.
+    """
     buffers: list[live.LiveBuffer] = []
-    began = time.monotonic()
+    began, paused_at, least = time.monotonic(), 10**9, 0
 
     class Known(live.LiveBuffer):
         def __init__(self, *args: Any) -> None:
@@ -159,12 +128,18 @@ def play(
             buffers.append(self)
 
         def arrival(self, index: int) -> float:
-            return began + index / 50
+            while self.end < least:
+                time.sleep(0.001)
+            return began + index / 50 + (10 if index >= paused_at else 0)
 
     def run(
-        connections: list[tuple[int, float]], *options: str, between: Callable[..., None]
+        connections: list[tuple[int, float]],
+        *options: str,
+        between: Callable[..., None] = lambda buffers: None,
+        pause: int = 10**9,
     ) -> Result:
-        left = iter(connections)
+        nonlocal paused_at, least
+        left, paused_at, least = iter(connections), pause, connections[0][0]
 
         def frames() -> Iterator[tuple[np.ndarray, float]]:
             between(buffers)
@@ -178,7 +153,9 @@ def play(
         monkeypatch.setattr(live, "warm_up", lambda *args: None)
         monkeypatch.setattr(live, "LiveBuffer", Known)
         monkeypatch.setattr(live, "open_source", lambda source: (frames, True))
-        return twostream("predict", "--live", "0", *runs[:-2], *options, "--json")
+        done = twostream("predict", "--live", "0", *runs[:-2], *options, "--json", exit_code=2)
+        assert "--live 0: RuntimeError: the end of the test" in done.stderr
+        return done
 
     return run
 
@@ -187,7 +164,7 @@ def test_each_connection_has_its_rate_and_events(play: Callable[..., Any]) -> No
     """All are there before the first window is predicted; every window is predicted or counted."""
     connections = [(40, 25.0), (9, 25.0), (70, 50.0), (33, 25.0)]
     options = ["--window", "0.64", "--stride", "0.64"]  # 16 frames, then 32, then 16
-    done = play(connections, *options, between=lambda buffers: None)
+    done = play(connections, *options)
     windows = [line["window"] for line in lines(done) if "window" in line]
     assert {round(end - start, 2) for start, end in windows} == {0.64}
     (counts,) = re.findall(r"(\d+) windows, (\d+) dropped", done.stderr)
@@ -197,6 +174,40 @@ def test_each_connection_has_its_rate_and_events(play: Callable[..., Any]) -> No
     assert "source is back, 25 frames a second, not 50" in done.stderr
     # The same class is seen all the time.
     assert len([line for line in lines(done) if "event" in line]) == 3
+
+
+def test_an_event_goes_on_when_the_source_has_paused(
+    play: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "BEHIND_SECONDS", 100.0)
+    done = play([(64, 25.0)], "--window", "16f", "--stride", "8f", pause=30)
+    windows = [line["window"] for line in lines(done) if "window" in line]
+    assert len(windows) == 7
+    (event,) = [line for line in lines(done) if "event" in line]
+    assert event["end"] - event["start"] > 10
+
+
+def test_what_is_waiting_longest_is_dropped(play: Callable[..., Any]) -> None:
+    """Of windows every 0.16 seconds six may wait behind the one that is predicted."""
+    done = play([(100, 25.0)], "--window", "16f", "--stride", "4f")
+    windows = [line for line in lines(done) if "window" in line]
+    dropped = 22 - len(windows)
+    # Perhaps all frames have come before the first look, perhaps after it.
+    assert dropped in (14, 15)
+    assert f"{len(windows)} windows, {dropped} dropped" in done.stderr
+    assert done.stderr.count("too slow") == 1
+
+
+def test_a_recording(play: Callable[..., Any], tmp_path: Path) -> None:
+    """Of each connection a file; what was there before stays."""
+    (tmp_path / "seen-2.mkv").write_bytes(b"other")
+    play([(20, 25.0), (9, 50.0)], "--window", "16f", "--record", "seen.mkv")
+    assert [probe(f).fps for f in ("seen.mkv", "seen-3.mkv")] == [25.0, 50.0]
+    frames = np.stack(list(read_frames("seen.mkv")))
+    assert frames.shape == (20, 48, 64, 3)
+    assert frames.max() < 4
+    assert len(list(read_frames("seen-3.mkv"))) == 9
+    assert (tmp_path / "seen-2.mkv").read_bytes() == b"other"
 
 
 def test_connections_without_a_window_leave_nothing_in_memory(play: Callable[..., Any]) -> None:
@@ -213,34 +224,66 @@ def test_connections_without_a_window_leave_nothing_in_memory(play: Callable[...
     assert len([line for line in lines(done) if "window" in line]) == 1
 
 
-def test_frames_over_udp() -> None:
-    """As FFmpeg sends them, on the loopback address."""
+def test_a_source_over_udp_that_stops_and_starts_again(
+    runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MPEG-TS on the loopback address, as FFmpeg sends it; the frames differ in their grey."""
+    monkeypatch.setattr(live, "SILENCE_SECONDS", 0.7)
+    monkeypatch.setattr(live, "FIRST_WAIT", 0.01)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    stop = threading.Event()
+        address = f"udp://127.0.0.1:{free.getsockname()[1]}"
+    windows: list[dict[str, Any]] = []
+    told: list[str] = []
+    lost, sent = threading.Event(), []
 
     def send() -> None:
-        with av.open(f"udp://127.0.0.1:{port}?pkt_size=1316", "w", format="mpegts") as out:
-            stream = out.add_stream("mpeg2video", rate=25)
-            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-            while not stop.is_set():
-                frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
-                for packet in stream.encode(frame):
-                    out.mux(packet)
-                time.sleep(0.005)
+        for turn in range(2):
+            begun = len(windows)
+            with av.open(f"{address}?pkt_size=1316", "w", format="mpegts") as out:
+                stream = out.add_stream("mpeg2video", rate=25)
+                stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+                picture = np.full((48, 64, 3), 100 * turn, np.uint8)
+                give_up = time.monotonic() + 20
+                while len(windows) < begun + 2 and time.monotonic() < give_up:
+                    frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                    for packet in stream.encode(frame):
+                        out.mux(packet)
+                    time.sleep(0.01)
+            lost.clear()
+            sent.append(len(windows))
+            lost.wait(10)
 
+    def tell(text: str) -> None:
+        told.append(text)
+        if "source lost" in text:
+            lost.set()
+            if len(sent) == 2:
+                raise KeyboardInterrupt
+
+    spatial, motion = (Path(runs[-3]), Path(runs[-1]))
+    options = PredictOptions(
+        {"spatial": spatial, "motion": motion}, "best", "segments:2", None, StepOptions(),
+        Extraction(), top=1,
+    )  # fmt: skip
     sender = threading.Thread(target=send, daemon=True)
     sender.start()
-    frames, again = live.open_source(f"udp://127.0.0.1:{port}")
-    try:
-        received = frames()
-        first, fps = next(received)
-        received.close()
-    finally:
-        stop.set()
-        sender.join()
-    assert (again, first.shape, fps) == (True, (48, 64, 3), 25.0)
+    live.predict_live(
+        address, options, Runtime(torch.device("cpu"), "fp32", 1, 64), window=Span(16, True),
+        stride=Span(8, True), tell=tell, write=windows.append, every_window=True,
+    )  # fmt: skip
+    sender.join(20)
+    assert sent[0] >= 2
+    assert sent[1] >= sent[0] + 2
+    assert "source lost (nothing has come for 0.7 s); connecting again" in told
+    assert "source is back, 25 frames a second" in told
+
+
+def test_an_address_where_nobody_is() -> None:
+    frames, again = live.open_source("rtsp://127.0.0.1:1/camera")
+    assert again
+    with pytest.raises(VideoError, match="^Connection refused$"):
+        next(frames())
 
 
 @pytest.mark.parametrize(
@@ -250,7 +293,9 @@ def test_frames_over_udp() -> None:
         (["--live", "http://x/y.m3u8"], "udp://"),
         (["--live", "0", "x.mp4"], "not both"),
         ([], "--live SOURCE"),
-        (["--live", "0", "--out", "x.mp4"], "--out"),
+        (["--live", "0", "--out", "x.mp4"], "--record"),
+        (["--live", "0", "--record", "x.avi"], ".mkv"),
+        (["x.mp4", "--record", "x.mkv"], "--live"),
     ],
 )
 def test_wrong_use(twostream: Command, runs: list[str], arguments: list[str], message: str) -> None:
