@@ -20,7 +20,14 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from fusion.combining.fuse import Fusion, VideoScores, fuse, score_videos
     from fusion.combining.step import Step, make_step
     from fusion.combining.strategies import STRATEGIES
-    from fusion.evaluation.comparison import bootstrap_interval, compare, holm, mcnemar
+    from fusion.evaluation.comparison import (
+        compare,
+        group_gains,
+        holm,
+        mcnemar,
+        sign_flip_interval,
+        sign_flip_test,
+    )
     from fusion.evaluation.metrics import (
         evaluate,
         mean_class_accuracy,
@@ -50,7 +57,9 @@ __all__, __getattr__, __dir__ = late_names(
         "fusion.combining.step": "Step make_step",
         "fusion.combining.strategies": "STRATEGIES",
         "fusion.evaluation.metrics": "evaluate mean_class_accuracy top_k_correct wilson_interval",
-        "fusion.evaluation.comparison": "bootstrap_interval compare holm mcnemar",
+        "fusion.evaluation.comparison": (
+            "compare group_gains holm mcnemar sign_flip_interval sign_flip_test"
+        ),
         "fusion.exchange.exporting": "export_scores",
         "fusion.exchange.formats": "SCORE_FORMATS",
         "fusion.exchange.formats.external_scores": "ExternalScores stack_videos",

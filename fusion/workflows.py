@@ -263,7 +263,7 @@ def compare_files(
         marks: dict[str, str] = {}
         for of_split in splits:
             marks |= of_split["fitted_on"]
-        compared = compare_over_splits(answers, all_pairs=True)
+        compared = compare_over_splits(answers, all_pairs=True, rng=options.seed)
         return compared | {"classes": list(counts.values()), "fitted_on": marks, **about}
     result = of_one_split(options, progress=progress)
     inputs, streams = result.pop("inputs"), result.pop("streams")
@@ -437,7 +437,7 @@ def report(
         strategies: names of fusions to compare.
         groups: the group of each video, or how `video_groups` finds it; by default those of the
             files.
-        seed: of the bootstrap.
+        seed: of the intervals of differences.
 
     Raises:
         InputError: the inputs do not join, or no video has a label.

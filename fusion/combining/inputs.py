@@ -46,7 +46,7 @@ class FusionOptions(StepOptions):
         val: validation score files, one for each input. folds: see `grouped_folds`.
         groups: see `video_groups`; by default those of the files.
         strategies: the fusions that `compare` and `report` show side by side. stream_weights:
-            `STREAM=W,...`, for `weighted` among them. seed: of the bootstrap.
+            `STREAM=W,...`, for `weighted` among them. seed: of the intervals of differences.
     """
 
     files: Sequence[Path | ScoreSource] = ()

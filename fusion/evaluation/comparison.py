@@ -17,11 +17,21 @@ from numpy.typing import ArrayLike
 
 from fusion.combining.fuse import VideoScores, fused_slices, view_scores
 from fusion.combining.step import MEAN, Step, apply_step
-from fusion.evaluation.metrics import Z_95, count_groups, known_groups, share, true_ranks
+from fusion.evaluation.metrics import (
+    Z_95,
+    count_groups,
+    grouped_interval,
+    jackknife_error,
+    known_groups,
+    share,
+    true_ranks,
+    wilson_interval,
+)
 from fusion.tables.score_file import ScoreTable, slices
 from twostream_base.errors import InputError
 
 _POWER_80, _LEVEL = 0.841621, 0.05
+_FEWEST_GROUPS, _ALL_SUBSETS = 5, 13
 _FEWEST_GAINS = 8  # with fewer, a power of 80 % is out of reach whatever the difference
 
 
@@ -87,27 +97,40 @@ def sign_flip_test(gains: np.ndarray) -> float:
     return min(1.0, 2 * math.fsum(tail))
 
 
-def bootstrap_interval(
-    first: np.ndarray,
-    second: np.ndarray,
-    *,
-    rng: np.random.Generator,
-    groups: Sequence[str] | None = None,
-    resamples: int = 10_000,
+def sign_flip_interval(
+    gains: np.ndarray, sizes: np.ndarray, *, rng: np.random.Generator | int = 0, draws: int = 10_000
 ) -> tuple[float, float]:
-    """95 % percentile interval of accuracy(first) - accuracy(second), in -1..1.
+    """95 % interval, in -1..1, of the true gain per video: those that `sign_flip_test` lets stand.
 
-    Paired bootstrap: videos are drawn with replacement, the same for both; with `groups` whole
-    groups are drawn, as videos of one scene tend to be right or wrong together (Efron and
-    Tibshirani, 1993, chapters 8, 13). A single group says nothing: -1..1.
+    If the gain is d, the gains less d times the size have either sign alike. What is then not
+    rejected at 5 % lies between the 2.5 and the 97.5 % quantile of the gains per video in subsets
+    of the groups (typical values: Hartigan, Journal of the American Statistical Association 64,
+    1969). So 0 is in the interval where p is 0.05 or more, and five groups or fewer say nothing:
+    -1..1. All subsets count of up to 13 groups, of more `draws` random ones and their complements.
+    Where all groups gain alike, they show no variance, though others may gain otherwise: then the
+    interval is as wide as Wilson's of such a share of as many groups.
+
+    Args:
+        gains: of whole groups (G,). sizes: their videos (G,), at least one each.
     """
-    gains, sizes = group_gains(first, second, groups)
-    if len(gains) == 1:
-        return -1.0, 1.0
-    # Groups of the same gain and size are alike: how often each kind is drawn is multinomial.
+    count, mean = len(gains), float(gains.sum() / sizes.sum())
+    if count > _FEWEST_GROUPS and mean and np.allclose(gains, mean * sizes, rtol=0, atol=1e-12):
+        low, high = wilson_interval(abs(mean) * count, count)
+        half = max(abs(mean) - low, high - abs(mean))
+        return max(-1.0, mean - half), min(1.0, mean + half)
+    # Groups of the same gain and size are alike: how many of each kind are in a subset is binomial.
     kinds, counts = np.unique(np.stack([gains, sizes]), axis=1, return_counts=True)
-    drawn = rng.multinomial(len(gains), counts / len(gains), size=resamples)
-    low, high = np.quantile(drawn @ kinds[0] / (drawn @ kinds[1]), [0.025, 0.975])
+    if count <= _ALL_SUBSETS:
+        members = np.arange(2**count)[:, None] >> np.arange(count) & 1
+        gained, videos = members @ gains, members @ sizes
+    else:
+        drawn = np.random.default_rng(rng).binomial(counts, 0.5, size=(draws, len(counts)))
+        drawn = np.concatenate([drawn, counts - drawn])
+        gained, videos = drawn @ kinds[0], drawn @ kinds[1]
+    shares = gained / np.maximum(videos, 1)
+    outside = int(0.025 * len(shares))  # at each end; no group at all speaks for any gain
+    low = np.partition(np.where(videos, shares, -1.0), outside)[outside]
+    high = np.partition(np.where(videos, shares, 1.0), -1 - outside)[-1 - outside]
     return float(low), float(high)
 
 
@@ -158,9 +181,10 @@ def compare(
 
     Each pair has the videos that only one result got right, the exact p-value `p`, also after
     Holm's correction for all pairs (`p_holm`), the difference in percent points with its 95 %
-    bootstrap interval, and the `smallest` difference that such videos can show. With `groups` all
-    of them are by whole groups (`sign_flip_test`), else for independent videos (McNemar); `test`
-    says which. `significant` are the pairs with a `p_holm` below 0.05 and an interval without 0.
+    `interval`, the differences that this test does not reject, and the `smallest` difference that
+    such videos can show. With `groups` all of them are by whole groups (`sign_flip_test`), else for
+    independent videos (McNemar); `test` says which. `significant` are the pairs with a `p_holm`
+    below 0.05 and an interval without 0.
     Videos without a label (-1) are left out.
 
     Args:
@@ -193,7 +217,7 @@ def compare(
     for a, b in combinations(right, 2):
         first, second = right[a], right[b]
         gains, sizes = group_gains(first, second, groups)
-        low, high = bootstrap_interval(first, second, rng=rng, groups=groups)
+        low, high = sign_flip_interval(gains, sizes, rng=rng)
         smallest = smallest_difference(gains, sizes)
         pairs.append(
             {
@@ -220,7 +244,7 @@ def compare(
         "systems": systems,
         "pairs": pairs,
         "test": "McNemar" if independent else "sign flips of groups",
-        "bootstrap": "videos" if independent else "groups",
+        "unit": "videos" if independent else "groups",
     }
 
 
@@ -356,14 +380,9 @@ def fused_answers(streams: VideoScores, step: Step) -> Answers:
 
 
 def mean_class_interval(
-    right: np.ndarray,
-    labels: np.ndarray,
-    groups: np.ndarray | None,
-    *,
-    rng: np.random.Generator,
-    resamples: int = 1000,
+    right: np.ndarray, labels: np.ndarray, groups: np.ndarray | None
 ) -> tuple[float, float]:
-    """95 % interval in 0..100 of the mean class accuracy, by bootstrap of whole groups.
+    """95 % interval in 0..100 of the mean class accuracy, by the jackknife of whole groups.
 
     Args:
         right: of the labelled videos, bool (V,). labels: their classes.
@@ -372,20 +391,20 @@ def mean_class_interval(
     number = np.arange(len(labels))
     if groups is not None:
         number = np.unique(groups, return_inverse=True)[1].ravel()
-    count, classes = int(number.max()) + 1, int(labels.max()) + 1
-    if count == 1:
+    sizes, classes = np.bincount(number), int(labels.max()) + 1
+    if len(sizes) == 1:
         return 0.0, 100.0
-    shape = (count, classes)
+    # Without a group only the classes of its videos change, and those that are its own go.
     cells, where = np.unique(number * classes + labels, return_inverse=True)
-    videos = np.bincount(where.ravel())
-    hits = np.bincount(where.ravel(), weights=right)
-    group, of_class = np.unravel_index(cells, shape)
-    averages = np.empty(resamples)
-    for draw in range(resamples):
-        times = np.bincount(rng.integers(count, size=count), minlength=count)[group]
-        drawn = np.bincount(of_class, weights=times * videos, minlength=classes)
-        hits_drawn = np.bincount(of_class, weights=times * hits, minlength=classes)
-        present = drawn > 0
-        averages[draw] = (hits_drawn[present] / drawn[present]).mean()
-    low, high = np.quantile(averages, [0.025, 0.975])
-    return 100 * float(low), 100 * float(high)
+    group, of_class = np.divmod(cells, classes)
+    videos, hits = np.bincount(labels)[of_class], np.bincount(labels, weights=right)[of_class]
+    left = videos - np.bincount(where.ravel())
+    hits_left = hits - np.bincount(where.ravel(), weights=right)
+    changed = np.where(left, hits_left / np.maximum(left, 1), 0) - hits / videos
+    present = len(np.unique(labels)) - np.bincount(group, weights=left == 0)
+    shares = np.bincount(labels, weights=right) / np.maximum(np.bincount(labels), 1)
+    without = (shares.sum() + np.bincount(group, weights=changed)) / np.maximum(present, 1)
+    mean = float(shares.sum()) / len(np.unique(labels))
+    error = jackknife_error(without)
+    low, high = grouped_interval(mean, error, videos=len(labels), sizes=sizes)
+    return 100 * low, 100 * high

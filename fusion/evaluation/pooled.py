@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from fusion.combining.fuse import VideoScores
-from fusion.evaluation.comparison import holm, sign_flip_test
-from fusion.evaluation.metrics import effective_interval, t_975, wilson_interval
+from fusion.evaluation.comparison import holm, sign_flip_interval, sign_flip_test
+from fusion.evaluation.metrics import share_interval
 from fusion.tables.join import JoinedTables
 from twostream_base.errors import InputError
 
@@ -61,7 +61,11 @@ def split_answers(
 
 
 def compare_over_splits(
-    splits: Sequence[SplitAnswers], *, against: str | None = None, all_pairs: bool = False
+    splits: Sequence[SplitAnswers],
+    *,
+    against: str | None = None,
+    all_pairs: bool = False,
+    rng: np.random.Generator | int = 0,
 ) -> dict[str, Any]:
     """Results over splits and seeds, and how each differs from the best, as JSON values.
 
@@ -72,7 +76,7 @@ def compare_over_splits(
     - `p`, exact, by sign flips of whole groups: if neither result were better, exchanging them in
       any group, in all splits and seeds at once, would change nothing. `p_holm` is corrected for
       all pairs of results;
-    - `interval`: 95 %, by whole groups, with the t quantile of their number less one;
+    - `interval`: 95 %, the differences that this test does not reject (`sign_flip_interval`);
     - `seeds`, where both have two or more of the same: in how many the first is better, and the
       95 % interval of the mean difference over seeds (paired t);
     - `significant`: p_holm below 0.05, and neither interval holds 0.
@@ -81,11 +85,12 @@ def compare_over_splits(
         splits: each with the same results.
         against: the result that the others are compared with; by default the best.
         all_pairs: compare each with each, not only with that one.
+        rng: of the intervals.
 
     Raises:
         InputError: a result that one of the splits lacks, or no videos.
     """
-    results = list(splits[0].right)
+    rng, results = np.random.default_rng(rng), list(splits[0].right)
     for answers in splits:
         if list(answers.right) != results or not len(answers.names):
             raise InputError(
@@ -99,11 +104,11 @@ def compare_over_splits(
     percents = {system["name"]: system["percent"] for system in systems}
     best = max(results, key=lambda name: percents[name])
     against = against or best
+    weights = whole_weights(sizes.sum(axis=0))
     pairs, p_values = [], []
     for a, b in combinations(results, 2):
         first, second = (b, a) if b == against and not all_pairs else (a, b)
         gains, scale = _gains(first, second, splits, numbers, groups)
-        weights = whole_weights(sizes.sum(axis=0))
         p_values.append(sign_flip_test(gains @ weights))
         pairs.append((first, second, gains, scale))
     rows = []
@@ -113,7 +118,7 @@ def compare_over_splits(
         if not all_pairs and first != against:
             continue
         means = gains.sum(axis=0) / sizes.sum(axis=0) / scale
-        low, high = difference_interval(gains, sizes, scale)
+        low, high = sign_flip_interval(gains @ weights, scale * sizes @ weights, rng=rng)
         over_seeds = _over_seeds(first, second, splits)
         rows.append(
             {
@@ -190,63 +195,6 @@ def whole_weights(sizes: np.ndarray) -> np.ndarray:
         if error <= _ROUNDING:
             break
     return best
-
-
-def mean_and_error(gains: np.ndarray, sizes: np.ndarray, scale: int) -> tuple[float, float]:
-    """The mean over the splits of the shares gains / scale / sizes, and its standard error.
-
-    The jackknife: each group is left out in turn, in all splits at once. It counts right where
-    groups are few, of unequal size, or in several splits (for clustered data: Bell and McCaffrey,
-    Survey Methodology 28, 2002). Infinite where a split has one group alone.
-
-    Args:
-        gains: of each group in each split, int64 (G, S); `scale` is one video.
-        sizes: videos of each group in each split, int64 (G, S).
-    """
-    totals, count = sizes.sum(axis=0), len(sizes)
-    shares = gains.sum(axis=0) / scale / totals
-    mean = float(shares.mean())
-    if (sizes == totals).any():
-        return mean, math.inf
-    changes = ((gains / scale - shares * sizes) / (totals - sizes)).mean(axis=1)
-    spread = float(((changes - changes.mean()) ** 2).sum())
-    return mean, math.sqrt((count - 1) / count * spread)
-
-
-def difference_interval(gains: np.ndarray, sizes: np.ndarray, scale: int) -> tuple[float, float]:
-    """95 % interval, in -1..1, of a mean difference: `mean_and_error`, t of groups - 1.
-
-    Where all groups gain alike, they show no variance, though others may gain otherwise: the
-    interval is then as wide as Wilson's of such a share of as many groups.
-    """
-    mean, error = mean_and_error(gains, sizes, scale)
-    if math.isinf(error):
-        return -1.0, 1.0
-    half = t_975(len(sizes) - 1) * error
-    if mean and half < _TINY:
-        low, high = wilson_interval(abs(mean) * len(sizes), len(sizes))
-        half = max(abs(mean) - low, high - abs(mean))
-    return max(-1.0, mean - half), min(1.0, mean + half)
-
-
-def share_interval(
-    right: np.ndarray, sizes: np.ndarray, scale: int, *, videos: int
-) -> tuple[float, float]:
-    """95 % interval, in 0..1, of the mean share that is right, int64 (G, S) as in `mean_and_error`.
-
-    As `group_interval` has it of one split, of at most `videos` effective videos.
-    """
-    answers = int(sizes.sum())
-    mean, error = mean_and_error(right, sizes, scale)
-    if answers == len(sizes) == videos:  # each of them independent, in one split
-        return wilson_interval(mean * videos, videos)
-    if math.isinf(error):
-        return 0.0, 1.0
-    if 0 < mean < 1:
-        effective = min(videos, mean * (1 - mean) / max(error**2, _TINY))
-    else:  # the groups show no variance: those of a group count as one
-        effective = min(videos, answers**2 / float((sizes.sum(axis=1) ** 2).sum()))
-    return effective_interval(mean, effective, groups=len(sizes))
 
 
 def _system(

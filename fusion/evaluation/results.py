@@ -171,15 +171,15 @@ def compare_lines(result: Mapping[str, Any]) -> list[str]:
         )
     basis = interval_basis(result["groups"], result["videos"])
     lines = [
-        f"{result['videos']} videos; intervals {basis}, those of differences by bootstrap of "
-        f"{result['bootstrap']}",
+        f"{result['videos']} videos; intervals {basis}, those of differences hold what the test "
+        "does not reject",
         "",
         *columns([("", "top-1"), *((row["name"], accuracy_text(row)) for row in systems)]),
         "",
         *columns(pairs),
         f"p: {test_used(result)}, after Holm's correction; *: below 0.05, and 0 is not in the "
         "interval",
-        f"smallest: the difference that so many {result['bootstrap']} reveal with a power of 80 %",
+        f"smallest: the difference that so many {result['unit']} reveal with a power of 80 %",
     ]
     lines += [f"{name}: fitted on {labels}" for name, labels in result["fitted_on"].items()]
     facts = result["complementarity"]

@@ -53,7 +53,7 @@ class Content:
         warnings: what the reader should know, a line each.
         runs: the run folder of each stream that has one.
         files: the files of each stream.
-        seed: of the bootstrap.
+        seed: of the intervals of differences.
         pictures: of videos, or None.
     """
 
@@ -141,10 +141,7 @@ def make_content(
         compared=compare(answers, streams.labels, rng=seed, groups=streams.groups),
         accuracies=accuracies,
         mean_class=mean_class_interval(
-            results[name].rank[known] == 0,
-            streams.labels[known],
-            groups,
-            rng=np.random.default_rng(seed),
+            results[name].rank[known] == 0, streams.labels[known], groups
         ),
         segments={
             key: segment_accuracy(table, segments=segments)

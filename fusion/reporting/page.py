@@ -119,7 +119,7 @@ def _repeat(contents: Sequence[Content], command: str, facts: Mapping[str, str])
     parts = []
     if command:
         parts.append(f"<pre>{escape(command)}</pre>")
-    rows = [*facts.items(), ("seed of the bootstrap", str(contents[0].seed))]
+    rows = [*facts.items(), ("seed of the intervals", str(contents[0].seed))]
     for content in contents:
         for stream, about in content.streams.metadata.items():
             where = f"split {about['split']}, " if "split" in about else ""

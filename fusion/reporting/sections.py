@@ -144,7 +144,6 @@ def results_section(content: Content) -> str:
         for pair in pairs
         if content.shown in (pair["first"], pair["second"])
     ]
-    unit = content.compared["bootstrap"]
     basis = interval_basis(content.compared["groups"], content.compared["videos"])
     return section(
         "results",
@@ -164,10 +163,10 @@ def results_section(content: Content) -> str:
             map(_pair_row, of_shown),
             name="tests",
             caption=f"{content.shown} against each other result, in percent points. p by an "
-            f"{test_used(content.compared)}, corrected for all {len(pairs)} pairs (Holm); interval "
-            f"by bootstrap of {unit}; * where p is below 0.05 after correction and 0 not in the "
-            "interval. Smallest detectable: the difference that such a test would find four times "
-            "in five.",
+            f"{test_used(content.compared)}, corrected for all {len(pairs)} pairs (Holm); "
+            "interval: what this test does not reject; * where p is below 0.05 after correction "
+            "and 0 not in the interval. Smallest detectable: the difference that such a test would "
+            "find four times in five.",
         ),
         details(
             f"All {len(pairs)} pairs", table(_PAIR_HEADING, map(_pair_row, pairs), name="pairs")

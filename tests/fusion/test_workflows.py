@@ -96,7 +96,7 @@ def test_what_is_compared(options: FusionOptions) -> None:
     assert [row["name"] for row in result["systems"]] == ["a", "b", "mean", "weighted"]
     assert [row["correct"] for row in result["systems"]] == [2, 1, 1, 1]
     assert len(result["pairs"]) == 6
-    assert (result["groups"], result["test"], result["bootstrap"]) == (3, "McNemar", "videos")
+    assert (result["groups"], result["test"], result["unit"]) == (3, "McNemar", "videos")
     assert list(result["segments"]) == ["a", "b"]
     assert [row["videos"] for row in result["classes"]] == [1, 2]
     alone = compare_files(options, alone=True)

@@ -27,7 +27,7 @@ from twostream.commands import console, score_options
 @score_options.hold_out
 @console.trust_option
 @click.option("--classes", is_flag=True, help="Also show every class.")
-@click.option("--seed", default=0, help="Seed of the bootstrap, over one split.")
+@click.option("--seed", default=0, help="Seed of the intervals of differences.")
 @console.json_option
 def compare(alone: bool, classes: bool, as_json: bool, **options: Any) -> None:
     """Compare streams and their fusions, each pair by an exact test on the same videos.

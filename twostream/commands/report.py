@@ -39,7 +39,7 @@ from twostream.commands.option_types import OUT_FILE, OUT_FOLDER
 )
 @console.trust_option
 @click.option("--title", default="Two-stream report", help="Title of the page.")
-@click.option("--seed", default=0, help="Seed of the bootstrap.")
+@click.option("--seed", default=0, help="Seed of the intervals of differences.")
 @click.option("--out", type=OUT_FILE, default=Path("report.html"), help="HTML file to write.")
 @click.option(
     "--figures",

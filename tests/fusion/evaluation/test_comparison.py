@@ -14,7 +14,6 @@ from fusion.combining.fuse import score_videos
 from fusion.combining.step import Step
 from fusion.combining.strategies import STRATEGIES
 from fusion.evaluation.comparison import (
-    bootstrap_interval,
     class_accuracy,
     compare,
     complementarity,
@@ -22,10 +21,12 @@ from fusion.evaluation.comparison import (
     holm,
     mcnemar,
     segment_accuracy,
+    sign_flip_interval,
     sign_flip_test,
     smallest_difference,
     yules_q,
 )
+from fusion.evaluation.metrics import wilson_interval
 from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError
@@ -122,47 +123,68 @@ def test_groups_of_one_video_are_independent_videos() -> None:
     assert compare(results, LABELS, groups=list("abcdefghij")) == alone | {"groups": 10}
 
 
-def test_a_single_group_says_nothing() -> None:
-    first, second = answers(2, 9, 0, 3)
-    assert sign_flip_test(group_gains(first, second, ["x"] * 14).gains) == 1
-    assert bootstrap_interval(
-        first, second, rng=np.random.default_rng(0), groups=["x"] * 14
-    ) == (-1, 1)  # fmt: skip
+@pytest.mark.parametrize("count", [1, 5])
+def test_five_groups_or_fewer_say_nothing(count: int) -> None:
+    gains, sizes = np.full(count, 3), np.full(count, 4)
+    assert sign_flip_test(gains) > 0.05
+    assert sign_flip_interval(gains, sizes) == (-1, 1)
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(0)
-    shares, videos, truth = [0.6, 0.15, 0.08, 0.17], 300, 0.07
-    covered = 0
-    for _ in range(400):
-        first, second = answers(*rng.multinomial(videos, shares))
-        low, high = bootstrap_interval(first, second, rng=rng, resamples=1000)
-        covered += low <= truth <= high
-    assert 0.92 <= covered / 400 <= 0.98
+def test_the_interval_is_what_the_test_lets_stand() -> None:
+    """The slow reference tests every gain, with all signs of every group."""
+    gains, sizes = np.array([3, 1, 0, -1, 2, 2, 4, 0]), np.array([6, 3, 2, 4, 2, 7, 5, 1])
+    signs = np.array(list(itertools.product((-1, 1), repeat=len(gains))))
+    stands = []
+    for gain in np.linspace(-1, 1, 2001):
+        left = gains - gain * sizes
+        if (np.abs(signs @ left) >= abs(left.sum()) - 1e-9).mean() >= 0.05:
+            stands.append(gain)
+    assert sign_flip_interval(gains, sizes) == pytest.approx((stands[0], stands[-1]), abs=0.001)
+    assert sign_flip_interval(-gains, sizes) == pytest.approx((-stands[-1], -stands[0]), abs=0.001)
 
 
-def test_groups_that_move_together_widen_the_interval_and_keep_it_true() -> None:
-    rng = np.random.default_rng(0)
-    groups = np.repeat([f"g{g}" for g in range(60)], 5)
-    covered = {"groups": 0, "videos": 0}
+@given(
+    groups=st.lists(
+        st.tuples(st.integers(-3, 4), st.integers(4, 9)), min_size=1, max_size=9
+    )
+)  # fmt: skip
+def test_0_is_in_the_interval_just_where_p_is_not_below_5_percent(
+    groups: list[tuple[int, int]],
+) -> None:
+    gains, sizes = np.array(groups).T
+    low, high = sign_flip_interval(gains, sizes)
+    assert (low <= 0 <= high) == (sign_flip_test(gains) >= 0.05)
+    assert low <= gains.sum() / sizes.sum() <= high
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(10, (0.68, 1)), (0, (0, 0)), (4, (0, 0.8))])
+def test_groups_that_gain_alike_are_no_certainty(gain: int, expected: tuple[float, float]) -> None:
+    """Of 10 videos in each of 8 groups: as wide as Wilson's interval of the share."""
+    sizes = np.full(8, 10)
+    low, high = sign_flip_interval(np.full(8, gain), sizes)
+    if gain == 4:
+        expected = (0.4 - (wilson_interval(3.2, 8)[1] - 0.4), wilson_interval(3.2, 8)[1])
+    assert (low, high) == pytest.approx(expected, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("scenes", "scene", "truth"), [(300, 1, 0.07), (30, 6, 0.0), (9, 6, 0.0), (9, 12, 0.1)]
+)
+def test_the_interval_covers_the_truth_as_often_as_it_says(
+    scenes: int, scene: int, truth: float
+) -> None:
+    """`benchmarks/interval_coverage.py` does it more often. Of 9 scenes a bootstrap's did in 85 to
+    90 %; here only whole subsets of them are compared, which is cautious where answers agree."""
+    rng, covered = np.random.default_rng(scenes), 0
     for _ in range(200):
-        first, second = (np.repeat(rng.random(60) < share, 5) for share in (0.7, 0.6))
-        for how, parts in (("groups", groups), ("videos", None)):
-            low, high = bootstrap_interval(first, second, rng=rng, groups=parts, resamples=500)
-            covered[how] += low <= 0.1 <= high
-    assert covered["groups"] / 200 > 0.89
-    assert covered["videos"] / 200 < 0.75
-
-
-def test_the_interval_against_plain_resampling() -> None:
-    first, second = answers(50, 20, 8, 22)
-    rng = np.random.default_rng(1)
-    drawn = rng.integers(100, size=(20_000, 100))
-    slow = (first.astype(int) - second)[drawn].mean(axis=1)
-    expected = np.quantile(slow, [0.025, 0.975])
-    for groups in (None, [f"v{video}" for video in range(100)]):
-        found = bootstrap_interval(first, second, rng=rng, groups=groups)
-        np.testing.assert_allclose(found, expected, atol=0.011)
+        gains = np.zeros(scenes, dtype=np.int64)
+        for share, sign in ((0.8, 1), (0.8 - truth, -1)):
+            of_scene = rng.random(scenes) < share
+            own = rng.binomial(scene, share, scenes)
+            gains += sign * np.where(rng.random(scenes) < 0.5, scene * of_scene, own)
+        low, high = sign_flip_interval(gains, np.full(scenes, scene), rng=rng, draws=1000)
+        covered += low <= truth <= high
+    assert covered / 200 >= 0.92
 
 
 def test_holm_by_hand() -> None:
@@ -239,7 +261,7 @@ def test_pairs_written_out() -> None:
     assert (ac["p"], bc["difference"]) == (1, -60)
     low, high = ab["interval"]
     assert 0 < low < 70 < high <= 100
-    assert (result["test"], result["bootstrap"], result["groups"]) == ("McNemar", "videos", None)
+    assert (result["test"], result["unit"], result["groups"]) == ("McNemar", "videos", None)
     assert [pair["significant"] for pair in result["pairs"]] == [False] * 3
 
 
@@ -270,7 +292,7 @@ def test_videos_without_label_are_left_out() -> None:
     results = {"a": scores_of(*range(9)), "b": scores_of(0, 9)}
     result = compare(results, labels, rng=0, groups=list("aabbccddee"))
     assert result["videos"] == 9
-    assert (result["test"], result["bootstrap"]) == ("sign flips of groups", "groups")
+    assert (result["test"], result["unit"]) == ("sign flips of groups", "groups")
     assert result["groups"] == 5
     assert result["pairs"][0]["p"] == pytest.approx(2 / 2**5)  # gains of 1, 2, 2, 2 and 1
     assert (result["pairs"][0]["only_first"], result["pairs"][0]["only_second"]) == (8, 0)

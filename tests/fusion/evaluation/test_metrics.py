@@ -72,23 +72,25 @@ def test_summary_leaves_out_and_counts_videos_without_label() -> None:
 
 
 def test_an_interval_by_groups() -> None:
-    """Against the formulas of Rao and Scott, and Korn and Graubard, with scipy's quantiles."""
+    """Against the jackknife and the formulas of Rao and Scott, and Korn and Graubard; two groups
+    more are counted as one video each."""
     rng = np.random.default_rng(0)
     groups = [f"g{number}" for number in rng.integers(0, 9, 60)]
+    alike = 60**2 / sum(groups.count(name) ** 2 for name in set(groups))  # groups of equal size
     for accuracy in (0.3, 0.8, 1.0):
         right = rng.random(60) < accuracy
         low, high = group_interval(right, groups)
         share = right.mean()
         if share < 1:
-            totals = [
-                sum(ok - share for ok, group in zip(right, groups, strict=True) if group == name)
-                for name in sorted(set(groups))
+            without = [
+                right[[group != name for group in groups]].mean() for name in sorted(set(groups))
             ]
-            variance = 9 / 8 * sum(total**2 for total in totals) / 60**2
+            variance = 8 / 9 * ((without - np.mean(without)) ** 2).sum()
             effect = max(1, variance / (share * (1 - share) / 60))
+            effect = (effect * (alike - 1) + 2 * 60 / alike) / (alike + 1)
         else:
-            effect = sum(groups.count(group) for group in groups) / 60
-        effective = 60 / effect * (norm.ppf(0.975) / t.ppf(0.975, 8)) ** 2
+            effect = 60 / alike
+        effective = 60 / effect * (norm.ppf(0.975) / t.ppf(0.975, int(alike) - 1)) ** 2
         expected = wilson_interval(share * effective, effective)
         np.testing.assert_allclose((low, high), expected, rtol=0, atol=1e-5)
 

@@ -8,13 +8,7 @@ from scipy import stats
 
 from fusion.evaluation.comparison import compare
 from fusion.evaluation.metrics import group_interval, wilson_interval
-from fusion.evaluation.pooled import (
-    SplitAnswers,
-    compare_over_splits,
-    difference_interval,
-    link_groups,
-    whole_weights,
-)
+from fusion.evaluation.pooled import SplitAnswers, compare_over_splits, link_groups, whole_weights
 from twostream_base.errors import InputError
 
 
@@ -93,28 +87,14 @@ def test_one_split_is_as_compare_has_it() -> None:
     )["pairs"]
     assert pooled["p"] == pytest.approx(alone["p"])
     assert pooled["difference"] == pytest.approx(alone["difference"])
-    assert pooled["interval"] == pytest.approx(alone["interval"], abs=0.7)
+    assert pooled["interval"] == alone["interval"]
     one_split = compare_over_splits([part])["systems"]
     for system in one_split:
         low, high = group_interval(part.right[system["name"]][None], groups)
         assert system["interval"] == pytest.approx([100 * low, 100 * high], abs=0.1)
 
 
-@pytest.mark.parametrize(
-    ("groups", "gain", "expected"), [(2, 1, (-0.52, 0.72)), (8, 10, (0.68, 1)), (8, 0, (0, 0))]
-)
-def test_groups_that_gain_alike_are_no_certainty(
-    groups: int, gain: int, expected: tuple[float, float]
-) -> None:
-    """Of 10 videos a group: the bounds of Wilson's interval of the share, on both sides of it."""
-    gains, sizes = np.full((groups, 1), gain), np.full((groups, 1), 10)
-    assert difference_interval(gains, sizes, 1) == pytest.approx(expected, abs=0.005)
-    assert difference_interval(-gains, sizes, 1) == pytest.approx(
-        [-end for end in reversed(expected)], abs=0.005
-    )
-
-
-def test_intervals_are_those_of_the_jackknife_of_whole_groups() -> None:
+def test_intervals_of_accuracies_are_those_of_the_jackknife_of_whole_groups() -> None:
     """The slow reference leaves out a group at a time, in both splits, and counts again."""
     names, groups = "abcdefgh", "uuvvwxyz"
     parts = [
@@ -122,22 +102,25 @@ def test_intervals_are_those_of_the_jackknife_of_whole_groups() -> None:
         answers(2, "abgij", "uuypq", a="10110", b="00101"),
     ]
 
-    def mean(name: str, without: str | None = None) -> float:
+    def mean(without: str | None = None) -> float:
         shares = []
         for part in parts:
             kept = [group != without for group in part.groups or ()]
-            shares.append(part.right[name][None][kept].mean())
+            shares.append(part.right["a"][None][kept].mean())
         return float(np.mean(shares))
 
     everybody = sorted({group for part in parts for group in part.groups or ()})
-    changed = [mean("a", group) - mean("b", group) for group in everybody]
-    error = np.sqrt((len(changed) - 1) / len(changed) * ((changed - np.mean(changed)) ** 2).sum())
-    half = 100 * stats.t.ppf(0.975, len(changed) - 1) * error
-    (pair,) = compare_over_splits(parts)["pairs"]
-    difference = 100 * (mean("a") - mean("b"))
-    assert pair["difference"] == pytest.approx(difference, abs=1e-4)
-    expected = [difference - half, difference + half]
-    assert pair["interval"] == pytest.approx(expected, abs=0.1)  # of the quantile's 0.004
+    changed = [mean(group) for group in everybody]
+    variance = (len(changed) - 1) / len(changed) * ((changed - np.mean(changed)) ** 2).sum()
+    effect = max(1, 10 * variance / (mean() * (1 - mean())))
+    effective_groups = 13**2 / (4**2 + 2**2 + 1 + 1 + 2**2 + 1 + 1 + 1)
+    most = 10 / effective_groups
+    if effect < most:
+        effect = ((effective_groups - 1) * effect + 2 * most) / (effective_groups + 1)
+    videos = 10 / effect * (1.96 / stats.t.ppf(0.975, int(effective_groups) - 1)) ** 2
+    system = compare_over_splits(parts)["systems"][0]
+    low, high = wilson_interval(mean() * videos, videos)
+    assert system["interval"] == pytest.approx([100 * low, 100 * high], abs=0.1)
 
 
 def test_one_group_in_a_split_tells_nothing() -> None:
@@ -167,7 +150,7 @@ def test_intervals_over_overlapping_splits_hold_the_truth(groups: int) -> None:
         ]
         low, high = compare_over_splits(parts)["systems"][0]["interval"]
         held += low <= 80 <= high
-    assert 0.92 <= held / 300 <= 0.99
+    assert held / 300 >= 0.92  # nine are too few to tell how much they differ: cautious
 
 
 def test_groups_are_followed_through_the_splits() -> None:

@@ -39,7 +39,7 @@ def test_streams_and_strategies(files: list[Path]) -> None:
     assert result.exit_code == 0, result.output
     for text in (
         "60 videos; intervals as if the videos were independent (--groups), those of differences "
-        "by bootstrap of videos",
+        "hold what the test does not reject",
         "difference in points",
         "mean - rank ",
         "at least one stream is right: ",
@@ -54,7 +54,7 @@ def test_what_compare_shows(files: list[Path]) -> None:
     result = compare(*files, "--strategy", "mean")
     assert result.stdout.splitlines() == [
         "60 videos; intervals as if the videos were independent (--groups), those of differences "
-        "by bootstrap of videos",
+        "hold what the test does not reject",
         "",
         "          top-1",
         "mean      51/60  85.00 % [73.89, 91.90]",
@@ -93,7 +93,7 @@ def test_for_programs_with_calibration_and_groups(files: list[Path]) -> None:
     made = json.loads(compare(*files, *options, "--weights", "motion=1,spatial=2", "--json").stdout)
     names = [system["name"] for system in made["systems"]]
     assert names == ["spatial", "motion", "weighted", "weighted, calibrated"]
-    assert (made["test"], made["bootstrap"]) == ("sign flips of groups", "groups")
+    assert (made["test"], made["unit"]) == ("sign flips of groups", "groups")
     assert len(made["pairs"]) == 6
     assert [row["segment"] for row in made["segments"]["spatial"]] == [1, 2, 3]
 
