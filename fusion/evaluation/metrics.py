@@ -141,7 +141,7 @@ def evaluate(
     """Top-1, top-5 and mean class accuracy, as JSON values.
 
         evaluate(fused.scores, fused.labels, fused.groups)["top1"]
-        # {'correct': 3332, 'of': 3783, 'percent': 88.0782, 'interval': [85.9976, 89.8861]}
+        # {'correct': 3332, 'of': 3783, 'percent': 88.0782, 'interval': [85.9966, 89.8868]}
 
     Args:
         scores: (V, C), (V, S, C) or (V, S, R, C); the mean over segments and crops counts.
