@@ -64,7 +64,8 @@ def _take_project(ctx: click.Context, param: click.Parameter, is_update: bool) -
     "--dataset",
     required=True,
     type=PlugIn(DATASETS),
-    help=f"{any_of(DATASETS)}. toy and toy-long are generated; folder is one folder a class.",
+    help=f"{any_of(DATASETS)}. toy, toy-long and toy-where are generated; folder is one folder a "
+    "class.",
 )
 @click.option("--videos", type=OUT_PATH, help="Folder of the videos.")
 @click.option(
@@ -161,11 +162,14 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
     typed = _check_options(options)
     dataset, videos, annotations = options["dataset"], options["videos"], options["annotations"]
     lines = []
-    if dataset in ("toy", "toy-long") and not update:
+    if dataset in ("toy", "toy-long", "toy-where") and not update:
         videos, annotations = videos or Path("toy/videos"), annotations or Path("toy/annotations")
         if dataset == "toy":
             toy.write_toy_lists(annotations)
             generated, total = toy.generate(videos), toy.NUM_VIDEOS
+        elif dataset == "toy-where":
+            toy.write_toy_lists(annotations, toy.WHERE_CLASSES, toy.WHERE_GROUPS)
+            generated, total = toy.generate_where(videos), toy.WHERE_VIDEOS
         else:
             toy.write_long_lists(annotations)
             generated, total = toy.generate_long(videos), toy.NUM_FILMS

@@ -39,7 +39,8 @@ STREAM_DEFAULTS: dict[str, dict[str, Any]] = {
     ),
     example="twostream train --stream spatial\n"
     "twostream train --stream motion --recipe strong --batch-size 16 --name strong\n"
-    "twostream train --stream joint --from RUN_SPATIAL RUN_MOTION --fuse-at layer4 --fuse conv",
+    "twostream train --stream joint --from RUN_SPATIAL RUN_MOTION --fuse-at layer3 --fuse conv\n"
+    "twostream train --stream spatial --model tsm-resnet18 --teacher RUN_MOTION --distill mars",
 )  # fmt: skip
 @train_options
 @shared_options.on_training_videos
@@ -88,6 +89,7 @@ def train(
             tell=console.tell if first else lambda text: None,
             restart=restart and is_to_remove(),
             on_training_videos=on_training_videos,
+            trust_plugins=console.trusts_plugins(),
         )
         show = first and not as_json
         if show:
@@ -125,6 +127,7 @@ def complete_options(
 
     stream = options["stream"]
     of_streams = _joint_defaults(options)
+    _complete_teacher(options)
     source = click.get_current_context().get_parameter_source("model")
     chooses_model = source is click.core.ParameterSource.DEFAULT
     named = options["weights"] not in ("none", *PRETRAINED)
@@ -219,6 +222,25 @@ def _joint_defaults(options: dict[str, Any]) -> dict[str, Any]:
         options["resize"] = start["resize"]
     return {key: start[key] for key in ("input_size", "clip_length", "frame_interval")
             if start[key] is not None}  # fmt: skip
+
+
+def _complete_teacher(options: dict[str, Any]) -> None:
+    """Fill in the options of --teacher; without one they are empty."""
+    source = click.get_current_context().get_parameter_source
+    keys = ("distill", "distill_weight", "temperature")
+    if not options["teacher"]:
+        if typed := [key for key in keys if source(key) is click.core.ParameterSource.COMMANDLINE]:
+            option = typed[0].replace("_", "-")
+            raise click.UsageError(f"--{option} needs --teacher, the run of a motion network.")
+        options |= {"teacher": "", "distill": "", "distill_weight": 0.0, "temperature": 0.0}
+        return
+    if options["stream"] != "spatial":
+        raise click.UsageError("--teacher is for --stream spatial: it teaches RGB the motion.")
+    usual = 1.0 if options["distill"] == "logits" else 50.0
+    options |= {
+        "teacher": str(options["teacher"]),
+        "distill_weight": options["distill_weight"] or usual,
+    }
 
 
 def _what_starts_it(checkpoint: ExternalCheckpoint, options: TrainOptions, classes: int) -> str:

@@ -119,6 +119,38 @@ joint_options = console.section(
     ),
 )
 
+teacher_options = console.section(
+    "Distillation: motion into RGB",
+    click.option(
+        "--teacher",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        metavar="RUN",
+        help="A run of --stream motion that --stream spatial learns from too; the result is of the "
+        "stream `distilled`, and needs no flow to predict.",
+    ),
+    click.option(
+        "--distill",
+        type=click.Choice(["mars", "mers", "logits"]),
+        default="mars",
+        help="What is learnt from it: its features beside the labels (mars), its features, and by "
+        "the classifier alone the labels (mers), or its logits beside the labels.",
+    ),
+    click.option(
+        "--distill-weight",
+        type=click.FloatRange(0),
+        default=0.0,
+        show_default="mars and mers 50, logits 1",
+        help="How much the difference from the teacher counts beside the loss of the labels.",
+    ),
+    click.option(
+        "--temperature",
+        type=click.FloatRange(0),
+        default=0.0,
+        show_default="off: squared difference",
+        help="Of --distill logits: compare probabilities, softened by this, such as 4.",
+    ),
+)
+
 snippet_options = console.section(
     "Segments and snippets",
     click.option(
@@ -486,6 +518,7 @@ def train_options(command: console.Decorated) -> console.Decorated:
         shared_options.data,
         network_options,
         joint_options,
+        teacher_options,
         snippet_options,
         run_options,
         schedule_options,

@@ -183,7 +183,7 @@ def read_all_splits(
         InputError: the lists are wrong; see `twostream.data.splits`.
     """
     numbers: Sequence[int] = SPLITS[:1]
-    if dataset in ("ucf101", "hmdb51", "toy"):
+    if dataset in ("ucf101", "hmdb51", "toy", "toy-where"):
         numbers = SPLITS
     elif dataset == "folder":  # those with lists, the first at least
         numbers = [k for k in SPLITS if (annotations / f"trainlist{k:02d}.txt").exists()] or numbers

@@ -14,7 +14,7 @@ from twostream_base.video_names import match_names, ucf101_group
 
 # Names as UCF101's, v_Class_g01_c02: clips of one scene.
 UCF101_PATTERN = "_(g[0-9]+)_c[0-9]+$"
-MADE_OF_FOLDERS = ("folder", "toy", "toy-long")  # of which no lists are published
+MADE_OF_FOLDERS = ("folder", "toy", "toy-long", "toy-where")  # of which no lists are published
 
 
 @dataclass(frozen=True, slots=True)

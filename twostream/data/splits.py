@@ -596,6 +596,7 @@ DATASETS: dict[str, Callable[..., Split]] = {
     "path-lists": read_path_lists,
     "timed": read_timed,
     "toy-long": read_timed,
+    "toy-where": read_ucf101,
 }
 
 

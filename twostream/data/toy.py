@@ -1,4 +1,4 @@
-"""Toy data: nine classes, three colours times three motions; clips in UCF101's layout, long films.
+"""Toy data: nine classes, three colours times three motions, in clips and in long films; and where.
 
 The colour leaves no trace in the flow (all tints have the same brightness), the motion none in a
 single frame (every clip shows random texture at a random angle). So either stream alone can be
@@ -6,11 +6,15 @@ right once in three, and only their fusion can tell the nine classes apart.
 
 The long films show these actions one after the other, in a random order, and two pauses: something
 grey that moves, and something coloured that stands still. So either stream sees one kind of pause.
+
+Of the third kind each clip has a red and a blue disc, one of which moves; the class is its colour.
+A single frame tells the places of the colours, the flow the place of the motion, and neither the
+class: scores of both, however they are fused, are no better than guessing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,23 +30,29 @@ TINTS = {"Red": (1.8, 0.659, 0.659), "Green": (0.503, 1.35, 0.503), "Blue": (0.8
 MOTIONS = ("Horizontal", "Vertical", "Rotation")
 CLASSES = [f"{tint}{motion}" for tint in sorted(TINTS) for motion in sorted(MOTIONS)]
 NUM_GROUPS = 36
-TEST_GROUPS = NUM_GROUPS // len(SPLITS)
 NUM_VIDEOS = len(CLASSES) * NUM_GROUPS
 SIDE, NUM_FRAMES, FPS = 96, 24, 25
 GREY, STILL = "Grey", "Still"  # of pauses
 NUM_FILMS, TEST_FILMS = 36, 12
 SHOT_FRAMES = (40, 70)  # the shortest and longest shot of a long film
+WHERE_CLASSES = ["Blue", "Red"]  # the colour of the disc that moves
+WHERE_GROUPS = 150
+WHERE_VIDEOS = len(WHERE_CLASSES) * WHERE_GROUPS
+DISC_RADIUS, ORBIT, ORBIT_STEP = 16, 6, 0.3  # pixels, pixels, radians a frame
 
 
-def write_toy_lists(annotations: Path) -> None:
-    """Write `classInd.txt` and the lists of three splits; each tests other 12 of 36 groups."""
-    numbered = [f"{number} {name}\n" for number, name in enumerate(CLASSES, start=1)]
+def write_toy_lists(
+    annotations: Path, classes: Sequence[str] = CLASSES, groups: int = NUM_GROUPS
+) -> None:
+    """Write `classInd.txt` and the lists of three splits; each tests another third of groups."""
+    numbered = [f"{number} {name}\n" for number, name in enumerate(classes, start=1)]
     write_text(annotations / "classInd.txt", "".join(numbered))
+    size = groups // len(SPLITS)
     for split in SPLITS:
-        tested = range((split - 1) * TEST_GROUPS + 1, split * TEST_GROUPS + 1)
+        tested = range((split - 1) * size + 1, split * size + 1)
         train, test = "", ""
-        for label, name in enumerate(CLASSES):
-            for group in range(1, NUM_GROUPS + 1):
+        for label, name in enumerate(classes):
+            for group in range(1, groups + 1):
                 if group in tested:
                     test += f"{_video(name, group)}\n"
                 else:
@@ -84,6 +94,51 @@ def make_clip(name: str, *, rng: np.random.Generator, num_frames: int = NUM_FRAM
         noise = rng.normal(0, 2, size=(SIDE, SIDE, 3))
         frames.append(brightness * grey[..., None] * np.array(tints[tint]) + noise)
         motion = step @ motion
+    return np.rint(np.clip(frames, 0, 255)).astype(np.uint8)
+
+
+def generate_where(videos: Path) -> Iterator[Path]:
+    """Write the 300 videos of two discs, as `generate` does."""
+    for label, name in enumerate(WHERE_CLASSES):
+        for group in range(1, WHERE_GROUPS + 1):
+            path = videos / _video(name, group)
+            if not path.exists():
+                write_video(path, where_clip(name, rng=np.random.default_rng((2, label, group))))
+            yield path
+
+
+def where_clip(moving: str, *, rng: np.random.Generator) -> np.ndarray:
+    """Film a red and a blue disc, one in each half: uint8 (24, 96, 96, 3) RGB.
+
+    The disc that moves goes round a small circle at an even speed, the other stands somewhere on
+    one like it: so the places of both are alike in each frame, and no frame tells which moves.
+
+    Args:
+        moving: the colour of the disc that moves.
+    """
+    background = 20 + 95 * smooth_texture((SIDE, SIDE), rng=rng)
+    y, x = np.indices((SIDE, SIDE))
+    discs = []
+    for colour, left in zip(
+        WHERE_CLASSES, rng.permutation([SIDE // 4, 3 * SIDE // 4]), strict=True
+    ):
+        texture = 20 + 95 * smooth_texture((SIDE, SIDE), rng=rng)
+        centre = left, rng.uniform(SIDE // 4, 3 * SIDE // 4)
+        sense = rng.choice([-1, 1])
+        angles = rng.uniform(0, 2 * np.pi) + sense * ORBIT_STEP * np.arange(NUM_FRAMES)
+        discs.append((colour, texture, centre, angles if colour == moving else angles[:1]))
+    light = 1 + 0.1 * np.sin(rng.uniform(0, 6) + rng.uniform(0.1, 0.4) * np.arange(NUM_FRAMES))
+    frames = []
+    for number, brightness in enumerate(light):
+        jitter = rng.normal(0, 0.3, size=2)
+        picture = warp(background, translation(*jitter))[..., None] * np.ones(3)
+        for colour, texture, centre, angles in discs:
+            angle = angles[number % len(angles)]
+            place = centre + ORBIT * np.array([np.cos(angle), np.sin(angle)]) + jitter
+            inside = np.hypot(x - place[0], y - place[1]) < DISC_RADIUS
+            grey = warp(texture, translation(*(place - centre)))
+            picture[inside] = grey[inside, None] * np.array(TINTS[colour])
+        frames.append(brightness * picture + rng.normal(0, 2, size=picture.shape))
     return np.rint(np.clip(frames, 0, 255)).astype(np.uint8)
 
 

@@ -69,6 +69,7 @@ class NetworkSpec:
         stack: frames or flow pairs of a snippet that are one time step; see `Modality`.
         training_videos: which videos it has seen, see `twostream.data.training_videos.card_of`;
             empty where that is not known.
+        teacher: whose motion it has learnt, see `twostream.training.distil`; empty without one.
     """
 
     model: str
@@ -88,6 +89,7 @@ class NetworkSpec:
     extraction: dict[str, Any] = field(default_factory=dict)
     stack: int = 1
     training_videos: dict[str, Any] = field(default_factory=dict)
+    teacher: dict[str, Any] = field(default_factory=dict)
 
     @property
     def modality(self) -> Modality:

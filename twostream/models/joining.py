@@ -47,7 +47,12 @@ def _concatenated(rgb: Tensor, flow: Tensor) -> Tensor:
 
 
 class ConvJoin(nn.Module):
-    """A convolution of both that begins as their sum; of clips, over three time steps (3.4)."""
+    """A convolution and ReLU of both that begins as their sum; of clips, over three steps (3.4).
+
+    ReLU as in the paper's code. The maps of a ResNet are not negative, so their sum passes it
+    unchanged; behind the last stage, where an average follows, all would be linear without it, and
+    so a late fusion.
+    """
 
     def __init__(self, channels: Channels, dims: int) -> None:
         super().__init__()
@@ -61,8 +66,7 @@ class ConvJoin(nn.Module):
 
     def forward(self, rgb: Tensor, flow: Tensor) -> Tensor:
         """Maps (N, C1, ...) and (N, C2, ...) -> (N, C1, ...)."""
-        joined: Tensor = self.conv(_concatenated(rgb, flow))
-        return joined
+        return torch.relu(self.conv(_concatenated(rgb, flow)))
 
 
 class GatedJoin(nn.Module):

@@ -121,7 +121,7 @@ def score_metadata(
         **clip,
     }
     return {
-        "stream": spec.stream,
+        "stream": "distilled" if spec.teacher else spec.stream,
         "model": spec.model,
         "consensus": {"name": spec.consensus, "options": spec.consensus_options},
         **facts,
@@ -132,6 +132,7 @@ def score_metadata(
         "epoch": spec.epoch,
         "selected_on": spec.selected_on,
         "flow": spec.flow,
+        **({"teacher": spec.teacher} if spec.teacher else {}),
         "input": input_digest(joined),
         "versions": {"twostream": tool_version(), "torch": library_version("torch")},
     }

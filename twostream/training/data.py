@@ -17,6 +17,7 @@ from twostream.data.loader import LoadingTime, load_batches, split_into_batches
 from twostream.data.splits import VideoRecord, read_split
 from twostream.data.stored import Joined, StoredVideo, join_store
 from twostream.data.training_videos import RunVideo
+from twostream.training.distil import training_modality
 from twostream.training.options import TrainOptions
 from twostream.transforms.augmentation import CROPS, Augmentation
 from twostream.transforms.clips import Clip
@@ -53,7 +54,7 @@ def gather(options: TrainOptions) -> RunData:
         subset: join_store(
             records,
             Path(options.store),
-            modality=options.modality,
+            modality=training_modality(options) if subset == "train" else options.modality,
             allow_missing=options.allow_missing,
             use_damaged=options.use_damaged,
         )
@@ -147,7 +148,7 @@ def load_epoch(
     batches = plan_batches(options, num_videos=len(videos), epoch=epoch)[skip:]
     samples = TrainingSamples(
         videos,
-        options.modality,
+        training_modality(options),
         num_segments=options.num_segments,
         only_segment=options.train_segment,
         input_size=options.input_size,

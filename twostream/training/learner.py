@@ -27,12 +27,14 @@ from twostream.compute.device import (
 from twostream.compute.distributed import data_parallel, world_size
 from twostream.models import build_network
 from twostream.models.activation_checkpointing import checkpoint_activations
+from twostream.models.checkpoint import NetworkSpec
 from twostream.models.consensus import load_consensus, reduction
 from twostream.models.joining import Head
 from twostream.models.segment_network import SegmentNetwork
 from twostream.models.temporal_shift import FrameAverage
 from twostream.models.two_streams import TwoStreams
 from twostream.training import loop
+from twostream.training.distil import Distillation, training_modality
 from twostream.training.loss import Loss, StreamLosses, read_gamma
 from twostream.training.options import AUTO, TrainOptions
 from twostream.training.run import BaseLearner
@@ -48,6 +50,7 @@ class Learner(BaseLearner):
         weights: what the network starts from, as `build_network` takes it; `none` where it is
             loaded later.
         class_weights: how much each class counts in the loss; None: alike.
+        teacher: what the network learns from besides, as `load_teacher` returns it.
         tell: gets a message when micro-batches were made smaller for lack of memory.
 
     Attributes:
@@ -64,6 +67,7 @@ class Learner(BaseLearner):
         num_classes: int,
         weights: str | tuple[str, ...],
         class_weights: Tensor | None = None,
+        teacher: tuple[NetworkSpec, SegmentNetwork] | None = None,
         tell: Callable[[str], None],
     ) -> None:
         set_deterministic(options.deterministic)
@@ -130,6 +134,8 @@ class Learner(BaseLearner):
             self.further_loss = StreamLosses(
                 head, consensus=self.consensus, loss_of=self.loss, weight=options.auxiliary_loss
             )
+        if teacher:
+            self.further_loss = Distillation(self.network, *teacher, options)
 
     @property
     def eval_network(self) -> SegmentNetwork:
@@ -279,7 +285,8 @@ class Learner(BaseLearner):
         )
 
     def _join_processes(self) -> DistributedDataParallel:
-        options, modality, side = self.options, self.options.modality, self.options.input_size
+        options, side = self.options, self.options.input_size
+        modality = training_modality(options)
         segments = 1 if options.train_segment else options.num_segments
         snippet = (modality.snippet_length, modality.channels, side, side)
         # Two snippets at least: batch normalisation refuses a single value.
@@ -293,6 +300,7 @@ class Learner(BaseLearner):
                 consensus=self.consensus,
                 device=self.device,
                 precision=options.precision,
+                further_loss=self.further_loss,
             )
 
         restore = snapshot_buffers_and_rng(self.network, self.device)

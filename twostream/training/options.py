@@ -56,6 +56,11 @@ class TrainOptions:
     fuse: str
     keep_both: bool
     auxiliary_loss: float
+    # what a motion network teaches
+    teacher: str
+    distill: str
+    distill_weight: float
+    temperature: float
     # videos
     dataset: str
     annotations: str
@@ -168,9 +173,11 @@ class TrainOptions:
     def folder(self) -> Path:
         """`<runs>/<dataset>-split<K>/<stream>-<model>`, and `-<name>` if one was given.
 
-        Of a joint network `-<where>-<how>` its streams are joined comes before the name.
+        Of a joint network `-<where>-<how>` its streams are joined comes before the name; with a
+        teacher the stream is `distilled`, and `-<how>` comes before the name.
         """
-        parts = [self.stream, self.model, self.fuse_at, self.fuse, "both" * self.keep_both]
+        stream = "distilled" if self.teacher else self.stream
+        parts = [stream, self.model, self.fuse_at, self.fuse, "both" * self.keep_both, self.distill]
         parts = list(filter(None, [*parts, self.name]))
         dataset = f"{self.dataset}-split{self.split}"
         return Path(self.runs) / dataset.replace(":", ".") / "-".join(parts).replace(":", ".")
@@ -264,6 +271,20 @@ def check_options(options: TrainOptions) -> None:
             options.auxiliary_loss > 0 and options.compiled,
             "--auxiliary-loss reads what passes inside the network, which --compile hides: leave "
             "one of the two out",
+        ),
+        (
+            bool(options.teacher) and options.compiled,
+            "--teacher reads what passes inside the network, which --compile hides: leave one of "
+            "the two out",
+        ),
+        (
+            bool(options.teacher) and options.freeze_backbone,
+            "--teacher teaches the whole network, and --freeze-backbone keeps most of it as it is: "
+            "leave one of the two out",
+        ),
+        (
+            options.temperature > 0 and options.distill != "logits",
+            f"--temperature is for --distill logits; --distill {options.distill} compares features",
         ),
         (
             options.flow_stack > 1

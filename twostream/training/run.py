@@ -71,6 +71,7 @@ PATHS = (
     "vocabulary",
     "load",
     "start-from",
+    "teacher",
 )  # options that are paths
 
 

@@ -33,12 +33,14 @@ from twostream.models.probe import check_input_sizes
 from twostream.scoring.logits import compute_logits
 from twostream.scoring.score_file import write_score_file
 from twostream.training.data import RunData, load_epoch, run_videos, sample
+from twostream.training.distil import load_teacher, teacher_card
 from twostream.training.learner import Learner, count_silent_norms
 from twostream.training.loop import EpochStats, NotFiniteError, Progress, evaluate
 from twostream.training.loss import class_weights
-from twostream.training.options import TrainOptions, dumped_epochs, free_on_resume
+from twostream.training.options import BEST_WEIGHTS, TrainOptions, dumped_epochs, free_on_resume
 from twostream.training.run import Run, check_like, drop_epochs, epoch_folder, reading_state
 from twostream.training.run_log import best_epoch, curves, exhausted, log_row, not_learning
+from twostream_base import plugins
 from twostream_base.errors import InputError, some_of
 
 
@@ -52,7 +54,8 @@ class Trainer:
     Args:
         bar: wraps batches in a progress bar. tell: gets messages for the user, one sentence each.
         restart: remove the run that is in the folder, once the new one can begin.
-        on_training_videos: go on where the initial weights have seen test videos.
+        on_training_videos: go on where the initial weights, or the teacher, have seen test videos.
+        trust_plugins: whether a `module:function` that the teacher names may be imported, or which.
 
     Raises:
         InputError: the folder holds a run with other options or lists, or its checkpoint is
@@ -69,6 +72,7 @@ class Trainer:
         tell: Callable[[str], None],
         restart: bool = False,
         on_training_videos: bool = False,
+        trust_plugins: plugins.Trust = False,
     ) -> None:
         self.options, self.data, self.tell = options, data, tell
         self.val = sample(data.val, options.val_videos, split=options.split)
@@ -85,11 +89,17 @@ class Trainer:
             if options.start_from:
                 check_same_flow(options.initial[1], data)
             compare_classes(options, data, tell=tell)
+        self.teacher = teacher_card(options)
+        taught_by = [Path(options.teacher) / BEST_WEIGHTS] if options.teacher else []
+        for weights in taught_by:
+            check_same_flow(weights, data)
+            if self.run.resumes:
+                check_same_teacher(self.run.folder, self.teacher, options)
         self.run.describe_videos(
             dataset=options.dataset,
             split=options.split,
             selected_on=options.select,
-            initial=options.initial,
+            initial=(*options.initial, *taught_by),
             on_training_videos=on_training_videos,
             tell=tell,
         )
@@ -102,6 +112,9 @@ class Trainer:
                 options.class_weights,
                 data.class_names,
                 [video.record.label for video in data.train.videos],
+            ),
+            teacher=load_teacher(
+                options, class_names=data.class_names, trust_plugins=trust_plugins
             ),
             tell=tell,
         )
@@ -297,6 +310,7 @@ class Trainer:
             extraction=self.data.train.extraction,
             stack=self.options.stack,
             training_videos=self.run.card,
+            teacher=self.teacher,
         )
 
 
@@ -328,6 +342,22 @@ def check_same_flow(weights: Path, data: RunData) -> None:
         raise InputError(
             f"{weights} was trained on flow of {flow}, the store holds {data.train.flow}; extract "
             "it as it was in training, or train the motion stream again"
+        )
+
+
+def check_same_teacher(run: Path, card: dict[str, Any], options: TrainOptions) -> None:
+    """Compare the teacher with the one that a run began with.
+
+    Raises:
+        InputError: its weights are others.
+    """
+    before = read_spec(run / "last").teacher
+    if before.get("weights") != card["weights"]:
+        raise InputError(
+            f"{run}: its teacher {options.teacher} has changed since this run began: it was of "
+            f"epoch {before.get('epoch')}, sha256 {str(before.get('weights'))[:12]}, and is of "
+            f"epoch {card['epoch']}, {card['weights'][:12]}. Bring the old weights back, give "
+            "another --name, or --restart"
         )
 
 

@@ -163,6 +163,35 @@ def test_a_head_on_frozen_streams_with_their_own_losses(train: Run) -> None:
     assert [row["subset"] for row in rows] == ["train", "val"]
 
 
+TAUGHT = ["--stream", "spatial", "--weights", "none", "--teacher", FROM[1]]
+
+
+def test_a_run_with_a_teacher(train: Run, twostream: Run, mini: MiniProject) -> None:
+    """It resumes to the same bits, is scored without flow, and knows who taught it."""
+    train(*TAUGHT, "--epochs", "2", runs="undisturbed")
+    train(*TAUGHT, "--epochs", "1")
+    train(*TAUGHT, "--epochs", "2")
+    run = "runs" / FOLDER / "distilled-joint_network.stages-mars"
+    for file in ("last/weights.safetensors", "scores/test.safetensors", "videos.csv.gz"):
+        assert sha256_file(run / file) == sha256_file("undisturbed" / FOLDER / run.name / file)
+    weights = Path(FROM[1]) / "best" / "weights.safetensors"
+    spec = read_spec(run / "best")
+    facts = {"run": Path(FROM[1]).name, "weights": sha256_file(weights), "distill": "mars"}
+    assert (spec.stream, spec.clip_length, spec.flow) == ("spatial", 1, {})
+    assert facts.items() <= spec.teacher.items()
+    about = read_head(run / "scores" / "test.safetensors")["about"]
+    assert (about["stream"], about["teacher"]) == ("distilled", spec.teacher)
+    learnt = [video for video in read_videos(run / "videos.csv.gz") if video.part == "initial"]
+    assert learnt  # what the teacher has seen counts
+    alone = sha256_file(Path(FROM[0]) / "last" / "weights.safetensors")
+    assert sha256_file(run / "last" / "weights.safetensors") != alone
+    assert "distilled" in twostream("fuse", *FROM, str(run)).stdout
+
+    train("--stream", "motion", "--weights", "none", "--epochs", "2")  # it goes on learning
+    changed = train(*TAUGHT, "--epochs", "3", exit_code=2).output
+    assert all(fact in changed for fact in (FROM[1], facts["weights"][:12], "--restart")), changed
+
+
 SPEC = NetworkSpec(
     model="i3d-resnet18", model_options={"last_stride": 2}, stream="spatial", clip_length=8,
     frame_interval=2, resize=(), class_names=("a", "b"), num_segments=3, consensus="mean",
@@ -248,6 +277,10 @@ def test_what_does_not_go_together(train: Run) -> None:
         ([*JOINT, "--auxiliary-loss", "1"], ["--auxiliary-loss", "--keep-both"]),
         ([*joint, *FROM, "--keep-both"], ["--keep-both", "layer4"]),
         ([*joint, *FROM, "--frame-interval", "2"], ["frame interval of 2", "clips"]),
+        (["--stream", "motion", *TAUGHT[2:]], ["--teacher", "--stream spatial"]),
+        (["--stream", "spatial", "--distill", "mers"], ["--distill", "--teacher"]),
+        ([*TAUGHT, "--temperature", "4"], ["--temperature", "--distill logits", "mars"]),
+        ([*TAUGHT, "--compile"], ["--teacher", "--compile"]),
     ):
         output = train(*options, exit_code=2).output
         assert all(fact in output for fact in facts), output
