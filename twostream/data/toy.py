@@ -38,7 +38,7 @@ SHOT_FRAMES = (40, 70)  # the shortest and longest shot of a long film
 WHERE_CLASSES = ["Blue", "Red"]  # the colour of the disc that moves
 WHERE_GROUPS = 150
 WHERE_VIDEOS = len(WHERE_CLASSES) * WHERE_GROUPS
-DISC_RADIUS, ORBIT, ORBIT_STEP = 16, 6, 0.3  # pixels, pixels, radians a frame
+DISC_RADIUS, ORBIT, ORBIT_STEP = 16, 6, 0.4  # pixels, pixels, radians a frame
 
 
 def write_toy_lists(
