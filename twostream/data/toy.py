@@ -41,10 +41,9 @@ WHERE_VIDEOS = len(WHERE_CLASSES) * WHERE_GROUPS
 DISC_RADIUS, ORBIT, ORBIT_STEP = 16, 6, 0.4  # pixels, pixels, radians a frame
 
 
-def write_toy_lists(
-    annotations: Path, classes: Sequence[str] = CLASSES, groups: int = NUM_GROUPS
-) -> None:
+def write_toy_lists(annotations: Path, classes: Sequence[str] = (), groups: int = 0) -> None:
     """Write `classInd.txt` and the lists of three splits; each tests another third of groups."""
+    classes, groups = classes or CLASSES, groups or NUM_GROUPS
     numbered = [f"{number} {name}\n" for number, name in enumerate(classes, start=1)]
     write_text(annotations / "classInd.txt", "".join(numbered))
     size = groups // len(SPLITS)
@@ -110,36 +109,40 @@ def generate_where(videos: Path) -> Iterator[Path]:
 def where_clip(moving: str, *, rng: np.random.Generator) -> np.ndarray:
     """Film a red and a blue disc, one in each half: uint8 (24, 96, 96, 3) RGB.
 
-    The disc that moves goes round a small circle at an even speed, the other stands somewhere on
-    one like it: so the places of both are alike in each frame, and no frame tells which moves.
-
     Args:
         moving: the colour of the disc that moves.
     """
     background = 20 + 95 * smooth_texture((SIDE, SIDE), rng=rng)
     y, x = np.indices((SIDE, SIDE))
     discs = []
-    for colour, left in zip(
+    for colour, x_centre in zip(
         WHERE_CLASSES, rng.permutation([SIDE // 4, 3 * SIDE // 4]), strict=True
     ):
         texture = 20 + 95 * smooth_texture((SIDE, SIDE), rng=rng)
-        centre = left, rng.uniform(SIDE // 4, 3 * SIDE // 4)
-        sense = rng.choice([-1, 1])
-        angles = rng.uniform(0, 2 * np.pi) + sense * ORBIT_STEP * np.arange(NUM_FRAMES)
-        discs.append((colour, texture, centre, angles if colour == moving else angles[:1]))
+        centre = np.array([x_centre, rng.uniform(SIDE // 4, 3 * SIDE // 4)])
+        discs.append((colour, texture, centre, orbit(moves=colour == moving, rng=rng)))
     light = 1 + 0.1 * np.sin(rng.uniform(0, 6) + rng.uniform(0.1, 0.4) * np.arange(NUM_FRAMES))
     frames = []
     for number, brightness in enumerate(light):
         jitter = rng.normal(0, 0.3, size=2)
         picture = warp(background, translation(*jitter))[..., None] * np.ones(3)
-        for colour, texture, centre, angles in discs:
-            angle = angles[number % len(angles)]
-            place = centre + ORBIT * np.array([np.cos(angle), np.sin(angle)]) + jitter
-            inside = np.hypot(x - place[0], y - place[1]) < DISC_RADIUS
-            grey = warp(texture, translation(*(place - centre)))
+        for colour, texture, centre, offsets in discs:
+            offset = offsets[number] + jitter
+            inside = np.hypot(*((centre + offset)[:, None, None] - (x, y))) < DISC_RADIUS
+            grey = warp(texture, translation(*offset))
             picture[inside] = grey[inside, None] * np.array(TINTS[colour])
         frames.append(brightness * picture + rng.normal(0, 2, size=picture.shape))
     return np.rint(np.clip(frames, 0, 255)).astype(np.uint8)
+
+
+def orbit(*, moves: bool, rng: np.random.Generator) -> np.ndarray:
+    """Offsets (24, 2) of a disc: round a circle at an even speed, or all at one point of it.
+
+    In each frame by itself either is anywhere on the circle: no frame tells which disc moves.
+    """
+    steps = rng.choice([-1, 1]) * ORBIT_STEP * np.arange(NUM_FRAMES)
+    angles = rng.uniform(0, 2 * np.pi) + steps * moves
+    return ORBIT * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
 
 
 Shot = tuple[str, str, int]  # colour and motion, class, frames

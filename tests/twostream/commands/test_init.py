@@ -143,12 +143,18 @@ def test_mistakes(twostream: Run, clips: Path, options: list[str], message: str)
 def test_toy(twostream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toy, "CLASSES", toy.CLASSES[:2])
     monkeypatch.setattr(toy, "NUM_GROUPS", 3)
-    monkeypatch.setattr(toy, "TEST_GROUPS", 1)
     result = twostream("init", "--dataset", "toy")
     assert "toy: 2 classes, 6 videos found" in result.output
     assert "split 3: 4 train, 2 test; 0 of them missing" in result.output
     extracted = twostream("extract-flow", "--json")
     assert json.loads(extracted.stdout)["done_now"] == 6
+
+
+def test_toy_where(twostream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toy, "WHERE_GROUPS", 3)
+    result = twostream("init", "--dataset", "toy-where")
+    assert "toy-where: 2 classes, 6 videos found" in result.output
+    assert "split 3: 4 train, 2 test; 0 of them missing" in result.output
 
 
 def test_a_class_that_is_only_tested_needs_permission(twostream: Run, clips: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -9,9 +10,13 @@ import pytest
 from twostream.data.splits import read_timed, read_ucf101
 from twostream.data.toy import (
     CLASSES,
+    ORBIT,
     TINTS,
+    WHERE_CLASSES,
     film_shots,
     make_clip,
+    orbit,
+    where_clip,
     write_long_lists,
     write_toy_lists,
 )
@@ -61,6 +66,40 @@ def test_clips_repeat_with_their_seed_and_differ_without() -> None:
     assert a.shape == (24, 96, 96, 3)
     assert (a == b).all()
     assert (a != c).any()
+
+
+def test_where_only_the_joining_of_places_tells() -> None:
+    """Red and blue are in every frame, one in each half, and flow is where the named one is."""
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    sides = []
+    for seed in range(6):
+        colour = WHERE_CLASSES[seed % 2]
+        clip = where_clip(colour, rng=np.random.default_rng(seed)).astype(np.float32)
+        redness = clip[..., 0] - clip[..., 2]
+        for sign in (1, -1):
+            assert (sign * redness > 25).sum(axis=(1, 2)).min() > 300
+        left, right = redness[..., :48].mean(), redness[..., 48:].mean()
+        assert left * right < 0
+        moving_left = (left > right) == (colour == "Red")
+        grey = [cv2.cvtColor(frame.astype(np.uint8), cv2.COLOR_RGB2GRAY) for frame in clip[:8]]
+        flow = [abs(dis.calc(a, b, None)).mean(axis=(0, 2)) for a, b in pairwise(grey)]
+        halves = np.mean(flow, axis=0).reshape(2, 48).mean(axis=1)
+        assert halves[0 if moving_left else 1] > 1.2 * halves[1 if moving_left else 0]
+        sides.append(moving_left)
+    assert len(set(sides)) == 2
+
+
+def test_a_frame_of_two_discs_does_not_tell_which_moves() -> None:
+    """In the first and the last frame alike, both kinds are all round their circle."""
+    for moves in (True, False):
+        rng = np.random.default_rng(0)
+        offsets = [orbit(moves=moves, rng=rng) for _ in range(400)]
+        assert np.allclose(np.hypot(*np.moveaxis(offsets, -1, 0)), ORBIT)
+        for number in (0, -1):
+            angles = np.arctan2(*np.transpose([offset[number] for offset in offsets]))
+            counts, _ = np.histogram(angles, bins=8, range=(-np.pi, np.pi))
+            assert counts.min() > 30
+            assert counts.max() < 72  # of 50, three standard deviations away
 
 
 def test_long_films_show_every_action_once_and_two_pauses(tmp_path: Path) -> None:
