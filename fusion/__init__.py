@@ -34,6 +34,10 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         top_k_correct,
         wilson_interval,
     )
+    from fusion.events.detection import DetectionOptions, detect_events
+    from fusion.events.event import Event
+    from fusion.events.metrics import event_metrics, judge_events
+    from fusion.events.truth import Film, Truth, read_truth
     from fusion.exchange.exporting import export_scores
     from fusion.exchange.formats import SCORE_FORMATS
     from fusion.exchange.formats.arrays import read_members
@@ -60,6 +64,10 @@ __all__, __getattr__, __dir__ = late_names(
         "fusion.evaluation.comparison": (
             "compare group_gains holm mcnemar sign_flip_interval sign_flip_test"
         ),
+        "fusion.events.detection": "DetectionOptions detect_events",
+        "fusion.events.event": "Event",
+        "fusion.events.metrics": "event_metrics judge_events",
+        "fusion.events.truth": "Film Truth read_truth",
         "fusion.exchange.exporting": "export_scores",
         "fusion.exchange.formats": "SCORE_FORMATS",
         "fusion.exchange.formats.external_scores": "ExternalScores stack_videos",

@@ -14,15 +14,15 @@ from fusion.combining.inputs import FusionOptions, read_inputs, score_files, tak
 from fusion.combining.probabilities import as_probs
 from fusion.combining.sources import ScoreSource, typed_sources
 from fusion.evaluation.results import columns
-from fusion.events.detection import DetectionOptions, background_class, find_events
+from fusion.events.detection import DetectionOptions, background_class, detect_events
 from fusion.events.event import Event
 from fusion.events.metrics import (
     SHOWN,
     Judged,
     class_result,
     compare_systems,
-    judge,
-    metrics_result,
+    event_metrics,
+    judge_events,
 )
 from fusion.events.truth import Truth, pair_films
 from fusion.fitting.calibration import calibrate_inputs, video_scores
@@ -134,7 +134,7 @@ def find_events_in_files(
     judged: dict[str, Judged] = {}
     for number, (name, events) in enumerate(found.items()):
         progress("judging", number / len(found))
-        judged[name] = judge(events, truth, ends=ends)
+        judged[name] = judge_events(events, truth, ends=ends)
     if judged[result].frames is None:
         notes.append(
             "the truth has several classes at a time: no frame accuracy, edit score and F1, which "
@@ -142,8 +142,7 @@ def find_events_in_files(
         )
     report["judged_films"] = len(truth.films)
     report["systems"] = {
-        name: metrics_result(of_system, rng=np.random.default_rng(seed))
-        for name, of_system in judged.items()
+        name: event_metrics(of_system, rng=seed) for name, of_system in judged.items()
     }
     for name, of_system in judged.items():
         if name != result:
@@ -174,7 +173,9 @@ def _events_of_films(
     rows_of_films = _rows_of_films(streams)
     assert streams.times is not None
     return {
-        film: find_events(streams.times[rows], probabilities[rows], streams.class_names, detection)
+        film: detect_events(
+            streams.times[rows], probabilities[rows], streams.class_names, detection
+        )
         for film, rows in rows_of_films.items()
     }
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fusion.events.event import Event, temporal_iou
 from twostream_base.errors import InputError
@@ -75,21 +76,21 @@ class Moments:
         return self.start + begin * self.step, self.start + end * self.step
 
 
-def find_events(
-    times: np.ndarray,
-    probabilities: np.ndarray,
+def detect_events(
+    times: ArrayLike,
+    probabilities: ArrayLike,
     class_names: Sequence[str],
     options: DetectionOptions | None = None,
 ) -> list[Event]:
     """The events of one film, in the order of their starts.
 
-        times = np.array([[0, 2], [1, 3], [2, 4], [3, 5]])
-        probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.9, 0.1]])
-        find_events(times, probabilities, ["background", "jump"])
+        times = [[0, 2], [1, 3], [2, 4], [3, 5]]
+        probabilities = [[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.9, 0.1]]
+        detect_events(times, probabilities, ["background", "jump"])
         # [Event(start=1.5, end=3.5, label='jump', score=0.75...)]
 
     Args:
-        times: start and end of each window, float (W, 2), seconds.
+        times: start and end of each window, (W, 2) seconds.
         probabilities: of each window, (W, C), 0..1.
         class_names: C names.
 
@@ -167,7 +168,7 @@ def background_class(class_names: Sequence[str], name: str | None = None) -> str
 
 
 def moments_of_windows(
-    times: np.ndarray, probabilities: np.ndarray, *, step: float | None = None
+    times: ArrayLike, probabilities: ArrayLike, *, step: float | None = None
 ) -> Moments:
     """The mean probabilities of the windows that cover each moment, weighted by their nearness.
 
@@ -185,7 +186,7 @@ def moments_of_windows(
     Raises:
         InputError: no window, a window without length, or more moments, or values, than allowed.
     """
-    times = np.asarray(times, np.float64)
+    times, probabilities = np.asarray(times, np.float64), np.asarray(probabilities, np.float64)
     if times.ndim != 2 or times.shape != (len(probabilities), 2) or not len(times):
         raise InputError(
             f"times are {times.shape} for {len(probabilities)} windows; they must be (windows, 2)"
@@ -211,7 +212,7 @@ def moments_of_windows(
         )
     total, weights = np.zeros((count, classes)), np.zeros(count)
     centres = first + (np.arange(count) + 0.5) * step
-    for (start, end), scores in zip(times, np.asarray(probabilities, np.float64), strict=True):
+    for (start, end), scores in zip(times, probabilities, strict=True):
         covered = slice(*np.searchsorted(centres, [start, end]))
         near = 1 - np.abs(centres[covered] - (start + end) / 2) / ((end - start) / 2)
         near = np.maximum(near, 1e-9)

@@ -253,7 +253,9 @@ class Judged:
 THRESHOLDS = {"activitynet": ACTIVITYNET, "thumos": THUMOS}
 
 
-def judge(detections: Detections, truth: Truth, *, ends: Mapping[str, float]) -> Judged:
+def judge_events(
+    detections: Detections, truth: Truth, *, ends: Mapping[str, float] | None = None
+) -> Judged:
     """Compare the events of a system with the truth, film by film.
 
     Args:
@@ -278,7 +280,7 @@ def judge(detections: Detections, truth: Truth, *, ends: Mapping[str, float]) ->
                     events,
                     truth.films[film].events,
                     names,
-                    moments=film_frames(truth.films[film], ends.get(film, 0.0), truth.rate),
+                    moments=film_frames(truth.films[film], (ends or {}).get(film, 0.0), truth.rate),
                 )
                 for film, events in zip(films, found, strict=True)
             ]
@@ -343,8 +345,8 @@ def metric_values(
     return values
 
 
-def metrics_result(
-    judged: Judged, *, rng: np.random.Generator, resamples: int = RESAMPLES
+def event_metrics(
+    judged: Judged, *, rng: np.random.Generator | int = 0, resamples: int = RESAMPLES
 ) -> dict[str, Any]:
     """Every metric of a system, as JSON values: `percent`, and its 95 % `interval`.
 
@@ -355,7 +357,8 @@ def metrics_result(
     values = metric_values(judged, np.ones((1, count)))
     spread: dict[str, np.ndarray] = {}
     if count > 1:
-        drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+        draw = np.random.default_rng(rng).multinomial
+        drawn = draw(count, np.full(count, 1 / count), size=resamples)
         spread = metric_values(judged, drawn.astype(float))
     return {
         name: {

@@ -21,7 +21,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 def test_examples_are_short() -> None:
     lengths = [len([line for line in code.splitlines() if line.strip()]) for code in EXAMPLES]
-    assert len(lengths) == 10
+    assert len(lengths) == 11
     assert max(lengths) <= 6
 
 
@@ -42,6 +42,7 @@ def test_examples_run(
     for seed, stream in enumerate(("spatial", "motion")):
         write_random_scores(Path(f"{stream}.safetensors"), seed=seed)
 
+    Path("truth.csv").write_text("video,start,end,label,duration\nfilm,2,3,jump,5\n")
     scope: dict[str, Any] = {}
     for code in EXAMPLES:
         exec(code, scope)
@@ -55,6 +56,10 @@ def test_examples_run(
     assert scope["probabilities"].shape == (60, 3)
     assert scope["model"].held_out_["top1"]["of"] == 60
     assert 0 <= scope["result"]["pairs"][0]["p"] <= 1
+    (event,) = scope["events"]
+    assert (event[:3], round(event.score, 3)) == ((1.5, 3.5, "jump"), 0.756)
+    frame_accuracy = fusion.event_metrics(scope["judged"])["frame accuracy"]
+    assert frame_accuracy == {"percent": 80.0, "interval": None}
     assert [row["label"] for row in scope["table"]["rows"]] == [
         "spatial", "motion", "spatial + motion, mean", "spatial + motion, variance"
     ]  # fmt: skip

@@ -25,7 +25,7 @@ from flow_extract.video.pictures import content_sha256
 from fusion.combining.fuse import fuse_joined
 from fusion.combining.probabilities import as_probs
 from fusion.evaluation.results import columns
-from fusion.events.detection import find_events
+from fusion.events.detection import detect_events
 from fusion.events.event import Event
 from fusion.tables.join import join
 from fusion.tables.score_file import (
@@ -82,7 +82,7 @@ class LongPrediction(NamedTuple):
         times: of the windows, (V, 2) seconds, in order.
         fused: probabilities (V, C).
         streams: the same of each stream.
-        events: that `find_events` finds in the fused ones.
+        events: that `detect_events` finds in the fused ones.
     """
 
     video: Path
@@ -195,7 +195,7 @@ def predict_windows(
     for name, film in films.items():
         part = by_video[name]
         times, fused = fusion.table.times[part], probabilities[FUSED][part]
-        events = find_events(times, fused, fusion.table.class_names)
+        events = detect_events(times, fused, fusion.table.class_names)
         film["events"] = len(events)
         film["warnings"] = [
             *fusion.warnings,

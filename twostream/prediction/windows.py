@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from math import inf
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +28,7 @@ from flow_extract.extraction.one_video import EncodedClip, encode_video
 from flow_extract.extraction.settings import recorded_method
 from flow_extract.store.codecs import load_codec
 from flow_extract.video.decode import VideoError, open_video
-from fusion.tables.windows import Span
+from fusion.tables.windows import Span, window_grid
 from twostream.compute.device import Runtime
 from twostream.data.dataset import (
     PictureSource,
@@ -47,6 +48,7 @@ from twostream.prediction.predict_video import Stream
 from twostream.transforms.presets import Modality
 from twostream_base.errors import InputError
 
+NO_FLOW = "has 1 frame, so no flow"
 Snippet = tuple[int, ...]  # indices of its frames or flow pairs in the whole video
 
 
@@ -150,8 +152,8 @@ class SnippetOrder:
                 self.known[snippet] = self.count
                 self.count += 1
         numbers = [self.known[snippet] for snippet in snippets]
-        # Later windows begin later.
-        self.known = {snippet: n for snippet, n in self.known.items() if snippet[0] > begin}
+        # No later window begins earlier.
+        self.known = {snippet: n for snippet, n in self.known.items() if snippet[0] >= begin}
         return numbers
 
 
@@ -161,6 +163,27 @@ class Window(NamedTuple):
     number: int
     begin: int
     end: int
+
+
+def windows_without_repeated(
+    seen: Sequence[int], frames: int, *, window: int, stride: int, least: int
+) -> list[tuple[int, int]]:
+    """The windows of `window_grid`, where some frames were left out: which of those that are left.
+
+    A window begins with the frame that is still shown then, as it would were it cut out.
+
+    frames 0 1 - - 4 5, window 3, stride 1: (0, 2) (1, 2) (1, 3) (1, 4)
+
+    Args:
+        seen: numbers of the frames that are left, the first of them 0.
+        frames: with those that were left out.
+        least: frames that a window has, though it shows fewer: so that there is flow.
+    """
+    grid = np.array(window_grid(frames, window=window, stride=stride))
+    begins = np.searchsorted(seen, grid[:, 0], side="right") - 1
+    ends = np.minimum(np.maximum(np.searchsorted(seen, grid[:, 1]), begins + least), len(seen))
+    begins = np.maximum(0, np.minimum(begins, ends - least))
+    return list(zip(begins.tolist(), ends.tolist(), strict=True))
 
 
 class WindowStream(NamedTuple):
@@ -178,6 +201,9 @@ class WindowStream(NamedTuple):
 class StreamScorer:
     """Takes the windows of a video through one network, their snippets in batches.
 
+    Args:
+        irregular: where windows lie that are not `window` frames every `stride`.
+
     Attributes:
         needs_from: the first frame that it needs.
         forwarded: snippets that went through the network.
@@ -190,12 +216,14 @@ class StreamScorer:
         *,
         window: int,
         stride: int,
+        irregular: Sequence[tuple[int, int]] = (),
         as_features: bool = False,
     ) -> None:
         self.as_features = as_features
         self.network = stream.stream.network.eval()
         self.modality, self.size = stream.stream.spec.modality, stream.stream.spec.input_size
-        self.protocol, self.first, self.stride = stream.protocol, stream.first, stride
+        self.protocol, self.first = stream.protocol, stream.first
+        self.stride = None if irregular else stride
         self.runtime, self.forwarded = runtime, 0
         self.batch_size = max(1, runtime.views_per_forward // self.protocol.num_crops)
         self._order = SnippetOrder()
@@ -206,19 +234,21 @@ class StreamScorer:
         # What an earlier run has scored is numbered again, without a look at it: snippets that
         # windows to come may share were in a batch, which is made again as it was.
         order, firsts = SnippetOrder(), list[int]()
-        for number in range(self.first):
-            begin = number * stride
-            snippets = self._snippets(Window(number, begin, begin + window))
+        regular = ((n * stride, n * stride + window) for n in range(self.first))
+        begin = 0
+        for number, (begin, end) in enumerate(islice(irregular or regular, self.first)):
+            snippets = self._snippets(Window(number, begin, end))
             for of_snippet, snippet in zip(order.number(begin, snippets), snippets, strict=True):
                 if of_snippet == len(firsts):
                     firsts.append(snippet[0])
         least = min(order.known.values(), default=order.count)
         self._first_snippet = least // self.batch_size * self.batch_size
-        self.needs_from = min([max(0, self.first - 1) * stride, *firsts[self._first_snippet :]])
+        self.needs_from = min([begin, *firsts[self._first_snippet :]])
 
     def _window_protocol(self, window: Window) -> tuple[Protocol, int]:
         length = window.end - window.begin - self.modality.sees_flow
-        protocol = window_protocol(self.protocol, self.modality, length=length, stride=self.stride)
+        stride = self.stride or length  # the snippets of irregular windows lie on no grid
+        protocol = window_protocol(self.protocol, self.modality, length=length, stride=stride)
         return protocol, length
 
     def _snippets(self, window: Window, frames: int | None = None) -> list[Snippet]:
@@ -333,15 +363,12 @@ class WindowPass:
     most_held: int = 0
     forwarded: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "flow": 0.0})
-    _seen_at: array[int] = field(default_factory=lambda: array("q"))
+    _grid: list[tuple[int, int]] = field(default_factory=list)  # where frames were left out
 
     def times(self, window: Window) -> tuple[float, float]:
         """Where a window begins and ends, in seconds; frames that were left out have their time."""
-        if not self._seen_at:
-            return window.begin / self.fps, window.end / self.fps
-        return self._seen_at[window.begin] / self.fps, (
-            self._seen_at[window.end - 1] + 1
-        ) / self.fps
+        begin, end = self._grid[window.number] if self._grid else window[1:]
+        return begin / self.fps, end / self.fps
 
     def __iter__(self) -> Iterator[tuple[str, Window, NDArray[np.float32]]]:
         """Yield name of the stream, window, and its logits (S, R, classes), or features (D,).
@@ -364,27 +391,46 @@ class WindowPass:
             self.fps = video.info.fps or DEFAULT_FPS
             self.expected_frames = video.info.num_frames
             window, stride = self.window.frames(self.fps), self.stride.frames(self.fps)
-            scorers = {
-                key: StreamScorer(
-                    stream, self.runtime, window=window, stride=stride, as_features=self.as_features
-                )
-                for key, stream in self.streams.items()
-            }
-            with_flow = any(scorer.modality.sees_flow for scorer in scorers.values())
+            before = window // 2 if self.centred else 0
+            with_flow = any(s.stream.spec.modality.sees_flow for s in self.streams.values())
             if with_flow and window < 2:
                 raise InputError(
                     f"--window {self.window} is {window} frame of {self.video}, which has no flow; "
                     "give 2 frames or more"
                 )
+            irregular: list[tuple[int, int]] = []
+            if dropping and not self.as_features:
+                # Windows are of time, and how many frames are left of one is known at its end.
+                seen = array("q")
+                with open_video(self.video, drop_repeated=True) as unseen:
+                    for _ in unseen:
+                        seen.append(unseen.decoded - 1)
+                    if with_flow and len(seen) < 2:
+                        raise VideoError(NO_FLOW)
+                    self._grid = window_grid(unseen.decoded, window=window, stride=stride)
+                    irregular = windows_without_repeated(
+                        seen, unseen.decoded, window=window, stride=stride, least=1 + with_flow
+                    )
 
-            def numbered() -> Iterator[np.ndarray]:
-                for frame in video:
-                    if dropping:
-                        self._seen_at.append(video.decoded - 1)
-                    yield frame
+            def bounds(number: int) -> tuple[int, int]:
+                if irregular:
+                    return irregular[number]
+                begin = number * stride - before
+                return begin, begin + window
 
+            scorers = {
+                key: StreamScorer(
+                    stream,
+                    self.runtime,
+                    window=window,
+                    stride=stride,
+                    irregular=irregular,
+                    as_features=self.as_features,
+                )
+                for key, stream in self.streams.items()
+            }
             skipped, clips = encode_video(
-                numbered(),
+                video,
                 settings,
                 method=recorded_method(settings, None) if with_flow else None,
                 threads=self.runtime.threads,
@@ -392,7 +438,7 @@ class WindowPass:
                 skip=min(scorer.needs_from for scorer in scorers.values()),
             )
             buffer = FrameBuffer(settings["codec"], begin=skipped)
-            number, before = 0, window // 2 if self.centred else 0
+            number = 0
 
             def scored(
                 begin: int, end: int, frames: int | None = None, *, last: bool = False
@@ -412,9 +458,8 @@ class WindowPass:
                 here = buffer.end("rgb")
                 if with_flow:
                     here = min(here, buffer.end("flow") + 1)
-                while number * stride - before + window <= here:
-                    begin = number * stride - before
-                    yield from scored(begin, begin + window)
+                while not 0 < len(irregular) == number and bounds(number)[1] <= here:
+                    yield from scored(*bounds(number))
                     number += 1
                 buffer.drop_before(here - window)
                 self.most_held = max(self.most_held, buffer.most)
@@ -424,14 +469,13 @@ class WindowPass:
                 self.forwarded = dict.fromkeys(scorers, 0)
                 return
             if with_flow and self.frames < 2:
-                raise VideoError("has 1 frame, so no flow")
+                raise VideoError(NO_FLOW)
             if self.centred:
                 while number * stride < self.frames:
-                    begin = number * stride - before
-                    yield from scored(begin, begin + window, self.frames)
+                    yield from scored(*bounds(number), self.frames)
                     number += 1
-            elif number == 0 or (
-                (number - 1) * stride + window < self.frames and not self.as_features
+            elif not irregular and (
+                number == 0 or (bounds(number - 1)[1] < self.frames and not self.as_features)
             ):
                 yield from scored(max(0, self.frames - window), self.frames, last=True)
             for key, scorer in scorers.items():

@@ -8,7 +8,7 @@ import pytest
 from fusion.events.detection import (
     DetectionOptions,
     background_class,
-    find_events,
+    detect_events,
     labels_at,
     merge_gaps,
     moments_of_windows,
@@ -142,12 +142,12 @@ def spans(events: list[Event]) -> list[tuple[float, float, str, float]]:
 def test_events_of_a_film() -> None:
     times, scores = windows(0, 0, 1, 1, 0, 0, 2, 2, 2)
     wide = DetectionOptions(thresholds=(0.5,), hysteresis=0.6)
-    assert spans(find_events(times, scores, NAMES, wide)) == [
+    assert spans(detect_events(times, scores, NAMES, wide)) == [
         (2.25, 4.75, "jump", round(6.425 / 10, 3)),
         (6.25, 10, "run", round(11.2125 / 15, 3)),
     ]
     half = DetectionOptions(thresholds=(0.5,))
-    assert spans(find_events(times, scores, NAMES, half)) == [
+    assert spans(detect_events(times, scores, NAMES, half)) == [
         (2.5, 4.5, "jump", round(5.7 / 8, 3)),
         (6.5, 10, "run", round(10.85 / 14, 3)),
     ]
@@ -156,18 +156,18 @@ def test_events_of_a_film() -> None:
 def test_the_background_needs_no_threshold() -> None:
     """Where a network tells it from the classes, what is likelier than it is an event."""
     times, scores = windows(0, 0, 1, 1, 0, 0, high=0.4)
-    (event,) = find_events(times, scores, NAMES)
+    (event,) = detect_events(times, scores, NAMES)
     assert event[:3] == (2.5, 4.5, "jump")
     assert event.score == pytest.approx(0.3875)
-    assert find_events(times, scores, NAMES, DetectionOptions(thresholds=(0.5,))) == []
-    assert find_events(times, scores, ["sit", "jump", "run"]) == []
+    assert detect_events(times, scores, NAMES, DetectionOptions(thresholds=(0.5,))) == []
+    assert detect_events(times, scores, ["sit", "jump", "run"]) == []
 
 
 def test_each_option_has_its_effect() -> None:
     times, scores = windows(0, 1, 1, 0, 0, 1, 1, 1, 0, 2, 0)
 
     def found(**options: object) -> list[tuple[float, float, str]]:
-        result = find_events(times, scores, NAMES, DetectionOptions(hysteresis=1, **options))  # type: ignore[arg-type]
+        result = detect_events(times, scores, NAMES, DetectionOptions(hysteresis=1, **options))  # type: ignore[arg-type]
         return [event[:3] for event in result]
 
     jumps = [(1.5, 3.5, "jump"), (5.5, 8.5, "jump")]
@@ -188,7 +188,7 @@ def test_each_option_has_its_effect() -> None:
 def test_windows_far_apart_are_no_less_seen() -> None:
     """Windows of 1 s every 10 s: each is an event of its own length."""
     times = 10.0 * np.arange(3)[:, None] + np.array([0.0, 1.0])
-    events = find_events(times, np.full((3, 1), 0.9), ["jump"])
+    events = detect_events(times, np.full((3, 1), 0.9), ["jump"])
     assert [event[:2] for event in events] == [(0, 1), (10, 11), (20, 21)]
 
 
@@ -223,7 +223,7 @@ def test_labels_at_moments() -> None:
 def test_options_out_of_their_range(options: dict[str, object], facts: str) -> None:
     times, scores = windows(0, 1)
     with pytest.raises(InputError, match=facts):
-        find_events(times, scores, NAMES, DetectionOptions(**options))  # type: ignore[arg-type]
+        detect_events(times, scores, NAMES, DetectionOptions(**options))  # type: ignore[arg-type]
 
 
 def test_times_that_are_none() -> None:

@@ -15,11 +15,11 @@ from fusion.events.metrics import (
     average_precision,
     compare_systems,
     edit_score,
+    event_metrics,
     film_frames,
-    judge,
+    judge_events,
     mean_average_precision,
     metric_values,
-    metrics_result,
     segment_counts,
     segments_of_frames,
     without_duplicates,
@@ -130,9 +130,9 @@ def named(events: Films) -> dict[str, list[Event]]:
 
 def test_films_that_count_twice_are_films_that_are_there_twice() -> None:
     found, truth = random_films(np.random.default_rng(3))
-    judged = judge(named(found), truth_of(truth), ends={})
-    once = judge(named([found[0], found[2], found[2]]), truth_of([truth[0], truth[2], truth[2]]),
-                 ends={})  # fmt: skip
+    judged = judge_events(named(found), truth_of(truth))
+    twice = [0, 2, 2]
+    once = judge_events(named([found[i] for i in twice]), truth_of([truth[i] for i in twice]))
     weighted = metric_values(judged, np.array([[1.0, 0, 2, 0]]))
     for name, value in metric_values(once, np.ones((1, 3))).items():
         assert weighted[name] == pytest.approx(value), name
@@ -141,37 +141,37 @@ def test_films_that_count_twice_are_films_that_are_there_twice() -> None:
 def test_frames_that_are_right() -> None:
     truth = truth_of([[Event(0, 4, "a"), Event(6, 8, "b")]], duration=10)
     found = named([[Event(0, 5, "a", 0.9), Event(6, 8, "b", 0.2)]])
-    values = metric_values(judge(found, truth, ends={}), np.ones((1, 1)))
+    values = metric_values(judge_events(found, truth), np.ones((1, 1)))
     shown = {name: round(float(v[0]), 4) for name, v in values.items() if "mAP" not in name}
     assert shown == {
         "frame accuracy": 0.9, "edit score": 1, "F1@10": 1, "F1@25": 1, "F1@50": 1,
     }  # fmt: skip
     overlapping = truth_of([[Event(0, 4, "a"), Event(3, 8, "b")]])
-    assert judge(found, overlapping, ends={}).frames is None
+    assert judge_events(found, overlapping).frames is None
 
 
 def test_a_film_of_unknown_length_ends_with_its_scores() -> None:
     truth = truth_of([[Event(0, 4, "a")]], duration=None)
-    judged = judge({}, truth, ends={"film0": 8})
+    judged = judge_events({}, truth, ends={"film0": 8})
     assert judged.frames is not None
     assert judged.frames[0, :2].tolist() == [100, 200]
 
 
 def test_intervals_and_percent() -> None:
     found, truth = random_films(np.random.default_rng(1), films=8)
-    judged = judge(named(found), truth_of(truth), ends={})
-    result = metrics_result(judged, rng=np.random.default_rng(0), resamples=200)
+    judged = judge_events(named(found), truth_of(truth))
+    result = event_metrics(judged, rng=np.random.default_rng(0), resamples=200)
     assert list(result)[:2] == ["ActivityNet mAP", "ActivityNet mAP@0.50"]
     low, high = result["THUMOS14 mAP"]["interval"]
     assert 0 <= low < result["THUMOS14 mAP"]["percent"] < high <= 100
-    one = judge(named(found[:1]), truth_of(truth[:1]), ends={})
-    assert metrics_result(one, rng=np.random.default_rng(0))["THUMOS14 mAP"]["interval"] is None
+    one = judge_events(named(found[:1]), truth_of(truth[:1]))
+    assert event_metrics(one, rng=np.random.default_rng(0))["THUMOS14 mAP"]["interval"] is None
 
 
 def test_two_systems_are_compared_film_by_film() -> None:
     _, truth = random_films(np.random.default_rng(2), films=6)
-    perfect = judge(named(truth), truth_of(truth), ends={})
-    nothing = judge({}, truth_of(truth), ends={})
+    perfect = judge_events(named(truth), truth_of(truth))
+    nothing = judge_events({}, truth_of(truth))
     rows = {r["metric"]: r for r in compare_systems(perfect, nothing, rng=np.random.default_rng(0))}
     assert rows["ActivityNet mAP"]["difference"] == 100
     assert rows["ActivityNet mAP"]["interval"] == [100, 100]

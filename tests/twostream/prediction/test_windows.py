@@ -147,6 +147,41 @@ def test_it_goes_on_behind_a_last_window_beside_the_grid(
         assert run(**first) == [each for each in whole if each[1] >= first[each[0]]]
 
 
+def test_windows_without_repeated_frames_are_of_real_time(film: Path, tmp_path: Path) -> None:
+    """The first 20 frames are there twice, and then one for 12; each window as if cut out."""
+    frames = list(read_frames(film))[:30]
+    played = [frames[i] for i in [*np.repeat(range(20), 2), *[20] * 12, *range(21, 30)]]
+    for number, frame in enumerate(played):
+        write_png(tmp_path / "film" / f"{number:03d}.png", Image.fromarray(frame))
+    settings = extraction_settings("dis", {}, bound=20.0, short_side=40, drop_repeated=True)
+    stream = WindowStream(
+        make_stream("motion", length=4)._replace(settings=settings), find_protocol("segments:3")
+    )
+    spans = {"window": Span(10, True), "stride": Span(5, True)}
+    windows = one_pass(tmp_path / "film", {"it": stream}, **spans)
+    results = {window.number: (window, logits) for _, window, logits in windows}
+    grid = window_grid(61, window=10, stride=5)
+    times = [(begin / 25, end / 25) for begin, end in grid]
+    assert [windows.times(window) for window, _ in results.values()] == times
+    assert [window[1:] for window, _ in results.values()] == [
+        (0, 5), (2, 8), (5, 10), (7, 13), (10, 15), (12, 18), (15, 20), (17, 21), (20, 22),
+        (20, 24), (20, 29), (20, 30),
+    ]  # fmt: skip
+    for number in (0, 1, 9, 11):  # window 8 is still, and has the next frame for its flow
+        begin, end = grid[number]
+        for place, frame in enumerate(played[begin:end]):
+            write_png(tmp_path / f"{number}/{place:03d}.png", Image.fromarray(frame))
+        work_dir = tmp_path / f"store{number}"
+        stored, _ = extract_for(stream.stream, tmp_path / str(number), work_dir=work_dir, threads=1)
+        assert stored.length == results[number][0].end - results[number][0].begin - 1
+        expected = stream.stream.logits(stored, RUNTIME, protocol=stream.protocol)[0]
+        np.testing.assert_allclose(results[number][1], expected, atol=1e-5)
+    rest = one_pass(tmp_path / "film", {"it": stream._replace(first=7)}, **spans)
+    again = {window.number: logits for _, window, logits in rest}
+    assert list(again) == list(range(7, 12))
+    assert all(logits.tobytes() == results[n][1].tobytes() for n, logits in again.items())
+
+
 def test_snippets_are_computed_once(film: Path) -> None:
     streams = {
         "spatial": WindowStream(make_stream("spatial", length=1), find_protocol("clips19")),
