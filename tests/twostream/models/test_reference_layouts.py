@@ -9,18 +9,20 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import pickle
 import re
 import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from twostream.models import checkpoint_formats
-from twostream.models.external_checkpoints import CHECKPOINT_FORMATS, recognise
+from twostream.models.external_checkpoints import CHECKPOINT_FORMATS, read_external, recognise
 from twostream.models.external_networks import build_filled, spec_of
 from twostream_base.errors import InputError
 
@@ -36,8 +38,12 @@ def _no_first_weights(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(nn.init, name, lambda tensor, *_, **__: tensor)
 
 
-def fill(named: list[tuple[str, list[int]]]) -> dict[str, Tensor]:
-    """Weights that depend on the names alone, so that they are the same in all tools."""
+def fill(named: list[tuple[str, list[int]]], *, affinity: float = 0.05) -> dict[str, Tensor]:
+    """Weights that depend on the names alone, so that they are the same in all tools.
+
+    Those of non-local blocks' affinities are smaller: softmax of large products would double each
+    rounding, and without softmax they grow from block to block.
+    """
     state = {}
     for name, shape in named:
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
@@ -53,8 +59,7 @@ def fill(named: list[tuple[str, list[int]]]) -> dict[str, Tensor]:
             noise = noise * (2 / max(1, math.prod(shape[1:]))) ** 0.5
         else:
             noise = 1 + 0.1 * noise if name.endswith("weight") else 0.1 * noise
-        # Softmax of large products would double each rounding.
-        state[name] = 0.05 * noise if re.search("theta|phi", name) else noise
+        state[name] = affinity * noise if re.search("theta|phi", name) else noise
     return state
 
 
@@ -67,7 +72,8 @@ def clip(shape: list[int]) -> Tensor:
 def test_outputs_are_those_of_the_reference(layout: str) -> None:
     entry = LAYOUTS[layout]
     path = Path(entry["file"])
-    external = recognise(path, {"state_dict": fill(entry["names"])})
+    filled = fill(entry["names"], affinity=entry.get("affinity", 0.05))
+    external = recognise(path, {"state_dict": filled})
     assert external is not None
     assert external.model == entry["model"]
     stored = clip(entry["clip"])
@@ -105,4 +111,65 @@ def test_every_format_has_a_reference_and_the_list_of_networks_says_what_it_fill
         assert external is not None
         assert external.format in checkpoint_formats(external.model, external.stream)
         formats.add(external.format)
-    assert formats - {"tsm"} | {"torchvision"} == CHECKPOINT_FORMATS.keys()
+    assert formats - {"tsm"} | {"caffe2", "torchvision"} == CHECKPOINT_FORMATS.keys()
+
+
+def caffe2_name(name: str) -> str:
+    """What Caffe2 calls a layer of PySlowFast: `res4_1_branch2a_bn_riv`, `nonlocal_conv3_1_g_w`."""
+    values = {"weight": "w", "bias": "b", "running_mean": "rm", "running_var": "riv"}
+    layer, _, value = name.rpartition(".")
+    is_norm = layer.endswith("bn")
+    value = "s" if is_norm and value == "weight" else values[value]
+    for pattern, blob in (
+        (r"^s1\.pathway0_stem\.conv", "conv1"),
+        (r"^s1\.pathway0_stem\.bn", "res_conv1_bn"),
+        (r"^s(\d)\.pathway0_res(\d+)\.branch(\d)\.?", r"res\1_\2_branch\3"),
+        (r"^s(\d)\.pathway0_nonlocal(\d+)\.(conv_)?", r"nonlocal_conv\1_\2_"),
+        (r"^head\.projection", "pred"),
+    ):
+        layer = re.sub(pattern, blob, layer)
+    return f"{layer}_{value}"
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_caffe2_files_of_the_model_zoo_are_those_networks(tmp_path: Path, affine: bool) -> None:
+    """A plain pickle of arrays, as PySlowFast reads it; "affine": without statistics."""
+    state = {
+        name: tensor
+        for name, tensor in fill(LAYOUTS["slowfast I3D NLN"]["names"]).items()
+        if not name.endswith("num_batches_tracked")
+    }
+    if affine:
+        state |= {n: torch.zeros_like(t) for n, t in state.items() if n.endswith("running_mean")}
+        state |= {n: torch.ones_like(t) for n, t in state.items() if n.endswith("running_var")}
+    blobs = {caffe2_name(name): tensor.numpy() for name, tensor in state.items()}
+    assert {"res2_0_branch1_bn_s", "res4_1_branch2a_w", "nonlocal_conv3_1_bn_riv"} <= blobs.keys()
+    if affine:
+        blobs = {n: blob for n, blob in blobs.items() if not n.endswith(("_rm", "_riv"))}
+    blobs |= {"conv1_w_momentum": np.zeros(2), "lr": np.ones(1), "model_iter": np.ones(1, int)}
+    file = tmp_path / "I3D_NLN_8x8_R50.pkl"
+    file.write_bytes(pickle.dumps({"blobs": blobs}, protocol=2))
+    external = read_external(file)
+    original = recognise(Path("I3D_NLN_8x8_R50.pyth"), state)
+    assert original is not None
+    assert external.format == "caffe2" in checkpoint_formats(external.model, "spatial")
+    described = (external.model, external.clip_length, external.frame_interval, external.mean)
+    assert described == ("nonlocal-i3d-resnet50", 8, 8, original.mean)
+    assert external.model_options == original.model_options == {"stem_stride": 1}
+    for ours, expected in ((external.layers, original.layers), (external.head, original.head)):
+        assert ours.keys() == expected.keys()
+        assert all(torch.allclose(ours[name], expected[name], rtol=2e-5) for name in ours)
+    build_filled(external, spec_of(external, tuple("abcde")), source=str(file))
+
+
+@pytest.mark.parametrize("content", [[1], {"a": 1}, {"blobs": {"conv1_w": "text"}}])
+def test_other_pickles_are_no_weights(tmp_path: Path, content: Any) -> None:
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(InputError, match=r"w\.pkl: .*`blobs`"):
+        read_external(tmp_path / "w.pkl")
+
+
+def test_stems_that_pool_pairs_of_frames_are_refused() -> None:
+    names = {"res_conv1_bn_s": torch.zeros(64)}
+    with pytest.raises(InputError, match=r"i3d_baseline_32x2_IN.pkl: .*8x8 or 32x4"):
+        recognise(Path("i3d_baseline_32x2_IN.pkl"), names)

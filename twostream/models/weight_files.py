@@ -1,0 +1,170 @@
+"""Files of weights of any tool, read without running code: what they hold, and their state dict."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from fusion import load_pickle
+from twostream_base.errors import InputError, some_of
+
+Layers = dict[str, Tensor]
+
+
+def load_safely(path: Path) -> Mapping[str, Any]:
+    """Content of a .safetensors file, of one of torch, or of Caffe2; nothing in it is executed.
+
+    Classes that torch's own restricted reader does not know, such as argparse.Namespace or those of
+    a network that was stored as a whole, are replaced by ones that only hold what they are given.
+
+    Raises:
+        InputError: it cannot be read so.
+    """
+    if path.suffix == ".safetensors":
+        try:
+            return safetensors.torch.load_file(path)
+        except safetensors.SafetensorError as error:
+            raise InputError(f"{path}: not a file of weights ({error}); copy it again") from error
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start[:1] == b"\x80" and start[2:] != TORCH:  # a pickle of something else
+        return _read_caffe2(path)
+    scalar = np.float64(0).__reduce__()[0]
+    allowed: list[Any] = [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype]
+    allowed += [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)]
+    allowed.append(codecs.encode)
+    unknown: list[str] = []
+    try:
+        with safe_globals(allowed):
+            unknown = get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # of before torch 1.6: they are found one by one below
+        pass
+    content: Any
+    while True:
+        stand_ins = [(type("StandIn", (StandIn,), {}), name) for name in unknown]
+        try:
+            for name in unknown:
+                if name.partition(".")[0] in HOSTILE:
+                    raise InputError(f"it asks for {name}")
+            with safe_globals([*allowed, *stand_ins]):
+                content = torch.load(path, map_location="cpu", weights_only=True)
+            break
+        except OSError:
+            raise
+        except Exception as error:  # noise can make a reader stumble anywhere
+            match = re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error))
+            if match and match[1] not in unknown and len(unknown) < 256:
+                unknown.append(match[1])
+                continue
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            reason = next((line for line in lines if "Unsupported" in line), None)
+            reason = reason or (lines[0] if lines else type(error).__name__)
+            raise InputError(
+                f"{path}: cannot be read safely ({reason}). Where it was made, keep the weights "
+                "alone: torch.save(checkpoint['state_dict'], 'weights.pth'), of a whole network "
+                "torch.save(network.state_dict(), 'weights.pth')"
+            ) from error
+    if isinstance(content, StandIn):
+        content = {"state_dict": content}
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path}: holds a {type(content).__name__}, not a state dict")
+    return content
+
+
+TORCH = b"\x8a\n"  # a number of ten bytes, with which torch's files of before 1.6 begin
+
+
+def _read_caffe2(path: Path) -> Mapping[str, Any]:
+    """The arrays, `blobs`, in a plain pickle of Python 2 or 3."""
+    content = load_pickle(path.read_bytes(), path=path)
+    blobs = content.get("blobs") if isinstance(content, dict) else None
+    if not isinstance(blobs, dict):
+        raise InputError(
+            f"{path}: a pickle without `blobs`, so not of Caffe2; expected weights of torch or "
+            "Caffe2, or .safetensors"
+        )
+    try:
+        arrays = {str(name): np.asarray(blob, dtype=np.float32) for name, blob in blobs.items()}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: `blobs` that are no numbers ({error})") from error
+    return {"blobs": {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}}
+
+
+class StandIn:
+    """Takes the place of a class that a file names: it keeps what it is given, and does nothing."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def tensors(self) -> Layers:
+        """Weights and buffers, where this was a network; as `Module.state_dict` names them."""
+        state = self.state if isinstance(self.state, Mapping) else {}
+        hidden = state.get("_non_persistent_buffers_set") or ()
+        result: Layers = {}
+        for part in ("_parameters", "_buffers"):
+            for name, tensor in (state.get(part) or {}).items():
+                if isinstance(tensor, Tensor) and name not in hidden:
+                    result[name] = tensor.detach()
+        for name, child in (state.get("_modules") or {}).items():
+            if isinstance(child, StandIn):
+                result |= {f"{name}.{inner}": t for inner, t in child.tensors().items()}
+        return result
+
+
+# Modules whose names no network needs: a file that asks for them was made to harm.
+HOSTILE = {
+    *("os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "runpy", "importlib", "pty"),
+    *("builtins", "__builtin__", "operator", "pickle", "_pickle", "ctypes", "code", "webbrowser"),
+}
+
+CONTAINERS = (
+    *("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights"),
+    *("model_ema", "ema", "blobs"),
+)
+DEEPEST = 8  # state dicts in dicts; a dict may also hold itself
+WRAPPERS = ("module.", "model.", "net.", "_orig_mod.", "network.")
+
+
+def unwrap(path: Path, content: Any) -> Layers:
+    """The state dict in a checkpoint, without the names that wrappers put before each layer.
+
+    Raises:
+        InputError: there is none.
+    """
+    for _ in range(DEEPEST):
+        if isinstance(content, StandIn):
+            break
+        inner = next((content[key] for key in CONTAINERS if _holds_tensors(content.get(key))), None)
+        if inner is None:
+            break
+        content = inner
+    layers = content.tensors() if isinstance(content, StandIn) else dict(content)
+    if not layers or not all(isinstance(value, Tensor) for value in layers.values()):
+        others = [str(key) for key, value in layers.items() if not isinstance(value, Tensor)]
+        raise InputError(
+            f"{path}: expected a state dict, or a dict with one in it as "
+            f"{', '.join(CONTAINERS)}; it holds {some_of(others, limit=3) or 'nothing'}"
+        )
+    while wrapper := next((w for w in WRAPPERS if all(name.startswith(w) for name in layers)), ""):
+        layers = {name.removeprefix(wrapper): tensor for name, tensor in layers.items()}
+    return layers
+
+
+def _holds_tensors(value: Any) -> bool:
+    if isinstance(value, StandIn):
+        return bool(value.tensors())
+    return isinstance(value, Mapping) and any(
+        isinstance(item, Tensor | StandIn) or key in CONTAINERS for key, item in value.items()
+    )
