@@ -29,7 +29,9 @@ from fusion.combining.inputs import (
     FusionInputs,
     FusionOptions,
     find_files,
+    find_forms,
     read_inputs,
+    read_tables,
     split_options,
     takes_splits,
 )
@@ -59,7 +61,7 @@ from fusion.reporting.page import report_page
 from fusion.tables.join import Input, join
 from fusion.tables.progress import Progress, no_progress, part_of
 from fusion.tables.score_file import read_head, write_scores
-from twostream_base.errors import InputError
+from twostream_base.errors import InputError, some_of
 from twostream_base.text import write_csv
 
 _ALIKE = ("dataset", "subset", "protocol", "model", "selected_on")
@@ -281,6 +283,57 @@ def compare_files(
     }
 
 
+def compare_forms(options: FusionOptions, *, progress: Progress = no_progress) -> dict[str, Any]:
+    """Compare the forms of using RGB and flow, pair by pair: see `compare`.
+
+    These are the inputs alone, and the late fusions of the spatial and the motion stream among
+    them. Without files those of `find_forms` are taken.
+
+    Returns:
+        As `compare`, with `parts`: of each form the inputs whose cost it has; `files`: of each
+        input; and `warnings`.
+
+    Raises:
+        InputError: several splits, or streams that are not there once each.
+    """
+    if takes_splits(options):
+        raise InputError("--forms compares runs of one split: give --split instead of --splits")
+    options = replace(options, files=options.files or find_forms(options))
+    tables, files, steps = read_tables(*find_files(options), options)
+    inputs = FusionInputs(files, join(tables, groups=options.groups), steps)
+    streams = video_scores(inputs, options)
+    late = [key for key, about in streams.metadata.items() if about.get("stream") in STREAMS]
+    if sorted(str(streams.metadata[key]["stream"]) for key in late) != sorted(STREAMS):
+        raise InputError(
+            f"--forms fuses one input of the spatial and one of the motion stream, and has "
+            f"{some_of(late) or 'none'}; give one of each"
+        )
+    fused = _fusions(
+        inputs,
+        options,
+        replace(
+            streams,
+            scores={key: streams.scores[key] for key in late},
+            metadata={key: streams.metadata[key] for key in late},
+        ),
+        None,
+        progress,
+    )
+    answers = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
+    answers |= {name: of_fusion.first for name, of_fusion in fused.items()}
+    compared = compare(answers, streams.labels, rng=options.seed, groups=streams.groups)
+    return compared | {
+        "parts": {name: [name] if name in streams.scores else late for name in answers},
+        "files": {key: str(paths[0]) for key, paths in files.items()},
+        "protocols": {key: about.get("protocol_card") for key, about in streams.metadata.items()},
+        "complementarity": complementarity(streams),
+        "segments": {},
+        "classes": [],
+        "fitted_on": fitted_on(answers, streams, None),
+        "warnings": streams.warnings,
+    }
+
+
 def report_files(
     options: FusionOptions,
     *,
@@ -289,6 +342,7 @@ def report_files(
     command: str = "",
     facts: Mapping[str, str] | None = None,
     pictures: Pictures | None = None,
+    forms: Mapping[str, Any] | None = None,
     progress: Progress = no_progress,
 ) -> str:
     """The report on score files as one HTML page: see `report_content`.
@@ -300,10 +354,11 @@ def report_files(
         shown: the result that is shown in detail, by its name; by default the best fusion.
         command: what repeats the report. facts: what else is told at its end.
         pictures: of the videos, for some of those won and lost.
+        forms: what `weigh_forms` returns, for a section of its own; of one split.
     """
     if not takes_splits(options) and not any(has_field(path, "seed") for path in options.files):
         contents = [report_content(options, shown=shown, pictures=pictures, progress=progress)]
-        return report_page(contents, title=title, command=command, facts=facts)
+        return report_page(contents, title=title, command=command, facts=facts, forms=forms)
     by_split, searched = find_sources(options)
     if options.stream_weights and "weighted" not in options.strategies:
         raise InputError("--weights has no effect without --strategy weighted")

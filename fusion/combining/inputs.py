@@ -12,6 +12,7 @@ from typing import Any
 
 from fusion.combining.fuse import fuse_epochs
 from fusion.combining.sources import (
+    FORMS,
     OFFICIAL_SPLITS,
     STREAMS,
     ScoreSource,
@@ -207,6 +208,25 @@ def find_files(options: FusionOptions) -> tuple[list[ScoreSource], list[list[Pat
     return sources, [score_files(path, options) for path in paths]
 
 
+def find_forms(options: FusionOptions) -> list[ScoreSource]:
+    """The runs of one split that use RGB and flow in different forms: one of each stream, and all
+    joint and distilled ones.
+
+    Raises:
+        InputError: there are none, of several splits, or several of a stream.
+    """
+    runs = [
+        run
+        for run in _searched_runs(STREAMS, options, further=FORMS[len(STREAMS) :])
+        if options.split in (None, run.split)
+    ]
+    splits = sorted({run.split for run in runs if run.split is not None})
+    if len(splits) > 1:
+        raise InputError(f"--forms compares runs of one split; give --split {splits[0]}")
+    alone = [one_of(stream, [run for run in runs if run.stream == stream]) for stream in STREAMS]
+    return [*alone, *(run for run in runs if run.stream not in STREAMS)]
+
+
 def _refuse_seeds(options: FusionOptions) -> None:
     if any(has_field(path, "seed") for path in options.files):
         raise InputError("{seed} is for `twostream table`, which takes several seeds; name one")
@@ -291,14 +311,21 @@ def score_files(path: Path, options: FusionOptions) -> list[Path]:
     return [file]
 
 
-def _searched_runs(streams: Sequence[str], options: FusionOptions) -> list[ScoreSource]:
+def _searched_runs(
+    streams: Sequence[str], options: FusionOptions, *, further: Sequence[str] = ()
+) -> list[ScoreSource]:
     """The runs of some streams below `runs` that have the scores that the options ask for.
+
+    Args:
+        further: streams that may have none.
 
     Raises:
         InputError: a stream has none.
     """
     scores = "epoch-*" if options.epochs else options.subset
-    all_runs = run_sources(options.runs, scores=scores, dataset=options.dataset, streams=streams)
+    all_runs = run_sources(
+        options.runs, scores=scores, dataset=options.dataset, streams=(*streams, *further)
+    )
     runs = [run for run in all_runs if options.split is None or run.split == options.split]
     for stream in streams:
         if not any(run.stream == stream for run in runs):

@@ -16,6 +16,7 @@ from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text, reading
 
 STREAMS = ("spatial", "motion")
+FORMS = (*STREAMS, "joint", "distilled")  # streams that `compare --forms` looks for
 # How many official splits a data set has: `--splits all` tells which of them are not there.
 OFFICIAL_SPLITS = {"ucf101": 3, "hmdb51": 3}
 _SEED = re.compile(r"[-_.]?seed[-_.]?(\d+)")

@@ -40,6 +40,32 @@ def interval_chart(
     return markup.drawing(parts, height=bottom + 44, title=title, description=description)
 
 
+def cost_chart(forms: Sequence[Mapping[str, Any]], *, worth: str | None) -> str:
+    """Top-1 with its 95 % interval over milliseconds a video; `forms` as `weigh_forms` has them."""
+    low, high = markup.span([end for form in forms for end in form["interval"]])
+    most = max(form["milliseconds"] for form in forms)
+    x, y = markup.Axis(0, 1.05 * most, 52, markup.WIDTH - 14), markup.Axis(low, high, 250, 30)
+    parts = markup.frame(x, y, x_title="milliseconds a video", y_title="top-1, %")
+    lines = []
+    for number, form in enumerate(forms):
+        kind = "mark" if form["name"] == worth else "mark other"
+        place, label = x(form["milliseconds"]), f"{form['milliseconds']:.1f} ms; "
+        lines.append(f"{number + 1}: {label}{_result_text(form)}")
+        first, last = (y(end) for end in form["interval"])
+        parts += [
+            markup.line(place, first, place, last, "whisker"),
+            markup.circle(place, y(form["percent"]), kind, title=lines[-1]),
+            markup.text(place + 6, y(form["percent"]) - 6, str(number + 1)),
+        ]
+        parts += _key(kind, f"{number + 1}: {form['name']}", row=number, top=306)
+    return markup.drawing(
+        parts,
+        height=306 + 18 * len(forms),
+        title="Accuracy of the forms against their cost",
+        description="; ".join(lines),
+    )
+
+
 def weight_chart(
     weights: Sequence[float],
     percents: Sequence[float],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from html import escape, unescape
+from typing import Any
 
 from fusion.reporting import sections
 from fusion.reporting.content import Content
@@ -30,6 +31,7 @@ def report_page(
     title: str,
     command: str = "",
     facts: Mapping[str, str] | None = None,
+    forms: Mapping[str, Any] | None = None,
     overview: str = "",
     lead: Sequence[str] = (),
 ) -> str:
@@ -39,6 +41,7 @@ def report_page(
         contents: of the splits, one or several.
         command: what repeats the report.
         facts: what else is told at its end: date, versions, ...
+        forms: as `weigh_forms` returns them, of one split.
         overview, lead: of several splits, a section about all of them, and the verdict.
     """
     blocks, links = [], []
@@ -50,6 +53,9 @@ def report_page(
         if len(contents) == 1 and not overview:
             links += [(name, label) for name, (label, _) in SECTIONS.items()]
             blocks.append(html)
+            if forms:
+                links.insert(1, ("forms", "Forms"))
+                blocks.insert(0, sections.forms_section(forms))
             lead, warnings = sections.verdict(content), content.warnings
             continue
         split = f"split{_split(content)}"

@@ -9,10 +9,12 @@ import numpy as np
 
 from fusion.combining.probabilities import softmax
 from fusion.evaluation.comparison import class_accuracy, complementarity
+from fusion.evaluation.forms import forms_rows, worth_line
 from fusion.evaluation.results import interval_basis, test_used, weights_text
 from fusion.fitting.tune import curve_of_streams
 from fusion.reporting.charts import (
     class_chart,
+    cost_chart,
     gain_chart,
     interval_chart,
     reliability_chart,
@@ -171,6 +173,26 @@ def results_section(content: Content) -> str:
         details(
             f"All {len(pairs)} pairs", table(_PAIR_HEADING, map(_pair_row, pairs), name="pairs")
         ),
+    )
+
+
+def forms_section(forms: Mapping[str, Any]) -> str:
+    """The forms of using RGB and flow by accuracy and cost, and which is worth its cost here."""
+    priced = [form for form in forms["forms"] if form["milliseconds"] is not None]
+    heading, *rows = forms_rows(forms)
+    return section(
+        "forms",
+        "Forms and their cost",
+        paragraph(worth_line(forms)),
+        figure(
+            cost_chart(priced, worth=forms["worth"]),
+            "Top-1 with its 95 % interval, over the milliseconds that flow and network take for a "
+            "video on the machine that made this page, without decoding.",
+            name="forms",
+        )
+        if priced
+        else "",
+        table(heading, rows, name="forms", strong=forms["worth"] or ""),
     )
 
 

@@ -12,15 +12,17 @@ from twostream.commands import console, score_options
 @click.command(
     cls=console.Command,
     common=(
-        "--split", "--splits", "--subset", "--strategy", "--weights", "--alone", "--calibrate",
-        "--groups", "--classes", "--json",
+        "--split", "--splits", "--subset", "--strategy", "--weights", "--alone", "--forms",
+        "--calibrate", "--groups", "--classes", "--json",
     ),
     example="twostream compare --split 1 --strategy mean --strategy variance\n"
-    "twostream compare baseline.safetensors changed.safetensors --alone",
+    "twostream compare baseline.safetensors changed.safetensors --alone\n"
+    "twostream compare --forms --split 1 --strategy mean",
 )  # fmt: skip
 @score_options.inputs
 @score_options.several_strategies
 @click.option("--alone", is_flag=True, help="Compare FILES as they are, without fusions.")
+@score_options.forms
 @score_options.views
 @score_options.combine
 @score_options.calibration
@@ -29,7 +31,7 @@ from twostream.commands import console, score_options
 @click.option("--classes", is_flag=True, help="Also show every class.")
 @click.option("--seed", default=0, help="Seed of the intervals of differences.")
 @console.json_option
-def compare(alone: bool, classes: bool, as_json: bool, **options: Any) -> None:
+def compare(alone: bool, forms: bool, classes: bool, as_json: bool, **options: Any) -> None:
     """Compare streams and their fusions, each pair by an exact test on the same videos.
 
     Compared are each of FILES alone and their fusion by each --strategy; with --calibrate, also by
@@ -38,10 +40,22 @@ def compare(alone: bool, classes: bool, as_json: bool, **options: Any) -> None:
     out.
     """
     from fusion.combining.inputs import FusionOptions
+    from fusion.evaluation.forms import forms_lines
     from fusion.evaluation.results import compare_lines
     from fusion.workflows import compare_files
 
     fusion_options = FusionOptions(**options)
+    if forms:
+        if alone or classes or fusion_options.calibrate != "none":
+            raise click.UsageError("--forms goes without --alone, --classes and --calibrate.")
+        result = score_options.weigh(fusion_options)
+        if as_json:
+            console.print_json(result)
+            return
+        lines = compare_lines(result)
+        console.show(*lines[:1], "", *forms_lines(result), *lines[len(result["systems"]) + 3 :])
+        console.tell_next("report", "--forms", *score_options.input_words(fusion_options))
+        return
     with console.LateProgress() as progress:
         result = compare_files(fusion_options, alone=alone, classes=classes, progress=progress)
     if as_json:

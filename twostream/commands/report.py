@@ -17,7 +17,7 @@ from twostream.commands.option_types import OUT_FILE, OUT_FOLDER
     cls=console.Command,
     common=(
         "--split", "--splits", "--subset", "--strategy", "--weights", "--shown", "--calibrate",
-        "--groups", "--title", "--figures", "--out",
+        "--groups", "--forms", "--title", "--figures", "--out",
     ),
     example="twostream report --split 1 --out report.html\n"
     "twostream report --splits all --model resnet101",
@@ -28,6 +28,7 @@ from twostream.commands.option_types import OUT_FILE, OUT_FOLDER
     "--shown",
     help="Name of the result that the report shows in detail.  [default: the best fusion]",
 )
+@score_options.forms
 @score_options.views
 @score_options.combine
 @score_options.calibration
@@ -52,6 +53,7 @@ def report(
     title: str,
     out: Path,
     figure_folder: Path | None,
+    forms: bool,
     store: Path | None,
     **options: Any,
 ) -> None:
@@ -64,6 +66,7 @@ def report(
     streams are calibrated and weights chosen across grouped folds.
     """
     import platform
+    from dataclasses import replace
     from datetime import date
     from functools import partial
 
@@ -83,14 +86,21 @@ def report(
     }
     if store and not store.is_dir():
         console.tell(f"no pictures of videos: the store {store} is not there")
+    fusion_options = FusionOptions(**options)
+    weighed = score_options.weigh(fusion_options) if forms else None
+    if weighed and fusion_options.files:  # the others are not fused
+        late = next(parts for parts in weighed["parts"].values() if len(parts) > 1)
+        files = [Path(weighed["files"][name]) for name in late]
+        fusion_options = replace(fusion_options, files=files)
     with console.LateProgress() as progress:
         page = report_files(
-            FusionOptions(**options),
+            fusion_options,
             shown=shown,
             title=title,
             command=shlex.join(["twostream", *sys.argv[1:]]),
             facts=facts,
             pictures=partial(stored_pictures, store) if store and store.is_dir() else None,
+            forms=weighed,
             progress=progress,
         )
     write_text(out, page)

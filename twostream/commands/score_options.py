@@ -11,6 +11,7 @@ import click
 from fusion.combining.strategies import COMPARED, STRATEGIES, VARIANCE_FORMS
 from twostream.commands import console
 from twostream.commands.option_types import FILE, OUT_PATH, SCORE_INPUT, SPLITS, PlugIn, any_of
+from twostream_base.errors import InputError
 
 if TYPE_CHECKING:
     from fusion.combining.inputs import FusionOptions
@@ -67,6 +68,54 @@ combine = console.section(
         "before the streams after --segments max.  [default: what the files hold]",
     ),
 )
+
+
+forms = click.option(
+    "--forms",
+    is_flag=True,
+    help="What a form of using RGB and flow costs, and which is worth it: streams, their late "
+    "fusions, joint and distilled networks. Without FILES all such runs of one split.",
+)
+
+
+def weigh(options: FusionOptions) -> dict[str, Any]:
+    """Compare the forms, and what each costs for a video on this machine.
+
+    What is not known of a form is told.
+    """
+    import torch
+
+    from fusion.evaluation.forms import weigh_forms
+    from fusion.workflows import compare_forms
+    from twostream.commands.shared_options import find_device
+    from twostream.compute.device import find_precision
+    from twostream.scoring.costs import Cost, cost_of_all, cost_of_run
+
+    with console.LateProgress() as progress:
+        compared = compare_forms(options, progress=progress)
+    device = torch.device(find_device("auto"))
+    of_inputs: dict[str, Cost] = {}
+    for name, file in compared["files"].items():
+        card = compared["protocols"][name]
+        run = Path(file).absolute().parents[1]
+        try:
+            if not card:
+                raise InputError(f"{file} does not tell its protocol")
+            of_inputs[name] = cost_of_run(
+                run,
+                card,
+                device=device,
+                precision=find_precision("auto", device),
+                trust_plugins=console.trusts_plugins(),
+            )
+        except InputError as error:
+            console.tell(f"the cost of {name} is not known: {error}")
+    costs = {
+        form: cost_of_all([of_inputs[name] for name in parts])._asdict()
+        for form, parts in compared["parts"].items()
+        if set(parts) <= of_inputs.keys()
+    }
+    return compared | weigh_forms(compared, costs)
 
 
 def strategy_option(name: str, text: str) -> Callable[[Any], Any]:

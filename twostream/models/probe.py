@@ -59,13 +59,17 @@ def network_size(model: str, *, stream: str, num_classes: int, side: int) -> Net
             network = build()
     except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
         network = build().to("meta")
-    network.eval()
-    shape = (1, 1, modality.snippet_length, modality.channels, side, side)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(torch.zeros(shape, dtype=torch.uint8, device="meta"))
+    multiply_adds = count_multiply_adds(network.eval(), side=side)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    multiply_adds = counter.get_total_flops() // 2
     return NetworkSize(modality.snippet_length, modality.interval, parameters, multiply_adds)
+
+
+def count_multiply_adds(network: SegmentNetwork, *, side: int) -> int:
+    """Of one view of one snippet, `side` pixels square; the network is in evaluation mode."""
+    shape = (1, 1, network.modality.snippet_length, network.modality.channels, side, side)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(shape, dtype=torch.uint8, device=network.mean.device))
+    return int(counter.get_total_flops() // 2)
 
 
 def check_input_sizes(

@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 
 from fusion.tables.score_file import ScoreTable, write_scores
 from twostream.cli import cli
+from twostream.scoring.costs import Cost
+from twostream_base.errors import InputError
 
 Make = Callable[..., ScoreTable]
 
@@ -117,3 +119,49 @@ def test_a_stream_that_is_called_as_a_strategy(files: list[Path], make_table: Ma
     refused = compare("mean.safetensors", "other.safetensors")
     assert refused.exit_code == 2
     assert "mean is an input and a strategy" in refused.output
+
+
+def test_forms_and_their_cost(
+    files: list[Path], make_table: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The streams, their late fusion and a joint network; RGB is dear here."""
+    labels = [0, 1, 2] * 20
+    for stream, noise in (("spatial", 1.0), ("motion", 1.0), ("joint", 0.3), ("distilled", 1.2)):
+        rng = np.random.default_rng(len(stream))
+        scores = noise * rng.normal(size=(60, 3, 1, 3)) + np.eye(3)[labels][:, None, None]
+        card = {"side": 224, "snippets": 3, "crops": 1, "snippet_length": 1}
+        about = {"stream": stream, "protocol_card": card, "split": 1, "model": "net"}
+        path = tmp_path / f"runs/toy-split1/{stream}-net/scores/test.safetensors"
+        path.parent.mkdir(parents=True)
+        write_scores(path, make_table(scores, labels=labels, **about))
+
+    def cost(run: Path, protocol: dict[str, int], **_: object) -> Cost:
+        assert protocol["snippets"] == 3
+        if run.name == "distilled-net":
+            raise InputError("no weights")
+        return Cost(10**9, 30, 9.0 if run.name == "spatial-net" else 4.0)
+
+    monkeypatch.setattr("twostream.scoring.costs.cost_of_run", cost)
+    result = compare("--forms", "--strategy", "mean")
+    assert result.exit_code == 0, result.output
+    assert "the cost of distilled is not known: no weights" in result.stderr
+    weighed = json.loads(compare("--forms", "--strategy", "mean", "--json").stdout)
+    prices = {form["name"]: form["milliseconds"] for form in weighed["forms"]}
+    assert prices == {"motion": 4, "joint": 4, "spatial": 9, "mean": 13, "distilled": None}
+    assert weighed["worth"] == "joint"
+    assert weighed["forms"][3]["flow_pairs"] == 60
+    for text in ("worth its cost here: joint", "2.00 G", "joint - mean", "next: twostream report"):
+        assert text in result.output, result.output
+    report = CliRunner().invoke(cli, ["report", "--forms", "--figures", "figures"])
+    assert report.exit_code == 0, report.output
+    page = (tmp_path / "report.html").read_text()
+    assert 'id="forms"' in page
+    assert "13.0 ms" in (tmp_path / "figures" / "forms.svg").read_text()
+    for options, fact in (
+        (["--forms", "--alone"], "--alone"),
+        (["--forms", "--splits", "all"], "--split "),
+        (["--forms", files[0], "--strategy", "mean"], "spatial"),
+    ):
+        refused = compare(*options)
+        assert refused.exit_code == 2
+        assert fact in refused.output

@@ -1,0 +1,83 @@
+"""Which form of using RGB and flow is worth its cost: accuracies, tests and costs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fusion.evaluation.results import accuracy_text, columns
+
+
+def weigh_forms(
+    compared: Mapping[str, Any], costs: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The forms from the cheapest on, and the cheapest that none is significantly better than.
+
+    Args:
+        compared: `compare` of the forms, all pairs.
+        costs: of each form `multiply_adds`, `flow_pairs` and `milliseconds` a video; forms whose
+            cost is not known are left out, come last, and are never the one.
+
+    Returns:
+        forms: the systems of `compared` with their costs, and `beaten_by`, the forms that are
+            significantly better; worth: the name of that form, None where no cost is known.
+    """
+    beaten: dict[str, list[str]] = {system["name"]: [] for system in compared["systems"]}
+    for pair in compared["pairs"]:
+        if pair["significant"] and pair["difference"]:
+            first_is_better = pair["difference"] > 0
+            names = (pair["second"], pair["first"]) if first_is_better else (
+                pair["first"], pair["second"])  # fmt: skip
+            beaten[names[0]].append(names[1])
+    unknown = {"multiply_adds": None, "flow_pairs": None, "milliseconds": None}
+    forms = [
+        {**system, **(costs.get(system["name"]) or unknown), "beaten_by": beaten[system["name"]]}
+        for system in compared["systems"]
+    ]
+    forms.sort(key=lambda form: (form["milliseconds"] is None, form["milliseconds"]))
+    priced = [form["name"] for form in forms if form["milliseconds"] is not None]
+    # Beaten by a form whose cost is not known: that may be worth it, but nobody can say.
+    worth = next((name for name in priced if not beaten[name]), None)
+    return {"forms": forms, "worth": worth}
+
+
+def forms_rows(weighed: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A heading, and a row for each form."""
+    heading = ("form", "top-1", "multiply-adds", "flow pairs", "ms a video", "beaten by")
+    rows: list[tuple[str, ...]] = [heading]
+    for form in weighed["forms"]:
+        cost = ("-", "-", "-")
+        if form["milliseconds"] is not None:
+            cost = (
+                f"{form['multiply_adds'] / 1e9:.2f} G",
+                f"{form['flow_pairs']}",
+                f"{form['milliseconds']:.1f}",
+            )
+        beaten = ", ".join(form["beaten_by"]) or "-"
+        rows.append((form["name"], accuracy_text(form), *cost, beaten))
+    return rows
+
+
+def worth_line(weighed: Mapping[str, Any]) -> str:
+    """Which form is worth its cost here, in words."""
+    if weighed["worth"] is None:
+        return "no form whose cost is known is beaten by none"
+    form = next(form for form in weighed["forms"] if form["name"] == weighed["worth"])
+    best = max(weighed["forms"], key=lambda form: form["correct"])
+    line = f"worth its cost here: {form['name']}, the cheapest that no other is found better than"
+    if best["correct"] > form["correct"]:
+        line += (
+            f"; {best['name']} is right in {best['correct'] - form['correct']} more of "
+            f"{form['of']}, which may be chance"
+        )
+    return line
+
+
+def forms_lines(weighed: Mapping[str, Any]) -> list[str]:
+    """The forms as a table, and which is worth its cost."""
+    return [
+        *columns(forms_rows(weighed)),
+        "multiply-adds, flow pairs and ms: of one video under the protocol of its scores, flow and "
+        "network on this machine, without decoding",
+        worth_line(weighed),
+    ]
