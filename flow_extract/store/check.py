@@ -15,13 +15,13 @@ from flow_extract.store import reader
 from flow_extract.store.codecs import CODECS, load_codec
 from flow_extract.store.header import Header, recorded_settings, settings_hash
 from flow_extract.store.locks import locked, remove_leftovers
-from flow_extract.store.manifest import MANIFEST, header_digest, read_problem
+from flow_extract.store.manifest import MANIFEST, header_digest, read_problem, rebuild_manifest
 from twostream_base.errors import InputError
 from twostream_base.files import TEMPORARY_MARK, parse_json, read_text
 
 Progress = Callable[..., Iterable[Any]]
-# Listed, but as good as it will get: the video itself is short.
-NOT_WRONG = ("damaged",)
+# Listed, but as good as it will get: the video itself is short; or of no video, and sound.
+NOT_WRONG = ("damaged", "orphan")
 # The kinds of findings for which `drop_bad` removes a store file: an extraction would not notice
 # them, or could not read the file.
 DROPPED = ("unreadable", "misnamed", "header", "content")
@@ -35,8 +35,8 @@ class Finding:
         name: of the video; or the path of another file in the store.
         kind: `missing` (no store file), `unreadable`, `misnamed`, `header` or `content` (changed
             since it was written), `settings` (unlike most), `still` (nothing changes from frame to
-            frame), `leftover` (temporary file), `manifest` (unreadable); or, as the extraction
-            said, `damaged`, `failed`, `crashed`, `timeout`.
+            frame), `leftover` (temporary file), `manifest` (unreadable), `orphan` (of no video that
+            was expected); or, as the extraction said, `damaged`, `failed`, `crashed`, `timeout`.
         reason: one line.
     """
 
@@ -93,7 +93,8 @@ def check_store(
     Args:
         store: the store.
         deep: read all data: sha256 of every array, and whether anything moves.
-        expected: names that should be there, besides those of the manifest.
+        expected: names that should be there, besides those of the manifest; any others are
+            orphans, unless none is expected.
         progress: `progress(items, total=...)` passes them through, drawing a bar or not.
 
     Raises:
@@ -128,6 +129,8 @@ def check_store(
     known = {finding.name for finding in findings} | paths.keys()
     for name in {*manifest, *expected} - known:
         findings.append(Finding(name, "missing", "it has neither a store file nor a problem file"))
+    for name in sorted(paths.keys() - set(expected)) if expected else ():
+        findings.append(Finding(name, "orphan", "no video of this name is there any more"))
     return Check(headers, sorted(findings, key=lambda finding: (finding.name, finding.kind)))
 
 
@@ -140,18 +143,34 @@ def drop_bad(store: str | PathLike[str], check: Check) -> list[str]:
     Returns:
         The names of the videos whose files were removed.
     """
-    dropped = []
-    for name in sorted({item.name for item in check.findings if item.kind in DROPPED}):
-        with locked(Path(store), name) as mine:
-            if mine:
-                for path in (
-                    reader.entry_path(store, name),
-                    reader.entry_path(store, name, reader.PROBLEM_SUFFIX),
-                ):
-                    path.unlink(missing_ok=True)
-                dropped.append(name)
+    dropped = _remove(Path(store), {item.name for item in check.findings if item.kind in DROPPED})
     remove_leftovers(Path(store))
     return dropped
+
+
+def prune(store: str | PathLike[str], check: Check) -> list[str]:
+    """Remove the orphans: the store files of videos that are gone, or have another name now.
+
+    A video that another process works on is left alone.
+
+    Returns:
+        Their names.
+    """
+    removed = _remove(Path(store), {item.name for item in check.findings if item.kind == "orphan"})
+    if removed:
+        rebuild_manifest(Path(store))
+    return removed
+
+
+def _remove(store: Path, names: Collection[str]) -> list[str]:
+    removed = []
+    for name in sorted(names):
+        with locked(store, name) as mine:
+            if mine:
+                for suffix in (reader.SUFFIX, reader.PROBLEM_SUFFIX):
+                    reader.entry_path(store, name, suffix).unlink(missing_ok=True)
+                removed.append(name)
+    return removed
 
 
 def common_settings(headers: Mapping[str, Header]) -> dict[str, Any]:

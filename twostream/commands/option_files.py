@@ -30,7 +30,7 @@ RECIPES = PACKAGE / "training" / "recipes"
 STREAMS = ("spatial", "motion", "difference", "joint")
 # What no file may set, as it runs code (a Dask scheduler can), or deletes. A file that is to be
 # written (`OUT_FILE`) is no file's business either: it could be one that a shell reads.
-TYPED_ONLY = ("trust-plugins", "scheduler", "restart", "repair")
+TYPED_ONLY = ("trust-plugins", "scheduler", "restart", "repair", "prune")
 
 
 def find_project(start: Path, *, tell: Callable[[str], None]) -> Path | None:

@@ -54,6 +54,11 @@ TEST_FRACTION = 0.3  # of `init`
 )
 @click.option("--method", default="dis", metavar="NAME", help="Optical flow method.")
 @click.option(
+    "--short-side",
+    type=click.IntRange(1),
+    help="Resize the short side of frames to this, pixels.  [default: no resizing]",
+)
+@click.option(
     "--strategy",
     type=PlugIn(STRATEGIES),
     default="mean",
@@ -140,7 +145,10 @@ class Job:
         chosen = ["--splits", splits] if len(self.splits) > 1 else ["--split", splits]
         strategy = ["--strategy", options["strategy"]]
         commands = [] if self.is_started else [self._init()]
-        commands.append(["extract-flow", "--method", options["method"]])
+        extract = ["extract-flow", "--method", options["method"]]
+        if options["short_side"]:
+            extract += ["--short-side", str(options["short_side"])]
+        commands.append(extract)
         commands += [
             self.train(stream, split=split, model=model, seed=seed)
             for seed, split, model, stream in product(
@@ -206,7 +214,8 @@ class Job:
         from flow_extract.store.reader import entry_path
 
         method, known = self.options["method"], self.known
-        settings = extraction_settings(method, {}, bound=20.0)
+        side = self.options["short_side"]
+        settings = extraction_settings(method, {}, bound=20.0, short_side=side)
         store = Path("store")
         lacking = [
             path for name, path in known.videos.items() if not entry_path(store, name).exists()

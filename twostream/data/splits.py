@@ -512,7 +512,7 @@ def _read_path_rows(file: Path) -> list[tuple[str, str, int]]:
     for where, path, numbers in rows:
         if len(numbers) != len(rows[0][2]):
             raise InputError(
-                f"{where}: {len(numbers)} numbers behind {path!r}, but {len(rows[0][2])} at "
+                f"{where}: {len(numbers)} number(s) behind {path!r}, but {len(rows[0][2])} at "
                 f"{rows[0][0]}; expected: {expected}, the same in all rows. Several labels a video "
                 "are not supported"
             )

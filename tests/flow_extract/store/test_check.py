@@ -8,7 +8,7 @@ from safetensors.numpy import load_file, save_file
 from flow_extract.extraction.folder import extract_folder
 from flow_extract.extraction.one_video import Job, extract_video
 from flow_extract.extraction.settings import extraction_settings
-from flow_extract.store.check import check_store, common_settings, drop_bad
+from flow_extract.store.check import check_store, common_settings, drop_bad, prune
 from flow_extract.store.header import recorded_settings
 from flow_extract.store.locks import locked
 from flow_extract.store.manifest import rebuild_manifest
@@ -108,6 +108,17 @@ def test_files_that_are_gone(store, tmp_path):
     assert look(store, expected=["c/new", *NAMES]) == [("a/v_1", "missing"), ("c/new", "missing")]
     (store / "manifest.jsonl").unlink()
     assert look(store) == []
+
+
+def test_store_files_of_videos_that_are_gone_are_no_fault(store):
+    check = check_store(store, expected=["a/v_1", "c/new"], progress=silent)
+    orphans = [finding.name for finding in check.findings if finding.kind == "orphan"]
+    assert orphans == [name for name in NAMES if name != "a/v_1"]
+    assert [finding.name for finding in check.wrong()] == ["c/new"]
+    with locked(store, orphans[0]):
+        assert prune(store, check) == orphans[1:]
+    assert look(store) == []
+    assert look(store, expected=["a/v_1"]) == [(orphans[0], "orphan")]
 
 
 def test_cut_file(store):

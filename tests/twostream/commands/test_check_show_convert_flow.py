@@ -87,6 +87,29 @@ def test_check_finds_videos_that_were_never_extracted(store, make_video, tmp_pat
     assert found["findings"][0]["name"] == "b/new"
 
 
+def test_pruning_gives_back_the_room_of_renamed_videos(store):
+    """Nothing of it without all videos at hand."""
+    Path("videos/a").rename("videos/b")
+    folders = ["--store", "store", "--videos", "videos"]
+    assert "check-flow --prune" in invoke("extract-flow", *folders).stdout
+    line = invoke("check-flow", *folders).stdout.splitlines()[-1]
+    assert line.startswith("orphan     2 store files, ")
+    assert "--prune" in line
+    assert line.endswith(": a/v_1, a/v_2")
+    Path("videos/lost.avi").symlink_to("nowhere")
+    result = invoke("check-flow", *folders, "--prune")
+    assert (result.exit_code, "lost.avi" in result.stderr) == (2, True)
+    Path("videos/lost.avi").unlink()
+    result = invoke("check-flow", *folders, "--prune", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["pruned"]) == (0, ["a/v_1", "a/v_2"])
+    assert invoke("check-flow", *folders, "--deep").stdout.startswith("2 store files, ")
+    Path("empty").mkdir()
+    for videos in ("empty", "absent"):
+        result = invoke("check-flow", "--store", "store", "--videos", videos, "--prune")
+        assert (result.exit_code, videos in result.stderr) == (2, True)
+    assert invoke("check-flow", "--store", "store", "--prune").exit_code == 2
+
+
 def test_check_without_the_videos_says_so(store):
     shutil.rmtree("videos")
     result = invoke("check-flow", "--store", "store", "--videos", "videos")

@@ -251,6 +251,7 @@ def test_a_project_that_others_could_have_put_there_is_left_alone(
     ("words", "key", "value"),
     [
         ("train", "restart", "true"), ("check-flow", "repair", "true"),
+        ("check-flow", "prune", "true"),
         ("extract-flow", "scheduler", "'tcp://elsewhere:8786'"), ("score", "trust-plugins", "true"),
         ("report", "out", "'.bashrc'"), ("scores.export", "out", "'.bashrc'"),
         ("train-sequence", "restart", "true"),

@@ -36,13 +36,13 @@ def no_time_for_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_command_of_the_plan(videos: Path, twostream: TwoStream) -> None:
     """Whole; of two splits and two seeds."""
-    result = twostream("run", "clips", "--splits", "1,3", "--seeds", "0,7", "--dry-run", "--json",
-                       *QUICK)  # fmt: skip
+    result = twostream("run", "clips", "--splits", "1,3", "--seeds", "0,7", "--short-side", "48",
+                       "--dry-run", "--json", *QUICK)  # fmt: skip
     plan = json.loads(result.stdout)
     train = shlex.join(QUICK[1:])
     assert plan["commands"] == [
         "twostream init --dataset folder --videos clips --group-pattern '_(g[0-9]+)_c[0-9]+$'",
-        "twostream extract-flow --method dis",
+        "twostream extract-flow --method dis --short-side 48",
         *(
             f"twostream train --stream {stream} --split {split} --model resnet18 --seed {seed} "
             f"--name seed{seed} {train}"
