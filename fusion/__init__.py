@@ -44,11 +44,10 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from fusion.exchange.formats.external_scores import ExternalScores, stack_videos
     from fusion.exchange.formats.restricted_pickle import load_pickle
     from fusion.exchange.importing import VideoList, import_scores
-    from fusion.fitting.hold_out import grouped_folds
-    from fusion.fitting.learned_fusion import CalibratedFusion, LearnedFusion
+    from fusion.fitting.estimators import CalibratedFusion, LearnedFusion
     from fusion.paper_table import table
     from fusion.reporting.table_formats import TABLE_FORMATS
-    from fusion.tables.groups import video_groups
+    from fusion.tables.groups import grouped_folds, video_groups
     from fusion.tables.join import join
     from fusion.tables.score_file import ScoreTable, read_scores, write_scores
     from fusion.workflows import report, tune_weights
@@ -74,11 +73,10 @@ __all__, __getattr__, __dir__ = late_names(
         "fusion.exchange.formats.arrays": "read_members",
         "fusion.exchange.formats.restricted_pickle": "load_pickle",
         "fusion.exchange.importing": "VideoList import_scores",
-        "fusion.fitting.learned_fusion": "CalibratedFusion LearnedFusion",
-        "fusion.fitting.hold_out": "grouped_folds",
+        "fusion.fitting.estimators": "CalibratedFusion LearnedFusion",
         "fusion.paper_table": "table",
         "fusion.reporting.table_formats": "TABLE_FORMATS",
-        "fusion.tables.groups": "video_groups",
+        "fusion.tables.groups": "grouped_folds video_groups",
         "fusion.tables.join": "join",
         "fusion.tables.score_file": "ScoreTable read_scores write_scores",
         "fusion.workflows": "report tune_weights",

@@ -10,9 +10,14 @@ from typing import Any
 import numpy as np
 
 from fusion.combining.fuse import VideoScores, fuse_videos, score_videos
-from fusion.combining.inputs import FusionOptions, read_inputs, score_files, takes_splits
+from fusion.combining.inputs import (
+    FusionOptions,
+    ScoreSource,
+    read_inputs,
+    score_files,
+    typed_sources,
+)
 from fusion.combining.probabilities import as_probs
-from fusion.combining.sources import ScoreSource, typed_sources
 from fusion.evaluation.results import columns
 from fusion.events.detection import DetectionOptions, background_class, detect_events
 from fusion.events.event import Event
@@ -25,7 +30,7 @@ from fusion.events.metrics import (
     judge_events,
 )
 from fusion.events.truth import Truth, pair_films
-from fusion.fitting.calibration import calibrate_inputs, video_scores
+from fusion.fitting.fitted_fusion import calibrate_inputs
 from fusion.tables.join import join
 from fusion.tables.progress import Progress, no_progress
 from fusion.tables.score_file import open_scores
@@ -69,16 +74,17 @@ def find_events_in_files(
         InputError: score files without times, several splits, another system that is not one
             score file, or what reading, fusing and judging refuse.
     """
-    if takes_splits(options):
+    if options.takes_splits:
         raise InputError(
             "events are found in the scores of one split at a time: name each file with its number "
             "in place of {split}"
         )
     inputs = read_inputs(options)
-    calibrated = None
     if options.calibrate != "none":
-        calibrated = calibrate_inputs(inputs, options, progress=progress)
-    fusion = fuse_videos(video_scores(inputs, options, calibrated), inputs.steps)
+        streams = calibrate_inputs(inputs, progress=progress).score_videos(inputs.steps)
+    else:
+        streams = score_videos(inputs.joined, inputs.steps)
+    fusion = fuse_videos(streams, inputs.steps)
     streams = fusion.streams
     systems = dict(streams.scores)
     score_types = dict.fromkeys(systems, streams.score_type)

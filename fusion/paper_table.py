@@ -12,15 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from fusion.combining.fuse import add_fitted_on, fuse_streams, shared_metadata
-from fusion.combining.inputs import FusionInputs, FusionOptions, read_tables, score_files
-from fusion.combining.sources import (
+from fusion.combining.fuse import add_fitted_on, fuse_streams, score_videos, shared_metadata
+from fusion.combining.inputs import (
     OFFICIAL_SPLITS,
     STREAMS,
+    FusionInputs,
+    FusionOptions,
     ScoreSource,
     choose_runs,
     one_of,
+    read_tables,
+    read_validation_scores,
     run_sources,
+    score_files,
     typed_sources,
     with_split,
 )
@@ -28,8 +32,8 @@ from fusion.combining.step import StepOptions, find_steps
 from fusion.evaluation.metrics import accuracy_summary
 from fusion.evaluation.pooled import Seed, compare_over_splits, split_answers
 from fusion.fitting import tune
-from fusion.fitting.calibration import CALIBRATED, calibrate_inputs, video_scores
-from fusion.fitting.hold_out import find_folds, labels_in_folds, read_validation_scores
+from fusion.fitting.fitted_fusion import CALIBRATED, calibrate_inputs
+from fusion.tables.groups import labels_in_folds
 from fusion.tables.join import JoinedTables, join
 from fusion.tables.progress import Progress, no_progress
 from fusion.tables.score_file import ScoreTable
@@ -125,8 +129,7 @@ def table_files(
             known = joined.labels >= 0
             for result, scores, mark in _results(
                 system,
-                inputs,
-                of_split,
+                replace(inputs, options=of_split),
                 strategies=strategies,
                 weightings=weightings,
                 tuned=tuned,
@@ -306,14 +309,14 @@ def join_systems(
     systems = {}
     for key, (keys, paths, steps) in parts.items():
         own_tables = {stream: joined.tables[long] for stream, long in keys.items()}
-        systems[key] = FusionInputs(paths, replace(joined, tables=own_tables, warnings=[]), steps)
+        own = replace(joined, tables=own_tables, warnings=[])
+        systems[key] = FusionInputs(paths, own, steps, options)
     return joined, systems
 
 
 def _results(
     system: str,
     inputs: FusionInputs,
-    options: FusionOptions,
     *,
     strategies: Sequence[str],
     weightings: Sequence[str],
@@ -327,7 +330,7 @@ def _results(
         only: the streams that are fused; by default all.
         warn: gets what is strange about the scores.
     """
-    streams = video_scores(inputs, options)
+    streams = score_videos(inputs.joined, inputs.steps)
     for line in streams.warnings:
         warn(f"{system}: {line}" if system else line)
     for stream, scores in streams.scores.items():
@@ -345,10 +348,10 @@ def _results(
     )
     before = str(shared_metadata(streams.metadata).get("fitted_on", ""))
     variants = {"": (streams, before)}
-    if options.calibrate != "none":
-        calibrated = calibrate_inputs(inputs, options)
+    if inputs.options.calibrate != "none":
+        calibrated = calibrate_inputs(inputs)
         mark = add_fitted_on({}, before or None, calibrated.fitted_on).get("fitted_on", "")
-        variants[CALIBRATED] = (video_scores(inputs, options, calibrated), mark)
+        variants[CALIBRATED] = (calibrated.score_videos(inputs.steps), mark)
     steps = [(name, StepOptions(strategy=name)) for name in strategies]
     steps += [
         (_ratio(weights, fused), StepOptions(strategy="weighted", weights=weights))
@@ -360,7 +363,7 @@ def _results(
             result = Result(system, tuple(fused), name + suffix)
             yield result, fuse_streams(variant, step)[0].scores, mark
     if tuned == "crossfit":
-        folds = find_folds(inputs.joined, count=options.folds)
+        folds = inputs.joined.folds(inputs.options.folds)
         weights_found = tune.tune_in_folds(streams, folds)
         scores = tune.fuse_by_tuned_weights(streams, weights_found, folds).scores[:, 0, 0]
         subset = next(iter(streams.metadata.values())).get("subset")
@@ -368,8 +371,7 @@ def _results(
         result = Result(system, tuple(fused), "weights tuned in folds")
         yield result, scores, str(marks["fitted_on"])
     elif tuned == "val":
-        validation = join(read_validation_scores(inputs, options))
-        others = video_scores(replace(inputs, joined=validation), options)
+        others = score_videos(join(read_validation_scores(inputs)), inputs.steps)
         weights_found = tune.tune_on(streams, others)
         scores = tune.fuse_by_tuned_weights(streams, weights_found, None).scores[:, 0, 0]
         yield Result(system, tuple(fused), "weights tuned on val"), scores, before

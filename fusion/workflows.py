@@ -17,26 +17,28 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.combining.fuse import (
-    Fusion,
     VideoScores,
     add_fitted_on,
-    fuse_streams,
+    fuse_joined,
     fuse_videos,
     score_videos,
     shared_metadata,
 )
 from fusion.combining.inputs import (
+    STREAMS,
     FusionInputs,
     FusionOptions,
     find_files,
     find_forms,
+    has_field,
+    read_held_out,
     read_inputs,
     read_tables,
+    read_validation_scores,
     split_options,
-    takes_splits,
+    unlike_splits,
 )
-from fusion.combining.sources import STREAMS, has_field
-from fusion.combining.step import MEAN, StepOptions, Steps, find_steps
+from fusion.combining.step import StepOptions, Steps, find_steps
 from fusion.combining.strategies import COMPARED
 from fusion.evaluation.comparison import (
     Answers,
@@ -47,24 +49,28 @@ from fusion.evaluation.comparison import (
     segment_accuracy,
     stream_answers,
 )
-from fusion.evaluation.metrics import accuracy_summary
 from fusion.evaluation.pooled import Seed, compare_over_splits, split_answers
 from fusion.evaluation.results import MEASURES, fusion_result
 from fusion.fitting import tune
-from fusion.fitting.calibration import CALIBRATED, CalibratedTables, calibrate_inputs, video_scores
-from fusion.fitting.hold_out import find_folds, grouped_folds, read_validation_scores
-from fusion.fitting.learned_fusion import LEARNERS, fuse_by_learning
+from fusion.fitting.fitted_fusion import (
+    CALIBRATED,
+    CALIBRATIONS,
+    LEARNERS,
+    CalibratedTables,
+    calibrate,
+    calibrate_inputs,
+    fuse_by_learning,
+)
 from fusion.paper_table import find_sources, join_systems, table_files
 from fusion.reporting.content import Content, Pictures, make_content, read_runs
 from fusion.reporting.overview import overview_section, overview_verdict
 from fusion.reporting.page import report_page
+from fusion.tables.groups import grouped_folds
 from fusion.tables.join import Input, join
 from fusion.tables.progress import Progress, no_progress, part_of
-from fusion.tables.score_file import read_head, write_scores
+from fusion.tables.score_file import write_scores
 from twostream_base.errors import InputError, some_of
 from twostream_base.text import write_csv
-
-_ALIKE = ("dataset", "subset", "protocol", "model", "selected_on")
 
 
 def fuse_files(
@@ -82,7 +88,7 @@ def fuse_files(
         InputError: what `read_inputs` and `split_options` refuse; splits of different inputs, or
             an `out` without `{split}` for several.
     """
-    if takes_splits(options):
+    if options.takes_splits:
         splits, about = _each_split(
             fuse_files, options, progress, out=out,
             inputs_of=lambda result: [row["stream"] for row in result["inputs"]],
@@ -103,29 +109,36 @@ def fuse_files(
             "fitted_on": first["fitted_on"],
             **about,
         }
+    learns = options.learn != "none"
+    if learns and options.calibrate != "none":
+        raise InputError("--learn fits temperatures itself; leave out --calibrate")
     inputs = read_inputs(options)
-    calibrated = None
-    if options.learn != "none":
-        fusion = fuse_inputs_by_learning(inputs, options, progress=progress)
+    steps, fitted_by = inputs.steps, options.learn_on if learns else options.calibrate
+    if learns and steps != Steps(epochs=steps.epochs):
+        raise InputError(
+            "--learn fuses the streams by what it learns from their mean logits; leave out "
+            "--strategy, --segments, --crops and --combine"
+        )
+    held_out = None if fitted_by == "none" else read_held_out(inputs, fitted_by)
+    calibrated = unfitted = None
+    if learns and held_out is not None:
+        learner = LEARNERS[options.learn]
+        fusion = fuse_by_learning(
+            inputs.joined, learner, held_out, name=options.learn, progress=progress
+        )
+    elif held_out is not None:
+        fit = CALIBRATIONS[options.calibration]
+        calibrated = calibrate(inputs.joined, held_out, fit=fit, progress=progress)
+        fusion = fuse_videos(calibrated.score_videos(steps), steps)
     else:
-        if options.calibrate != "none":
-            calibrated = calibrate_inputs(inputs, options, progress=progress)
-        fusion = fuse_videos(video_scores(inputs, options, calibrated), inputs.steps)
-    shown = {key: ", ".join(map(str, paths)) for key, paths in inputs.files.items()}
+        fusion = fuse_joined(inputs.joined, steps)
+    if held_out is not None:
+        unfitted = fuse_joined(inputs.joined, steps).scores
     if out:
         write_scores(out, fusion.table)
-    result = fusion_result(fusion, files=shown)
-    if calibrated or options.learn != "none":
-        plain, _ = fuse_streams(video_scores(inputs, options), inputs.steps.streams)
-        result["unfitted"] = accuracy_summary(
-            plain.scores, inputs.joined.labels, inputs.joined.groups
-        )
+    result = fusion_result(fusion, files=inputs.files, unfitted=unfitted)
     if calibrated:
-        result["calibration"] = {
-            key: calibrated.facts(key)
-            | {"before": calibrated.before[key], "after": calibrated.after[key]}
-            for key in calibrated.joined.tables
-        }
+        result["calibration"] = {key: calibrated.summary(key) for key in calibrated.joined.tables}
     return result
 
 
@@ -154,7 +167,7 @@ def tune_files(
         InputError: what the functions named above refuse, a curve of other than two streams, or a
             cascade that would be chosen on test.
     """
-    if takes_splits(options):
+    if options.takes_splits:
         splits, about = _each_split(
             partial(tune_files, choose=choose, cascade=cascade), options, progress,
             out=out, curve=curve, inputs_of=lambda result: list(result["weights"]),
@@ -177,18 +190,17 @@ def tune_files(
     if cascade is not None and choose == "test":
         raise InputError("--cascade is chosen on val or in folds, not on test")
     inputs = read_inputs(options)
-    streams = video_scores(inputs, options)
+    streams = score_videos(inputs.joined, inputs.steps)
     if curve and len(streams.scores) != 2:
         raise InputError(f"--curve is for two streams; these are {len(streams.scores)}")
     folds = None
     if choose == "val":
-        tables = read_validation_scores(inputs, options)
-        validation = video_scores(replace(inputs, joined=join(tables)), options)
+        validation = score_videos(join(read_validation_scores(inputs)), inputs.steps)
         result = tune.tune_on(streams, validation, progress=progress)
         if cascade is not None:
             result["cascade"] = tune.cascade_on(streams, validation, tolerance=cascade / 100)
     elif choose == "crossfit":
-        folds = find_folds(inputs.joined, count=options.folds)
+        folds = inputs.joined.folds(options.folds)
         result = tune.tune_in_folds(streams, folds, progress=progress)
         if cascade is not None:
             result["cascade"] = tune.cascade_in_folds(streams, folds, tolerance=cascade / 100)
@@ -222,13 +234,13 @@ def compare_files(
 
     def of_one_split(options: FusionOptions, *, progress: Progress) -> dict[str, Any]:
         inputs = read_inputs(options)
-        streams = video_scores(inputs, options)
+        streams = score_videos(inputs.joined, inputs.steps)
         answers = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
         calibrated = None
         if not alone:
             if options.calibrate != "none":
-                calibrated = calibrate_inputs(inputs, options, progress=part_of(progress, 0, 0.5))
-            fused = _fusions(inputs, options, streams, calibrated, part_of(progress, 0.5, 1))
+                calibrated = calibrate_inputs(inputs, progress=part_of(progress, 0, 0.5))
+            fused = _fusions(inputs, streams, calibrated, part_of(progress, 0.5, 1))
             answers |= {name: of_fusion.first for name, of_fusion in fused.items()}
         counts = class_accuracy(answers, streams.labels, streams.class_names) if classes else []
         return {
@@ -240,7 +252,7 @@ def compare_files(
             "warnings": streams.warnings,
         }
 
-    if takes_splits(options):
+    if options.takes_splits:
         splits, about = _each_split(
             of_one_split, options, part_of(progress, 0, 0.9),
             inputs_of=lambda result: list(result["answers"]),
@@ -296,12 +308,12 @@ def compare_forms(options: FusionOptions, *, progress: Progress = no_progress) -
     Raises:
         InputError: several splits, or streams that are not there once each.
     """
-    if takes_splits(options):
+    if options.takes_splits:
         raise InputError("--forms compares runs of one split: give --split instead of --splits")
     options = replace(options, files=options.files or find_forms(options))
     tables, files, steps = read_tables(*find_files(options), options)
-    inputs = FusionInputs(files, join(tables, groups=options.groups), steps)
-    streams = video_scores(inputs, options)
+    inputs = FusionInputs(files, join(tables, groups=options.groups), steps, options)
+    streams = score_videos(inputs.joined, inputs.steps)
     late = [key for key, about in streams.metadata.items() if about.get("stream") in STREAMS]
     if sorted(str(streams.metadata[key]["stream"]) for key in late) != sorted(STREAMS):
         raise InputError(
@@ -310,7 +322,6 @@ def compare_forms(options: FusionOptions, *, progress: Progress = no_progress) -
         )
     fused = _fusions(
         inputs,
-        options,
         replace(
             streams,
             scores={key: streams.scores[key] for key in late},
@@ -356,7 +367,7 @@ def report_files(
         pictures: of the videos, for some of those won and lost.
         forms: what `weigh_forms` returns, for a section of its own; of one split.
     """
-    if not takes_splits(options) and not any(has_field(path, "seed") for path in options.files):
+    if not options.takes_splits and not any(has_field(path, "seed") for path in options.files):
         contents = [report_content(options, shown=shown, pictures=pictures, progress=progress)]
         return report_page(contents, title=title, command=command, facts=facts, forms=forms)
     by_split, searched = find_sources(options)
@@ -445,17 +456,18 @@ def report_content(
     groups = inputs.joined.groups
     few = len(set(groups or ()))
     options = _calibrated_if_grouped(options, few)
+    inputs = replace(inputs, options=options)
     calibrated = tuned = None
     if options.calibrate != "none":
-        calibrated = calibrate_inputs(inputs, options, progress=part_of(progress, 0, 0.4))
-    streams = video_scores(inputs, options)
+        calibrated = calibrate_inputs(inputs, progress=part_of(progress, 0, 0.4))
+    streams = score_videos(inputs.joined, inputs.steps)
     if groups and few > 1 and len(streams.scores) > 1:
         folds = grouped_folds(groups, streams.labels, count=min(options.folds, few))
         tuned = tune.tune_in_folds(streams, folds, progress=part_of(progress, 0.4, 0.6))
     answers = {
         key: stream_answers(scores, streams.labels) for key, scores in streams.scores.items()
     }
-    answers |= _fusions(inputs, options, streams, calibrated, part_of(progress, 0.6, 0.9))
+    answers |= _fusions(inputs, streams, calibrated, part_of(progress, 0.6, 0.9))
     progress("the page", 0.9)
     return make_content(
         streams,
@@ -501,8 +513,9 @@ def report(
         key: [Path(value)] if isinstance(value, str | PathLike) else []
         for key, value in inputs.items()
     }
-    read = FusionInputs(files, join(inputs, labels=labels, groups=groups), Steps())
-    content = report_content(FusionOptions(strategies=strategies, seed=seed), inputs=read)
+    options = FusionOptions(strategies=strategies, seed=seed)
+    read = FusionInputs(files, join(inputs, labels=labels, groups=groups), Steps(), options)
+    content = report_content(options, inputs=read)
     return report_page([content], title=title)
 
 
@@ -536,12 +549,11 @@ def tune_weights(
     streams = score_videos(joined)
     if validation is not None:
         return tune.tune_on(streams, score_videos(join(validation)))
-    return tune.tune_in_folds(streams, find_folds(joined, count=folds))
+    return tune.tune_in_folds(streams, joined.folds(folds))
 
 
 def _fusions(
     inputs: FusionInputs,
-    options: FusionOptions,
     streams: VideoScores,
     calibrated: CalibratedTables | None,
     progress: Progress,
@@ -550,6 +562,7 @@ def _fusions(
 
     Of the scores no more is kept: those of all fusions would not fit into memory.
     """
+    options = inputs.options
     if len(streams.scores) == 1:
         return {}
     if options.stream_weights and "weighted" not in options.strategies:
@@ -558,7 +571,7 @@ def _fusions(
         raise InputError(f"{', '.join(doubled)} is an input and a strategy; rename the file")
     variants = {"": streams}
     if calibrated:
-        variants[CALIBRATED] = video_scores(inputs, options, calibrated)
+        variants[CALIBRATED] = calibrated.score_videos(inputs.steps)
     answers = {}
     for number, name in enumerate(options.strategies):
         progress(f"fusion by {name}", number / len(options.strategies))
@@ -586,34 +599,6 @@ def fitted_on(
         if "fitted_on" in facts:
             marked[name] = str(facts["fitted_on"])
     return marked
-
-
-def fuse_inputs_by_learning(
-    inputs: FusionInputs, options: FusionOptions, *, progress: Progress = no_progress
-) -> Fusion:
-    """Fuse by the learner of --learn.
-
-    Raises:
-        InputError: options that have no effect with --learn, or what `fuse_by_learning` refuses.
-    """
-    if options.calibrate != "none":
-        raise InputError("--learn fits temperatures itself; leave out --calibrate")
-    steps = inputs.steps
-    if (steps.crops, steps.segments, steps.streams) != (MEAN, MEAN, MEAN) or options.combine:
-        raise InputError(
-            "--learn fuses the streams by what it learns from their mean logits; leave out "
-            "--strategy, --segments, --crops and --combine"
-        )
-    learner = LEARNERS[options.learn]
-    if options.learn_on == "val":
-        others = read_validation_scores(inputs, options)
-        return fuse_by_learning(
-            inputs.joined, learner, name=options.learn, others=others, progress=progress
-        )
-    folds = find_folds(inputs.joined, count=options.folds)
-    return fuse_by_learning(
-        inputs.joined, learner, name=options.learn, folds=folds, progress=progress
-    )
 
 
 def _each_split(
@@ -660,7 +645,7 @@ def _each_split(
                 f"{split} has {', '.join(names[split])}; name each input, as "
                 "spatial=rgb-{split}.safetensors"
             )
-    warnings = _unlike_splits(by_split)
+    warnings = unlike_splits(by_split)
     by_line: dict[str, list[int]] = {}
     for split, result in results.items():
         for line in result["warnings"]:
@@ -669,21 +654,6 @@ def _each_split(
         of_some = f"split {', '.join(map(str, splits))}: "
         warnings.append(line if len(splits) == len(results) else of_some + line)
     return list(results.values()), {"missing": missing, "warnings": warnings}
-
-
-def _unlike_splits(by_split: Mapping[int, FusionOptions]) -> list[str]:
-    """A line for each fact about an input that should be the same in all splits and is not."""
-    lines = []
-    files = [find_files(options)[1] for options in by_split.values()]
-    for number, of_input in enumerate(zip(*files, strict=True)):
-        heads = [read_head(epochs[-1])["about"] for epochs in of_input]
-        for fact in _ALIKE:
-            facts = [str(about.get(fact, "not known")) for about in heads]
-            if len(set(facts)) > 1:
-                name = heads[0].get("stream", f"input {number + 1}")
-                listed = ", ".join(map(" ".join, zip(map(str, by_split), facts, strict=True)))
-                lines.append(f"{name}: {fact} differs between the splits: {listed}")
-    return lines
 
 
 def _mean_accuracy(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

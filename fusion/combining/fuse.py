@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.combining.probabilities import as_log_probs, softmax
-from fusion.combining.step import (
-    MEAN,
-    Step,
-    StepResult,
-    Steps,
-    apply_step,
-    fallback_warning,
-    make_step,
-)
-from fusion.combining.strategies import Strategy, weighted
+from fusion.combining.probabilities import as_probs, softmax, spread, view_logits, view_scores
+from fusion.combining.step import MEAN, Step, Steps, make_step
+from fusion.combining.strategies import BY_CONFIDENCE, Strategy, geometric, rank, weighted
 from fusion.tables.join import Input, JoinedTables, join
 from fusion.tables.score_file import ScoreTable, seen_text, slices
 from twostream_base.errors import InputError
 from twostream_base.versions import tool_version
 
+DEFAULT_STEPS = Steps()
 Calibrate = Callable[[np.ndarray, slice], np.ndarray]
 _PASSED_ON = (
     "dataset",
@@ -38,6 +32,14 @@ _PASSED_ON = (
     "missing",
     "windows",
 )
+
+
+class StepResult(NamedTuple):
+    """Fused scores (..., C), their type, and how many times all members were flat."""
+
+    scores: np.ndarray
+    score_type: str
+    fallbacks: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,15 +144,17 @@ def fuse(
             raise InputError("weights are for the strategy `weighted`")
         options["weights"] = [weights[key] for key in inputs]
     steps = Steps(
-        crops=make_step(crops), segments=make_step(segments), streams=make_step(strategy, **options)
+        crops=make_step(crops),
+        segments=make_step(segments),
+        streams=make_step(strategy, **options),
+        combine=combine,
     )
-    return fuse_joined(joined, steps, combine=combine)
+    return fuse_joined(joined, steps)
 
 
-def fuse_joined(joined: JoinedTables, steps: Steps, *, combine: str | None = None) -> Fusion:
+def fuse_joined(joined: JoinedTables, steps: Steps = DEFAULT_STEPS) -> Fusion:
     """Fuse joined tables; `steps.epochs` has no effect here. See `fuse`."""
-    streams = score_videos(joined, crops=steps.crops, segments=steps.segments, combine=combine)
-    return fuse_videos(streams, steps)
+    return fuse_videos(score_videos(joined, steps), steps)
 
 
 def fuse_videos(streams: VideoScores, steps: Steps) -> Fusion:
@@ -163,18 +167,16 @@ def fuse_videos(streams: VideoScores, steps: Steps) -> Fusion:
 
 def score_videos(
     joined: JoinedTables,
+    steps: Steps = DEFAULT_STEPS,
     *,
-    crops: Step = MEAN,
-    segments: Step = MEAN,
-    combine: str | None = None,
     calibrations: Mapping[str, Calibrate] | None = None,
 ) -> VideoScores:
-    """Fuse the crops, then the segments of each stream.
+    """Fuse the crops, then the segments of each stream; the other `steps` have no effect here.
 
     A few videos are read and computed at a time, so that files may be larger than memory.
 
-    A sum of logits is divided by its count first. With `combine="probs"` every view then goes
-    through the softmax; by default what the tables hold is combined.
+    A sum of logits is divided by its count first. To combine `probs` every view then goes through
+    the softmax.
 
     Args:
         calibrations: for each stream what turns the logits (n, S, R, C) of a slice of the videos
@@ -187,7 +189,7 @@ def score_videos(
         key: "probs" if table.score_type == "probs" and not calibrations else "logits"
         for key, table in joined.tables.items()
     }
-    combined = _common_type(types, combine)
+    combined = _common_type(types, steps.combine)
     results, digests = {}, {}
     for key, table in joined.tables.items():
         digest, parts, fallbacks = hashlib.sha256(), [], 0
@@ -199,13 +201,15 @@ def score_videos(
                 views = softmax(views) if combined == "probs" else views
             else:
                 views = view_scores(some, combined)
-            if crops == MEAN:
+            if steps.crops == MEAN:
                 # One by one: in which order numpy adds up an axis depends on the memory's layout.
                 crop_sum = sum(views[:, :, crop] for crop in range(views.shape[2]))
                 of_segments = StepResult(crop_sum / views.shape[2], combined, 0)
             else:
-                of_segments = apply_step(views, crops, score_type=combined)
-            fused = apply_step(of_segments.scores, segments, score_type=of_segments.score_type)
+                of_segments = apply_step(views, steps.crops, score_type=combined)
+            fused = apply_step(
+                of_segments.scores, steps.segments, score_type=of_segments.score_type
+            )
             parts.append(fused.scores)
             fallbacks += of_segments.fallbacks + fused.fallbacks
         results[key] = StepResult(np.concatenate(parts), fused.score_type, fallbacks)
@@ -257,30 +261,6 @@ def _recorded_inputs(metadata: Mapping[str, Any]) -> set[str]:
 def mean_scores(table: ScoreTable) -> np.ndarray:
     """The scores of each video, float64 (V, C): the mean of its views."""
     return score_videos(join({"file": table})).scores["file"]
-
-
-def view_scores(table: ScoreTable, score_type: str) -> np.ndarray:
-    """Scores of every view as `score_type`, float64 (V, S, R, C).
-
-    A sum of logits becomes their mean.
-    """
-    scores = np.asarray(table.scores).astype(np.float64)
-    if table.score_type == "logit_sum":
-        scores /= table.metadata["summed_over"]
-    return softmax(scores) if score_type == "probs" and table.score_type != "probs" else scores
-
-
-def view_logits(table: ScoreTable) -> np.ndarray:
-    """Logits of every view, float64 (V, S, R, C); of probabilities their logarithms."""
-    if table.score_type == "probs":
-        return as_log_probs(view_scores(table, "probs"), "probs")
-    return view_scores(table, "logits")
-
-
-def mean_logits(table: ScoreTable) -> np.ndarray:
-    """Logits of each video, float64 (V, C): the mean of its views."""
-    parts = (replace(table, scores=table.scores[part]) for part in slices(table.scores))
-    return np.concatenate([view_logits(part).mean(axis=(1, 2)) for part in parts])
 
 
 def shared_metadata(streams: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -337,6 +317,53 @@ def fused_slices(streams: VideoScores, step: Step) -> Iterator[tuple[slice, Step
     for part in slices(first):
         stacked = np.stack([stream[part] for stream in streams.scores.values()], axis=-2)
         yield part, apply_step(stacked, step, score_type=streams.score_type)
+
+
+def apply_step(scores: np.ndarray, step: Step, *, score_type: str) -> StepResult:
+    """Fuse scores (..., members, C) of `score_type` (logits or probs) to (..., C).
+
+    Probabilities sum to 1 afterwards.
+
+    Raises:
+        InputError: the strategy returned another shape, values that are not finite, or negative
+            numbers for probabilities.
+    """
+    options = dict(step.options)
+    if "score_type" in inspect.signature(step.strategy).parameters:
+        options["score_type"] = score_type
+    result = np.asarray(step.strategy(scores, **options), dtype=np.float64)
+    expected = scores.shape[:-2] + scores.shape[-1:]
+    if result.shape != expected or not np.isfinite(result).all():
+        raise InputError(
+            f"strategy {step.name} returned {result.shape} scores; it must return "
+            f"finite scores of shape {expected} for {scores.shape}"
+        )
+    fused_type = returned_type(step.strategy, step.options, score_type=score_type)
+    fallbacks = 0
+    if step.strategy in BY_CONFIDENCE:
+        fallbacks = int((~spread(as_probs(scores, score_type)).any(axis=-1)).sum())
+    if fused_type == "probs":
+        if (result < 0).any():
+            raise InputError(
+                f"strategy {step.name} made negative scores of probabilities; use --combine logits"
+            )
+        total = result.sum(axis=-1, keepdims=True)
+        # All 0 says nothing about any class: the legacy variance of flat members gives this.
+        uniform = np.full_like(result, 1 / result.shape[-1])
+        result = np.divide(result, total, out=uniform, where=total > 0)
+    return StepResult(result, fused_type, fallbacks)
+
+
+def fallback_warning(key: str, result: StepResult) -> str:
+    """The line for a result in which all members were flat somewhere."""
+    times = result.fallbacks
+    return f"{key}: all members were flat {times} times, and were weighted equally there"
+
+
+def returned_type(strategy: Strategy, options: Mapping[str, Any], *, score_type: str) -> str:
+    """What a strategy returns for scores of `score_type`: `logits` or `probs`."""
+    makes_probs = strategy in (geometric, rank, *BY_CONFIDENCE)
+    return "probs" if makes_probs and options.get("combine") != "scores" else score_type
 
 
 def fused_table(

@@ -1,35 +1,64 @@
-"""Finding the score files to fuse: those of run folders, or those that the user names."""
+"""Score files: from the options of a command, or run folders, to joined tables.
+
+First which files there are, of which stream, split and seed (`ScoreSource`); then what is read of
+them (`FusionInputs`).
+"""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from glob import escape
+from fnmatch import fnmatchcase
+from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fusion.combining.fuse import fuse_epochs
-from fusion.combining.sources import (
-    FORMS,
-    OFFICIAL_SPLITS,
-    STREAMS,
-    ScoreSource,
-    choose_runs,
-    has_field,
-    one_of,
-    run_sources,
-    typed_sources,
-    with_split,
-)
 from fusion.combining.step import StepOptions, Steps, find_steps
 from fusion.combining.strategies import COMPARED
 from fusion.tables.join import JoinedTables, join
-from fusion.tables.score_file import ScoreTable, open_scores, read_head
-from twostream_base.errors import InputError
+from fusion.tables.score_file import ScoreTable, open_scores, read_head, read_scores
+from twostream_base.errors import InputError, some_of
+from twostream_base.files import read_text, reading
 
+STREAMS = ("spatial", "motion")
+FORMS = (*STREAMS, "joint", "distilled")  # streams that `compare --forms` looks for
+# What scores of several splits should have in common.
+ALIKE_IN_SPLITS = ("dataset", "subset", "protocol", "model", "selected_on")
+# How many official splits a data set has: `--splits all` tells which of them are not there.
+OFFICIAL_SPLITS = {"ucf101": 3, "hmdb51": 3}
+_SEED = re.compile(r"[-_.]?seed[-_.]?(\d+)")
+_FIELD = re.compile(r"\{(split|seed)\}")
 _EPOCH = re.compile(r"epoch-(\d+)(-test)?\.safetensors")
+
+
+@dataclass(frozen=True)
+class ScoreSource:
+    """A score file or run folder, and what its scores are of.
+
+    Attributes:
+        path: the file, or the run folder.
+        stream: what the input is called; empty where the header of the file says it.
+        system: what tells several networks of a stream apart: model, and name of the run without
+            its seed. Streams of one system are fused.
+        dataset, model, name: of a run folder.
+        split, seed: None where they are not known.
+    """
+
+    path: Path
+    stream: str = ""
+    system: str = ""
+    dataset: str = ""
+    model: str = ""
+    name: str = ""
+    split: int | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +99,17 @@ class FusionOptions(StepOptions):
     stream_weights: str | None = None
     seed: int = 0
 
+    @property
+    def takes_splits(self) -> bool:
+        """Whether several splits are asked for, each by itself."""
+        return self.splits is not None or any(has_field(path, "split") for path in self.files)
+
 
 # For each stream its score file, or one for each epoch, oldest first.
 ScoreFiles = Mapping[str, Sequence[Path]]
+# What is fitted for some videos never sees their own labels: it is fitted on other folds of them,
+# int64 (V,), or on the scores of other videos by each stream.
+HeldOut = np.ndarray | Mapping[str, ScoreTable]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,56 +120,13 @@ class FusionInputs:
         files: the score files of each stream.
         joined: a table for each stream; where it has several epochs, they are fused.
         steps: of the options.
+        options: with which they were read.
     """
 
     files: ScoreFiles
     joined: JoinedTables
     steps: Steps
-
-
-def read_inputs(options: FusionOptions) -> FusionInputs:
-    """Find, read and join the score files that the options name.
-
-    Raises:
-        InputError: a file that is missing, damaged or given twice; files that do not join; or an
-            option that is malformed or has no effect.
-    """
-    tables, files, steps = read_tables(*find_files(options), options)
-    joined = join(tables, groups=options.groups)
-    by_kind = Counter(str(table.metadata.get("stream", "")) for table in tables.values())
-    for kind, count in by_kind.items():
-        if kind and count > 1:
-            joined.warnings.append(
-                f"{count} of the inputs are scores of the stream {kind}: fused, they are an "
-                "ensemble of that stream; if that is not meant, give one file of each"
-            )
-    return FusionInputs(files, joined, steps)
-
-
-def read_tables(
-    sources: Sequence[ScoreSource], files: Sequence[Sequence[Path]], options: FusionOptions
-) -> tuple[dict[str, ScoreTable], ScoreFiles, Steps]:
-    """The table of each input, by its name, its files, and the steps of the options.
-
-    Args:
-        files: of each source, see `score_files`; several are those of epochs, which are fused.
-    """
-    by_epoch = [[open_scores(file) for file in of_input] for of_input in files]
-    streams = stream_names(sources, [tables[0].metadata for tables in by_epoch])
-    class_names = by_epoch[0][0].class_names
-    steps = find_steps(options, streams=streams, class_names=class_names)
-    tables = {}
-    for stream, of_input, epochs in zip(streams, files, by_epoch, strict=True):
-        tables[stream] = epochs[0]
-        if len(epochs) > 1:
-            named = {file.stem: table for file, table in zip(of_input, epochs, strict=True)}
-            tables[stream] = fuse_epochs(named, steps.epochs, groups=options.groups)
-    return tables, dict(zip(streams, files, strict=True)), steps
-
-
-def takes_splits(options: FusionOptions) -> bool:
-    """Whether the options ask for several splits, each by itself."""
-    return options.splits is not None or any(has_field(path, "split") for path in options.files)
+    options: FusionOptions
 
 
 def split_options(options: FusionOptions) -> tuple[dict[int, FusionOptions], list[str]]:
@@ -157,7 +151,7 @@ def split_options(options: FusionOptions) -> tuple[dict[int, FusionOptions], lis
                     "place of the number"
                 )
             by_split[known.split].append(known)
-            dataset = dataset or read_head(file)["about"].get("dataset")
+            dataset = dataset or metadata_of(file).get("dataset")
     else:
         for source in _searched_runs(STREAMS, replace(options, split=None)):
             assert source.split is not None
@@ -187,6 +181,21 @@ def split_options(options: FusionOptions) -> tuple[dict[int, FusionOptions], lis
     if not options_by_split:
         raise InputError(f"no scores of the splits: {'; '.join(missing)}")
     return options_by_split, missing
+
+
+def unlike_splits(by_split: Mapping[int, FusionOptions]) -> list[str]:
+    """A line for each fact about an input that should be the same in all splits and is not."""
+    lines = []
+    files = [find_files(options)[1] for options in by_split.values()]
+    for number, of_input in enumerate(zip(*files, strict=True)):
+        heads = [metadata_of(epochs[-1]) for epochs in of_input]
+        for fact in ALIKE_IN_SPLITS:
+            facts = [str(about.get(fact, "not known")) for about in heads]
+            if len(set(facts)) > 1:
+                name = heads[0].get("stream", f"input {number + 1}")
+                listed = ", ".join(map(" ".join, zip(map(str, by_split), facts, strict=True)))
+                lines.append(f"{name}: {fact} differs between the splits: {listed}")
+    return lines
 
 
 def find_files(options: FusionOptions) -> tuple[list[ScoreSource], list[list[Path]]]:
@@ -230,27 +239,6 @@ def find_forms(options: FusionOptions) -> list[ScoreSource]:
 def _refuse_seeds(options: FusionOptions) -> None:
     if any(has_field(path, "seed") for path in options.files):
         raise InputError("{seed} is for `twostream table`, which takes several seeds; name one")
-
-
-def stream_names(
-    sources: Sequence[ScoreSource], metadata: Sequence[Mapping[str, Any]]
-) -> list[str]:
-    """What each input is called: as it was named, else its stream, as its metadata tells it.
-
-    Inputs of the same stream, or of none, go by their file name without suffix; where this does not
-    tell the inputs apart, all go by their paths.
-    """
-    typed = [source.stream if not source.model else "" for source in sources]
-    streams = [
-        name or str(facts.get("stream", "")) for name, facts in zip(typed, metadata, strict=True)
-    ]
-    names = [
-        stream if stream and streams.count(stream) == 1 else source.path.stem
-        for stream, source in zip(streams, sources, strict=True)
-    ]
-    if len(set(names)) == len(names):
-        return names
-    return [str(source.path) for source in sources]
 
 
 def find_epochs(run_scores: Path, selection: str, *, subset: str) -> list[Path]:
@@ -299,7 +287,7 @@ def score_files(path: Path, options: FusionOptions) -> list[Path]:
         if not path.is_dir():
             raise InputError(f"--epochs needs run folders; {path} is a file")
         files = find_epochs(path / "scores", options.epochs, subset=options.subset)
-        subset = read_head(files[-1])["about"].get("subset", options.subset)
+        subset = metadata_of(files[-1]).get("subset", options.subset)
         if subset != options.subset:
             raise InputError(f"{files[-1]} is of the {subset} videos; give --subset {subset}")
         return files
@@ -337,3 +325,293 @@ def _searched_runs(
                 "twostream.toml, or name FILES"
             )
     return choose_runs(runs, model=options.model, name=options.name)
+
+
+def has_field(path: Path | ScoreSource, field: str) -> bool:
+    """Whether an input that is not there as it is spelt has a `{split}` or `{seed}` in its name."""
+    return isinstance(path, Path) and f"{{{field}}}" in str(path) and not path.exists()
+
+
+def typed_sources(typed: Iterable[Path | ScoreSource]) -> list[ScoreSource]:
+    """The inputs that a command was given: `FILE`, `STREAM=FILE` or `SYSTEM/STREAM=FILE`.
+
+    A FILE in which `{split}` or `{seed}` stands for a number gives a source for each file there is.
+
+    Raises:
+        InputError: no file of that name.
+    """
+    sources: list[ScoreSource] = []
+    for path in typed:
+        if isinstance(path, ScoreSource):
+            sources.append(path)
+            continue
+        text, system, stream = str(path), "", ""
+        if not path.exists() and "=" in text and not _matching(text):
+            key, _, text = text.partition("=")
+            system, _, stream = key.rpartition("/")
+        run = run_source(path) if path.is_dir() else None
+        if run is not None:
+            sources.append(run)
+            continue
+        files = [(Path(text), None, None)] if Path(text).exists() else _matching(text)
+        if not files:
+            raise InputError(
+                f"{text} does not exist; an input is FILE, a run folder, STREAM=FILE or "
+                "SYSTEM/STREAM=FILE, where {split} and {seed} in FILE stand for numbers"
+            )
+        sources += [
+            ScoreSource(file, stream, system, split=split, seed=seed) for file, split, seed in files
+        ]
+    return sources
+
+
+def _matching(pattern: str) -> list[tuple[Path, int | None, int | None]]:
+    """The files whose name has numbers for the fields of a pattern, with split and seed."""
+    if not _FIELD.search(pattern):
+        return []
+    parts = _FIELD.split(pattern)  # text, field, text, ...
+    expression, seen = "", set[str]()
+    for number, part in enumerate(parts):
+        if number % 2 == 0:
+            expression += re.escape(part)
+        else:
+            expression += f"(?P={part})" if part in seen else f"(?P<{part}>[0-9]+)"
+            seen.add(part)
+    files = []
+    for path in sorted(glob("*".join(map(escape, parts[::2])))):
+        if match := re.fullmatch(expression, path):
+            numbers = {field: int(text) for field, text in match.groupdict().items()}
+            files.append((Path(path), numbers.get("split"), numbers.get("seed")))
+    return sorted(files, key=lambda file: (file[1] or 0, file[2] or 0))
+
+
+def run_sources(
+    runs: Path, *, scores: str, dataset: str | None = None, streams: Sequence[str] = ("*",)
+) -> list[ScoreSource]:
+    """All runs of some streams below a folder that have scores.
+
+    Model and name are told by the header of the score file, or `config.toml`, beside the name of
+    the folder, `<stream>-<model>-<name>`; the seed by `config.toml`, or by a name such as `seed1`.
+
+    Args:
+        scores: pattern of the score files, without suffix.
+    """
+    data = escape(dataset) if dataset else "*"
+    by_folder = {
+        path.parents[1]: path
+        for stream in streams
+        for path in sorted(runs.glob(f"{data}-split*/{stream}-*/scores/{scores}.safetensors"))
+    }
+    sources = [run_source(folder, file) for folder, file in by_folder.items()]
+    return [source for source in sources if source is not None]
+
+
+def run_source(folder: Path, file: Path | None = None) -> ScoreSource | None:
+    """A run folder by its name and its `config.toml`; None where it has no such name.
+
+    Args:
+        file: one of its score files, whose header tells the model if `config.toml` is not there.
+    """
+    of_data = re.fullmatch(r"(.+)-split(\d+)", folder.absolute().parent.name)
+    stream, dash, rest = folder.absolute().name.partition("-")
+    if of_data is None or not dash:
+        return None
+    config = {}
+    if (folder / "config.toml").is_file():
+        with reading(folder / "config.toml", "TOML"):
+            config = tomllib.loads(read_text(folder / "config.toml"))
+    model = str(config.get("model", ""))
+    if file and not model:
+        with suppress(InputError):  # a broken file is told where its scores are read
+            model = str(metadata_of(file).get("model", ""))
+    model = model.replace(":", ".")
+    if not model or (rest != model and not rest.startswith(f"{model}-")):
+        model = rest  # as where the folder was renamed
+    name = rest[len(model) + 1 :]
+    in_name = _SEED.search(name)
+    seed = config.get("seed", int(in_name[1]) if in_name else None)
+    variant = _SEED.sub("", name).strip("-_.")
+    return ScoreSource(
+        folder,
+        stream=stream,
+        system=f"{model}-{variant}" if variant else model,
+        dataset=of_data[1],
+        model=model,
+        name=name,
+        split=int(of_data[2]),
+        seed=seed if isinstance(seed, int) else None,
+    )
+
+
+def metadata_of(file: Path) -> dict[str, Any]:
+    """What the header of a score file tells of its scores."""
+    return dict(read_head(file)["about"])
+
+
+def choose_runs(
+    sources: Sequence[ScoreSource], *, model: str | None = None, name: str | None = None
+) -> list[ScoreSource]:
+    """The runs of some models, and of some names.
+
+    Args:
+        model: patterns such as `resnet*`, with commas between them.
+        name: a pattern of the name that `train --name` gave, empty for none.
+
+    Raises:
+        InputError: there are runs, but none of that model or name.
+    """
+    for option, pattern, field in (("model", model, "model"), ("name", name, "name")):
+        if pattern is None or not sources:
+            continue
+        patterns = [part.strip() for part in pattern.split(",")] if option == "model" else [pattern]
+        matching = [
+            source
+            for source in sources
+            if any(fnmatchcase(getattr(source, field), part) for part in patterns)
+        ]
+        if not matching:
+            known = sorted({getattr(source, field) or "''" for source in sources})
+            raise InputError(
+                f"--{option} {pattern!r}: no run with scores has such a {option}; there are "
+                f"{some_of(known)}"
+            )
+        sources = matching
+    return list(sources)
+
+
+def one_of(stream: str, sources: Sequence[ScoreSource]) -> ScoreSource:
+    """The one run of a stream.
+
+    Raises:
+        InputError: there is none left, or several; the options that tell them apart are named.
+    """
+    if len(sources) == 1:
+        return sources[0]
+    if not sources:
+        raise InputError(f"no {stream} run is of that --model and --name; name FILES")
+    options = []
+    for fact, option in (
+        ("dataset", "--dataset"), ("split", "--split"), ("model", "--model"), ("name", "--name"),
+    ):  # fmt: skip
+        values = sorted({str(getattr(source, fact)) or "''" for source in sources})
+        if len(values) > 1:
+            options.append(f"{option} {'|'.join(values)}")
+            if fact == "split":
+                options[-1] += " (or --splits all, to have each)"
+    listed = " ".join(str(source.path) for source in sources)
+    choices = f"choose by {', '.join(options)}, or name FILES" if options else "name FILES"
+    raise InputError(f"{len(sources)} {stream} runs have scores: {listed}; {choices}")
+
+
+def with_split(source: ScoreSource, file: Path) -> ScoreSource:
+    """The source with the split that the header of its score file tells, if it does.
+
+    Raises:
+        InputError: the header tells another split than the file's name.
+    """
+    split = metadata_of(file).get("split")
+    if not isinstance(split, int):
+        return source
+    if source.split not in (None, split):
+        raise InputError(f"{file}: its name says split {source.split}, its header split {split}")
+    return replace(source, split=split)
+
+
+def read_inputs(options: FusionOptions) -> FusionInputs:
+    """Find, read and join the score files that the options name.
+
+    Raises:
+        InputError: a file that is missing, damaged or given twice; files that do not join; or an
+            option that is malformed or has no effect.
+    """
+    tables, files, steps = read_tables(*find_files(options), options)
+    joined = join(tables, groups=options.groups)
+    by_kind = Counter(str(table.metadata.get("stream", "")) for table in tables.values())
+    for kind, count in by_kind.items():
+        if kind and count > 1:
+            joined.warnings.append(
+                f"{count} of the inputs are scores of the stream {kind}: fused, they are an "
+                "ensemble of that stream; if that is not meant, give one file of each"
+            )
+    return FusionInputs(files, joined, steps, options)
+
+
+def read_tables(
+    sources: Sequence[ScoreSource], files: Sequence[Sequence[Path]], options: FusionOptions
+) -> tuple[dict[str, ScoreTable], ScoreFiles, Steps]:
+    """The table of each input, by its name, its files, and the steps of the options.
+
+    Args:
+        files: of each source, see `score_files`; several are those of epochs, which are fused.
+    """
+    by_epoch = [[open_scores(file) for file in of_input] for of_input in files]
+    streams = stream_names(sources, [tables[0].metadata for tables in by_epoch])
+    class_names = by_epoch[0][0].class_names
+    steps = find_steps(options, streams=streams, class_names=class_names)
+    tables = {}
+    for stream, of_input, epochs in zip(streams, files, by_epoch, strict=True):
+        tables[stream] = epochs[0]
+        if len(epochs) > 1:
+            named = {file.stem: table for file, table in zip(of_input, epochs, strict=True)}
+            tables[stream] = fuse_epochs(named, steps.epochs, groups=options.groups)
+    return tables, dict(zip(streams, files, strict=True)), steps
+
+
+def stream_names(
+    sources: Sequence[ScoreSource], metadata: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """What each input is called: as it was named, else its stream, as its metadata tells it.
+
+    Inputs of the same stream, or of none, go by their file name without suffix; where this does not
+    tell the inputs apart, all go by their paths.
+    """
+    typed = [source.stream if not source.model else "" for source in sources]
+    streams = [
+        name or str(facts.get("stream", "")) for name, facts in zip(typed, metadata, strict=True)
+    ]
+    names = [
+        stream if stream and streams.count(stream) == 1 else source.path.stem
+        for stream, source in zip(streams, sources, strict=True)
+    ]
+    if len(set(names)) == len(names):
+        return names
+    return [str(source.path) for source in sources]
+
+
+def read_held_out(inputs: FusionInputs, on: str) -> HeldOut:
+    """What the inputs are fitted on: `crossfit`, grouped folds of them; `val`, validation scores.
+
+    Raises:
+        InputError: what `JoinedTables.folds` and `read_validation_scores` refuse.
+    """
+    if on == "crossfit":
+        return inputs.joined.folds(inputs.options.folds)
+    return read_validation_scores(inputs)
+
+
+def read_validation_scores(inputs: FusionInputs) -> dict[str, ScoreTable]:
+    """The validation scores of each stream: the files of --val in order, or those next to its own.
+
+    Raises:
+        InputError: another number of files, one that is missing, or of another stream.
+    """
+    val = inputs.options.val
+    if val and len(val) != len(inputs.files):
+        raise InputError(
+            f"--val was given {len(val)} times for {len(inputs.files)} inputs; give it once for "
+            "each input"
+        )
+    paths = {key: files[0].with_name("val.safetensors") for key, files in inputs.files.items()}
+    if val:
+        paths = dict(zip(inputs.files, val, strict=True))
+    tables = {}
+    for key, path in paths.items():
+        if not path.exists():
+            raise InputError(f"no validation scores of {key} at {path}; name them with --val FILE")
+        tables[key] = read_scores(path)
+        expected = inputs.joined.tables[key].metadata
+        for fact in ("stream", "dataset", "split"):
+            here, there = expected.get(fact), tables[key].metadata.get(fact)
+            if here is not None and there is not None and here != there:
+                raise InputError(f"{path}: {fact} {there}, but the scores of {key} are of {here}")
+    return tables

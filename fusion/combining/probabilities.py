@@ -1,8 +1,12 @@
-"""Probabilities over classes: from logits, and how confident they are."""
+"""Logits and probabilities over classes: of score tables, of arrays, and how confident they are."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+
+from fusion.tables.score_file import ScoreTable, slices
 
 SMALLEST = np.finfo(np.float64).tiny
 
@@ -59,3 +63,27 @@ def normalise_weights(weights: np.ndarray) -> np.ndarray:
     total = weights.sum(axis=-1, keepdims=True)
     equal = np.full_like(weights, 1 / weights.shape[-1])
     return np.divide(weights, total, out=equal, where=total > 0)
+
+
+def view_scores(table: ScoreTable, score_type: str) -> np.ndarray:
+    """Scores of every view as `score_type`, float64 (V, S, R, C).
+
+    A sum of logits becomes their mean.
+    """
+    scores = np.asarray(table.scores).astype(np.float64)
+    if table.score_type == "logit_sum":
+        scores /= table.metadata["summed_over"]
+    return softmax(scores) if score_type == "probs" and table.score_type != "probs" else scores
+
+
+def view_logits(table: ScoreTable) -> np.ndarray:
+    """Logits of every view, float64 (V, S, R, C); of probabilities their logarithms."""
+    if table.score_type == "probs":
+        return as_log_probs(view_scores(table, "probs"), "probs")
+    return view_scores(table, "logits")
+
+
+def mean_logits(table: ScoreTable) -> np.ndarray:
+    """Logits of each video, float64 (V, C): the mean of its views."""
+    parts = (replace(table, scores=table.scores[part]) for part in slices(table.scores))
+    return np.concatenate([view_logits(part).mean(axis=(1, 2)) for part in parts])

@@ -1,6 +1,6 @@
-"""One step of a fusion: a strategy fuses the members of one axis, and its result is checked.
+"""The steps of a fusion: which strategy fuses the members of each axis, with which options.
 
-A step is made by `make_step`, or by `find_steps` from the options of a command.
+A step is made by `make_step`, or by `find_steps` from the options of a command; `fuse.py` takes it.
 """
 
 from __future__ import annotations
@@ -9,19 +9,15 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from fusion.combining.probabilities import as_probs, spread
 from fusion.combining.strategies import (
-    BY_CONFIDENCE,
     STRATEGIES,
     VARIANCE_FORMS,
     Strategy,
-    geometric,
     mean,
-    rank,
     variance,
     weighted,
 )
@@ -44,20 +40,16 @@ MEAN = Step("mean", mean)
 
 @dataclass(frozen=True)
 class Steps:
-    """The step of each axis, in the order of fusion."""
+    """How scores are fused: the step of each axis, in the order of fusion.
+
+    `combine` is what is fused, `logits` or `probs`; None: what the tables hold.
+    """
 
     epochs: Step = MEAN
     crops: Step = MEAN
     segments: Step = MEAN
     streams: Step = MEAN
-
-
-class StepResult(NamedTuple):
-    """Fused scores (..., C), their type, and how many times all members were flat."""
-
-    scores: np.ndarray
-    score_type: str
-    fallbacks: int
+    combine: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,53 +108,6 @@ def make_step(strategy: str | Strategy | Step, /, **options: Any) -> Step:
     return Step(name, function, options)
 
 
-def apply_step(scores: np.ndarray, step: Step, *, score_type: str) -> StepResult:
-    """Fuse scores (..., members, C) of `score_type` (logits or probs) to (..., C).
-
-    Probabilities sum to 1 afterwards.
-
-    Raises:
-        InputError: the strategy returned another shape, values that are not finite, or negative
-            numbers for probabilities.
-    """
-    options = dict(step.options)
-    if "score_type" in inspect.signature(step.strategy).parameters:
-        options["score_type"] = score_type
-    result = np.asarray(step.strategy(scores, **options), dtype=np.float64)
-    expected = scores.shape[:-2] + scores.shape[-1:]
-    if result.shape != expected or not np.isfinite(result).all():
-        raise InputError(
-            f"strategy {step.name} returned {result.shape} scores; it must return "
-            f"finite scores of shape {expected} for {scores.shape}"
-        )
-    fused_type = returned_type(step.strategy, step.options, score_type=score_type)
-    fallbacks = 0
-    if step.strategy in BY_CONFIDENCE:
-        fallbacks = int((~spread(as_probs(scores, score_type)).any(axis=-1)).sum())
-    if fused_type == "probs":
-        if (result < 0).any():
-            raise InputError(
-                f"strategy {step.name} made negative scores of probabilities; use --combine logits"
-            )
-        total = result.sum(axis=-1, keepdims=True)
-        # All 0 says nothing about any class: the legacy variance of flat members gives this.
-        uniform = np.full_like(result, 1 / result.shape[-1])
-        result = np.divide(result, total, out=uniform, where=total > 0)
-    return StepResult(result, fused_type, fallbacks)
-
-
-def fallback_warning(key: str, result: StepResult) -> str:
-    """The line for a result in which all members were flat somewhere."""
-    times = result.fallbacks
-    return f"{key}: all members were flat {times} times, and were weighted equally there"
-
-
-def returned_type(strategy: Strategy, options: Mapping[str, Any], *, score_type: str) -> str:
-    """What a strategy returns for scores of `score_type`: `logits` or `probs`."""
-    makes_probs = strategy in (geometric, rank, *BY_CONFIDENCE)
-    return "probs" if makes_probs and options.get("combine") != "scores" else score_type
-
-
 def find_steps(
     options: StepOptions, *, streams: Sequence[str], class_names: Sequence[str]
 ) -> Steps:
@@ -206,7 +151,7 @@ def find_steps(
         if strategy is variance and options.variance:
             step_options["form"] = options.variance
         steps[axis] = make_step(names[axis], **step_options)
-    return Steps(**steps)
+    return Steps(**steps, combine=options.combine)
 
 
 def _takes(strategy: Strategy, option: str) -> bool:

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.combining.fuse import VideoScores, fused_slices, view_scores
-from fusion.combining.step import MEAN, Step, apply_step
+from fusion.combining.fuse import VideoScores, apply_step, fused_slices
+from fusion.combining.probabilities import view_scores
+from fusion.combining.step import MEAN, Step
 from fusion.evaluation.metrics import (
     Z_95,
     count_groups,

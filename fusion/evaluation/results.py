@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fusion.combining.fuse import Fusion
 from fusion.evaluation.diagnosis import diagnose
@@ -14,8 +17,14 @@ AXES = ("streams", "segments", "crops")
 MEASURES = ("top1", "top5", "mean_class")
 
 
-def fusion_result(fusion: Fusion, *, files: Mapping[str, str]) -> dict[str, Any]:
-    """Accuracy of each input and of their fusion; `files` is what a reader is told of each."""
+def fusion_result(
+    fusion: Fusion, *, files: Mapping[str, Sequence[Path]], unfitted: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Accuracy of each input, of which these are the `files`, and of their fusion.
+
+    Args:
+        unfitted: fused scores (V, C) without what was fitted on labels, if anything was.
+    """
     table, metadata = fusion.table, fusion.table.metadata
     strategy = metadata["streams"]["strategy"]
     groups = fusion.streams.groups
@@ -48,10 +57,11 @@ def fusion_result(fusion: Fusion, *, files: Mapping[str, str]) -> dict[str, Any]
             for axis in AXES
         },
         "inputs": [
-            {"stream": key, "file": files[key]} | summary for key, summary in inputs.items()
+            {"stream": key, "file": ", ".join(map(str, files[key]))} | summary
+            for key, summary in inputs.items()
         ],
         "fused": fused,
-        "unfitted": None,
+        "unfitted": None if unfitted is None else accuracy_summary(unfitted, table.labels, groups),
         "calibration": None,
         "fitted_on": metadata.get("fitted_on"),
         "warnings": warnings,

@@ -18,8 +18,8 @@ from fusion.combining.probabilities import as_probs, top_margin
 from fusion.combining.step import Step
 from fusion.combining.strategies import weighted
 from fusion.evaluation.metrics import count_groups, known_groups, share
-from fusion.fitting.hold_out import labels_in_folds
 from fusion.fitting.weight_search import WeightCurve, right_answers, search_weights, weight_curve
+from fusion.tables.groups import labels_in_folds
 from fusion.tables.progress import Progress, no_progress, part_of
 from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError, some_of

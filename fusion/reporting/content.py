@@ -17,7 +17,7 @@ from fusion.combining.fuse import VideoScores
 from fusion.combining.step import Step
 from fusion.evaluation.comparison import Answers, compare, mean_class_interval, segment_accuracy
 from fusion.evaluation.diagnosis import diagnose
-from fusion.fitting.calibration import CalibratedTables
+from fusion.fitting.fitted_fusion import CalibratedTables
 from fusion.tables.join import JoinedTables
 from twostream_base.errors import InputError
 from twostream_base.files import read_text, reading

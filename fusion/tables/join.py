@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.tables.groups import RULES, video_groups
+from fusion.tables.groups import RULES, grouped_folds, video_groups
 from fusion.tables.score_file import (
     UNKNOWN,
     ScoreTable,
@@ -45,6 +45,17 @@ class JoinedTables:
     tables: dict[str, ScoreTable]
     warnings: list[str]
     times: np.ndarray | None = None
+
+    def folds(self, count: int) -> np.ndarray:
+        """The fold 0..count-1 of each video, int64 (V,), whole groups at a time.
+
+        Raises:
+            InputError: groups that are not known, or too few of them.
+        """
+        first = next(iter(self.tables.values()))
+        dataset = str(first.metadata.get("dataset") or "") or None
+        groups = self.groups or video_groups(self.names, dataset=dataset)
+        return grouped_folds(groups, self.labels, count=count)
 
 
 def join(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fusion
-from fusion.fitting.learned_fusion import LEARNERS, fuse_by_learning
+from fusion.fitting.fitted_fusion import LEARNERS, fuse_by_learning
 from fusion.workflows import fuse_files, report_files
 
 Make = Callable[..., fusion.ScoreTable]
@@ -134,12 +134,12 @@ def test_learned_fusion_on_arrays(make_table: Make, method: str) -> None:
         key: make_table(views, names=[f"w{v}" for v in range(30)], labels=LABELS[30:])
         for key, views in there.items()
     }
-    expected = fuse_by_learning(fusion.join(tables), LEARNERS[method], name="x", others=others)
+    expected = fuse_by_learning(fusion.join(tables), LEARNERS[method], others, name="x")
     np.testing.assert_allclose(model.predict_proba(here), expected.scores, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(model.predict(here), expected.scores.argmax(axis=1))
     assert model.held_out_ is not None
     folds = fusion.grouped_folds(SCENES[30:], LABELS[30:], count=3)
-    in_folds = fuse_by_learning(fusion.join(others), LEARNERS[method], name="x", folds=folds)
+    in_folds = fuse_by_learning(fusion.join(others), LEARNERS[method], folds, name="x")
     assert model.held_out_ == fusion.evaluate(in_folds.scores, LABELS[30:], SCENES[30:])
     assert 0 <= model.score(here, LABELS[:30]) <= 1
     stacked = np.stack([views.mean(axis=(1, 2)) for views in there.values()], axis=1)

@@ -17,10 +17,9 @@ from fusion.evaluation.diagnosis import diagnose
 from fusion.evaluation.metrics import top_k_correct
 from fusion.exchange.formats import SCORE_FORMATS
 from fusion.exchange.importing import VideoList, import_scores, name_rows, read_order
-from fusion.fitting.calibration import calibrate_in_folds
-from fusion.fitting.hold_out import grouped_folds
+from fusion.fitting.fitted_fusion import calibrate
 from fusion.fitting.weight_search import weight_curve
-from fusion.tables.groups import video_groups
+from fusion.tables.groups import grouped_folds, video_groups
 from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable, read_scores, write_scores
 from fusion.workflows import compare_files, fuse_files, tune_files
@@ -91,7 +90,7 @@ def test_resnet101_with_cross_fitted_temperatures(
 ) -> None:
     table = ucf101["spatial"]
     groups = video_groups(table.names, "ucf101", dataset=None)
-    made = calibrate_in_folds(join(ucf101), grouped_folds(groups, table.labels, count=folds))
+    made = calibrate(join(ucf101), grouped_folds(groups, table.labels, count=folds))
     fused = fuse_videos(made.score_videos(), Steps()).table
     assert correct(fused.scores, fused) >= 3417  # 90.3 %, where raw logits give 3332
     assert made.after["spatial"]["ece"] < 0.03 < 0.5 < made.before["spatial"]["ece"]

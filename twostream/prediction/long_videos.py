@@ -172,7 +172,7 @@ def predict_windows(
     }
     for key, path in files.items():
         assemble(path, windows.folder / PARTS, key, list(films), setup[key] | {"films": known})
-    fusion = fuse_joined(join(files), networks.recipe.steps, combine=options.steps.combine)
+    fusion = fuse_joined(join(files), networks.recipe.steps)
     probabilities = {FUSED: as_probs(fusion.scores.astype(np.float64), fusion.table.score_type)} | {
         key: as_probs(scores, fusion.streams.score_type)
         for key, scores in fusion.streams.scores.items()

@@ -147,7 +147,6 @@ def load_networks(
             streams=list(options.runs),
             class_names=next(iter(streams.values())).spec.class_names,
         ),
-        combine=options.steps.combine,
         cascade=options.cascade,
         runtime=replace(runtime, bar=no_bar),
     )

@@ -179,14 +179,12 @@ class Recipe:
     Attributes:
         protocols: of each stream.
         steps: of `fusion.combining.step.find_steps`.
-        combine: as `fusion.fuse` takes it.
         cascade: the first stream alone decides where the lead of its first class on the second is
             at least this; None: all streams are asked.
     """
 
     protocols: Mapping[str, Protocol]
     steps: Steps
-    combine: str | None
     cascade: float | None
     runtime: Runtime
 
@@ -282,7 +280,7 @@ def fuse_logits(
         )
         for key, of_stream in logits.items()
     }
-    fusion = fuse_joined(join(tables), recipe.steps, combine=recipe.combine)
+    fusion = fuse_joined(join(tables), recipe.steps)
     first = next(iter(fusion.streams.scores.values()))
     return fusion, float(confidence_margin(first, fusion.streams.score_type)[0])
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from fusion.combining.fuse import apply_step
 from fusion.combining.probabilities import as_log_probs, softmax
-from fusion.combining.step import MEAN, Step, StepOptions, apply_step, find_steps
+from fusion.combining.step import MEAN, Step, StepOptions, find_steps
 from fusion.tables.score_file import seen_text
 from twostream.sequence.decoding import (
     Hypothesis,

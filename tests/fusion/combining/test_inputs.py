@@ -9,12 +9,12 @@ from fusion.combining.fuse import score_videos
 from fusion.combining.inputs import (
     FusionInputs,
     FusionOptions,
+    ScoreSource,
     find_epochs,
     find_files,
     read_inputs,
     stream_names,
 )
-from fusion.combining.sources import ScoreSource
 from fusion.tables.score_file import ScoreTable, write_scores
 from twostream_base.errors import InputError
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,11 +74,11 @@ CHOICES = [
 def test_slices_of_stored_scores_give_the_same_bits(
     files: dict[str, Path], request: pytest.FixtureRequest, steps: Steps, combine: str | None
 ) -> None:
-    whole = fuse_joined(join(files), steps, combine=combine)
+    whole = fuse_joined(join(files), replace(steps, combine=combine))
     request.getfixturevalue("_small_slices")
     joined = join(files)
     assert all(isinstance(table.scores, StoredScores) for table in joined.tables.values())
-    fusion = fuse_joined(joined, steps, combine=combine)
+    fusion = fuse_joined(joined, replace(steps, combine=combine))
     np.testing.assert_array_equal(fusion.table.scores, whole.table.scores, strict=True)
     assert fusion.table.metadata == whole.table.metadata
     assert fusion.warnings == whole.warnings

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from fusion.combining.fuse import apply_step
 from fusion.combining.probabilities import (
     as_log_probs,
     certainty,
@@ -15,7 +16,7 @@ from fusion.combining.probabilities import (
     spread,
     top_margin,
 )
-from fusion.combining.step import apply_step, make_step
+from fusion.combining.step import make_step
 
 ROWS = np.array([[-1.3063, 1.4182, -0.3061, 0.2], [0.5, -0.25, 1.75, 0.0], [0.1, 0.1, -0.4, 0.9]])
 LOGITS = arrays(np.float64, (3, 5), elements=st.floats(-700, 700))

@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from fusion.combining.inputs import FusionOptions, find_files, split_options, takes_splits
-from fusion.combining.sources import ScoreSource, run_sources, typed_sources
+from fusion.combining.inputs import (
+    FusionOptions,
+    ScoreSource,
+    find_files,
+    run_sources,
+    split_options,
+    typed_sources,
+)
 from fusion.tables.score_file import ScoreTable, write_scores
 from twostream_base.errors import InputError
 
@@ -130,7 +136,7 @@ def test_splits_that_are_not_told_or_contradicted(make_table: Make, tmp_path: Pa
         split_options(FusionOptions(files=[tmp_path / "plain.safetensors"], splits="all"))
     write_scores(tmp_path / "s1.safetensors", make_table([[1, 2]], split=2))
     options = FusionOptions(files=[tmp_path / "s{split}.safetensors"])
-    assert takes_splits(options)
+    assert options.takes_splits
     with pytest.raises(InputError, match="its name says split 1, its header split 2"):
         split_options(options)
     with pytest.raises(InputError, match="{seed} is for `twostream table`"):

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from fusion.combining.fuse import returned_type
 from fusion.combining.probabilities import softmax
-from fusion.combining.step import returned_type
 from fusion.combining.strategies import (
     STRATEGIES,
     VARIANCE_FORMS,

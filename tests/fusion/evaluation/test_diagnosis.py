@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fusion.combining.fuse import VideoScores, fuse, score_videos
-from fusion.combining.step import MEAN, Step
+from fusion.combining.step import MEAN, Step, Steps
 from fusion.combining.strategies import STRATEGIES
 from fusion.evaluation.diagnosis import (
     at_chance,
@@ -33,7 +33,7 @@ def cast(make_table: Make) -> Callable[..., VideoScores]:
             key: make_table(scores, labels=labels)
             for key, scores in zip(keys, streams, strict=True)
         }
-        return score_videos(join(tables), **options)
+        return score_videos(join(tables), Steps(**options))
 
     return make
 

@@ -11,18 +11,16 @@ from scipy.optimize import minimize_scalar
 from fusion.combining.fuse import fuse, fuse_videos
 from fusion.combining.probabilities import log_softmax, softmax
 from fusion.combining.step import Steps, make_step
-from fusion.fitting.calibration import (
+from fusion.fitting.fitted_fusion import (
     CALIBRATIONS,
-    calibrate_in_folds,
-    calibrate_on,
+    calibrate,
     cross_fit,
     fit_temperature,
     reliability,
     temperature,
     vector,
 )
-from fusion.fitting.hold_out import grouped_folds
-from fusion.tables.groups import video_groups
+from fusion.tables.groups import grouped_folds, video_groups
 from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError
@@ -100,7 +98,7 @@ def test_a_fold_is_scaled_by_the_others_alone(fit) -> None:  # noqa: ANN001
     np.testing.assert_allclose(scalings[2](logits[5]), scalings[2](logits)[5])
 
 
-def test_nothing_to_calibrate_on() -> None:
+def test_nothing_to_calibrate() -> None:
     with pytest.raises(InputError, match="no labelled videos"):
         cross_fit(np.zeros((2, 3)), np.array([-1, -1]), np.array([0, 1]))
 
@@ -148,7 +146,7 @@ def test_the_scale_of_a_stream_no_longer_matters(make_table: Make) -> None:
     loud = quiet | {"b": make_table(40 * other, labels=LABELS)}
     assert not np.allclose(fuse(quiet).table.scores, fuse(loud).table.scores / 20)
     fused = [
-        fuse_videos(calibrate_in_folds(join(tables), FOLDS).score_videos(), Steps()).scores
+        fuse_videos(calibrate(join(tables), FOLDS).score_videos(), Steps()).scores
         for tables in (quiet, loud)
     ]
     np.testing.assert_allclose(*fused, rtol=1e-4, atol=1e-5)
@@ -156,7 +154,7 @@ def test_the_scale_of_a_stream_no_longer_matters(make_table: Make) -> None:
 
 def test_calibrated_means_are_the_mean_of_calibrated_views(make_table: Make) -> None:
     table = make_table(19 * VIEWS, labels=LABELS, score_type="logit_sum", summed_over=19)
-    made = calibrate_in_folds(join({"a": table}), FOLDS)
+    made = calibrate(join({"a": table}), FOLDS)
     streams = made.score_videos()
     temperatures = np.array(streams.metadata["a"]["calibration"]["temperatures"])
     expected = VIEWS.mean(axis=(1, 2)) / temperatures[FOLDS][:, None]
@@ -164,31 +162,31 @@ def test_calibrated_means_are_the_mean_of_calibrated_views(make_table: Make) -> 
     assert streams.score_type == "logits"
     assert streams.metadata["a"]["fitted_on"] == "labels of these videos, in group folds"
     others = {"a": make_table(VIEWS, labels=LABELS, names=[f"other{v}" for v in range(60)])}
-    assert "fitted_on" not in calibrate_on(join({"a": table}), others).score_videos().metadata["a"]
+    assert "fitted_on" not in calibrate(join({"a": table}), others).score_videos().metadata["a"]
     assert made.after["a"]["nll"] < made.before["a"]["nll"]
     assert made.before["a"]["videos"] == 60
 
 
 def test_probabilities_are_calibrated_by_their_logarithms(make_table: Make) -> None:
     one_view = VIEWS[:, :1, :1]
-    logits = calibrate_in_folds(join({"a": make_table(one_view, labels=LABELS)}), FOLDS)
+    logits = calibrate(join({"a": make_table(one_view, labels=LABELS)}), FOLDS)
     table = make_table(softmax(one_view), labels=LABELS, score_type="probs")
-    probs = calibrate_in_folds(join({"a": table}), FOLDS)
+    probs = calibrate(join({"a": table}), FOLDS)
     a, b = (softmax(made.score_videos().scores["a"]) for made in (logits, probs))
     np.testing.assert_allclose(a, b, atol=1e-5)
-    as_probs = probs.score_videos(combine="probs")
+    as_probs = probs.score_videos(Steps(combine="probs"))
     assert as_probs.score_type == "probs"
     np.testing.assert_allclose(as_probs.scores["a"], b)
 
 
 def test_calibrated_views_go_through_the_same_steps(make_table: Make) -> None:
     joined = join({"a": make_table(VIEWS, labels=LABELS)})
-    made = calibrate_in_folds(joined, FOLDS)
+    made = calibrate(joined, FOLDS)
     factors = np.array([scaling.factor[0] for scaling in made.scalings["a"]])[FOLDS]
     views = np.float64(np.float32(VIEWS)) * factors[:, None, None, None]
-    steps = {"crops": make_step("mean"), "segments": make_step("max")}
+    steps = Steps(crops=make_step("mean"), segments=make_step("max"))
     expected = views.mean(axis=2).max(axis=1)
-    np.testing.assert_allclose(made.score_videos(**steps).scores["a"], expected)
+    np.testing.assert_allclose(made.score_videos(steps).scores["a"], expected)
 
 
 def test_on_validation_videos_whose_classes_are_in_another_order(make_table: Make) -> None:
@@ -200,8 +198,8 @@ def test_on_validation_videos_whose_classes_are_in_another_order(make_table: Mak
         labels=[order.index(label) for label in LABELS],
         class_names=[f"c{label}" for label in order],
     )
-    made = calibrate_on(join(tables), {"a": val})
-    straight = calibrate_on(join(tables), {"a": make_table(5 * VIEWS, names=names, labels=LABELS)})
+    made = calibrate(join(tables), {"a": val})
+    straight = calibrate(join(tables), {"a": make_table(5 * VIEWS, names=names, labels=LABELS)})
     np.testing.assert_allclose(made.scalings["a"][0].factor, straight.scalings["a"][0].factor)
     np.testing.assert_array_equal(
         made.joined.tables["a"].scores, straight.joined.tables["a"].scores
@@ -227,7 +225,7 @@ def test_validation_scores_that_do_not_fit(
     make_table: Make, others: Callable, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        calibrate_on(join({"a": make_table(VIEWS, labels=LABELS)}), others(make_table))
+        calibrate(join({"a": make_table(VIEWS, labels=LABELS)}), others(make_table))
 
 
 @given(order=st.permutations(range(60)))
@@ -237,9 +235,7 @@ def test_the_order_of_the_videos_is_irrelevant(make_table: Make, order: list[int
         names, labels = [f"v{row}_g{row // 3}" for row in rows], LABELS[rows]
         groups = video_groups(names, r"_(g\d+)", dataset=None)
         table = make_table(VIEWS[rows], names=names, labels=labels)
-        return calibrate_in_folds(join({"a": table}), grouped_folds(groups, labels)).joined.tables[
-            "a"
-        ]
+        return calibrate(join({"a": table}), grouped_folds(groups, labels)).joined.tables["a"]
 
     straight, moved = calibrated(list(range(60))), calibrated(order)
     np.testing.assert_allclose(moved.scores, straight.scores[order], rtol=1e-4)

@@ -9,13 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusion.combining.inputs import FusionInputs, FusionOptions, read_inputs
-from fusion.combining.step import Steps, make_step
-from fusion.fitting.calibration import calibrate_inputs
-from fusion.fitting.hold_out import find_folds, grouped_folds, read_validation_scores
-from fusion.tables.groups import video_groups
-from fusion.tables.score_file import ScoreTable, write_scores
-from fusion.workflows import fuse_inputs_by_learning
+from fusion.combining.inputs import FusionInputs, FusionOptions, read_inputs, read_validation_scores
+from fusion.fitting.fitted_fusion import calibrate_inputs
+from fusion.tables.groups import grouped_folds, video_groups
+from fusion.tables.score_file import ScoreTable, read_scores, write_scores
+from fusion.workflows import fuse_files
 from twostream_base.errors import InputError
 
 Make = Callable[..., ScoreTable]
@@ -70,24 +68,24 @@ def inputs(make_table: Make, tmp_path: Path) -> FusionInputs:
 
 
 def test_validation_scores_are_found_next_to_the_inputs(inputs: FusionInputs) -> None:
-    tables = read_validation_scores(inputs, FusionOptions())
+    tables = read_validation_scores(inputs)
     assert [table.names[0] for table in tables.values()] == ["val0_g0"] * 2
-    calibrated = calibrate_inputs(inputs, FusionOptions(calibrate="val"))
+    calibrated = calibrate_inputs(replace(inputs, options=FusionOptions(calibrate="val")))
     spatial, motion = (float(s.factor[0]) for (s,) in calibrated.scalings.values())
     assert 3 < spatial / motion < 30
 
 
 def test_folds_of_the_file_itself(inputs: FusionInputs) -> None:
     with pytest.raises(InputError, match="data set toy.*--groups"):
-        find_folds(inputs.joined, count=4)
+        inputs.joined.folds(4)
     options = FusionOptions(
         files=[files[0].parents[1] for files in inputs.files.values()],
         calibrate="crossfit", groups=r"_(g\d+)", folds=4,
     )  # fmt: skip
     inputs = read_inputs(options)
-    folds = find_folds(inputs.joined, count=4)
+    folds = inputs.joined.folds(4)
     assert (np.ptp(folds.reshape(10, 3), axis=1) == 0).all()
-    calibrated = calibrate_inputs(inputs, options)
+    calibrated = calibrate_inputs(inputs)
     assert len(calibrated.scalings["motion"]) == 4
 
 
@@ -97,7 +95,7 @@ def test_validation_scores_of_other_streams(inputs: FusionInputs, tmp_path: Path
     )
 
     def read(*val: Path) -> dict[str, ScoreTable]:
-        return read_validation_scores(inputs, FusionOptions(val=val))
+        return read_validation_scores(replace(inputs, options=FusionOptions(val=val)))
 
     assert len(read(spatial, motion)) == 2
     with pytest.raises(InputError, match="stream motion, but the scores of spatial are of spatial"):
@@ -109,14 +107,16 @@ def test_validation_scores_of_other_streams(inputs: FusionInputs, tmp_path: Path
         read()
 
 
-def test_learning_as_the_options_say(inputs: FusionInputs) -> None:
-    options = FusionOptions(learn="class-weights", learn_on="val")
-    fused = fuse_inputs_by_learning(inputs, options)
-    assert fused.table.metadata["streams"]["learned_on"] == "val"
+def test_learning_as_the_options_say(inputs: FusionInputs, tmp_path: Path) -> None:
+    files = [tmp_path / "spatial", tmp_path / "motion"]
+    options = FusionOptions(files=files, learn="class-weights", learn_on="val")
+    out = tmp_path / "fused.safetensors"
+    fuse_files(options, out=out)
+    assert read_scores(out).metadata["streams"]["learned_on"] == "val"
     with pytest.raises(InputError, match="--learn fits temperatures itself; leave out --calibrate"):
-        fuse_inputs_by_learning(inputs, replace(options, calibrate="val"))
+        fuse_files(replace(options, calibrate="val"))
     with pytest.raises(InputError, match="which videos belong together"):
-        fuse_inputs_by_learning(inputs, FusionOptions(learn="stacking"))
-    for steps, combine in ((Steps(streams=make_step("max")), None), (Steps(), "probs")):
+        fuse_files(FusionOptions(files=files, learn="stacking"))
+    for change in ({"strategy": "max"}, {"combine": "probs"}):
         with pytest.raises(InputError, match="leave out --strategy, --segments, --crops and"):
-            fuse_inputs_by_learning(replace(inputs, steps=steps), replace(options, combine=combine))
+            fuse_files(replace(options, **change))

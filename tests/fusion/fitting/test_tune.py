@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fusion.combining.fuse import VideoScores, score_videos
+from fusion.combining.step import Steps
 from fusion.fitting.tune import (
     at_threshold,
     cascade_curve,
@@ -102,7 +103,7 @@ def test_other_streams_or_score_types(cast: Callable[..., VideoScores], make_tab
     one = score_videos(join({"quiet": make_table(np.zeros((3, 6)))}))
     with pytest.raises(InputError, match="of other streams or classes"):
         tune_on(cast(0), one)
-    probs = score_videos(join({"quiet": make_table(np.zeros((3, 6)))}), combine="probs")
+    probs = score_videos(join({"quiet": make_table(np.zeros((3, 6)))}), Steps(combine="probs"))
     with pytest.raises(InputError, match="scores are probs, the others logits"):
         tune_on(one, probs)
 
