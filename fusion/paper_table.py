@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.combining.fuse import add_fitted_on, fuse_streams, score_videos, shared_metadata
+from fusion.combining.fuse import fuse_streams, score_videos
 from fusion.combining.inputs import (
     OFFICIAL_SPLITS,
     STREAMS,
@@ -32,11 +32,10 @@ from fusion.combining.step import StepOptions, find_steps
 from fusion.evaluation.metrics import accuracy_summary
 from fusion.evaluation.pooled import Seed, compare_over_splits, split_answers
 from fusion.fitting import tune
-from fusion.fitting.fitted_fusion import CALIBRATED, calibrate_inputs
-from fusion.tables.groups import labels_in_folds
+from fusion.fitting.fitted_fusion import CALIBRATED, calibrate_inputs, labels_in_folds
 from fusion.tables.join import JoinedTables, join
 from fusion.tables.progress import Progress, no_progress
-from fusion.tables.score_file import ScoreTable
+from fusion.tables.score_file import ScoreTable, add_fitted_on, shared_metadata
 from twostream_base.errors import InputError, some_of
 from twostream_base.plugins import read_pairs
 
@@ -366,8 +365,8 @@ def _results(
         folds = inputs.joined.folds(inputs.options.folds)
         weights_found = tune.tune_in_folds(streams, folds)
         scores = tune.fuse_by_tuned_weights(streams, weights_found, folds).scores[:, 0, 0]
-        subset = next(iter(streams.metadata.values())).get("subset")
-        marks = add_fitted_on({}, before or None, labels_in_folds(subset, streams.groups))
+        in_folds = labels_in_folds(next(iter(streams.metadata.values())), streams.groups)
+        marks = add_fitted_on({}, before or None, in_folds)
         result = Result(system, tuple(fused), "weights tuned in folds")
         yield result, scores, str(marks["fitted_on"])
     elif tuned == "val":

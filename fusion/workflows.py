@@ -16,14 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.combining.fuse import (
-    VideoScores,
-    add_fitted_on,
-    fuse_joined,
-    fuse_videos,
-    score_videos,
-    shared_metadata,
-)
+from fusion.combining.fuse import VideoScores, fuse_videos, score_videos
 from fusion.combining.inputs import (
     STREAMS,
     FusionInputs,
@@ -68,7 +61,7 @@ from fusion.reporting.page import report_page
 from fusion.tables.groups import grouped_folds
 from fusion.tables.join import Input, join
 from fusion.tables.progress import Progress, no_progress, part_of
-from fusion.tables.score_file import write_scores
+from fusion.tables.score_file import add_fitted_on, shared_metadata, write_scores
 from twostream_base.errors import InputError, some_of
 from twostream_base.text import write_csv
 
@@ -120,22 +113,21 @@ def fuse_files(
             "--strategy, --segments, --crops and --combine"
         )
     held_out = None if fitted_by == "none" else read_held_out(inputs, fitted_by)
-    calibrated = unfitted = None
+    streams, calibrated = score_videos(inputs.joined, steps), None
+    fusion = plain = fuse_videos(streams, steps)
     if learns and held_out is not None:
         learner = LEARNERS[options.learn]
         fusion = fuse_by_learning(
-            inputs.joined, learner, held_out, name=options.learn, progress=progress
+            streams, inputs.joined, learner, held_out, name=options.learn, progress=progress
         )
     elif held_out is not None:
         fit = CALIBRATIONS[options.calibration]
         calibrated = calibrate(inputs.joined, held_out, fit=fit, progress=progress)
-        fusion = fuse_videos(calibrated.score_videos(steps), steps)
-    else:
-        fusion = fuse_joined(inputs.joined, steps)
-    if held_out is not None:
-        unfitted = fuse_joined(inputs.joined, steps).scores
+        streams = calibrated.score_videos(steps)
+        fusion = fuse_videos(streams, steps)
     if out:
         write_scores(out, fusion.table)
+    unfitted = None if held_out is None else plain.scores
     result = fusion_result(fusion, files=inputs.files, unfitted=unfitted)
     if calibrated:
         result["calibration"] = {key: calibrated.summary(key) for key in calibrated.joined.tables}

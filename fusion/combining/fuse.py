@@ -16,22 +16,12 @@ from fusion.combining.probabilities import as_probs, softmax, spread, view_logit
 from fusion.combining.step import MEAN, Step, Steps, make_step
 from fusion.combining.strategies import BY_CONFIDENCE, Strategy, geometric, rank, weighted
 from fusion.tables.join import Input, JoinedTables, join
-from fusion.tables.score_file import ScoreTable, seen_text, slices
+from fusion.tables.score_file import ScoreTable, add_fitted_on, shared_metadata, slices
 from twostream_base.errors import InputError
 from twostream_base.versions import tool_version
 
 DEFAULT_STEPS = Steps()
 Calibrate = Callable[[np.ndarray, slice], np.ndarray]
-_PASSED_ON = (
-    "dataset",
-    "split",
-    "subset",
-    "protocol",
-    "selected_on",
-    "listed",
-    "missing",
-    "windows",
-)
 
 
 class StepResult(NamedTuple):
@@ -263,31 +253,6 @@ def mean_scores(table: ScoreTable) -> np.ndarray:
     return score_videos(join({"file": table})).scores["file"]
 
 
-def shared_metadata(streams: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The metadata that all streams have alike: data set, split, subset, protocol, ..."""
-    facts: dict[str, Any] = {}
-    for fact in _PASSED_ON:
-        values = [metadata[fact] for metadata in streams.values() if fact in metadata]
-        if len(values) == len(streams) and all(value == values[0] for value in values):
-            facts[fact] = values[0]
-    # One stream that has seen the test list is enough to make the fused result optimistic.
-    if "test" in [metadata.get("selected_on") for metadata in streams.values()]:
-        facts["selected_on"] = "test"
-    # So is one that was trained on them. Of different videos, this is the least number of them.
-    seen = [metadata["seen_in_training"] for metadata in streams.values() if seen_text(metadata)]
-    if seen:
-        facts["seen_in_training"] = max(seen, key=lambda counts: int(counts.get("trained") or 0))
-    # And one that was fitted on labels of these videos, however often it has been fused since.
-    return add_fitted_on(facts, *(metadata.get("fitted_on") for metadata in streams.values()))
-
-
-def add_fitted_on(metadata: Mapping[str, Any], *marks: str | None) -> dict[str, Any]:
-    """Metadata that also say, under `fitted_on`, on labels of which videos something was fitted."""
-    known = [metadata.get("fitted_on"), *marks]
-    texts = dict.fromkeys(text for mark in known if mark for text in str(mark).split("; "))
-    return dict(metadata) | ({"fitted_on": "; ".join(texts)} if texts else {})
-
-
 def _common_type(types: Mapping[str, str], combine: str | None) -> str:
     listed = ", ".join(f"{key} {score_type}" for key, score_type in types.items())
     if combine == "logits" and "probs" in types.values():
@@ -367,10 +332,19 @@ def returned_type(strategy: Strategy, options: Mapping[str, Any], *, score_type:
 
 
 def fused_table(
-    streams: VideoScores, scores: np.ndarray, score_type: str, steps: Mapping[str, Step]
+    streams: VideoScores,
+    scores: np.ndarray,
+    score_type: str,
+    steps: Mapping[str, Step],
+    *,
+    fitted_on: str | None = None,
 ) -> ScoreTable:
-    """A score table of fused (V, C) scores, whose header tells its inputs and `steps` by axis."""
-    metadata: dict[str, Any] = shared_metadata(streams.metadata) | {
+    """A score table of fused (V, C) scores, whose header tells its inputs and `steps` by axis.
+
+    Args:
+        fitted_on: on which labels of these videos something was fitted, if on any.
+    """
+    metadata: dict[str, Any] = add_fitted_on(shared_metadata(streams.metadata), fitted_on) | {
         "stream": "fusion",
         **{axis: {"strategy": step.name, **step.options} for axis, step in steps.items()},
         "combine": streams.combine,

@@ -584,9 +584,9 @@ def read_held_out(inputs: FusionInputs, on: str) -> HeldOut:
     Raises:
         InputError: what `JoinedTables.folds` and `read_validation_scores` refuse.
     """
-    if on == "crossfit":
-        return inputs.joined.folds(inputs.options.folds)
-    return read_validation_scores(inputs)
+    if on == "val":
+        return read_validation_scores(inputs)
+    return inputs.joined.folds(inputs.options.folds)
 
 
 def read_validation_scores(inputs: FusionInputs) -> dict[str, ScoreTable]:

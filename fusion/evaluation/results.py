@@ -33,6 +33,7 @@ def fusion_result(
         key: accuracy_summary(scores, table.labels, groups)
         for key, scores in fusion.streams.scores.items()
     }
+    without = None if unfitted is None else accuracy_summary(unfitted, table.labels, groups)
     answers = fusion.scores.argmax(axis=1)
     warnings = [*fusion.warnings, *diagnose(fusion.streams, answers, strategy=strategy)]
     if fused["unlabelled"]:
@@ -61,7 +62,7 @@ def fusion_result(
             for key, summary in inputs.items()
         ],
         "fused": fused,
-        "unfitted": None if unfitted is None else accuracy_summary(unfitted, table.labels, groups),
+        "unfitted": without,
         "calibration": None,
         "fitted_on": metadata.get("fitted_on"),
         "warnings": warnings,

@@ -12,29 +12,21 @@ A learner is `(logits, labels, *, progress) -> predict`, with calibrated logits 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.combining.fuse import (
-    DEFAULT_STEPS,
-    Fusion,
-    VideoScores,
-    add_fitted_on,
-    fused_table,
-    score_videos,
-)
+from fusion.combining.fuse import DEFAULT_STEPS, Fusion, VideoScores, fused_table, score_videos
 from fusion.combining.inputs import FusionInputs, HeldOut, read_held_out
 from fusion.combining.probabilities import SMALLEST, log_softmax, mean_logits, softmax
 from fusion.combining.step import MEAN, Step, Steps
 from fusion.combining.strategies import mean
-from fusion.tables.groups import labels_in_folds
 from fusion.tables.join import JoinedTables, join
 from fusion.tables.progress import Progress, no_progress, part_of
-from fusion.tables.score_file import ScoreTable, slices
+from fusion.tables.score_file import ScoreTable, add_fitted_on, slices
 from twostream_base.errors import InputError
 
 _STEPS = 50
@@ -169,6 +161,19 @@ def logits_to_fit(
     return logits, order[other.labels[known]]
 
 
+def labels_in_folds(metadata: Mapping[str, Any], groups: Sequence[str] | None) -> str:
+    """What was fitted in folds of these videos saw: as files and results say it.
+
+    Args:
+        metadata: of a stream of theirs.
+        groups: of the folds, where they are known.
+    """
+    subset = metadata.get("subset")
+    labels = f"{subset} labels" if subset else "labels of these videos"
+    alone = groups is not None and len(set(groups)) == len(groups)
+    return f"{labels}, in {'folds of single videos' if alone else 'group folds'}"
+
+
 def reliability(probs: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> dict[str, Any]:
     """Compare the confidence of (V, C) probabilities in their first class with its accuracy.
 
@@ -253,11 +258,11 @@ class CalibratedTables:
 
             return calibrate
 
-        streams = score_videos(
-            self.joined, steps, calibrations={key: of_stream(key) for key in self.joined.tables}
-        )
+        told = {key: {"calibration": self.facts(key)} for key in self.joined.tables}
+        calibrations = {key: of_stream(key) for key in self.joined.tables}
+        streams = score_videos(self.joined, steps, calibrations=calibrations)
         metadata = {
-            key: add_fitted_on(facts | {"calibration": self.facts(key)}, self.fitted_on)
+            key: add_fitted_on(facts | told[key], self.fitted_on)
             for key, facts in streams.metadata.items()
         }
         return replace(streams, metadata=metadata)
@@ -285,8 +290,7 @@ def calibrate(
             scalings[key] = cross_fit(
                 logits, joined.labels, folds, fit=fit, progress=part_of(progress, begin, end)
             )
-        subset = next(iter(joined.tables.values())).metadata.get("subset")
-        fitted_on = labels_in_folds(subset, joined.groups)
+        fitted_on = labels_in_folds(next(iter(joined.tables.values())).metadata, joined.groups)
     else:
         folds, fitted_on = np.zeros(len(joined.names), dtype=np.int64), None
         for key, table in joined.tables.items():
@@ -434,6 +438,7 @@ def _minimise(
 
 
 def fuse_by_learning(
+    streams: VideoScores,
     joined: JoinedTables,
     learner: Learner,
     held_out: HeldOut,
@@ -443,31 +448,31 @@ def fuse_by_learning(
 ) -> Fusion:
     """Fuse the mean logits of each video's views by `learner`, to probabilities.
 
-    It learns from the labelled videos of `held_out`. `name` is that of the learner, for the header.
+    It learns from the labelled videos of `held_out`.
+
+    Args:
+        streams: the plain mean scores of `joined`, by which the header tells the inputs.
+        name: of the learner, for the header.
 
     Raises:
         InputError: one input alone, or others that lack a stream, share videos or have no labels.
     """
-    streams = score_videos(joined)
     if len(streams.scores) < 2:
         raise InputError("learning a fusion needs two inputs")
     logits = np.stack([mean_logits(table) for table in joined.tables.values()], axis=1)
-    in_folds = isinstance(held_out, np.ndarray)
     if isinstance(held_out, np.ndarray):
         learn_it = partial(learn, learner=learner)
         fused = fuse_in_folds(logits, streams.labels, held_out, learn_it, progress=progress)
         learned_on = "crossfit"
+        mark = labels_in_folds(next(iter(streams.metadata.values())), streams.groups)
     else:
         others = join({key: held_out[key] for key in joined.tables if key in held_out}).tables
         pairs = [logits_to_fit(key, table, others) for key, table in joined.tables.items()]
         other_logits = np.stack([logits for logits, _ in pairs], axis=1)
         predict = learn(other_logits, pairs[0][1], learner, progress=progress)
-        fused, learned_on = predict(logits), "val"
+        fused, learned_on, mark = predict(logits), "val", None
     # The header names a strategy that nobody can apply without the labels.
     streams_step = Step(name, mean, {"learned_on": learned_on})
     steps = {"crops": MEAN, "segments": MEAN, "streams": streams_step}
-    table = fused_table(streams, softmax(fused), "probs", steps)
-    if in_folds:
-        mark = labels_in_folds(table.metadata.get("subset"), streams.groups)
-        table = replace(table, metadata=add_fitted_on(table.metadata, mark))
+    table = fused_table(streams, softmax(fused), "probs", steps, fitted_on=mark)
     return Fusion(table, streams, list(streams.warnings))

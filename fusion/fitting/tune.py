@@ -8,18 +8,17 @@ probabilities, is at least a threshold; else both streams are fused.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.combining.fuse import VideoScores, add_fitted_on, fused_table
+from fusion.combining.fuse import VideoScores, fused_table
 from fusion.combining.probabilities import as_probs, top_margin
 from fusion.combining.step import Step
 from fusion.combining.strategies import weighted
 from fusion.evaluation.metrics import count_groups, known_groups, share
+from fusion.fitting.fitted_fusion import labels_in_folds
 from fusion.fitting.weight_search import WeightCurve, right_answers, search_weights, weight_curve
-from fusion.tables.groups import labels_in_folds
 from fusion.tables.progress import Progress, no_progress, part_of
 from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError, some_of
@@ -141,10 +140,10 @@ def fuse_by_tuned_weights(
     options = {"weights": result["weights"], "chosen_on": result["chosen_on"]}
     steps = {"streams": Step("weighted", weighted, options)}
     scores = (stacked * of_videos[:, :, None]).sum(axis=1)
-    table = fused_table(streams, scores, streams.score_type, steps)
+    table = fused_table(streams, scores, streams.score_type, steps, fitted_on=result["fitted_on"])
     if result["chosen_on"] == "test":
         table.metadata["selected_on"] = table.metadata.get("subset", "test")
-    return replace(table, metadata=add_fitted_on(table.metadata, result["fitted_on"]))
+    return table
 
 
 def _result(
@@ -159,8 +158,7 @@ def _result(
     groups = known_groups(streams.groups, streams.labels >= 0)
     picked, most = search_weights(scores, labels, progress=progress)
     equal = right_answers(scores, np.full(len(scores), 1 / len(scores)), labels)
-    subset = next(iter(streams.metadata.values())).get("subset")
-    in_folds = labels_in_folds(subset, streams.groups)
+    in_folds = labels_in_folds(next(iter(streams.metadata.values())), streams.groups)
     fitted_on = {"val": None, "crossfit": in_folds, "test": in_folds.partition(",")[0]}
     return {
         "chosen_on": chosen_on,

@@ -94,15 +94,3 @@ def grouped_folds(groups: Sequence[str], labels: np.ndarray, *, count: int = 5) 
         counts[fold] += added
         folds[members[group]] = fold
     return folds
-
-
-def labels_in_folds(subset: object, groups: Sequence[str] | None) -> str:
-    """What was fitted in folds of these videos saw: as files and results say it.
-
-    Args:
-        subset: of the videos, where it is known.
-        groups: of the folds, where they are known.
-    """
-    labels = f"{subset} labels" if subset else "labels of these videos"
-    alone = groups is not None and len(set(groups)) == len(groups)
-    return f"{labels}, in {'folds of single videos' if alone else 'group folds'}"

@@ -32,6 +32,10 @@ SCORE_FILE = tensor_file.FileType(
     required={"names": list, "class_names": list, "kind": str, "about": dict, "sha256": dict},
     cure="copy it again or score again; files of other tools come in by `twostream scores import`",
 )
+# What a fused score file takes over from its inputs, where they agree.
+_PASSED_ON = (
+    "dataset", "split", "subset", "protocol", "selected_on", "listed", "missing", "windows",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,10 +165,10 @@ def write_scores(path: str | PathLike[str], table: ScoreTable) -> None:
         InputError: the table breaks a rule (see `check_table`).
     """
     check_table(table, where=str(path))
-    tensors = {"scores": table.scores, "labels": table.labels}
+    header, tensors = _header(table), {"scores": table.scores, "labels": table.labels}
     if table.times is not None:
         tensors["times"] = table.times
-    tensor_file.write_tensor_file(Path(path), SCORE_FILE, _header(table), tensors)
+    tensor_file.write_tensor_file(Path(path), SCORE_FILE, header, tensors)
 
 
 def write_scores_in_parts(
@@ -266,6 +270,31 @@ def seen_text(metadata: Mapping[str, Any]) -> str | None:
     return ", ".join(parts) or None
 
 
+def shared_metadata(streams: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The metadata that all streams have alike: data set, split, subset, protocol, ..."""
+    facts: dict[str, Any] = {}
+    for fact in _PASSED_ON:
+        values = [metadata[fact] for metadata in streams.values() if fact in metadata]
+        if len(values) == len(streams) and all(value == values[0] for value in values):
+            facts[fact] = values[0]
+    # One stream that has seen the test list is enough to make the fused result optimistic.
+    if "test" in [metadata.get("selected_on") for metadata in streams.values()]:
+        facts["selected_on"] = "test"
+    # So is one that was trained on them. Of different videos, this is the least number of them.
+    seen = [metadata["seen_in_training"] for metadata in streams.values() if seen_text(metadata)]
+    if seen:
+        facts["seen_in_training"] = max(seen, key=lambda counts: int(counts.get("trained") or 0))
+    # And one that was fitted on labels of these videos, however often it has been fused since.
+    return add_fitted_on(facts, *(metadata.get("fitted_on") for metadata in streams.values()))
+
+
+def add_fitted_on(metadata: Mapping[str, Any], *marks: str | None) -> dict[str, Any]:
+    """Metadata that also say, under `fitted_on`, on labels of which videos something was fitted."""
+    known = [metadata.get("fitted_on"), *marks]
+    texts = dict.fromkeys(text for mark in known if mark for text in str(mark).split("; "))
+    return dict(metadata) | ({"fitted_on": "; ".join(texts)} if texts else {})
+
+
 def check_numbers(scores: np.ndarray, *, where: str) -> None:
     """Refuse what is not an array of numbers (V, C), (V, S, C) or (V, S, R, C).
 
@@ -342,9 +371,7 @@ def check_table(table: ScoreTable, *, where: str) -> None:
         raise InputError(f"{where}: `summed_over` is {count!r}; it must be the logits in each sum")
     last = len(table.class_names) - 1
     outside = np.flatnonzero((table.labels < UNKNOWN) | (table.labels > last))
-    if len(outside):
-        names = some_of([table.names[row] for row in outside])
-        raise InputError(f"{where}: labels must be in -1..{last}; not so for {names}")
+    unknown = [table.names[row] for row in outside]
     broken = [
         name
         for part in slices(table.scores)
@@ -353,8 +380,10 @@ def check_table(table: ScoreTable, *, where: str) -> None:
         )
         if not finite
     ]
+    names = some_of(unknown or broken)
+    if unknown:
+        raise InputError(f"{where}: labels must be in -1..{last}; not so for {names}")
     if broken:
-        names = some_of(broken)
         raise InputError(
             f"{where}: scores that are NaN or infinite, for {names}; look for the "
             "cause in training, then score again"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fusion
+from fusion.combining.inputs import HeldOut
 from fusion.fitting.fitted_fusion import LEARNERS, fuse_by_learning
 from fusion.workflows import fuse_files, report_files
 
@@ -130,16 +131,22 @@ def test_learned_fusion_on_arrays(make_table: Make, method: str) -> None:
     here, there = {"a": SPATIAL[:30], "b": MOTION[:30]}, {"a": SPATIAL[30:], "b": MOTION[30:]}
     model = fusion.LearnedFusion(method, folds=3).fit(there, LABELS[30:], groups=SCENES[30:])
     tables = {key: make_table(views) for key, views in here.items()}
+
+    def learned(tables: dict[str, fusion.ScoreTable], held_out: HeldOut) -> fusion.Fusion:
+        joined = fusion.join(tables)
+        streams = fusion.score_videos(joined)
+        return fuse_by_learning(streams, joined, LEARNERS[method], held_out, name="x")
+
     others = {
         key: make_table(views, names=[f"w{v}" for v in range(30)], labels=LABELS[30:])
         for key, views in there.items()
     }
-    expected = fuse_by_learning(fusion.join(tables), LEARNERS[method], others, name="x")
+    expected = learned(tables, others)
     np.testing.assert_allclose(model.predict_proba(here), expected.scores, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(model.predict(here), expected.scores.argmax(axis=1))
     assert model.held_out_ is not None
     folds = fusion.grouped_folds(SCENES[30:], LABELS[30:], count=3)
-    in_folds = fuse_by_learning(fusion.join(others), LEARNERS[method], folds, name="x")
+    in_folds = learned(others, folds)
     assert model.held_out_ == fusion.evaluate(in_folds.scores, LABELS[30:], SCENES[30:])
     assert 0 <= model.score(here, LABELS[:30]) <= 1
     stacked = np.stack([views.mean(axis=(1, 2)) for views in there.values()], axis=1)

@@ -82,7 +82,7 @@ def test_slices_of_stored_scores_give_the_same_bits(
     np.testing.assert_array_equal(fusion.table.scores, whole.table.scores, strict=True)
     assert fusion.table.metadata == whole.table.metadata
     assert fusion.warnings == whole.warnings
-    names = dict.fromkeys(files, "")
+    names = {key: [path] for key, path in files.items()}
     assert fusion_result(fusion, files=names) == fusion_result(whole, files=names)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable
 
 Make = Callable[..., ScoreTable]
-FILES = {"spatial": "s.safetensors", "motion": "m.safetensors"}
+FILES = {"spatial": [Path("s.safetensors")], "motion": [Path("m.safetensors")]}
 
 
 def test_result_for_programs(make_table: Make) -> None:
@@ -32,9 +33,9 @@ def test_result_for_programs(make_table: Make) -> None:
         "combine": "logits",
         "options": {"streams": {}, "segments": {}, "crops": {}},
         "inputs": [
-            {"stream": stream, "file": file, "top1": half, "top5": both,
+            {"stream": stream, "file": str(file), "top1": half, "top5": both,
              "mean_class": {"percent": 50.0, "classes": 1}, "unlabelled": 1, "groups": None}
-            for stream, file in FILES.items()
+            for stream, (file,) in FILES.items()
         ],
         "fused": {"top1": both, "top5": both, "mean_class": {"percent": 100.0, "classes": 1},
                   "unlabelled": 1, "groups": None},

@@ -7,10 +7,13 @@ import pytest
 from scipy.optimize import check_grad
 
 import fusion.fitting.fitted_fusion as learned_module
+from fusion.combining.fuse import Fusion, score_videos
+from fusion.combining.inputs import HeldOut
 from fusion.combining.probabilities import log_softmax
 from fusion.evaluation.metrics import top_k_correct
 from fusion.fitting.fitted_fusion import (
     LEARNERS,
+    Learner,
     class_shares,
     class_weights,
     fuse_by_learning,
@@ -115,6 +118,13 @@ def two_streams(
     return tables
 
 
+def learned(
+    tables: dict[str, ScoreTable], learner: Learner, held_out: HeldOut, *, name: str
+) -> Fusion:
+    joined = join(tables)
+    return fuse_by_learning(score_videos(joined), joined, learner, held_out, name=name)
+
+
 @pytest.mark.parametrize("name", LEARNERS)
 def test_in_folds_and_on_validation_videos_in_another_class_order(
     make_table: Make, name: str
@@ -124,7 +134,7 @@ def test_in_folds_and_on_validation_videos_in_another_class_order(
     count = top_k_correct(np.asarray(plain), tables["a"].labels, 1)
     val = two_streams(make_table, "v", 1, [2, 0, 3, 1])
     for where, given in (("crossfit", np.arange(400) % 4), ("val", val)):
-        fusion = fuse_by_learning(join(tables), LEARNERS[name], given, name=name)
+        fusion = learned(tables, LEARNERS[name], given, name=name)
         check_table(fusion.table, where="fused")
         assert fusion.table.score_type == "probs"
         assert top_k_correct(fusion.table.scores[:, 0, 0], tables["a"].labels, 1) > count
@@ -135,8 +145,8 @@ def test_what_cannot_be_learnt_from(make_table: Make) -> None:
     tables = two_streams(make_table, "t", 0, [0, 1, 2, 3])
     val = two_streams(make_table, "v", 1, [0, 1, 2, 3])
     with pytest.raises(InputError, match="needs two inputs"):
-        fuse_by_learning(join({"a": tables["a"]}), class_weights, val, name="x")
+        learned({"a": tables["a"]}, class_weights, val, name="x")
     with pytest.raises(InputError, match="no validation scores of b to learn from"):
-        fuse_by_learning(join(tables), class_weights, {"a": val["a"]}, name="x")
+        learned(tables, class_weights, {"a": val["a"]}, name="x")
     with pytest.raises(InputError, match="are among those that are fused"):
-        fuse_by_learning(join(tables), class_weights, tables, name="x")
+        learned(tables, class_weights, tables, name="x")
