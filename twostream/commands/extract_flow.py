@@ -17,13 +17,46 @@ from twostream_base.errors import InputError, some_of
 from twostream_base.plugins import load, read_options
 
 if TYPE_CHECKING:
-    from flow_extract.extraction.folder import Report
+    from flow_extract.extraction.folder import Engine, Report
 
 
 # Processes that share one accelerator by default; each holds the method's working memory there.
 DEVICE_JOBS = 4
 # As of `flow_extract.store.codecs`, whose module imports numpy.
 DEFAULT_BOUND = 20.0
+
+engine_options = console.section(
+    "Speed",
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=600.0,
+        help="Seconds without a new frame or flow pair after which a video counts as failed.",
+    ),
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "dask"]),
+        default="local",
+        help="Run jobs on this machine, or on a Dask cluster.",
+    ),
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Address of a running Dask cluster, such as tcp://node:8786.",
+    ),
+)
+
+
+def find_engine(name: str, scheduler: str | None, *, jobs: int | None) -> Engine:
+    """What runs videos in processes of their own, as --engine, --scheduler and --jobs say."""
+    from flow_extract.extraction.dask_engine import run_jobs_on_dask
+    from flow_extract.extraction.executor import run_jobs
+
+    if scheduler and name != "dask":
+        raise click.UsageError("--scheduler needs --engine dask")
+    if scheduler and jobs:
+        raise click.UsageError("--jobs has no effect with --scheduler: the cluster has its workers")
+    return partial(run_jobs_on_dask, scheduler=scheduler) if name == "dask" else run_jobs
 
 
 @click.command(
@@ -108,24 +141,8 @@ DEFAULT_BOUND = 20.0
         type=click.IntRange(min=1),
         help="Videos processed at once.  [default: one per core]",
     ),
-    click.option(
-        "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
-        default=600.0,
-        help="Seconds without a new frame or flow pair after which a video counts as failed.",
-    ),
-    click.option(
-        "--engine",
-        type=click.Choice(["local", "dask"]),
-        default="local",
-        help="Run jobs on this machine, or on a Dask cluster.",
-    ),
-    click.option(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="Address of a running Dask cluster, such as tcp://node:8786.",
-    ),
 )
+@engine_options
 @console.trust_option
 @console.json_option
 @console.quiet_option
@@ -157,15 +174,11 @@ def extract_flow(
     only when they have changed, or with --retry-failed. Exit code 1: some videos failed; they are
     listed.
     """
-    from flow_extract.extraction.dask_engine import run_jobs_on_dask
-    from flow_extract.extraction.executor import available_cores, run_jobs
+    from flow_extract.extraction.executor import available_cores
     from flow_extract.extraction.folder import extract_folder
     from flow_extract.extraction.settings import extraction_settings
 
-    if scheduler and engine != "dask":
-        raise click.UsageError("--scheduler needs --engine dask")
-    if scheduler and jobs:
-        raise click.UsageError("--jobs has no effect with --scheduler: the cluster has its workers")
+    run_jobs = find_engine(engine, scheduler, jobs=jobs)
     cores = available_cores()
     if jobs is not None and jobs > cores:
         console.tell(f"--jobs {jobs} is more than the cores ({cores}); {cores} videos at one time")
@@ -211,7 +224,7 @@ def extract_flow(
             workers=workers,
             timeout=timeout,
             progress=partial(console.progress, label="extract-flow", unit="video", quiet=quiet),
-            engine=partial(run_jobs_on_dask, scheduler=scheduler) if engine == "dask" else run_jobs,
+            engine=run_jobs,
             retry_failed=retry_failed,
             verify_checksums=deep,
             device=device,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from twostream.commands import console, shared_options
+from twostream.commands.extract_flow import engine_options, find_engine
 from twostream.commands.option_types import FOLDER, OUT_FOLDER
 from twostream.commands.predict import extraction_options, score_names
 from twostream_base.errors import InputError
@@ -89,6 +90,16 @@ output_options = console.section(
 @extraction_options
 @output_options
 @shared_options.views_per_forward
+@console.section(
+    "Speed",
+    click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        help="Videos at once, each in a process of its own with its own copy of the networks.  "
+        "[default: one after the other in this process; with --engine dask one per core]",
+    ),
+)
+@engine_options
 @shared_options.compute
 @console.trust_option
 @console.quiet_option
@@ -107,6 +118,10 @@ def features(
     method_option: tuple[str, ...],
     short_side: int | None,
     out: Path,
+    jobs: int | None,
+    timeout: float,
+    engine: str,
+    scheduler: str | None,
     quiet: bool,
     as_json: bool,
     **options: Any,
@@ -117,11 +132,13 @@ def features(
     it again to write what is missing; run it in several shells, and they share the videos. Exit
     code 1: some videos could not be read; they are listed.
     """
+    from flow_extract.extraction.executor import available_cores
     from twostream.models.checkpoint import read_spec
-    from twostream.prediction.features import FeatureOptions, feature_lines, write_features
+    from twostream.prediction.features import FeatureOptions, Video, feature_lines, write_features
     from twostream.prediction.predict import find_inputs
     from twostream.prediction.predict_video import Extraction
 
+    run_jobs = find_engine(engine, scheduler, jobs=jobs)
     runs: dict[str, Path | ExternalNetwork] = {}
     networks: list[tuple[str, Path | ExternalNetwork]] = [
         (read_spec(run / checkpoint, trust_plugins=console.trusts_plugins()).stream, run)
@@ -134,8 +151,8 @@ def features(
     for stream, network in networks:
         if stream in runs:
             raise InputError(
-                f"two networks of the {stream} stream are given, {runs[stream]} and {network}; "
-                "give one of each stream"
+                f"two networks of the {stream} stream are given, "
+                f"{runs[stream]} and {network}; give one of each stream"
             )
         runs[stream] = network
     if not runs:
@@ -159,7 +176,16 @@ def features(
     )
     with TemporaryDirectory(prefix="twostream-features-") as folder:
         files, unusable = find_inputs(paths, work_dir=Path(folder))
-    result = write_features(score_names(paths, files), settings, runtime, tell=console.tell)
+    named = score_names(paths, files)
+    result = write_features(
+        [Video(name, *video) for name, video in named.items()],
+        settings,
+        runtime,
+        tell=console.tell,
+        engine=run_jobs if engine == "dask" or (jobs or 1) > 1 else None,
+        jobs=jobs or (available_cores() if engine == "dask" else 1),
+        timeout=timeout,
+    )
     result["failed"] = unusable | result["failed"]
     console.print_json(result) if as_json else console.show(*feature_lines(result))
     if result["failed"]:

@@ -14,27 +14,28 @@ import json
 import os
 import shutil
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flow_extract.extraction.executor import PRELOAD, Outcome
+from flow_extract.extraction.folder import Engine
 from flow_extract.store.header import settings_hash
 from flow_extract.store.locks import locked, remove_leftovers
 from flow_extract.video.decode import VideoError, probe
 from flow_extract.video.pictures import content_sha256
 from fusion.tables.windows import Span
-from twostream.compute.device import Runtime
+from twostream.compute.device import Runtime, no_bar
 from twostream.data.protocols import SPREAD, Protocol, find_protocol
 from twostream.data.stored import SOURCE_DIGITS
-from twostream.models.checkpoint import WEIGHTS
-from twostream.models.external_networks import ExternalNetwork
+from twostream.models.external_networks import ExternalNetwork, open_weights
 from twostream.models.probe import check_input_sizes
-from twostream.prediction.predict_video import Extraction, Stream, load_streams
+from twostream.prediction.predict_video import Extraction, Stream, load_streams, weights_file
 from twostream.prediction.windows import WindowPass, WindowStream
 from twostream.transforms.presets import Modality
 from twostream_base.errors import InputError
@@ -56,9 +57,13 @@ BUSY_SECONDS = 1.0  # before the next look at a video of which another process h
 
 @dataclass(frozen=True, slots=True)
 class FeatureOptions:
-    """The options of `twostream features`; window and stride in frames."""
+    """The options of `twostream features`; window and stride in frames.
 
-    runs: Mapping[str, Path | ExternalNetwork]
+    Attributes:
+        runs: of each stream its run folder; or its network of another tool, or what opens it.
+    """
+
+    runs: Mapping[str, Path | ExternalNetwork | Callable[[], ExternalNetwork]]
     checkpoint: str
     stride: int
     window: int | None
@@ -69,23 +74,48 @@ class FeatureOptions:
     extraction: Extraction
     trust_plugins: bool = False
 
+    @property
+    def outputs(self) -> dict[str, list[str]]:
+        """The streams whose features are in each array of a video."""
+        return {JOINED: list(self.runs)} if self.joined else {key: [key] for key in self.runs}
+
+    def files(self, name: str) -> dict[str, Path]:
+        """The arrays of a video."""
+        return {
+            output: path_inside(self.out if self.joined else self.out / output, f"{name}.npy")
+            for output in self.outputs
+        }
+
+
+class Video(NamedTuple):
+    """Name in the results, what was typed for it, and file or folder of pictures."""
+
+    name: str
+    text: str
+    path: Path
+
 
 def write_features(
-    videos: Mapping[str, tuple[str, Path]],
+    videos: Sequence[Video],
     options: FeatureOptions,
     runtime: Runtime,
     *,
     tell: Callable[[str], None],
+    engine: Engine | None = None,
+    jobs: int = 1,
+    timeout: float = 600.0,
 ) -> dict[str, Any]:
-    """Write the features of one video after the other; those that are there already are left.
+    """Write the features of videos; those that are there already are left.
 
     A file `<name>.json` beside the arrays of a video says how they were made. It is written last:
     where it is there and says the same, the video is done. Each video is locked meanwhile, so
     several processes share the videos of a folder.
 
     Args:
-        videos: names of files -> as results name them, and file or folder of pictures.
         tell: gets a line for each video that another process works on.
+        engine: runs the videos in processes of their own, as `executor.run_jobs` does; None: they
+            are done here, one after the other.
+        jobs, timeout: processes at one time, and seconds without progress, for `engine`.
 
     Returns:
         The result as JSON values.
@@ -93,137 +123,205 @@ def write_features(
     Raises:
         InputError: the runs do not fit each other, or a window is too short for a network.
     """
-    streams = load_streams(
-        options.runs,
-        checkpoint=options.checkpoint,
-        device=runtime.device,
-        extraction=options.extraction,
-        shared=True,
-        trust_plugins=options.trust_plugins,
-    )
-    protocol = find_protocol(f"segments:1,crops={options.crops}")
-    for stream in streams.values():
-        check_input_sizes(
-            stream.network, stream.spec, protocols=(protocol.name,), device=runtime.device
-        )
-    window = find_window(options, streams)
-    facts = {
-        key: {
-            "stream": key,
-            "model": stream.spec.model,
-            "checkpoint": sha256_file(
-                run / options.checkpoint / WEIGHTS if isinstance(run, Path) else run.file
-            ),
-            "features": stream.network.feature_size,
-            "protocol": protocol.name,
-            "precision": runtime.precision,
-            "extraction": settings_hash(stream.settings),
+    options.out.mkdir(parents=True, exist_ok=True)
+    writer = FeatureWriter(options, runtime)
+
+    def run(waiting: Sequence[Video]) -> Iterator[tuple[Video, Outcome]]:
+        if engine is None:
+            yield from ((video, Outcome("returned", writer.write(video))) for video in waiting)
+            return
+        # They run in any folder, and open networks themselves.
+        runs: dict[str, Path | Callable[[], ExternalNetwork]] = {
+            key: run.absolute()
+            if isinstance(run, Path)
+            else partial(open_weights, run.source, class_names=run.spec.class_names)
+            for key, run in writer.runs.items()
         }
-        for (key, stream), run in zip(streams.items(), options.runs.values(), strict=True)
-    }
-    dropping = {bool(stream.settings.get("drop_repeated")) for stream in streams.values()}
-    if options.joined and len(dropping) > 1:
-        raise InputError(
-            "--joined: one network was trained on frames without repeated ones (--drop-repeated), "
-            "another on all, so that their rows are of other moments; leave --joined out"
+        apart = replace(options, runs=runs, out=options.out.absolute())
+        threads = max(1, runtime.threads // jobs)
+        function = partial(
+            write_apart, options=apart, runtime=replace(runtime, threads=threads, bar=no_bar)
         )
-    outputs = {JOINED: list(streams)} if options.joined else {key: [key] for key in streams}
+        outcomes = engine(
+            function,
+            [video._replace(path=video.path.absolute()) for video in waiting],
+            workers=jobs,
+            timeout=timeout,
+            preload=(*PRELOAD, __name__),
+            lasting=True,
+        )
+        yield from runtime.bar(outcomes, total=len(waiting), label="features", unit="video")
+
     rows: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
-    sources: dict[str, str] = {}
-    busy: set[str] = set()
-    waiting = deque(videos)
-    options.out.mkdir(parents=True, exist_ok=True)
+    told: set[str] = set()
+    waiting = list(videos)
     while waiting:
-        name = waiting.popleft()
-        text, video = videos[name]
+        busy = []
+        for video, outcome in run(waiting):
+            if outcome.status != "returned":
+                failed[video.text] = f"{outcome.status}: {outcome.reason}"
+            elif outcome.value is None:
+                busy.append(video)
+                if video.name not in told:
+                    told.add(video.name)
+                    tell(
+                        f"{video.text}: another process works on it; it is looked at again at the "
+                        "end"
+                    )
+            elif "failed" in outcome.value:
+                failed[video.text] = outcome.value["failed"]
+            else:
+                files = {output: str(file) for output, file in options.files(video.name).items()}
+                rows[video.name] = {"video": video.text, "files": files} | outcome.value
+        if len(busy) == len(waiting):
+            time.sleep(BUSY_SECONDS)
+        waiting = busy
+    remove_leftovers(options.out)
+    return {
+        "streams": {key: str(run) for key, run in writer.runs.items()},
+        "layout": options.layout,
+        "stride": options.stride,
+        "window": writer.window,
+        "videos": [rows[video.name] for video in videos if video.name in rows],
+        "failed": failed,
+    }
+
+
+_writer: FeatureWriter | None = None  # of this process, if it was started for videos
+
+
+def write_apart(
+    video: Video, *, options: FeatureOptions, runtime: Runtime
+) -> dict[str, Any] | None:
+    """`FeatureWriter.write` in a process of its own, which keeps its networks for other videos."""
+    global _writer
+    if _writer is None:
+        _writer = FeatureWriter(options, runtime)
+    return _writer.write(video)
+
+
+class FeatureWriter:
+    """Networks, and all that decides what they make of videos.
+
+    Attributes:
+        runs: run folders, and networks of other tools, by stream.
+        window: frames that a feature is of.
+
+    Raises:
+        InputError: as `write_features`.
+    """
+
+    def __init__(self, options: FeatureOptions, runtime: Runtime) -> None:
+        self.options, self.runtime = options, runtime
+        self.runs: dict[str, Path | ExternalNetwork] = {
+            key: run() if callable(run) else run for key, run in options.runs.items()
+        }
+        self.streams = load_streams(
+            self.runs,
+            checkpoint=options.checkpoint,
+            device=runtime.device,
+            extraction=options.extraction,
+            shared=True,
+            trust_plugins=options.trust_plugins,
+        )
+        self.protocol = find_protocol(f"segments:1,crops={options.crops}")
+        for stream in self.streams.values():
+            check_input_sizes(
+                stream.network, stream.spec, protocols=(self.protocol.name,), device=runtime.device
+            )
+        self.window = find_window(options, self.streams)
+        dropping = {bool(stream.settings.get("drop_repeated")) for stream in self.streams.values()}
+        if options.joined and len(dropping) > 1:
+            raise InputError(
+                "--joined: one network was trained on frames without repeated ones "
+                "(--drop-repeated), another on all, so that their rows are of other moments; leave "
+                "--joined out"
+            )
+        self.facts = {
+            key: {
+                "stream": key,
+                "model": stream.spec.model,
+                "checkpoint": sha256_file(weights_file(self.runs[key], options.checkpoint)),
+                "features": stream.network.feature_size,
+                "protocol": self.protocol.name,
+                "precision": runtime.precision,
+                "extraction": settings_hash(stream.settings),
+            }
+            for key, stream in self.streams.items()
+        }
+
+    def write(self, video: Video) -> dict[str, Any] | None:
+        """Write what is missing of a video.
+
+        Returns:
+            Its `shapes`, what is `damaged`, and whether something was `done_now`; or why it
+            `failed`. None where another process works on it.
+        """
+        options, outputs = self.options, self.options.outputs
         try:
-            if name not in sources:
-                sources[name] = content_sha256(video)[:SOURCE_DIGITS]
+            source = content_sha256(video.path)[:SOURCE_DIGITS]
         except OSError as error:
-            failed[text] = f"cannot be read: {error.strerror}"
-            continue
+            return {"failed": f"cannot be read: {error.strerror}"}
         except VideoError as error:
-            failed[text] = str(error)
-            continue
+            return {"failed": str(error)}
         cards = {
             output: {
                 "layout": options.layout,
                 "feat_stride": options.stride,
-                "num_frames": window,
-                "streams": [facts[key] for key in keys],
-                "source": sources[name],
+                "num_frames": self.window,
+                "streams": [self.facts[key] for key in keys],
+                "source": source,
                 "versions": {"twostream": tool_version()},
             }
             for output, keys in outputs.items()
         }
-        folders = {
-            output: options.out if options.joined else options.out / output for output in outputs
+        files = options.files(video.name)
+        with locked(options.out, video.name) as mine:
+            if not mine:
+                return None
+            missing = {
+                output: keys
+                for output, keys in outputs.items()
+                if not is_done(files[output], cards[output])
+            }
+            if missing:
+                # The name, not the content: two copies of a film are two videos.
+                folder = options.out / f".{sha256_bytes(os.fsencode(video.name))[:32]}.part"
+                try:
+                    features = features_of_video(
+                        video.path,
+                        {key: self.streams[key] for keys in missing.values() for key in keys},
+                        self.protocol,
+                        window=self.window,
+                        options=options,
+                        runtime=self.runtime,
+                        folder=folder,
+                        label=video.text,
+                    )
+                except VideoError as error:
+                    return {"failed": str(error)}
+                for output, keys in missing.items():
+                    card = files[output].with_suffix(".json")
+                    card.unlink(missing_ok=True)  # it would call other arrays done
+                    shape = join_arrays(
+                        files[output],
+                        [features.rows[key] for key in keys],
+                        [self.streams[key].network.feature_size for key in keys],
+                        transposed=options.layout == "ms-tcn",
+                    )
+                    content = cards[output] | features.facts[keys[0]] | {"shape": shape}
+                    write_text(card, json.dumps(content, indent=2) + "\n")
+                shutil.rmtree(folder)
+            known = {
+                output: parse_json(read_text(file.with_suffix(".json")))
+                for output, file in files.items()
+            }
+        return {
+            "done_now": bool(missing),
+            "damaged": next((card["damaged"] for card in known.values() if card["damaged"]), None),
+            "shapes": {output: card["shape"] for output, card in known.items()},
         }
-        files = {output: path_inside(folder, f"{name}.npy") for output, folder in folders.items()}
-        with locked(options.out, name) as mine:
-            if mine:
-                missing = {
-                    output: keys
-                    for output, keys in outputs.items()
-                    if not is_done(files[output], cards[output])
-                }
-                if missing:
-                    # The name, not the content: two copies of a film are two videos.
-                    folder = options.out / f".{sha256_bytes(os.fsencode(name))[:32]}.part"
-                    try:
-                        found = features_of_video(
-                            video,
-                            {key: streams[key] for keys in missing.values() for key in keys},
-                            protocol,
-                            window=window,
-                            options=options,
-                            runtime=runtime,
-                            folder=folder,
-                            label=text,
-                        )
-                    except VideoError as error:
-                        failed[text] = str(error)
-                        continue
-                    for output, keys in missing.items():
-                        card = files[output].with_suffix(".json")
-                        card.unlink(missing_ok=True)  # it would call other arrays done
-                        shape = join_arrays(
-                            files[output],
-                            [found.rows[key] for key in keys],
-                            [streams[key].network.feature_size for key in keys],
-                            transposed=options.layout == "ms-tcn",
-                        )
-                        made = cards[output] | found.facts[keys[0]] | {"shape": shape}
-                        write_text(card, json.dumps(made, indent=2) + "\n")
-                    shutil.rmtree(folder)
-                known = {
-                    output: parse_json(read_text(file.with_suffix(".json")))
-                    for output, file in files.items()
-                }
-                rows[name] = {
-                    "video": text,
-                    "files": {output: str(file) for output, file in files.items()},
-                    "done_now": bool(missing),
-                    "damaged": next((c["damaged"] for c in known.values() if c["damaged"]), None),
-                    "shapes": {output: card["shape"] for output, card in known.items()},
-                }
-                continue
-        if name not in busy:
-            busy.add(name)
-            tell(f"{text}: another process works on it; it is looked at again at the end")
-        waiting.append(name)
-        if busy.issuperset(waiting):
-            time.sleep(BUSY_SECONDS)
-    remove_leftovers(options.out)
-    return {
-        "streams": {key: str(run) for key, run in options.runs.items()},
-        "layout": options.layout,
-        "stride": options.stride,
-        "window": window,
-        "videos": [rows[name] for name in videos if name in rows],
-        "failed": failed,
-    }
 
 
 def find_window(options: FeatureOptions, streams: Mapping[str, Stream]) -> int:

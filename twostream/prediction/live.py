@@ -154,9 +154,8 @@ def recorded(frames: Callable[[], Frames], path: Path) -> Callable[[], Frames]:
                     stream.pix_fmt = "yuv420p"
                     stream.options = {"flags": "+qscale", "global_quality": str(3 * FF_QP2LAMBDA)}
                 assert stream
-                picture = resize(frame, (stream.width, stream.height))
-                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-                out.mux(stream.encode(picture))
+                picture = np.ascontiguousarray(resize(frame, (stream.width, stream.height)))
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
                 yield frame, fps
         finally:
             if out is not None:

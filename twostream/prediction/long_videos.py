@@ -41,10 +41,9 @@ from fusion.tables.windows import Span, rows_by_video, window_grid, window_names
 from twostream.compute.device import Runtime
 from twostream.data.protocols import Protocol
 from twostream.data.stored import SOURCE_DIGITS
-from twostream.models.checkpoint import WEIGHTS
 from twostream.models.external_networks import ExternalNetwork
 from twostream.prediction.predict import PredictOptions, load_networks, seen_in_training
-from twostream.prediction.predict_video import Stream
+from twostream.prediction.predict_video import Stream, weights_file
 from twostream.prediction.windows import WindowPass, WindowStream
 from twostream_base.errors import InputError
 from twostream_base.files import (
@@ -259,7 +258,6 @@ def stream_facts(
 ) -> dict[str, Any]:
     """All that decides the scores of a stream, but the videos, as JSON values."""
     spec = stream.spec
-    weights = run / options.checkpoint / WEIGHTS if isinstance(run, Path) else run.file
     return {
         "stream": spec.stream,
         "model": spec.model,
@@ -267,7 +265,7 @@ def stream_facts(
         "protocol": protocol.name,
         "protocol_card": protocol.metadata(size=spec.input_size),
         "windows": {"window": str(windows.window), "stride": str(windows.stride)},
-        "checkpoint": sha256_file(weights),
+        "checkpoint": sha256_file(weights_file(run, options.checkpoint)),
         "epoch": spec.epoch,
         "selected_on": spec.selected_on,
         "flow": spec.flow,

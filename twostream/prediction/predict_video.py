@@ -33,7 +33,7 @@ from twostream.compute.device import Runtime
 from twostream.data.protocols import Protocol
 from twostream.data.splits import VideoRecord
 from twostream.data.stored import StoredVideo
-from twostream.models.checkpoint import NetworkSpec, load_network
+from twostream.models.checkpoint import WEIGHTS, NetworkSpec, load_network
 from twostream.models.external_networks import FLOW_METHOD, SHORT_SIDE, ExternalNetwork
 from twostream.models.segment_network import SegmentNetwork
 from twostream.scoring.logits import compute_logits
@@ -126,6 +126,11 @@ def load_streams(
             settings = with_flow.get(frames_of(stream), stream.settings)
             streams[key] = stream._replace(settings=settings)
     return streams
+
+
+def weights_file(run: Path | ExternalNetwork, checkpoint: str) -> Path:
+    """The file that holds the weights of a run, or of a network of another tool."""
+    return run / checkpoint / WEIGHTS if isinstance(run, Path) else run.file
 
 
 def extraction_of(spec: NetworkSpec, run: str | Path, overrides: Extraction) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,6 +17,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from flow_extract.display.show import write_png
+from flow_extract.extraction import executor
+from flow_extract.extraction.executor import Outcome
 from flow_extract.extraction.settings import extraction_settings
 from flow_extract.store.locks import locked
 from flow_extract.video.decode import read_frames
@@ -160,6 +163,35 @@ def test_processes_share_a_folder(
     assert [path.name for path in Path("out").iterdir()] == ["spatial"]
 
 
+def test_many_processes(
+    twostream: Command, runs: list[str], films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They write what one does. What goes to each is a pickle; one of them dies here."""
+
+    def run_jobs(function: Any, jobs: Any, *, workers: int, **options: Any) -> Any:
+        assert (workers, options["timeout"], options["lasting"]) == (2, 60.0, True)
+        for job in jobs:
+            monkeypatch.chdir("/")
+            apart, copy = pickle.loads(pickle.dumps((function, job)))
+            died = copy.name == "dies"
+            outcome = Outcome("crashed", reason="signal 9") if died else None
+            yield job, outcome or Outcome("returned", apart(copy))
+            monkeypatch.chdir(films.parent)
+
+    monkeypatch.setattr(executor, "run_jobs", run_jobs)
+    monkeypatch.setattr(features, "_writer", None)
+    arguments = ["features", "films", *runs, "--json", "--quiet"]
+    twostream(*arguments, "--out", "here")
+    (films / "dies.avi").write_bytes((films / "a.avi").read_bytes())
+    done = twostream(*arguments, "--out", "out", "--jobs", "2", "--timeout", "60", exit_code=1)
+    result = json.loads(done.stdout)
+    assert [Path(video["video"]).stem for video in result["videos"]] == ["a", "b"]
+    assert result["failed"] == {str(Path("films/dies.avi")): "crashed: signal 9"}
+    assert result["videos"][0]["files"]["motion"] == str(Path("out/motion/a.npy"))
+    for here in (path for path in Path("here").rglob("*.*") if path.is_file()):
+        assert here.read_bytes() == Path("out", here.relative_to("here")).read_bytes()
+
+
 def test_the_rate_of_frames_without_repeated_ones(
     twostream: Command, runs: list[str], make_video: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -219,6 +251,7 @@ def test_frames_of_a_snippet(
         ([], "--run"),
         (["--run", "{motion}", "--window", "5"], "has 11 frames"),
         (["--run", "{motion}", "--joined"], "give two"),
+        (["--run", "{motion}", "--scheduler", "tcp://x:1"], "--engine dask"),
         (["--run", "{motion}", "--run", "{motion}"], "two networks of the motion stream"),
     ],
 )
