@@ -115,7 +115,7 @@ def read_external(path: Path, *, rotated: bool = True, name: str = "") -> Extern
         raise InputError(
             f"{path}: {len(layers):,} tensors ({some_of(list(layers), limit=3)}) in a layout that "
             f"is not known; known are those of {', '.join(CHECKPOINT_FORMATS)}, for the networks "
-            "that `twostream models` lists"
+            "that `twostream models` lists; of timm also others, by train --model timm:NAME"
         )
     return external
 
@@ -502,6 +502,8 @@ def _network(
     shifted = {name for name in layers if ".net." in name}
     in_place = any(re.match(r"layer\d\.\d+\.net\.", name) for name in shifted)
     plain = {name.replace(".net.", "."): tensor for name, tensor in layers.items()}
+    if any(re.match(r"layer\d\.\d+\.block\.", name) for name in plain):
+        raise InputError(f"{kind}'s TSM with non-local blocks: no network of ours has both")
     base = _base_of(kind, plain)
     if base is None:
         return None

@@ -251,6 +251,9 @@ class Hostile:
         ({"state_dict": {"a": 1}}, "expected a state dict, or a dict with"),
         ({"stem.conv.weight": torch.zeros(64, 3, 7, 7)}, "not known"),
         ({"conv1_custom.weight": torch.zeros(64, 20, 7, 7)}, "a layout that is not known"),
+        ({"conv1.0.weight": torch.zeros(32, 3, 3, 3)}, "not known.*--model timm:NAME"),
+        ({"base_model.layer2.0.block.conv1.net.weight": torch.zeros(1)}, "TSM with non-local"),
+        ({"backbone.layer2.0.block.conv1.conv.weight": torch.zeros(1)}, "TSM with non-local"),
     ],
 )
 def test_other_files_are_refused(
