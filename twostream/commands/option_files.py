@@ -287,9 +287,10 @@ def _named(
     for key in settings:
         _check_may_set(path, key, names[key])
     # An empty text, in a run's config.toml, stands for an option that was not given; of one that
-    # takes two values, an empty list does.
+    # takes two values, an empty list does. What a project says of it does not count then.
     return {
-        names[key].name or "": _value_from(path, names[key], value)
+        names[key].name or "": None
+        if value == "" or (value == [] and names[key].nargs > 1)
+        else _value_from(path, names[key], value)
         for key, value in settings.items()
-        if value != "" and not (value == [] and names[key].nargs > 1)
     }

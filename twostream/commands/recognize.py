@@ -21,7 +21,9 @@ from twostream.commands.option_types import (
 )
 from twostream.sequence.transcripts import NORMALISERS, write_transcripts
 
-RUN_OPTIONS = ("videos", "listed", "allow_missing", "use_damaged", "scores", "on_training_videos")
+RUN_OPTIONS = (
+    "videos", "listed", "store", "allow_missing", "use_damaged", "scores", "on_training_videos"
+)  # fmt: skip
 
 video_options = console.section(
     "Videos of a RUN",
@@ -34,6 +36,12 @@ video_options = console.section(
         type=FILE,
         help="Recognise only the videos of this CSV file: column name, optional columns glosses "
         "(for the word error rate) and frames (path of the frames).",
+    ),
+    click.option(
+        "--store",
+        type=FOLDER,
+        help="Store in which extract-flow has put the frames and flow of the --videos; a RUN that "
+        "saw flow of a store needs it.",
     ),
     click.option("--allow-missing", is_flag=True, help="Go on when listed videos are missing."),
     shared_options.use_damaged,

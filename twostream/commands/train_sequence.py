@@ -6,26 +6,35 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from twostream.commands import console, shared_options
 from twostream.commands.option_files import take_defaults, take_stream
 from twostream.commands.option_types import (
     FILE,
     FILE_OR_FOLDER,
+    FOLDER,
+    OPTION_FILES,
     OUT_PATH,
     PlugIn,
     Stage,
     any_of,
     numbers,
 )
+from twostream.models import FORMS
 from twostream.sequence.lists import SEQUENCE_DATASETS
-from twostream.sequence.options import RECIPES
+from twostream.sequence.options import RECIPES, SIMILARITIES
 from twostream.sequence.transcripts import NORMALISERS, usual_normaliser
 
 if TYPE_CHECKING:
     from twostream.sequence.trainer import SequenceTrainer
 
-PATHS = ("annotations", "videos", "runs", "vocabulary", "load")
+PATHS = ("annotations", "videos", "store", "runs", "vocabulary", "load")
+JOIN_NAMES = dict.fromkeys(name for name in FORMS if name != "attention")  # it needs segments
+# Options of --stream joint alone, and what they are for other streams.
+OF_BOTH_STREAMS: dict[str, Any] = {
+    "start_from": (), "fuse": "sum", "similarity": "joined", "auxiliary_loss": 0.5
+}  # fmt: skip
 
 
 def _read_recipe(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
@@ -47,11 +56,11 @@ network_options = console.section(
     shared_options.config,
     click.option(
         "--stream",
-        type=click.Choice(["spatial", "motion"]),
+        type=click.Choice(["spatial", "motion", "joint"]),
         is_eager=True,
         callback=take_stream,
         default="spatial",
-        help="What the network sees: RGB frames, or DIS flow between neighbouring frames.",
+        help="What the network sees: RGB frames, flow between neighbouring frames, or both.",
     ),
     click.option(
         "--backbone",
@@ -77,6 +86,39 @@ network_options = console.section(
     ),
 )  # fmt: skip
 
+joint_options = console.section(
+    "Both streams in one network",
+    click.option(
+        "--from",
+        "start_from",
+        nargs=2,
+        type=FOLDER,
+        metavar="SPATIAL MOTION",
+        help="Trained runs of both streams that the network starts from; they decide --backbone, "
+        "--temporal, --frame-size and --input-size too.",
+    ),
+    click.option(
+        "--fuse",
+        type=PlugIn(JOIN_NAMES),
+        default="sum",
+        help=f"How the features of a frame are joined: {any_of(JOIN_NAMES)}.",
+    ),
+    click.option(
+        "--similarity",
+        type=click.Choice(SIMILARITIES),
+        default="joined",
+        help="Features by which dynamic framing, as the first --temporal, chooses its frames, once "
+        "for both streams.",
+    ),
+    click.option(
+        "--auxiliary-loss",
+        type=click.FloatRange(0),
+        default=0.5,
+        metavar="WEIGHT",
+        help="Add the CTC losses of each stream by itself, with this weight.",
+    ),
+)
+
 sequence_data_options = console.section(
     "Data",
     click.option(
@@ -89,6 +131,11 @@ sequence_data_options = console.section(
     click.option(
         "--videos", required=True, type=OUT_PATH,
         help="Folder of video files, or of one folder of frames a video.",
+    ),
+    click.option(
+        "--store", type=FOLDER,
+        help="Store in which extract-flow has put the frames and flow of the --videos; without it "
+        "flow is computed anew in each epoch, by DIS.",
     ),
     click.option(
         "--vocabulary", type=FILE,
@@ -181,6 +228,7 @@ run_options = console.section(
     "twostream train-sequence --dataset toy --annotations toy/lists --videos toy/frames",
 )  # fmt: skip
 @network_options
+@joint_options
 @sequence_data_options
 @shared_options.on_training_videos
 @run_options
@@ -204,6 +252,7 @@ def train_sequence(
     from twostream.training.loop import NotFiniteError
 
     recipe = options.pop("recipe")
+    _complete_joint(options)
     if options["input_size"] > options["frame_size"]:
         raise click.UsageError("--input-size is a crop of --frame-size and cannot be larger")
     if options["load_stages"] and not options["load"]:
@@ -251,6 +300,28 @@ def train_sequence(
     listed = ", ".join(map(str, written))
     console.show(f"==> scores: {listed}" if written else "==> nothing to do: trained and scored")
     console.tell_next("recognize", sequence_options.folder / "scores" / "test.safetensors")
+
+
+def _complete_joint(options: dict[str, Any]) -> None:
+    """Fill in the options of --stream joint: what is not typed is that of its two runs."""
+    ctx = click.get_current_context()
+    sources = {key: ctx.get_parameter_source(key) for key in options}
+    typed = {key for key, source in sources.items() if source is ParameterSource.COMMANDLINE}
+    if options["stream"] != "joint":
+        if strange := sorted(typed & OF_BOTH_STREAMS.keys()):
+            option = "from" if strange[0] == "start_from" else strange[0].replace("_", "-")
+            raise click.UsageError(f"--{option} is for --stream joint.")
+        options |= OF_BOTH_STREAMS | {"auxiliary_loss": 0.0}
+        return
+    options["start_from"] = tuple(map(str, options["start_from"] or ()))
+    if options["start_from"]:
+        from twostream.sequence.checkpoint import read_starts
+
+        (_, spatial), _ = read_starts(options["start_from"])
+        files = ctx.meta.get(OPTION_FILES, {})
+        for key in ("backbone", "temporal", "frame_size", "input_size"):
+            if key not in typed and files.get(key, RECIPES["toy"]) in RECIPES.values():
+                options[key] = getattr(spatial, key)
 
 
 def _print_start(trainer: SequenceTrainer) -> None:

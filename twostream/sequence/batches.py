@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -82,32 +82,50 @@ def padded_batches(
 
 
 def read_clip(record: SequenceRecord, *, side: int, stream: str) -> Clip:
-    """Read all frames, scaled to `side` x `side`: uint8 (T, side, side, 3), or flow (..., 2).
+    """Read all frames, scaled to `side` x `side`: uint8 (T, side, side, C).
 
-    Pictures in a folder are in the order of their numbers.
-
-    For the `motion` stream it is DIS flow from each frame to the next, at that size, as stored
-    values (zero at 128, 20 pixels at 255); the last frame repeats the flow before it.
+    Pictures in a folder are in the order of their numbers. C is 3 for the `spatial` stream; 2 for
+    the `motion` stream, flow from each frame to the next as stored values (zero at 128, the bound
+    at 255), whose last frame repeats the flow before it; 5, RGB and flow, for the `joint` stream.
+    A store has the flow, of whatever method and size; else it is DIS flow of the scaled frames,
+    bounded to 20 pixels.
 
     Raises:
         InputError: a picture or the video cannot be read, or a part is missing; it is named.
     """
-    try:
-        with open_video(record.frames) as video:
-            frames = np.stack([resize(frame, (side, side)) for frame in video])
-    except VideoError as error:
-        raise InputError(f"{record.frames}: {error}") from error
-    if video.damage and not record.use_damaged:
-        raise InputError(
-            f"{record.frames}: {video.damage}; mend it, leave {record.name} out, or take it as it "
-            "is with --use-damaged"
-        )
-    if stream == "spatial":
-        return frames
-    if len(frames) < 2:
-        raise InputError(f"{record.frames}: one frame has no flow; leave {record.name} out")
-    flow = quantize(make_dis()(frames))
-    return np.concatenate([flow, flow[-1:]])
+    parts = []
+    if record.stored:
+        entry = record.stored.open()
+        if stream != "motion":
+            parts.append(scaled(entry.read_rgb(range(entry.num_frames)), side))
+        if stream != "spatial":
+            parts.append(scaled(entry.read_flow(0, entry.num_flows), side))
+        entry.close()
+    else:
+        try:
+            with open_video(record.frames) as video:
+                frames = scaled(video, side)
+        except VideoError as error:
+            raise InputError(f"{record.frames}: {error}") from error
+        if video.damage and not record.use_damaged:
+            raise InputError(
+                f"{record.frames}: {video.damage}; mend it, leave {record.name} out, or take it as "
+                "it is with --use-damaged"
+            )
+        if stream != "motion":
+            parts.append(frames)
+        if stream != "spatial":
+            if len(frames) < 2:
+                raise InputError(f"{record.frames}: one frame has no flow; leave {record.name} out")
+            parts.append(quantize(make_dis()(frames)))
+    if stream != "spatial":
+        parts[-1] = np.concatenate([parts[-1], parts[-1][-1:]])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=3)
+
+
+def scaled(pictures: Iterable[np.ndarray], side: int) -> np.ndarray:
+    """Pictures (H, W, C), scaled to `side` x `side` and stacked; flow keeps its values."""
+    return np.stack([resize(picture, (side, side)) for picture in pictures])
 
 
 def temporal_jitter(

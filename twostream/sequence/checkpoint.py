@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from twostream.models import TWO_STREAMS
 from twostream.models.checkpoint import (
     WEIGHTS,
     has_checkpoint,
@@ -17,7 +18,7 @@ from twostream.models.checkpoint import (
     read_spec_as,
     read_tensors,
 )
-from twostream.sequence.network import SequenceNetwork, build_network, without_weights
+from twostream.sequence.network import SequenceNetwork, build_network, load_parts, without_weights
 from twostream.training.run import epoch_folder
 from twostream_base import plugins
 from twostream_base.errors import InputError
@@ -36,6 +37,8 @@ class SequenceNetworkSpec:
         epoch: from 0; the epoch of the lowest validation error rate, or the last.
         averaged: epochs whose mean the weights are; empty otherwise.
         training_videos: which videos it has seen, as in `NetworkSpec`.
+        extraction: as in `NetworkSpec`; empty where frames were read from videos.
+        fuse, similarity: of a joint network, as `build_network` takes them.
     """
 
     stream: str
@@ -47,6 +50,9 @@ class SequenceNetworkSpec:
     epoch: int
     averaged: tuple[int, ...] = ()
     training_videos: dict[str, Any] = field(default_factory=dict)
+    extraction: dict[str, Any] = field(default_factory=dict)
+    fuse: str = "sum"
+    similarity: str = "joined"
 
 
 def best_checkpoint(run: Path) -> Path:
@@ -81,9 +87,77 @@ def load_sequence_network(
             backbone=without_weights(spec.backbone),
             temporal=spec.temporal,
             classes=len(spec.vocabulary) + 1,
+            fuse=spec.fuse,
+            similarity=spec.similarity,
         )
     load_weights(folder, network)
     return spec, network
+
+
+def check_same_extraction(run: Path, spec: SequenceNetworkSpec, now: Mapping[str, Any]) -> None:
+    """Compare how frames and flow are made with what a run has learnt from.
+
+    The pictures of a store may be encoded otherwise: `convert-flow` gives the same in another
+    codec. Frames may come from the videos themselves too, flow may not.
+
+    Raises:
+        InputError: they differ.
+    """
+    of_flow = () if spec.stream == "spatial" else ("short_side", "method", "quantiser")
+    changed = [
+        f"{key} was {spec.extraction.get(key, False)!r}, now {now.get(key, False)!r}"
+        for key in ("drop_repeated", *of_flow)
+        if spec.extraction.get(key, False) != now.get(key, False)
+    ]
+    if changed:
+        had, has = ("a store" if of else "the videos themselves" for of in (spec.extraction, now))
+        unlike = f" ({'; '.join(changed)})" if had == has else ""
+        raise InputError(
+            f"{run} was trained on frames and flow of {had}, these are of {has}{unlike}: give "
+            "--store with what was extracted alike, or leave it out where the run had none"
+        )
+
+
+def read_starts(runs: Sequence[str]) -> list[tuple[Path, SequenceNetworkSpec]]:
+    """The checkpoints that a joint network starts from, of RGB and of flow, and what they are.
+
+    Raises:
+        InputError: one is of another stream, or the two differ in what a joint network has once.
+    """
+    starts = []
+    for run, stream in zip(runs, TWO_STREAMS, strict=True):
+        folder = best_checkpoint(Path(run))
+        spec = read_spec_as(SequenceNetworkSpec, folder, command="train-sequence")
+        if spec.stream != stream:
+            raise InputError(
+                f"--from {' '.join(runs)}: {run} is a {spec.stream} network; give a run of the "
+                "spatial stream first, and then one of the motion stream"
+            )
+        starts.append((folder, spec))
+    (_, spatial), (_, motion) = starts
+    for key in ("backbone", "frame_size", "input_size", "vocabulary"):
+        if getattr(spatial, key) != getattr(motion, key):
+            values = f" ({getattr(spatial, key)} and {getattr(motion, key)})" * (
+                key != "vocabulary"
+            )
+            raise InputError(
+                f"--from {' '.join(runs)}: their {key.replace('_', '-')} differs{values}; train "
+                "one of them again as the other"
+            )
+    return starts
+
+
+def load_streams(network: SequenceNetwork, runs: Sequence[str], *, temporal: Sequence[str]) -> None:
+    """Take the backbones of two runs over into a joint network, of RGB and of flow.
+
+    So are the heads of the streams, where the temporal modules are those of the run.
+    """
+    for folder, spec in read_starts(runs):
+        parts = [f"backbone.{spec.stream}=backbone"]
+        if spec.temporal == tuple(temporal):
+            head = f"streams.{spec.stream}"
+            parts += [f"{head}.{part}={part}" for part in ("temporal", "classifier")]
+        load_parts(network, folder, parts)
 
 
 def score_metadata(spec: SequenceNetworkSpec, *, checkpoint: Path, **facts: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,16 @@ from torch.optim import Adam
 
 from twostream.compute.device import Runtime, autocast, gradient_scaler
 from twostream.sequence.batches import Batch
+from twostream.sequence.checkpoint import load_streams
 from twostream.sequence.decoding import BLANK, decode, log_probability
-from twostream.sequence.lists import SequenceRecord, glosses_to_labels, labels_to_glosses
+from twostream.sequence.lists import (
+    SequenceRecord,
+    glosses_to_labels,
+    labels_to_glosses,
+    min_time_steps,
+)
 from twostream.sequence.network import (
+    JointSequenceNetwork,
     SequenceNetwork,
     build_network,
     freeze,
@@ -68,7 +74,11 @@ class SequenceLearner(BaseLearner):
             backbone=options.backbone if fresh else without_weights(options.backbone),
             temporal=options.temporal,
             classes=classes,
+            fuse=options.fuse,
+            similarity=options.similarity,
         ).to(self.device)
+        if fresh and options.start_from:
+            load_streams(self.network, options.start_from, temporal=options.temporal)
         if fresh and options.load:
             load_parts(self.network, Path(options.load), options.load_stages)
         freeze(self.network, options.freeze)
@@ -102,13 +112,22 @@ class SequenceLearner(BaseLearner):
         for clips, lengths, indices in batches:
             optimizer.zero_grad(set_to_none=True)
             with autocast(self.device, options.precision):
-                log_probs, steps = network(clips.to(self.device), lengths.to(self.device))
-            losses, too_short = ctc_losses(log_probs, steps, [targets[index] for index in indices])
-            if not torch.isfinite(losses).all():
+                inputs = clips.to(self.device), lengths.to(self.device)
+                if isinstance(network, JointSequenceNetwork) and options.auxiliary_loss:
+                    output, *streams = network.heads(*inputs)
+                else:
+                    output, streams = network(*inputs), []
+            labels = [targets[index] for index in indices]
+            losses, too_short = ctc_losses(*output, labels)
+            total = losses.mean()
+            for stream in streams:
+                of_stream, _ = ctc_losses(*stream, labels)
+                total = total + options.auxiliary_loss * of_stream.sum() / max(len(of_stream), 1)
+            if len(losses) and not torch.isfinite(total):
                 raise NotFiniteError(f"a loss of {losses.tolist()}")
             totals.too_short += [indices[row] for row in too_short]
             if len(losses):
-                self.scaler.scale(losses.mean()).backward()
+                self.scaler.scale(total).backward()
                 self.scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm)
                 self.scaler.step(optimizer)
@@ -118,11 +137,6 @@ class SequenceLearner(BaseLearner):
                 totals.sequences += len(losses)
                 totals.loss += float(losses.detach().sum())
         return totals
-
-
-def min_time_steps(labels: Sequence[int]) -> int:
-    """The fewest time steps for these labels: a blank must separate two equal ones."""
-    return len(labels) + sum(label == next_label for label, next_label in pairwise(labels))
 
 
 def ctc_losses(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from twostream_base.video_names import without_suffix
 
 if TYPE_CHECKING:
     from twostream.compute.device import Bar
+    from twostream.data.stored import StoredVideo
 
 SUBSETS = ("train", "val", "test")
 HEADING = "signstate classlabel"
@@ -31,12 +33,14 @@ class SequenceRecord:
         frames: a folder of pictures, one a frame in the order of their numbers, or a video file.
         glosses: in the order in which they are signed; empty where they are not known.
         use_damaged: whether a part of its frames is enough.
+        stored: its frames and flow in a store, which are read instead of `frames`.
     """
 
     name: str
     frames: Path
     glosses: tuple[str, ...]
     use_damaged: bool = False
+    stored: StoredVideo | None = None
 
     def place(self, root: Path) -> str:
         """Where its frames are below `root`, without a video's suffix; empty if elsewhere."""
@@ -152,14 +156,15 @@ def check_lists(lists: SequenceLists, **options: Any) -> tuple[SequenceLists, li
     """Drop records whose frames are missing, all or some; also return their names.
 
     Args:
-        options: of `split_missing`.
+        options: of `split_missing`, or of `join_records`, where `store` is among them.
 
     Raises:
         InputError: frames are missing and that is not allowed, a name is in two lists, or no
             training or validation video is left.
     """
     all_records = [record for records in lists.values() for record in records]
-    present, missing = split_missing(all_records, **options)
+    find_frames = join_records if "store" in options else split_missing
+    present, missing = find_frames(all_records, **options)
     check_unique_names(present)
     by_name = {record.name: record for record in present}
     remaining = {
@@ -171,60 +176,140 @@ def check_lists(lists: SequenceLists, **options: Any) -> tuple[SequenceLists, li
     return remaining, [name for name, _ in missing]
 
 
+Sorted = tuple[tuple[SequenceRecord, ...], list[tuple[str, str]]]  # to be used; name, reason
+
+
 def split_missing(
     records: Sequence[SequenceRecord],
     *,
+    stream: str,
     allow_missing: bool,
     use_damaged: bool = False,
     threads: int = 1,
     bar: Bar | None = None,
-) -> tuple[tuple[SequenceRecord, ...], list[tuple[str, str]]]:
+) -> Sorted:
     """The records whose frames are all there; of the others the name and what is wrong.
 
     Video files are decoded for that, whole. Of folders of pictures the numbers are looked at.
 
     Args:
+        stream: a single frame has no flow.
         use_damaged: take videos of which a part is there as they are; none is decoded whole.
         threads: that decode. bar: shows how far they are.
 
     Raises:
         InputError: frames are missing and that is not allowed.
     """
-    from flow_extract.video.decode import find_damage, probe
+    from flow_extract.video.decode import open_video, probe
     from flow_extract.video.frames import VideoError
-    from flow_extract.video.pictures import why_incomplete
+    from flow_extract.video.pictures import numbered_files, why_incomplete
 
     def find_fault(record: SequenceRecord) -> str | None:
         if not record.frames.exists():
             return ""
         try:
             if record.frames.is_dir():
-                return why_incomplete(record.frames, use_gaps=use_damaged) or None
+                if fault := why_incomplete(record.frames, use_gaps=use_damaged):
+                    return fault
+                return _why_too_short(record, len(numbered_files(record.frames)), stream=stream)
             if use_damaged:
                 probe(record.frames)
                 return None
-            return find_damage(record.frames) or None
+            with open_video(record.frames) as video:
+                frames = sum(1 for _ in video)
+                return video.damage or _why_too_short(record, frames, stream=stream)
         except VideoError as error:
             return str(error)
 
-    present, missing = [], []
     with ThreadPoolExecutor(threads) as pool:
         faults: Iterable[str | None] = pool.map(find_fault, records)
         if bar and not use_damaged and any(record.frames.is_file() for record in records):
             faults = bar(faults, total=len(records), label="looking for damage", unit="video")
-        for record, fault in zip(records, faults, strict=True):
-            if fault is None:
-                present.append(replace(record, use_damaged=use_damaged))
-            else:
-                missing.append((record.name, fault))
+        faults = list(faults)
+    cure = "correct --videos, "
+    if any(faults):
+        cure += "take damaged ones as they are with --use-damaged, "
+    present = [replace(record, use_damaged=use_damaged) for record in records]
+    return _sort_out(present, faults, cure=cure, allow_missing=allow_missing)
+
+
+def join_records(
+    records: Sequence[SequenceRecord],
+    *,
+    store: Path,
+    root: Path,
+    stream: str,
+    allow_missing: bool,
+    use_damaged: bool = False,
+) -> Sorted:
+    """The records that can be read from a store; of the others the name and what is wrong.
+
+    Their names there are the paths of their frames below `root`, as `extract-flow --videos` gives
+    them; the frames themselves need not be there.
+
+    Raises:
+        InputError: videos are missing and that is not allowed, or as `join_store` raises it.
+    """
+    from twostream.data.splits import VideoRecord
+    from twostream.data.stored import join_store
+    from twostream.transforms.presets import MODALITIES
+
+    places = [record.place(root) or record.name for record in records]
+    joined = join_store(
+        [VideoRecord(place, 0, group="") for place in dict.fromkeys(places)],
+        store,
+        modality=MODALITIES[stream],
+        allow_missing=True,
+        use_damaged=use_damaged,
+    )
+    videos = {video.record.name: video for video in joined.videos}
+    present, faults = [], list[str | None]()
+    for record, place in zip(records, places, strict=True):
+        video = videos.get(place)
+        present.append(replace(record, use_damaged=use_damaged, stored=video))
+        frames = video.length + (stream != "spatial") if video else 0
+        fault = _why_too_short(record, frames, stream=stream) if video else joined.missing[place]
+        faults.append(fault)
+    cure = f"run `twostream extract-flow --videos {root} --store {store}`, "
+    return _sort_out(present, faults, cure=cure, allow_missing=allow_missing)
+
+
+def extraction_of(records: Sequence[SequenceRecord]) -> dict[str, Any]:
+    """The settings by which the frames and flow of stored records were made, which are alike."""
+    from flow_extract.store.header import recorded_settings
+    from flow_extract.store.reader import read_header
+
+    stored = records[0].stored
+    return dict(recorded_settings(read_header(stored.path))) if stored else {}
+
+
+def _why_too_short(record: SequenceRecord, frames: int, *, stream: str) -> str | None:
+    if frames < 2 and stream != "spatial":
+        return "one frame has no flow"
+    if frames < min_time_steps(record.glosses):
+        return f"{frames} frames for {len(record.glosses)} glosses"
+    return None
+
+
+def min_time_steps(labels: Sequence[Any]) -> int:
+    """The fewest time steps for these labels: a blank must separate two equal ones."""
+    return len(labels) + sum(label == next_label for label, next_label in pairwise(labels))
+
+
+def _sort_out(
+    records: Sequence[SequenceRecord],
+    faults: Sequence[str | None],
+    *,
+    cure: str,
+    allow_missing: bool,
+) -> Sorted:
+    pairs = list(zip(records, faults, strict=True))
+    missing = [(record.name, fault) for record, fault in pairs if fault is not None]
     if missing and not allow_missing:
-        damaged = any(reason for _, reason in missing)
-        cure = "take damaged ones as they are with --use-damaged, " if damaged else ""
         raise InputError(
-            f"{missing_line(missing)}; add them, correct --videos, {cure}or leave them out with "
-            "--allow-missing"
+            f"{missing_line(missing)}; add them, {cure}or leave them out with --allow-missing"
         )
-    return tuple(present), missing
+    return tuple(record for record, fault in pairs if fault is None), missing
 
 
 def missing_line(missing: Sequence[tuple[str, str]]) -> str:

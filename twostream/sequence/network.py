@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from twostream.models import TWO_STREAMS
 from twostream.models.backbones import build_backbone
 from twostream.models.checkpoint import WEIGHTS
 from twostream.models.initial_weights import initial_weights, read_weights
-from twostream.models.temporal.frame_selection import valid_mask
+from twostream.models.joining import JOINS, Join
+from twostream.models.temporal.frame_selection import valid_mask, zero_padding
 from twostream.models.temporal.stages import build_stages, read_stage
-from twostream.transforms.presets import MODALITIES, Modality
+from twostream.models.two_streams import TwoStreams
+from twostream.sequence.options import SIMILARITIES
+from twostream.transforms.presets import MODALITIES, Modality, joint
 from twostream_base import plugins
 from twostream_base.errors import InputError
 
@@ -45,31 +50,137 @@ class SequenceNetwork(nn.Module):
 
     def forward(self, clips: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Uint8 (N, T, C, H, W) and int64 (N,) -> float32 (N, T', classes) and int64 (N,)."""
+        features, lengths = self.temporal(self.frame_features(clips, lengths), lengths)
+        return classify(self.classifier, features), lengths
+
+    def frame_features(self, clips: Tensor, lengths: Tensor) -> Tensor:
+        """Features of each frame, (N, T, D); those of padding are 0."""
         valid = valid_mask(lengths, clips.shape[1])
         frames = (clips[valid].to(self.mean.dtype) - self.mean) / self.std
         frame_features = self.backbone(frames.contiguous(memory_format=torch.channels_last))
         features = frame_features.new_zeros(*valid.shape, frame_features.shape[1])
-        features = features.masked_scatter(valid[:, :, None], frame_features)
-        features, lengths = self.temporal(features, lengths)
-        logits = self.classifier(features).float()
-        return logits.log_softmax(dim=2), lengths
+        return features.masked_scatter(valid[:, :, None], frame_features)
+
+
+def classify(classifier: nn.Module, features: Tensor) -> Tensor:
+    """Log-probabilities, float32 under autocast too."""
+    logits: Tensor = classifier(features)
+    return logits.float().log_softmax(dim=2)
+
+
+class StreamHead(nn.Module):
+    """What one stream of a joint network says by itself: temporal modules, and a classifier."""
+
+    def __init__(self, temporal: nn.Module, *, classes: int) -> None:
+        super().__init__()
+        self.temporal = temporal
+        self.classifier = nn.Linear(temporal.out_features, classes)  # type: ignore[arg-type]
+
+
+class JointSequenceNetwork(SequenceNetwork):
+    """RGB and flow in one network, whose features are joined at each frame.
+
+    Each stream has a head of its own besides, which guides its backbone in training: Chen et al.,
+    "Two-Stream Network for Sign Language Recognition and Translation", NeurIPS 2022, section 3.2.
+    Where dynamic framing comes first, its frames are chosen once, for all three heads.
+
+    Args:
+        backbone: of both streams, to their features side by side.
+        join: RGB maps (N, D1, T, 1), flow maps (N, D2, T, 1) -> (N, D, T, 1), for `temporal`.
+        streams: heads of RGB and of flow.
+        similarity: the features that choose the frames, one of SIMILARITIES.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        temporal: nn.Module,
+        *,
+        join: Join,
+        streams: Mapping[str, StreamHead],
+        similarity: str,
+        classes: int,
+        modality: Modality,
+    ) -> None:
+        super().__init__(backbone, temporal, classes=classes, modality=modality)
+        self.join, self.similarity = join, similarity
+        self.streams = nn.ModuleDict(streams)
+
+    def forward(self, clips: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Uint8 (N, T, 5, H, W), RGB and u, v -> as `SequenceNetwork`, of both streams."""
+        return self.heads(clips, lengths, streams=False)[0]
+
+    def heads(
+        self, clips: Tensor, lengths: Tensor, *, streams: bool = True
+    ) -> list[tuple[Tensor, Tensor]]:
+        """As `forward`: of both streams, and with `streams` of RGB alone and of flow alone too."""
+        both = self.frame_features(clips, lengths)
+        rgb, flow = both.chunk(2, dim=2)
+        maps = (part.transpose(1, 2)[..., None] for part in (rgb, flow))
+        joined = zero_padding(self.join(*maps)[..., 0].transpose(1, 2), lengths)
+        keys = {"joined": joined, "spatial": rgb, "motion": flow}[self.similarity]
+        snippets = self.temporal.select(keys, lengths)  # type: ignore[operator]
+        heads = [(self, joined)]
+        if streams:
+            heads += zip(self.streams.values(), (rgb, flow), strict=True)  # type: ignore[arg-type]
+        outputs = []
+        for head, features in heads:
+            encoded, steps = head.temporal(features, lengths, snippets)
+            outputs.append((classify(head.classifier, encoded), steps))
+        return outputs
 
 
 def build_network(
-    *, stream: str, backbone: str, temporal: Sequence[str], classes: int
+    *,
+    stream: str,
+    backbone: str,
+    temporal: Sequence[str],
+    classes: int,
+    fuse: str = "sum",
+    similarity: str = "joined",
 ) -> SequenceNetwork:
     """Build from texts, such as backbone `plain width=8` and temporal [`dynamic_framing`, `conv`].
+
+    Args:
+        stream: `joint` has two such backbones, and three such chains of temporal modules.
+        fuse, similarity: of a joint network; a name in JOINS, and one of SIMILARITIES.
 
     Raises:
         InputError: an unknown name or option.
     """
-    modality = MODALITIES[stream]
+    if similarity not in SIMILARITIES:
+        raise InputError(f"similarity {similarity!r}: expected one of {', '.join(SIMILARITIES)}")
+    modality = sequence_modality(stream)
     name, options = read_stage(backbone)
     build = plugins.load(name, FRAME_BACKBONES)
     plugins.check_options(build, options, what=f"backbone {name}", positional=1)
-    frame_network = build(modality.channels, **options)
-    stages = build_stages(temporal, in_features=frame_network.out_features)
-    return SequenceNetwork(frame_network, stages, classes=classes, modality=modality)
+    networks = [build(part.channels, **options) for part in modality.parts or (modality,)]
+    features = networks[0].out_features
+    if len(networks) == 1:
+        stages = build_stages(temporal, in_features=features)
+        return SequenceNetwork(networks[0], stages, classes=classes, modality=modality)
+    join = plugins.load(fuse, JOINS)((features, features), 2)
+    with torch.no_grad():
+        joined = join(*torch.zeros(2, 1, features, 1, 1)).shape[1]
+    return JointSequenceNetwork(
+        TwoStreams(*networks, modality, is_3d=False),
+        build_stages(temporal, in_features=joined),
+        join=join,
+        streams={
+            part: StreamHead(build_stages(temporal, in_features=features), classes=classes)
+            for part in TWO_STREAMS
+        },
+        similarity=similarity,
+        classes=classes,
+        modality=modality,
+    )
+
+
+def sequence_modality(stream: str) -> Modality:
+    """What a sequence network sees at each frame: RGB, the flow that begins there, or both."""
+    if stream != "joint":
+        return MODALITIES[stream]
+    return joint(MODALITIES["spatial"], replace(MODALITIES["motion"], snippet_length=1))
 
 
 def without_weights(backbone: str) -> str:
@@ -134,14 +245,20 @@ FRAME_BACKBONES: dict[str, Callable[..., nn.Module]] = {"plain": PlainCnn, "resn
 def named_parts(network: SequenceNetwork) -> dict[str, nn.Module]:
     """The parts of a network by name: `backbone`, `temporal`, `temporal.0`, ..., `classifier`.
 
-    Larger parts come before those that they contain.
+    A joint one has `backbone.spatial`, `backbone.motion`, `streams.spatial`, ... too. Larger parts
+    come before those that they contain.
     """
     stages: Sequence[nn.Module] = list(network.temporal.stages)  # type: ignore[arg-type]
+    streams = TWO_STREAMS if isinstance(network, JointSequenceNetwork) else ()
+    below = [f"backbone.{stream}" for stream in streams]
+    heads = ("", ".temporal", ".classifier")
+    below += [f"streams.{stream}{part}" for stream in streams for part in heads]
     return {
         "backbone": network.backbone,
         "temporal": network.temporal,
         **{f"temporal.{number}": stage for number, stage in enumerate(stages)},
         "classifier": network.classifier,
+        **{name: network.get_submodule(name) for name in below},
     }
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twostream.sequence.lists import (
     SEQUENCE_DATASETS,
     SequenceLists,
     build_vocabulary,
     check_lists,
+    extraction_of,
     glosses_to_labels,
 )
 from twostream_base import plugins
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
 
 # The recipes: options of `twostream train-sequence` by name, a TOML file each.
 RECIPES = {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.toml"))}
+# By what features a joint network chooses the frames of dynamic framing.
+SIMILARITIES = ("joined", "spatial", "motion")
 # Options that may change when a run is resumed: they do not affect what was learned so far.
-FREE_ON_RESUME = ("epochs", "annotations", "videos", "runs", "threads", "device")
+FREE_ON_RESUME = ("epochs", "annotations", "videos", "store", "runs", "threads", "device")
+
+
+TAKING = ("stream", "allow_missing", "use_damaged")  # which videos are taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +40,16 @@ class SequenceOptions:
     temporal: tuple[str, ...]
     frame_size: int
     input_size: int
+    # both streams in one network
+    start_from: tuple[str, ...]
+    fuse: str
+    similarity: str
+    auxiliary_loss: float
     # data
     dataset: str
     annotations: str
     videos: str
+    store: str
     vocabulary: str
     allow_missing: bool
     use_damaged: bool
@@ -82,12 +94,14 @@ class SequenceData:
         lists: subset -> records. missing: names of listed videos without frames.
         vocabulary: class 0 is the blank, gloss g is class g + 1.
         targets: labels of the training videos.
+        extraction: the settings by which frames and flow were made that a store has; else empty.
     """
 
     lists: SequenceLists
     missing: list[str]
     vocabulary: tuple[str, ...]
     targets: list[list[int]]
+    extraction: dict[str, Any] = field(default_factory=dict)
 
 
 def read_sequence_data(options: SequenceOptions, *, bar: Bar | None = None) -> SequenceData:
@@ -100,14 +114,14 @@ def read_sequence_data(options: SequenceOptions, *, bar: Bar | None = None) -> S
         InputError: lists, frames or vocabulary are missing or do not fit.
     """
     read_lists = plugins.load(options.dataset, SEQUENCE_DATASETS)
-    lists, missing = check_lists(
-        read_lists(Path(options.annotations), Path(options.videos)),
-        allow_missing=options.allow_missing,
-        use_damaged=options.use_damaged,
-        threads=options.threads,
-        bar=bar,
-    )
+    root = Path(options.videos)
+    all_lists = read_lists(Path(options.annotations), root)
+    taking: dict[str, Any] = {key: getattr(options, key) for key in TAKING}
+    if options.store:
+        lists, missing = check_lists(all_lists, store=Path(options.store), root=root, **taking)
+    else:
+        lists, missing = check_lists(all_lists, threads=options.threads, bar=bar, **taking)
     file = Path(options.vocabulary) if options.vocabulary else None
     vocabulary = build_vocabulary(lists["train"], file)
     targets = [glosses_to_labels(record.glosses, vocabulary) for record in lists["train"]]
-    return SequenceData(lists, missing, vocabulary, targets)
+    return SequenceData(lists, missing, vocabulary, targets, extraction_of(lists["train"]))

@@ -5,21 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from twostream.compute.device import Runtime
 from twostream.data.training_videos import find_seen
 from twostream.models.checkpoint import read_training_videos
 from twostream.sequence import score_file
 from twostream.sequence.batches import eval_batches
-from twostream.sequence.checkpoint import best_checkpoint, load_sequence_network, score_metadata
+from twostream.sequence.checkpoint import (
+    SequenceNetworkSpec,
+    best_checkpoint,
+    check_same_extraction,
+    load_sequence_network,
+    score_metadata,
+)
 from twostream.sequence.learner import predict
 from twostream.sequence.lists import (
     SequenceRecord,
     check_glosses,
+    extraction_of,
     find_new_videos,
+    join_records,
     missing_line,
     split_missing,
 )
+from twostream.sequence.network import SequenceNetwork
 from twostream_base.errors import InputError, some_of
 
 
@@ -29,11 +39,13 @@ class NewVideos:
 
     Attributes:
         videos: folder of video files or folders of pictures. listed: a list of some of them.
+        store: the frames and flow that `extract-flow` has made of them; None for the videos.
         scores: folder in which score files are kept; None keeps none.
     """
 
     videos: Path | None
     listed: Path | None
+    store: Path | None
     allow_missing: bool
     use_damaged: bool
     scores: Path | None
@@ -63,20 +75,33 @@ def read_inputs(
             f"{runs[0]} is a run: give the videos to recognise by --videos FOLDER, or the score "
             "files of its own lists, in its folder scores/"
         )
-    records, missing = split_missing(
-        find_new_videos(new.videos, new.listed),
-        allow_missing=new.allow_missing,
-        use_damaged=new.use_damaged,
-        threads=runtime.threads,
-        bar=runtime.bar,
-    )
+    networks = {
+        run: load_sequence_network(best_checkpoint(run), trust_plugins=new.trust_plugins)
+        for run in runs
+    }
+    all_records = find_new_videos(new.videos, new.listed)
+    streams = [spec.stream for spec, _ in networks.values()]
+    taking: dict[str, Any] = {
+        # One that sees flow asks for more.
+        "stream": next((stream for stream in streams if stream != "spatial"), "spatial"),
+        "allow_missing": new.allow_missing,
+        "use_damaged": new.use_damaged,
+    }
+    if new.store:
+        records, missing = join_records(all_records, store=new.store, root=new.videos, **taking)
+    else:
+        records, missing = split_missing(
+            all_records, threads=runtime.threads, bar=runtime.bar, **taking
+        )
     if not records:
         raise InputError(f"{new.listed}: no listed video has frames below {new.videos}")
     if missing:
         tell(missing_line(missing))
     return [
-        _score(path, records, new, runtime, missing=[name for name, _ in missing], tell=tell)
-        if path in runs
+        _score(
+            path, *networks[path], records, new, runtime, missing=[n for n, _ in missing], tell=tell
+        )
+        if path in networks
         else score_file.read_sequence_scores(path)
         for path in paths
     ]
@@ -84,6 +109,8 @@ def read_inputs(
 
 def _score(
     run: Path,
+    spec: SequenceNetworkSpec,
+    network: SequenceNetwork,
     records: Sequence[SequenceRecord],
     new: NewVideos,
     runtime: Runtime,
@@ -92,7 +119,7 @@ def _score(
     tell: Callable[[str], None],
 ) -> score_file.SequenceScores:
     folder = best_checkpoint(run)
-    spec, network = load_sequence_network(folder, trust_plugins=new.trust_plugins)
+    check_same_extraction(run, spec, extraction_of(records))
     if unknown := check_glosses(records, spec.vocabulary, run=run):
         tell(f"{run} was not trained on {len(unknown)} glosses, all errors: {some_of(unknown)}")
     card, recorded = read_training_videos(folder)

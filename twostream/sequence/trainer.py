@@ -65,13 +65,21 @@ class SequenceTrainer:
             ],
             restart=restart,
         )
+        initial = [find_weights(Path(options.load))] if options.load else []
         if self.run.resumes:
-            check_same_vocabulary(self.run.folder, data.vocabulary)
+            folder = self.run.folder / "last"
+            spec = read_spec_as(checkpoint.SequenceNetworkSpec, folder, command="train-sequence")
+            check_same_vocabulary(self.run.folder, spec.vocabulary, data.vocabulary)
+            checkpoint.check_same_extraction(self.run.folder, spec, data.extraction)
+        elif options.start_from:
+            for folder, spec in checkpoint.read_starts(options.start_from):
+                check_same_vocabulary(folder.parent, spec.vocabulary, data.vocabulary)
+                initial.append(folder)
         self.run.describe_videos(
             dataset=options.dataset,
             split=None,
             selected_on="val",
-            initial=[find_weights(Path(options.load))] if options.load else [],
+            initial=initial,
             on_training_videos=on_training_videos,
             tell=tell,
         )
@@ -205,20 +213,22 @@ class SequenceTrainer:
             epoch=epoch,
             averaged=averaged,
             training_videos=self.run.card,
+            extraction=self.data.extraction,
+            fuse=self.options.fuse,
+            similarity=self.options.similarity,
         )
 
 
-def check_same_vocabulary(run: Path, vocabulary: Sequence[str]) -> None:
-    """Compare the glosses with those that a run has begun to learn.
+def check_same_vocabulary(run: Path, before: Sequence[str], now: Sequence[str]) -> None:
+    """Compare the glosses of the lists with those that a run has learnt.
 
     Raises:
         InputError: they differ, or stand in another order.
     """
-    spec = read_spec_as(checkpoint.SequenceNetworkSpec, run / "last", command="train-sequence")
-    if spec.vocabulary != tuple(vocabulary):
-        unlike = sorted(set(spec.vocabulary) ^ set(vocabulary))
+    if tuple(before) != tuple(now):
+        unlike = sorted(set(before) ^ set(now))
         raise InputError(
-            f"{run} was trained on {len(spec.vocabulary):,} glosses, these are "
-            f"{len(vocabulary):,}; they differ in {some_of(unlike) or 'their order'}. Bring the "
-            "old lists back, give another --name, or --restart"
+            f"{run} was trained on {len(before):,} glosses, these are {len(now):,}; they differ in "
+            f"{some_of(unlike) or 'their order'}. Bring the old lists back, give another --name, "
+            "or --restart; or fix the glosses by --vocabulary"
         )

@@ -11,14 +11,8 @@ from twostream.compute.device import Runtime
 from twostream.sequence.batches import Batch
 from twostream.sequence.checkpoint import best_epochs
 from twostream.sequence.decoding import log_probability
-from twostream.sequence.learner import (
-    SequenceLearner,
-    ctc_losses,
-    min_time_steps,
-    predict,
-    validation_row,
-)
-from twostream.sequence.lists import SequenceRecord
+from twostream.sequence.learner import SequenceLearner, ctc_losses, predict, validation_row
+from twostream.sequence.lists import SequenceRecord, min_time_steps
 from twostream.sequence.options import SequenceOptions
 from twostream.sequence.transcripts import NORMALISERS, usual_normaliser
 from twostream.training.loop import NotFiniteError
@@ -27,6 +21,7 @@ from twostream_base.errors import InputError
 OPTIONS = {
     "stream": "spatial", "backbone": "plain width=2", "temporal": ("conv widths=8,8,8",),
     "frame_size": 36, "input_size": 32, "dataset": "toy", "annotations": "", "videos": "",
+    "store": "", "start_from": (), "fuse": "sum", "similarity": "joined", "auxiliary_loss": 0.0,
     "vocabulary": "", "allow_missing": False, "use_damaged": False, "runs": "", "name": "",
     "epochs": 4, "seed": 0,
     "batch_size": 2, "lr": 1e-2, "stage_lr": (), "halve_at": (1, 3), "weight_decay": 0.0,

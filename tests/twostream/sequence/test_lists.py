@@ -60,7 +60,7 @@ def test_real_list(shared_data: Path, tmp_path: Path) -> None:
     assert len(lists["val"]) == 540
     assert lists["test"] == ()
     with pytest.raises(InputError, match="^1,080 .*: 01April_2010.*--allow-missing"):
-        check_lists(lists, allow_missing=False)
+        check_lists(lists, stream="spatial", allow_missing=False)
 
 
 def test_csv_lists(tmp_path: Path) -> None:
@@ -69,17 +69,18 @@ def test_csv_lists(tmp_path: Path) -> None:
     for path in ("videos/clips/a.avi", "videos/b"):
         (tmp_path / path).mkdir(parents=True)
         (tmp_path / path / "1.png").touch()
+    (tmp_path / "videos/clips/a.avi/2.png").touch()
     lists = csv_lists(tmp_path, tmp_path / "videos")
     assert [r.frames.relative_to(tmp_path) for r in lists["train"]] == [
         Path("videos/clips/a.avi"), Path("videos/b"),
     ]  # fmt: skip
     with pytest.raises(InputError, match="^1 .*: c;.*--allow-missing"):
-        check_lists(lists, allow_missing=False)
+        check_lists(lists, stream="spatial", allow_missing=False)
     with pytest.raises(InputError, match="validation"):
-        check_lists(lists, allow_missing=True)
+        check_lists(lists, stream="spatial", allow_missing=True)
     (tmp_path / "videos/c").mkdir()
     (tmp_path / "videos/c/1.png").touch()
-    assert check_lists(lists, allow_missing=False) == (lists, [])
+    assert check_lists(lists, stream="spatial", allow_missing=False) == (lists, [])
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_a_video_in_two_lists(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.png").touch()
     with pytest.raises(InputError, match=": a;"):
-        check_lists(csv_lists(tmp_path, tmp_path), allow_missing=False)
+        check_lists(csv_lists(tmp_path, tmp_path), stream="spatial", allow_missing=False)
 
 
 RECORDS = [SequenceRecord("a", Path(), ("B", "A", "B")), SequenceRecord("b", Path(), ("C",))]
@@ -155,7 +156,7 @@ def test_gaps_between_pictures_are_named_before_any_work(tmp_path: Path) -> None
     (tmp_path / "gap" / "2.jpg").touch()
     names = [*rows, "gone"]
     records = [SequenceRecord(name, tmp_path / name, ("A",)) for name in names]
-    present, missing = split_missing(records, allow_missing=True)
+    present, missing = split_missing(records, stream="spatial", allow_missing=True)
     assert [record.name for record in present] == ["whole", "cut"]
     assert missing == [
         ("gap", "2.jpg and 2.png have the same number; remove one"),
@@ -164,7 +165,7 @@ def test_gaps_between_pictures_are_named_before_any_work(tmp_path: Path) -> None
     ]
     (tmp_path / "gap" / "2.jpg").unlink()
     with pytest.raises(InputError, match=r"3 listed videos lack frames.*--allow-missing") as caught:
-        split_missing(records, allow_missing=False)
+        split_missing(records, stream="spatial", allow_missing=False)
     assert "gap (1 of 4 pictures are missing, number 3)" in str(caught.value)
 
 
@@ -175,21 +176,23 @@ def test_damaged_video_files_are_named_before_any_work(make_video, tmp_path: Pat
     (tmp_path / "none.avi").write_text("no video")
     names = ("whole", "cut", "none")
     records = [SequenceRecord(name, tmp_path / f"{name}.avi", ("A",)) for name in names]
-    present, missing = split_missing(records, allow_missing=True)
+    present, missing = split_missing(records, stream="spatial", allow_missing=True)
     assert present == (records[0],)
     assert [name for name, _ in missing] == ["cut", "none"]
     with pytest.raises(InputError, match=r"cut \(.*the file ends early") as caught:
-        split_missing(records, allow_missing=False)
+        split_missing(records, stream="spatial", allow_missing=False)
     assert "--use-damaged" in str(caught.value)
     assert "--allow-missing" in str(caught.value)
-    present, missing = split_missing(records, allow_missing=True, use_damaged=True)
+    present, missing = split_missing(
+        records, stream="spatial", allow_missing=True, use_damaged=True
+    )
     assert [(record.name, record.use_damaged) for record in present] == [
         ("whole", True),
         ("cut", True),
     ]
     assert [name for name, _ in missing] == ["none"]
     lists = {"train": (records[1], records[2]), "val": (records[0],), "test": ()}
-    remaining, gone = check_lists(lists, allow_missing=True, use_damaged=True)
+    remaining, gone = check_lists(lists, stream="spatial", allow_missing=True, use_damaged=True)
     assert remaining == {"train": (present[1],), "val": (present[0],), "test": ()}
     assert gone == ["none"]
 

@@ -6,6 +6,7 @@ The snippets of a sequence overlap; a GRU over them is computed on their prefix 
 from __future__ import annotations
 
 from math import sqrt
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -110,6 +111,21 @@ ENCODERS = ("gru", "tcn")
 KEEP = ("all", "sampled", "distinct")
 
 
+class Snippets(NamedTuple):
+    """Which frames dynamic framing takes.
+
+    Attributes:
+        positions, valid: of M snippets, as `SnippetGru.forward` takes them.
+        centres: int64 (N, M), the frame that each snippet replaces; None: M is T, each frame.
+        lengths: int64 (N,), how many snippets each sequence has.
+    """
+
+    positions: Tensor
+    valid: Tensor
+    centres: Tensor | None
+    lengths: Tensor
+
+
 class DynamicFraming(nn.Module):
     """Replaces each frame by an encoding of the k most similar frames around it.
 
@@ -150,23 +166,35 @@ class DynamicFraming(nn.Module):
         )
         self.out_features = in_features
 
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, T, D) -> (N, T', D); T' is T unless `keep` drops frames."""
+    def select(self, features: Tensor, lengths: Tensor) -> Snippets:
+        """The frames that are similar in these features, (N, T, D) of any D."""
         positions, valid = select_similar_frames(features, lengths, k=self.k)
-        centres = features
-        if self.keep != "all":
-            if self.keep == "distinct":
-                keep = first_of_equal_sets(positions, valid, lengths)
-            else:
-                frames = positions.shape[1]
-                keep = sample_frames(lengths, frames, part=4, at_random=self.training)
-            remaining, lengths = mask_to_positions(keep)
-            positions, valid = gather_frames(positions, remaining), gather_frames(valid, remaining)
-            centres = gather_frames(features, remaining)
-        encoded = self.encoder(features, positions, valid)
+        if self.keep == "all":
+            return Snippets(positions, valid, None, lengths)
+        if self.keep == "distinct":
+            keep = first_of_equal_sets(positions, valid, lengths)
+        else:
+            frames = positions.shape[1]
+            keep = sample_frames(lengths, frames, part=4, at_random=self.training)
+        centres, lengths = mask_to_positions(keep)
+        return Snippets(
+            gather_frames(positions, centres), gather_frames(valid, centres), centres, lengths
+        )
+
+    def forward(
+        self, features: Tensor, lengths: Tensor, snippets: Snippets | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(N, T, D) -> (N, T', D); T' is T unless `keep` drops frames.
+
+        Args:
+            snippets: as `select` has found them in other features of the same frames.
+        """
+        snippets = snippets or self.select(features, lengths)
+        encoded = self.encoder(features, snippets.positions, snippets.valid)
         if self.residual:
-            encoded = encoded + centres
-        return zero_padding(encoded, lengths), lengths
+            frames = snippets.centres
+            encoded = encoded + (features if frames is None else gather_frames(features, frames))
+        return zero_padding(encoded, snippets.lengths), snippets.lengths
 
 
 class SnippetTcn(nn.Module):

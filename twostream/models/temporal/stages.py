@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from twostream.models.temporal.convolutions import Conv, Tcn
-from twostream.models.temporal.dynamic_framing import DynamicFraming
+from twostream.models.temporal.dynamic_framing import DynamicFraming, Snippets
 from twostream.models.temporal.frame_selection import Dedup, RandomSampling
 from twostream.models.temporal.local_attention import LocalAttention
 from twostream.models.temporal.recurrent import BiLstm
@@ -39,10 +39,22 @@ class Stages(nn.Module):
         self.stages = nn.ModuleList(modules)
         self.out_features: Any = modules[-1].out_features if modules else in_features
 
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, T, D) and lengths -> (N, T', D') and lengths, through every module."""
-        for stage in self.stages:
-            features, lengths = stage(features, lengths)
+    def select(self, features: Tensor, lengths: Tensor) -> Snippets | None:
+        """The frames that dynamic framing, where it comes first, takes by these features."""
+        first = self.stages[0] if self.stages else None
+        return first.select(features, lengths) if isinstance(first, DynamicFraming) else None
+
+    def forward(
+        self, features: Tensor, lengths: Tensor, snippets: Snippets | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(N, T, D) and lengths -> (N, T', D') and lengths, through every module.
+
+        Args:
+            snippets: of `select`, for the first module.
+        """
+        for number, stage in enumerate(self.stages):
+            selected = () if number or snippets is None else (snippets,)
+            features, lengths = stage(features, lengths, *selected)
         return features, lengths
 
 
