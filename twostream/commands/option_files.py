@@ -197,9 +197,14 @@ def take_defaults(ctx: click.Context, param: click.Parameter, path: Path | None)
         # A file named this one: what stands there beside the name wins.
         beside = files if param.name in files else known
         defaults = {key: value for key, value in defaults.items() if key not in beside}
-    ctx.default_map = known | defaults
+    ctx.default_map = _laid_over(known, defaults)
     ctx.meta[OPTION_FILES] = files | dict.fromkeys(defaults, path)
     take_stream(ctx, param, ctx.params.get("stream"))
+
+
+def _laid_over(known: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Defaults of a file over those that are known; None stands for none at all."""
+    return {key: value for key, value in (known | defaults).items() if value is not None}
 
 
 OF_THE_LISTS = ("dataset", "annotations", "split", "store", "allow-missing")
@@ -243,7 +248,7 @@ def take_stream(ctx: click.Context, param: click.Parameter, stream: str | None) 
     """Callback of the eager --stream: the table of that stream joins the defaults."""
     table = (ctx.default_map or {}).get(stream) if stream else None
     if stream and table:
-        ctx.default_map = {**(ctx.default_map or {}), **table}
+        ctx.default_map = _laid_over(dict(ctx.default_map or {}), table)
         files = ctx.meta.get(OPTION_FILES, {})
         ctx.meta[OPTION_FILES] = files | dict.fromkeys(table, files.get(stream))
     return stream

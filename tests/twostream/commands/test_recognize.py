@@ -131,7 +131,8 @@ def test_a_batch_of_one_frame_is_refused_with_its_name(
     header, first, *_ = (lists / "train.csv").read_text().splitlines()
     (VIDEOS / "one").mkdir()
     Image.new("RGB", (32, 32)).save(VIDEOS / "one" / "0.png")
-    (lists / "train.csv").write_text(f"{header}\n{first.replace(first.split(',')[0], 'one')}\n")
+    _, glosses, _ = first.split(",")
+    (lists / "train.csv").write_text(f"{header}\none,{glosses.split()[0]},one\n")
     data = ("--dataset", "csv", "--annotations", lists, "--videos", VIDEOS, "--batch-size", "1")
     size = ("--frame-size", "32", "--input-size", "32")
     refused = twostream("train-sequence", *SMALL, *data, *size, "--epochs", "1", exit_code=2).output

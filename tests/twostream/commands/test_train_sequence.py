@@ -12,6 +12,8 @@ import pytest
 import safetensors.torch
 from click.testing import Result
 
+from flow_extract import Job, extract_video, extraction_settings
+from twostream.data.training_videos import read_videos
 from twostream.sequence import toy
 from twostream.sequence.transcripts import read_transcripts
 
@@ -90,6 +92,68 @@ def test_streams_are_recognised_together(twostream: Callable[..., Result]) -> No
     assert "given twice" in done.output
     done = twostream("recognize", files[0], "--out", "found.doc", exit_code=2)
     assert ".csv or .ctm" in done.output
+
+
+@pytest.fixture
+def store(few: None) -> Path:
+    """The toy sequences, and a store of their frames and flow, without loss."""
+    videos = Path("toy-sequences/videos")
+    toy.generate_sequences(videos.parent, videos)
+    for path in sorted(videos.rglob("*.avi")):
+        name = path.relative_to(videos).as_posix()
+        settings = extraction_settings(codec="raw")
+        extract_video(Job(name.removesuffix(".avi"), path, name, Path("store"), settings))
+    return Path("store")
+
+
+def test_both_streams_in_one_network(twostream: Callable[..., Result], store: Path) -> None:
+    """From two runs, by flow of a store or not; stopped and resumed to the same bits."""
+    twostream("train-sequence", *SMALL, "--epochs", "1")
+    motion = ("--stream", "motion", "--epochs", "1")
+    twostream("train-sequence", *SMALL, *motion)
+    twostream("train-sequence", *SMALL, *motion, "--store", store, "--name", "stored")
+    runs = [RUN.with_name(name) for name in ("spatial-toy", "motion-toy", "motion-stored")]
+    one, other = (safetensors.torch.load_file(run / "best/weights.safetensors") for run in runs[1:])
+    assert all(tensor.equal(other[name]) for name, tensor in one.items()), "the same flow"
+
+    options = (*SMALL, "--stream", "joint", "--store", store, "--auxiliary-loss", "0.3")
+    started = (*options, "--from", runs[0], runs[2])
+    joint = RUN.with_name("joint-toy")
+    twostream("train-sequence", *started, "--epochs", "2")
+    whole, scores = weights(joint), (joint / "scores/test.safetensors").read_bytes()
+    shutil.rmtree(joint)
+    twostream("train-sequence", *started, "--epochs", "1")
+    done = twostream("train-sequence", *started, "--epochs", "2")
+    assert "resumed after 1 of 2 epochs" in done.output
+    assert weights(joint) == whole
+    assert (joint / "scores/test.safetensors").read_bytes() == scores
+    repeated = twostream("train-sequence", "--config", joint / "config.toml", "--quiet")
+    assert "nothing to do" in repeated.output
+    learnt = [row.part for row in read_videos(joint / "videos.csv.gz")]
+    assert learnt.count("initial") == 5, "the training videos of both runs, once"
+
+    asked = ("recognize", joint, "--videos", "toy-sequences/videos", "--device", "cpu", "--list")
+    asked = (*asked, "toy-sequences/test.csv", "--json")
+    found = json.loads(twostream(*asked, "--store", store).stdout)
+    known = json.loads(twostream("recognize", joint / "scores/test.safetensors", "--json").stdout)
+    assert found["recognised"] == known["recognised"]
+    refused = twostream(*asked, exit_code=2).output
+    assert f"{joint} was trained on frames and flow of a store" in refused
+    assert "--store" in refused
+
+    mistakes = {
+        ("--from", runs[2], runs[0]): "is a motion network",
+        ("--from", runs[0], runs[2], "--vocabulary", "more.txt"): "on 6 glosses, these are 7",
+        ("--fuse", "attention"): "'attention'",
+    }
+    glosses = "\n".join([*toy.GESTURES, "MORE"])
+    Path("more.txt").write_text(glosses)
+    for words, message in mistakes.items():
+        done = twostream("train-sequence", *options, *words, "--name", "x", exit_code=2)
+        assert message in done.output
+    done = twostream("train-sequence", *SMALL, "--fuse", "max", exit_code=2)
+    assert "--fuse is for --stream joint" in done.output
+    assert not RUN.with_name("joint-x").exists()
 
 
 @pytest.mark.usefixtures("few")

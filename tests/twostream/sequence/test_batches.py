@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flow_extract import Job, extract_video, extraction_settings
 from twostream.data.toy import write_video
 from twostream.sequence.batches import (
     crop,
@@ -17,7 +18,7 @@ from twostream.sequence.batches import (
     read_clip,
     temporal_jitter,
 )
-from twostream.sequence.lists import SequenceRecord
+from twostream.sequence.lists import SequenceRecord, join_records
 from twostream_base.errors import InputError
 
 
@@ -118,6 +119,27 @@ def test_video_file_and_flow(tmp_path: Path, moving: np.ndarray) -> None:
     middle = flow[:, 16:48, 16:48].reshape(-1, 2).mean(axis=0)
     assert middle == pytest.approx((128 + 2 * 127 / 20, 128), abs=2)
     assert (flow[4] == flow[3]).all()
+
+
+def test_a_store_gives_what_the_videos_give(tmp_path: Path, moving: np.ndarray) -> None:
+    """Frames and flow that were extracted once, without loss; both streams of the same frames."""
+    root, store = tmp_path / "videos", tmp_path / "store"
+    (root / "b").mkdir(parents=True)
+    write_video(root / "b/a.avi", moving)
+    extract_video(Job("b/a", root / "b/a.avi", "b/a.avi", store, extraction_settings(codec="raw")))
+    record = SequenceRecord("a", root / "b/a.avi", ("A",))
+    (stored,), _ = join_records(
+        [record], store=store, root=root, stream="joint", allow_missing=False
+    )
+    streams = ("spatial", "motion", "joint")
+    clips = {stream: read_clip(record, side=64, stream=stream) for stream in streams}
+    assert (clips["joint"] == np.concatenate([clips["spatial"], clips["motion"]], axis=3)).all()
+    for stream in streams:
+        assert (read_clip(stored, side=64, stream=stream) == clips[stream]).all(), stream
+    half = read_clip(stored, side=32, stream="joint")
+    assert half.shape == (5, 32, 32, 5)
+    values = half[:, 8:24, 8:24, 3:].reshape(-1, 2).mean(axis=0)
+    assert values == pytest.approx((128 + 2 * 127 / 20, 128), abs=2), "pixels of the store"
 
 
 def test_broken_files(tmp_path: Path, moving: np.ndarray) -> None:

@@ -4,14 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from flow_extract import Job, extract_video, extraction_settings
 from twostream.sequence.lists import (
     SequenceRecord,
     build_vocabulary,
     check_glosses,
     check_lists,
     csv_lists,
+    extraction_of,
     find_new_videos,
     glosses_to_labels,
+    join_records,
     labels_to_glosses,
     phoenix2014,
     phoenix2014t,
@@ -236,3 +239,45 @@ def test_glosses_of_the_network_and_others() -> None:
     assert check_glosses(records("", ""), ["A", "B"], run=run) == []
     with pytest.raises(InputError, match=r"run .*\(C, D\).* A, B:"):
         check_glosses(records("C", "D"), ["A", "B"], run=run)
+
+
+def test_what_has_too_few_frames_is_named_before_any_work(make_video, tmp_path: Path) -> None:
+    """One frame has no flow; two glosses alike need a blank between them."""
+    for name, frames in (("one", 1), ("three", 3)):
+        make_video(tmp_path / f"{name}.avi", frames=frames)
+        (tmp_path / name).mkdir()
+        for number in range(frames):
+            (tmp_path / name / f"{number}.png").touch()
+    rows = [("one.avi", "A"), ("one", "A"), ("three.avi", "A A"), ("three", "A B C D")]
+    records = [SequenceRecord(n, tmp_path / n, tuple(glosses.split())) for n, glosses in rows]
+    short = [("three", "3 frames for 4 glosses")]
+    assert split_missing(records, stream="spatial", allow_missing=True)[1] == short
+    present, missing = split_missing(records, stream="motion", allow_missing=True)
+    no_flow = "one frame has no flow"
+    assert missing == [("one.avi", no_flow), ("one", no_flow), *short]
+    assert [record.name for record in present] == ["three.avi"]
+
+
+def test_videos_in_a_store(make_video, tmp_path: Path) -> None:
+    """By the path of their frames, which need not be there any more."""
+    videos, store = tmp_path / "videos", tmp_path / "store"
+    for name, frames in (("x/whole", 4), ("x/single", 1), ("x/short", 2)):
+        (videos / "x").mkdir(parents=True, exist_ok=True)
+        file = make_video(videos / f"{name}.avi", frames=frames)
+        extract_video(Job(name, file, f"{name}.avi", store, extraction_settings()))
+    names = ("whole", "single", "short", "gone")
+    records = [SequenceRecord(n, videos / f"x/{n}.avi", ("A", "A")) for n in names]
+    (videos / "x/whole.avi").unlink()
+    taking = {"store": store, "root": videos}
+    (whole,), missing = join_records(records, stream="motion", allow_missing=True, **taking)
+    assert whole.stored is not None
+    assert (whole.name, whole.stored.path) == ("whole", store / "x/whole.safetensors")
+    assert missing == [
+        ("single", "has 1 frame, so no flow"),
+        ("short", "2 frames for 2 glosses"),
+        ("gone", "not extracted"),
+    ]
+    assert extraction_of([whole])["method"]["name"] == "dis"
+    assert extraction_of(records) == {}
+    with pytest.raises(InputError, match=r"^3 .*gone \(not ext.*extract-flow.*--allow-missing"):
+        join_records(records, stream="motion", allow_missing=False, **taking)

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
 
 from twostream.compute.device import autocast
+from twostream.models.joining import JOINS
 from twostream.sequence.network import (
+    JointSequenceNetwork,
     SequenceNetwork,
     build_network,
     freeze,
@@ -16,6 +19,7 @@ from twostream.sequence.network import (
     rate_groups,
     read_rates,
 )
+from twostream.sequence.options import SIMILARITIES
 from twostream_base.errors import InputError
 
 CONV = "conv widths=8,8,8"
@@ -68,6 +72,61 @@ def test_bfloat16(temporal: str) -> None:
     assert log_probs.dtype == torch.float32
     assert torch.isfinite(log_probs).all()
     log_probs.sum().backward()
+
+
+@pytest.mark.parametrize("fuse", list(JOINS))
+def test_both_streams(fuse: str) -> None:
+    """Padding changes nothing; every weight learns, those of the streams by their own losses."""
+    torch.manual_seed(0)
+    network = joint_network(fuse=fuse)
+    frames, lengths = clips(5)
+    other = frames.clone()
+    other[1, 8:] = 255
+    outputs = network.heads(frames, lengths)
+    assert [rows.shape for rows, _ in outputs] == [(2, 3, 5)] * 3
+    assert all(steps.tolist() == [3, 2] for _, steps in outputs)
+    for (rows, _), (padded, _) in zip(outputs, network.heads(other, lengths), strict=True):
+        assert torch.equal(rows[1, :2], padded[1, :2])
+    sum(rows.square().mean() for rows, _ in outputs).backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def joint_network(keep: str = "all", **options: Any) -> JointSequenceNetwork:
+    temporal = [f"dynamic_framing k=3 keep={keep}", "conv widths=8,8,8"]
+    network = build_network(
+        stream="joint", backbone="plain width=2", temporal=temporal, classes=5, **options
+    )
+    assert isinstance(network, JointSequenceNetwork)
+    return network
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_dynamic_framing_chooses_once_for_both_streams(similarity: str) -> None:
+    """The frames of the features that were named, for all three heads."""
+    torch.manual_seed(0)
+    network = joint_network("sampled", similarity=similarity)
+    frames, lengths = clips(5)
+    heads = [network, *network.streams.values()]
+    framings = [head.temporal.stages[0] for head in heads]
+    snippets = []
+    for framing in framings:
+        framing.register_forward_hook(lambda module, inputs, output: snippets.append(inputs[2]))
+    torch.manual_seed(1)
+    steps = [steps.tolist() for _, steps in network.heads(frames, lengths)]
+    assert len(steps) == 3
+    assert steps[0] == steps[1] == steps[2]
+    torch.manual_seed(1)
+    rgb, flow = network.frame_features(frames, lengths).chunk(2, dim=2)
+    features = {"joined": rgb + flow, "spatial": rgb, "motion": flow}[similarity]
+    expected = framings[0].select(features, lengths)
+    assert len(snippets) == 3
+    for chosen in snippets:
+        assert all(torch.equal(a, b) for a, b in zip(chosen, expected, strict=True))
+
+
+def test_unknown_similarity() -> None:
+    with pytest.raises(InputError, match="'rgb'.*joined, spatial, motion"):
+        joint_network(similarity="rgb")
 
 
 def test_wrong_backbone() -> None:
