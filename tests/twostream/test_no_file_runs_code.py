@@ -622,7 +622,7 @@ def test_a_project_file(
           ("strategy", "segments", "crops", "over-epochs")),
         *(("import", key) for key in ("format", "dataset")), ("import-weights", "dataset"),
         *(("train-sequence", key) for key in
-          ("dataset", "backbone", "temporal", "normalise")),
+          ("dataset", "backbone", "temporal", "fuse", "normalise")),
         *(("recognize", key) for key in ("strategy", "normalise")),
     }  # fmt: skip
 

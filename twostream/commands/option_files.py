@@ -197,14 +197,9 @@ def take_defaults(ctx: click.Context, param: click.Parameter, path: Path | None)
         # A file named this one: what stands there beside the name wins.
         beside = files if param.name in files else known
         defaults = {key: value for key, value in defaults.items() if key not in beside}
-    ctx.default_map = _laid_over(known, defaults)
+    ctx.default_map = known | defaults
     ctx.meta[OPTION_FILES] = files | dict.fromkeys(defaults, path)
     take_stream(ctx, param, ctx.params.get("stream"))
-
-
-def _laid_over(known: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Defaults of a file over those that are known; None stands for none at all."""
-    return {key: value for key, value in (known | defaults).items() if value is not None}
 
 
 OF_THE_LISTS = ("dataset", "annotations", "split", "store", "allow-missing")
@@ -248,7 +243,7 @@ def take_stream(ctx: click.Context, param: click.Parameter, stream: str | None) 
     """Callback of the eager --stream: the table of that stream joins the defaults."""
     table = (ctx.default_map or {}).get(stream) if stream else None
     if stream and table:
-        ctx.default_map = _laid_over(dict(ctx.default_map or {}), table)
+        ctx.default_map = {**(ctx.default_map or {}), **table}
         files = ctx.meta.get(OPTION_FILES, {})
         ctx.meta[OPTION_FILES] = files | dict.fromkeys(table, files.get(stream))
     return stream
@@ -292,10 +287,9 @@ def _named(
     for key in settings:
         _check_may_set(path, key, names[key])
     # An empty text, in a run's config.toml, stands for an option that was not given; of one that
-    # takes two values, an empty list does. What a project says of it does not count then.
+    # takes two values, an empty list does.
     return {
-        names[key].name or "": None
-        if value == "" or (value == [] and names[key].nargs > 1)
-        else _value_from(path, names[key], value)
+        names[key].name or "": _value_from(path, names[key], value)
         for key, value in settings.items()
+        if value != "" and not (value == [] and names[key].nargs > 1)
     }

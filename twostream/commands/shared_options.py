@@ -12,7 +12,15 @@ import click
 
 from twostream.commands import console
 from twostream.commands.option_files import take_defaults
-from twostream.commands.option_types import FILE, FOLDER, LocalPath, PlugIn, any_of, plug_in_name
+from twostream.commands.option_types import (
+    FILE,
+    FOLDER,
+    OPTION_FILES,
+    LocalPath,
+    PlugIn,
+    any_of,
+    plug_in_name,
+)
 from twostream.data.protocols import ALIASES, KINDS, OF_THE_NETWORK, find_protocol
 from twostream.data.splits import DATASETS
 from twostream_base.errors import InputError
@@ -264,6 +272,17 @@ def find_device(name: str) -> str:
         reason = str(error).partition("\n")[0]
         raise InputError(f"--device {name} cannot be used: {reason}. Try --device cpu") from error
     return name
+
+
+def store_of_sequences(store: Path | None) -> Path | None:
+    """The --store, unless it is the project's and --videos is not: it is of other videos then."""
+    ctx = click.get_current_context()
+
+    def is_of_project(key: str) -> bool:
+        by_file = ctx.get_parameter_source(key) is click.core.ParameterSource.DEFAULT_MAP
+        return by_file and key not in ctx.meta.get(OPTION_FILES, {})
+
+    return None if is_of_project("store") and not is_of_project("videos") else store
 
 
 def read_runtime(options: dict[str, Any], *, bar: Bar) -> Runtime:

@@ -133,7 +133,7 @@ sequence_data_options = console.section(
         help="Folder of video files, or of one folder of frames a video.",
     ),
     click.option(
-        "--store", type=FOLDER,
+        "--store", type=OUT_PATH,
         help="Store in which extract-flow has put the frames and flow of the --videos; without it "
         "flow is computed anew in each epoch, by DIS.",
     ),
@@ -253,6 +253,7 @@ def train_sequence(
 
     recipe = options.pop("recipe")
     _complete_joint(options)
+    options["store"] = shared_options.store_of_sequences(options["store"])
     if options["input_size"] > options["frame_size"]:
         raise click.UsageError("--input-size is a crop of --frame-size and cannot be larger")
     if options["load_stages"] and not options["load"]:

@@ -127,6 +127,8 @@ def test_both_streams_in_one_network(twostream: Callable[..., Result], store: Pa
     assert "resumed after 1 of 2 epochs" in done.output
     assert weights(joint) == whole
     assert (joint / "scores/test.safetensors").read_bytes() == scores
+    # A project's store is of the project's videos, not of those that are typed or of a recipe.
+    Path("twostream.toml").write_text('store = "of-others"\n')
     repeated = twostream("train-sequence", "--config", joint / "config.toml", "--quiet")
     assert "nothing to do" in repeated.output
     learnt = [row.part for row in read_videos(joint / "videos.csv.gz")]
@@ -134,6 +136,7 @@ def test_both_streams_in_one_network(twostream: Callable[..., Result], store: Pa
 
     asked = ("recognize", joint, "--videos", "toy-sequences/videos", "--device", "cpu", "--list")
     asked = (*asked, "toy-sequences/test.csv", "--json")
+    assert "nothing to do" in twostream("train-sequence", *SMALL, "--epochs", "1").output
     found = json.loads(twostream(*asked, "--store", store).stdout)
     known = json.loads(twostream("recognize", joint / "scores/test.safetensors", "--json").stdout)
     assert found["recognised"] == known["recognised"]
