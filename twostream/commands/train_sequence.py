@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from twostream.sequence.trainer import SequenceTrainer
 
 PATHS = ("annotations", "videos", "store", "runs", "vocabulary", "load")
-JOIN_NAMES = dict.fromkeys(name for name in FORMS if name != "attention")  # it needs segments
+# Attention is over the segments of a whole video.
+STEP_FORMS = dict.fromkeys(name for name in FORMS if name != "attention")
 # Options of --stream joint alone, and what they are for other streams.
 OF_BOTH_STREAMS: dict[str, Any] = {
     "start_from": (), "fuse": "sum", "similarity": "joined", "auxiliary_loss": 0.5
@@ -99,9 +100,10 @@ joint_options = console.section(
     ),
     click.option(
         "--fuse",
-        type=PlugIn(JOIN_NAMES),
+        type=PlugIn(STEP_FORMS),
         default="sum",
-        help=f"How the features of a frame are joined: {any_of(JOIN_NAMES)}.",
+        help=f"How the streams are joined at each time step: {any_of(STEP_FORMS)}; sum and concat "
+        "are the mean of both classifiers.",
     ),
     click.option(
         "--similarity",

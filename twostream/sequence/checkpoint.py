@@ -18,7 +18,13 @@ from twostream.models.checkpoint import (
     read_spec_as,
     read_tensors,
 )
-from twostream.sequence.network import SequenceNetwork, build_network, load_parts, without_weights
+from twostream.sequence.network import (
+    PARTS,
+    SequenceNetwork,
+    build_network,
+    load_parts,
+    without_weights,
+)
 from twostream.training.run import epoch_folder
 from twostream_base import plugins
 from twostream_base.errors import InputError
@@ -148,16 +154,13 @@ def read_starts(runs: Sequence[str]) -> list[tuple[Path, SequenceNetworkSpec]]:
 
 
 def load_streams(network: SequenceNetwork, runs: Sequence[str], *, temporal: Sequence[str]) -> None:
-    """Take the backbones of two runs over into a joint network, of RGB and of flow.
+    """Take the parts of two runs over into a joint network, of RGB and of flow.
 
-    So are the heads of the streams, where the temporal modules are those of the run.
+    All of them where its temporal modules are those of the run, else the backbone alone.
     """
     for folder, spec in read_starts(runs):
-        parts = [f"backbone.{spec.stream}=backbone"]
-        if spec.temporal == tuple(temporal):
-            head = f"streams.{spec.stream}"
-            parts += [f"{head}.{part}={part}" for part in ("temporal", "classifier")]
-        load_parts(network, folder, parts)
+        parts = PARTS if spec.temporal == tuple(temporal) else ("backbone",)
+        load_parts(network, folder, [f"{part}.{spec.stream}={part}" for part in parts])
 
 
 def score_metadata(spec: SequenceNetworkSpec, *, checkpoint: Path, **facts: Any) -> dict[str, Any]:

@@ -24,7 +24,6 @@ from twostream.sequence.lists import (
     min_time_steps,
 )
 from twostream.sequence.network import (
-    JointSequenceNetwork,
     SequenceNetwork,
     build_network,
     freeze,
@@ -113,16 +112,16 @@ class SequenceLearner(BaseLearner):
             optimizer.zero_grad(set_to_none=True)
             with autocast(self.device, options.precision):
                 inputs = clips.to(self.device), lengths.to(self.device)
-                if isinstance(network, JointSequenceNetwork) and options.auxiliary_loss:
-                    output, *streams = network.heads(*inputs)
+                if options.auxiliary_loss:
+                    outputs, steps = network.heads(*inputs)  # type: ignore[operator]
                 else:
-                    output, streams = network(*inputs), []
+                    output, steps = network(*inputs)
+                    outputs = [output]
             labels = [targets[index] for index in indices]
-            losses, too_short = ctc_losses(*output, labels)
+            losses, too_short = ctc_losses(outputs[0], steps, labels)
             total = losses.mean()
-            for stream in streams:
-                of_stream, _ = ctc_losses(*stream, labels)
-                total = total + options.auxiliary_loss * of_stream.sum() / max(len(of_stream), 1)
+            for output in outputs[1:]:
+                total = total + options.auxiliary_loss * ctc_losses(output, steps, labels)[0].mean()
             if len(losses) and not torch.isfinite(total):
                 raise NotFiniteError(f"a loss of {losses.tolist()}")
             totals.too_short += [indices[row] for row in too_short]

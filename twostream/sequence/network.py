@@ -14,8 +14,9 @@ from twostream.models import TWO_STREAMS
 from twostream.models.backbones import build_backbone
 from twostream.models.checkpoint import WEIGHTS
 from twostream.models.initial_weights import initial_weights, read_weights
-from twostream.models.joining import JOINS, Join
-from twostream.models.temporal.frame_selection import valid_mask, zero_padding
+from twostream.models.joining import HEADS, Head
+from twostream.models.temporal.dynamic_framing import DynamicFraming
+from twostream.models.temporal.frame_selection import Dedup, RandomSampling, valid_mask
 from twostream.models.temporal.stages import build_stages, read_stage
 from twostream.models.two_streams import TwoStreams
 from twostream.sequence.options import SIMILARITIES
@@ -32,26 +33,24 @@ class SequenceNetwork(nn.Module):
     Args:
         backbone: (N, C, H, W) -> (N, D), with `out_features` D.
         temporal: (N, T, D) and lengths -> (N, T', D') and lengths, with `out_features` D'.
-        classes: of the output, the blank included.
+        classifier: (N, T', D') -> logits (N, T', classes), of the blank and all glosses.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, backbone: nn.Module, temporal: nn.Module, *, classes: int, modality: Modality
+        self, backbone: nn.Module, temporal: nn.Module, classifier: nn.Module, *, modality: Modality
     ) -> None:
         super().__init__()
-        self.backbone, self.temporal = backbone, temporal
-        features: int = temporal.out_features  # type: ignore[assignment]
-        self.classifier = nn.Linear(features, classes)
+        self.backbone, self.temporal, self.classifier = backbone, temporal, classifier
         for name, values in (("mean", modality.mean), ("std", modality.std)):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
     def forward(self, clips: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Uint8 (N, T, C, H, W) and int64 (N,) -> float32 (N, T', classes) and int64 (N,)."""
         features, lengths = self.temporal(self.frame_features(clips, lengths), lengths)
-        return classify(self.classifier, features), lengths
+        return log_probs(self.classifier(features)), lengths
 
     def frame_features(self, clips: Tensor, lengths: Tensor) -> Tensor:
         """Features of each frame, (N, T, D); those of padding are 0."""
@@ -62,72 +61,60 @@ class SequenceNetwork(nn.Module):
         return features.masked_scatter(valid[:, :, None], frame_features)
 
 
-def classify(classifier: nn.Module, features: Tensor) -> Tensor:
-    """Log-probabilities, float32 under autocast too."""
-    logits: Tensor = classifier(features)
+def log_probs(logits: Tensor) -> Tensor:
+    """Natural logarithms of probabilities, float32 under autocast too."""
     return logits.float().log_softmax(dim=2)
 
 
-class StreamHead(nn.Module):
-    """What one stream of a joint network says by itself: temporal modules, and a classifier."""
-
-    def __init__(self, temporal: nn.Module, *, classes: int) -> None:
-        super().__init__()
-        self.temporal = temporal
-        self.classifier = nn.Linear(temporal.out_features, classes)  # type: ignore[arg-type]
-
-
 class JointSequenceNetwork(SequenceNetwork):
-    """RGB and flow in one network, whose features are joined at each frame.
+    """RGB and flow in one network, joined at each time step in front of one CTC loss.
 
-    Each stream has a head of its own besides, which guides its backbone in training: Chen et al.,
+    Networks that learnt apart say a gloss at different steps, so that their mean loses it; here one
+    loss sees both. Losses of each stream by itself keep both backbones learning: Chen et al.,
     "Two-Stream Network for Sign Language Recognition and Translation", NeurIPS 2022, section 3.2.
-    Where dynamic framing comes first, its frames are chosen once, for all three heads.
+    Where dynamic framing comes first, it takes the same frames for both streams.
 
     Args:
         backbone: of both streams, to their features side by side.
-        join: RGB maps (N, D1, T, 1), flow maps (N, D2, T, 1) -> (N, D, T, 1), for `temporal`.
-        streams: heads of RGB and of flow.
+        temporal: stages of each stream, a module of its name.
+        classifier: of both streams, one of `models.joining.HEADS`.
         similarity: the features that choose the frames, one of SIMILARITIES.
     """
+
+    temporal: nn.ModuleDict
 
     def __init__(
         self,
         backbone: nn.Module,
-        temporal: nn.Module,
+        temporal: nn.ModuleDict,
+        classifier: Head,
         *,
-        join: Join,
-        streams: Mapping[str, StreamHead],
         similarity: str,
-        classes: int,
         modality: Modality,
     ) -> None:
-        super().__init__(backbone, temporal, classes=classes, modality=modality)
-        self.join, self.similarity = join, similarity
-        self.streams = nn.ModuleDict(streams)
+        super().__init__(backbone, temporal, classifier, modality=modality)
+        self.similarity = similarity
 
     def forward(self, clips: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Uint8 (N, T, 5, H, W), RGB and u, v -> as `SequenceNetwork`, of both streams."""
-        return self.heads(clips, lengths, streams=False)[0]
+        features, lengths = self.step_features(clips, lengths)
+        return log_probs(self.classifier(features)), lengths
 
-    def heads(
-        self, clips: Tensor, lengths: Tensor, *, streams: bool = True
-    ) -> list[tuple[Tensor, Tensor]]:
-        """As `forward`: of both streams, and with `streams` of RGB alone and of flow alone too."""
+    def heads(self, clips: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+        """As `forward`: of both streams, of RGB alone, and of flow alone; and the time steps."""
+        features, lengths = self.step_features(clips, lengths)
+        logits = [self.classifier(features), *self.classifier.streams(features)]  # type: ignore
+        return [log_probs(values) for values in logits], lengths
+
+    def step_features(self, clips: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of each time step, of both streams side by side (N, T', D1 + D2)."""
         both = self.frame_features(clips, lengths)
-        rgb, flow = both.chunk(2, dim=2)
-        maps = (part.transpose(1, 2)[..., None] for part in (rgb, flow))
-        joined = zero_padding(self.join(*maps)[..., 0].transpose(1, 2), lengths)
-        keys = {"joined": joined, "spatial": rgb, "motion": flow}[self.similarity]
-        snippets = self.temporal.select(keys, lengths)  # type: ignore[operator]
-        heads = [(self, joined)]
-        if streams:
-            heads += zip(self.streams.values(), (rgb, flow), strict=True)  # type: ignore[arg-type]
-        outputs = []
-        for head, features in heads:
-            encoded, steps = head.temporal(features, lengths, snippets)
-            outputs.append((classify(head.classifier, encoded), steps))
-        return outputs
+        frames = dict(zip(TWO_STREAMS, both.chunk(2, dim=2), strict=True))
+        snippets = self.temporal["spatial"].select(  # type: ignore[operator]
+            frames.get(self.similarity, both), lengths
+        )
+        steps = [self.temporal[key](frames[key], lengths, snippets) for key in TWO_STREAMS]
+        return torch.cat([features for features, _ in steps], dim=2), steps[0][1]
 
 
 def build_network(
@@ -142,8 +129,8 @@ def build_network(
     """Build from texts, such as backbone `plain width=8` and temporal [`dynamic_framing`, `conv`].
 
     Args:
-        stream: `joint` has two such backbones, and three such chains of temporal modules.
-        fuse, similarity: of a joint network; a name in JOINS, and one of SIMILARITIES.
+        stream: `joint` has two such backbones and chains of temporal modules.
+        fuse, similarity: of a joint network; a name in HEADS, and one of SIMILARITIES.
 
     Raises:
         InputError: an unknown name or option.
@@ -154,26 +141,29 @@ def build_network(
     name, options = read_stage(backbone)
     build = plugins.load(name, FRAME_BACKBONES)
     plugins.check_options(build, options, what=f"backbone {name}", positional=1)
-    networks = [build(part.channels, **options) for part in modality.parts or (modality,)]
-    features = networks[0].out_features
-    if len(networks) == 1:
-        stages = build_stages(temporal, in_features=features)
-        return SequenceNetwork(networks[0], stages, classes=classes, modality=modality)
-    join = plugins.load(fuse, JOINS)((features, features), 2)
-    with torch.no_grad():
-        joined = join(*torch.zeros(2, 1, features, 1, 1)).shape[1]
+    towers = [build(part.channels, **options) for part in modality.parts or (modality,)]
+    chains = [build_stages(temporal, in_features=tower.out_features) for tower in towers]
+    classifiers = [nn.Linear(chain.out_features, classes) for chain in chains]
+    if len(towers) == 1:
+        return SequenceNetwork(towers[0], chains[0], classifiers[0], modality=modality)
+    for number, (text, stage) in enumerate(zip(temporal, chains[0].stages, strict=True)):
+        drops = isinstance(stage, DynamicFraming) and number and stage.keep != "all"
+        if drops or isinstance(stage, RandomSampling | Dedup):
+            raise InputError(
+                f"temporal module {text!r} would keep other frames of RGB than of flow; for "
+                "--stream joint give dynamic_framing keep=sampled or keep=distinct first"
+            )
     return JointSequenceNetwork(
-        TwoStreams(*networks, modality, is_3d=False),
-        build_stages(temporal, in_features=joined),
-        join=join,
-        streams={
-            part: StreamHead(build_stages(temporal, in_features=features), classes=classes)
-            for part in TWO_STREAMS
-        },
+        TwoStreams(*towers, modality, is_3d=False),
+        nn.ModuleDict(dict(zip(TWO_STREAMS, chains, strict=True))),
+        plugins.load(fuse, STEP_HEADS)(*classifiers),
         similarity=similarity,
-        classes=classes,
         modality=modality,
     )
+
+
+# Attention is over the segments of a whole video.
+STEP_HEADS = {name: head for name, head in HEADS.items() if name != "attention"}
 
 
 def sequence_modality(stream: str) -> Modality:
@@ -242,24 +232,21 @@ class ResNet18(nn.Module):
 FRAME_BACKBONES: dict[str, Callable[..., nn.Module]] = {"plain": PlainCnn, "resnet18": ResNet18}
 
 
+PARTS = ("backbone", "temporal", "classifier")
+
+
 def named_parts(network: SequenceNetwork) -> dict[str, nn.Module]:
     """The parts of a network by name: `backbone`, `temporal`, `temporal.0`, ..., `classifier`.
 
-    A joint one has `backbone.spatial`, `backbone.motion`, `streams.spatial`, ... too. Larger parts
-    come before those that they contain.
+    A joint one has `backbone.spatial`, `backbone.motion`, `temporal.spatial`, ... instead of
+    `temporal.0`. Larger parts come before those that they contain.
     """
-    stages: Sequence[nn.Module] = list(network.temporal.stages)  # type: ignore[arg-type]
-    streams = TWO_STREAMS if isinstance(network, JointSequenceNetwork) else ()
-    below = [f"backbone.{stream}" for stream in streams]
-    heads = ("", ".temporal", ".classifier")
-    below += [f"streams.{stream}{part}" for stream in streams for part in heads]
-    return {
-        "backbone": network.backbone,
-        "temporal": network.temporal,
-        **{f"temporal.{number}": stage for number, stage in enumerate(stages)},
-        "classifier": network.classifier,
-        **{name: network.get_submodule(name) for name in below},
-    }
+    if isinstance(network, JointSequenceNetwork):
+        below = [f"{part}.{key}" for part in PARTS for key in TWO_STREAMS]
+    else:
+        below = [f"temporal.stages.{number}" for number in range(len(network.temporal.stages))]  # type: ignore
+    names = sorted([*PARTS, *below], key=lambda name: PARTS.index(name.partition(".")[0]))
+    return {name.replace(".stages", ""): network.get_submodule(name) for name in names}
 
 
 def find_part(network: SequenceNetwork, name: str) -> nn.Module:

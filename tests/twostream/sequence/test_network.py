@@ -8,8 +8,8 @@ import safetensors.torch
 import torch
 
 from twostream.compute.device import autocast
-from twostream.models.joining import JOINS
 from twostream.sequence.network import (
+    STEP_HEADS,
     JointSequenceNetwork,
     SequenceNetwork,
     build_network,
@@ -74,7 +74,7 @@ def test_bfloat16(temporal: str) -> None:
     log_probs.sum().backward()
 
 
-@pytest.mark.parametrize("fuse", list(JOINS))
+@pytest.mark.parametrize("fuse", list(STEP_HEADS))
 def test_both_streams(fuse: str) -> None:
     """Padding changes nothing; every weight learns, those of the streams by their own losses."""
     torch.manual_seed(0)
@@ -82,12 +82,17 @@ def test_both_streams(fuse: str) -> None:
     frames, lengths = clips(5)
     other = frames.clone()
     other[1, 8:] = 255
-    outputs = network.heads(frames, lengths)
-    assert [rows.shape for rows, _ in outputs] == [(2, 3, 5)] * 3
-    assert all(steps.tolist() == [3, 2] for _, steps in outputs)
-    for (rows, _), (padded, _) in zip(outputs, network.heads(other, lengths), strict=True):
+    outputs, steps = network.heads(frames, lengths)
+    assert [rows.shape for rows in outputs] == [(2, 3, 5)] * 3
+    assert steps.tolist() == [3, 2]
+    for rows, padded in zip(outputs, network.heads(other, lengths)[0], strict=True):
         assert torch.equal(rows[1, :2], padded[1, :2])
-    sum(rows.square().mean() for rows, _ in outputs).backward()
+    assert torch.equal(network.eval()(frames, lengths)[0], network.heads(frames, lengths)[0][0])
+    if fuse == "sum":
+        _, rgb, flow = network.heads(frames, lengths)[0]
+        mean = ((rgb + flow) / 2).log_softmax(2)
+        assert torch.allclose(network(frames, lengths)[0], mean, atol=1e-6), "late fusion"
+    sum(rows.square().mean() for rows in network.train().heads(frames, lengths)[0]).backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
@@ -102,24 +107,21 @@ def joint_network(keep: str = "all", **options: Any) -> JointSequenceNetwork:
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_dynamic_framing_chooses_once_for_both_streams(similarity: str) -> None:
-    """The frames of the features that were named, for all three heads."""
+    """The frames of the features that were named."""
     torch.manual_seed(0)
     network = joint_network("sampled", similarity=similarity)
     frames, lengths = clips(5)
-    heads = [network, *network.streams.values()]
-    framings = [head.temporal.stages[0] for head in heads]
+    framings = [chain.stages[0] for chain in network.temporal.values()]
     snippets = []
     for framing in framings:
         framing.register_forward_hook(lambda module, inputs, output: snippets.append(inputs[2]))
     torch.manual_seed(1)
-    steps = [steps.tolist() for _, steps in network.heads(frames, lengths)]
-    assert len(steps) == 3
-    assert steps[0] == steps[1] == steps[2]
+    network(frames, lengths)
     torch.manual_seed(1)
-    rgb, flow = network.frame_features(frames, lengths).chunk(2, dim=2)
-    features = {"joined": rgb + flow, "spatial": rgb, "motion": flow}[similarity]
+    both = network.frame_features(frames, lengths)
+    features = {"joined": both, "spatial": both[:, :, :32], "motion": both[:, :, 32:]}[similarity]
     expected = framings[0].select(features, lengths)
-    assert len(snippets) == 3
+    assert len(snippets) == 2
     for chosen in snippets:
         assert all(torch.equal(a, b) for a, b in zip(chosen, expected, strict=True))
 
@@ -127,6 +129,12 @@ def test_dynamic_framing_chooses_once_for_both_streams(similarity: str) -> None:
 def test_unknown_similarity() -> None:
     with pytest.raises(InputError, match="'rgb'.*joined, spatial, motion"):
         joint_network(similarity="rgb")
+
+
+@pytest.mark.parametrize("stage", ["random_sampling", "dedup k=2", "dynamic_framing keep=sampled"])
+def test_frames_that_would_differ_between_the_streams(stage: str) -> None:
+    with pytest.raises(InputError, match=f"{stage}.*keep=sampled.* first"):
+        build_network(stream="joint", backbone="plain", temporal=["conv", stage], classes=5)
 
 
 def test_wrong_backbone() -> None:
@@ -157,6 +165,10 @@ ATTENTION = "local_attention heads=4"
 def test_names() -> None:
     names = list(named_parts(network(CONV, TOP)))
     assert names == ["backbone", "temporal", "temporal.0", "temporal.1", "classifier"]
+    assert list(named_parts(joint_network())) == [
+        "backbone", "backbone.spatial", "backbone.motion", "temporal", "temporal.spatial",
+        "temporal.motion", "classifier", "classifier.spatial", "classifier.motion",
+    ]  # fmt: skip
 
 
 def test_parts_are_loaded_where_they_belong(tmp_path: Path) -> None:
