@@ -154,7 +154,7 @@ def build_network(
                 "--stream joint give dynamic_framing keep=sampled or keep=distinct first"
             )
     return JointSequenceNetwork(
-        TwoStreams(*towers, modality, is_3d=False),
+        TwoStreams(towers[0], towers[1], modality, is_3d=False),
         nn.ModuleDict(dict(zip(TWO_STREAMS, chains, strict=True))),
         plugins.load(fuse, STEP_HEADS)(*classifiers),
         similarity=similarity,
