@@ -120,7 +120,7 @@ joint_options = console.section(
 )
 
 teacher_options = console.section(
-    "Distillation: motion into RGB",
+    "Distillation",
     click.option(
         "--teacher",
         type=click.Path(exists=True, file_okay=False, path_type=Path),

@@ -113,7 +113,8 @@ def test_the_first_options_of_train(helps: dict[str, str]) -> None:
         "--runs", "--name", "--epochs", "--batch-size", "--lr", "--recipe", "--device", "-h",
     ]  # fmt: skip
     assert re.findall(r"^(\S.*):$", rest, re.MULTILINE) == [
-        "Recipe", "Data", "Network", "Both streams in one network", "Segments and snippets", "Run",
+        "Recipe", "Data", "Network", "Both streams in one network", "Distillation",
+        "Segments and snippets", "Run",
         "Schedule", "Augmentation", "Regularisation", "Validation", "Speed", "Output",
         "Plug-ins", "Example",
     ]  # fmt: skip
