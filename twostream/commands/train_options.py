@@ -399,6 +399,15 @@ regularisation_options = console.section(
         "--freeze-backbone", is_flag=True, help="Train only the classifier (linear probe)."
     ),
     click.option(
+        "--cache-features",
+        type=click.IntRange(0),
+        default=0,
+        show_default="off",
+        metavar="N",
+        help="With --freeze-backbone: take N random samples of each video and compute their "
+        "features once; epoch N and those after it see them again, and take seconds.",
+    ),
+    click.option(
         "--sync-bn",
         is_flag=True,
         help="Synchronise batch normalisation across the processes of torchrun; on GPUs only.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -146,6 +146,36 @@ def load_epoch(
         time: is told what the samples take.
     """
     batches = plan_batches(options, num_videos=len(videos), epoch=epoch)[skip:]
+    clips = load_samples(
+        options, videos, [shard(batch) for batch in batches], epoch=epoch, time=time
+    )
+    return seeded(options, clips, batches, epoch=epoch, skip=skip), len(batches)
+
+
+def seeded(
+    options: TrainOptions,
+    samples: Iterable[Tensor],
+    batches: Sequence[list[int]],
+    *,
+    epoch: int,
+    skip: int,
+) -> Iterator[tuple[Tensor, list[int]]]:
+    """Batches with the indices of their videos; torch is seeded before each, see `load_epoch`."""
+    for number, (batch, clips) in enumerate(zip(batches, samples, strict=True), skip):
+        words = np.random.SeedSequence((options.seed, epoch, number, rank())).generate_state(1)
+        torch.manual_seed(int(words[0]))
+        yield clips, batch
+
+
+def load_samples(
+    options: TrainOptions,
+    videos: Sequence[StoredVideo],
+    batches: Sequence[Sequence[int]],
+    *,
+    epoch: int,
+    time: LoadingTime,
+) -> Iterator[Tensor]:
+    """The clips of some videos, (N, S, T, C, H, W) a batch, as they are drawn for an epoch."""
     samples = TrainingSamples(
         videos,
         training_modality(options),
@@ -166,17 +196,10 @@ def load_epoch(
 
     loaded = load_batches(
         write,
-        [shard(batch) for batch in batches],
+        batches,
         shape=samples.shape,
         threads=options.threads,
         device=torch.device(options.device),
         time=time,
     )
-
-    def seeded() -> Iterator[tuple[Tensor, list[int]]]:
-        for number, (batch, (clips, _)) in enumerate(zip(batches, loaded, strict=True), skip):
-            words = np.random.SeedSequence((options.seed, epoch, number, rank())).generate_state(1)
-            torch.manual_seed(int(words[0]))
-            yield clips, batch
-
-    return seeded(), len(batches)
+    return (clips for clips, _ in loaded)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -150,14 +150,19 @@ class Learner(BaseLearner):
         progress: loop.Progress,
         after_step: Callable[[], None],
     ) -> loop.EpochStats:
-        """Learn from `batches`, the rest of an epoch; see `train_one_epoch`."""
+        """Learn from `batches`, the rest of an epoch; see `train_one_epoch`.
+
+        With --cache-features these are of features (N, S, D), which the classifier alone sees.
+        """
         options = self.options
         self._set_training_mode()
         if world_size() > 1 and self._parallel is None:
             self._parallel = self._join_processes()
         try:
             return loop.train_one_epoch(
-                self._parallel or self.compiled_network,
+                self.network.classifier
+                if options.cache_features
+                else self._parallel or self.compiled_network,
                 batches,
                 labels=labels,
                 consensus=self.consensus,
@@ -181,6 +186,27 @@ class Learner(BaseLearner):
                 f"cannot compute the same way twice ({str(error).partition(' ')[0]}). Leave it "
                 "out, or train on --device cpu"
             ) from error
+
+    def compute_features(self, batches: Iterable[Tensor]) -> Tensor:
+        """What the frozen backbone makes of clips (n, S, T, C, H, W): (N, S, D) of all batches.
+
+        Raises:
+            InputError: the classifier is not all that learns, or several processes do.
+        """
+        if world_size() > 1:
+            raise InputError("--cache-features is for one process; start it without torchrun")
+        if self.options.dropout and frame_dropouts(self.network):
+            raise InputError(
+                f"--cache-features: --dropout of {self.options.model} is of single frames, before "
+                "the features; leave one of the two out"
+            )
+        self._set_training_mode()
+        with torch.no_grad(), autocast(self.device, self.options.precision):
+            features = [
+                self.network.features(clips.to(self.device, non_blocking=True)).cpu()
+                for clips in batches
+            ]
+        return torch.cat(features)
 
     def check_batches(self, num_videos: int) -> None:
         """Take empty clips through the network as training will, in parts of the same sizes.

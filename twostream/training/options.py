@@ -100,6 +100,7 @@ class TrainOptions:
     loss: str
     class_weights: str
     freeze_backbone: bool
+    cache_features: int
     sync_bn: bool
     rand_augment: float
     mixup: float
@@ -257,6 +258,15 @@ def check_options(options: TrainOptions) -> None:
             options.freeze_backbone and options.fuse_at not in ("", "features"),
             f"--freeze-backbone trains the classifier alone, so nothing behind --fuse-at "
             f"{options.fuse_at} would learn: give --fuse-at features",
+        ),
+        (
+            options.cache_features > 0 and not options.freeze_backbone,
+            "--cache-features needs --freeze-backbone: other features change as the network learns",
+        ),
+        (
+            options.cache_features > 0 and bool(options.mixup or options.cutmix),
+            "--cache-features computes the features of each video once, and --mixup and --cutmix "
+            "mix others into it each time: leave one of the two out",
         ),
         (
             options.keep_both and options.fuse_at == "features",

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fusion.tables.score_file import read_head
 from twostream.compute.device import Bar, Runtime
 from twostream.compute.distributed import barrier, broadcast_from_rank_0, rank
-from twostream.data.loader import LoadingTime
+from twostream.data.loader import LoadingTime, split_into_batches
 from twostream.data.protocols import Protocol, find_protocol
 from twostream.data.stored import Joined
 from twostream.models import resolved_options
@@ -32,7 +33,15 @@ from twostream.models.initial_weights import stream_of
 from twostream.models.probe import check_input_sizes
 from twostream.scoring.logits import compute_logits
 from twostream.scoring.score_file import write_score_file
-from twostream.training.data import RunData, load_epoch, run_videos, sample
+from twostream.training.data import (
+    RunData,
+    load_epoch,
+    load_samples,
+    plan_batches,
+    run_videos,
+    sample,
+    seeded,
+)
 from twostream.training.distil import load_teacher, teacher_card
 from twostream.training.learner import Learner, count_silent_norms
 from twostream.training.loop import EpochStats, NotFiniteError, Progress, evaluate
@@ -139,6 +148,7 @@ class Trainer:
                 device=self.learner.device,
             )
         self.learner.check_batches(len(data.train.videos))
+        self.features: dict[int, Tensor] = {}  # of --cache-features, by epoch
         self.run.start(
             self.learner, self._spec, tell=tell, curves=curves if options.tensorboard else None
         )
@@ -248,13 +258,17 @@ class Trainer:
 
     def _train(self, epoch: int) -> EpochStats:
         train, self.loading_time = self.data.train, LoadingTime()
-        batches, count = load_epoch(
-            self.options,
-            train.videos,
-            epoch=epoch,
-            skip=self.progress.batches,
-            time=self.loading_time,
-        )
+        options, skip = self.options, self.progress.batches
+        batches: Iterator[tuple[Tensor, list[int]]]
+        if options.cache_features:
+            plan = plan_batches(options, num_videos=len(train.videos), epoch=epoch)[skip:]
+            features = self._features(epoch % options.cache_features)
+            cached = (features[batch] for batch in plan)
+            batches, count = seeded(options, cached, plan, epoch=epoch, skip=skip), len(plan)
+        else:
+            batches, count = load_epoch(
+                options, train.videos, epoch=epoch, skip=skip, time=self.loading_time
+            )
         return self.learner.train(
             self.runtime.bar(batches, total=count, label=f"epoch {epoch}, training", unit="batch"),
             labels=torch.from_numpy(_labels(train)),
@@ -263,6 +277,22 @@ class Trainer:
                 asdict(self.progress), every=self.options.save_every
             ),
         )
+
+    def _features(self, epoch: int) -> Tensor:
+        """The features (V, S, D) of the samples of an epoch, of all training videos.
+
+        In batches of the list's order: a run that is resumed computes the same bits.
+        """
+        if epoch not in self.features:
+            videos, size = self.data.train.videos, self.options.batch_size
+            batches = split_into_batches(range(len(videos)), batch_size=size)
+            samples = load_samples(
+                self.options, videos, batches, epoch=epoch, time=self.loading_time
+            )
+            label = f"features of sample {epoch + 1}"
+            shown = self.runtime.bar(samples, total=len(batches), label=label, unit="batch")
+            self.features[epoch] = self.learner.compute_features(shown)
+        return self.features[epoch]
 
     def _validate(self) -> EpochStats:
         start = time.perf_counter()

@@ -162,6 +162,17 @@ def test_a_head_on_frozen_streams_with_their_own_losses(train: Run) -> None:
     rows = list(csv.DictReader((run / "log.csv").read_text().splitlines()))
     assert [row["subset"] for row in rows] == ["train", "val"]
 
+    cached = [*options[:-1], "2", "--cache-features", "1"]
+    train(*cached, "--name", "cached")
+    train(*cached[:-3], "1", *cached[-2:], "--name", "stopped")
+    first, second = (run.with_name(f"{run.name}-{name}") for name in ("cached", "stopped"))
+    _, once = load_network(second / "last", trust_plugins=True)
+    for name, weight in network.state_dict().items():  # of the same samples in the first epoch
+        assert torch.allclose(once.state_dict()[name], weight, atol=1e-6), name
+    train(*cached, "--name", "stopped")
+    weights = [sha256_file(folder / "last" / "weights.safetensors") for folder in (first, second)]
+    assert weights[0] == weights[1]
+
 
 TAUGHT = ["--stream", "spatial", "--weights", "none", "--teacher", FROM[1]]
 
@@ -277,6 +288,7 @@ def test_what_does_not_go_together(train: Run) -> None:
         ([*JOINT, "--auxiliary-loss", "1"], ["--auxiliary-loss", "--keep-both"]),
         ([*joint, *FROM, "--keep-both"], ["--keep-both", "layer4"]),
         ([*joint, *FROM, "--frame-interval", "2"], ["frame interval of 2", "clips"]),
+        ([*joint, *FROM, "--cache-features", "1"], ["--cache-features", "--freeze-backbone"]),
         (["--stream", "motion", *TAUGHT[2:]], ["--teacher", "--stream spatial"]),
         (["--stream", "spatial", "--distill", "mers"], ["--distill", "--teacher"]),
         ([*TAUGHT, "--temperature", "4"], ["--temperature", "--distill logits", "mars"]),
