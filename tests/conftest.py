@@ -19,6 +19,8 @@ from flow_extract.extraction.settings import extraction_settings
 from flow_extract.synthetic import moving_clip, smooth_texture, translation
 from fusion.tables.score_file import ScoreTable, four_axes
 
+from .faults.forks import own_folder
+
 # How long an example takes, to make or to run, depends on how busy the machine is.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
@@ -37,6 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="check also those figures of the documents that take minutes",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """All processes of a run of the tests share the processes that are forked."""
+    if not hasattr(config, "workerinput"):
+        own_folder()
 
 
 @pytest.fixture(autouse=True, scope="session")

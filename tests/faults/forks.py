@@ -7,21 +7,37 @@ seconds proves nothing.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import fcntl
+import gc
 import importlib
 import json
 import os
 import pkgutil
 import runpy
+import select
+import shutil
 import signal
+import socket
 import subprocess
 import sys
-import time
+import tempfile
+import threading
+import traceback
 from collections.abc import Mapping, Sequence
+from multiprocessing import forkserver, util
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
+# Names the folder of the sockets, to the processes of one run of the tests.
+VARIABLE = "TWOSTREAM_TESTS_FORKS"
+# The servers: what each of them has imported. Training and scoring load torch._dynamo late, for
+# seconds; the processes of an extraction are many, and small ones fork faster.
+PRELOAD = {
+    "twostream": ("flow_extract", "fusion", "twostream", "torch._dynamo"),
+    "extraction": ("flow_extract.extraction", "av.video.reformatter", "twostream.commands"),
+}
 
 
 class Fork:
@@ -37,52 +53,56 @@ class Fork:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        if self.returncode is None and timeout is None:
-            self.returncode = self.forks.ask(pid=self.pid, wait=True)
-        end = time.monotonic() + (timeout or 0)
-        while (code := self.poll()) is None:
-            if time.monotonic() > end:
-                raise subprocess.TimeoutExpired(f"fork {self.pid}", timeout or 0)
-            time.sleep(0.02)
-        return code
+        """The exit code; TimeoutError where it takes longer."""
+        if self.returncode is None:
+            self.returncode = self.forks.ask(timeout, pid=self.pid, wait=True)
+        assert self.returncode is not None
+        return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         self.wait(timeout)
         output, errors = (file.read_text() for file in self.files)
         return output, errors
 
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
     def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
 
 
 class Forks:
-    """The process that imports all of `packages` and is forked."""
+    """A server of `PRELOAD`, which is forked.
 
-    def __init__(self, *packages: str) -> None:
-        self.folder = TemporaryDirectory()
+    It is started by the first process of a run of the tests that asks for it.
+    """
+
+    def __init__(self, name: str) -> None:
+        if VARIABLE not in os.environ:
+            own_folder()
+        self.folder = Path(os.environ[VARIABLE])
+        self.address = str(self.folder / name)
+        self.files = tempfile.mkdtemp(dir=self.folder)
         self.count = 0
-        self.server = subprocess.Popen(
-            [sys.executable, __file__, *packages],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.ask()  # answered when it has imported them: who times a start does not time that
-        atexit.register(self.close)
+        with (self.folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not Path(self.address).exists():
+                subprocess.run(  # returns when it is ready
+                    [sys.executable, __file__, self.address],
+                    env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    start_new_session=True,
+                    check=True,
+                )
 
-    def close(self) -> None:
-        """End it; what was forked lives on."""
-        assert self.server.stdin is not None
-        self.server.stdin.close()
-        self.server.wait()
-
-    def ask(self, **request: Any) -> Any:
-        assert self.server.stdin is not None
-        assert self.server.stdout is not None
-        self.server.stdin.write(json.dumps(request) + "\n")
-        self.server.stdin.flush()
-        return json.loads(self.server.stdout.readline())
+    def ask(self, timeout: float | None = None, **request: Any) -> Any:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.settimeout(timeout)
+            server.connect(self.address)
+            server.sendall(json.dumps(request).encode() + b"\n")
+            with server.makefile() as stream:
+                return json.loads(stream.readline())
 
     def start(
         self,
@@ -92,12 +112,12 @@ class Forks:
         program: Path | None = None,
         environment: Mapping[str, str] = {},  # noqa: B006  (never changed)
     ) -> Fork:
-        """Start `twostream arguments`, or a Python file, as the leader of a process group.
+        """Start `twostream arguments`, or a Python file, as the leader of a session.
 
         `cwd` is a place for modules too, as in `PYTHONPATH=.`.
         """
         self.count += 1
-        files = tuple(Path(self.folder.name, f"{self.count}-{kind}") for kind in ("out", "err"))
+        files = tuple(Path(self.files, f"{self.count}-{kind}") for kind in ("out", "err"))
         python_path = os.pathsep.join([str(ROOT), str(cwd)])
         pid = self.ask(
             argv=[str(program or "twostream"), *arguments],
@@ -109,22 +129,85 @@ class Forks:
         return Fork(self, pid, (files[0], files[1]))
 
 
-def serve() -> dict[str, Any] | None:
+def own_folder() -> IO[str]:
+    """Make the folder of this run's servers; they end, and it goes, when this process has ended."""
+    folder = tempfile.mkdtemp(prefix="twostream-forks-")
+    os.environ[VARIABLE] = folder
+    alive = Path(folder, "alive").open("w")  # noqa: SIM115  (open until the process ends)
+    fcntl.flock(alive, fcntl.LOCK_EX)
+    ALIVE.append(alive)
+    return alive
+
+
+ALIVE: list[IO[str]] = []
+
+
+def has_ended(folder: Path) -> bool:
+    """Whether the process that made the folder is gone."""
+    try:
+        with (folder / "alive").open("w") as alive:
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:
+        pass
+    return True
+
+
+def serve(address: Path) -> dict[str, Any] | None:
     """Answer requests to start and to look after processes; what to do, in a process started."""
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer = None
-        if "pid" in request:
-            pid, status = os.waitpid(request["pid"], 0 if request["wait"] else os.WNOHANG)
-            answer = os.waitstatus_to_exitcode(status) if pid else None
-        elif request:
-            answer = os.fork()
-            if answer == 0:
-                os.setpgid(0, 0)
-                return request
-            os.setpgid(answer, answer)  # whichever comes first: its maker may kill the group now
-        print(json.dumps(answer), flush=True)
+    running: dict[int, list[socket.socket]] = {}  # and who waits for its end
+    codes: dict[int, int] = {}
+    ended, end = os.pipe()
+    os.set_blocking(end, False)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(address))
+        listener.listen(64)
+        if os.fork():
+            os._exit(0)
+        handler = signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(end)
+        while not has_ended(address.parent):
+            ready, _, _ = select.select([listener, ended], [], [], 5)
+            if ended in ready:
+                os.read(ended, 1000)
+                for pid in list(running):
+                    if (status := os.waitpid(pid, os.WNOHANG))[0]:
+                        codes[pid] = os.waitstatus_to_exitcode(status[1])
+                        for waiting in running.pop(pid):
+                            answer(waiting, codes[pid])
+            if listener in ready:
+                connection, _ = listener.accept()
+                with connection.makefile() as stream:
+                    request = json.loads(stream.readline())
+                if "pid" not in request:
+                    begun, begin = os.pipe()
+                    pid = os.fork()
+                    if pid == 0:
+                        signal.set_wakeup_fd(-1)
+                        signal.signal(signal.SIGCHLD, handler)
+                        os.setsid()
+                        connection.close()
+                        for handle in (begun, begin, ended, end):
+                            os.close(handle)
+                        return request
+                    os.close(begin)
+                    os.read(begun, 1)  # its maker may kill the group as soon as it is told of it
+                    os.close(begun)
+                    running[pid] = []
+                    answer(connection, pid)
+                elif request["pid"] in running and request["wait"]:
+                    running[request["pid"]].append(connection)
+                else:
+                    answer(connection, codes.get(request["pid"]))
+    shutil.rmtree(address.parent, ignore_errors=True)
     return None
+
+
+def answer(connection: socket.socket, value: int | None) -> None:
+    """Tell who asks, unless it is gone."""
+    with connection, contextlib.suppress(BrokenPipeError):
+        connection.sendall(json.dumps(value).encode() + b"\n")
 
 
 def become(request: dict[str, Any]) -> None:
@@ -137,18 +220,66 @@ def become(request: dict[str, Any]) -> None:
     os.environ.update(request["environment"])
     sys.path[:1] = request["environment"]["PYTHONPATH"].split(os.pathsep)
     sys.argv[:] = request["argv"]
-    if request["program"]:
-        runpy.run_path(request["program"], run_name="__main__")
-    else:
-        runpy.run_module("twostream", run_name="__main__", alter_sys=True)
+    util.spawnv_passfds = fork_server
+    code = 0
+    try:
+        if request["program"]:
+            runpy.run_path(request["program"], run_name="__main__")
+        else:
+            runpy.run_module("twostream", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        code = int(bool(end.code)) if isinstance(end.code, str) else end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # to take apart each object of each module would take seconds
+
+
+SPAWN = util.spawnv_passfds
+
+
+def fork_server(path: bytes, arguments: Sequence[str], handles: Sequence[int]) -> int:
+    """Start multiprocessing's fork server as `SPAWN` does, without importing everything anew."""
+    code = arguments[-1]
+    if "forkserver" not in code:
+        return SPAWN(path, arguments, handles)
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        keep = sorted({0, 1, 2, *handles})
+        for low, high in zip(keep, [*keep[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+            os.closerange(low + 1, high)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        forkserver._forkserver.__init__()  # type: ignore[attr-defined, misc]
+        exec(code, {"__name__": "__main__"})
+    finally:
+        os._exit(0)
+
+
+def import_all(name: str) -> None:
+    """Import a module and, of a package of ours, all that is below it."""
+    module = importlib.import_module(name)
+    if ROOT.joinpath(*name.split(".")).is_dir():
+        for below in pkgutil.walk_packages(module.__path__, f"{name}."):
+            if not below.name.endswith("__main__"):
+                importlib.import_module(below.name)
 
 
 if __name__ == "__main__":
-    for package in sys.argv[1:]:
-        for module in pkgutil.walk_packages(
-            importlib.import_module(package).__path__, f"{package}."
-        ):
-            if not module.name.endswith("__main__"):
-                importlib.import_module(module.name)
-    if task := serve():
+    socket_of_server = Path(sys.argv[1])
+    for name in PRELOAD[socket_of_server.name]:
+        import_all(name)
+    import cv2
+
+    cv2.setNumThreads(1)  # threads do not survive the fork
+    gc.freeze()  # or else collections in the forks would copy all that is shared
+    if task := serve(socket_of_server):
         become(task)

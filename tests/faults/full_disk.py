@@ -33,20 +33,21 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
 def main(folder: Path, sizes: list[int]) -> None:
     """Extract about 10 MB into each size of disk, then make room and go on."""
     for n in range(VIDEOS):
-        write_video(folder / "videos" / f"v{n:02d}.avi", frames=60, size=(160, 200), seed=n)
-    run(folder, "undisturbed", "--jobs", "2")
+        write_video(folder / "videos" / f"v{n:02d}.avi", frames=6, size=(160, 200), seed=n)
+    options = "--jobs", "2", "--codec", "raw"
+    run(folder, "undisturbed", *options)
     good = digests(folder / "undisturbed")
     need = sum(path.stat().st_size for path in (folder / "undisturbed").iterdir()) / 2**20
     for megabytes in sizes:
         with small_disk(folder / f"disk{megabytes}", megabytes) as disk:
-            _, errors = run(folder, str(disk / "store"), "--jobs", "2", exit_code=1)
+            _, errors = run(folder, str(disk / "store"), *options, exit_code=1)
             expect("No space left" in errors, errors)
             expect(str(disk / "store") in errors, f"the path is not in: {errors}")
             kept = stored(disk / "store")
             expect(kept.items() <= good.items(), f"{megabytes} MB: a file that is not whole")
             expect(not leftovers(disk / "store"), f"{megabytes} MB: leftovers")
             subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
-            output, _ = run(folder, str(disk / "store"), "--jobs", "2")
+            output, _ = run(folder, str(disk / "store"), *options)
             expect(f"{len(kept)} already done" in output, output)
             expect(digests(disk / "store") == good, f"{megabytes} MB: not the undisturbed store")
             print(f"{megabytes} MB of {need:.1f}: {len(kept)} of {VIDEOS} kept; then identical")

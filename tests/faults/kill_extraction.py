@@ -1,4 +1,4 @@
-"""kill -9 of the whole process group at random moments; the same command again goes on.
+"""kill -9 of the whole process group at a random video; the same command again goes on.
 
 python tests/faults/kill_extraction.py --rounds 200
 """
@@ -13,20 +13,9 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from scene import (
-    EXTRACTION,
-    digests,
-    expect,
-    forks,
-    leftovers,
-    marking_method,
-    run,
-    start,
-    stored,
-    write_videos,
-)
+from scene import digests, expect, leftovers, marking_method, run, start, stored, write_videos
 
-VIDEOS = 20
+VIDEOS = 12
 JOBS = 2
 
 
@@ -34,21 +23,22 @@ def main(folder: Path, rounds: int) -> None:
     """Kill `rounds` runs; whenever one comes to its end, compare, and begin a new store."""
     write_videos(folder / "videos", VIDEOS)
     options = [*marking_method(folder), "--jobs", str(JOBS)]
-    forks(EXTRACTION)
-    begin = time.monotonic()
     run(folder, "undisturbed", *options)
-    duration = time.monotonic() - begin
     good = digests(folder / "undisturbed")
 
     rng = random.Random(rounds)
     killed = stores = redone = 0
     while killed < rounds:
         store = f"store{stores}"
-        before = len(stored(folder / store)), len(list((folder / "started").iterdir()))
+        before = len(stored(folder / store)), begun(folder)
         # Every other run is one whose processes stay for many videos.
         lasting = ["--device", "other"] if killed % 2 else []
         process = start(folder, store, *options, *lasting)
-        time.sleep(rng.uniform(0, duration))
+        # By what it has done: so it does not matter how fast this machine is.
+        last = before[1] + rng.randrange(VIDEOS - before[0] + 2)
+        while begun(folder) < last and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.05))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         if process.returncode != -signal.SIGKILL:  # it had come to its end
@@ -59,8 +49,7 @@ def main(folder: Path, rounds: int) -> None:
         killed += 1
         now = stored(folder / store)
         expect(now.items() <= good.items(), "a file that is not that of the undisturbed run")
-        begun = len(list((folder / "started").iterdir())) - before[1]
-        lost = begun - (len(now) - before[0])
+        lost = begun(folder) - before[1] - (len(now) - before[0])
         expect(lost <= JOBS, f"{lost} videos lost by one kill")
         redone += lost
     run(folder, f"store{stores}", *options)
@@ -69,6 +58,11 @@ def main(folder: Path, rounds: int) -> None:
         f"{killed} kills, {stores + 1} stores: 0 videos lost, 0 half-written, all identical; "
         f"{redone} videos begun anew, never more than {JOBS} by one kill"
     )
+
+
+def begun(folder: Path) -> int:
+    """Videos that any run has begun until now."""
+    return len(list((folder / "started").iterdir()))
 
 
 def check_whole(store: Path, good: dict[str, str]) -> None:

@@ -14,7 +14,6 @@ from twostream_base.files import TEMPORARY_MARK, sha256_file
 
 ROOT = Path(__file__).parents[2]
 SHARED_DATA = ROOT.parent / "shared" / "data"
-EXTRACTION = "flow_extract.extraction"
 # Exit code of a script that cannot do its work here; the reason is on its last line.
 CANNOT = 77
 
@@ -47,22 +46,20 @@ def write_video(
 
 
 def write_videos(folder: Path, count: int) -> Path:
-    """Write `count` different videos of 10 to 29 frames into three class folders."""
+    """Write `count` different videos of 4 to 9 frames into three class folders."""
     for n in range(count):
-        write_video(folder / f"class{n % 3}" / f"v{n:02d}.avi", frames=10 + n % 20, seed=n)
+        write_video(folder / f"class{n % 3}" / f"v{n:02d}.avi", frames=4 + n % 6, seed=n)
     return folder
 
 
-@functools.cache
-def forks(package: str) -> Forks:
-    """What this script's commands are forked from: it has imported all of `package`."""
-    return Forks(package)
+# What this script's commands are forked from.
+forks = functools.cache(Forks)
 
 
 def start(folder: Path, store: str, *options: str, videos: str = "videos") -> Fork:
     """Start `twostream extract-flow` in `folder`, as the leader of a process group."""
     command = ["extract-flow", "--videos", videos, "--store", store, *options]
-    return forks(EXTRACTION).start(command, cwd=folder)
+    return forks("extraction").start(command, cwd=folder)
 
 
 def run(

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from .forks import Forks
+
 HERE = Path(__file__).parent
 SHORT = {  # the longest first
-    "kill_extraction": ["--rounds", "20"],
+    "kill_extraction": ["--rounds", "10"],
     "kill_dask_worker": ["--kills", "1"],
     "kill_scoring": ["--rounds", "3"],
     "kill_training": ["--runs", "1", "--kills", "2"],
@@ -20,8 +22,10 @@ SHORT = {  # the longest first
     "mutations": ["--count", "20"],
     "odd_videos": [],
     "hostile_names": [],
-    "many_tiny_videos": ["--videos", "100"],
+    "many_tiny_videos": ["--videos", "50"],
 }
+# Programs that are to have a memory of their own, or that fork themselves often.
+PROCESSES = {"odd_videos", "many_tiny_videos", "fail_at_every_call"}
 CANNOT = 77
 
 
@@ -36,6 +40,10 @@ def outcomes(request):
 
 
 def run(name):
+    if name not in PROCESSES:
+        fork = Forks("extraction").start(SHORT[name], cwd=HERE, program=HERE / f"{name}.py")
+        output, errors = fork.communicate()
+        return subprocess.CompletedProcess(name, fork.returncode, output, errors)
     return subprocess.run(
         [sys.executable, str(HERE / f"{name}.py"), *SHORT[name]],
         env=os.environ | {"PYTHONPATH": str(HERE.parents[1])},

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -22,6 +21,8 @@ from twostream.cli import cli
 from twostream.commands.extract_flow import with_device
 from twostream_base.files import sha256_file
 from twostream_base.plugins import TrustedName
+
+from ...faults.forks import Forks
 
 ROOT = Path(__file__).parents[3]
 SLOW_METHOD = """
@@ -48,7 +49,7 @@ def undisturbed(make_video, tmp_path_factory):
     """A folder with twelve videos, and with the store of a run that nothing has disturbed."""
     folder = tmp_path_factory.mktemp("undisturbed")
     for n in range(12):
-        make_video(folder / "videos" / f"class{n % 3}" / f"v{n}.avi", frames=20 + n, seed=n)
+        make_video(folder / "videos" / f"class{n % 3}" / f"v{n}.avi", frames=8 + n, seed=n)
     done = invoke("--videos", folder / "videos", "--store", folder / "store")
     assert done.exit_code == 0, done.output
     return folder
@@ -62,20 +63,12 @@ def videos(undisturbed, tmp_path):
 
 @pytest.fixture
 def start(tmp_path):
-    """Start `twostream extract-flow` on `videos` in a process group of its own."""
+    """Start `twostream extract-flow` on `videos` in a session of its own."""
+    forks = Forks("extraction")
 
     def run(store, *options):
-        command = [sys.executable, "-m", "twostream", "extract-flow", "--jobs", "2"]
-        command += ["--videos", "videos", "--store", str(store), *options]
-        return subprocess.Popen(
-            command,
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        command = ["extract-flow", "--jobs", "2", "--videos", "videos", "--store", str(store)]
+        return forks.start([*command, *options], cwd=tmp_path)
 
     return run
 
@@ -99,36 +92,19 @@ def processes_of(session: int) -> list[int]:
 
 
 def test_run_and_run_again(videos, tmp_path, start):
-    first, errors = start("store").communicate()
-    assert first == (
+    """First by the interpreter, as users start it."""
+    command = [sys.executable, "-m", "twostream", "extract-flow", "--jobs", "2"]
+    command += ["--videos", "videos", "--store", "store"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.stdout == (
         "12 videos: 12 done now, 0 already done, 0 damaged, 0 failed; store store\n"
-    ), errors
+    ), done.stderr
     before = digests(tmp_path / "store")
     assert len(before) == 13
     second, _ = start("store").communicate()
     assert second == "12 videos: 0 done now, 12 already done, 0 damaged, 0 failed; store store\n"
     assert digests(tmp_path / "store") == before
-
-
-def test_killed_five_times_the_store_is_that_of_an_undisturbed_run(
-    videos, undisturbed, tmp_path, start
-):
-    rng = random.Random(5)
-    for _ in range(5):
-        process = start("killed")
-        time.sleep(rng.uniform(0.3, 1.2))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    output, errors = start("killed").communicate()
-    assert " 0 damaged, 0 failed" in output, errors
-    assert digests(tmp_path / "killed") == digests(undisturbed / "store")
-
-
-def test_two_runs_at_once_make_the_same_store(videos, undisturbed, tmp_path, start):
-    together = [start("shared"), start("shared")]
-    assert [process.communicate()[1].startswith("next: ") for process in together] == [True, True]
-    assert [process.returncode for process in together] == [0, 0]
-    assert digests(tmp_path / "shared") == digests(undisturbed / "store")
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
@@ -441,18 +417,17 @@ def test_device_goes_to_a_method_that_has_one():
     assert with_device("dis", {}, None) is None
 
 
-@pytest.mark.parametrize("short_of", ["local", "dask"])
-def test_engines_take_over_from_each_other(videos, undisturbed, tmp_path, start, short_of):
+def test_engines_take_over_from_each_other(videos, undisturbed, tmp_path, start):
     pytest.importorskip("distributed", reason="needs dask[distributed]")
-    process = start("store", "--engine", short_of)
-    while len(list((tmp_path / "store").rglob("*.safetensors"))) < 2:
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=300)
-    assert "Traceback" not in errors
-    other = {"local": "dask", "dask": "local"}[short_of]
-    output, errors = start("store", "--engine", other).communicate()
+    for engine, done in (("local", 2), ("dask", 4)):
+        process = start("store", "--engine", engine)
+        while len(list((tmp_path / "store").rglob("*.safetensors"))) < done:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=300)
+        assert "Traceback" not in errors
+    output, errors = start("store").communicate()
     assert "0 damaged, 0 failed" in output
     assert len(errors.splitlines()) == 1
     assert errors.startswith("next: ")
