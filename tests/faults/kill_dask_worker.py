@@ -29,7 +29,7 @@ from scene import (
     write_videos,
 )
 
-VIDEOS = 20
+VIDEOS = 12
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def main(folder: Path, kills: int) -> None:
     write_videos(folder / "videos", VIDEOS)
     write_video(folder / "videos" / "crashes.avi", frames=3, size=(72, 64))
     write_video(folder / "videos" / "hangs.avi", frames=3, size=(80, 64))
-    options = [*marking_method(folder), "--timeout", "30", "--method-option", "slow=0.2"]
+    options = [*marking_method(folder), "--timeout", "15", "--method-option", "slow=0.2"]
     local = start(folder, "alone", *options)
     local.communicate()
     expect(local.returncode == 1, "the run without Dask")
@@ -110,7 +110,7 @@ def main(folder: Path, kills: int) -> None:
         output, errors = run.communicate(timeout=300)
     expect(run.returncode == 1 and errors == "", f"{run.returncode}: {errors}")
     expect("crashed   crashes: signal 9 (SIGKILL)" in output, output)
-    expect("timeout   hangs: no progress for 30 s" in output, output)
+    expect("timeout   hangs: no progress for 15 s" in output, output)
     differing = {
         path for path, _ in digests(folder / "store").items() ^ digests(folder / "alone").items()
     }

@@ -21,8 +21,9 @@ def end_worker(job, outcome):
     return outcome
 
 
-def test_same_outcomes_as_without_a_cluster():
+def test_same_outcomes_as_without_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed", reason="needs dask[distributed]")
+    monkeypatch.setattr(dask_engine, "ALLOWED_DEATHS", 1)
     jobs = [*map(str, range(10)), "1 / 0", KILL, SLEEP, "deadly"]
     ended = dict(
         dask_engine.run_jobs_on_dask(eval, jobs, workers=2, timeout=6, conclude=end_worker)
