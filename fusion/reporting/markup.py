@@ -39,10 +39,14 @@ def ticks(low: float, high: float, *, about: int = 5) -> list[float]:
 
 
 def span(values: Iterable[float], *, margin: float = 0.05) -> tuple[float, float]:
-    """Lowest and highest value with a margin, never an empty span."""
+    """Lowest and highest value with a margin, never an empty span.
+
+    Values that are equal but for rounding are one value: ticks between them would tell nothing.
+    """
     listed = list(values)
     low, high = min(listed), max(listed)
-    pad = margin * (high - low) or max(abs(high), 1) * margin
+    size = max(abs(low), abs(high), 1)
+    pad = margin * (high - low if high - low > 1e-9 * size else size)
     return low - pad, high + pad
 
 
@@ -186,9 +190,10 @@ def heading(text: str) -> str:
     return f"<h3>{escape(text)}</h3>"
 
 
-def details(summary: str, content: str) -> str:
+def details(summary: str, content: str, *, is_open: bool = False) -> str:
     """Content that opens on a click; open on paper."""
-    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+    state = " open" if is_open else ""
+    return f"<details{state}><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def section(name: str, title: str, *content: str) -> str:

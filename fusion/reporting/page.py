@@ -11,6 +11,7 @@ from fusion.reporting import sections
 from fusion.reporting.content import Content
 from fusion.reporting.markup import bullet_list, details, paragraph, section, table
 
+OPEN_WARNINGS = 3  # so many can be read at once; a longer list opens on a click
 SECTIONS = {
     "results": ("Results", sections.results_section),
     "weights": ("Weights", sections.weights_section),
@@ -115,8 +116,8 @@ def _verdict(lines: Sequence[str], warnings: Sequence[str]) -> str:
     shown = paragraph(first, "lead") + bullet_list(others, "verdict")
     if warnings:
         count = "A warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
-        listed = bullet_list(warnings)
-        shown += f'<div class="warning">{details(count, listed)}</div>'
+        listed = details(count, bullet_list(warnings), is_open=len(warnings) <= OPEN_WARNINGS)
+        shown += f'<div class="warning">{listed}</div>'
     return shown
 
 
@@ -194,7 +195,7 @@ a.csv { font-size: 0.85rem; white-space: nowrap; }
 table { border-collapse: collapse; font-size: 0.92rem; }
 th, td { padding: 0.25rem 0.7rem 0.25rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 600; white-space: nowrap; }
+th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.chosen td { font-weight: 700; }
 pre { background: var(--sheet); padding: 0.8rem; border-radius: 6px; white-space: pre-wrap;
@@ -220,7 +221,7 @@ h2.split { font-size: 1.5rem; border-top: 3px solid var(--line); margin-top: 3re
   .matrix figure { width: auto; } .matrix svg { max-width: 100%; height: auto; }
   .charts { grid-template-columns: 1fr 1fr; } svg { max-width: 15cm; }
   .charts figure:has(table) { grid-column: 1 / -1; }
-  table, ul.names { font-size: 8pt; } th { white-space: normal; } ul.names { columns: 2; }
+  table, ul.names { font-size: 8pt; } ul.names { columns: 2; }
   section, figure, tr { break-inside: avoid; } h2 { break-after: avoid; }
   section, figure:has(table) { break-inside: auto; } a { color: inherit; } }
 """

@@ -52,12 +52,13 @@ def verdict(content: Content) -> list[str]:
     accuracy, alone = content.accuracies[shown], content.accuracies[best]["top1"]
     top1, top5 = accuracy["top1"], accuracy["top5"]
     low, high = content.mean_class
+    of_five = f"Top-5: {top5['percent']:.2f} % ({_interval(top5)}). " if _has_top5(content) else ""
     lines = [
         f"{shown} gets {top1['percent']:.2f} % of {top1['of']:,} videos right (top-1; 95 % "
         f"interval {_interval(top1)}, "
         f"{interval_basis(content.compared['groups'], content.compared['videos'])}).",
-        f"Top-5: {top5['percent']:.2f} % ({_interval(top5)}). Mean of the class accuracies: "
-        f"{accuracy['mean_class']:.2f} % ({low:.2f} to {high:.2f}).",
+        f"{of_five}Mean of the class accuracies: {accuracy['mean_class']:.2f} % ({low:.2f} to "
+        f"{high:.2f}).",
     ]
     if shown != best:
         pair = content.pair(shown, best)
@@ -122,20 +123,26 @@ def inputs_section(content: Content) -> str:
     return section("inputs", "Inputs and protocols", table(heading, rows, name="inputs"), settings)
 
 
+def _has_top5(content: Content) -> bool:
+    """Among five classes or fewer, the first five are always right."""
+    return len(content.streams.class_names) > 5
+
+
 def results_section(content: Content) -> str:
     """Every stream and strategy with its interval, and the paired tests against the shown one."""
     systems = sorted(content.compared["systems"], key=lambda system: -system["correct"])
-    rows = []
+    rows, has_top5 = [], _has_top5(content)
     for row in systems:
         accuracy = content.accuracies[row["name"]]
+        top5 = [f"{accuracy['top5']['percent']:.2f}"] if has_top5 else []
         rows.append(
             (
                 row["name"], f"{row['correct']}/{row['of']}", f"{row['percent']:.2f}",
-                _interval(row), f"{accuracy['top5']['percent']:.2f}",
-                f"{accuracy['mean_class']:.2f}",
+                _interval(row), *top5, f"{accuracy['mean_class']:.2f}",
             )
         )  # fmt: skip
-    heading = ("result", "right", "top-1, %", "95 % interval", "top-5, %", "mean class, %")
+    of_five = ["top-5, %"] if has_top5 else []
+    heading = ("result", "right", "top-1, %", "95 % interval", *of_five, "mean class, %")
     fits: dict[str, list[str]] = {}
     for name, labels in content.fitted_on.items():
         fits.setdefault(labels, []).append(name)
@@ -593,6 +600,8 @@ def _names(content: Content, videos: np.ndarray, summary: str) -> str:
         for row in videos[:NAMES].tolist()
     ]
     more = [f"and {len(videos) - NAMES} more"] if len(videos) > NAMES else []
+    if not texts:
+        return ""
     return details(summary, bullet_list([*texts, *more], "names"))
 
 
@@ -661,6 +670,7 @@ def matrix_chart(counts: np.ndarray, class_names: Sequence[str]) -> str:
     cell, size = (34, 13) if few else (14, 11)
     names = [name if len(name) <= 22 else f"{name[:21]}…" for name in class_names]
     edge = 24 + 0.62 * size * max(map(len, names))  # letters are narrower than that
+    edge = max(edge, 124)  # beside the names stands what they are
     side = cell * len(names)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     parts = [
@@ -691,7 +701,7 @@ def matrix_chart(counts: np.ndarray, class_names: Sequence[str]) -> str:
     return drawing(
         parts,
         height=edge + side + 4,
-        width=edge + side + 4,
+        width=edge + max(side, 190) + 4,
         fixed=True,
         title="Confusion matrix",
         description=f"{right} of {videos} videos are on the diagonal, where both classes agree",

@@ -24,7 +24,7 @@ frame.onload = () => {{
     return scale * parseFloat(frame.contentWindow.getComputedStyle(t).fontSize);
   }});
   const hidden = [...page.querySelectorAll("section")].filter(s => s.offsetHeight < 40);
-  const outside = [...page.querySelectorAll("svg:not(.matrix svg) text")].filter(t => {{
+  const outside = [...page.querySelectorAll("svg text")].filter(t => {{
     const box = t.getBoundingClientRect(), own = t.closest("svg").getBoundingClientRect();
     return box.left < own.left - 2 || box.right > own.right + 2;
   }}).map(t => t.textContent);

@@ -39,6 +39,16 @@ def test_a_square_for_each_pair_that_occurs() -> None:
     assert "3 of 5 videos are on the diagonal" in root.get("aria-label", "")
 
 
+def test_what_is_beside_a_small_matrix_has_room() -> None:
+    """A letter of 13 px is 6.5 px wide on average."""
+    root = ElementTree.fromstring(matrix_chart(np.array([[1, 2], [0, 1]]), ["a", "b"]))
+    width = float(root.get("viewBox", "").split()[2])
+    sheet = next(part for part in root.iter("rect") if part.get("class") == "sheet")
+    columns, rows = (text for text in root.iter("text") if text.get("class") == "title")
+    assert float(columns.get("x", "")) + 6.5 * len(columns.text or "") < width
+    assert float(rows.get("x", "")) + 6.5 * len(rows.text or "") < float(sheet.get("x", ""))
+
+
 def test_a_pair_seen_from_the_other_side_has_no_negative_zero() -> None:
     pair = {
         "first": "a", "second": "b", "only_first": 1, "only_second": 1, "p": 1.0, "p_holm": 1.0,
