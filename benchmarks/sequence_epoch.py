@@ -33,7 +33,7 @@ def main() -> None:
     recipe = {k.replace("-", "_"): v for k, v in tomllib.loads(RECIPES["toy"].read_text()).items()}
     values: dict[str, Any] = dict.fromkeys(SequenceOptions.__dataclass_fields__, "")
     values |= {"stream": "motion", "seed": 0, "threads": 1, "device": "cpu", "precision": "fp32"}
-    values |= {"weight_decay": 0.0, "ema": 0.0, "auxiliary_loss": 0.0, "fuse": "sum"}
+    values |= {"weight_decay": 0.0, "ema": 0.0, "auxiliary_loss": 0.0, "flip": 0.0, "fuse": "sum"}
     values |= {"similarity": "joined", "allow_missing": False, "use_damaged": False} | recipe
     values |= {"temporal": tuple(recipe["temporal"]), "frame_size": side, "input_size": side - 4}
     options = SequenceOptions(**values)

@@ -187,6 +187,10 @@ run_options = console.section(
         help="Clip the L2 norm of the whole gradient to this.",
     ),
     click.option(
+        "--flip", type=click.FloatRange(0, 1), default=0.0, metavar="SHARE",
+        help="Mirror this share of the training videos left to right; 0.5 is usual.",
+    ),
+    click.option(
         "--ema", type=click.FloatRange(0, 1, max_open=True), default=0.0,
         help="Validate and keep an exponential moving average of the weights, of this decay.",
     ),

@@ -8,7 +8,7 @@ import click
 
 from twostream.commands import console
 from twostream.commands.option_types import FILE, PlugIn
-from twostream.sequence.transcripts import NORMALISERS
+from twostream.sequence.transcripts import NORMALISERS, read_signers
 from twostream_base.plugins import load
 
 
@@ -53,13 +53,15 @@ def wer(
 ) -> None:
     """Compute the word error rate of recognised sentences, with a 95 % interval.
 
-    Shows substitutions, deletions and insertions, and the frequent confusions. Files are text (a
-    sentence a line), csv (PHOENIX-2014, 2014T, or name,glosses), stm or ctm.
+    Shows substitutions, deletions and insertions, the frequent confusions, and the rate of each
+    signer where the reference names several. Files are text (a sentence a line), csv (PHOENIX-2014,
+    2014T, or name,glosses), stm or ctm.
     """
     from twostream.sequence.word_error_rate import (
         COSTS,
         align_files,
         compare_systems,
+        rates_by_signer,
         wer_lines,
         wer_result,
     )
@@ -67,6 +69,8 @@ def wer(
     rules = load(normalise, NORMALISERS)
     aligned = align_files(reference, hypothesis, normalise=rules, costs=COSTS[costs])
     result = wer_result(aligned, num_confusions=confusions, sentences=alignments)
+    if signers := rates_by_signer(aligned, read_signers(reference)):
+        result["signers"] = signers
     if against:
         other = align_files(reference, against, normalise=rules, costs=COSTS[costs])
         result["against"] = compare_systems(aligned, other, num_confusions=confusions)

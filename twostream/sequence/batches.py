@@ -17,7 +17,8 @@ from twostream.data.loader import load_ahead
 from twostream.sequence.checkpoint import SequenceNetworkSpec
 from twostream.sequence.lists import SequenceRecord
 from twostream.sequence.options import SequenceOptions
-from twostream.transforms.clips import Clip
+from twostream.transforms.clips import OPPOSITE, Clip
+from twostream.transforms.presets import MODALITIES
 from twostream_base.errors import InputError
 
 Batch = tuple[Tensor, Tensor, Sequence[int]]  # clips (N, T, C, H, W), lengths (N,), indices
@@ -26,7 +27,7 @@ Batch = tuple[Tensor, Tensor, Sequence[int]]  # clips (N, T, C, H, W), lengths (
 def train_batches(
     records: Sequence[SequenceRecord], options: SequenceOptions, *, epoch: int
 ) -> tuple[Iterator[Batch], int]:
-    """The batches of an epoch and their number: shuffled, with temporal jitter and random crops.
+    """The batches of an epoch and their number: shuffled, jittered in time, cropped, mirrored.
 
     All random numbers derive from (seed, epoch, index of the record).
     """
@@ -37,7 +38,8 @@ def train_batches(
         clip = read_clip(records[index], side=side, stream=options.stream)
         positions = temporal_jitter(len(clip), rng=rng)
         top, left = rng.integers(0, side - size + 1, size=2).tolist()
-        return crop(clip, positions, size=size, top=top, left=left)
+        clip = crop(clip, positions, size=size, top=top, left=left)
+        return mirrored(clip, stream=options.stream) if rng.random() < options.flip else clip
 
     order = np.random.default_rng((options.seed, epoch)).permutation(len(records)).tolist()
     return padded_batches(load, order, batch_size=options.batch_size, threads=options.threads)
@@ -158,3 +160,11 @@ def crop(clip: Clip, positions: Sequence[int], *, size: int, top: int, left: int
     """The same `size` x `size` crop of frames: uint8 (len(positions), C, size, size)."""
     part = clip[list(positions), top : top + size, left : left + size]
     return np.ascontiguousarray(part.transpose(0, 3, 1, 2))
+
+
+def mirrored(clip: Clip, *, stream: str) -> Clip:
+    """All frames (T, C, H, W) mirrored left to right; in flow, what moved right then moves left."""
+    clip = clip[..., ::-1].copy()
+    u = MODALITIES[stream].u_channels
+    clip[:, u] = OPPOSITE[clip[:, u]]
+    return clip

@@ -61,6 +61,11 @@ def phoenix2014(annotations: Path, videos: Path) -> SequenceLists:
     return _read_lists(annotations, videos, file="{}.corpus.csv", val="dev", below_subset=True)
 
 
+def phoenix2014_si5(annotations: Path, videos: Path) -> SequenceLists:
+    """PHOENIX 2014 SI5, signer 5 in val and test alone: `train.SI5.corpus.csv` and so on."""
+    return _read_lists(annotations, videos, file="{}.SI5.corpus.csv", val="dev", below_subset=True)
+
+
 def phoenix2014t(annotations: Path, videos: Path) -> SequenceLists:
     """RWTH-PHOENIX-Weather 2014T: as 2014, from `PHOENIX-2014-T.train.corpus.csv` and so on."""
     file = "PHOENIX-2014-T.{}.corpus.csv"
@@ -85,6 +90,7 @@ def toy(annotations: Path, videos: Path) -> SequenceLists:
 
 SEQUENCE_DATASETS: dict[str, Callable[[Path, Path], SequenceLists]] = {
     "phoenix2014": phoenix2014,
+    "phoenix2014-si5": phoenix2014_si5,
     "phoenix2014t": phoenix2014t,
     "csv": csv_lists,
     "toy": toy,

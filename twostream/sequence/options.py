@@ -65,6 +65,7 @@ class SequenceOptions:
     halve_at: tuple[int, ...]
     weight_decay: float
     clip_norm: float
+    flip: float
     ema: float
     average: str
     # validation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from twostream.models.checkpoint import load_weights, read_spec_as, save_checkpo
 from twostream.sequence import checkpoint
 from twostream.sequence.batches import Batch, eval_batches, train_batches
 from twostream.sequence.learner import SequenceLearner, predict, validation_row
-from twostream.sequence.lists import SequenceRecord
+from twostream.sequence.lists import SequenceRecord, glosses_to_labels, min_time_steps
 from twostream.sequence.network import find_weights
 from twostream.sequence.options import FREE_ON_RESUME, SequenceData, SequenceOptions
 from twostream.sequence.score_file import is_up_to_date, make_scores, write_sequence_scores
@@ -100,12 +100,15 @@ class SequenceTrainer:
         Raises:
             NotFiniteError: the loss is not finite; the last good checkpoint is kept.
         """
-        val = self.data.lists["val"]
+        val, first = self.data.lists["val"], self.run.next_epoch
         for epoch in range(self.run.next_epoch, self.options.epochs):
             start = time.perf_counter()
             row = {"epoch": epoch} | self._train_epoch(epoch)
+            log_probs = self._predict(val)
+            if epoch == first:
+                self._name_short(val, log_probs)
             row |= validation_row(
-                self._predict(val),
+                log_probs,
                 val,
                 self.data.vocabulary,
                 beam=self.options.beam,
@@ -194,6 +197,21 @@ class SequenceTrainer:
             "sequences": totals.sequences,
             "short": len(totals.too_short),
         }
+
+    def _name_short(
+        self, records: Sequence[SequenceRecord], log_probs: Mapping[int, np.ndarray]
+    ) -> None:
+        """Tell which videos cannot be right: their glosses need more time steps."""
+        names = []
+        for index, record in enumerate(records):
+            labels = glosses_to_labels(record.glosses, self.data.vocabulary)
+            if len(log_probs[index]) < min_time_steps(labels):
+                names.append(record.name)
+        if names:
+            self.tell(
+                f"{len(names)} validation videos have fewer time steps than their glosses need, "
+                f"and always have errors: {some_of(names)}"
+            )
 
     def _predict(self, records: Sequence[SequenceRecord]) -> dict[int, np.ndarray]:
         batches, count = eval_batches(records, self.options, self.runtime)

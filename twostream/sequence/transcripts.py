@@ -18,6 +18,7 @@ References = dict[str, list[list[str]]]  # all that is right for a sentence
 MOST_ALTERNATIVES = 1_000  # sentences that the alternatives of one stm line may stand for
 IGNORED = "IGNORE_TIME_SEGMENT_IN_SCORING"
 NAME_COLUMNS = ("id", "name")
+SIGNER_COLUMNS = ("signer", "speaker")
 GLOSS_COLUMNS = ("annotation", "orth", "glosses")
 
 
@@ -59,6 +60,21 @@ def read_references(path: Path) -> References:
     return {
         name: _alternatives(glosses, where=f"{path}: {name}")
         for name, glosses in transcripts.items()
+    }
+
+
+def read_signers(path: Path) -> dict[str, str]:
+    """Who signs each sentence, by name; empty where a file does not say it.
+
+    A csv has a column `signer` or `speaker`; the third column of an stm is the speaker.
+    """
+    if path.suffix == ".stm":
+        return {words[0]: words[2] for words in _read_fields(path)}
+    rows = read_rows(path) if path.suffix == ".csv" else []
+    return {
+        column(row, NAME_COLUMNS, path=path): column(row, SIGNER_COLUMNS, path=path)
+        for row in rows
+        if any(key in row for key in SIGNER_COLUMNS)
     }
 
 
@@ -315,4 +331,5 @@ NORMALISERS: dict[str, Normaliser] = {
 
 def usual_normaliser(dataset: str) -> str:
     """The clean-up of a data set's own evaluation, by name; `none` where it has none."""
+    dataset = dataset.removesuffix("-si5")
     return dataset if dataset in NORMALISERS else "none"

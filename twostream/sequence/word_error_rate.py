@@ -283,9 +283,28 @@ def compare_systems(
     }
 
 
+def rates_by_signer(alignments: Alignments, signers: Mapping[str, str]) -> dict[str, Any]:
+    """The result of each signer's sentences, where there are several, by name."""
+    names = sorted({signers[name] for name in alignments if name in signers})
+    if len(names) < 2:
+        return {}
+    groups = {
+        who: {name: pairs for name, pairs in alignments.items() if signers.get(name) == who}
+        for who in names
+    }
+    return {who: wer_result(part, num_confusions=0) for who, part in groups.items()}
+
+
 def wer_lines(result: Mapping[str, Any]) -> list[str]:
     """A result of `wer_result` as text; rates in percent of the reference words."""
-    lines = rate_lines(result) + [
+    lines = rate_lines(result)
+    for who, part in result.get("signers", {}).items():
+        low, high = (100 * bound for bound in part["interval"])
+        lines.append(
+            f"{who}: {100 * part['corpus_rate']:.2f} % [{low:.2f}, {high:.2f}], "
+            f"{part['errors']:,} of {part['words']:,} words in {part['sentences']:,} sentences"
+        )
+    lines += [
         f"{item['count']:6}  {item['reference'] or '(inserted)'} -> "
         f"{item['hypothesis'] or '(deleted)'}"
         for item in result["confusions"]

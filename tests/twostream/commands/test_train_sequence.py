@@ -165,6 +165,8 @@ def test_short_videos_are_named(twostream: Callable[..., Result]) -> None:
     temporal = ("--temporal", "conv widths=8,8,8 pools=3", "--temporal", "random_sampling")
     done = twostream("train-sequence", *SMALL, *temporal, "--epochs", "1", "--json")
     assert "fewer time steps than their glosses need and were skipped: train/" in done.stderr
+    assert "1 validation videos have fewer time steps" in done.stderr
+    assert "errors: val/000" in done.stderr
     (row,) = json.loads(done.stdout)["epochs"]
     assert row["short"] + row["sequences"] == 5
     assert row["short"] > 0

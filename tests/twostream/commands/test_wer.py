@@ -44,6 +44,26 @@ def test_json_and_a_second_system(twostream: Callable[..., Result]) -> None:
     assert "points [" in twostream("wer", *files).output
 
 
+def test_rates_of_signers(twostream: Callable[..., Result]) -> None:
+    heading = "id|folder|signer|annotation"
+    Path("ref.csv").write_text(f"{heading}\na|a|Anna|A B\nb|b|Ben|C\nc|c|Anna|D E\n")
+    Path("ref.stm").write_text(
+        "".join(f"{name} 1 {who} 0.0 9 {glosses}\n" for name, who, glosses in
+                (("a", "Anna", "A B"), ("b", "Ben", "C"), ("c", "Anna", "D E")))
+    )  # fmt: skip
+    Path("hyp.csv").write_text("name,glosses\na,A\nb,C\nc,D E F\n")
+    for reference in ("ref.csv", "ref.stm"):
+        files = ("--reference", reference, "--hypothesis", "hyp.csv")
+        signers = json.loads(twostream("wer", *files, "--json").output)["signers"]
+        assert {who: (part["errors"], part["words"]) for who, part in signers.items()} == {
+            "Anna": (2, 4), "Ben": (0, 1),
+        }  # fmt: skip
+        assert "Anna: 50.00 % [" in twostream("wer", *files).output
+    Path("one.csv").write_text(Path("ref.csv").read_text().replace("Ben", "Anna"))
+    alone = twostream("wer", "--reference", "one.csv", "--hypothesis", "hyp.csv", "--json").output
+    assert "signers" not in json.loads(alone)
+
+
 def test_normaliser(twostream: Callable[..., Result]) -> None:
     write(ref="NORD\n", hyp="loc-NORD\n")
     files = ("--reference", "ref.txt", "--hypothesis", "hyp.txt")

@@ -14,6 +14,7 @@ from twostream.data.toy import write_video
 from twostream.sequence.batches import (
     crop,
     evenly_spaced,
+    mirrored,
     padded_batches,
     read_clip,
     temporal_jitter,
@@ -68,6 +69,16 @@ def test_crop() -> None:
     assert part.shape == (3, 3, 2, 2)
     assert (part[0, 2] == clip[1, 1:3, 3:5, 2]).all()
     assert (part[1] == part[2]).all()
+
+
+def test_mirrored() -> None:
+    """128 is no motion; what moved right by one (129) then moves left. v and RGB keep values."""
+    clip = np.arange(100, 100 + 5 * 2, dtype=np.uint8).reshape(1, 5, 1, 2)
+    clip[0, 3, 0] = 128, 129
+    expected = [[[101, 100]], [[103, 102]], [[105, 104]], [[127, 128]], [[109, 108]]]
+    assert mirrored(clip, stream="joint").tolist() == [expected]
+    assert mirrored(clip[:, 3:], stream="motion").tolist() == [expected[3:]]
+    assert mirrored(clip[:, :3], stream="spatial").tolist() == [expected[:3]]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ OPTIONS = {
     "vocabulary": "", "allow_missing": False, "use_damaged": False, "runs": "", "name": "",
     "epochs": 4, "seed": 0,
     "batch_size": 2, "lr": 1e-2, "stage_lr": (), "halve_at": (1, 3), "weight_decay": 0.0,
-    "clip_norm": 5.0, "ema": 0.0, "average": "", "beam": 0,
+    "clip_norm": 5.0, "flip": 0.0, "ema": 0.0, "average": "", "beam": 0,
     "normalise": "none", "load": "", "load_stages": (), "freeze": (),
     "threads": 1, "device": "cpu", "precision": "fp32",
 }  # fmt: skip

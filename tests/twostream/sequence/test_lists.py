@@ -6,6 +6,7 @@ import pytest
 
 from flow_extract import Job, extract_video, extraction_settings
 from twostream.sequence.lists import (
+    SEQUENCE_DATASETS,
     SequenceRecord,
     build_vocabulary,
     check_glosses,
@@ -22,6 +23,7 @@ from twostream.sequence.lists import (
     split_missing,
     unknown_glosses,
 )
+from twostream.sequence.transcripts import usual_normaliser
 from twostream_base.errors import InputError
 
 HEAD = "id|folder|signer|annotation\n"
@@ -84,6 +86,13 @@ def test_csv_lists(tmp_path: Path) -> None:
     (tmp_path / "videos/c").mkdir()
     (tmp_path / "videos/c/1.png").touch()
     assert check_lists(lists, stream="spatial", allow_missing=False) == (lists, [])
+
+
+def test_phoenix2014_si5(tmp_path: Path) -> None:
+    write_phoenix(tmp_path, file="{}.SI5.corpus.csv")
+    lists = SEQUENCE_DATASETS["phoenix2014-si5"](tmp_path, tmp_path)
+    assert [record.frames for record in lists["test"]] == [tmp_path / "test/a_test-1/1"]
+    assert usual_normaliser("phoenix2014-si5") == "phoenix2014"
 
 
 @pytest.mark.parametrize(
