@@ -224,6 +224,7 @@ class Learner(BaseLearner):
         """
         options, micro_batches = self.options, self.micro_batches
         share = max(1, min(options.batch_size, num_videos) // world_size())
+        self._set_training_mode()  # frozen batch normalisation takes a single value
         error = self._try_batch(1)
         if error:
             micro_batches.least = 2
@@ -233,7 +234,8 @@ class Learner(BaseLearner):
                     f"{options.model} cannot learn from one video at a time, as --batch-size "
                     f"{options.batch_size}{parts} would have it ({error}): batch normalisation "
                     "needs more than one value a channel. Give a larger --batch-size, fewer parts "
-                    "by --accumulate, more --segments, a larger --input-size, or --partial-bn"
+                    "by --accumulate, more --segments, a larger --input-size, --partial-bn or "
+                    "--freeze-bn"
                 )
         largest = -(-share // micro_batches.parts)
         if largest > 1 and (error := self._try_batch(largest)):

@@ -332,6 +332,7 @@ def test_a_network_that_cannot_take_the_batches_is_refused_at_the_start(
     [
         (["--batch-size", "6", "--accumulate", "3"], "3"),  # the last two videos go in one part
         (["--batch-size", "1", "--segments", "3"], "1"),
+        (["--batch-size", "1", "--freeze-bn"], "1"),
     ],
 )
 def test_batches_of_few_videos_that_can_be_computed_are(
