@@ -21,6 +21,7 @@ from twostream.data.training_videos import VIDEOS, RunVideo, digest_of, read_vid
 from twostream.models import build_network
 from twostream.models.consensus import load_consensus
 from twostream.models.segment_network import SegmentNetwork
+from twostream.models.weight_files import check_torch_file
 from twostream.transforms.presets import MODALITIES, Modality, modality_of
 from twostream_base import plugins
 from twostream_base.errors import InputError, some_of
@@ -292,6 +293,7 @@ def load_state(folder: Path) -> dict[str, Any]:
     path = folder / STATE
     _check_sum(path)
     try:
+        check_torch_file(path)
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noise can make a reader stumble anywhere
         reason = str(error).partition("\n")[0]

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import io
+import pickle
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,7 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from fusion import load_pickle
+from fusion.exchange.formats.restricted_pickle import check_opcodes
 from twostream_base.errors import InputError, some_of
 
 Layers = dict[str, Tensor]
@@ -42,6 +48,10 @@ def load_safely(path: Path) -> Mapping[str, Any]:
     allowed: list[Any] = [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype]
     allowed += [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)]
     allowed.append(codecs.encode)
+    try:
+        check_torch_file(path)
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{path}: cannot be read safely ({error})") from error
     unknown: list[str] = []
     try:
         with safe_globals(allowed):
@@ -80,6 +90,42 @@ def load_safely(path: Path) -> Mapping[str, Any]:
     return content
 
 
+ROOM = 1 << 26  # bytes by which anything may be larger than its file
+LARGEST_PICKLE = 1 << 26  # bytes; numbers lie beside it
+PICKLES = 5  # of a file of before torch 1.6, before the numbers
+NOT_ITS_SUBJECT = (
+    *(ValueError, LookupError, RuntimeError, EOFError, OverflowError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
+def check_torch_file(path: Path) -> None:
+    """Refuse a file of torch that would take down the process, or more memory than its bytes.
+
+    Torch's reader, though restricted, builds what is nested as deep as it likes, and unpacks what
+    is packed. Of whatever else is wrong, it tells by itself.
+
+    Raises:
+        UnpicklingError: tuples nested deep, or a bomb.
+    """
+    with path.open("rb") as file, contextlib.suppress(*NOT_ITS_SUBJECT):
+        if not zipfile.is_zipfile(file):
+            file.seek(0)
+            for _ in range(PICKLES):
+                check_opcodes(file)
+            return
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            if sum(member.file_size for member in members) > path.stat().st_size + ROOM:
+                raise pickle.UnpicklingError("it unpacks to far more than its size")
+            for member in members:
+                if not member.filename.endswith("data.pkl"):
+                    continue
+                if member.file_size > LARGEST_PICKLE:
+                    raise pickle.UnpicklingError(f"a pickle of more than {LARGEST_PICKLE:,} bytes")
+                check_opcodes(io.BytesIO(archive.read(member)))
+
+
 TORCH = b"\x8a\n"  # a number of ten bytes, with which torch's files of before 1.6 begin
 
 
@@ -109,18 +155,41 @@ class StandIn:
         self.state = state
 
     def tensors(self) -> Layers:
-        """Weights and buffers, where this was a network; as `Module.state_dict` names them."""
-        state = self.state if isinstance(self.state, Mapping) else {}
-        hidden = state.get("_non_persistent_buffers_set") or ()
+        """Weights and buffers, where this was a network; as `Module.state_dict` names them.
+
+        Raises:
+            ValueError: its layers are nested deeper, or are more, than those of any network.
+        """
         result: Layers = {}
-        for part in ("_parameters", "_buffers"):
-            for name, tensor in (state.get(part) or {}).items():
+        pending: list[tuple[tuple[str, ...], StandIn]] = [((), self)]
+        for _ in range(MOST_LAYERS):
+            if not pending:
+                return result
+            place, layer = pending.pop()
+            state = layer.state if isinstance(layer.state, Mapping) else {}
+            parts = {
+                key: dict(part) if isinstance(part := state.get(key), Mapping) else {}
+                for key in ("_parameters", "_buffers", "_modules")
+            }
+            hidden = state.get("_non_persistent_buffers_set")
+            hidden = hidden if isinstance(hidden, set | list) else ()
+            for name, tensor in (parts["_parameters"] | parts["_buffers"]).items():
                 if isinstance(tensor, Tensor) and name not in hidden:
-                    result[name] = tensor.detach()
-        for name, child in (state.get("_modules") or {}).items():
-            if isinstance(child, StandIn):
-                result |= {f"{name}.{inner}": t for inner, t in child.tensors().items()}
-        return result
+                    result[".".join((*place, str(name)))] = tensor.detach()
+            if len(place) < DEEPEST_LAYER:
+                pending += [
+                    ((*place, str(name)), child)
+                    for name, child in reversed(parts["_modules"].items())
+                    if isinstance(child, StandIn)
+                ]
+            elif parts["_modules"]:
+                break
+        raise ValueError(
+            f"its layers are more than {MOST_LAYERS:,}, or nested deeper than {DEEPEST_LAYER}"
+        )
+
+
+MOST_LAYERS, DEEPEST_LAYER = 20_000, 64
 
 
 # Modules whose names no network needs: a file that asks for them was made to harm.
@@ -143,23 +212,45 @@ def unwrap(path: Path, content: Any) -> Layers:
     Raises:
         InputError: there is none.
     """
-    for _ in range(DEEPEST):
-        if isinstance(content, StandIn):
-            break
-        inner = next((content[key] for key in CONTAINERS if _holds_tensors(content.get(key))), None)
-        if inner is None:
-            break
-        content = inner
-    layers = content.tensors() if isinstance(content, StandIn) else dict(content)
-    if not layers or not all(isinstance(value, Tensor) for value in layers.values()):
-        others = [str(key) for key, value in layers.items() if not isinstance(value, Tensor)]
+    try:
+        for _ in range(DEEPEST):
+            if isinstance(content, StandIn):
+                break
+            holding = (content[key] for key in CONTAINERS if _holds_tensors(content.get(key)))
+            if (inner := next(holding, None)) is None:
+                break
+            content = inner
+        layers = content.tensors() if isinstance(content, StandIn) else dict(content)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+    others = [
+        str(key)
+        for key, value in layers.items()
+        if not isinstance(value, Tensor) or key != str(key)
+    ]
+    if not layers or others:
         raise InputError(
             f"{path}: expected a state dict, or a dict with one in it as "
             f"{', '.join(CONTAINERS)}; it holds {some_of(others, limit=3) or 'nothing'}"
         )
+    if strange := [name for name, tensor in layers.items() if not _is_plain(tensor)]:
+        raise InputError(
+            f"{path}: {some_of(strange, limit=3)}: sparse, quantised, complex, or of a size that "
+            "the file does not hold; weights are plain numbers"
+        )
     while wrapper := next((w for w in WRAPPERS if all(name.startswith(w) for name in layers)), ""):
         layers = {name.removeprefix(wrapper): tensor for name, tensor in layers.items()}
     return layers
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether it holds real numbers, and hardly more of them than its storage."""
+    return (
+        tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+        and not (tensor.is_quantized or tensor.is_complex() or tensor.is_nested)
+        and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes() + ROOM
+    )
 
 
 def _holds_tensors(value: Any) -> bool:

@@ -92,7 +92,7 @@ class RestrictedUnpickler(pickle.Unpickler):
         start = self.stream.tell()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd escapes in texts, where one is damaged
-            _check_opcodes(self.stream, start)
+            check_opcodes(self.stream)
         self.stream.seek(start)
         return super().load()
 
@@ -201,13 +201,18 @@ _TUPLES = {"TUPLE": None, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "FROZENSET": No
 _MEMO_READERS = ("GET", "BINGET", "LONG_BINGET")
 
 
-def _check_opcodes(stream: IO[bytes], start: int) -> None:
-    """Go through a pickle without building anything, and refuse what would take down the process.
+def check_opcodes(stream: IO[bytes]) -> None:
+    """Go through the next pickle of a stream, and refuse what would take down the process.
 
-    That is memo numbers that no pickle of this length needs, as each one takes memory at once; and
-    tuples nested deep, as keys of a dict are hashed by a function that calls itself. Lists and
-    dicts have no hash, and a tuple never changes, so its depth is known when it is made.
+    Nothing is built; the stream is left behind the pickle. Refused are memo numbers that no pickle
+    of this length needs, as each one takes memory at once; and tuples nested deep, as keys of a
+    dict are hashed by a function that calls itself. Lists and dicts have no hash, and a tuple never
+    changes, so its depth is known when it is made.
+
+    Raises:
+        UnpicklingError: these. Of what is malformed, other errors.
     """
+    start = stream.tell()
     stack: list[int | None] = []  # of each item how deep its tuples are; None is a mark
     memo: dict[int, int | None] = {}
     largest = 0

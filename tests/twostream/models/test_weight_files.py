@@ -1,0 +1,116 @@
+"""Hostile files of torch: none runs code, takes down the process, or more memory than its bytes."""
+
+from __future__ import annotations
+
+import io
+import resource
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from twostream.models.checkpoint import load_state
+from twostream.models.weight_files import load_safely, unwrap
+from twostream_base.errors import InputError
+from twostream_base.files import sha256_file
+
+LAYER = b"cmy\nNet\n)R}"  # an object of a class that nobody knows, and its empty state
+
+
+def text(value: str) -> bytes:
+    return b"X" + len(value).to_bytes(4, "little") + value.encode()
+
+
+def nested_layers(depth: int, *, twice: bool) -> bytes:
+    """Networks within each other; `twice` makes of each level two that are the same."""
+    levels = LAYER + text("_modules") + b"}" + text("a")
+    data = b"\x80\x02" + levels * depth + LAYER + b"b"
+    for number in range(depth):
+        place = number.to_bytes(4, "little")
+        data += b"r" + place + b"s" + text("b") + b"j" + place if twice else b""
+        data += b"ssb"
+    return data + b"."
+
+
+NESTED_KEY = b"\x80\x02}(" + b")" + b"\x85" * 200_000 + b"K\x01u."
+
+
+def torch_file(path: Path, content: bytes | int) -> None:
+    """An archive of torch with this pickle, or with one of so many zeros, packed."""
+    whole = io.BytesIO()
+    torch.save({}, whole)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as archive:
+        for member in source.namelist():
+            data = source.read(member)
+            if member.endswith("data.pkl"):
+                packing = zipfile.ZIP_STORED if isinstance(content, bytes) else zipfile.ZIP_DEFLATED
+                data = content if isinstance(content, bytes) else bytes(content)
+                archive.writestr(member, data, packing, compresslevel=1)
+            else:
+                archive.writestr(member, data)
+
+
+@pytest.fixture
+def bounded() -> Iterator[None]:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # kB
+
+
+@pytest.mark.parametrize(
+    ("content", "fact"),
+    [
+        (NESTED_KEY, "tuples nested deeper"),
+        (70_000_000, "far more than its size"),
+        (nested_layers(3000, twice=False), "nested deeper than 64"),
+        (nested_layers(60, twice=True), "more than 20,000"),
+    ],
+)
+def test_what_is_nested_or_packed(
+    bounded: None, tmp_path: Path, content: bytes | int, fact: str
+) -> None:
+    torch_file(tmp_path / "w.pth", content)
+    with pytest.raises(InputError, match=fact) as error:
+        unwrap(tmp_path / "w.pth", load_safely(tmp_path / "w.pth"))
+    assert "w.pth" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_nested_in_files_of_before_torch_1_6(bounded: None, tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"\x80\x02}q\x00.", NESTED_KEY))
+    assert path.stat().st_size > len(whole)
+    with pytest.raises(InputError, match=r"w\.pth: .*tuples nested deeper"):
+        load_safely(path)
+
+
+def test_a_training_state(bounded: None, tmp_path: Path) -> None:
+    torch_file(tmp_path / "state.pt", NESTED_KEY)
+    (tmp_path / "SHA256SUMS").write_text(f"{sha256_file(tmp_path / 'state.pt')}  state.pt\n")
+    with pytest.raises(InputError, match=r"state\.pt: .*tuples nested deeper.*--restart"):
+        load_state(tmp_path)
+
+
+WEIGHT = torch.zeros(8, 3, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "fact"),
+    [
+        ({"a": torch.zeros(1).as_strided((10**6, 10**6), (0, 0))}, "a: "),
+        ({"a": WEIGHT.to_sparse()}, "a: "),
+        ({"a": WEIGHT.to(torch.complex64)}, "a: "),
+        ({"a": torch.empty(8, device="meta")}, "a: "),
+        ({0: WEIGHT}, "it holds 0"),
+    ],
+)
+def test_what_are_no_plain_weights(tmp_path: Path, content: dict, fact: str) -> None:
+    path = tmp_path / "w.pth"
+    torch.save(content, path)
+    with pytest.raises(InputError, match=fact) as error:
+        unwrap(path, load_safely(path))
+    assert "w.pth" in str(error.value)
