@@ -87,6 +87,12 @@ def load_safely(path: Path) -> Mapping[str, Any]:
         content = {"state_dict": content}
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: holds a {type(content).__name__}, not a state dict")
+    layers = unwrap(path, content)
+    if strange := [name for name, tensor in layers.items() if not _is_plain(tensor)]:
+        raise InputError(
+            f"{path}: {some_of(strange, limit=3)}: sparse, quantised, complex, or of a size that "
+            "the file does not hold; weights are plain numbers"
+        )
     return content
 
 
@@ -232,11 +238,6 @@ def unwrap(path: Path, content: Any) -> Layers:
         raise InputError(
             f"{path}: expected a state dict, or a dict with one in it as "
             f"{', '.join(CONTAINERS)}; it holds {some_of(others, limit=3) or 'nothing'}"
-        )
-    if strange := [name for name, tensor in layers.items() if not _is_plain(tensor)]:
-        raise InputError(
-            f"{path}: {some_of(strange, limit=3)}: sparse, quantised, complex, or of a size that "
-            "the file does not hold; weights are plain numbers"
         )
     while wrapper := next((w for w in WRAPPERS if all(name.startswith(w) for name in layers)), ""):
         layers = {name.removeprefix(wrapper): tensor for name, tensor in layers.items()}
