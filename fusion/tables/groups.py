@@ -83,8 +83,15 @@ def grouped_folds(groups: Sequence[str], labels: np.ndarray, *, count: int = 5) 
     members: dict[str, list[int]] = defaultdict(list)
     for video, group in enumerate(groups):
         members[group].append(video)
+    if len(members) < 2:
+        raise InputError(
+            f"{count} folds of {len(members)} group: none would be left to test on; give other "
+            "--groups, or fit on validation scores"
+        )
     if not 2 <= count <= len(members):
-        raise InputError(f"{count} folds of {len(members)} groups; allowed: 2..{len(members)}")
+        raise InputError(
+            f"{count} folds of {len(members)} groups; allowed: 2..{len(members)} (--folds)"
+        )
     folds = np.empty(len(groups), dtype=np.int64)
     counts = np.zeros((count, int(labels.max(initial=0)) + 2), dtype=np.int64)  # labels may be -1
     for group in sorted(members, key=lambda group: (-len(members[group]), group)):

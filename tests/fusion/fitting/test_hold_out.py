@@ -47,6 +47,8 @@ def test_folds_spread_the_classes() -> None:
 def test_too_few_groups(count: int) -> None:
     with pytest.raises(InputError, match=rf"{count} folds of 2 groups; allowed: 2\.\.2"):
         grouped_folds(["a", "b", "a"], np.zeros(3, dtype=int), count=count)
+    with pytest.raises(InputError, match="2 folds of 1 group.*--groups"):
+        grouped_folds(["a", "a"], np.zeros(2, dtype=int), count=2)
 
 
 @pytest.fixture
