@@ -7,9 +7,9 @@ right once in three, and only their fusion can tell the nine classes apart.
 The long films show these actions one after the other, in a random order, and two pauses: something
 grey that moves, and something coloured that stands still. So either stream sees one kind of pause.
 
-Of the third kind each clip has a red and a blue disc, one of which moves; the class is its colour.
-A single frame tells the places of the colours, the flow the place of the motion, and neither the
-class: scores of both, however they are fused, are no better than guessing.
+Of the third kind each clip has a red and a blue disc, one of which turns; the class is its colour.
+Frames tell the places of the colours, the flow the place of the motion, and neither the class:
+scores of both, however they are fused, are no better than guessing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SHOT_FRAMES = (40, 70)  # the shortest and longest shot of a long film
 WHERE_CLASSES = ["Blue", "Red"]  # the colour of the disc that moves
 WHERE_GROUPS = 150
 WHERE_VIDEOS = len(WHERE_CLASSES) * WHERE_GROUPS
-DISC_RADIUS, ORBIT, ORBIT_STEP = 16, 6, 0.4  # pixels, pixels, radians a frame
+DISC_RADIUS, TURN = 20, 14  # pixels, degrees a frame
 
 
 def write_toy_lists(annotations: Path, classes: Sequence[str] = (), groups: int = 0) -> None:
@@ -109,40 +109,35 @@ def generate_where(videos: Path) -> Iterator[Path]:
 def where_clip(moving: str, *, rng: np.random.Generator) -> np.ndarray:
     """Film a red and a blue disc, one in each half: uint8 (24, 96, 96, 3) RGB.
 
+    One turns about its centre, the other stands. Its texture shows no angle, so no frame tells
+    which, nor do several frames that are judged one by one: a disc that went from place to place
+    would look otherwise in each of them.
+
     Args:
-        moving: the colour of the disc that moves.
+        moving: the colour of the disc that turns.
     """
     background = 20 + 95 * smooth_texture((SIDE, SIDE), rng=rng)
-    y, x = np.indices((SIDE, SIDE))
+    pixels = np.indices((SIDE, SIDE))[::-1]  # x, y
     discs = []
-    for colour, x_centre in zip(
+    for colour, left in zip(
         WHERE_CLASSES, rng.permutation([SIDE // 4, 3 * SIDE // 4]), strict=True
     ):
         texture = 20 + 95 * smooth_texture((SIDE, SIDE), rng=rng)
-        centre = np.array([x_centre, rng.uniform(SIDE // 4, 3 * SIDE // 4)])
-        discs.append((colour, texture, centre, orbit(moves=colour == moving, rng=rng)))
+        centre = left + rng.uniform(-3, 3), rng.uniform(SIDE // 4, 3 * SIDE // 4)
+        angle, sense = rng.uniform(0, 360), rng.choice([-1, 1])
+        discs.append((colour, texture, centre, angle, sense * TURN * (colour == moving)))
     light = 1 + 0.1 * np.sin(rng.uniform(0, 6) + rng.uniform(0.1, 0.4) * np.arange(NUM_FRAMES))
     frames = []
     for number, brightness in enumerate(light):
-        jitter = rng.normal(0, 0.3, size=2)
+        jitter = rng.normal(0, 0.1, size=2)
         picture = warp(background, translation(*jitter))[..., None] * np.ones(3)
-        for colour, texture, centre, offsets in discs:
-            offset = offsets[number] + jitter
-            inside = np.hypot(*((centre + offset)[:, None, None] - (x, y))) < DISC_RADIUS
-            grey = warp(texture, translation(*offset))
-            picture[inside] = grey[inside, None] * np.array(TINTS[colour])
+        for colour, texture, centre, angle, turn in discs:
+            motion = rotation(angle + number * turn, centre=centre)
+            motion[:, 2] += jitter
+            inside = np.hypot(*(pixels - (centre + jitter)[:, None, None])) < DISC_RADIUS
+            picture[inside] = warp(texture, motion)[inside, None] * np.array(TINTS[colour])
         frames.append(brightness * picture + rng.normal(0, 2, size=picture.shape))
     return np.rint(np.clip(frames, 0, 255)).astype(np.uint8)
-
-
-def orbit(*, moves: bool, rng: np.random.Generator) -> np.ndarray:
-    """Offsets (24, 2) of a disc: round a circle at an even speed, or all at one point of it.
-
-    In each frame by itself either is anywhere on the circle: no frame tells which disc moves.
-    """
-    steps = rng.choice([-1, 1]) * ORBIT_STEP * np.arange(NUM_FRAMES)
-    angles = rng.uniform(0, 2 * np.pi) + steps * moves
-    return ORBIT * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
 
 
 Shot = tuple[str, str, int]  # colour and motion, class, frames

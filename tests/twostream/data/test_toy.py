@@ -10,12 +10,10 @@ import pytest
 from twostream.data.splits import read_timed, read_ucf101
 from twostream.data.toy import (
     CLASSES,
-    ORBIT,
     TINTS,
     WHERE_CLASSES,
     film_shots,
     make_clip,
-    orbit,
     where_clip,
     write_long_lists,
     write_toy_lists,
@@ -84,22 +82,9 @@ def test_where_only_the_joining_of_places_tells() -> None:
         grey = [cv2.cvtColor(frame.astype(np.uint8), cv2.COLOR_RGB2GRAY) for frame in clip[:8]]
         flow = [abs(dis.calc(a, b, None)).mean(axis=(0, 2)) for a, b in pairwise(grey)]
         halves = np.mean(flow, axis=0).reshape(2, 48).mean(axis=1)
-        assert halves[0 if moving_left else 1] > 1.2 * halves[1 if moving_left else 0]
+        assert halves[0 if moving_left else 1] > 1.5 * halves[1 if moving_left else 0]
         sides.append(moving_left)
     assert len(set(sides)) == 2
-
-
-def test_a_frame_of_two_discs_does_not_tell_which_moves() -> None:
-    """In the first and the last frame alike, both kinds are all round their circle."""
-    for moves in (True, False):
-        rng = np.random.default_rng(0)
-        offsets = [orbit(moves=moves, rng=rng) for _ in range(400)]
-        assert np.allclose(np.hypot(*np.moveaxis(offsets, -1, 0)), ORBIT)
-        for number in (0, -1):
-            angles = np.arctan2(*np.transpose([offset[number] for offset in offsets]))
-            counts, _ = np.histogram(angles, bins=8, range=(-np.pi, np.pi))
-            assert counts.min() > 30
-            assert counts.max() < 72  # of 50, three standard deviations away
 
 
 def test_long_films_show_every_action_once_and_two_pauses(tmp_path: Path) -> None:
