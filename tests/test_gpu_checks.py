@@ -13,7 +13,7 @@ from benchmarks.gpu.one_step import MODULES
 from benchmarks.gpu.run_steps import STEPS as LONGEST
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu" / "check.sh"
-STEPS = {"mixing": 2, "distributed": 1}  # cheap ones, and the lines they print
+STEPS = {"mixing": 2}  # a cheap one, and how many lines it prints
 
 
 def check(*arguments: str, exit_code: int) -> list[dict[str, Any]]:

@@ -113,7 +113,12 @@ def test_wrong_use_and_a_file_that_differs(
     none = twostream("export", run.parent, "--out", "x.pt2", exit_code=2)
     assert "weights.safetensors" in none.output
     assert "No such file" in none.output
-    monkeypatch.setattr(export_run, "TOLERANCE", -1.0)
+    difference = "x.pt2: the file gives other logits than the network, by up to 2"
+
+    def differs(*_: Any) -> None:
+        raise export_run.UnequalError(difference)
+
+    monkeypatch.setattr(export_run, "write_checked", differs)
     unequal = twostream("export", run, "--out", "x.pt2", exit_code=1)
-    assert "x.pt2: the file gives other logits than the network, by up to" in unequal.output
+    assert difference in unequal.output
     assert not list(Path().iterdir())

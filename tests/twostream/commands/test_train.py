@@ -27,7 +27,8 @@ def test_out_of_memory_names_what_to_change(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr(loop, "train_one_epoch", full)
-    options = ["--weights", "none", "--batch-size", "64", "--device", "cpu", "--runs", "runs"]
+    options = ["--weights", "none", "--batch-size", "64", "--device", "cpu", "--runs", "runs",
+               "--model", "shufflenet_v2_x0_5"]  # fmt: skip
     result = twostream("train", "--stream", "spatial", *mini.arguments, *options, exit_code=1)
     assert "cpu is out of memory with 64 videos of 3 segments at 224 pixels" in result.output
     assert "--accumulate 2 takes half as many at once" in result.output
@@ -69,7 +70,7 @@ def test_it_says_what_is_in_no_list_and_what_nothing_is_learnt_of(
 def test_networks_of_clips_train_score_and_are_scored_again(
     twostream: Run, mini: MiniProject, options: list[str]
 ) -> None:
-    small = ["--weights", "none", "--input-size", "48", "--batch-size", "4", "--epochs", "1",
+    small = ["--weights", "none", "--input-size", "32", "--batch-size", "4", "--epochs", "1",
              "--val-fraction", "0.3", "--protocol", "segments:1", "--val-protocol", "segments:1",
              "--runs", "runs", "--device", "cpu", "--precision", "fp32"]  # fmt: skip
     twostream("train", *options, *mini.arguments, *small)
@@ -105,6 +106,8 @@ def test_networks_of_each_family_train_and_score(
              "--clip-norm", "1", "--epochs", "1", "--val-fraction", "0.3", "--protocol",
              "segments:1", "--val-protocol", "segments:1", "--runs", "runs", "--device",
              "cpu"]  # fmt: skip
+    if model == "i3d-resnet18":
+        small += ["--clip-length", "8", "--input-size", "32"]
     twostream("train", "--stream", SMALL[model], "--model", model, *mini.arguments, *small)
     (path,) = Path("runs/ucf101-split1").glob("*/scores/test.safetensors")
     twostream("scores", "check", str(path))
