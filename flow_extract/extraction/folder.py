@@ -21,17 +21,29 @@ from flow_extract.extraction.one_video import (
     count_results,
     extract_video,
     record_problem,
-    reused_result,
     source_of,
     unrecorded,
     unwritable,
 )
 from flow_extract.extraction.settings import extraction_settings
 from flow_extract.store.check import without_progress
-from flow_extract.store.header import frame_settings, is_current, recorded_settings, settings_hash
+from flow_extract.store.header import (
+    frame_settings,
+    is_current,
+    is_same_source,
+    recorded_settings,
+    settings_hash,
+)
 from flow_extract.store.locks import locked, remove_leftovers
 from flow_extract.store.manifest import read_problem, rebuild_manifest
-from flow_extract.store.reader import PROBLEM_SUFFIX, entry_path, entry_paths, read_header
+from flow_extract.store.reader import (
+    PROBLEM_SUFFIX,
+    StoreEntry,
+    entry_path,
+    entry_paths,
+    read_header,
+)
+from flow_extract.store.writer import copy_entry
 from flow_extract.video.find_videos import FoundVideos, require_videos
 from flow_extract.video.frames import VideoError
 from flow_extract.video.pictures import content_sha256
@@ -155,7 +167,7 @@ def extract_folder(
     methods = [name for name in sys.modules if name.startswith("flow_extract.methods.")]
     run = partial(
         engine,
-        extract_video,
+        reuse_or_extract,
         workers=workers,
         timeout=timeout,
         preload=[*PRELOAD, *heavy, *methods],
@@ -238,6 +250,69 @@ def suffices(header: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     return header["settings_hash"] == settings_hash(settings) or frames == frame_settings(settings)
 
 
+def reuse_or_extract(job: Job) -> Result:
+    """Bring the store file of one video up to date, with what earlier runs have left of it.
+
+    A store file of a former name is copied. Where the store file has the frames that these settings
+    give, and other flow or none, the frames stay as they are.
+    """
+    if job.moved_from and (result := take_over(job, job.moved_from)):
+        return result
+    return extract_video(job, stored=stored_frames(job))
+
+
+def take_over(job: Job, old: str) -> Result | None:
+    """Copy the store file of the name `old` for a video with the same content; nothing is decoded.
+
+    None where it is of another video, or damaged: then this one is extracted.
+    """
+    source = source_of(job.video, job.source_path)
+    try:
+        entry = StoreEntry(entry_path(job.store, old))
+        source["sha256"] = content_sha256(job.video)
+        if entry.header["source"].get("sha256") != source["sha256"]:
+            return None
+    except (InputError, VideoError, OSError):  # extraction says what is wrong with the video
+        return None
+    try:
+        copy_entry(entry, job.store, job.name, source=source)
+        entry_path(job.store, job.name, PROBLEM_SUFFIX).unlink(missing_ok=True)
+    except InputError:
+        return None
+    except OSError as error:
+        return unwritable(job, error)
+    return reused_result(job.name, entry.header, moved_from=old)
+
+
+def stored_frames(job: Job) -> StoreEntry | None:
+    """The store file of this very video with the frames that the job's settings give.
+
+    None where there is none that is whole, or where its flow is of these settings too: then there
+    is a reason to make it again.
+    """
+    source = source_of(job.video, job.source_path)
+    try:
+        entry = StoreEntry(entry_path(job.store, job.name))
+        old = recorded_settings(entry.header)
+        same = old != job.settings and frame_settings(old) == frame_settings(job.settings)
+        if same and is_same_source(entry.header, source) and not entry.changed_arrays():
+            return entry
+    except InputError:  # missing or damaged
+        return None
+    return None
+
+
+def reused_result(name: str, header: Mapping[str, Any], *, moved_from: str = "") -> Result:
+    """The result of a video that has its store file already."""
+    return Result(
+        *(name, header["status"], header["reason"]),
+        reused=True,
+        frames=header["counts"]["frames"],
+        repeated=header["counts"].get("repeated", 0),
+        moved_from=moved_from,
+    )
+
+
 def find_moved(jobs: Sequence[Job], found: FoundVideos, root: Path) -> dict[str, str]:
     """Name of a video to extract -> name of a store file that seems to be of the same video.
 
@@ -297,7 +372,7 @@ def claim(job: Job) -> Iterator[Result | None]:
 
 
 def record_outcome(job: Job, outcome: Outcome) -> Result:
-    """The result of a job of `extract_video`; the death of its process is recorded in the store."""
+    """The result of `reuse_or_extract`; the death of its process is recorded in the store."""
     if outcome.status == "returned":
         result: Result = outcome.value
         return result

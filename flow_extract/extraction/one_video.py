@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,17 +18,10 @@ import numpy as np
 from flow_extract.extraction.settings import flow_method, recorded_method
 from flow_extract.methods.pairwise import ClipMethod
 from flow_extract.store.codecs import CODECS, quantize
-from flow_extract.store.header import (
-    Source,
-    frame_settings,
-    is_same_source,
-    make_header,
-    recorded_settings,
-    settings_hash,
-)
+from flow_extract.store.header import Source, make_header, settings_hash
 from flow_extract.store.manifest import write_problem
-from flow_extract.store.reader import PROBLEM_SUFFIX, StoreEntry, entry_path
-from flow_extract.store.writer import EntryWriter, copy_entry
+from flow_extract.store.reader import StoreEntry
+from flow_extract.store.writer import EntryWriter
 from flow_extract.video.decode import VideoError, open_video, read_frames
 from flow_extract.video.pictures import content_sha256, identity
 from twostream_base.errors import InputError
@@ -98,17 +91,6 @@ class Result:
     frames: int = field(default=0, compare=False)
     repeated: int = field(default=0, compare=False)
     moved_from: str = field(default="", compare=False)
-
-
-def reused_result(name: str, header: Mapping[str, Any], *, moved_from: str = "") -> Result:
-    """The result of a video that has its store file already."""
-    return Result(
-        *(name, header["status"], header["reason"]),
-        reused=True,
-        frames=header["counts"]["frames"],
-        repeated=header["counts"].get("repeated", 0),
-        moved_from=moved_from,
-    )
 
 
 def count_results(results: Collection[Result]) -> dict[str, int]:
@@ -181,23 +163,21 @@ def read_video(
     return frames, np.concatenate([no_flow(frames), *flow])
 
 
-def extract_video(job: Job, *, reuse_frames: bool = True) -> Result:
+def extract_video(job: Job, *, stored: StoreEntry | None = None) -> Result:
     """Extract one video into its store file, or leave a problem file that says why not.
 
-    Where its store file has the frames that these settings give, and other flow or none, they are
-    copied from there as they are; the video is decoded again for the flow, which is to be that of
-    the frames before JPEG. The file has the bytes that a new one would have.
-
     Runs in a process of its own: it sets OpenCV to one thread, as clips or videos run side by side.
+
+    Args:
+        stored: a store file whose frames are copied as they are, if they are of this very video;
+            it is decoded all the same for the flow, which is to be that of the frames before JPEG.
+            The new file has the same bytes without it.
     """
     import cv2
 
     cv2.setNumThreads(1)
-    if job.moved_from and (result := take_over(job, job.moved_from)):
-        return result
     source = source_of(job.video, job.source_path)
     drop_repeated = job.settings.get("drop_repeated", False)
-    stored = stored_frames(job, source) if reuse_frames else None
     try:
         with (
             open_video(
@@ -225,17 +205,17 @@ def extract_video(job: Job, *, reuse_frames: bool = True) -> Result:
                 beat()
             reason = video.damage or ""
             status = "damaged" if reason else "ok"
-            if reason and (fault := machine_fault(job.video)):
-                return unrecorded(job, fault)
             try:
                 source["sha256"] = content_sha256(job.video)
             except OSError as error:
-                raise VideoError(f"cannot be read: {error.strerror}") from error
+                raise VideoError(f"cannot be read to its end: {error.strerror}") from error
+            if reason and (fault := machine_fault(job.video)):
+                return unrecorded(job, fault)
             if stored and (
                 stored.num_frames != count
                 or stored.header["source"].get("sha256") != source["sha256"]
             ):
-                return extract_video(job, reuse_frames=False)
+                return extract_video(job)
             for start in range(0, count if stored else 0, MAX_CHUNK):
                 assert stored
                 blobs = stored.blobs("rgb", start, min(MAX_CHUNK, count - start))
@@ -280,29 +260,6 @@ def extract_video(job: Job, *, reuse_frames: bool = True) -> Result:
         if is_out_of_memory(error):
             return unrecorded(job, f"out of memory ({type(error).__name__})")
         raise
-
-
-def take_over(job: Job, old: str) -> Result | None:
-    """Copy the store file of the name `old` for a video with the same content; nothing is decoded.
-
-    None where it is of another video, or damaged: then this one is extracted.
-    """
-    source = source_of(job.video, job.source_path)
-    try:
-        entry = StoreEntry(entry_path(job.store, old))
-        source["sha256"] = content_sha256(job.video)
-        if entry.header["source"].get("sha256") != source["sha256"]:
-            return None
-    except (InputError, VideoError, OSError):  # extraction says what is wrong with the video
-        return None
-    try:
-        copy_entry(entry, job.store, job.name, source=source)
-        entry_path(job.store, job.name, PROBLEM_SUFFIX).unlink(missing_ok=True)
-    except InputError:
-        return None
-    except OSError as error:
-        return unwritable(job, error)
-    return reused_result(job.name, entry.header, moved_from=old)
 
 
 def encode_video(
@@ -363,23 +320,6 @@ def encode_video(
         return skipped, encoded(computed_parts(numbered, method), part)
     of_clip = partial(encode_clip, method=method, settings=settings, with_rgb=with_rgb)
     return skipped, encoded(numbered, of_clip)
-
-
-def stored_frames(job: Job, source: Source) -> StoreEntry | None:
-    """The store file of this very video with the frames that the job's settings give.
-
-    None where there is none that is whole, or where its flow is of these settings too: then there
-    is a reason to make it again.
-    """
-    try:
-        entry = StoreEntry(entry_path(job.store, job.name))
-        old = recorded_settings(entry.header)
-        same = old != job.settings and frame_settings(old) == frame_settings(job.settings)
-        if same and is_same_source(entry.header, source) and not entry.changed_arrays():
-            return entry
-    except InputError:  # missing or damaged
-        return None
-    return None
 
 
 MEMORY_TO_BE_HAD = 64 * 2**20  # bytes; a decoder that fails for lack of memory does not say so

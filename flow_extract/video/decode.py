@@ -120,11 +120,11 @@ def open_video(
             without a video stream, more than `MAX_PIXELS` pixels a frame (found before a frame is
             decoded), or no frame can be decoded; or a folder as `PictureVideo` refuses it.
     """
-    if Path(path).is_dir():
-        yield PictureVideo(Path(path), short_side=short_side, drop_repeated=drop_repeated)
+    if not Path(path).is_dir():
+        with open_stream(Path(path)) as (file, container, stream):
+            yield Video(file, container, stream, short_side=short_side, drop_repeated=drop_repeated)
         return
-    with open_stream(Path(path)) as (file, container, stream):
-        yield Video(file, container, stream, short_side=short_side, drop_repeated=drop_repeated)
+    yield PictureVideo(Path(path), short_side=short_side, drop_repeated=drop_repeated)
 
 
 @contextmanager

@@ -256,13 +256,13 @@ def content_sha256(video: Path) -> str:
         OSError: it cannot be read.
         VideoError: the folder's pictures are no video.
     """
-    if not video.is_dir():
-        return sha256_file(video)
-    digest = hashlib.sha256()
-    for name in number_pictures([entry.name for entry in numbered_files(video)]).names:
-        digest.update((video / name).read_bytes())
-        beat()
-    return digest.hexdigest()
+    if video.is_dir():
+        digest = hashlib.sha256()
+        for name in number_pictures([entry.name for entry in numbered_files(video)]).names:
+            digest.update((video / name).read_bytes())
+            beat()
+        return digest.hexdigest()
+    return sha256_file(video)
 
 
 class Identity(NamedTuple):

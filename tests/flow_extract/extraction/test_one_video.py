@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from flow_extract.extraction import one_video
-from flow_extract.extraction.folder import up_to_date
+from flow_extract.extraction.folder import reuse_or_extract, up_to_date
 from flow_extract.extraction.one_video import (
     count_clipped,
     extract_video,
@@ -119,9 +119,9 @@ def test_flow_that_is_added_leaves_the_frames_as_they_are(
     with_flow = extraction_settings("farneback", bound=8.0, short_side=40, codec=codec)
     job = make_job(make_video(tmp_path / "v.avi", frames=40))
     direct = replace(job, store=tmp_path / "direct", settings=with_flow)
-    assert extract_video(direct).status == "ok"
+    assert reuse_or_extract(direct).status == "ok"
 
-    assert extract_video(replace(job, settings=frames_alone)).status == "ok"
+    assert reuse_or_extract(replace(job, settings=frames_alone)).status == "ok"
     entry = StoreEntry(entry_path(job.store, "v"))
     counts = {"promised": 40, "frames": 40, "flows": 0, "repeated": 0}
     assert (entry.header["method"], entry.header["counts"]) == (None, counts)
@@ -132,13 +132,13 @@ def test_flow_that_is_added_leaves_the_frames_as_they_are(
 
     monkeypatch.setitem(one_video.CODECS, codec, one_video.CODECS[codec]._replace(encode_rgb=never))
     for threads in (1, 3):
-        assert extract_video(replace(job, settings=with_flow, threads=threads)).status == "ok"
+        assert reuse_or_extract(replace(job, settings=with_flow, threads=threads)).status == "ok"
         after = [b.tobytes() for b in StoreEntry(entry_path(job.store, "v")).blobs("rgb", 0, 40)]
         assert after == before
         paths = (entry_path(store, "v") for store in (job.store, direct.store))
         assert len({path.read_bytes() for path in paths}) == 1
         monkeypatch.undo()
-        assert extract_video(replace(job, settings=frames_alone)).status == "ok"
+        assert reuse_or_extract(replace(job, settings=frames_alone)).status == "ok"
         monkeypatch.setitem(
             one_video.CODECS, codec, one_video.CODECS[codec]._replace(encode_rgb=never)
         )
@@ -153,7 +153,7 @@ def test_frames_that_may_be_others_are_not_taken(make_video, make_job, tmp_path,
     alone = replace(job, settings=extraction_settings(None))
     if change == "frames":
         alone = replace(job, settings=extraction_settings(None, short_side=24))
-    extract_video(alone)
+    reuse_or_extract(alone)
     if change == "content":
         data, written = video.read_bytes(), video.stat().st_mtime_ns
         place = data.index(b"\xff\xda") + 40  # in the first picture
@@ -166,9 +166,9 @@ def test_frames_that_may_be_others_are_not_taken(make_video, make_job, tmp_path,
         place = data.index(b"FFmpeg avcodec ") + len(b"FFmpeg avcodec ")
         path.write_bytes(data[:place] + b"9" + data[place + 1 :])
     before = StoreEntry(path).blobs("rgb", 0, 6)[0].tobytes()
-    extract_video(job)
+    reuse_or_extract(job)
     direct = replace(job, store=tmp_path / "direct")
-    extract_video(direct)
+    reuse_or_extract(direct)
     assert path.read_bytes() == entry_path(direct.store, "v").read_bytes()
     same = StoreEntry(path).blobs("rgb", 0, 6)[0].tobytes() == before
     assert same == (change in ("rgb", "decoder"))
