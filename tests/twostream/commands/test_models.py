@@ -35,7 +35,7 @@ def test_figures_of_named_networks(twostream: Callable[..., Result]) -> None:
     assert [" ".join(line.split()) for line in lines[:3]] == [
         "snippet side parameters multiply-adds checkpoints of",
         "tsm-resnet18 8 spread 224 11.38 M 14.51 G mmaction2, tsm",
-        "i3d-resnet18 32 x 2 224 17.02 M 23.62 G mmaction2, slowfast, pytorchvideo",
+        "i3d-resnet18 32 x 2 224 17.02 M 23.62 G mmaction2, slowfast, caffe2, pytorchvideo",
     ]
     shown = json.loads(
         twostream("models", "mobilenet_v3_s*", "--stream", "motion", "--json").stdout
