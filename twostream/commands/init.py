@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -218,9 +219,14 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         return
     report = make_lists.take_inventory(dataset, videos, annotations, store=options["store"])
     if report["groups"] is None:
+        cure = "--group-pattern or --group-file"
+        if report["groups_at"]:
+            file, column = map(str, report["groups_at"])
+            cure = shlex.join(["--group-file", file, "--group-column", column])
+            cure += f" (with --force, once {annotations} is removed)"
         lines.append(
             "each video counts as a group of its own; if several show the same scene, give "
-            "--group-pattern or --group-file, or accuracy comes out too high, intervals too narrow"
+            f"{cure}, or accuracy comes out too high, intervals too narrow"
         )
     problem = _problem(report, annotations, options)
     if not (problem or update):
@@ -460,6 +466,14 @@ def _report_lines(report: dict[str, Any]) -> list[str]:
         ):
             if split[key]:
                 lines.append(f"    {text}: class {_counted(split[key])}")
+        if split["parted"]:
+            cure = ""
+            if report["dataset"] == "folder":
+                cure = "; remove the folder of the lists, and the same command draws whole groups"
+            lines.append(
+                f"    {split['parted']:,} groups have test videos and others to learn from, so "
+                f"that accuracy comes out too high{cure}"
+            )
     if report["empty"]:
         lines.append(f"  no video at all: class {some_of(report['empty'], limit=SHOWN)}")
     for key, text in (("missing", "missing"), ("unlisted", "in no list"), ("ignored", "no videos")):

@@ -29,6 +29,9 @@ from twostream_base.text import in_one_line, read_csv, write_csv
 from twostream_base.video_names import match_names, without_suffix
 
 GroupOf = Callable[[str], str]
+# A column of a CSV file beside the videos that looks like their groups, and how large it may be.
+GROUP_COLUMN = r"(group|scene|source|film|movie|person|subject|actor|signer)([ _-]?(id|name|no))?"
+MOST_BYTES = 2**24
 
 
 def write_lists(
@@ -174,6 +177,22 @@ def groups_from_csv(path: Path, *, column: str) -> GroupOf:
     return group_of
 
 
+def find_groups(folder: Path, names: Sequence[str]) -> tuple[str, str] | None:
+    """A CSV file in this folder, and its column, that seem to have the group of every video."""
+    for path in sorted(folder.glob("*.csv")):
+        try:
+            if path.stat().st_size > MOST_BYTES:
+                continue
+            for column in (read_csv(path) or [[]])[0]:
+                if re.fullmatch(GROUP_COLUMN, column.strip().lower()):
+                    group_of = groups_from_csv(path, column=column)
+                    if len({group_of(name) for name in names}) < len(names):
+                        return str(path), column
+        except (InputError, OSError):
+            continue  # a file about something else
+    return None
+
+
 def read_all_splits(
     dataset: str, annotations: Path, *, with_groups: bool = True
 ) -> dict[int, Split]:
@@ -202,12 +221,14 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
 
     Returns:
         JSON values: `classes`, `videos` (listed ones found), `groups` (how many the listed videos
-        are in; None if not known), `splits` (for each the counts of train, val, test and missing
-        videos, and of classes without training or test videos how many the other list has), the
-        names that are `missing` or `unlisted`, those that lie `elsewhere` than listed with their
-        place, the `empty` classes that no list uses, the files that are `ignored` as no videos,
-        and those `refused` with the reason. If there is a store, `store` says how many listed
-        videos are `stored`, which are `not_stored`, and which stored ones are in no list.
+        are in; None if not known), `groups_at` (file and column that seem to know them), `splits`
+        (for each the counts of train, val, test and missing videos, of classes without training or
+        test videos how many the other list has, and how many groups are `parted`: they have test
+        videos and others to learn from), the names that are `missing` or `unlisted`, those that lie
+        `elsewhere` than listed with their place, the `empty` classes that no list uses, the files
+        that are `ignored` as no videos, and those `refused` with the reason. If there is a store,
+        `store` says how many listed videos are `stored`, which are `not_stored`, and which stored
+        ones are in no list.
 
     Raises:
         InputError: the lists are wrong; see `twostream.data.splits`.
@@ -219,12 +240,14 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
     class_names = next(iter(splits.values())).class_names
     groups = {record.stored_name: record.group for record in everything}
     listed = sorted(groups)
+    is_grouped = known_groups(everything)
     matches = match_names(listed, list(on_disk.videos), moved=True)
     return {
         "dataset": dataset,
         "classes": len(class_names),
         "videos": len(matches),
-        "groups": len(set(groups.values())) if known_groups(everything) else None,
+        "groups": len(set(groups.values())) if is_grouped else None,
+        "groups_at": None if is_grouped else find_groups(videos, listed),
         "splits": [
             {
                 "split": number,
@@ -234,6 +257,7 @@ def take_inventory(dataset: str, videos: Path, annotations: Path, *, store: Path
                 "missing": sum(record.stored_name not in matches for record in split.records),
                 "untrained": _lacking(split.test + split.val, split.train, class_names),
                 "untested": _lacking(split.train, split.test, class_names),
+                "parted": _parted_groups(split) if is_grouped else 0,
             }
             for number, split in splits.items()
         ],
@@ -258,6 +282,12 @@ def _lacking(
     counts = Counter(record.label for record in records)
     missing = counts.keys() - {record.label for record in others}
     return {class_names[label]: counts[label] for label in sorted(missing)}
+
+
+def _parted_groups(split: Split) -> int:
+    """How many groups have both test videos and others."""
+    groups = [{record.group for record in part} for part in (split.test, split.train + split.val)]
+    return len(groups[0] & groups[1])
 
 
 def _stored(listed: Sequence[str], store: Path) -> dict[str, Any] | None:

@@ -133,7 +133,9 @@ def read_list(path: Path) -> str:
 def require_list(path: Path) -> None:
     """Explain that a list file is absent, if it is."""
     if not path.is_file():
-        raise InputError(f"{path}: no such list file; is --annotations the right folder?")
+        there = sorted(file.name for file in path.parent.glob("*") if file.is_file())
+        others = f", but {some_of(there)}" if there else ""
+        raise InputError(f"{path}: no such list file{others}; is --annotations the right folder?")
 
 
 def read_csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:

@@ -54,6 +54,32 @@ def test_a_folder_without_groups_is_warned(twostream: Run, clips: Path) -> None:
     assert "--group-pattern" in result.output
 
 
+def test_groups_in_a_file_beside_the_videos_are_named(twostream: Run, clips: Path) -> None:
+    """Once the lists are drawn, groups that they part are counted."""
+    (clips / "rare" / "v_rare_g0_c1.avi").unlink()
+    names = sorted(path.relative_to(clips).as_posix() for path in clips.rglob("*.avi"))
+    rows = [f"{name},{name.split('_')[-2]}" for name in names]
+    (clips / "frames.csv").write_text("file,source id\nother.avi,g0\n")  # of other videos
+    (clips / "MANIFEST.csv").write_text("\n".join(["file,Source_ID", *rows, ""]))
+    init = ["init", "--dataset", "folder", "--videos", "clips"]
+    found = f"--group-file {Path('clips/MANIFEST.csv')} --group-column Source_ID"
+    assert found in twostream(*init).stdout
+    again = twostream(*init, *found.split(), "--force", "--json")
+    assert json.loads(again.stdout)["groups_at"] is None
+    parted = [split["parted"] for split in json.loads(again.stdout)["splits"]]
+    for split, count in zip((1, 2, 3), parted, strict=True):
+        sides = [
+            {name.split("_")[-2] for name in Path(f"annotations/{part}list0{split}.txt").read_text()
+             .replace(".avi", "").split() if "_g" in name}
+            for part in ("train", "test")
+        ]  # fmt: skip
+        assert count == len(sides[0] & sides[1]) > 0
+    Path("annotations").rename("old")
+    result = twostream(*init, *found.split(), "--force")
+    assert "learn from" not in result.stdout
+    assert found not in result.stdout
+
+
 def test_groups_for_lists_that_are_there(twostream: Run, clips: Path) -> None:
     init = ["init", "--dataset", "folder", "--videos", "clips", "--min-videos", "2"]
     twostream(*init)
@@ -177,7 +203,7 @@ def test_a_class_that_is_only_tested_needs_permission(twostream: Run, clips: Pat
     assert report["empty"] == ["swim"]
     assert report["splits"] == [
         {"split": 1, "train": 16, "val": 0, "test": 1, "missing": 0,
-         "untrained": {"run": 1}, "untested": {"walk": 16}}
+         "untrained": {"run": 1}, "untested": {"walk": 16}, "parted": 0}
     ]  # fmt: skip
 
 
