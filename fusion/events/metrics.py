@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusion.evaluation.comparison import holm
-from fusion.events.detection import labels_at
+from fusion.events.detection import MOST_MOMENTS, labels_at
 from fusion.events.event import Event, temporal_iou
 from fusion.events.truth import Film, Truth
+from twostream_base.errors import InputError
 
 ACTIVITYNET = tuple(np.linspace(0.5, 0.95, 10).tolist())
 THUMOS = tuple(np.linspace(0.3, 0.7, 5).tolist())
@@ -289,10 +290,19 @@ def judge_events(
 
 
 def film_frames(film: Film, end: float, rate: float | None) -> np.ndarray:
-    """The middle of each frame of a film, seconds; at 25 frames a second where none are known."""
+    """The middle of each frame of a film, seconds; at 25 frames a second where none are known.
+
+    Raises:
+        InputError: too many for any film.
+    """
     rate = rate or FRAMES_A_SECOND
     last = film.duration or max(end, *(e.end for e in (*film.events, *film.background)), 0.0)
-    return (np.arange(max(1, round(last * rate))) + 0.5) / rate
+    if (count := round(last * rate)) > MOST_MOMENTS:
+        raise InputError(
+            f"a film of {last:g} s has {count:,} frames at {rate:g} a second; allowed: "
+            f"{MOST_MOMENTS:,}. Look for its duration or a late event in the truth"
+        )
+    return (np.arange(max(1, count)) + 0.5) / rate
 
 
 def frame_counts(

@@ -407,7 +407,7 @@ def _check_times(table: ScoreTable, *, where: str) -> None:
     if times.dtype != np.float64 or times.shape != (windows, 2) or not np.isfinite(times).all():
         raise InputError(
             f"{where}: `times` are {times.dtype} {times.shape}; they must be float64 "
-            f"({windows}, 2), the seconds where each window begins and ends"
+            f"({windows}, 2), the seconds, finite, where each window begins and ends"
         )
     if len(rows := np.flatnonzero((times[:, 0] < 0) | (times[:, 1] <= times[:, 0]))):
         names = some_of([f"{table.names[row]} ({times[row].tolist()})" for row in rows])

@@ -25,6 +25,7 @@ from fusion.events.metrics import (
     without_duplicates,
 )
 from fusion.events.truth import Film, Truth
+from twostream_base.errors import InputError
 
 Films = list[list[Event]]
 
@@ -50,6 +51,8 @@ def test_frames_go_on_to_the_last_known_moment() -> None:
     assert len(film_frames(Film((run,)), 4.0, rate=2)) == 8
     assert len(film_frames(Film((run,), 3, background=(nothing,)), 4.0, rate=2)) == 6
     assert len(film_frames(Film(()), 0.0, rate=2)) == 1
+    with pytest.raises(InputError, match=r"9\.9e\+06 s has 247,500,000 frames .* 10,000,000"):
+        film_frames(Film((), 9.9e6), 0.0, rate=25)
 
 
 def slow_map(found: Films, truth: Films, threshold: float) -> float:
