@@ -6,6 +6,7 @@ import functools
 import io
 import math
 import stat
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -51,6 +52,8 @@ AVI, EBML = b"RIFF", b"\x1a\x45\xdf\xa3"
 TS_MARK, TS_PACKETS = b"\x47", ((188, 0), (192, 4))
 # The most bytes that a page of Ogg has, and the bit of its flags that marks the last one.
 OGG_PAGE, OGG_END = 27 + 255 + 255 * 255, 4
+# From a frame to the next, seconds; beyond the longest one its time is not believed.
+LEAST_STEP, LONGEST_STEP, DEFAULT_RATE = 1e-3, 3600.0, 25.0
 MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
@@ -198,7 +201,7 @@ class Video(FrameSource):
         promised: frames that the packets read so far are to give. An empty packet gives none, it
             repeats a frame; nor does one that an edit list hides, it serves to decode others.
         decoded: frames that they have given.
-        repeated: as of `FrameSource`.
+        repeated, seconds: as of `FrameSource`; times rise by a millisecond or more.
         damage: what was lost, in one line; None if nothing, or before the last frame.
         decoder: what decodes it, with version.
     """
@@ -236,6 +239,8 @@ class Video(FrameSource):
         self._matrix: Any = None  # how a frame is turned for display
         self.decoder = decoder_version()
         self.promised = self.decoded = 0
+        self.seconds: array[float] = array("d")
+        self._first_seconds: float | None = None
         self.damage: str | None = None
 
         size = self._begin(self._decode_all(), short_side=short_side, drop_repeated=drop_repeated)
@@ -307,6 +312,8 @@ class Video(FrameSource):
         for frame in frames:
             if not self.decoded:
                 self._matrix = frame.side_data.get("DISPLAYMATRIX")
+            base = self._stream.time_base  # the decoder's own is another for the last frames
+            self._note_time(float(frame.pts * base) if base and frame.pts is not None else None)
             self.decoded += 1
             beat()
             rgb = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
@@ -316,6 +323,22 @@ class Video(FrameSource):
                 rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
                 brightness = rows[: frame.height, : frame.width]
             yield rgb if self._matrix is None else upright(rgb, self._matrix), brightness
+
+    def _note_time(self, shown: float | None) -> None:
+        """Note when the next frame is shown: by its number, where its own time is about the same.
+
+        So it is exact where the rate is constant; and right where it varies, or frames are missing.
+        """
+        rate = float(self._rate or DEFAULT_RATE)
+        regular, last = self.decoded / rate, self.seconds[-1] if self.seconds else -LEAST_STEP
+        if shown is not None and self._first_seconds is None:
+            self._first_seconds = shown - regular
+        seconds = regular if shown is None else shown - (self._first_seconds or 0.0)
+        if abs(seconds - regular) < 0.5 / rate:
+            seconds = regular
+        elif not last < seconds < last + LONGEST_STEP:
+            seconds = last + 1 / rate
+        self.seconds.append(max(seconds, last + LEAST_STEP))
 
     def _find_damage(self) -> str | None:
         losses = []

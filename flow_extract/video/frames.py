@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -87,9 +87,11 @@ class FrameSource:
 
     Attributes:
         repeated: frames so far that repeat the one before, or the last one that did not.
+        seconds: when each frame so far is shown, from the first on; pictures have no times.
     """
 
     repeated = 0
+    seconds: Sequence[float] = ()
 
     def _begin(
         self,

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from flow_extract.display.show import FILMS, write_png
-from flow_extract.video.decode import open_video, read_frames
+from flow_extract.video.decode import open_video
 from flow_extract.video.frames import resize, scaled_size
 from twostream.prediction.annotated import GIF_FPS
 from twostream.prediction.long_videos import FUSED, LongPrediction
@@ -36,7 +36,7 @@ COLORS = (
     (230, 159, 0),
     (86, 180, 233),
 )
-GREY, DARK = (225, 225, 225), (60, 60, 60)
+GREY, LIGHT, DARK = (225, 225, 225), (150, 150, 150), (60, 60, 60)
 Color = tuple[int, int, int]
 
 
@@ -113,6 +113,8 @@ def timeline(prediction: LongPrediction, *, title: str, width: int) -> Drawing:
         for level in (0.0, 0.5, 1.0):
             y = top + PANEL * (1 - level)
             shapes.append(Shape("curve", [(LEFT, y), (width - MARGIN, y)], GREY))
+            if level != 0.5:
+                shapes.append(Shape("text", [(LEFT - 12, y - 10)], LIGHT, f"{level:.0f}"))
         # No more points than can be seen: of those at one place, the highest.
         step = max(1, ceil(len(times) / (2 * width)))
         begins = range(0, len(times), step)
@@ -214,19 +216,21 @@ def draw_film(path: Path, prediction: LongPrediction, *, title: str) -> None:
     middles = prediction.times.mean(axis=1)
 
     def pictures() -> Iterator[Image.Image]:
-        for number, frame in enumerate(read_frames(prediction.video)):
-            if number % step:
-                continue
-            seconds = number / fps
-            canvas = Image.new("RGB", (width, size[1] + LINE + drawing.height), "white")
-            canvas.paste(Image.fromarray(resize(frame, size)), ((width - size[0]) // 2, 0))
-            canvas.paste(below, (0, size[1] + LINE))
-            pen = ImageDraw.Draw(canvas)
-            pen.font = ImageFont.load_default(TEXT_SIZE)
-            pen.text((MARGIN, size[1] + 3), describe(prediction, middles, seconds), DARK)
-            x = drawing.x(min(seconds, float(prediction.times.max())))
-            pen.line((x, size[1] + LINE + MARGIN + LINE, x, canvas.height), fill="black", width=1)
-            yield canvas
+        with open_video(prediction.video) as video:
+            for number, frame in enumerate(video):
+                if number % step == 0:
+                    yield picture(frame, video.seconds[number] if video.seconds else number / fps)
+
+    def picture(frame: np.ndarray, seconds: float) -> Image.Image:
+        canvas = Image.new("RGB", (width, size[1] + LINE + drawing.height), "white")
+        canvas.paste(Image.fromarray(resize(frame, size)), ((width - size[0]) // 2, 0))
+        canvas.paste(below, (0, size[1] + LINE))
+        pen = ImageDraw.Draw(canvas)
+        pen.font = ImageFont.load_default(TEXT_SIZE)
+        pen.text((MARGIN, size[1] + 3), describe(prediction, middles, seconds), DARK)
+        x = drawing.x(min(seconds, float(prediction.times.max())))
+        pen.line((x, size[1] + LINE + MARGIN + LINE, x, canvas.height), fill="black", width=1)
+        return canvas
 
     FILMS[suffix](path, pictures(), fps=fps / step)
 

@@ -363,12 +363,21 @@ class WindowPass:
     most_held: int = 0
     forwarded: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "flow": 0.0})
+    _seconds: Sequence[float] = ()  # when each frame is shown
     _grid: list[tuple[int, int]] = field(default_factory=list)  # where frames were left out
 
     def times(self, window: Window) -> tuple[float, float]:
-        """Where a window begins and ends, in seconds; frames that were left out have their time."""
+        """Where a window begins and ends, in seconds; frames that were left out have their time.
+
+        From when its first frame is shown to when the next one after its last would be.
+        """
         begin, end = self._grid[window.number] if self._grid else window[1:]
-        return begin / self.fps, end / self.fps
+        first, last = begin / self.fps, (end - 1) / self.fps
+        if self._seconds:
+            first, shown = self._seconds[begin], self._seconds[end - 1]
+            if shown != last:
+                return first, shown + 1 / self.fps
+        return first, end / self.fps
 
     def __iter__(self) -> Iterator[tuple[str, Window, NDArray[np.float32]]]:
         """Yield name of the stream, window, and its logits (S, R, classes), or features (D,).
@@ -387,6 +396,7 @@ class WindowPass:
         with open_video(
             self.video, short_side=settings["short_side"], drop_repeated=dropping
         ) as video:
+            self._seconds = video.seconds
             self.assumed_fps = not video.info.fps
             self.fps = video.info.fps or DEFAULT_FPS
             self.expected_frames = video.info.num_frames
@@ -407,6 +417,7 @@ class WindowPass:
                         seen.append(unseen.decoded - 1)
                     if with_flow and len(seen) < 2:
                         raise VideoError(NO_FLOW)
+                    self._seconds = unseen.seconds
                     self._grid = window_grid(unseen.decoded, window=window, stride=stride)
                     irregular = windows_without_repeated(
                         seen, unseen.decoded, window=window, stride=stride, least=1 + with_flow

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -180,6 +181,27 @@ def test_windows_without_repeated_frames_are_of_real_time(film: Path, tmp_path: 
     again = {window.number: logits for _, window, logits in rest}
     assert list(again) == list(range(7, 12))
     assert all(logits.tobytes() == results[n][1].tobytes() for n, logits in again.items())
+
+
+def test_times_are_those_at_which_frames_are_shown(tmp_path: Path) -> None:
+    """Of a film of 25 frames a second, of which 50 in the middle are missing."""
+    path, shown = tmp_path / "film.mp4", [*range(20), *range(70, 80)]
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in shown:
+            picture = np.full((48, 64, 3), 3 * number, np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = number
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    stream = WindowStream(make_stream("spatial", length=1), find_protocol("segments:1"))
+    windows = one_pass(path, {"it": stream}, window=Span(10, True), stride=Span(10, True))
+    times = [windows.times(window) for _, window, _ in windows]
+    after_a_frame = 1 / windows.fps
+    expected = [(0, 9 / 25 + after_a_frame), (10 / 25, 19 / 25 + after_a_frame),
+                (70 / 25, 79 / 25 + after_a_frame)]  # fmt: skip
+    np.testing.assert_allclose(times, expected, atol=0.03)
 
 
 def test_snippets_are_computed_once(film: Path) -> None:
