@@ -134,6 +134,13 @@ def timeline(prediction: LongPrediction, *, title: str, width: int) -> Drawing:
             first, last = (LEFT + scale * (t - start) for t in (event.start, event.end))
             shapes.append(Shape("bar", [(first, top), (last, top + EVENT_ROW - 4)], color))
         top += EVENT_ROW if of_class else 0
+    if others := [event for event in prediction.events if event.label not in colors]:
+        for event in others:
+            first, last = (LEFT + scale * (t - start) for t in (event.start, event.end))
+            shapes.append(Shape("bar", [(first, top), (last, top + EVENT_ROW - 4)], LIGHT))
+        classes_left = len({event.label for event in others})
+        shapes.append(Shape("text", [(MARGIN, top - 3)], LIGHT, f"{classes_left} more"))
+        top += EVENT_ROW
     top += 4
     # Round steps, at least 70 pixels apart.
     steps = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000, 86400)

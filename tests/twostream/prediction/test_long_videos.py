@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from fusion.combining.fuse import fuse
+from fusion.events.event import Event
 from fusion.tables.score_file import read_scores
 from twostream.cli import cli
 from twostream.data import toy
@@ -223,6 +224,18 @@ def test_a_gif_of_a_long_film(
     assert Path("windows/events.csv").is_file()
 
 
+def test_events_of_classes_without_a_curve_are_drawn_too() -> None:
+    names = tuple(f"class{number}" for number in range(8))
+    times, probs = np.array([[n, n + 1.0] for n in range(8)]), np.eye(8)
+    events = [Event(float(n), n + 1.0, name) for n, name in enumerate(names)]
+    film = timeline.LongPrediction(
+        Path("film.mp4"), 25.0, names, times, probs, {"spatial": probs}, events
+    )
+    shapes = timeline.timeline(film, title="film", width=960).shapes
+    assert sum(shape.kind == "bar" for shape in shapes) == 6 + 8
+    assert "2 more" in [shape.text for shape in shapes]
+
+
 def test_drawings(twostream: Command, runs: list[str], films: Path) -> None:
     def drawn(path: str) -> None:
         twostream("predict", films, *runs, *OPTIONS, "--out", path)
@@ -236,7 +249,8 @@ def test_drawings(twostream: Command, runs: list[str], films: Path) -> None:
     drawn("{name}.svg")
     root = ElementTree.parse("a.svg").getroot()
     texts = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert texts[:6] == ["a", *CLASSES, "fused", "spatial", "motion"]
+    labels = [text for text in texts if text not in ("0", "1")]
+    assert labels[:6] == ["a", *CLASSES, "fused", "spatial", "motion"]
     curves = [
         e
         for e in root.iter("{http://www.w3.org/2000/svg}polyline")
