@@ -46,7 +46,7 @@ def span(values: Iterable[float], *, margin: float = 0.05) -> tuple[float, float
     listed = list(values)
     low, high = min(listed), max(listed)
     size = max(abs(low), abs(high), 1)
-    pad = margin * (high - low if high - low > 1e-9 * size else size)
+    pad = margin * (high - low if high - low > 2e-6 * size else size)
     return low - pad, high + pad
 
 
