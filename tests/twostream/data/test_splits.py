@@ -286,10 +286,7 @@ def test_path_lists_without_class_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("train", "reason"),
     [
-        (
-            "v0.avi 0 2\nv1.avi 1\n",
-            r"train.txt:2: 1 number.*'v1.avi', but 2 at .*train.txt:1",
-        ),
+        ("v0.avi 0 2\nv1.avi 1\n", r"train.txt:2: 1 number.*'v1.avi', but 2 at .*train.txt:1"),
         ("v0 12 0 2\nv1 12 1 1\n", r"train.txt:1: 3 numbers behind 'v0'.*first frame"),
         ("v0.avi 0 2\nv1.avi 1 0\n", r"train.txt:1: 0 is hardly the number of frames"),
         ("v0.avi 3 9\nv1.avi 2 0\nv2.avi 1 4\n", r"train.txt:3: 1 is hardly"),
