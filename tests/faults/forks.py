@@ -136,6 +136,7 @@ def own_folder() -> IO[str]:
     alive = Path(folder, "alive").open("w")  # noqa: SIM115  (open until the process ends)
     fcntl.flock(alive, fcntl.LOCK_EX)
     ALIVE.append(alive)
+    util.Finalize(None, shutil.rmtree, [folder, True], exitpriority=-200)
     return alive
 
 
