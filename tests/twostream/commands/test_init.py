@@ -76,7 +76,7 @@ def test_groups_in_a_file_beside_the_videos_are_named(twostream: Run, clips: Pat
         assert count == len(sides[0] & sides[1]) > 0
     Path("annotations").rename("old")
     result = twostream(*init, *found.split(), "--force")
-    assert "learn from" not in result.stdout
+    assert "others to learn from" not in result.stdout
     assert found not in result.stdout
 
 
