@@ -24,7 +24,7 @@ def test_listed_validation_videos_take_the_place_of_drawn_ones(
     (lists / "vallist01.txt").write_text(rows[-1] + rows[0])
     options: Any = SimpleNamespace(
         dataset="ucf101", annotations=lists, split=1, store=mini.root / "store", select="val",
-        modality=MODALITIES["spatial"], allow_missing=False, use_damaged=False,
+        modality=MODALITIES["spatial"], allow_missing=False, use_damaged=False, teacher="",
     )  # fmt: skip
     names = [row.split(".")[0] for row in rows]
     data = gather(options)
