@@ -471,8 +471,8 @@ def _report_lines(report: dict[str, Any]) -> list[str]:
             if report["dataset"] == "folder":
                 cure = "; remove the folder of the lists, and the same command draws whole groups"
             lines.append(
-                f"    {split['parted']:,} groups have test videos and others to learn from: accuracy "
-                f"will be lower on new groups{cure}"
+                f"    {split['parted']:,} groups have test videos and others to learn from: "
+                f"accuracy will be lower on new groups{cure}"
             )
     if report["empty"]:
         lines.append(f"  no video at all: class {some_of(report['empty'], limit=SHOWN)}")
