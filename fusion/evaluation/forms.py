@@ -34,7 +34,9 @@ def weigh_forms(
         {**system, **(costs.get(system["name"]) or unknown), "beaten_by": beaten[system["name"]]}
         for system in compared["systems"]
     ]
-    forms.sort(key=lambda form: (form["milliseconds"] is None, form["milliseconds"]))
+    forms.sort(
+        key=lambda form: (form["milliseconds"] is None, form["milliseconds"], -form["correct"])
+    )
     priced = [form["name"] for form in forms if form["milliseconds"] is not None]
     # Beaten by a form whose cost is not known: that may be worth it, but nobody can say.
     worth = next((name for name in priced if not beaten[name]), None)

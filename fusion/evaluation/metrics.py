@@ -67,7 +67,8 @@ def share_interval(
     """
     answers = int(sizes.sum())
     mean, error = _mean_and_error(right, sizes, scale)
-    if answers == len(sizes) == videos:  # each of them independent, in one split
+    # Independent videos of one split; the mean over several counts their videos unlike.
+    if sizes.shape[1] == 1 and answers == len(sizes) == videos:
         return wilson_interval(mean * videos, videos)
     return grouped_interval(mean, error, videos=videos, sizes=sizes.sum(axis=1))
 

@@ -45,6 +45,7 @@ def compare(alone: bool, forms: bool, classes: bool, as_json: bool, **options: A
     from fusion.workflows import compare_files
 
     fusion_options = FusionOptions(**options)
+    typed = score_options.fusion_words(fusion_options)
     if forms:
         if alone or classes or fusion_options.calibrate != "none":
             raise click.UsageError("--forms goes without --alone, --classes and --calibrate.")
@@ -54,7 +55,7 @@ def compare(alone: bool, forms: bool, classes: bool, as_json: bool, **options: A
             return
         lines = compare_lines(result)
         console.show(*lines[:1], "", *forms_lines(result), *lines[len(result["systems"]) + 3 :])
-        console.tell_next("report", "--forms", *score_options.input_words(fusion_options))
+        console.tell_next("report", "--forms", *typed)
         return
     with console.LateProgress() as progress:
         result = compare_files(fusion_options, alone=alone, classes=classes, progress=progress)
@@ -62,4 +63,4 @@ def compare(alone: bool, forms: bool, classes: bool, as_json: bool, **options: A
         console.print_json(result)
         return
     console.show(*compare_lines(result))
-    console.tell_next("report", *score_options.input_words(fusion_options))
+    console.tell_next("report", *typed)

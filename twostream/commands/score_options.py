@@ -254,10 +254,18 @@ def input_words(options: FusionOptions) -> list[object]:
         words += ["--splits", splits if isinstance(splits, str) else ",".join(map(str, splits))]
     elif options.split and not options.files:
         words += ["--split", options.split]
-    values = {"--model": options.model, "--name": options.name}
+    values = {"--model": options.model, "--name": options.name, "--epochs": options.epochs}
     if not options.files:
         values["--dataset"] = options.dataset
         values["--runs"] = str(options.runs) if options.runs != Path("runs") else None
     for option, value in values.items():
         words += [option, value] if value is not None else []
     return words + (["--subset", options.subset] if options.subset != "test" else [])
+
+
+def fusion_words(options: FusionOptions) -> list[object]:
+    """The words with which another command makes the same fusions of the same score files."""
+    words = input_words(options)
+    if tuple(options.strategies) != COMPARED:
+        words += [word for name in options.strategies for word in ("--strategy", name)]
+    return words + (["--weights", options.stream_weights] if options.stream_weights else [])

@@ -28,7 +28,8 @@ COMPARED = compare({name: answers(right) for name, right in RIGHT.items()}, LABE
         ({"rgb": 1, "joint": 9, "late": 5, "best": 20}, "rgb late joint best", "late"),
         ({"rgb": 1, "joint": 4, "late": 5, "best": 20}, "rgb joint late best", "joint"),
         ({"rgb": 1, "best": 20}, "rgb best joint late", "best"),  # the others: who knows
-        ({"rgb": 1}, "rgb joint late best", None),
+        ({"rgb": 1, "joint": 5, "late": 5, "best": 5}, "rgb best joint late", "best"),
+        ({"rgb": 1}, "rgb best joint late", None),
     ],
 )
 def test_the_cheapest_that_none_beats(costs: dict[str, int], order: str, worth: str) -> None:
@@ -46,7 +47,7 @@ def test_the_table() -> None:
     assert [part.strip() for part in lines[2].split("   ") if part.strip()] == [
         "late", "189/200  94.50 % [90.42, 96.90]", "2.00 G", "30", "5.0", "-",
     ]  # fmt: skip
-    assert lines[3].split()[0] == "joint"
+    assert lines[3].split()[0] == "best"
     assert lines[3].split()[-4:] == ["-"] * 4
     assert lines[-1] == worth_line(weighed)
     assert "late" in lines[-1]

@@ -12,6 +12,7 @@ from fusion.evaluation.metrics import (
     evaluate,
     group_interval,
     mean_class_accuracy,
+    share_interval,
     t_975,
     top_k_correct,
     wilson_interval,
@@ -102,6 +103,15 @@ def test_groups_that_say_nothing_and_groups_of_one() -> None:
     low, high = group_interval(np.repeat(right, 5), [f"g{n // 5}" for n in range(20)])
     assert (low, high) == pytest.approx(wilson_interval(*(np.array([3, 4]) * 0.2843)), abs=1e-3)
     assert group_interval(np.ones(20, bool), [f"g{n // 5}" for n in range(20)])[0] < low + 0.3
+
+
+def test_splits_of_unequal_size_are_not_one_list_of_videos() -> None:
+    """5 of 10 and 900 of 1,000 videos, none in both: the mean is as unsure as the small split."""
+    sizes = np.repeat(np.eye(2, dtype=np.int64), [10, 1000], axis=0)
+    right = sizes * np.repeat([1, 0, 1, 0], [5, 5, 900, 100])[:, None]
+    low, high = share_interval(right, sizes, 1, videos=1010)
+    assert low < 0.7 < high
+    assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt(0.25 / 10 + 0.09 / 1000) / 2, abs=0.015)
 
 
 def test_every_quantile_of_t_is_near() -> None:

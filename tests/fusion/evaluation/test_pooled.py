@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from fusion.evaluation.comparison import compare
-from fusion.evaluation.metrics import group_interval, wilson_interval
+from fusion.evaluation.metrics import group_interval, t_975, wilson_interval
 from fusion.evaluation.pooled import SplitAnswers, compare_over_splits, link_groups, whole_weights
 from twostream_base.errors import InputError
 
@@ -44,11 +44,12 @@ def test_means_and_counts_of_each_split() -> None:
 
 
 def test_all_right_is_no_certainty() -> None:
-    """Wilson's intervals of five videos, all right and all wrong."""
+    """Wilson's intervals of five videos in two splits, as few as t with 4 degrees makes them."""
     result = compare_over_splits(
         [answers(1, "abc", a="111", b="000"), answers(2, "de", a="11", b="00")]
     )
-    low, high = (100 * end for end in wilson_interval(5, 5))
+    count = 5 * (1.96 / t_975(4)) ** 2
+    low, high = (100 * end for end in wilson_interval(count, count))
     assert result["systems"][0]["interval"] == pytest.approx([low, high], abs=1e-3)
     assert result["systems"][1]["interval"] == pytest.approx([100 - high, 100 - low], abs=1e-3)
 

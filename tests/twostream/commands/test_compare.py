@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,6 +159,23 @@ def test_forms_and_their_cost(
     page = (tmp_path / "report.html").read_text()
     assert 'id="forms"' in page
     assert "13.0 ms" in (tmp_path / "figures" / "forms.svg").read_text()
+    named = [
+        f"{name}=runs/toy-split1/{stream}-net/scores/test.safetensors"
+        for name, stream in (("rgb", "spatial"), ("both", "joint"), ("flow", "motion"))
+    ]
+    weighted = ["--strategy", "weighted", "--weights", "rgb=2,flow=1"]
+    shown = compare("--forms", *named, *weighted)
+    assert shlex.join(weighted) in shown.output.replace("\n", " ")
+    folders = [tmp_path / f"runs/toy-split1/{stream}-net" for stream in ("spatial", "motion")]
+    for folder in folders:
+        for epoch in (1, 2):
+            shutil.copy(
+                folder / "scores/test.safetensors", folder / f"scores/epoch-{epoch:03}.safetensors"
+            )
+    for options in ([*named, *weighted], [*map(str, folders), "--epochs", "last:2"]):
+        report = CliRunner().invoke(cli, ["report", "--forms", *options, "--out", "named.html"])
+        assert report.exit_code == 0, report.output
+        assert 'id="forms"' in (tmp_path / "named.html").read_text()
     for options, fact in (
         (["--forms", "--alone"], "--alone"),
         (["--forms", "--splits", "all"], "--split "),
