@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import io
 import pickle
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+from torch.serialization import MAGIC_NUMBER, get_unsafe_globals_in_checkpoint, safe_globals
 
 from fusion import load_pickle
 from fusion.exchange.formats.restricted_pickle import check_opcodes
@@ -41,8 +39,8 @@ def load_safely(path: Path) -> Mapping[str, Any]:
         except safetensors.SafetensorError as error:
             raise InputError(f"{path}: not a file of weights ({error}); copy it again") from error
     with path.open("rb") as file:
-        start = file.read(4)
-    if start[:1] == b"\x80" and start[2:] != TORCH:  # a pickle of something else
+        start = file.read(32)
+    if start[:1] == b"\x80" and TORCH not in start:  # a pickle of something else
         return _read_caffe2(path)
     scalar = np.float64(0).__reduce__()[0]
     allowed: list[Any] = [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype]
@@ -71,7 +69,7 @@ def load_safely(path: Path) -> Mapping[str, Any]:
         except OSError:
             raise
         except Exception as error:  # noise can make a reader stumble anywhere
-            match = re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error))
+            match = re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error), re.ASCII)
             if match and match[1] not in unknown and len(unknown) < 256:
                 unknown.append(match[1])
                 continue
@@ -99,40 +97,46 @@ def load_safely(path: Path) -> Mapping[str, Any]:
 ROOM = 1 << 26  # bytes by which anything may be larger than its file
 LARGEST_PICKLE = 1 << 26  # bytes; numbers lie beside it
 PICKLES = 5  # of a file of before torch 1.6, before the numbers
-NOT_ITS_SUBJECT = (
-    *(ValueError, LookupError, RuntimeError, EOFError, OverflowError),
-    *(zipfile.BadZipFile, zlib.error),
-)
 
 
 def check_torch_file(path: Path) -> None:
     """Refuse a file of torch that would take down the process, or more memory than its bytes.
 
     Torch's reader, though restricted, builds what is nested as deep as it likes, and unpacks what
-    is packed. Of whatever else is wrong, it tells by itself.
+    is packed. What cannot be checked is refused too, as torch might read on where this stops.
 
     Raises:
-        UnpicklingError: tuples nested deep, or a bomb.
+        UnpicklingError: tuples nested deep, a bomb, or damaged.
     """
-    with path.open("rb") as file, contextlib.suppress(*NOT_ITS_SUBJECT):
-        if not zipfile.is_zipfile(file):
+    try:
+        with path.open("rb") as file:
+            is_archive = file.read(4) == b"PK\x03\x04"  # as torch tells them apart
             file.seek(0)
+            if is_archive:
+                _check_archive(file, size=path.stat().st_size)
+                return
             for _ in range(PICKLES):
                 check_opcodes(file)
-            return
-        with zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-            if sum(member.file_size for member in members) > path.stat().st_size + ROOM:
-                raise pickle.UnpicklingError("it unpacks to far more than its size")
-            for member in members:
-                if not member.filename.endswith("data.pkl"):
-                    continue
-                if member.file_size > LARGEST_PICKLE:
-                    raise pickle.UnpicklingError(f"a pickle of more than {LARGEST_PICKLE:,} bytes")
-                check_opcodes(io.BytesIO(archive.read(member)))
+    except (OSError, pickle.UnpicklingError):
+        raise
+    except Exception as error:  # noise can make a reader stumble anywhere
+        raise pickle.UnpicklingError(f"damaged, or not of torch: {error or 'too short'}") from error
 
 
-TORCH = b"\x8a\n"  # a number of ten bytes, with which torch's files of before 1.6 begin
+def _check_archive(file: IO[bytes], *, size: int) -> None:
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > size + ROOM:
+            raise pickle.UnpicklingError("it unpacks to far more than its size")
+        for member in members:
+            if not member.filename.lower().endswith("data.pkl"):  # torch's reader ignores case
+                continue
+            if member.file_size > LARGEST_PICKLE:
+                raise pickle.UnpicklingError(f"a pickle of more than {LARGEST_PICKLE:,} bytes")
+            check_opcodes(io.BytesIO(archive.read(member)))
+
+
+TORCH = MAGIC_NUMBER.to_bytes(10, "little")  # with it torch's files of before 1.6 begin
 
 
 def _read_caffe2(path: Path) -> Mapping[str, Any]:

@@ -80,11 +80,55 @@ def test_what_is_nested_or_packed(
 
 def test_what_is_nested_in_files_of_before_torch_1_6(bounded: None, tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
-    torch.save({}, path, _use_new_zipfile_serialization=False)
-    whole = path.read_bytes()
-    path.write_bytes(whole.replace(b"\x80\x02}q\x00.", NESTED_KEY))
-    assert path.stat().st_size > len(whole)
+    legacy_file(path, NESTED_KEY)
+    assert path.stat().st_size > len(NESTED_KEY)
     with pytest.raises(InputError, match=r"w\.pth: .*tuples nested deeper"):
+        load_safely(path)
+
+
+def legacy_file(path: Path, content: bytes) -> None:
+    """A file of before torch 1.6 with this pickle."""
+    torch.save({}, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes().replace(b"\x80\x02}q\x00.", content))
+
+
+def test_an_empty_archive_behind_it_hides_nothing(bounded: None, tmp_path: Path) -> None:
+    """Torch looks at the first bytes of a file, zipfile at the last ones."""
+    path = tmp_path / "state.pt"
+    legacy_file(path, NESTED_KEY)
+    with path.open("ab") as file:
+        file.write(b"PK\x05\x06" + bytes(18))
+    assert zipfile.is_zipfile(path)
+    (tmp_path / "SHA256SUMS").write_text(f"{sha256_file(path)}  state.pt\n")
+    with pytest.raises(InputError, match=r"state\.pt: .*tuples nested deeper"):
+        load_safely(path)
+    with pytest.raises(InputError, match=r"state\.pt: .*tuples nested deeper.*--restart"):
+        load_state(tmp_path)
+
+
+def test_what_stops_the_check_is_refused(bounded: None, tmp_path: Path) -> None:
+    """A name that the check cannot decode, or a wrong checksum, before what torch would build."""
+    path, name = tmp_path / "w.pth", "cmy\nN\u00e9t\n0".encode()
+    for write in (legacy_file, torch_file):
+        write(path, NESTED_KEY[:2] + name + NESTED_KEY[2:])
+        with pytest.raises(InputError, match=r"w\.pth: .*damaged"):
+            load_safely(path)
+    torch_file(path, NESTED_KEY)
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        member = next(m for m in archive.infolist() if m.filename.endswith("data.pkl"))
+    checksum = member.CRC.to_bytes(4, "little")
+    path.write_bytes(whole.replace(checksum, b"\1\2\3\4"))
+    with pytest.raises(InputError, match=r"w\.pth: .*damaged.*CRC"):
+        load_safely(path)
+
+
+def test_a_file_of_before_torch_1_6_in_protocol_4(tmp_path: Path) -> None:
+    """Torch's magic number is further behind there: it is no pickle of Caffe2."""
+    path = tmp_path / "w.pth"
+    torch.save({"a": torch.ones(2)}, path, pickle_protocol=4,
+               _use_new_zipfile_serialization=False)  # fmt: skip
+    with pytest.raises(InputError, match=r"w\.pth: .*torch\.save"):
         load_safely(path)
 
 
