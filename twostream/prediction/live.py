@@ -103,6 +103,7 @@ def address_frames(address: str) -> Frames:
     """The frames that are sent to or from a UDP or RTSP address."""
     import av
 
+    stream = None
     try:
         with av.open(
             address,
@@ -125,7 +126,8 @@ def address_frames(address: str) -> Frames:
                 before = frame.time
                 yield frame.to_ndarray(format="rgb24"), float(rate) if rate else None
     except av.error.ExitError as error:
-        raise VideoError(f"nothing has come for {SILENCE_SECONDS:g} s") from error
+        silence = OPEN_SECONDS if stream is None else SILENCE_SECONDS
+        raise VideoError(f"nothing has come for {silence:g} s") from error
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(str(error.strerror or error)) from error
 
@@ -281,6 +283,8 @@ def receive(
             buffer.restart(reason)
         stop.wait(wait)
         wait = min(2 * wait, LONGEST_WAIT)
+    if stop.is_set():  # nobody waits for more, so nothing is wrong
+        return
     for buffer in buffers:
         with buffer.changed:
             buffer.ended, buffer.reason = True, reason

@@ -224,6 +224,39 @@ def test_connections_without_a_window_leave_nothing_in_memory(play: Callable[...
     assert len([line for line in lines(done) if "window" in line]) == 1
 
 
+def options_of(runs: list[str]) -> PredictOptions:
+    spatial, motion = (Path(runs[-3]), Path(runs[-1]))
+    return PredictOptions(
+        {"spatial": spatial, "motion": motion}, "best", "segments:2", None, StepOptions(),
+        Extraction(), top=1,
+    )  # fmt: skip
+
+
+def test_an_interrupt_while_the_source_is_lost_is_no_error(
+    runs: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def frames() -> live.Frames:
+        raise VideoError("cable pulled")
+        yield
+
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        if "source lost" in text:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(live, "FIRST_WAIT", 60.0)
+    monkeypatch.setattr(live, "warm_up", lambda *args: None)
+    monkeypatch.setattr(live, "open_source", lambda source: (frames, True))
+    counts = live.predict_live(
+        "0", options_of(runs), Runtime(torch.device("cpu"), "fp32", 1, 64), window=Span(16, True),
+        stride=Span(8, True), tell=tell, write=lambda row: None, record=tmp_path / "seen.mkv",
+    )  # fmt: skip
+    assert told[0] == "source lost (cable pulled); connecting again"
+    assert counts["windows"] == 0
+
+
 def test_a_source_over_udp_that_stops_and_starts_again(
     runs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,15 +294,10 @@ def test_a_source_over_udp_that_stops_and_starts_again(
             if len(sent) == 2:
                 raise KeyboardInterrupt
 
-    spatial, motion = (Path(runs[-3]), Path(runs[-1]))
-    options = PredictOptions(
-        {"spatial": spatial, "motion": motion}, "best", "segments:2", None, StepOptions(),
-        Extraction(), top=1,
-    )  # fmt: skip
     sender = threading.Thread(target=send, daemon=True)
     sender.start()
     live.predict_live(
-        address, options, Runtime(torch.device("cpu"), "fp32", 1, 64), window=Span(16, True),
+        address, options_of(runs), Runtime(torch.device("cpu"), "fp32", 1, 64), window=Span(16, True),
         stride=Span(8, True), tell=tell, write=windows.append, every_window=True,
     )  # fmt: skip
     sender.join(20)
