@@ -47,11 +47,19 @@ STATUS_SECONDS, WAKE_SECONDS = 5.0, 0.5
 ENDED = "it ended"
 BEHIND_SECONDS = 1.0  # that results may be late before windows are dropped
 
-Frames = Iterator[tuple[np.ndarray, float | None]]
+MAX_FPS = 1000.0  # what reports more reports its clock
+
+# Of each frame its picture, the rate, and the source's clock in seconds; None: it tells none.
+Frames = Iterator[tuple[np.ndarray, float | None, float | None]]
+
+
+def frame_rate(reported: float | None) -> float:
+    """Frames a second of a source that reports this rate, its clock's or none."""
+    return reported if reported and reported <= MAX_FPS else DEFAULT_FPS
 
 
 def open_source(source: str) -> tuple[Callable[[], Frames], bool]:
-    """What yields the frames of a source, uint8 (H, W, 3) RGB, and their rate, each time anew.
+    """What yields a source's frames, uint8 (H, W, 3) RGB, their rate and time, each time anew.
 
     Args:
         source: number of a camera, a video file, or an address of `SCHEMES`.
@@ -85,7 +93,7 @@ def camera_frames(number: int) -> Frames:
             there, frame = camera.read()
             if not there:
                 raise VideoError(f"camera {number} gives no more frames")
-            yield frame[..., ::-1], camera.get(cv2.CAP_PROP_FPS) or None
+            yield frame[..., ::-1], camera.get(cv2.CAP_PROP_FPS) or None, None
     finally:
         camera.release()
 
@@ -96,7 +104,7 @@ def file_frames(path: Path) -> Frames:
         fps, began = video.info.fps or DEFAULT_FPS, time.monotonic()
         for number, frame in enumerate(video):
             time.sleep(max(0.0, began + number / fps - time.monotonic()))
-            yield frame, fps
+            yield frame, fps, number / fps
 
 
 def address_frames(address: str) -> Frames:
@@ -124,7 +132,8 @@ def address_frames(address: str) -> Frames:
                     if abs(jump) > longest:
                         raise VideoError(f"the clock of its frames jumps by {jump:+.1f} s")
                 before = frame.time
-                yield frame.to_ndarray(format="rgb24"), float(rate) if rate else None
+                picture = frame.to_ndarray(format="rgb24")
+                yield picture, float(rate) if rate else None, frame.time
     except av.error.ExitError as error:
         silence = OPEN_SECONDS if stream is None else SILENCE_SECONDS
         raise VideoError(f"nothing has come for {silence:g} s") from error
@@ -137,28 +146,36 @@ def recorded(frames: Callable[[], Frames], path: Path) -> Callable[[], Frames]:
 
     Each connection has a file of its own, as its rate and size may differ and time has gone by:
     FILE.mkv, FILE-2.mkv and so on, none of which was there before. What is written of a file can be
-    read at any moment.
+    read at any moment. Each frame has its time, to the millisecond, by the source's clock, or when
+    it came where there is none: so pauses and lost frames take as long in it as they took.
     """
 
     def of_connection() -> Frames:
         import av
 
         stream = out = None
+        began, last = 0.0, -1
         try:
-            for frame, fps in frames():
+            for frame, fps, seconds in frames():
+                now = time.monotonic() if seconds is None else seconds
                 if out is None:
+                    began = now
                     names = (path.with_stem(f"{path.stem}-{n}") for n in count(2))
                     file = next(f for f in chain([path], names) if not f.exists())
                     out = av.open(str(file), "w", options={"cluster_time_limit": "1000"})
-                    rate = Fraction(fps or DEFAULT_FPS).limit_denominator(1001)
+                    rate = Fraction(frame_rate(fps)).limit_denominator(1001)
                     stream = out.add_stream("mpeg4", rate=rate)
+                    stream.codec_context.time_base = Fraction(1, 1000)
                     stream.width, stream.height = (side - side % 2 for side in frame.shape[1::-1])
                     stream.pix_fmt = "yuv420p"
                     stream.options = {"flags": "+qscale", "global_quality": str(3 * FF_QP2LAMBDA)}
                 assert stream
                 picture = np.ascontiguousarray(resize(frame, (stream.width, stream.height)))
-                out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-                yield frame, fps
+                coded = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                coded.pts = last = max(last + 1, round(1000 * (now - began)))
+                coded.time_base = Fraction(1, 1000)
+                out.mux(stream.encode(coded))
+                yield frame, fps, seconds
         finally:
             if out is not None:
                 assert stream
@@ -203,7 +220,7 @@ class LiveBuffer:
                 small = resize(small, self.size[::-1])
             self.size = small.shape[:2]
             self.lost = ""
-            self.rates.setdefault(self.origin, fps or DEFAULT_FPS)
+            self.rates.setdefault(self.origin, frame_rate(fps))
             self._frames.append(np.ascontiguousarray(small))
             self._arrivals.append(time.monotonic())
             self.end += 1
@@ -267,7 +284,7 @@ def receive(
     while not stop.is_set():
         try:
             reason = ENDED
-            for frame, fps in frames():
+            for frame, fps, _ in frames():
                 wait = FIRST_WAIT
                 for buffer in buffers:
                     buffer.add(frame, fps=fps)
