@@ -17,7 +17,7 @@ from flow_extract.store.header import Header, recorded_settings, settings_hash
 from flow_extract.store.locks import locked, remove_leftovers
 from flow_extract.store.manifest import MANIFEST, header_digest, read_problem, rebuild_manifest
 from twostream_base.errors import InputError
-from twostream_base.files import TEMPORARY_MARK, parse_json, read_text
+from twostream_base.files import TEMPORARY_MARK, names_are_one, parse_json, read_text
 
 Progress = Callable[..., Iterable[Any]]
 # Listed, but as good as it will get: the video itself is short; or of no video, and sound.
@@ -52,10 +52,14 @@ class Check:
     Attributes:
         headers: name -> header of the store files that can be read.
         findings: sorted by name.
+        names: of all videos that have a store file or a problem file.
+        orphans: name -> files -> their state when they were looked at (see `_state`).
     """
 
     headers: dict[str, Header]
     findings: list[Finding]
+    names: frozenset[str]
+    orphans: dict[str, dict[Path, tuple[int, int] | None]]
 
     def counts(self) -> dict[str, int]:
         """Numbers of store files, frames and flow pairs in them, and findings of each kind.
@@ -93,8 +97,8 @@ def check_store(
     Args:
         store: the store.
         deep: read all data: sha256 of every array, and whether anything moves.
-        expected: names that should be there, besides those of the manifest; any others are
-            orphans, unless none is expected.
+        expected: names that should be there, besides those of the manifest; any others, of store
+            files and problem files, are orphans, unless none is expected.
         progress: `progress(items, total=...)` passes them through, drawing a bar or not.
 
     Raises:
@@ -102,6 +106,14 @@ def check_store(
     """
     store = Path(store)
     paths = reader.entry_paths(store)
+    problems = reader.entry_paths(store, reader.PROBLEM_SUFFIX)
+    names, as_one = paths.keys() | problems.keys(), names_are_one(store)
+    there = {as_one(name) for name in expected}
+    orphans = {
+        name: {files[name]: _state(files[name]) for files in (paths, problems) if name in files}
+        for name in sorted(names)
+        if expected and as_one(name) not in there
+    }
     manifest, findings = _read_manifest(store / MANIFEST)
     headers = {}
     for name, path in progress(paths.items(), total=len(paths)):
@@ -110,10 +122,10 @@ def check_store(
         except InputError as error:
             findings.append(Finding(name, "unreadable", str(error)))
             continue
-        problems = _check_entry(name, path, headers[name], manifest.get(name, {}), deep=deep)
-        findings += [Finding(name, *problem) for problem in problems]
-    for name, path in reader.entry_paths(store, reader.PROBLEM_SUFFIX).items():
-        if name not in paths:
+        faults = _check_entry(name, path, headers[name], manifest.get(name, {}), deep=deep)
+        findings += [Finding(name, *fault) for fault in faults]
+    for name, path in problems.items():
+        if name not in paths and name not in orphans:
             try:
                 problem = read_problem(path)
                 findings.append(Finding(name, problem["status"], problem["reason"]))
@@ -126,12 +138,15 @@ def check_store(
                 where = Path(folder, file).relative_to(store).as_posix()
                 reason = "of a run that was killed, or that is working now"
                 findings.append(Finding(where, "leftover", reason))
-    known = {finding.name for finding in findings} | paths.keys()
-    for name in {*manifest, *expected} - known:
-        findings.append(Finding(name, "missing", "it has neither a store file nor a problem file"))
-    for name in sorted(paths.keys() - set(expected)) if expected else ():
+    known = {as_one(name) for name in names}
+    for name in {*manifest, *expected}:
+        if as_one(name) not in known:
+            reason = "it has neither a store file nor a problem file"
+            findings.append(Finding(name, "missing", reason))
+    for name in orphans:
         findings.append(Finding(name, "orphan", "no video of this name is there any more"))
-    return Check(headers, sorted(findings, key=lambda finding: (finding.name, finding.kind)))
+    findings.sort(key=lambda finding: (finding.name, finding.kind))
+    return Check(headers, findings, frozenset(names), orphans)
 
 
 def drop_bad(store: str | PathLike[str], check: Check) -> list[str]:
@@ -143,34 +158,48 @@ def drop_bad(store: str | PathLike[str], check: Check) -> list[str]:
     Returns:
         The names of the videos whose files were removed.
     """
-    dropped = _remove(Path(store), {item.name for item in check.findings if item.kind in DROPPED})
-    remove_leftovers(Path(store))
+    store, dropped = Path(store), []
+    for name in sorted({item.name for item in check.findings if item.kind in DROPPED}):
+        paths = [
+            reader.entry_path(store, name, suffix)
+            for suffix in (reader.SUFFIX, reader.PROBLEM_SUFFIX)
+        ]
+        with locked(store, name) as mine:
+            if mine and any(path.exists() for path in paths):
+                for path in paths:
+                    path.unlink(missing_ok=True)
+                dropped.append(name)
+    remove_leftovers(store)
     return dropped
 
 
 def prune(store: str | PathLike[str], check: Check) -> list[str]:
-    """Remove the orphans: the store files of videos that are gone, or have another name now.
+    """Remove the orphans: the files of videos that are gone, or have another name now.
 
-    A video that another process works on is left alone.
+    A video that another process works on is left alone, and so is what was written since the check.
 
     Returns:
         Their names.
     """
-    removed = _remove(Path(store), {item.name for item in check.findings if item.kind == "orphan"})
+    removed = []
+    for name, files in check.orphans.items():
+        with locked(Path(store), name) as mine:
+            if mine and all(state and _state(path) == state for path, state in files.items()):
+                for path in files:
+                    path.unlink()
+                removed.append(name)
     if removed:
         rebuild_manifest(Path(store))
     return removed
 
 
-def _remove(store: Path, names: Collection[str]) -> list[str]:
-    removed = []
-    for name in sorted(names):
-        with locked(store, name) as mine:
-            if mine:
-                for suffix in (reader.SUFFIX, reader.PROBLEM_SUFFIX):
-                    reader.entry_path(store, name, suffix).unlink(missing_ok=True)
-                removed.append(name)
-    return removed
+def _state(path: Path) -> tuple[int, int] | None:
+    """By which a file that was written anew is recognised: time (ns) and size; None: gone."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def common_settings(headers: Mapping[str, Header]) -> dict[str, Any]:

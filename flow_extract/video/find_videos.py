@@ -32,8 +32,8 @@ class FoundVideos:
     Attributes:
         videos: name -> file, or folder of numbered pictures; sorted by name.
         refused: name -> reason: videos that cannot have a place in the store.
-        skipped: path below the root -> reason: what has the suffix of a video, or stands among
-            numbered pictures, but is no file; and folder links that lead back to where they are.
+        skipped: path below the root -> reason: links to nothing, what is no regular file or cannot
+            be read, and folder links that lead back to where they are.
         ignored: path below the root -> reason: other files.
     """
 
@@ -83,11 +83,12 @@ def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> Fou
                 found.ignored[key] = "hidden"
             elif suffix in NO_VIDEOS:
                 found.ignored[key] = f"a .{suffix} file"
-            elif suffix not in SUFFIXES and (reason := why_no_video(path)):
-                found.ignored[key] = reason
-            elif not path.is_file():
+            elif not path.is_file():  # a link to nothing may be that of a folder of videos
                 dangling = path.is_symlink() and not path.exists()
                 found.skipped[key] = "a link to nothing" if dangling else "not a regular file"
+            elif suffix not in SUFFIXES and (reason := why_no_video(path)):
+                unread = reason.startswith("cannot be read")
+                (found.skipped if unread else found.ignored)[key] = reason
             elif key != path.relative_to(root).as_posix():
                 found.refused[key] = NOT_UTF8
             else:

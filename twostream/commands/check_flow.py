@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from twostream.commands import console
 from twostream.commands.option_types import OUT_FOLDER
@@ -36,7 +37,8 @@ from twostream_base.errors import InputError, some_of
 @click.option(
     "--prune",
     is_flag=True,
-    help="Remove the store files of no video below --videos: it is gone, or has another name.",
+    help="Remove the files of no video below --videos: it is gone, or has another name. Not where "
+    "another folder of videos fills this store too.",
 )
 @console.json_option
 @console.quiet_option
@@ -55,28 +57,42 @@ def check_flow(
     listed.
     """
     from flow_extract.store import check as checking
-    from flow_extract.store.reader import entry_path
     from flow_extract.video.find_videos import find_videos, require_videos
 
     if prune:  # an empty or a half readable folder must not empty the store
         if not videos:
             raise click.UsageError("--prune needs --videos, the folder of all videos of the store")
+        source = click.get_current_context().get_parameter_source
+        if source("videos") not in (ParameterSource.COMMANDLINE, source("store")):
+            raise click.UsageError(
+                f"--prune of the store {store}: type its --videos too; the {videos} of "
+                "twostream.toml may be those of another store"
+            )
         there = require_videos(videos, store=store)
         if unclear := [f"{path} ({why})" for path, why in (there.skipped | there.refused).items()]:
             raise InputError(
                 f"{videos}: not all of it can be read, so that store files of videos that are "
                 f"there might be removed; before --prune mend these: {some_of(unclear)}"
             )
-    if videos and not videos.is_dir():
+    elif videos and not videos.is_dir():
         console.tell(f"{videos}: no such folder of videos; which ones are missing is not known")
         videos = None
-    expected = find_videos(videos, store=store).videos if videos else {}
+    elif videos:
+        there = find_videos(videos, store=store)
+    expected = there.videos if videos else {}
     bar = partial(console.progress, label="check-flow", unit="video", quiet=quiet)
     check = checking.check_store(store, deep=deep, expected=expected, progress=bar)
-    orphans = [item.name for item in check.findings if item.kind == "orphan"]
-    room = sum(entry_path(store, name).stat().st_size for name in orphans)
+    orphans = list(check.orphans)
+    if prune and (not expected or 2 * len(orphans) > len(check.names)):
+        raise InputError(
+            f"{store}: {len(orphans):,} of its {len(check.names):,} videos are not below {videos}, "
+            "more than half, so that it may be the wrong folder; --prune removes nothing: name "
+            f"the right --videos, or remove their files by hand: {some_of(orphans)}"
+        )
+    files = [state for states in check.orphans.values() for state in states.values() if state]
+    room = sum(size for _, size in files)
+    pruned = checking.prune(store, check) if prune else []  # first: no extraction makes them again
     removed = checking.drop_bad(store, check) if repair else []
-    pruned = checking.prune(store, check) if prune else []
     if as_json:
         findings = [
             {"name": finding.name, "kind": finding.kind, "reason": finding.reason}
@@ -96,7 +112,7 @@ def check_flow(
                 console.show(f"{finding.kind:<10} {finding.name}: {finding.reason}")
         if orphans:
             console.show(
-                f"{'orphan':<10} {len(orphans):,} store files, {room / 1e6:,.1f} MB, are of no "
+                f"{'orphan':<10} {len(files):,} store files, {room / 1e6:,.1f} MB, are of no "
                 f"video below {videos}"
                 f"{'' if prune else '; --prune removes them'}: {some_of(orphans)}"
             )

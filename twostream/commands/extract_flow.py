@@ -350,7 +350,7 @@ def _print_report(report: Report, store: Path, *, dropped: bool, as_json: bool) 
         console.show(
             f"moved     {len(moved):,} store files were copied for videos with a new name, which "
             f"were not decoded again; the old ones stay until `twostream check-flow "
-            f"--prune`: {some_of(moved)}"
+            f"--prune` (not where another folder fills this store too): {some_of(moved)}"
         )
     for problem in report.problems():
         console.show(f"{problem.status:<9} {problem.name}: {problem.reason}")

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import numpy as np
@@ -11,7 +12,7 @@ from flow_extract.extraction.settings import extraction_settings
 from flow_extract.store.check import check_store, common_settings, drop_bad, prune
 from flow_extract.store.header import recorded_settings
 from flow_extract.store.locks import locked
-from flow_extract.store.manifest import rebuild_manifest
+from flow_extract.store.manifest import rebuild_manifest, write_problem
 from flow_extract.store.reader import entry_path, read_header
 from twostream_base.errors import InputError
 from twostream_base.files import sha256_file
@@ -119,6 +120,30 @@ def test_store_files_of_videos_that_are_gone_are_no_fault(store):
         assert prune(store, check) == orphans[1:]
     assert look(store) == []
     assert look(store, expected=["a/v_1"]) == [(orphans[0], "orphan")]
+
+
+def test_pruning_leaves_what_was_written_since_the_check(store):
+    check = check_store(store, expected=NAMES[:1], progress=silent)
+    path = entry_path(store, NAMES[1])
+    os.utime(path, ns=(1, 1))
+    assert prune(store, check) == NAMES[2:]
+    assert path.exists()
+
+
+def test_problem_files_of_videos_that_are_gone_are_orphans(store):
+    facts = {"source": {"path": "gone.avi", "size": 1, "mtime_ns": 1}, "settings_hash": "0"}
+    write_problem(store, "gone", status="failed", reason="no frame", **facts)
+    assert ("gone", "failed") in look(store)
+    check = check_store(store, expected=NAMES, progress=silent)
+    assert [(item.name, item.kind) for item in check.findings] == [("gone", "orphan")]
+    assert check.wrong() == []
+    assert prune(store, check) == ["gone"]
+    assert look(store, expected=NAMES) == []
+
+
+def test_names_that_are_one_file_are_no_orphans(store, monkeypatch):
+    monkeypatch.setattr("flow_extract.store.check.names_are_one", lambda _: str.casefold)
+    assert look(store, expected=[name.upper() for name in NAMES]) == []
 
 
 def test_cut_file(store):

@@ -78,6 +78,7 @@ def test_what_is_no_regular_file_is_skipped_by_name(tree, tmp_path):
     assert found.skipped == {
         "endless.avi": "not a regular file",
         "gone.mp4": "a link to nothing",
+        "pipe": "not a regular file",
         "pipe.avi": "not a regular file",
         "round.avi": "a link to nothing",
     }
@@ -86,7 +87,20 @@ def test_what_is_no_regular_file_is_skipped_by_name(tree, tmp_path):
         "list.ffconcat": "an ffconcat list of other files is no video; give these files",
         "list.m3u8": "an m3u8 playlist of other files is no video; give these files",
         "none": "the file is empty (0 bytes)",
-        "pipe": "not a regular file",
+    }
+
+
+def test_what_may_hide_videos_is_skipped(tree, tmp_path, monkeypatch):
+    tree("a.avi")
+    (tmp_path / "videos" / "more").symlink_to(tmp_path / "unmounted")
+    (tmp_path / "videos" / "x.dat").write_bytes(b"data")
+    module = "flow_extract.video.find_videos"
+    monkeypatch.setattr(f"{module}.why_no_video", lambda _: "cannot be read: Permission denied")
+    found = tree()
+    assert (list(found.videos), found.ignored) == (["a"], {})
+    assert found.skipped == {
+        "more": "a link to nothing",
+        "x.dat": "cannot be read: Permission denied",
     }
 
 

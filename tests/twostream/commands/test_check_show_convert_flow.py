@@ -110,6 +110,23 @@ def test_pruning_gives_back_the_room_of_renamed_videos(store):
     assert invoke("check-flow", "--store", "store", "--prune").exit_code == 2
 
 
+def test_pruning_takes_no_videos_of_another_store(store, make_video):
+    """The project file's videos are those of its own store."""
+    make_video(Path("mine/new.avi"), frames=2)
+    Path("twostream.toml").write_text('videos = "mine"\nstore = "my-store"\n')
+    result = invoke("check-flow", "--store", "store", "--prune")
+    assert (result.exit_code, "type its --videos too" in result.stderr) == (2, True)
+    result = invoke("check-flow", "--store", "store", "--videos", "mine", "--prune")
+    assert (result.exit_code, "2 of its 2 videos" in result.stderr) == (2, True)
+    assert entry_path(store, "a/v_1").exists()
+    Path("twostream.toml").write_text('videos = "videos"\nstore = "store"\n')
+    Path("videos/a/v_1.avi").unlink()
+    entry_path(store, "a/v_1").write_bytes(b"half")
+    result = invoke("check-flow", "--prune", "--repair", "--json")
+    found = json.loads(result.stdout)
+    assert (found["pruned"], found["removed"]) == (["a/v_1"], [])
+
+
 def test_check_without_the_videos_says_so(store):
     shutil.rmtree("videos")
     result = invoke("check-flow", "--store", "store", "--videos", "videos")
