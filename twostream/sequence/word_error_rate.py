@@ -284,15 +284,20 @@ def compare_systems(
 
 
 def rates_by_signer(alignments: Alignments, signers: Mapping[str, str]) -> dict[str, Any]:
-    """The result of each signer's sentences, where there are several, by name."""
-    names = sorted({signers[name] for name in alignments if name in signers})
-    if len(names) < 2:
-        return {}
-    groups = {
-        who: {name: pairs for name, pairs in alignments.items() if signers.get(name) == who}
-        for who in names
+    """The result of each signer's sentences, where there are several, by name.
+
+    Signers without a name, or without a gloss in their references, have no rate and are left out.
+    """
+    groups: dict[str, Alignments] = {}
+    for name, pairs in alignments.items():
+        if who := signers.get(name, ""):
+            groups.setdefault(who, {})[name] = pairs
+    rates = {
+        who: wer_result(part, num_confusions=0)
+        for who, part in sorted(groups.items())
+        if sum_errors(_count_errors(part)).words
     }
-    return {who: wer_result(part, num_confusions=0) for who, part in groups.items()}
+    return rates if len(rates) > 1 else {}
 
 
 def wer_lines(result: Mapping[str, Any]) -> list[str]:

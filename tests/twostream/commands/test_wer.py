@@ -101,3 +101,14 @@ def test_costs(twostream: Callable[..., Result]) -> None:
     assert json.loads(twostream("wer", *files, "--json").output)["substitutions"] == 2
     with_weights = twostream("wer", *files, "--json", "--costs", "sclite").output
     assert json.loads(with_weights)["substitutions"] == 0
+
+
+def test_signers_without_a_rate(twostream: Callable[..., Result]) -> None:
+    """One has no gloss in the references, one no name."""
+    rows = ["a,Anna,A B", "b,Ben,C", "c,Cleo,", "d,,D"]
+    files = ("--reference", "ref.csv", "--hypothesis", "hyp.csv", "--json")
+    for present, signers in ((rows, ["Anna", "Ben"]), ([rows[0], *rows[2:]], [])):
+        Path("ref.csv").write_text("\n".join(["name,signer,glosses", *present, ""]))
+        Path("hyp.csv").write_text("\n".join(["name,glosses", *(f"{r[0]},A" for r in present), ""]))
+        result = json.loads(twostream("wer", *files).output)
+        assert list(result.get("signers", {})) == signers
