@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -288,7 +289,7 @@ def load_parts(network: SequenceNetwork, source: Path, parts: Sequence[str]) -> 
     for text in parts:
         name, _, other_name = text.partition("=")
         part, other_name = find_part(network, name), other_name or name
-        prefix = other_name.replace("temporal.", "temporal.stages.") + "."
+        prefix = re.sub(r"^temporal\.(?=\d)", "temporal.stages.", other_name) + "."
         tensors = {
             key.removeprefix(prefix): tensor
             for key, tensor in weights.items()

@@ -187,6 +187,13 @@ def test_parts_are_loaded_where_they_belong(tmp_path: Path) -> None:
         for name, tensor in original.state_dict().items():
             assert torch.equal(loaded.state_dict()[name], tensor), name
     assert torch.equal(target.classifier.weight, before)
+    joint = joint_network()
+    safetensors.torch.save_file(joint.state_dict(), tmp_path / "joint.safetensors")
+    again = joint_network()
+    load_parts(again, tmp_path / "joint.safetensors", ["temporal.spatial"])
+    of_rgb = again.temporal["spatial"].state_dict()
+    for name, tensor in joint.temporal["spatial"].state_dict().items():
+        assert torch.equal(of_rgb[name], tensor), name
     with pytest.raises(InputError, match="weights.safetensors: .*temporal.1"):
         load_parts(target, tmp_path, ["temporal.1"])
     with pytest.raises(InputError, match="'head'.*backbone, temporal, temporal.0"):
