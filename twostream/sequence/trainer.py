@@ -74,6 +74,7 @@ class SequenceTrainer:
         elif options.start_from:
             for folder, spec in checkpoint.read_starts(options.start_from):
                 check_same_vocabulary(folder.parent, spec.vocabulary, data.vocabulary)
+                checkpoint.check_same_extraction(folder.parent, spec, data.extraction)
                 initial.append(folder)
         self.run.describe_videos(
             dataset=options.dataset,

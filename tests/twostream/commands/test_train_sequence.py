@@ -147,6 +147,7 @@ def test_both_streams_in_one_network(twostream: Callable[..., Result], store: Pa
     mistakes = {
         ("--from", runs[2], runs[0]): "is a motion network",
         ("--from", runs[0], runs[2], "--vocabulary", "more.txt"): "on 6 glosses, these are 7",
+        ("--from", runs[0], runs[1]): f"{runs[1]} was trained on frames and flow of the videos",
         ("--fuse", "attention"): "'attention'",
     }
     glosses = "\n".join([*toy.GESTURES, "MORE"])
