@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -97,12 +98,11 @@ def read_clip(record: SequenceRecord, *, side: int, stream: str) -> Clip:
     """
     parts = []
     if record.stored:
-        entry = record.stored.open()
-        if stream != "motion":
-            parts.append(scaled(entry.read_rgb(range(entry.num_frames)), side))
-        if stream != "spatial":
-            parts.append(scaled(entry.read_flow(0, entry.num_flows), side))
-        entry.close()
+        with closing(record.stored.open()) as entry:
+            if stream != "motion":
+                parts.append(scaled(entry.read_rgb(range(entry.num_frames)), side))
+            if stream != "spatial":
+                parts.append(scaled(entry.read_flow(0, entry.num_flows), side))
     else:
         try:
             with open_video(record.frames) as video:

@@ -123,7 +123,9 @@ class SequenceLearner(BaseLearner):
             for output in outputs[1:]:
                 total = total + options.auxiliary_loss * ctc_losses(output, steps, labels)[0].mean()
             if len(losses) and not torch.isfinite(total):
-                raise NotFiniteError(f"a loss of {losses.tolist()}")
+                raise NotFiniteError(
+                    f"a loss of {total.item()}, that of the videos {losses.tolist()}"
+                )
             totals.too_short += [indices[row] for row in too_short]
             if len(losses):
                 self.scaler.scale(total).backward()
