@@ -31,7 +31,8 @@ engine_options = console.section(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
         default=600.0,
-        help="Seconds without a new frame or flow pair after which a video counts as failed.",
+        help="Seconds without progress (a frame, a flow pair, a batch of features) after which a "
+        "video counts as failed.",
     ),
     click.option(
         "--engine",

@@ -139,6 +139,13 @@ def features(
     from twostream.prediction.predict_video import Extraction
 
     run_jobs = find_engine(engine, scheduler, jobs=jobs)
+    apart = engine == "dask" or (jobs or 1) > 1
+    source = click.get_current_context().get_parameter_source("timeout")
+    if source is click.core.ParameterSource.COMMANDLINE and not apart:
+        raise click.UsageError(
+            "--timeout has no effect on videos in this process: give --jobs 2 or more, or "
+            "--engine dask"
+        )
     runs: dict[str, Path | ExternalNetwork] = {}
     networks: list[tuple[str, Path | ExternalNetwork]] = [
         (read_spec(run / checkpoint, trust_plugins=console.trusts_plugins()).stream, run)
@@ -182,7 +189,7 @@ def features(
         settings,
         runtime,
         tell=console.tell,
-        engine=run_jobs if engine == "dask" or (jobs or 1) > 1 else None,
+        engine=run_jobs if apart else None,
         jobs=jobs or (available_cores() if engine == "dask" else 1),
         timeout=timeout,
     )

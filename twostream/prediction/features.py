@@ -10,17 +10,20 @@ A video gets one array of each stream, or one of all side by side:
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from flow_extract.extraction.executor import PRELOAD, Outcome
@@ -38,7 +41,7 @@ from twostream.models.probe import check_input_sizes
 from twostream.prediction.predict_video import Extraction, Stream, load_streams, weights_file
 from twostream.prediction.windows import WindowPass, WindowStream
 from twostream.transforms.presets import Modality
-from twostream_base.errors import InputError
+from twostream_base.errors import InputError, disk_error
 from twostream_base.files import (
     atomic_path,
     parse_json,
@@ -48,6 +51,7 @@ from twostream_base.files import (
     sha256_file,
     write_text,
 )
+from twostream_base.heartbeat import beat
 from twostream_base.versions import tool_version
 
 LAYOUTS = ("actionformer", "ms-tcn")
@@ -123,8 +127,8 @@ def write_features(
     Raises:
         InputError: the runs do not fit each other, or a window is too short for a network.
     """
-    options.out.mkdir(parents=True, exist_ok=True)
     writer = FeatureWriter(options, runtime)
+    options.out.mkdir(parents=True, exist_ok=True)
 
     def run(waiting: Sequence[Video]) -> Iterator[tuple[Video, Outcome]]:
         if engine is None:
@@ -134,7 +138,7 @@ def write_features(
         runs: dict[str, Path | Callable[[], ExternalNetwork]] = {
             key: run.absolute()
             if isinstance(run, Path)
-            else partial(open_weights, run.source, class_names=run.spec.class_names)
+            else partial(open_weights, weights_name(run), class_names=run.spec.class_names)
             for key, run in writer.runs.items()
         }
         apart = replace(options, runs=runs, out=options.out.absolute())
@@ -149,6 +153,7 @@ def write_features(
             timeout=timeout,
             preload=(*PRELOAD, __name__),
             lasting=True,
+            claim=partial(claim, out=apart.out),
         )
         yield from runtime.bar(outcomes, total=len(waiting), label="features", unit="video")
 
@@ -161,6 +166,8 @@ def write_features(
         for video, outcome in run(waiting):
             if outcome.status != "returned":
                 failed[video.text] = f"{outcome.status}: {outcome.reason}"
+            elif isinstance(outcome.value, Unwritable):
+                raise OSError(f"{video.text}: its features cannot be stored: {outcome.value.why}")
             elif outcome.value is None:
                 busy.append(video)
                 if video.name not in told:
@@ -193,12 +200,51 @@ _writer: FeatureWriter | None = None  # of this process, if it was started for v
 
 def write_apart(
     video: Video, *, options: FeatureOptions, runtime: Runtime
-) -> dict[str, Any] | None:
-    """`FeatureWriter.write` in a process of its own, which keeps its networks for other videos."""
+) -> dict[str, Any] | Unwritable | None:
+    """`FeatureWriter.write` in a process of its own, which keeps its networks for other videos.
+
+    On Dask a process has one video, and so opens its networks for each. The lock of the video is
+    held by who started the process.
+    """
     global _writer
     if _writer is None:
+        torch.set_num_threads(runtime.threads)  # it was started with one
         _writer = FeatureWriter(options, runtime)
-    return _writer.write(video)
+        beat()
+    try:
+        return _writer.write_locked(video)
+    except OSError as error:  # those of the video are told as `failed`
+        return Unwritable(disk_error(error))
+
+
+@contextmanager
+def claim(video: Video, *, out: Path) -> Iterator[Outcome | None]:
+    """Hold the lock of a video for the length of the block, as `folder.claim`.
+
+    Yields None if its features are to be written; else an outcome whose value says why not.
+    """
+    with ExitStack() as stack:
+        answer = None
+        try:
+            if not out.is_dir():
+                raise FileNotFoundError(errno.ENOENT, "this machine does not see it", str(out))
+            if not stack.enter_context(locked(out, video.name)):
+                answer = Outcome("returned", None)
+        except OSError as error:
+            answer = Outcome("returned", Unwritable(disk_error(error)))
+        yield answer
+
+
+class Unwritable(NamedTuple):
+    """In place of features: why the disk does not take them, which is no fault of the video."""
+
+    why: str
+
+
+def weights_name(network: ExternalNetwork) -> str:
+    """What `open_weights` takes in any folder: the whole path of a file, or a published name."""
+    path = Path(network.source)
+    return str(path.absolute()) if path.exists() else network.source
 
 
 class FeatureWriter:
@@ -258,6 +304,11 @@ class FeatureWriter:
             Its `shapes`, what is `damaged`, and whether something was `done_now`; or why it
             `failed`. None where another process works on it.
         """
+        with locked(self.options.out, video.name) as mine:
+            return self.write_locked(video) if mine else None
+
+    def write_locked(self, video: Video) -> dict[str, Any]:
+        """`write`, for a video whose lock is held."""
         options, outputs = self.options, self.options.outputs
         try:
             source = content_sha256(video.path)[:SOURCE_DIGITS]
@@ -277,30 +328,26 @@ class FeatureWriter:
             for output, keys in outputs.items()
         }
         files = options.files(video.name)
-        with locked(options.out, video.name) as mine:
-            if not mine:
-                return None
-            missing = {
-                output: keys
-                for output, keys in outputs.items()
-                if not is_done(files[output], cards[output])
-            }
-            if missing:
-                # The name, not the content: two copies of a film are two videos.
-                folder = options.out / f".{sha256_bytes(os.fsencode(video.name))[:32]}.part"
-                try:
-                    features = features_of_video(
-                        video.path,
-                        {key: self.streams[key] for keys in missing.values() for key in keys},
-                        self.protocol,
-                        window=self.window,
-                        options=options,
-                        runtime=self.runtime,
-                        folder=folder,
-                        label=video.text,
-                    )
-                except VideoError as error:
-                    return {"failed": str(error)}
+        missing = {
+            output: keys
+            for output, keys in outputs.items()
+            if not is_done(files[output], cards[output])
+        }
+        # The name, not the content: two copies of a film are two videos.
+        folder = options.out / f".{sha256_bytes(os.fsencode(video.name))[:32]}.part"
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+        if missing:
+            try:
+                features = features_of_video(
+                    video.path,
+                    {key: self.streams[key] for keys in missing.values() for key in keys},
+                    self.protocol,
+                    window=self.window,
+                    options=options,
+                    runtime=self.runtime,
+                    folder=folder,
+                    label=video.text,
+                )
                 for output, keys in missing.items():
                     card = files[output].with_suffix(".json")
                     card.unlink(missing_ok=True)  # it would call other arrays done
@@ -312,11 +359,14 @@ class FeatureWriter:
                     )
                     content = cards[output] | features.facts[keys[0]] | {"shape": shape}
                     write_text(card, json.dumps(content, indent=2) + "\n")
-                shutil.rmtree(folder)
-            known = {
-                output: parse_json(read_text(file.with_suffix(".json")))
-                for output, file in files.items()
-            }
+            except VideoError as error:
+                return {"failed": str(error)}
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        known = {
+            output: parse_json(read_text(file.with_suffix(".json")))
+            for output, file in files.items()
+        }
         return {
             "done_now": bool(missing),
             "damaged": next((card["damaged"] for card in known.values() if card["damaged"]), None),

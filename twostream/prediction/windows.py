@@ -47,6 +47,7 @@ from twostream.data.protocols import (
 from twostream.prediction.predict_video import Stream
 from twostream.transforms.presets import Modality
 from twostream_base.errors import InputError
+from twostream_base.heartbeat import beat
 
 NO_FLOW = "has 1 frame, so no flow"
 Snippet = tuple[int, ...]  # indices of its frames or flow pairs in the whole video
@@ -308,6 +309,7 @@ class StreamScorer:
         self._features |= zip(self._batch, by_snippet, strict=True)
         self.forwarded += len(self._batch)
         self._batch = []
+        beat()
 
     def _ready(self) -> Iterator[tuple[Window, NDArray]]:
         emitted = False

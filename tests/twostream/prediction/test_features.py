@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 from collections.abc import Callable
@@ -163,6 +164,38 @@ def test_processes_share_a_folder(
     assert [path.name for path in Path("out").iterdir()] == ["spatial"]
 
 
+def test_a_full_disk_is_no_fault_of_a_video(
+    twostream: Command, runs: list[str], films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_jobs(function: Any, jobs: Any, *, claim: Any, **options: Any) -> Any:
+        for job in jobs:
+            with claim(job) as answer:
+                yield job, answer or Outcome("returned", function(job))
+
+    def full(path: Path, *args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(executor, "run_jobs", run_jobs)
+    monkeypatch.setattr(features, "_writer", None)
+    monkeypatch.setattr(features, "join_arrays", full)
+    arguments = ["features", films, *runs, "--jobs", "2", "--out", "out"]
+    done = CliRunner().invoke(cli, [str(argument) for argument in arguments])
+    assert done.exit_code != 0
+    assert "cannot be stored" in f"{done.output} {done.exception}"
+    assert not list(Path("out").glob("*.part")) + list(Path("out").glob(".*.part"))
+
+
+def test_a_busy_film_starts_no_process(films: Path, tmp_path: Path) -> None:
+    film = features.Video("a", "a", films / "a.avi")
+    with features.claim(film, out=tmp_path) as answer:
+        assert answer is None
+        with features.claim(film, out=tmp_path) as other:
+            assert other == Outcome("returned", None)
+    with features.claim(film, out=tmp_path / "unseen") as answer:
+        assert answer is not None
+        assert "does not see it" in answer.value.why
+
+
 def test_many_processes(
     twostream: Command, runs: list[str], films: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +285,7 @@ def test_frames_of_a_snippet(
         (["--run", "{motion}", "--window", "5"], "has 11 frames"),
         (["--run", "{motion}", "--joined"], "give two"),
         (["--run", "{motion}", "--scheduler", "tcp://x:1"], "--engine dask"),
+        (["--run", "{motion}", "--timeout", "5"], "--timeout has no effect"),
         (["--run", "{motion}", "--run", "{motion}"], "two networks of the motion stream"),
     ],
 )
