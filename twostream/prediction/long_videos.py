@@ -264,7 +264,8 @@ def stream_facts(
         "consensus": {"name": spec.consensus, "options": spec.consensus_options},
         "protocol": protocol.name,
         "protocol_card": protocol.metadata(size=spec.input_size),
-        "windows": {"window": str(windows.window), "stride": str(windows.stride)},
+        # `times`: those at which frames are shown, not frame numbers over the rate.
+        "windows": {"window": str(windows.window), "stride": str(windows.stride), "times": "shown"},
         "checkpoint": sha256_file(weights_file(run, options.checkpoint)),
         "epoch": spec.epoch,
         "selected_on": spec.selected_on,

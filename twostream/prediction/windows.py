@@ -1,6 +1,7 @@
-"""Sliding windows over a long video: one pass, in memory that does not depend on its length.
+"""Sliding windows over a long video, in memory that does not depend on its length.
 
-Frames are decoded and flow is computed once. They are encoded as in a store, so that networks see
+Flow is computed and frames are decoded once; where repeated frames are left out they are decoded
+once before, to tell which. They are encoded as in a store, so that networks see
 what they would see in scoring, and kept as long as a window needs them. A snippet that several
 windows show goes through the network once. Each window gets the logits that it would get as a video
 of its own.
@@ -451,7 +452,7 @@ class WindowPass:
                 skip=min(scorer.needs_from for scorer in scorers.values()),
             )
             buffer = FrameBuffer(settings["codec"], begin=skipped)
-            number = 0
+            number, count = 0, len(irregular) or inf
 
             def scored(
                 begin: int, end: int, frames: int | None = None, *, last: bool = False
@@ -471,7 +472,7 @@ class WindowPass:
                 here = buffer.end("rgb")
                 if with_flow:
                     here = min(here, buffer.end("flow") + 1)
-                while not 0 < len(irregular) == number and bounds(number)[1] <= here:
+                while number < count and bounds(number)[1] <= here:
                     yield from scored(*bounds(number))
                     number += 1
                 buffer.drop_before(here - window)
