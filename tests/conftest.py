@@ -19,7 +19,7 @@ from flow_extract.extraction.settings import extraction_settings
 from flow_extract.synthetic import moving_clip, smooth_texture, translation
 from fusion.tables.score_file import ScoreTable, four_axes
 
-from .faults.forks import own_folder
+from .faults.forks import CAN_FORK, own_folder
 
 # How long an example takes, to make or to run, depends on how busy the machine is.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """All processes of a run of the tests share the processes that are forked."""
-    if not hasattr(config, "workerinput"):
+    if CAN_FORK and not hasattr(config, "workerinput"):
         own_folder()
 
 

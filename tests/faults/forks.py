@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import gc
 import importlib
+import itertools
 import json
 import os
 import pkgutil
@@ -29,6 +29,11 @@ from multiprocessing import forkserver, util
 from pathlib import Path
 from typing import IO, Any
 
+if sys.platform != "win32":
+    import fcntl
+
+# Elsewhere, processes are started as everywhere: libraries of macOS do not survive a fork.
+CAN_FORK = sys.platform == "linux"
 ROOT = Path(__file__).parents[2]
 # Names the folder of the sockets, to the processes of one run of the tests.
 VARIABLE = "TWOSTREAM_TESTS_FORKS"
@@ -78,6 +83,8 @@ class Forks:
     """
 
     def __init__(self, name: str) -> None:
+        if not CAN_FORK:
+            return
         if VARIABLE not in os.environ:
             own_folder()
         self.folder = Path(os.environ[VARIABLE])
@@ -86,15 +93,21 @@ class Forks:
         self.count = 0
         with (self.folder / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not Path(self.address).exists():
-                subprocess.run(  # returns when it is ready
-                    [sys.executable, __file__, self.address],
-                    env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    start_new_session=True,
-                    check=True,
-                )
+            try:
+                with socket.socket(socket.AF_UNIX) as server:
+                    server.connect(self.address)
+            except (FileNotFoundError, ConnectionRefusedError):  # there is none, or it has died
+                Path(self.address).unlink(missing_ok=True)
+                with (self.folder / f"{name}.log").open("a") as log:
+                    subprocess.run(  # returns when it is ready
+                        [sys.executable, __file__, self.address],
+                        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        stderr=log,
+                        start_new_session=True,
+                        check=True,
+                    )
 
     def ask(self, timeout: float | None = None, **request: Any) -> Any:
         with socket.socket(socket.AF_UNIX) as server:
@@ -111,18 +124,33 @@ class Forks:
         cwd: Path,
         program: Path | None = None,
         environment: Mapping[str, str] = {},  # noqa: B006  (never changed)
-    ) -> Fork:
+    ) -> Fork | subprocess.Popen[str]:
         """Start `twostream arguments`, or a Python file, as the leader of a session.
 
         `cwd` is a place for modules too, as in `PYTHONPATH=.`.
         """
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(cwd)]),
+            **environment,
+        }
+        if not CAN_FORK:
+            return subprocess.Popen(
+                [sys.executable, *([str(program)] if program else ["-m", "twostream"]), *arguments],
+                cwd=cwd,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
         self.count += 1
         files = tuple(Path(self.files, f"{self.count}-{kind}") for kind in ("out", "err"))
-        python_path = os.pathsep.join([str(ROOT), str(cwd)])
         pid = self.ask(
             argv=[str(program or "twostream"), *arguments],
             cwd=str(cwd),
-            environment={**os.environ, "PYTHONPATH": python_path, **environment},
+            environment=environment,
             files=[str(file) for file in files],
             program=program and str(program),
         )
@@ -179,8 +207,14 @@ def serve(address: Path) -> dict[str, Any] | None:
                             answer(waiting, codes[pid])
             if listener in ready:
                 connection, _ = listener.accept()
-                with connection.makefile() as stream:
-                    request = json.loads(stream.readline())
+                connection.settimeout(10)
+                line = ""
+                with contextlib.suppress(OSError), connection.makefile() as stream:
+                    line = stream.readline()
+                if not line.endswith("\n"):  # who asks is gone, or only looked whether we are here
+                    connection.close()
+                    continue
+                request = json.loads(line)
                 if "pid" not in request:
                     begun, begin = os.pipe()
                     pid = os.fork()
@@ -188,13 +222,15 @@ def serve(address: Path) -> dict[str, Any] | None:
                         signal.set_wakeup_fd(-1)
                         signal.signal(signal.SIGCHLD, handler)
                         os.setsid()
-                        connection.close()
+                        for waiting in [connection, *itertools.chain(*running.values())]:
+                            waiting.close()
                         for handle in (begun, begin, ended, end):
                             os.close(handle)
                         return request
                     os.close(begin)
                     os.read(begun, 1)  # its maker may kill the group as soon as it is told of it
                     os.close(begun)
+                    codes.pop(pid, None)  # of an earlier process of this number
                     running[pid] = []
                     answer(connection, pid)
                 elif request["pid"] in running and request["wait"]:
@@ -207,7 +243,7 @@ def serve(address: Path) -> dict[str, Any] | None:
 
 def answer(connection: socket.socket, value: int | None) -> None:
     """Tell who asks, unless it is gone."""
-    with connection, contextlib.suppress(BrokenPipeError):
+    with connection, contextlib.suppress(OSError):
         connection.sendall(json.dumps(value).encode() + b"\n")
 
 
