@@ -69,7 +69,7 @@ class FusionOptions(StepOptions):
         files: score files or run folders, see `typed_sources`; without them the runs below `runs`
             are searched.
         dataset, split, subset: of the runs. epochs: `all`, `last:N` or `N,...`.
-        splits: several at a time, each by itself, or `all` that there are: see `read_splits`.
+        splits: several at a time, each by itself, or `all` that there are: see `split_options`.
         model, name: of the runs, see `choose_runs`.
         calibrate: `none`, `val` or `crossfit`. calibration: a name of CALIBRATIONS.
         learn: `none` or a name of LEARNERS. learn_on: `val` or `crossfit`.
@@ -224,11 +224,7 @@ def find_forms(options: FusionOptions) -> list[ScoreSource]:
     Raises:
         InputError: there are none, of several splits, or several of a stream.
     """
-    runs = [
-        run
-        for run in _searched_runs(STREAMS, options, further=FORMS[len(STREAMS) :])
-        if options.split in (None, run.split)
-    ]
+    runs = _searched_runs(STREAMS, options, further=FORMS[len(STREAMS) :])
     splits = sorted({run.split for run in runs if run.split is not None})
     if len(splits) > 1:
         raise InputError(f"--forms compares runs of one split; give --split {splits[0]}")

@@ -32,7 +32,7 @@ from fusion.tables.score_file import ScoreTable, slices
 from twostream_base.errors import InputError
 
 _POWER_80, _LEVEL = 0.841621, 0.05
-_FEWEST_GROUPS, _ALL_SUBSETS = 5, 13
+_TOO_FEW_GROUPS, _ALL_SUBSETS = 5, 13
 _FEWEST_GAINS = 8  # with fewer, a power of 80 % is out of reach whatever the difference
 
 
@@ -107,18 +107,23 @@ def sign_flip_interval(
     rejected at 5 % lies between the 2.5 and the 97.5 % quantile of the gains per video in subsets
     of the groups (typical values: Hartigan, Journal of the American Statistical Association 64,
     1969). So 0 is in the interval where p is 0.05 or more, and five groups or fewer say nothing:
-    -1..1. All subsets count of up to 13 groups, of more `draws` random ones and their complements.
-    Where all groups gain alike, they show no variance, though others may gain otherwise: then the
-    interval is as wide as Wilson's of such a share of as many groups.
+    -1..1. All subsets count of up to 13 groups; of more, `draws` random ones and their complements,
+    so that the two agree within the draws. Where all groups gain alike, they show no variance,
+    though others may gain otherwise: then the interval is as wide as Wilson's of such a share of as
+    many groups, but ends before 0 as p is below 0.05. Where no group gains anything, it is 0..0.
 
     Args:
-        gains: of whole groups (G,). sizes: their videos (G,), at least one each.
+        gains: of whole groups, int64 (G,). sizes: their videos, int64 (G,), at least one each.
     """
-    count, mean = len(gains), float(gains.sum() / sizes.sum())
-    if count > _FEWEST_GROUPS and mean and np.allclose(gains, mean * sizes, rtol=0, atol=1e-12):
-        low, high = wilson_interval(abs(mean) * count, count)
-        half = max(abs(mean) - low, high - abs(mean))
-        return max(-1.0, mean - half), min(1.0, mean + half)
+    if gains.sum() < 0:  # the same draws for either order of a pair
+        low, high = sign_flip_interval(-gains, sizes, rng=rng, draws=draws)
+        return 0.0 - high, 0.0 - low
+    count, gained, videos = len(gains), gains.sum(), sizes.sum()
+    if count > _TOO_FEW_GROUPS and gained and (gains * videos == gained * sizes).all():
+        mean = float(gained / videos)
+        low, high = wilson_interval(mean * count, count)
+        half = max(mean - low, high - mean)
+        return max(1 / float(videos), mean - half), min(1.0, mean + half)
     # Groups of the same gain and size are alike: how many of each kind are in a subset is binomial.
     kinds, counts = np.unique(np.stack([gains, sizes]), axis=1, return_counts=True)
     if count <= _ALL_SUBSETS:
@@ -175,7 +180,7 @@ def compare(
     results: Mapping[str, ArrayLike],
     labels: ArrayLike,
     *,
-    rng: np.random.Generator | int = 0,
+    rng: int = 0,
     groups: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Compare the top-1 answers of several results, as JSON values.
@@ -190,12 +195,13 @@ def compare(
 
     Args:
         results: for each its scores (V, C), or the classes (V,) that it predicts, whole numbers.
+        rng: the seed of the intervals; each pair has the same, whatever else is compared.
         groups: the scene, film or source of each video (V,), where it is known.
 
     Raises:
         InputError: fewer than two results, other shapes, or no labels.
     """
-    rng, truth = np.random.default_rng(rng), np.asarray(labels)
+    truth = np.asarray(labels)
     arrays = {name: np.asarray(scores) for name, scores in results.items()}
     known = truth >= 0
     if len(arrays) < 2 or not known.any():

@@ -65,7 +65,7 @@ def compare_over_splits(
     *,
     against: str | None = None,
     all_pairs: bool = False,
-    rng: np.random.Generator | int = 0,
+    rng: int = 0,
 ) -> dict[str, Any]:
     """Results over splits and seeds, and how each differs from the best, as JSON values.
 
@@ -85,12 +85,12 @@ def compare_over_splits(
         splits: each with the same results.
         against: the result that the others are compared with; by default the best.
         all_pairs: compare each with each, not only with that one.
-        rng: of the intervals.
+        rng: the seed of the intervals; each pair has the same.
 
     Raises:
         InputError: a result that one of the splits lacks, or no videos.
     """
-    rng, results = np.random.default_rng(rng), list(splits[0].right)
+    results = list(splits[0].right)
     for answers in splits:
         if list(answers.right) != results or not len(answers.names):
             raise InputError(

@@ -157,8 +157,13 @@ def test_used(compared: Mapping[str, Any]) -> str:
         )
     if compared["groups"] == compared["videos"]:
         return "exact McNemar test (each video is a group of its own)"
-    few = "" if compared["groups"] > 5 else "; of fewer than 6 groups it is never below 0.05"
+    few = _few_groups(compared["groups"])
     return f"exact sign-flip test of {compared['groups']} whole groups{few}"
+
+
+def _few_groups(groups: int | None) -> str:
+    few = groups is not None and groups < 6
+    return "; of fewer than 6 groups it is never below 0.05" if few else ""
 
 
 def compare_lines(result: Mapping[str, Any]) -> list[str]:
@@ -362,7 +367,8 @@ def pooled_test(result: Mapping[str, Any]) -> str:
         what = "videos, as if they were independent (which belong together is not known: --groups)"
     else:
         what = f"{result['groups']} whole groups"
-    return " ".join(filter(None, ("exact sign-flip test of", what, several)))
+    test = " ".join(filter(None, ("exact sign-flip test of", what, several)))
+    return test + _few_groups(result["groups"])
 
 
 def _compare_splits_lines(result: Mapping[str, Any]) -> list[str]:
@@ -388,8 +394,9 @@ def _compare_splits_lines(result: Mapping[str, Any]) -> list[str]:
     shown = {"splits": [{"split": split} for split in result["splits"]]}
     lines = [
         splits_text(shown | {"missing": result["missing"]}),
-        f"{result['videos']} videos, {result['answers']} answers; intervals by "
-        f"{'videos, as if independent' if result['groups'] is None else 'whole groups'}",
+        f"{result['videos']} videos, {result['answers']} answers; intervals "
+        f"{interval_basis(result['groups'], result['videos'])}, those of differences hold what the "
+        "test does not reject",
         "",
         *columns(rows),
         "",

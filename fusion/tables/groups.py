@@ -85,7 +85,7 @@ def grouped_folds(groups: Sequence[str], labels: np.ndarray, *, count: int = 5) 
         members[group].append(video)
     if len(members) < 2:
         raise InputError(
-            f"{count} folds of {len(members)} group: none would be left to test on; give other "
+            f"{count} folds of {len(members)} group: none would be left to fit on; give other "
             "--groups, or fit on validation scores"
         )
     if not 2 <= count <= len(members):

@@ -371,7 +371,9 @@ def check_table(table: ScoreTable, *, where: str) -> None:
         raise InputError(f"{where}: `summed_over` is {count!r}; it must be the logits in each sum")
     last = len(table.class_names) - 1
     outside = np.flatnonzero((table.labels < UNKNOWN) | (table.labels > last))
-    unknown = [table.names[row] for row in outside]
+    if len(outside):
+        names = some_of([table.names[row] for row in outside])
+        raise InputError(f"{where}: labels must be in -1..{last}; not so for {names}")
     broken = [
         name
         for part in slices(table.scores)
@@ -380,12 +382,9 @@ def check_table(table: ScoreTable, *, where: str) -> None:
         )
         if not finite
     ]
-    names = some_of(unknown or broken)
-    if unknown:
-        raise InputError(f"{where}: labels must be in -1..{last}; not so for {names}")
     if broken:
         raise InputError(
-            f"{where}: scores that are NaN or infinite, for {names}; look for the "
+            f"{where}: scores that are NaN or infinite, for {some_of(broken)}; look for the "
             "cause in training, then score again"
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
@@ -26,7 +26,6 @@ from fusion.evaluation.comparison import (
     smallest_difference,
     yules_q,
 )
-from fusion.evaluation.metrics import wilson_interval
 from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable
 from twostream_base.errors import InputError
@@ -143,6 +142,8 @@ def test_the_interval_is_what_the_test_lets_stand() -> None:
     assert sign_flip_interval(-gains, sizes) == pytest.approx((-stands[-1], -stands[0]), abs=0.001)
 
 
+@example(groups=[(1, 4)] * 6)
+@example(groups=[(-1, 4)] * 7)
 @given(
     groups=st.lists(
         st.tuples(st.integers(-3, 4), st.integers(4, 9)), min_size=1, max_size=9
@@ -157,14 +158,25 @@ def test_0_is_in_the_interval_just_where_p_is_not_below_5_percent(
     assert low <= gains.sum() / sizes.sum() <= high
 
 
-@pytest.mark.parametrize(("gain", "expected"), [(10, (0.68, 1)), (0, (0, 0)), (4, (0, 0.8))])
+@pytest.mark.parametrize(
+    ("gain", "expected"),
+    [(10, (0.68, 1)), (0, (0, 0)), (4, (0.0866, 0.7134)), (-1, (-0.4444, -0.0125))],
+)
 def test_groups_that_gain_alike_are_no_certainty(gain: int, expected: tuple[float, float]) -> None:
-    """Of 10 videos in each of 8 groups: as wide as Wilson's interval of the share."""
-    sizes = np.full(8, 10)
-    low, high = sign_flip_interval(np.full(8, gain), sizes)
-    if gain == 4:
-        expected = (0.4 - (wilson_interval(3.2, 8)[1] - 0.4), wilson_interval(3.2, 8)[1])
-    assert (low, high) == pytest.approx(expected, abs=0.005)
+    """Of 10 videos in each of 8 groups: as wide as Wilson's interval of the share; p is 1 / 128."""
+    interval = sign_flip_interval(np.full(8, gain), np.full(8, 10))
+    assert interval == pytest.approx(expected, abs=0.005)
+
+
+def test_a_pair_has_one_interval_whatever_else_is_compared() -> None:
+    rng = np.random.default_rng(0)
+    results = {name: (rng.random(600) < 0.8).astype(int) for name in "abc"}
+    labels, groups = np.ones(600, int), np.repeat(np.arange(100), 6).astype(str)
+    pairs = compare(results, labels, groups=groups)["pairs"]
+    swapped = compare({name: results[name] for name in "cb"}, labels, groups=groups)["pairs"][0]
+    low, high = pairs[2]["interval"]
+    assert (pairs[2]["first"], pairs[2]["second"]) == ("b", "c")
+    assert swapped["interval"] == [-high, -low]
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,8 @@ def test_what_compare_shows(files: list[Path]) -> None:
         "difference in points           95 %               "
         "only first   only second   p      smallest",
         "spatial - motion       +1.67   [-12.00, +15.38]   9            8             1      18.88",
-        "spatial - mean         -5.00   [-16.13, +6.45]    4            7             1      15.18",
-        "motion - mean          -6.67   [-14.81, +0.00]    1            5             0.66   -",
+        "spatial - mean         -5.00   [-16.00, +6.25]    4            7             1      15.18",
+        "motion - mean          -6.67   [-14.71, +0.00]    1            5             0.66   -",
         "p: exact McNemar test, as if the videos were independent (which belong together is not "
         "known: --groups), after Holm's correction; *: below 0.05, and 0 is not in the interval",
         "smallest: the difference that so many videos reveal with a power of 80 %",
