@@ -4,8 +4,9 @@
 
 The worlds are those of type_one_errors.py, and one of nine scenes only (108 videos), where
 intervals are wide. Printed is the share of results whose interval holds the true accuracy:
-Wilson's, which takes the videos as independent, and that by whole scenes, which is taken where groups are known;
-and the interval of the difference of two results, of which the first is as good or 5 points better.
+Wilson's, which takes the videos as independent, and that by whole scenes, which is taken where
+groups are known; and the interval of the difference of two results, of which the first is as good
+or 5 points better.
 Fails where that by scenes does so in less than 93 or more than 97 %, but in that last world, and
 where that of a difference does so in less than 93 %.
 
