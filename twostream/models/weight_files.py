@@ -91,6 +91,19 @@ def load_safely(path: Path) -> Mapping[str, Any]:
             f"{path}: {some_of(strange, limit=3)}: sparse, quantised, complex, or of a size that "
             "the file does not hold; weights are plain numbers"
         )
+    views = {  # tied weights are the same view of the same storage
+        (t.untyped_storage().data_ptr(), t.storage_offset(), t.shape, t.stride()): t
+        for t in layers.values()
+    }
+    storages = {
+        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in views.values()
+    }
+    size = sum(t.numel() * t.element_size() for t in views.values())
+    if size > sum(storages.values()) + ROOM:
+        raise InputError(
+            f"{path}: its {len(layers):,} layers are {size:,} bytes, and the file holds "
+            f"{held:,}; weights are plain numbers"
+        )
     return content
 
 

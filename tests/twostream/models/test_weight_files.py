@@ -142,6 +142,16 @@ def test_a_training_state(bounded: None, tmp_path: Path) -> None:
 WEIGHT = torch.zeros(8, 3, 3, 3)
 
 
+def test_many_layers_are_no_larger_than_the_file_together(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({str(n): torch.zeros(1).expand(1 << 22) for n in range(5)}, path)  # 16 MiB each
+    with pytest.raises(InputError, match=r"w\.pth: its 5 layers are 83,886,080 bytes.* 20;"):
+        load_safely(path)
+    tied = torch.zeros(1 << 22)
+    torch.save({str(n): tied for n in range(10)}, path)
+    assert len(load_safely(path)) == 10
+
+
 @pytest.mark.parametrize(
     ("content", "fact"),
     [
