@@ -72,6 +72,14 @@ def gather(options: TrainOptions) -> RunData:
     if "val" in joined:
         return RunData(split.class_names, train, val=joined["val"], test=test)
     train, val = split_training_videos(train, split=options.split, fraction=options.val_fraction)
+    if options.teacher:  # flow, which it is trained on too, has fewer positions than frames
+        seen = join_store(
+            [video.record for video in val.videos],
+            Path(options.store),
+            modality=options.modality,
+            use_damaged=options.use_damaged,
+        )
+        val = replace(val, videos=seen.videos)
     return RunData(split.class_names, train, val=val, test=test)
 
 

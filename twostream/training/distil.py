@@ -20,6 +20,7 @@ from twostream.models import sees_clips
 from twostream.models.checkpoint import NetworkSpec, load_network, read_spec
 from twostream.models.consensus import CONSENSUS, Learned
 from twostream.models.segment_network import SegmentNetwork
+from twostream.models.temporal_shift import FrameAverage
 from twostream.training.options import BEST_WEIGHTS, TrainOptions
 from twostream.transforms.presets import MODALITIES, Modality, joint
 from twostream_base import plugins
@@ -80,8 +81,8 @@ def training_modality(options: TrainOptions) -> Modality:
     unlike = [f"{name} {now} here, {old} there" for name, now, old in settings if now != old]
     if unlike:
         raise InputError(
-            f"--teacher {path} looks at videos in another way: {'; '.join(unlike)}. Train one of "
-            "the two as the other"
+            f"--teacher {path} looks at videos in another way: {'; '.join(unlike)}. Train the "
+            "teacher again with the student's settings, or the student with the teacher's"
         )
     flow = MODALITIES["motion"].of_clips(
         clip_length=options.clip_length * stack,
@@ -152,7 +153,8 @@ class Distillation:
         spec, teacher: as `load_teacher` returns them.
 
     Raises:
-        InputError: features are to be matched, and one has more of them.
+        InputError: features are to be matched, and one has more of them, or --dropout of single
+            frames alters them before they can be read.
     """
 
     def __init__(
@@ -170,12 +172,19 @@ class Distillation:
                 f"--distill {options.distill}: {options.model} has {sizes[0]} features, the "
                 f"teacher {spec.model} {sizes[1]}; take networks of as many, or --distill logits"
             )
+        if of_features and any(
+            isinstance(module, FrameAverage) and module.dropout.p for module in student.modules()
+        ):
+            raise InputError(
+                f"--distill {options.distill}: --dropout of {options.model} is of single frames, "
+                "before the features that are compared; give --dropout 0, or --distill logits"
+            )
         self.teacher = teacher.requires_grad_(False).eval()
         self.teacher.to_device(self.device)
         self.length = 0 if sees_clips(spec.model) else spec.clip_length  # of its pictures
         self._student: Tensor | None = None
-        student.register_forward_pre_hook(_see_rgb)
-        # Before what --dropout hooks in: the features as they are.
+        student.register_forward_pre_hook(self._see_rgb)
+        # Before what --dropout hooks in at the classifier: the features as they are.
         student.classifier.register_forward_pre_hook(self._keep_features, prepend=True)
         if not of_features:
             student.classifier.register_forward_hook(self._keep_logits)
@@ -213,6 +222,6 @@ class Distillation:
         if classifier.training:
             self._student = logits
 
-
-def _see_rgb(network: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-    return (inputs[0][:, :, :, :3],)
+    def _see_rgb(self, network: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        self._student = None  # a pass that ran out of memory must not keep its graph
+        return (inputs[0][:, :, :, :3],)

@@ -36,6 +36,22 @@ def test_listed_validation_videos_take_the_place_of_drawn_ones(
     assert data.val is data.test
 
 
+def test_held_out_videos_are_as_long_as_scoring_has_them(
+    mini: MiniProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A teacher needs flow, one less than frames; what selects the epoch is seen as RGB alone."""
+    monkeypatch.setattr(data, "training_modality", lambda _: MODALITIES["joint"])
+    options: Any = SimpleNamespace(
+        dataset="ucf101", annotations=mini.root / "annotations", split=1, store=mini.root / "store",
+        select="val", modality=MODALITIES["spatial"], allow_missing=False, use_damaged=False,
+        teacher="run", val_fraction=0.3,
+    )  # fmt: skip
+    taught = gather(options)
+    frames = {v.length for v in taught.test.videos}
+    assert {v.length for v in taught.val.videos} == frames
+    assert {v.length + 1 for v in taught.train.videos} == frames
+
+
 def options(*, batch_size: int, seed: int = 0) -> Any:
     return SimpleNamespace(batch_size=batch_size, seed=seed)
 

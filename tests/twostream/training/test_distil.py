@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 from twostream.models.checkpoint import NetworkSpec, save_checkpoint
 from twostream.models.segment_network import SegmentNetwork
+from twostream.models.temporal_shift import FrameAverage
 from twostream.training.distil import Distillation, load_teacher, match_logits, training_modality
 from twostream.training.loop import accumulate_gradient
 from twostream.transforms.presets import MODALITIES, Modality, modality_of
@@ -146,6 +148,28 @@ def test_what_does_not_go_together(tmp_path: Path) -> None:
     wide = SegmentNetwork(nn.Identity(), nn.Linear(7, 2), MODALITIES["motion"])
     with pytest.raises(InputError, match="mars.* 5 features.* 7; .*--distill logits"):
         Distillation(small(MODALITIES["spatial"]), MOTION, wide, options())
+
+
+def test_dropout_of_single_frames_would_alter_the_features(tmp_path: Path) -> None:
+    student, taught_by = small(MODALITIES["spatial"]), small(MODALITIES["motion"])
+    student.backbone = FrameAverage(student.backbone)
+    Distillation(student, MOTION, taught_by, options())
+    student.backbone.dropout.p = 0.5
+    with pytest.raises(InputError, match="mars.*--dropout 0.*--distill logits"):
+        Distillation(student, MOTION, taught_by, options())
+    Distillation(student, MOTION, taught_by, options(distill="logits"))
+
+
+def test_a_pass_that_failed_keeps_no_graph() -> None:
+    student = small(MODALITIES["spatial"])
+    further = Distillation(student, MOTION, small(MODALITIES["motion"]), options())
+    clips = torch.zeros(1, 1, 1, 23, 8, 8, dtype=torch.uint8)
+    student(clips)
+    kept = weakref.ref(further._student)
+    kept_before: list[Any] = []
+    student.backbone.register_forward_pre_hook(lambda *_: kept_before.append(kept()))
+    student(clips)
+    assert kept_before == [None]
 
 
 def test_the_classes_of_logits_are_the_same(
