@@ -95,11 +95,10 @@ def load_safely(path: Path) -> Mapping[str, Any]:
         (t.untyped_storage().data_ptr(), t.storage_offset(), t.shape, t.stride()): t
         for t in layers.values()
     }
-    storages = {
-        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in views.values()
-    }
-    size = sum(t.numel() * t.element_size() for t in views.values())
-    if size > sum(storages.values()) + ROOM:
+    storages = [tensor.untyped_storage() for tensor in views.values()]
+    held = sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+    size = sum(tensor.numel() * tensor.element_size() for tensor in views.values())
+    if size > held + ROOM:
         raise InputError(
             f"{path}: its {len(layers):,} layers are {size:,} bytes, and the file holds "
             f"{held:,}; weights are plain numbers"
