@@ -16,7 +16,7 @@ def weigh_forms(
     Args:
         compared: `compare` of the forms, all pairs.
         costs: of each form `multiply_adds`, `flow_pairs` and `milliseconds` a video; forms whose
-            cost is not known are left out, come last, and are never the one.
+            cost is not known come last, and are never the one that is worth it.
 
     Returns:
         forms: the systems of `compared` with their costs, and `beaten_by`, the forms that are
@@ -63,7 +63,7 @@ def forms_rows(weighed: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def worth_line(weighed: Mapping[str, Any]) -> str:
     """Which form is worth its cost here, in words."""
     if weighed["worth"] is None:
-        return "no form whose cost is known is beaten by none"
+        return "every form whose cost is known is beaten by another"
     form = next(form for form in weighed["forms"] if form["name"] == weighed["worth"])
     best = max(weighed["forms"], key=lambda form: form["correct"])
     line = f"worth its cost here: {form['name']}, the cheapest that no other is found better than"

@@ -73,8 +73,8 @@ combine = console.section(
 forms = click.option(
     "--forms",
     is_flag=True,
-    help="What a form of using RGB and flow costs, and which is worth it: streams, their late "
-    "fusions, joint and distilled networks. Without FILES all such runs of one split.",
+    help="Compare what each form of using RGB and flow costs, and which is worth it: the streams, "
+    "their late fusions, joint and distilled networks. Without FILES, all such runs of a split.",
 )
 
 
