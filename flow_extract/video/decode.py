@@ -338,7 +338,7 @@ class Video(FrameSource):
             seconds = regular
         elif not last < seconds < last + LONGEST_STEP:
             seconds = last + 1 / rate
-        self.seconds.append(max(seconds, last + LEAST_STEP))
+        self.seconds.append(max(seconds, last + min(LEAST_STEP, 0.5 / rate)))
 
     def _find_damage(self) -> str | None:
         losses = []

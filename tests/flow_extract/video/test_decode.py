@@ -1,5 +1,7 @@
 import csv
 import os
+from array import array
+from fractions import Fraction
 from itertools import islice
 
 import cv2
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flow_extract.video.decode import VideoError, VideoInfo, open_video, probe, read_frames
+from flow_extract.video.decode import Video, VideoError, VideoInfo, open_video, probe, read_frames
 from flow_extract.video.frames import repeats, resize, scaled_size
 
 
@@ -223,3 +225,12 @@ def test_rotated_video_is_upright(shared_data):
     lying = next(read_frames(folder / "mp4_named.avi"))
     turned = [np.rot90(lying, k).astype(int) for k in (1, 3)]
     assert min(np.abs(upright - turn).mean() for turn in turned) < 1
+
+
+def test_times_of_a_film_of_thousands_of_frames_a_second():
+    video = Video.__new__(Video)
+    video._rate, video._first_seconds = Fraction(4000), None
+    video.seconds = array("d")
+    for video.decoded in range(8):
+        video._note_time(1.0 + video.decoded / 4000)
+    assert list(video.seconds) == [number / 4000 for number in range(8)]
