@@ -223,7 +223,8 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         if report["groups_at"]:
             file, column = map(str, report["groups_at"])
             cure = shlex.join(["--group-file", file, "--group-column", column])
-            cure += f" (with --force, once {annotations} is removed)"
+            cure += f" (with --force, once {annotations} is removed)" * (dataset == "folder")
+            cure += " --force" * (dataset != "folder")
         lines.append(
             "each video counts as a group of its own; if several show the same scene, give "
             f"{cure}, or accuracy comes out too high, intervals too narrow"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from twostream.commands import console, shared_options
+from twostream.commands.option_types import OPTION_FILES
 from twostream.commands.train_options import train_options
 from twostream.models.consensus import CONSENSUS, Learned
 from twostream_base import plugins
@@ -229,18 +230,24 @@ def _complete_teacher(options: dict[str, Any]) -> None:
     source = click.get_current_context().get_parameter_source
     keys = ("distill", "distill_weight", "temperature")
     if not options["teacher"]:
-        if typed := [key for key in keys if source(key) is click.core.ParameterSource.COMMANDLINE]:
-            option = typed[0].replace("_", "-")
-            raise click.UsageError(f"--{option} needs --teacher, the run of a motion network.")
+        files = click.get_current_context().meta.get(OPTION_FILES, {})
+        for key in keys:
+            typed = source(key) is click.core.ParameterSource.COMMANDLINE
+            if typed or (files.get(key) and options[key]):
+                place = "" if typed else f"{files[key]}: "
+                option = key.replace("_", "-")
+                raise click.UsageError(
+                    f"{place}--{option} needs --teacher, the run of a motion network."
+                )
         options |= {"teacher": "", "distill": "", "distill_weight": 0.0, "temperature": 0.0}
         return
     if options["stream"] != "spatial":
         raise click.UsageError("--teacher is for --stream spatial: it teaches RGB the motion.")
-    usual = 1.0 if options["distill"] == "logits" else 50.0
-    options |= {
-        "teacher": str(options["teacher"]),
-        "distill_weight": options["distill_weight"] or usual,
-    }
+    weight = options["distill_weight"]
+    if not weight and source("distill_weight") is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("--distill-weight 0 learns nothing of --teacher: leave both out.")
+    options["teacher"] = str(options["teacher"])
+    options["distill_weight"] = weight or (1.0 if options["distill"] == "logits" else 50.0)
 
 
 def _what_starts_it(checkpoint: ExternalCheckpoint, options: TrainOptions, classes: int) -> str:

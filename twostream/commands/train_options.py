@@ -147,7 +147,7 @@ teacher_options = console.section(
         type=click.FloatRange(0),
         default=0.0,
         show_default="off: squared difference",
-        help="Of --distill logits: compare probabilities, softened by this, such as 4.",
+        help="Of --distill logits: compare probabilities of logits divided by this, such as 4.",
     ),
 )
 
@@ -405,7 +405,8 @@ regularisation_options = console.section(
         show_default="off",
         metavar="N",
         help="With --freeze-backbone: take N random samples of each video and compute their "
-        "features once; epoch N and those after it see them again, and take seconds.",
+        "features once; epoch N (they count from 0) and those after it see them again, and take "
+        "seconds.",
     ),
     click.option(
         "--sync-bn",

@@ -251,7 +251,7 @@ class MicroBatches:
         yield Attempt(self.fit(num_videos, self.parts), is_last=True)
 
     def fit(self, num_videos: int, parts: int) -> int:
-        """So many parts, or as many as leave each the videos that it must have."""
+        """`parts`, or fewer where a part would have less than `least` videos."""
         while parts > 1 and smallest_part(num_videos, parts) < self.least:
             parts -= 1
         return parts

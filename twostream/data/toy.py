@@ -41,9 +41,10 @@ WHERE_VIDEOS = len(WHERE_CLASSES) * WHERE_GROUPS
 DISC_RADIUS, TURN = 20, 14  # pixels, degrees a frame
 
 
-def write_toy_lists(annotations: Path, classes: Sequence[str] = (), groups: int = 0) -> None:
+def write_toy_lists(
+    annotations: Path, classes: Sequence[str] = CLASSES, groups: int = NUM_GROUPS
+) -> None:
     """Write `classInd.txt` and the lists of three splits; each tests another third of groups."""
-    classes, groups = classes or CLASSES, groups or NUM_GROUPS
     numbered = [f"{number} {name}\n" for number, name in enumerate(classes, start=1)]
     write_text(annotations / "classInd.txt", "".join(numbered))
     size = groups // len(SPLITS)

@@ -53,6 +53,9 @@ class Learner(BaseLearner):
         teacher: what the network learns from besides, as `load_teacher` returns it.
         tell: gets a message when micro-batches were made smaller for lack of memory.
 
+    Raises:
+        InputError: options that this network, or several processes, cannot follow.
+
     Attributes:
         compiled_network: `network`, with --compile a compiled one of the same weights.
         compiled_eval_network: the same for `eval_network`.
@@ -91,6 +94,13 @@ class Learner(BaseLearner):
             checkpoint_activations(self.network.backbone)
         if options.dropout:
             add_dropout(self.network, options.dropout)
+        if options.cache_features and world_size() > 1:
+            raise InputError("--cache-features is for one process; start it without torchrun")
+        if options.cache_features and options.dropout and frame_dropouts(self.network):
+            raise InputError(
+                f"--cache-features: --dropout of {options.model} is of single frames, before the "
+                "features; leave one of the two out"
+            )
         self.loss = Loss(options.label_smoothing, read_gamma(options.loss), class_weights)
         self._set_training_mode()
         self.optimizer = OPTIMIZERS[options.optimizer](
@@ -190,22 +200,20 @@ class Learner(BaseLearner):
     def compute_features(self, batches: Iterable[Tensor]) -> Tensor:
         """What the frozen backbone makes of clips (n, S, T, C, H, W): (N, S, D) of all batches.
 
-        Raises:
-            InputError: the classifier is not all that learns, or several processes do.
+        A batch goes through it in as many parts as in training.
         """
-        if world_size() > 1:
-            raise InputError("--cache-features is for one process; start it without torchrun")
-        if self.options.dropout and frame_dropouts(self.network):
-            raise InputError(
-                f"--cache-features: --dropout of {self.options.model} is of single frames, before "
-                "the features; leave one of the two out"
-            )
         self._set_training_mode()
-        with torch.no_grad(), autocast(self.device, self.options.precision):
-            features = [
-                self.network.features(clips.to(self.device, non_blocking=True)).cpu()
-                for clips in batches
-            ]
+        features: list[Tensor] = []
+        for clips in batches:
+            for attempt in self.micro_batches.attempts(
+                self.network, num_videos=len(clips), device=self.device
+            ):
+                with attempt, torch.no_grad(), autocast(self.device, self.options.precision):
+                    parts = [
+                        self.network.features(part.to(self.device, non_blocking=True)).cpu()
+                        for part in clips.chunk(attempt.parts)
+                    ]
+            features += parts
         return torch.cat(features)
 
     def check_batches(self, num_videos: int) -> None:

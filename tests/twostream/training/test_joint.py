@@ -278,8 +278,10 @@ def test_another_plug_in_for_the_motion_stream(train: Run) -> None:
     assert spec.model_options["motion_model"] == "joint_network:others"
 
 
-def test_what_does_not_go_together(train: Run) -> None:
+def test_what_does_not_go_together(train: Run, tmp_path: Path) -> None:
     joint = ["--stream", "joint", "--from"]
+    file = tmp_path / "by-hand.toml"
+    file.write_text("temperature = 4.0\n")
     for options, facts in (
         ([*joint, *FROM[::-1]], ["motion network", "spatial stream"]),
         (["--stream", "spatial", "--fuse", "conv"], ["--fuse", "--stream joint"]),
@@ -291,6 +293,8 @@ def test_what_does_not_go_together(train: Run) -> None:
         ([*joint, *FROM, "--cache-features", "1"], ["--cache-features", "--freeze-backbone"]),
         (["--stream", "motion", *TAUGHT[2:]], ["--teacher", "--stream spatial"]),
         (["--stream", "spatial", "--distill", "mers"], ["--distill", "--teacher"]),
+        (["--stream", "spatial", "--config", str(file)], [file.name, "--temperature", "--teacher"]),
+        ([*TAUGHT, "--distill-weight", "0"], ["--distill-weight 0", "--teacher"]),
         ([*TAUGHT, "--temperature", "4"], ["--temperature", "--distill logits", "mars"]),
         ([*TAUGHT, "--compile"], ["--teacher", "--compile"]),
     ):
