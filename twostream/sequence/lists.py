@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +170,7 @@ def check_lists(lists: SequenceLists, **options: Any) -> tuple[SequenceLists, li
     """
     all_records = [record for records in lists.values() for record in records]
     find_frames = join_records if "store" in options else split_missing
-    present, missing = find_frames(all_records, **options)
+    present, missing = find_frames(all_records, to_train=lists["train"], **options)
     check_unique_names(present)
     by_name = {record.name: record for record in present}
     remaining = {
@@ -191,6 +191,7 @@ def split_missing(
     stream: str,
     allow_missing: bool,
     use_damaged: bool = False,
+    to_train: Sequence[SequenceRecord] = (),
     threads: int = 1,
     bar: Bar | None = None,
 ) -> Sorted:
@@ -201,14 +202,22 @@ def split_missing(
     Args:
         stream: a single frame has no flow.
         use_damaged: take videos of which a part is there as they are; none is decoded whole.
+        to_train: those among them that need a frame for each gloss; of others it is an error that
+            counts.
         threads: that decode. bar: shows how far they are.
 
     Raises:
         InputError: frames are missing and that is not allowed.
     """
-    from flow_extract.video.decode import open_video, probe
+    from flow_extract.video.decode import open_video
     from flow_extract.video.frames import VideoError
     from flow_extract.video.pictures import numbered_files, why_incomplete
+
+    needing_steps = frozenset(to_train)
+
+    def why_too_short(record: SequenceRecord, frames: int) -> str | None:
+        glosses = record.glosses if record in needing_steps else ()
+        return _why_too_short(glosses, frames, stream=stream)
 
     def find_fault(record: SequenceRecord) -> str | None:
         if not record.frames.exists():
@@ -217,13 +226,13 @@ def split_missing(
             if record.frames.is_dir():
                 if fault := why_incomplete(record.frames, use_gaps=use_damaged):
                     return fault
-                return _why_too_short(record, len(numbered_files(record.frames)), stream=stream)
-            if use_damaged:
-                probe(record.frames)
-                return None
+                return why_too_short(record, len(numbered_files(record.frames)))
             with open_video(record.frames) as video:
-                frames = sum(1 for _ in video)
-                return video.damage or _why_too_short(record, frames, stream=stream)
+                # Of what may be damaged two frames tell whether there is flow.
+                frames = sum(1 for _ in (islice(video, 2) if use_damaged else video))
+                if use_damaged:
+                    return _why_too_short((), frames, stream=stream)
+                return video.damage or why_too_short(record, frames)
         except VideoError as error:
             return str(error)
 
@@ -233,7 +242,7 @@ def split_missing(
             faults = bar(faults, total=len(records), label="looking for damage", unit="video")
         faults = list(faults)
     cure = "correct --videos, "
-    if any(faults):
+    if any(fault and not fault.endswith(TOO_SHORT) for fault in faults):  # damaged
         cure += "take damaged ones as they are with --use-damaged, "
     present = [replace(record, use_damaged=use_damaged) for record in records]
     return _sort_out(present, faults, cure=cure, allow_missing=allow_missing)
@@ -247,6 +256,7 @@ def join_records(
     stream: str,
     allow_missing: bool,
     use_damaged: bool = False,
+    to_train: Sequence[SequenceRecord] = (),
 ) -> Sorted:
     """The records that can be read from a store; of the others the name and what is wrong.
 
@@ -268,13 +278,15 @@ def join_records(
         allow_missing=True,
         use_damaged=use_damaged,
     )
+    needing_steps = frozenset(to_train)
     videos = {video.record.name: video for video in joined.videos}
     present, faults = [], list[str | None]()
     for record, place in zip(records, places, strict=True):
         video = videos.get(place)
         present.append(replace(record, use_damaged=use_damaged, stored=video))
         frames = video.length + (stream != "spatial") if video else 0
-        fault = _why_too_short(record, frames, stream=stream) if video else joined.missing[place]
+        glosses = record.glosses if record in needing_steps else ()
+        fault = _why_too_short(glosses, frames, stream=stream) if video else joined.missing[place]
         faults.append(fault)
     cure = f"run `twostream extract-flow --videos {root} --store {store}`, "
     return _sort_out(present, faults, cure=cure, allow_missing=allow_missing)
@@ -289,11 +301,14 @@ def extraction_of(records: Sequence[SequenceRecord]) -> dict[str, Any]:
     return dict(recorded_settings(read_header(stored.path))) if stored else {}
 
 
-def _why_too_short(record: SequenceRecord, frames: int, *, stream: str) -> str | None:
+TOO_SHORT = ("one frame has no flow", "has 1 frame, so no flow", " glosses")  # ends of reasons
+
+
+def _why_too_short(glosses: Sequence[str], frames: int, *, stream: str) -> str | None:
     if frames < 2 and stream != "spatial":
-        return "one frame has no flow"
-    if frames < min_time_steps(record.glosses):
-        return f"{frames} frames for {len(record.glosses)} glosses"
+        return TOO_SHORT[0]
+    if frames < min_time_steps(glosses):
+        return f"{frames} frames for {len(glosses)} glosses"
     return None
 
 
@@ -312,9 +327,10 @@ def _sort_out(
     pairs = list(zip(records, faults, strict=True))
     missing = [(record.name, fault) for record, fault in pairs if fault is not None]
     if missing and not allow_missing:
-        raise InputError(
-            f"{missing_line(missing)}; add them, {cure}or leave them out with --allow-missing"
-        )
+        short = [fault.endswith(TOO_SHORT) for _, fault in missing]
+        cures = f"add them, {cure}" * (not all(short))
+        cures += "give longer videos or fewer glosses, " * any(short)
+        raise InputError(f"{missing_line(missing)}; {cures}or leave them out with --allow-missing")
     return tuple(record for record, fault in pairs if fault is None), missing
 
 

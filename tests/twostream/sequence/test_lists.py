@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -260,11 +261,21 @@ def test_what_has_too_few_frames_is_named_before_any_work(make_video, tmp_path: 
     rows = [("one.avi", "A"), ("one", "A"), ("three.avi", "A A"), ("three", "A B C D")]
     records = [SequenceRecord(n, tmp_path / n, tuple(glosses.split())) for n, glosses in rows]
     short = [("three", "3 frames for 4 glosses")]
-    assert split_missing(records, stream="spatial", allow_missing=True)[1] == short
-    present, missing = split_missing(records, stream="motion", allow_missing=True)
-    no_flow = "one frame has no flow"
-    assert missing == [("one.avi", no_flow), ("one", no_flow), *short]
+    alike: dict[str, Any] = {"to_train": records, "allow_missing": True}
+    assert split_missing(records, stream="spatial", **alike)[1] == short
+    present, missing = split_missing(records, stream="motion", **alike)
+    no_flow = [("one.avi", "one frame has no flow"), ("one", "one frame has no flow")]
+    assert missing == [*no_flow, *short]
     assert [record.name for record in present] == ["three.avi"]
+    # Damaged ones are not decoded whole, but one frame is found. Of what is not trained on, glosses
+    # beyond the frames are errors that count.
+    assert split_missing(records, stream="motion", use_damaged=True, **alike)[1] == missing
+    assert split_missing(records, stream="motion", allow_missing=True)[1] == no_flow
+    lists = {"train": (records[2],), "val": (records[3],), "test": ()}
+    assert check_lists(lists, stream="spatial", allow_missing=True) == (lists, [])
+    with pytest.raises(InputError, match=r"^2 .*longer videos") as caught:
+        split_missing(records, stream="motion", allow_missing=False)
+    assert "--use-damaged" not in str(caught.value)
 
 
 def test_videos_in_a_store(make_video, tmp_path: Path) -> None:
@@ -277,7 +288,8 @@ def test_videos_in_a_store(make_video, tmp_path: Path) -> None:
     names = ("whole", "single", "short", "gone")
     records = [SequenceRecord(n, videos / f"x/{n}.avi", ("A", "A")) for n in names]
     (videos / "x/whole.avi").unlink()
-    taking = {"store": store, "root": videos}
+    taking: dict[str, Any] = {"store": store, "root": videos}
+    taking |= {"to_train": records}
     (whole,), missing = join_records(records, stream="motion", allow_missing=True, **taking)
     assert whole.stored is not None
     assert (whole.name, whole.stored.path) == ("whole", store / "x/whole.safetensors")
