@@ -13,7 +13,6 @@ from twostream.commands.option_files import take_defaults, take_stream
 from twostream.commands.option_types import (
     FILE,
     FILE_OR_FOLDER,
-    FOLDER,
     OPTION_FILES,
     OUT_PATH,
     PlugIn,
@@ -21,21 +20,15 @@ from twostream.commands.option_types import (
     any_of,
     numbers,
 )
-from twostream.models import FORMS
 from twostream.sequence.lists import SEQUENCE_DATASETS
-from twostream.sequence.options import RECIPES, SIMILARITIES
+from twostream.sequence.options import RECIPES, SIMILARITIES, STEP_FORMS, run_folder
 from twostream.sequence.transcripts import NORMALISERS, usual_normaliser
 
 if TYPE_CHECKING:
     from twostream.sequence.trainer import SequenceTrainer
 
 PATHS = ("annotations", "videos", "store", "runs", "vocabulary", "load")
-# Attention is over the segments of a whole video.
-STEP_FORMS = dict.fromkeys(name for name in FORMS if name != "attention")
-# Options of --stream joint alone, and what they are for other streams.
-OF_BOTH_STREAMS: dict[str, Any] = {
-    "start_from": (), "fuse": "sum", "similarity": "joined", "auxiliary_loss": 0.5
-}  # fmt: skip
+OF_BOTH_STREAMS = ("start_from", "fuse", "similarity", "auxiliary_loss")  # of --stream joint alone
 
 
 def _read_recipe(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
@@ -93,7 +86,7 @@ joint_options = console.section(
         "--from",
         "start_from",
         nargs=2,
-        type=FOLDER,
+        type=OUT_PATH,  # a run that goes on does not need them any more
         metavar="SPATIAL MOTION",
         help="Trained runs of both streams that the network starts from; they decide --backbone, "
         "--temporal, --frame-size and --input-size too.",
@@ -258,7 +251,8 @@ def train_sequence(
     from twostream.training.loop import NotFiniteError
 
     recipe = options.pop("recipe")
-    _complete_joint(options)
+    options["name"] = options["name"] or recipe or "ctc"
+    _complete_joint(options, restart=restart)
     options["store"] = shared_options.store_of_sequences(options["store"])
     if options["input_size"] > options["frame_size"]:
         raise click.UsageError("--input-size is a crop of --frame-size and cannot be larger")
@@ -266,7 +260,6 @@ def train_sequence(
         raise click.UsageError("--load is missing: the run that --load-stages takes parts of")
     read_average(options["average"])
     options |= {key: str(options[key] or "") for key in PATHS}
-    options["name"] = options["name"] or recipe or "ctc"
     options["normalise"] = options["normalise"] or usual_normaliser(options["dataset"])
     options["device"] = shared_options.find_device(options["device"])
     options["precision"] = find_precision(options["precision"], torch.device(options["device"]))
@@ -309,26 +302,45 @@ def train_sequence(
     console.tell_next("recognize", sequence_options.folder / "scores" / "test.safetensors")
 
 
-def _complete_joint(options: dict[str, Any]) -> None:
-    """Fill in the options of --stream joint: what is not typed is that of its two runs."""
+def _complete_joint(options: dict[str, Any], *, restart: bool) -> None:
+    """Fill in the options of --stream joint: what is not typed is that of its two runs.
+
+    A run that goes on has them in its own checkpoint; the two may be gone.
+    """
     ctx = click.get_current_context()
     sources = {key: ctx.get_parameter_source(key) for key in options}
     typed = {key for key, source in sources.items() if source is ParameterSource.COMMANDLINE}
     if options["stream"] != "joint":
-        if strange := sorted(typed & OF_BOTH_STREAMS.keys()):
+        if strange := sorted(typed.intersection(OF_BOTH_STREAMS)):
             option = "from" if strange[0] == "start_from" else strange[0].replace("_", "-")
             raise click.UsageError(f"--{option} is for --stream joint.")
-        options |= OF_BOTH_STREAMS | {"auxiliary_loss": 0.0}
+        options |= {p.name: p.default for p in ctx.command.params if p.name in OF_BOTH_STREAMS}
+        options |= {"start_from": (), "auxiliary_loss": 0.0}
         return
     options["start_from"] = tuple(map(str, options["start_from"] or ()))
     if options["start_from"]:
-        from twostream.sequence.checkpoint import read_starts
+        from twostream.models.checkpoint import has_checkpoint, read_spec_as
+        from twostream.sequence.checkpoint import ONCE, SequenceNetworkSpec, read_starts
 
-        (_, spatial), _ = read_starts(options["start_from"])
-        files = ctx.meta.get(OPTION_FILES, {})
-        for key in ("backbone", "temporal", "frame_size", "input_size"):
-            if key not in typed and files.get(key, RECIPES["toy"]) in RECIPES.values():
-                options[key] = getattr(spatial, key)
+        open_keys = [
+            key
+            for key in ("backbone", "temporal", "frame_size", "input_size")
+            if key not in typed and came_from_recipe(key)
+        ]
+        where = {key: options[key] for key in ("dataset", "stream", "name")}
+        last = run_folder(options["runs"], **where) / "last"
+        if has_checkpoint(last) and not restart:
+            start = read_spec_as(SequenceNetworkSpec, last, command="train-sequence")
+        else:
+            alike = (*ONCE, "temporal") if "temporal" in open_keys else ONCE
+            (_, start), _ = read_starts(options["start_from"], alike=alike)
+        options |= {key: getattr(start, key) for key in open_keys}
+
+
+def came_from_recipe(key: str) -> bool:
+    """Whether an option that is not typed has the value of a recipe or its default."""
+    files = click.get_current_context().meta.get(OPTION_FILES, {})
+    return key not in files or files[key] in RECIPES.values()
 
 
 def _print_start(trainer: SequenceTrainer) -> None:

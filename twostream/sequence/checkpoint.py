@@ -124,11 +124,19 @@ def check_same_extraction(run: Path, spec: SequenceNetworkSpec, now: Mapping[str
         )
 
 
-def read_starts(runs: Sequence[str]) -> list[tuple[Path, SequenceNetworkSpec]]:
+ONCE = ("backbone", "frame_size", "input_size", "vocabulary")  # what a joint network has once
+
+
+def read_starts(
+    runs: Sequence[str], *, alike: Sequence[str] = ONCE
+) -> list[tuple[Path, SequenceNetworkSpec]]:
     """The checkpoints that a joint network starts from, of RGB and of flow, and what they are.
 
+    Args:
+        alike: fields of their specifications that must be equal.
+
     Raises:
-        InputError: one is of another stream, or the two differ in what a joint network has once.
+        InputError: one is of another stream, or the two differ in what must be alike.
     """
     starts = []
     for run, stream in zip(runs, TWO_STREAMS, strict=True):
@@ -141,7 +149,7 @@ def read_starts(runs: Sequence[str]) -> list[tuple[Path, SequenceNetworkSpec]]:
             )
         starts.append((folder, spec))
     (_, spatial), (_, motion) = starts
-    for key in ("backbone", "frame_size", "input_size", "vocabulary"):
+    for key in alike:
         if getattr(spatial, key) != getattr(motion, key):
             values = f" ({getattr(spatial, key)} and {getattr(motion, key)})" * (
                 key != "vocabulary"
@@ -149,6 +157,8 @@ def read_starts(runs: Sequence[str]) -> list[tuple[Path, SequenceNetworkSpec]]:
             raise InputError(
                 f"--from {' '.join(runs)}: their {key.replace('_', '-')} differs{values}; train "
                 "one of them again as the other"
+                + ", or give --temporal, with which only the backbone of such a run is taken over"
+                * (key == "temporal")
             )
     return starts
 

@@ -20,7 +20,7 @@ from twostream.models.temporal.dynamic_framing import DynamicFraming
 from twostream.models.temporal.frame_selection import Dedup, RandomSampling, valid_mask
 from twostream.models.temporal.stages import build_stages, read_stage
 from twostream.models.two_streams import TwoStreams
-from twostream.sequence.options import SIMILARITIES
+from twostream.sequence.options import SIMILARITIES, STEP_FORMS
 from twostream.transforms.presets import MODALITIES, Modality, joint
 from twostream_base import plugins
 from twostream_base.errors import InputError
@@ -163,8 +163,7 @@ def build_network(
     )
 
 
-# Attention is over the segments of a whole video.
-STEP_HEADS = {name: head for name, head in HEADS.items() if name != "attention"}
+STEP_HEADS = {name: HEADS[name] for name in STEP_FORMS}
 
 
 def sequence_modality(stream: str) -> Modality:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twostream.models import FORMS
 from twostream.sequence.lists import (
     SEQUENCE_DATASETS,
     SequenceLists,
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 RECIPES = {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.toml"))}
 # By what features a joint network chooses the frames of dynamic framing.
 SIMILARITIES = ("joined", "spatial", "motion")
+# How the streams are joined at each time step; attention is over the segments of a whole video.
+STEP_FORMS = dict.fromkeys(name for name in FORMS if name != "attention")
 # Options that may change when a run is resumed: they do not affect what was learned so far.
 FREE_ON_RESUME = ("epochs", "annotations", "videos", "store", "runs", "threads", "device")
 
@@ -83,8 +86,12 @@ class SequenceOptions:
     @property
     def folder(self) -> Path:
         """`<runs>/<dataset>-sequences/<stream>-<name>`."""
-        dataset = f"{self.dataset}-sequences".replace(":", ".")
-        return Path(self.runs) / dataset / f"{self.stream}-{self.name}"
+        return run_folder(self.runs, dataset=self.dataset, stream=self.stream, name=self.name)
+
+
+def run_folder(runs: str, *, dataset: str, stream: str, name: str) -> Path:
+    """Where a run lies: `<runs>/<dataset>-sequences/<stream>-<name>`."""
+    return Path(runs) / f"{dataset}-sequences".replace(":", ".") / f"{stream}-{name}"
 
 
 @dataclass(frozen=True)

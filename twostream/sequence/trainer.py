@@ -76,6 +76,12 @@ class SequenceTrainer:
                 check_same_vocabulary(folder.parent, spec.vocabulary, data.vocabulary)
                 checkpoint.check_same_extraction(folder.parent, spec, data.extraction)
                 initial.append(folder)
+                if spec.temporal != tuple(options.temporal):
+                    self.tell(
+                        f"{folder.parent}: only its backbone is taken over, temporal modules and "
+                        f"classifier begin anew: its --temporal was {' -> '.join(spec.temporal)}, "
+                        f"now {' -> '.join(options.temporal)}"
+                    )
         self.run.describe_videos(
             dataset=options.dataset,
             split=None,

@@ -131,6 +131,11 @@ def test_both_streams_in_one_network(twostream: Callable[..., Result], store: Pa
     Path("twostream.toml").write_text('store = "of-others"\n')
     repeated = twostream("train-sequence", "--config", joint / "config.toml", "--quiet")
     assert "nothing to do" in repeated.output
+    for run in runs[:1] + runs[2:]:
+        run.rename(run.with_name(f"{run.name}-away"))
+    assert "nothing to do" in twostream("train-sequence", *started, "--epochs", "2").output
+    for run in runs[:1] + runs[2:]:
+        run.with_name(f"{run.name}-away").rename(run)
     learnt = [row.part for row in read_videos(joint / "videos.csv.gz")]
     assert learnt.count("initial") == 5, "the training videos of both runs, once"
 
@@ -148,6 +153,16 @@ def test_both_streams_in_one_network(twostream: Callable[..., Result], store: Pa
         ("--from", runs[2], runs[0]): "is a motion network",
         ("--from", runs[0], runs[2], "--vocabulary", "more.txt"): "on 6 glosses, these are 7",
         ("--from", runs[0], runs[1]): f"{runs[1]} was trained on frames and flow of the videos",
+        (
+            "--from",
+            runs[0],
+            runs[2],
+            "--temporal",
+            "tcn width=8",
+            "--freeze",
+            "nowhere",
+        ): f"{runs[2]}: only its backbone is taken over",
+        ("--from", "gone", runs[2]): "gone: no trained network",
         ("--fuse", "attention"): "'attention'",
     }
     glosses = "\n".join([*toy.GESTURES, "MORE"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ from torch import nn
 
 from twostream.models.checkpoint import save_checkpoint
 from twostream.sequence.checkpoint import (
+    ONCE,
     SequenceNetworkSpec,
     best_checkpoint,
     epochs_to_average,
     load_average,
     load_sequence_network,
     read_average,
+    read_starts,
     score_metadata,
 )
 from twostream.sequence.network import build_network
@@ -47,6 +50,18 @@ def test_a_network_is_built_again_from_its_checkpoint(tmp_path: Path) -> None:
         assert rebuilt.state_dict()[name].equal(tensor), name
     metadata = score_metadata(spec, checkpoint=tmp_path / "best", subset="new")
     assert (metadata["subset"], metadata["epoch"], "vocabulary" in metadata) == ("new", 3, False)
+
+
+def test_runs_with_other_temporal_modules(tmp_path: Path) -> None:
+    """Refused where one chain is for both, else told by the trainer."""
+    runs = []
+    for stream, temporal in (("spatial", ("conv",)), ("motion", ("tcn width=8",))):
+        spec = replace(SPEC, stream=stream, temporal=temporal)
+        save_checkpoint(tmp_path / stream / "best", torch.nn.Linear(1, 1), spec, {})
+        runs.append(str(tmp_path / stream))
+    assert [spec.stream for _, spec in read_starts(runs)] == ["spatial", "motion"]
+    with pytest.raises(InputError, match=r"temporal differs.*conv.*tcn width=8"):
+        read_starts(runs, alike=(*ONCE, "temporal"))
 
 
 ROWS = [{"epoch": e, "errors": errors, "val_loss": 0.0} for e, errors in enumerate((9, 3, 7, 3, 5))]
