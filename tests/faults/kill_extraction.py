@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,7 +40,8 @@ def main(folder: Path, rounds: int) -> None:
         while begun(folder) < last and process.poll() is None:
             time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.05))
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may have come to its end
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         if process.returncode != -signal.SIGKILL:  # it had come to its end
             expect(process.returncode == 0, f"exit {process.returncode}")

@@ -166,7 +166,7 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
     if dataset in ("toy", "toy-long", "toy-where") and not update:
         videos, annotations = videos or Path("toy/videos"), annotations or Path("toy/annotations")
         if dataset == "toy":
-            toy.write_toy_lists(annotations)
+            toy.write_toy_lists(annotations, toy.CLASSES, toy.NUM_GROUPS)
             generated, total = toy.generate(videos), toy.NUM_VIDEOS
         elif dataset == "toy-where":
             toy.write_toy_lists(annotations, toy.WHERE_CLASSES, toy.WHERE_GROUPS)

@@ -41,9 +41,7 @@ WHERE_VIDEOS = len(WHERE_CLASSES) * WHERE_GROUPS
 DISC_RADIUS, TURN = 20, 14  # pixels, degrees a frame
 
 
-def write_toy_lists(
-    annotations: Path, classes: Sequence[str] = CLASSES, groups: int = NUM_GROUPS
-) -> None:
+def write_toy_lists(annotations: Path, classes: Sequence[str], groups: int) -> None:
     """Write `classInd.txt` and the lists of three splits; each tests another third of groups."""
     numbered = [f"{number} {name}\n" for number, name in enumerate(classes, start=1)]
     write_text(annotations / "classInd.txt", "".join(numbered))

@@ -10,6 +10,7 @@ import pytest
 from twostream.data.splits import read_timed, read_ucf101
 from twostream.data.toy import (
     CLASSES,
+    NUM_GROUPS,
     TINTS,
     WHERE_CLASSES,
     film_shots,
@@ -21,7 +22,7 @@ from twostream.data.toy import (
 
 
 def test_lists_are_ucf101s(tmp_path: Path) -> None:
-    write_toy_lists(tmp_path)
+    write_toy_lists(tmp_path, CLASSES, NUM_GROUPS)
     tested = []
     for split in (1, 2, 3):
         lists = read_ucf101(tmp_path, split=split)
