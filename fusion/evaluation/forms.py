@@ -20,15 +20,16 @@ def weigh_forms(
 
     Returns:
         forms: the systems of `compared` with their costs, and `beaten_by`, the forms that are
-            significantly better; worth: the name of that form, None where no cost is known.
+            significantly better; worth: the name of that form, None where no cost is known, or
+            each form whose cost is known is beaten.
     """
     beaten: dict[str, list[str]] = {system["name"]: [] for system in compared["systems"]}
     for pair in compared["pairs"]:
         if pair["significant"] and pair["difference"]:
-            first_is_better = pair["difference"] > 0
-            names = (pair["second"], pair["first"]) if first_is_better else (
-                pair["first"], pair["second"])  # fmt: skip
-            beaten[names[0]].append(names[1])
+            worse, better = pair["first"], pair["second"]
+            if pair["difference"] > 0:
+                worse, better = better, worse
+            beaten[worse].append(better)
     unknown = {"multiply_adds": None, "flow_pairs": None, "milliseconds": None}
     forms = [
         {**system, **(costs.get(system["name"]) or unknown), "beaten_by": beaten[system["name"]]}
@@ -62,6 +63,8 @@ def forms_rows(weighed: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def worth_line(weighed: Mapping[str, Any]) -> str:
     """Which form is worth its cost here, in words."""
+    if all(form["milliseconds"] is None for form in weighed["forms"]):
+        return "no cost is known, so none is worth it or not: name run folders, not score files"
     if weighed["worth"] is None:
         return "every form whose cost is known is beaten by another"
     form = next(form for form in weighed["forms"] if form["name"] == weighed["worth"])

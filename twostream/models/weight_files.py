@@ -9,7 +9,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -125,7 +125,7 @@ def check_torch_file(path: Path) -> None:
             is_archive = file.read(4) == b"PK\x03\x04"  # as torch tells them apart
             file.seek(0)
             if is_archive:
-                _check_archive(file, size=path.stat().st_size)
+                _check_archive(path)
                 return
             for _ in range(PICKLES):
                 check_opcodes(file)
@@ -135,17 +135,22 @@ def check_torch_file(path: Path) -> None:
         raise pickle.UnpicklingError(f"damaged, or not of torch: {error or 'too short'}") from error
 
 
-def _check_archive(file: IO[bytes], *, size: int) -> None:
-    with zipfile.ZipFile(file) as archive:
+def _check_archive(path: Path) -> None:
+    pickles = []
+    with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
-        if sum(member.file_size for member in members) > size + ROOM:
+        if sum(member.file_size for member in members) > path.stat().st_size + ROOM:
             raise pickle.UnpicklingError("it unpacks to far more than its size")
         for member in members:
             if not member.filename.lower().endswith("data.pkl"):  # torch's reader ignores case
                 continue
             if member.file_size > LARGEST_PICKLE:
                 raise pickle.UnpicklingError(f"a pickle of more than {LARGEST_PICKLE:,} bytes")
-            check_opcodes(io.BytesIO(archive.read(member)))
+            pickles.append(archive.read(member))
+            check_opcodes(io.BytesIO(pickles[-1]))
+    # Of two archives behind one another zipfile reads the last, and torch the first.
+    if torch._C.PyTorchFileReader(str(path)).get_record("data.pkl") not in pickles:
+        raise pickle.UnpicklingError("two archives in one file")
 
 
 TORCH = MAGIC_NUMBER.to_bytes(10, "little")  # with it torch's files of before 1.6 begin

@@ -21,6 +21,7 @@ from twostream.training.distil import training_modality
 from twostream.training.options import TrainOptions
 from twostream.transforms.augmentation import CROPS, Augmentation
 from twostream.transforms.clips import Clip
+from twostream.transforms.presets import Modality
 from twostream_base.errors import InputError
 
 LEAST_SHARE = 2  # videos of a batch that a process needs: see split_into_batches
@@ -140,6 +141,7 @@ def load_epoch(
     options: TrainOptions,
     videos: Sequence[StoredVideo],
     *,
+    modality: Modality,
     epoch: int,
     skip: int,
     time: LoadingTime,
@@ -151,12 +153,12 @@ def load_epoch(
     on (seed, epoch, batch, rank) alone.
 
     Args:
+        modality: what the clips show, see `training_modality`.
         time: is told what the samples take.
     """
     batches = plan_batches(options, num_videos=len(videos), epoch=epoch)[skip:]
-    clips = load_samples(
-        options, videos, [shard(batch) for batch in batches], epoch=epoch, time=time
-    )
+    shares = [shard(batch) for batch in batches]
+    clips = load_samples(options, videos, shares, modality=modality, epoch=epoch, time=time)
     return seeded(options, clips, batches, epoch=epoch, skip=skip), len(batches)
 
 
@@ -180,13 +182,14 @@ def load_samples(
     videos: Sequence[StoredVideo],
     batches: Sequence[Sequence[int]],
     *,
+    modality: Modality,
     epoch: int,
     time: LoadingTime,
 ) -> Iterator[Tensor]:
     """The clips of some videos, (N, S, T, C, H, W) a batch, as they are drawn for an epoch."""
     samples = TrainingSamples(
         videos,
-        training_modality(options),
+        modality,
         num_segments=options.num_segments,
         only_segment=options.train_segment,
         input_size=options.input_size,

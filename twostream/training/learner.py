@@ -57,6 +57,7 @@ class Learner(BaseLearner):
         InputError: options that this network, or several processes, cannot follow.
 
     Attributes:
+        modality: what the clips of training show, see `training_modality`.
         compiled_network: `network`, with --compile a compiled one of the same weights.
         compiled_eval_network: the same for `eval_network`.
     """
@@ -76,6 +77,7 @@ class Learner(BaseLearner):
         set_deterministic(options.deterministic)
         torch.manual_seed(options.seed)
         self.options, self.num_classes = options, num_classes
+        self.modality = training_modality(options)
         self.device = torch.device(options.device)
         consensus = load_consensus(options.consensus, options.consensus_options)
         self.consensus = reduction(consensus)
@@ -321,8 +323,7 @@ class Learner(BaseLearner):
         )
 
     def _join_processes(self) -> DistributedDataParallel:
-        options, side = self.options, self.options.input_size
-        modality = training_modality(options)
+        options, modality, side = self.options, self.modality, self.options.input_size
         segments = 1 if options.train_segment else options.num_segments
         snippet = (modality.snippet_length, modality.channels, side, side)
         # Two snippets at least: batch normalisation refuses a single value.

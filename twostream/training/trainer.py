@@ -267,7 +267,12 @@ class Trainer:
             batches, count = seeded(options, cached, plan, epoch=epoch, skip=skip), len(plan)
         else:
             batches, count = load_epoch(
-                options, train.videos, epoch=epoch, skip=skip, time=self.loading_time
+                options,
+                train.videos,
+                modality=self.learner.modality,
+                epoch=epoch,
+                skip=skip,
+                time=self.loading_time,
             )
         return self.learner.train(
             self.runtime.bar(batches, total=count, label=f"epoch {epoch}, training", unit="batch"),
@@ -287,7 +292,12 @@ class Trainer:
             videos, size = self.data.train.videos, self.options.batch_size
             batches = split_into_batches(range(len(videos)), batch_size=size)
             samples = load_samples(
-                self.options, videos, batches, epoch=epoch, time=self.loading_time
+                self.options,
+                videos,
+                batches,
+                modality=self.learner.modality,
+                epoch=epoch,
+                time=self.loading_time,
             )
             label = f"features of sample {epoch + 1}"
             shown = self.runtime.bar(samples, total=len(batches), label=label, unit="batch")

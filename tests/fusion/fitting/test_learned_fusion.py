@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
-import fusion.fitting.fitted_fusion as learned_module
 from fusion.combining.fuse import Fusion, score_videos
 from fusion.combining.inputs import HeldOut
 from fusion.combining.probabilities import log_softmax
 from fusion.evaluation.metrics import top_k_correct
+from fusion.fitting import fitted_fusion
 from fusion.fitting.fitted_fusion import (
     LEARNERS,
     Learner,
@@ -84,7 +84,7 @@ def test_the_gradients_are_those_of_the_losses(fit, monkeypatch: pytest.MonkeyPa
         assert error < 1e-3
         return np.zeros(size)
 
-    monkeypatch.setattr(learned_module, "_minimise", check)
+    monkeypatch.setattr(fitted_fusion, "_minimise", check)
     fit(*drawn(30))
 
 

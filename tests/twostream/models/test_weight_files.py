@@ -106,6 +106,18 @@ def test_an_empty_archive_behind_it_hides_nothing(bounded: None, tmp_path: Path)
         load_state(tmp_path)
 
 
+def test_an_archive_behind_another_hides_nothing(bounded: None, tmp_path: Path) -> None:
+    """Zipfile reads the last archive of a file; torch the first, where both have one layout."""
+    path, harmless = tmp_path / "w.pth", tmp_path / "harmless.pth"
+    torch_file(path, NESTED_KEY)
+    text = b"x" * (len(NESTED_KEY) - 10)
+    torch_file(harmless, b"\x80\x02X" + len(text).to_bytes(4, "little") + text + b"0}.")
+    assert path.stat().st_size == harmless.stat().st_size
+    path.write_bytes(path.read_bytes() + harmless.read_bytes())
+    with pytest.raises(InputError, match=r"w\.pth: .*two archives"):
+        load_safely(path)
+
+
 def test_what_stops_the_check_is_refused(bounded: None, tmp_path: Path) -> None:
     """A name that the check cannot decode, or a wrong checksum, before what torch would build."""
     path, name = tmp_path / "w.pth", "cmy\nN\u00e9t\n0".encode()

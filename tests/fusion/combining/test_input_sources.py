@@ -1,3 +1,5 @@
+"""Which runs and files a fusion takes: candidates, splits, and names with numbers."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

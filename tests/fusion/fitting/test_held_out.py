@@ -1,3 +1,5 @@
+"""Videos held out to fit on: validation scores beside the inputs, or folds of the file itself."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -6,49 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fusion.combining.inputs import FusionInputs, FusionOptions, read_inputs, read_validation_scores
 from fusion.fitting.fitted_fusion import calibrate_inputs
-from fusion.tables.groups import grouped_folds, video_groups
 from fusion.tables.score_file import ScoreTable, read_scores, write_scores
 from fusion.workflows import fuse_files
 from twostream_base.errors import InputError
 
 Make = Callable[..., ScoreTable]
-
-
-@given(
-    drawn=st.lists(st.tuples(st.integers(0, 9), st.integers(-1, 3)), min_size=20, max_size=60),
-    random=st.randoms(),
-)
-def test_folds_never_part_a_group_and_ignore_the_order(drawn, random) -> None:  # noqa: ANN001
-    drawn = [(9, 0), (8, 1), (7, 2), *drawn]
-    groups, labels = [f"g{group}" for group, _ in drawn], np.array([label for _, label in drawn])
-    folds = grouped_folds(groups, labels, count=3)
-    assert set(folds) == {0, 1, 2}
-    assert len({(group, fold) for group, fold in zip(groups, folds, strict=True)}) == len({*groups})
-    order = list(range(len(drawn)))
-    random.shuffle(order)
-    moved = grouped_folds([groups[row] for row in order], labels[order], count=3)
-    np.testing.assert_array_equal(moved, folds[order])
-
-
-def test_folds_spread_the_classes() -> None:
-    names = [f"c{c}/v_c{c}_g{g:02}_c{k:02}" for c in range(4) for g in range(6) for k in range(3)]
-    labels = np.repeat(np.arange(4), 18)
-    folds = grouped_folds(video_groups(names, "ucf101", dataset=None), labels, count=3)
-    counts = [np.bincount(labels[folds == fold], minlength=4).tolist() for fold in range(3)]
-    assert counts == [[6] * 4] * 3
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_too_few_groups(count: int) -> None:
-    with pytest.raises(InputError, match=rf"{count} folds of 2 groups; allowed: 2\.\.2"):
-        grouped_folds(["a", "b", "a"], np.zeros(3, dtype=int), count=count)
-    with pytest.raises(InputError, match="2 folds of 1 group.*--groups"):
-        grouped_folds(["a", "a"], np.zeros(2, dtype=int), count=2)
 
 
 @pytest.fixture
