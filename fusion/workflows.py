@@ -330,8 +330,6 @@ def compare_forms(options: FusionOptions, *, progress: Progress = no_progress) -
         "files": {key: str(paths[0]) for key, paths in files.items()},
         "protocols": {key: about.get("protocol_card") for key, about in streams.metadata.items()},
         "complementarity": complementarity(streams),
-        "segments": {},
-        "classes": [],
         "fitted_on": fitted_on(answers, streams, None),
         "warnings": streams.warnings,
     }

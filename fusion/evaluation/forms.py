@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fusion.evaluation.results import accuracy_text, columns
+from fusion.evaluation.results import accuracy_text, columns, interval_basis, test_used
+
+TIMING_ERROR = 0.1
 
 
 def weigh_forms(
     compared: Mapping[str, Any], costs: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The forms from the cheapest on, and the cheapest that none is significantly better than.
+    """The forms from the cheapest on, and which is worth its cost.
+
+    It is the cheapest that none is significantly better than. As timings are not exact, all such
+    forms that take at most a tenth longer count as equally cheap; of these, the most accurate.
 
     Args:
         compared: `compare` of the forms, all pairs.
@@ -38,10 +43,17 @@ def weigh_forms(
     forms.sort(
         key=lambda form: (form["milliseconds"] is None, form["milliseconds"], -form["correct"])
     )
-    priced = [form["name"] for form in forms if form["milliseconds"] is not None]
     # Beaten by a form whose cost is not known: that may be worth it, but nobody can say.
-    worth = next((name for name in priced if not beaten[name]), None)
-    return {"forms": forms, "worth": worth}
+    unbeaten = [
+        form for form in forms if form["milliseconds"] is not None and not form["beaten_by"]
+    ]
+    alike = [
+        form
+        for form in unbeaten
+        if form["milliseconds"] <= (1 + TIMING_ERROR) * unbeaten[0]["milliseconds"]
+    ]
+    worth = max(alike, key=lambda form: form["correct"], default={"name": None})
+    return {"forms": forms, "worth": worth["name"]}
 
 
 def forms_rows(weighed: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -69,7 +81,10 @@ def worth_line(weighed: Mapping[str, Any]) -> str:
         return "every form whose cost is known is beaten by another"
     form = next(form for form in weighed["forms"] if form["name"] == weighed["worth"])
     best = max(weighed["forms"], key=lambda form: form["correct"])
-    line = f"worth its cost here: {form['name']}, the cheapest that no other is found better than"
+    line = (
+        f"worth its cost here: {form['name']}; no form is found better, and none that is as good "
+        "is clearly cheaper"
+    )
     if best["correct"] > form["correct"]:
         line += (
             f"; {best['name']} is right in {best['correct'] - form['correct']} more of "
@@ -78,11 +93,22 @@ def worth_line(weighed: Mapping[str, Any]) -> str:
     return line
 
 
-def forms_lines(weighed: Mapping[str, Any]) -> list[str]:
-    """The forms as a table, and which is worth its cost."""
+def forms_lines(compared: Mapping[str, Any]) -> list[str]:
+    """The forms as a table, and which is worth its cost; the pairs one by one are in the JSON.
+
+    Args:
+        compared: what `compare` and `weigh_forms` say, with `fitted_on` and `warnings`.
+    """
     return [
-        *columns(forms_rows(weighed)),
+        f"{compared['videos']} videos; intervals "
+        f"{interval_basis(compared['groups'], compared['videos'])}",
+        "",
+        *columns(forms_rows(compared)),
         "multiply-adds, flow pairs and ms: of one video under the protocol of its scores, flow and "
         "network on this machine, without decoding",
-        worth_line(weighed),
+        f"beaten by: p below 0.05 of the {test_used(compared)}, after Holm's correction for all "
+        f"{len(compared['pairs'])} pairs; --json has each",
+        *(f"{name}: fitted on {labels}" for name, labels in compared["fitted_on"].items()),
+        worth_line(compared),
+        *(f"warning: {text}" for text in compared["warnings"]),
     ]

@@ -57,7 +57,7 @@ def cost_chart(forms: Sequence[Mapping[str, Any]], *, worth: str | None) -> str:
         parts += [
             markup.line(place, first, place, last, "whisker"),
             markup.circle(place, y(form["percent"]), kind, title=lines[-1]),
-            markup.text(place + 6, y(form["percent"]) - 6, str(number + 1)),
+            markup.text(place - 4, last - 6, str(number + 1)),
         ]
         parts += _key(kind, f"{number + 1}: {form['name']}", row=number, top=306)
     return markup.drawing(

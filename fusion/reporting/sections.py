@@ -187,10 +187,12 @@ def forms_section(forms: Mapping[str, Any]) -> str:
     """The forms of using RGB and flow by accuracy and cost, and which is worth its cost here."""
     priced = [form for form in forms["forms"] if form["milliseconds"] is not None]
     heading, *rows = forms_rows(forms)
+    verdict = worth_line(forms)
     return section(
         "forms",
         "Forms and their cost",
-        paragraph(worth_line(forms)),
+        paragraph(f"{verdict[0].upper()}{verdict[1:]}."),
+        '<div class="charts">',
         figure(
             cost_chart(priced, worth=forms["worth"]),
             "Top-1 with its 95 % interval, over the milliseconds that flow and network take for a "
@@ -199,6 +201,7 @@ def forms_section(forms: Mapping[str, Any]) -> str:
         )
         if priced
         else "",
+        "</div>",
         table(heading, rows, name="forms", strong=forms["worth"] or ""),
     )
 

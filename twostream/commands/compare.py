@@ -53,8 +53,7 @@ def compare(alone: bool, forms: bool, classes: bool, as_json: bool, **options: A
         if as_json:
             console.print_json(result)
             return
-        lines = compare_lines(result)
-        console.show(*lines[:1], "", *forms_lines(result), *lines[len(result["systems"]) + 3 :])
+        console.show(*forms_lines(result))
         console.tell_next("report", "--forms", *typed)
         return
     with console.LateProgress() as progress:

@@ -29,6 +29,7 @@ COMPARED = compare({name: answers(right) for name, right in RIGHT.items()}, LABE
         ({"rgb": 1, "joint": 4, "late": 5, "best": 20}, "rgb joint late best", "joint"),
         ({"rgb": 1, "best": 20}, "rgb best joint late", "best"),  # the others: who knows
         ({"rgb": 1, "joint": 5, "late": 5, "best": 5}, "rgb best joint late", "best"),
+        ({"rgb": 1, "late": 50, "joint": 52, "best": 56}, "rgb late joint best", "joint"),
         ({"rgb": 1}, "rgb best joint late", None),
     ],
 )
@@ -42,13 +43,17 @@ def test_the_cheapest_that_none_beats(costs: dict[str, int], order: str, worth: 
 
 def test_the_table() -> None:
     weighed = weigh_forms(COMPARED, {"rgb": cost(1.26), "late": cost(5)})
-    lines = forms_lines(weighed)
-    assert lines[0].split("   ")[0].strip() == "form"
-    assert [part.strip() for part in lines[2].split("   ") if part.strip()] == [
+    facts = {"fitted_on": {"late": "val"}, "warnings": ["protocols differ"]}
+    lines = forms_lines(COMPARED | weighed | facts)
+    assert lines[0].startswith("200 videos; ")
+    assert lines[2].split("   ")[0].strip() == "form"
+    assert [part.strip() for part in lines[4].split("   ") if part.strip()] == [
         "late", "189/200  94.50 % [90.42, 96.90]", "2.00 G", "30", "5.0", "-",
     ]  # fmt: skip
-    assert lines[3].split()[0] == "best"
-    assert lines[3].split()[-4:] == ["-"] * 4
-    assert lines[-1] == worth_line(weighed)
-    assert "late" in lines[-1]
-    assert "best is right in 3 more of 200" in lines[-1]
+    assert lines[5].split()[0] == "best"
+    assert lines[5].split()[-4:] == ["-"] * 4
+    assert "McNemar" in lines[8]
+    assert "all 6 pairs" in lines[8]
+    assert lines[9:] == ["late: fitted on val", worth_line(weighed), "warning: protocols differ"]
+    assert "late" in worth_line(weighed)
+    assert "best is right in 3 more of 200" in worth_line(weighed)
