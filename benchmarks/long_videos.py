@@ -27,8 +27,8 @@ from fusion.tables.windows import Span, window_grid
 from twostream.compute.device import Runtime
 from twostream.data.protocols import find_protocol
 from twostream.models.checkpoint import NetworkSpec, network_from_spec
-from twostream.prediction.predict_video import Stream, extract_for
-from twostream.prediction.windows import WindowPass, WindowStream, window_protocol
+from twostream.prediction.networks import Stream
+from twostream.prediction.windows import WindowPass, window_protocol
 
 FPS, WINDOW, STRIDE, SAMPLE = 25, 2.0, 0.5, 6
 MEGABYTE = 2**20
@@ -50,7 +50,9 @@ def main() -> None:
         memory(Path(folder), runtime, minutes=options.minutes)
 
 
-def make_stream(stream: str, *, model: str, input_size: int, short_side: int) -> Stream:
+def make_stream(
+    stream: str, *, model: str, input_size: int, short_side: int, protocol: str
+) -> Stream:
     spec = NetworkSpec(
         model=model, model_options={}, stream=stream, clip_length=10 if stream == "motion" else 1,
         frame_interval=1, resize=(), class_names=tuple(map(str, range(101))), num_segments=3,
@@ -58,7 +60,7 @@ def make_stream(stream: str, *, model: str, input_size: int, short_side: int) ->
         flow={},
     )  # fmt: skip
     settings = extraction_settings("dis", {}, bound=20.0, short_side=short_side)
-    return Stream(spec, network_from_spec(spec).eval(), settings)
+    return Stream(spec, network_from_spec(spec).eval(), settings, find_protocol(protocol))
 
 
 def cost(folder: Path, runtime: Runtime, *, seconds: int, turns: int) -> None:
@@ -69,32 +71,30 @@ def cost(folder: Path, runtime: Runtime, *, seconds: int, turns: int) -> None:
     some = grid[:: max(1, len(grid) // SAMPLE)]
     frames = list(read_frames(film))
     cuts = [write_cut(folder / f"{a}.mp4", frames[a:b]) for a, b in some]
-    streams = {
-        key: make_stream(key, model="resnet18", input_size=224, short_side=240)
-        for key in ("spatial", "motion")
-    }
     for name in ("segments:3", "segments:8", "clips19"):
-        protocol = find_protocol(name)
+        streams = {
+            key: make_stream(key, model="resnet18", input_size=224, short_side=240, protocol=name)
+            for key in ("spatial", "motion")
+        }
 
         def together() -> None:
-            asked = {key: WindowStream(stream, protocol) for key, stream in streams.items()}  # noqa: B023
-            for _ in WindowPass(film, asked, Span(WINDOW), Span(STRIDE), runtime):
+            for _ in WindowPass(film, streams, Span(WINDOW), Span(STRIDE), runtime):  # noqa: B023
                 pass
 
         def one_by_one() -> None:
             for cut in cuts:
                 with tempfile.TemporaryDirectory(dir=folder) as store:
-                    for stream in streams.values():
-                        stored, _ = extract_for(
-                            stream, cut, work_dir=Path(store), threads=runtime.threads
+                    for stream in streams.values():  # noqa: B023
+                        stored, _ = stream.extract(
+                            cut, work_dir=Path(store), threads=runtime.threads
                         )
                         same = window_protocol(
-                            protocol,  # noqa: B023
+                            stream.protocol,
                             stream.spec.modality,
                             length=stored.length,
                             stride=stride,
                         )
-                        stream.logits(stored, runtime, protocol=same)
+                        stream._replace(protocol=same).logits(stored, runtime)
 
         pairs = [(timed(together), timed(one_by_one) * len(grid) / len(cuts)) for _ in range(turns)]
         ratios = [a / b for a, b in pairs]
@@ -110,17 +110,12 @@ def memory(folder: Path, runtime: Runtime, *, minutes: int) -> None:
     """Memory of the process while it goes through a film of small frames."""
     film = write_film(folder / "hour.mp4", minutes * 60 * FPS, size=(48, 64))
     streams = {
-        key: make_stream(key, model="shufflenet_v2_x0_5", input_size=32, short_side=48)
+        key: make_stream(
+            key, model="shufflenet_v2_x0_5", input_size=32, short_side=48, protocol="segments:3"
+        )
         for key in ("spatial", "motion")
     }
-    protocol = find_protocol("segments:3")
-    windows = WindowPass(
-        film,
-        {key: WindowStream(stream, protocol) for key, stream in streams.items()},
-        Span(WINDOW),
-        Span(STRIDE),
-        runtime,
-    )
+    windows = WindowPass(film, streams, Span(WINDOW), Span(STRIDE), runtime)
     began, next_mark, marks = time.perf_counter(), 0.0, []
     for _, window, _ in windows:
         minute = window.end / FPS / 60

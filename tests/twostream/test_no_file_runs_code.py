@@ -207,7 +207,7 @@ def test_a_checkpoint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr("twostream.scoring.score_run.check_input_sizes", stop)
-    monkeypatch.setattr("twostream.prediction.predict.check_input_sizes", stop)
+    monkeypatch.setattr("twostream.prediction.networks.check_input_sizes", stop)
     monkeypatch.setattr("twostream.export.export_run.write_checked", stop)
     monkeypatch.setattr("twostream.training.trainer.check_input_sizes", stop)
     copy = tmp_path / "run"

@@ -135,8 +135,8 @@ def features(
     from flow_extract.extraction.executor import available_cores
     from twostream.models.checkpoint import read_spec
     from twostream.prediction.features import FeatureOptions, Video, feature_lines, write_features
+    from twostream.prediction.networks import Extraction
     from twostream.prediction.predict import find_inputs
-    from twostream.prediction.predict_video import Extraction
 
     run_jobs = find_engine(engine, scheduler, jobs=jobs)
     apart = engine == "dask" or (jobs or 1) > 1

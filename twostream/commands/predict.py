@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fusion.tables.windows import Span
     from twostream.models.external_networks import ExternalNetwork
     from twostream.prediction.long_videos import LongPrediction
-    from twostream.prediction.predict_video import Prediction
+    from twostream.prediction.predict import Prediction
 
 network_options = console.section(
     "Network",
@@ -186,13 +186,8 @@ def predict(
         long_result_lines,
         predict_windows,
     )
-    from twostream.prediction.predict import (
-        PredictOptions,
-        find_inputs,
-        predict_videos,
-        result_lines,
-    )
-    from twostream.prediction.predict_video import Extraction
+    from twostream.prediction.networks import Extraction, PredictOptions
+    from twostream.prediction.predict import find_inputs, predict_videos, result_lines
 
     if bool(paths) == (live is not None):
         raise InputError("give videos, or --live SOURCE, and not both")

@@ -14,7 +14,7 @@ from flow_extract.display.show import DEFAULT_FPS, FILMS, SCALE_PAIRS, write_png
 from flow_extract.store.codecs import dequantize
 from flow_extract.store.reader import StoreEntry
 from flow_extract.video.frames import resize
-from twostream.prediction.predict_video import Prediction
+from twostream.prediction.predict import Prediction
 
 SUFFIXES = (".png", *FILMS)
 GIF_FPS = 15  # at most: every frame of a GIF takes as much room as a picture

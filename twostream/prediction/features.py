@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,12 +34,17 @@ from flow_extract.video.decode import VideoError, probe
 from flow_extract.video.pictures import content_sha256
 from fusion.tables.windows import Span
 from twostream.compute.device import Runtime, no_bar
-from twostream.data.protocols import SPREAD, Protocol, find_protocol
+from twostream.data.protocols import SPREAD
 from twostream.data.stored import SOURCE_DIGITS
 from twostream.models.external_networks import ExternalNetwork, open_weights
-from twostream.models.probe import check_input_sizes
-from twostream.prediction.predict_video import Extraction, Stream, load_streams, weights_file
-from twostream.prediction.windows import WindowPass, WindowStream
+from twostream.prediction.networks import (
+    Extraction,
+    Stream,
+    group_by_extraction,
+    load_streams,
+    weights_file,
+)
+from twostream.prediction.windows import WindowPass
 from twostream.transforms.presets import Modality
 from twostream_base.errors import InputError, disk_error
 from twostream_base.files import (
@@ -54,7 +59,6 @@ from twostream_base.files import (
 from twostream_base.heartbeat import beat
 from twostream_base.versions import tool_version
 
-LAYOUTS = ("actionformer", "ms-tcn")
 JOINED = "joined"
 BUSY_SECONDS = 1.0  # before the next look at a video of which another process has the lock
 
@@ -265,17 +269,13 @@ class FeatureWriter:
         }
         self.streams = load_streams(
             self.runs,
+            shared=True,
             checkpoint=options.checkpoint,
+            protocol=f"segments:1,crops={options.crops}",
             device=runtime.device,
             extraction=options.extraction,
-            shared=True,
             trust_plugins=options.trust_plugins,
         )
-        self.protocol = find_protocol(f"segments:1,crops={options.crops}")
-        for stream in self.streams.values():
-            check_input_sizes(
-                stream.network, stream.spec, protocols=(self.protocol.name,), device=runtime.device
-            )
         self.window = find_window(options, self.streams)
         dropping = {bool(stream.settings.get("drop_repeated")) for stream in self.streams.values()}
         if options.joined and len(dropping) > 1:
@@ -290,7 +290,7 @@ class FeatureWriter:
                 "model": stream.spec.model,
                 "checkpoint": sha256_file(weights_file(self.runs[key], options.checkpoint)),
                 "features": stream.network.feature_size,
-                "protocol": self.protocol.name,
+                "protocol": stream.protocol.name,
                 "precision": runtime.precision,
                 "extraction": settings_hash(stream.settings),
             }
@@ -337,27 +337,19 @@ class FeatureWriter:
         folder = options.out / f".{sha256_bytes(os.fsencode(video.name))[:32]}.part"
         shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
         if missing:
+            wanted = {key for keys in missing.values() for key in keys}
             try:
-                features = features_of_video(
-                    video.path,
-                    {key: self.streams[key] for keys in missing.values() for key in keys},
-                    self.protocol,
-                    window=self.window,
-                    options=options,
-                    runtime=self.runtime,
-                    folder=folder,
-                    label=video.text,
-                )
+                facts = self.compute(video, wanted, folder=folder)
                 for output, keys in missing.items():
                     card = files[output].with_suffix(".json")
                     card.unlink(missing_ok=True)  # it would call other arrays done
                     shape = join_arrays(
                         files[output],
-                        [features.rows[key] for key in keys],
+                        [folder / key for key in keys],
                         [self.streams[key].network.feature_size for key in keys],
                         transposed=options.layout == "ms-tcn",
                     )
-                    content = cards[output] | features.facts[keys[0]] | {"shape": shape}
+                    content = cards[output] | facts[keys[0]] | {"shape": shape}
                     write_text(card, json.dumps(content, indent=2) + "\n")
             except VideoError as error:
                 return {"failed": str(error)}
@@ -372,6 +364,46 @@ class FeatureWriter:
             "damaged": next((card["damaged"] for card in known.values() if card["damaged"]), None),
             "shapes": {output: card["shape"] for output, card in known.items()},
         }
+
+    def compute(
+        self, video: Video, wanted: Collection[str], *, folder: Path
+    ) -> dict[str, dict[str, Any]]:
+        """Compute the features of a video by these streams; they go to disk as they come.
+
+        Args:
+            folder: for a file of float32 (T', D) of each stream, of its name.
+
+        Returns:
+            Of the frames that each stream has seen: `fps`, `frames`, `damaged`.
+
+        Raises:
+            VideoError: it gives no frames, or no flow.
+        """
+        options = self.options
+        streams = {key: stream for key, stream in self.streams.items() if key in wanted}
+        expected = (probe(video.path).num_frames or 1) // options.stride * len(streams)
+        folder.mkdir(parents=True)
+        facts: dict[str, dict[str, Any]] = {}
+        with ExitStack() as stack:
+            files = {key: stack.enter_context((folder / key).open("wb")) for key in streams}
+            for group in group_by_extraction(streams):
+                run = WindowPass(
+                    video.path,
+                    group,
+                    Span(self.window, in_frames=True),
+                    Span(options.stride, in_frames=True),
+                    self.runtime,
+                    as_features=True,
+                    centred=options.layout == "ms-tcn",
+                )
+                shown = self.runtime.bar(run, total=expected, label=video.text, unit="feature")
+                for key, _, row in shown:
+                    files[key].write(np.ascontiguousarray(row, "<f4").data)
+                # Without repeated frames the others are as many a second as are left.
+                fps = run.fps * (run.frames / run.decoded)
+                of_pass = {"fps": fps, "frames": run.frames, "damaged": run.damage}
+                facts |= dict.fromkeys(group, of_pass)
+        return facts
 
 
 def find_window(options: FeatureOptions, streams: Mapping[str, Stream]) -> int:
@@ -409,75 +441,6 @@ def snippet_frames(modality: Modality) -> int:
     stack = sampling.get("stack", 1)
     steps, interval = sampling["snippet_length"] // stack, sampling["interval"]
     return (steps - 1) * max(1, interval) + stack + modality.sees_flow
-
-
-@dataclass(frozen=True, slots=True)
-class VideoFeatures:
-    """The features of a video, on disk.
-
-    Attributes:
-        rows: a file of float32 (T', D) for each stream.
-        facts: of the frames that each stream has seen: `fps`, `frames`, `damaged`.
-    """
-
-    rows: dict[str, Path]
-    facts: dict[str, dict[str, Any]]
-
-
-def features_of_video(
-    video: Path,
-    streams: Mapping[str, Stream],
-    protocol: Protocol,
-    *,
-    window: int,
-    options: FeatureOptions,
-    runtime: Runtime,
-    folder: Path,
-    label: str,
-) -> VideoFeatures:
-    """Compute the features of a video; they go to disk as they come.
-
-    Args:
-        folder: for these files.
-        label: what the progress bar calls the video.
-
-    Raises:
-        VideoError: it gives no frames, or no flow.
-    """
-    expected = (probe(video).num_frames or 1) // options.stride * len(streams)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    files = {key: folder / key for key in streams}
-    passes: dict[str, list[str]] = {}
-    for key, stream in streams.items():
-        passes.setdefault(settings_hash(stream.settings), []).append(key)
-    handles = {key: file.open("wb") for key, file in files.items()}
-    facts: dict[str, dict[str, Any]] = {}
-    try:
-        for keys in passes.values():
-            run = WindowPass(
-                video,
-                {key: WindowStream(streams[key], protocol) for key in keys},
-                Span(window, in_frames=True),
-                Span(options.stride, in_frames=True),
-                runtime,
-                as_features=True,
-                centred=options.layout == "ms-tcn",
-            )
-            for key, _, row in runtime.bar(run, total=expected, label=label, unit="feature"):
-                handles[key].write(np.ascontiguousarray(row, "<f4").data)
-            # Without repeated frames the others are as many a second as are left.
-            fps = run.fps * (run.frames / run.decoded)
-            of_pass = {"fps": fps, "frames": run.frames, "damaged": run.damage}
-            facts |= dict.fromkeys(keys, of_pass)
-    except BaseException:
-        for handle in handles.values():
-            handle.close()
-        shutil.rmtree(folder)
-        raise
-    for handle in handles.values():
-        handle.close()
-    return VideoFeatures(files, facts)
 
 
 def join_arrays(path: Path, rows: list[Path], widths: list[int], *, transposed: bool) -> list[int]:

@@ -10,30 +10,36 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from itertools import chain, count
 from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flow_extract.display.show import DEFAULT_FPS
 from flow_extract.extraction.settings import recorded_method
 from flow_extract.store.codecs import CODECS, load_codec, quantize
-from flow_extract.store.header import settings_hash
 from flow_extract.video.decode import VideoError, open_video
 from flow_extract.video.frames import MAX_PIXELS, resize, scaled_size
-from fusion.combining.probabilities import as_probs
 from fusion.events.detection import THRESHOLD, DetectionOptions, background_class
 from fusion.events.event import Event
 from fusion.tables.windows import Span
 from twostream.compute.device import Runtime
-from twostream.prediction.predict import Networks, PredictOptions, load_networks
-from twostream.prediction.predict_video import fuse_logits
-from twostream.prediction.windows import StreamScorer, Window, WindowStream
+from twostream.prediction.networks import (
+    FUSED,
+    Networks,
+    PredictOptions,
+    group_by_extraction,
+    load_networks,
+    probabilities,
+)
+from twostream.prediction.windows import StreamScorer, Window
 from twostream_base.errors import InputError
 
 SCHEMES = ("udp://", "rtsp://", "rtsps://")
@@ -327,15 +333,12 @@ class LiveEvents:
             gap: more than another stretch before it was not seen, so that events end there.
         """
         ended = self.finish() if gap else []
-        background, high = (
-            background_class(self.class_names),
-            max(self.options.thresholds or (THRESHOLD,)),
-        )
+        background = background_class(self.class_names)
+        high = max(self.options.thresholds or (THRESHOLD,))
         for label, name in enumerate(self.class_names):
             probability = float(probabilities[label])
-            if name == background:
-                continue
-            if probability >= (self.options.hysteresis * high if label in self._open else high):
+            least = self.options.hysteresis * high if label in self._open else high
+            if name != background and probability >= least:
                 self._open.setdefault(label, []).append((start, end, probability))
         over = [label for label, parts in self._open.items() if parts[-1][0] != start]
         return ended + [self._close(label) for label in over]
@@ -385,36 +388,34 @@ def predict_live(
         record.parent.mkdir(parents=True, exist_ok=True)
         frames = recorded(frames, record)
     networks = load_networks(options, runtime, shared=True)  # flow is computed when it is read
-    recipe, streams = networks.recipe, networks.streams
+    streams = networks.streams
     # Streams of the same frames share a buffer, and so its flow.
     buffers: dict[str, LiveBuffer] = {}
-    by_settings: dict[str, LiveBuffer] = {}
-    for key, stream in streams.items():
-        used = settings_hash(stream.settings)
-        if used not in by_settings:
-            by_settings[used] = LiveBuffer(stream.settings)
-        buffers[key] = by_settings[used]
-    every = list(by_settings.values())
+    for group in group_by_extraction(streams):
+        buffer = LiveBuffer(next(iter(group.values())).settings)
+        buffers |= dict.fromkeys(group, buffer)
+    every = list(dict.fromkeys(buffers.values()))
     if repeated := [key for key, of in streams.items() if of.settings.get("drop_repeated")]:
         tell(
             f"the {' and the '.join(repeated)} network was trained without repeated frames "
             "(--drop-repeated); of what comes all frames are taken"
         )
-    warm_up(networks, runtime)
+    warm_up(networks)
     first, stop = every[-1], threading.Event()  # filled last: what is in it is in all
     thread = threading.Thread(target=receive, args=(frames, again, every, stop), daemon=True)
     began = time.monotonic()
     thread.start()
-    scorers: dict[str, StreamScorer] = {}
     counts = {"windows": 0, "dropped": 0, "all_streams": 0}
     latencies: deque[float] = deque(maxlen=1000)
     events = LiveEvents(next(iter(streams.values())).spec.class_names)
-    origin, number, told, slow_told, last_lost = -1, 0, began, -inf, ""
-    fps, length, step = 0.0, 0, 0
+    connection: Connection | None = None
+    fps, told, slow_told, last_lost = 0.0, began, -inf, ""
     try:
         while True:
             with first.changed:
-                if not (first.ended or window_waits(first, origin, number, length, step)):
+                origin = connection.origin if connection else -1
+                is_there = connection is not None and connection.end <= first.end
+                if not (first.ended or is_there or first.next_origin(origin) is not None):
                     first.changed.wait(WAKE_SECONDS)
                 lost, ended, here = first.lost, first.ended, first.end
                 following = first.next_origin(origin)
@@ -423,72 +424,52 @@ def predict_live(
                 tell(f"source lost ({lost}); connecting again")
             last_lost = lost or last_lost
             limit = here if following is None else following  # windows do not go beyond
-            waiting = (limit - origin - length) // step if scorers else -1
-            if waiting >= number:
-                missed = max(0, waiting - number - max(1, int(BEHIND_SECONDS * fps / step)))
-                number += missed
+            if connection and connection.end <= limit:
+                step = connection.step
+                waiting = (limit - connection.end) // step
+                missed = max(0, waiting - max(1, int(BEHIND_SECONDS * fps / step)))
+                connection.number += missed
                 counts["dropped"] += missed
                 if missed and time.monotonic() - slow_told >= STATUS_SECONDS:
                     slow_told = time.monotonic()
                     tell("too slow: windows are dropped, the oldest first")
-                begin = origin + number * step
-                arrived = max(buffer.arrival(begin + length - 1) for buffer in every)
-                at = Window(number, begin, begin + length)
-                logits = {}
-                for key, scorer in scorers.items():
-                    for _, of_window in [*scorer.add(at, buffers[key]), *scorer.finish()]:
-                        logits[key] = of_window[None]
-                    fusion, lead = fuse_logits(logits, streams, recipe)
-                    if len(logits) == 1 and recipe.cascade is not None and lead >= recipe.cascade:
-                        break
-                probabilities = as_probs(fusion.scores[0], fusion.table.score_type)
+                arrived = max(buffer.arrival(connection.end - 1) for buffer in every)
+                fusion, _ = networks.ask(partial(connection.logits, buffers=buffers))
+                asked, fused = list(fusion.streams.scores), probabilities(fusion)[FUSED][0]
                 counts["windows"] += 1
-                counts["all_streams"] += len(logits) == len(streams)
+                counts["all_streams"] += len(asked) == len(streams)
                 latency = time.monotonic() - arrived
                 latencies.append(latency)
                 end = arrived - began
-                start = end - length / fps
-                middle, half = (start + end) / 2, step / fps / 2
+                start = end - connection.length / fps
                 if every_window:
-                    best = int(probabilities.argmax())
+                    best = int(fused.argmax())
                     write(
                         {
                             "window": [round(start, 3), round(end, 3)],
                             "class": events.class_names[best],
-                            "probability": round(float(probabilities[best]), 6),
-                            "streams": list(logits),
+                            "probability": round(float(fused[best]), 6),
+                            "streams": asked,
                             "latency": round(latency, 4),
                         }
                     )
-                for event in events.add(
-                    middle - half, middle + half, probabilities, gap=missed > 1
-                ):
+                middle, half = (start + end) / 2, step / fps / 2
+                for event in events.add(middle - half, middle + half, fused, gap=missed > 1):
                     write(event_row(event))
-                number += 1
+                connection.number += 1
                 for buffer in every:
-                    buffer.drop_before(min(origin + number * step, limit))
+                    buffer.drop_before(min(connection.begin, limit))
             elif following is not None or lost or ended:  # the connection has no more windows
                 for event in events.finish():
                     write(event_row(event))
                 for buffer in every:
                     buffer.drop_before(limit)
                 if following is not None:
-                    if origin >= 0 or last_lost:
+                    if connection or last_lost:
                         before = f", not {fps:g}" if fps not in (0.0, next_fps) else ""
                         tell(f"source is back, {next_fps:g} frames a second{before}")
-                    origin, number, fps, last_lost = following, 0, next_fps, ""
-                    length, step = window.frames(fps), stride.frames(fps)
-                    if length < 2 and any(s.spec.modality.sees_flow for s in streams.values()):
-                        raise InputError(f"--window {window} is 1 frame, which has no flow")
-                    scorers = {
-                        key: StreamScorer(
-                            WindowStream(stream, recipe.protocols[key]),
-                            runtime,
-                            window=length,
-                            stride=step,
-                        )
-                        for key, stream in streams.items()
-                    }
+                    connection = Connection(networks, following, next_fps, window, stride)
+                    fps, last_lost = next_fps, ""
                 elif ended:
                     break
             if (now := time.monotonic()) - told >= STATUS_SECONDS:
@@ -510,27 +491,55 @@ def predict_live(
     return counts | {"latency": float(np.median(latencies)) if latencies else None}
 
 
-def warm_up(networks: Networks, runtime: Runtime) -> None:
+class Connection:
+    """The windows of the frames that have come since the source was connected.
+
+    Args:
+        origin: number of the first of these frames.
+
+    Attributes:
+        length, step: of windows, in frames.
+        number: of the next window, from 0.
+    """
+
+    def __init__(
+        self, networks: Networks, origin: int, fps: float, window: Span, stride: Span
+    ) -> None:
+        self.origin, self.number = origin, 0
+        self.length, self.step = window.frames(fps), stride.frames(fps)
+        if self.length < 2 and any(stream.sees_flow for stream in networks.streams.values()):
+            raise InputError(f"--window {window} is 1 frame, which has no flow")
+        self._scorers = {
+            key: StreamScorer(stream, networks.runtime, window=self.length, stride=self.step)
+            for key, stream in networks.streams.items()
+        }
+
+    @property
+    def begin(self) -> int:
+        """The first frame of the next window."""
+        return self.origin + self.number * self.step
+
+    @property
+    def end(self) -> int:
+        """The frame behind it."""
+        return self.begin + self.length
+
+    def logits(self, key: str, *, buffers: Mapping[str, LiveBuffer]) -> NDArray[np.float32]:
+        """What a stream says of the next window: logits (1, S, R, classes)."""
+        scorer, window = self._scorers[key], Window(self.number, self.begin, self.end)
+        ((_, logits),) = [*scorer.add(window, buffers[key]), *scorer.finish()]
+        return logits[None]
+
+
+def warm_up(networks: Networks) -> None:
     """Take an empty window through everything: what is loaded or compiled late delays none then."""
+    window = Span(64, in_frames=True)
+    connection = Connection(networks, 0, DEFAULT_FPS, window, window)
     for key, stream in networks.streams.items():
-        buffer, length = LiveBuffer(stream.settings), 64
-        for _ in range(length):
+        buffer = LiveBuffer(stream.settings)
+        for _ in range(connection.length):
             buffer.add(np.zeros((240, 320, 3), np.uint8), fps=None)
-        scorer = StreamScorer(
-            WindowStream(stream, networks.recipe.protocols[key]),
-            runtime,
-            window=length,
-            stride=length,
-        )
-        for _ in [*scorer.add(Window(0, 0, length), buffer), *scorer.finish()]:
-            pass
-
-
-def window_waits(buffer: LiveBuffer, origin: int, number: int, length: int, step: int) -> bool:
-    """Whether a whole window is there, or must be looked for in a new connection."""
-    if buffer.next_origin(origin) is not None:
-        return True
-    return length > 0 and buffer.end >= origin + number * step + length
+        connection.logits(key, buffers={key: buffer})
 
 
 def event_row(event: Event) -> dict[str, Any]:

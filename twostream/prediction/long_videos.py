@@ -23,7 +23,6 @@ from flow_extract.store.header import settings_hash
 from flow_extract.video.decode import VideoError, probe
 from flow_extract.video.pictures import content_sha256
 from fusion.combining.fuse import fuse_joined
-from fusion.combining.probabilities import as_probs
 from fusion.evaluation.results import columns
 from fusion.events.detection import detect_events
 from fusion.events.event import Event
@@ -39,12 +38,18 @@ from fusion.tables.score_file import (
 )
 from fusion.tables.windows import Span, rows_by_video, window_grid, window_names
 from twostream.compute.device import Runtime
-from twostream.data.protocols import Protocol
 from twostream.data.stored import SOURCE_DIGITS
 from twostream.models.external_networks import ExternalNetwork
-from twostream.prediction.predict import PredictOptions, load_networks, seen_in_training
-from twostream.prediction.predict_video import Stream, weights_file
-from twostream.prediction.windows import WindowPass, WindowStream
+from twostream.prediction.networks import (
+    FUSED,
+    PredictOptions,
+    Stream,
+    group_by_extraction,
+    load_networks,
+    probabilities,
+    weights_file,
+)
+from twostream.prediction.windows import WindowPass
 from twostream_base.errors import InputError
 from twostream_base.files import (
     parse_json,
@@ -59,7 +64,6 @@ from twostream_base.versions import library_version, tool_version
 
 WINDOWS_PER_PART = 64  # what a kill can cost: a minute or so where flow is slow
 PARTS, DONE = "parts", "done.json"
-FUSED = "fused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,32 +121,25 @@ def predict_windows(
     """
     networks = load_networks(options, runtime)
     setup = {
-        key: stream_facts(
-            stream,
-            options.runs[key],
-            networks.recipe.protocols[key],
-            options=options,
-            windows=windows,
-            runtime=runtime,
-        )
-        for key, stream in networks.streams.items()
+        key: stream_facts(networks.streams[key], run, options, windows, runtime)
+        for key, run in options.runs.items()
     }
     earlier = read_earlier(windows.folder, setup, videos)
     films: dict[str, dict[str, Any]] = {}
     failed = {}
     for name, (text, video) in videos.items():
         try:
-            films[name] = {"video": text} | score_film(
+            film = score_film(
                 name,
                 video,
                 networks.streams,
-                networks.recipe.protocols,
                 setup,
                 earlier=earlier,
                 windows=windows,
                 runtime=runtime,
                 tell=tell,
             )
+            films[name] = {"video": text} | film
         except VideoError as error:
             failed[text] = str(error)
             if earlier and name in earlier[next(iter(setup))].metadata["films"]:
@@ -171,49 +168,30 @@ def predict_windows(
     }
     for key, path in files.items():
         assemble(path, windows.folder / PARTS, key, list(films), setup[key] | {"films": known})
-    fusion = fuse_joined(join(files), networks.recipe.steps)
-    probabilities = {FUSED: as_probs(fusion.scores.astype(np.float64), fusion.table.score_type)} | {
-        key: as_probs(scores, fusion.streams.score_type)
-        for key, scores in fusion.streams.scores.items()
-    }
+    fusion = fuse_joined(join(files), networks.steps)
+    table, probs = fusion.table, probabilities(fusion)
+    assert table.times is not None
     if len(files) > 1:
         files[FUSED] = windows.folder / f"{FUSED}.safetensors"
-        write_scores(files[FUSED], fusion.table)
+        write_scores(files[FUSED], table)
     remove_parts(windows.folder / PARTS, films, networks.streams)
     files["windows"] = windows.folder / "windows.csv"
-    write_windows(files["windows"], fusion.table, probabilities)
+    write_windows(files["windows"], table, probs)
     files["events"] = windows.folder / "events.csv"
-    by_video = rows_by_video(fusion.table)
-    of_video = {name: videos[name][1] for name in films}
-    seen = {
-        key: seen_in_training(card, recorded, {film["video"]: film["source"] for film in rows})
-        for key, (card, recorded) in networks.records.items()
-    }
-    assert fusion.table.times is not None
+    warnings = networks.training_warnings({film["video"]: film["source"] for film in rows})
+    by_video = rows_by_video(table)
     predictions = {}
     for name, film in films.items():
         part = by_video[name]
-        times, fused = fusion.table.times[part], probabilities[FUSED][part]
-        events = detect_events(times, fused, fusion.table.class_names)
-        film["events"] = len(events)
-        film["warnings"] = [
-            *fusion.warnings,
-            *(
-                f"the {key} network {of[film['video']]}"
-                for key, of in seen.items()
-                if film["video"] in of
-            ),
-        ]
-        result["events"] += [{"video": name, **event._asdict()} for event in events]
+        times, of_film = table.times[part], {key: of_all[part] for key, of_all in probs.items()}
+        fused = of_film.pop(FUSED)
+        events = detect_events(times, fused, table.class_names)
         predictions[name] = LongPrediction(
-            of_video[name],
-            film["fps"],
-            fusion.table.class_names,
-            times,
-            fused,
-            {key: probs[part] for key, probs in probabilities.items() if key != FUSED},
-            events,
+            videos[name][1], film["fps"], table.class_names, times, fused, of_film, events
         )
+        film["events"] = len(events)
+        film["warnings"] = [*fusion.warnings, *warnings[film["video"]].values()]
+        result["events"] += [{"video": name, **event._asdict()} for event in events]
     write_csv(
         files["events"],
         [("video", "start", "end", "label", "score")]
@@ -223,8 +201,8 @@ def predict_windows(
         ],
     )
     result["files"] = {key: str(path) for key, path in files.items()}
-    for name, prediction in predictions.items():
-        if show:
+    if show:
+        for name, prediction in predictions.items():
             show(name, prediction)
     return result
 
@@ -250,8 +228,6 @@ def alone_in(folder: Path) -> Iterator[None]:
 def stream_facts(
     stream: Stream,
     run: Path | ExternalNetwork,
-    protocol: Protocol,
-    *,
     options: PredictOptions,
     windows: WindowOptions,
     runtime: Runtime,
@@ -262,8 +238,8 @@ def stream_facts(
         "stream": spec.stream,
         "model": spec.model,
         "consensus": {"name": spec.consensus, "options": spec.consensus_options},
-        "protocol": protocol.name,
-        "protocol_card": protocol.metadata(size=spec.input_size),
+        "protocol": stream.protocol.name,
+        "protocol_card": stream.protocol.metadata(size=spec.input_size),
         # `times`: those at which frames are shown, not frame numbers over the rate.
         "windows": {"window": str(windows.window), "stride": str(windows.stride), "times": "shown"},
         "checkpoint": sha256_file(weights_file(run, options.checkpoint)),
@@ -281,7 +257,6 @@ def score_film(
     name: str,
     video: Path,
     streams: Mapping[str, Stream],
-    protocols: Mapping[str, Protocol],
     setup: Mapping[str, dict[str, Any]],
     *,
     earlier: Mapping[str, ScoreTable],
@@ -321,62 +296,37 @@ def score_film(
         film = tables[0] | {"seconds": {"decode": 0.0, "flow": 0.0}, "snippets": {}}
         write_text(folder / DONE, json.dumps({"marks": marks, "film": film}))
         return film
-    first = {}
-    for key in streams:
-        count = 0
-        while is_part(folder / key / f"{count:06d}.safetensors", facts[key] | {"part": count}):
-            count += 1
-        first[key] = count * WINDOWS_PER_PART
-        whole = {f"{number:06d}.safetensors" for number in range(count)}
-        for path in (folder / key).glob("*"):
-            if path.name not in whole:  # of other settings, or left by a process that was killed
-                path.unlink()
+    writers = {
+        key: PartWriter(
+            folder / key, name=name, class_names=stream.spec.class_names, facts=facts[key]
+        )
+        for key, stream in streams.items()
+    }
+    first = {key: writer.total for key, writer in writers.items()}
     if any(first.values()):
         tell(f"{name}: going on behind window {min(first.values()):,}; earlier ones are done")
     info = probe(video)
-    film = {"seconds": {"decode": 0.0, "flow": 0.0}}
-    # Streams of the same frames share a pass.
-    passes: dict[str, list[str]] = {}
-    for key, stream in streams.items():
-        passes.setdefault(settings_hash(stream.settings), []).append(key)
-    for keys in passes.values():
-        run = WindowPass(
-            video,
-            {key: WindowStream(streams[key], protocols[key], first[key]) for key in keys},
-            windows.window,
-            windows.stride,
-            runtime,
-        )
-        fps = info.fps or DEFAULT_FPS
-        expected = len(
-            window_grid(
-                max(1, info.num_frames or 1),
-                window=windows.window.frames(fps),
-                stride=windows.stride.frames(fps),
-            )
-        )
-        writers = {
-            key: PartWriter(
-                folder / key,
-                name=name,
-                class_names=streams[key].spec.class_names,
-                facts=facts[key],
-                number=first[key] // WINDOWS_PER_PART,
-            )
-            for key in keys
-        }
-        total = sum(max(0, expected - first[key]) for key in keys)
+    fps = info.fps or DEFAULT_FPS
+    grid = window_grid(
+        max(1, info.num_frames or 1),
+        window=windows.window.frames(fps),
+        stride=windows.stride.frames(fps),
+    )
+    film: dict[str, Any] = {"seconds": {"decode": 0.0, "flow": 0.0}, "snippets": {}}
+    for group in group_by_extraction(streams):
+        run = WindowPass(video, group, windows.window, windows.stride, runtime, first)
+        total = sum(max(0, len(grid) - first[key]) for key in group)
         for key, window, logits in runtime.bar(run, total=total, label=name, unit="window"):
             writers[key].add(run.times(window), logits)
-        for writer in writers.values():
-            writer.finish()
-        film |= {
+        for key in group:
+            writers[key].finish()
+        film = {
             "fps": run.fps,
             "frames": run.frames,
-            "windows": writers[keys[0]].total,
+            "windows": writers[next(iter(group))].total,
             "source": source,
             "damaged": run.damage,
-            "snippets": film.get("snippets", {}) | run.forwarded,
+            "snippets": film["snippets"] | run.forwarded,
             "seconds": {
                 part: round(value + film["seconds"][part], 3) for part, value in run.seconds.items()
             },
@@ -388,23 +338,39 @@ def score_film(
 class PartWriter:
     """Gathers the windows of a stream in a video, and writes a score file of every few.
 
+    It goes on behind the whole parts that are there. All else in the folder is of other settings,
+    or was left by a process that was killed, and is removed.
+
     Attributes:
         total: windows so far, those of earlier parts too.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        *,
-        name: str,
-        class_names: tuple[str, ...],
-        facts: dict[str, Any],
-        number: int,
+        self, folder: Path, *, name: str, class_names: tuple[str, ...], facts: dict[str, Any]
     ) -> None:
-        self.folder, self.name, self.class_names = folder, name, class_names
-        self.facts, self.number, self.total = facts, number, number * WINDOWS_PER_PART
+        self.folder, self.name, self.class_names, self.facts = folder, name, class_names, facts
+        self.number = 0
+        while self._is_done():
+            self.number += 1
+        self.total = self.number * WINDOWS_PER_PART
+        done = {self._part(number).name for number in range(self.number)}
+        for path in folder.glob("*"):
+            if path.name not in done:
+                path.unlink()
         self._times: list[tuple[float, float]] = []
         self._logits: list[NDArray[np.float32]] = []
+
+    def _part(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.safetensors"
+
+    def _is_done(self) -> bool:
+        """Whether the next part is there as a whole, with these metadata."""
+        try:
+            table = read_scores(self._part(self.number))
+        except InputError:
+            return False
+        expected = self.facts | {"part": self.number}
+        return table.metadata == expected and len(table.names) == WINDOWS_PER_PART
 
     def add(self, times: tuple[float, float], logits: NDArray[np.float32]) -> None:
         """Take the next window, its logits (S, R, classes)."""
@@ -429,18 +395,9 @@ class PartWriter:
             groups=(self.name,) * len(times),
             times=times,
         )
-        write_scores(self.folder / f"{self.number:06d}.safetensors", table)
+        write_scores(self._part(self.number), table)
         self.number += 1
         self._times, self._logits = [], []
-
-
-def is_part(path: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether a whole part of so many windows is there, with these metadata."""
-    try:
-        table = read_scores(path)
-    except InputError:
-        return False
-    return table.metadata == facts and len(table.names) == WINDOWS_PER_PART
 
 
 def read_earlier(

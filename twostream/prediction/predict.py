@@ -3,56 +3,33 @@
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flow_extract.store.reader import read_header
 from flow_extract.video.decode import VideoError
 from flow_extract.video.find_videos import find_videos
 from flow_extract.video.pictures import numbered_files
-from fusion.combining.step import StepOptions, find_steps
 from fusion.evaluation.results import columns
-from twostream.compute.device import Runtime, no_bar
-from twostream.data.protocols import find_protocol
+from twostream.compute.device import Runtime
 from twostream.data.stored import SOURCE_DIGITS
-from twostream.data.training_videos import RunVideo, find_seen
-from twostream.models import network_protocol
-from twostream.models.checkpoint import read_training_videos
-from twostream.models.external_networks import ExternalNetwork
-from twostream.models.probe import check_input_sizes
-from twostream.prediction.predict_video import (
-    Extraction,
-    Prediction,
-    Recipe,
-    Stream,
-    load_streams,
-    predict_video,
+from twostream.prediction.networks import (
+    FUSED,
+    Networks,
+    PredictOptions,
+    load_networks,
+    probabilities,
 )
 from twostream_base.errors import InputError
 from twostream_base.files import why_address
-from twostream_base.video_names import without_suffix
 
-Show = Callable[[str, Prediction], None]
-
-
-@dataclass(frozen=True, slots=True)
-class PredictOptions:
-    """The options of `twostream predict`."""
-
-    runs: Mapping[str, Path | ExternalNetwork]  # by stream, in the order in which they are asked
-    checkpoint: str
-    protocol: str
-    cascade: float | None
-    steps: StepOptions
-    extraction: Extraction
-    top: int
-    trust_plugins: bool = False
+PARTS = ("decode", "flow", "networks")
 
 
 def find_inputs(paths: Sequence[str], *, work_dir: Path) -> tuple[dict[str, Path], dict[str, str]]:
@@ -89,73 +66,67 @@ def find_inputs(paths: Sequence[str], *, work_dir: Path) -> tuple[dict[str, Path
     return videos, unusable
 
 
-class Networks(NamedTuple):
-    """The trained networks of a prediction.
+class Prediction(NamedTuple):
+    """What the streams say of a video.
 
     Attributes:
-        streams: by name, in the order in which they are asked.
-        records: of `read_training_videos`, for each that is a run of ours.
+        class_names: C of them.
+        fused: probabilities (C,).
+        streams: the same of each stream that was asked.
+        lead: of the first class on the second, in the first stream alone.
+        entry: the store file of the last stream asked.
+        header: of that file.
+        seconds: of each of `PARTS`, and `total`, the time that has gone by; what threads do side by
+            side is added up.
+        warnings: a line each.
     """
 
-    streams: dict[str, Stream]
-    recipe: Recipe
-    records: dict[str, tuple[dict[str, Any], list[RunVideo]]]
+    class_names: tuple[str, ...]
+    fused: np.ndarray
+    streams: dict[str, np.ndarray]
+    lead: float
+    entry: Path
+    header: Mapping[str, Any]
+    seconds: dict[str, float]
+    warnings: list[str]
 
 
-def load_networks(
-    options: PredictOptions, runtime: Runtime, *, shared: bool | None = None
-) -> Networks:
-    """Load all that a prediction needs but the videos: a damaged record costs no predictions.
+def predict_video(video: Path, networks: Networks, *, work_dir: Path) -> Prediction:
+    """Ask the streams, in their order, about a video.
 
     Args:
-        shared: as `load_streams` takes it; by default not with a cascade, for which flow must not
-            be computed before it is asked for.
+        work_dir: an empty folder for the store files of this video.
 
     Raises:
-        InputError: the runs do not fit each other, a network cannot take the views of the protocol,
-            or an option does nothing.
+        VideoError: it gives no frames, or no flow.
     """
-    if options.cascade is not None and len(options.runs) < 2:
-        raise InputError(
-            "--cascade needs two streams: the second is asked where the first is unsure"
-        )
-    streams = load_streams(
-        options.runs,
-        checkpoint=options.checkpoint,
-        device=runtime.device,
-        extraction=options.extraction,
-        shared=options.cascade is None if shared is None else shared,
-        trust_plugins=options.trust_plugins,
+    start = time.perf_counter()
+    seconds = dict.fromkeys(PARTS, 0.0)
+    entry = work_dir
+
+    def logits_of(key: str) -> NDArray[np.float32]:
+        nonlocal entry
+        stream, runtime = networks.streams[key], networks.runtime
+        stored, spent = stream.extract(video, work_dir=work_dir, threads=runtime.threads)
+        for part, value in spent.items():
+            seconds[part] += value
+        entry, begin = stored.path, time.perf_counter()
+        logits = stream.logits(stored, runtime)
+        seconds["networks"] += time.perf_counter() - begin
+        return logits
+
+    fusion, lead = networks.ask(logits_of)
+    probs = {key: of_video[0] for key, of_video in probabilities(fusion).items()}
+    return Prediction(
+        class_names=fusion.table.class_names,
+        fused=probs.pop(FUSED),
+        streams=probs,
+        lead=lead,
+        entry=entry,
+        header=read_header(entry),
+        seconds={**seconds, "total": time.perf_counter() - start},
+        warnings=fusion.warnings if len(probs) == len(networks.streams) else [],
     )
-    protocols = {
-        key: network_protocol(
-            options.protocol,
-            model=stream.spec.model,
-            num_segments=stream.spec.num_segments,
-            frame_interval=stream.spec.frame_interval,
-        )
-        for key, stream in streams.items()
-    }
-    for key, stream in streams.items():
-        check_input_sizes(
-            stream.network, stream.spec, protocols=(protocols[key],), device=runtime.device
-        )
-    recipe = Recipe(
-        protocols={key: find_protocol(name) for key, name in protocols.items()},
-        steps=find_steps(
-            options.steps,
-            streams=list(options.runs),
-            class_names=next(iter(streams.values())).spec.class_names,
-        ),
-        cascade=options.cascade,
-        runtime=replace(runtime, bar=no_bar),
-    )
-    records = {
-        key: read_training_videos(run / options.checkpoint)
-        for key, run in options.runs.items()
-        if isinstance(run, Path)
-    }
-    return Networks(streams, recipe, records)
 
 
 def predict_videos(
@@ -164,7 +135,7 @@ def predict_videos(
     runtime: Runtime,
     *,
     work_dir: Path,
-    show: Show | None,
+    show: Callable[[str, Prediction], None] | None,
 ) -> dict[str, Any]:
     """Predict one video after the other; one that cannot be read is named, the rest is done.
 
@@ -180,13 +151,12 @@ def predict_videos(
         InputError: as `load_networks`.
     """
     networks = load_networks(options, runtime)
-    streams, recipe = networks.streams, networks.recipe
     rows, failed, sources = [], {}, {}
     bar = runtime.bar(videos.items(), total=len(videos), label="predict", unit="video")
     for name, video in bar:
         with TemporaryDirectory(dir=work_dir) as folder:
             try:
-                prediction = predict_video(video, streams, recipe, work_dir=Path(folder))
+                prediction = predict_video(video, networks, work_dir=Path(folder))
             except VideoError as error:
                 failed[name] = str(error)
                 continue
@@ -194,18 +164,18 @@ def predict_videos(
             sources[name] = str(prediction.header["source"].get("sha256") or "")[:SOURCE_DIGITS]
             if show:
                 show(name, prediction)
-    for key, (card, recorded) in networks.records.items():
-        seen = seen_in_training(card, recorded, sources)
-        for row in rows:
-            if row["video"] in seen and key in row["streams"]:
-                row["warnings"].append(f"the {key} network {seen[row['video']]}")
+    training_warnings = networks.training_warnings(sources)
+    for row in rows:
+        for key, text in training_warnings[row["video"]].items():
+            if key in row["streams"]:
+                row["warnings"].append(text)
                 row.setdefault("seen_in_training", []).append(key)
     return {
         "streams": {stream: str(run) for stream, run in options.runs.items()},
         "strategy": options.steps.strategy,
         "protocol": options.protocol,
         "cascade": options.cascade,
-        "extraction": {key: stream.settings for key, stream in streams.items()},
+        "extraction": {key: stream.settings for key, stream in networks.streams.items()},
         "videos": rows,
         "failed": failed,
     }
@@ -226,31 +196,6 @@ def result_row(name: str, prediction: Prediction, *, top: int) -> dict[str, Any]
         "seconds": {part: round(value, 4) for part, value in prediction.seconds.items()},
         "warnings": [*prediction.warnings],
     }
-
-
-def seen_in_training(
-    card: Mapping[str, Any], recorded: Sequence[RunVideo], sources: Mapping[str, str]
-) -> dict[str, str]:
-    """What a network has done with those videos that it knows: `was trained on this video`.
-
-    Args:
-        card, recorded: of `read_training_videos`.
-        sources: videos by their paths -> the first digits of the sha256 of their files. Where the
-            record of the run is not at hand, videos are known by the ends of their paths.
-    """
-    by_file = any(video.source for video in recorded)
-    asked: dict[str, list[str]] = defaultdict(list)  # a name to look for -> paths
-    for path in sources:
-        if by_file:
-            asked[f"\0{path}"].append(path)  # the file alone tells: names begin with no NUL
-        else:
-            parts = PurePath(without_suffix(path)).parts
-            for begin in range(len(parts)):
-                asked["/".join(parts[begin:])].append(path)
-    listed = [(name, sources[paths[0]] if by_file else "") for name, paths in asked.items()]
-    seen = find_seen(listed, card=card, recorded=recorded)
-    chose = {p: "chose its epoch by this video" for name in seen.selecting for p in asked[name]}
-    return chose | {p: "was trained on this video" for name in seen.trained for p in asked[name]}
 
 
 def highest(

@@ -18,7 +18,8 @@ from flow_extract.display.show import FILMS, write_png
 from flow_extract.video.decode import open_video
 from flow_extract.video.frames import resize, scaled_size
 from twostream.prediction.annotated import GIF_FPS
-from twostream.prediction.long_videos import FUSED, LongPrediction
+from twostream.prediction.long_videos import LongPrediction
+from twostream.prediction.networks import FUSED
 from twostream_base.errors import InputError
 from twostream_base.files import write_text
 

@@ -17,19 +17,10 @@ from flow_extract.store.codecs import quantize
 from fusion.combining.probabilities import as_probs
 from twostream.compute.device import Runtime, find_precision
 from twostream.data.dataset import read_views, views_of_entry
-from twostream.data.protocols import Protocol, find_protocol
+from twostream.data.protocols import Protocol
 from twostream.data.stored import StoredVideo
-from twostream.models import network_protocol
-from twostream.models.checkpoint import load_network
-from twostream.models.external_networks import open_weights
-from twostream.prediction.predict_video import (
-    FLOW_METHOD,
-    SHORT_SIDE,
-    Extraction,
-    Stream,
-    extract_for,
-    extraction_of,
-)
+from twostream.models.external_networks import ExternalNetwork, open_weights
+from twostream.prediction.networks import Stream, load_stream
 from twostream_base.errors import InputError
 
 VIEWS_PER_FORWARD = 32  # that enter the network together
@@ -72,34 +63,22 @@ def load(
         mps = torch.backends.mps.is_available()
         device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     device, path = torch.device(device), Path(run)
-    extraction = Extraction()
+    source: Path | ExternalNetwork = path
     if path.is_file() or (isinstance(run, str) and not path.exists() and path.name == run):
-        external = open_weights(os.fspath(run), class_names=class_names)
-        spec, network = external.spec, external.network
-        extraction = Extraction(method=FLOW_METHOD, short_side=SHORT_SIDE)
+        source = open_weights(os.fspath(run), class_names=class_names)
     elif class_names is not None:
         raise InputError(f"{run} is a run, which names its classes itself; leave class_names out")
-    else:
-        spec, network = load_network(path / checkpoint, trust_plugins=trust_plugins)
-    network.to_device(device)
-    network.eval()
+    stream = load_stream(
+        source, checkpoint=checkpoint, protocol=protocol, device=device, trust_plugins=trust_plugins
+    )
+    stream.network.eval()
     return TrainedNetwork(
-        Stream(spec, network, extraction_of(spec, path, extraction)),
+        stream,
         Runtime(
             device,
             find_precision(precision, device),
             threads=os.cpu_count() or 1,
             views_per_forward=VIEWS_PER_FORWARD,
-        ),
-        protocol=find_protocol(
-            network_protocol(
-                protocol,
-                model=spec.model,
-                num_segments=spec.num_segments,
-                frame_interval=spec.frame_interval,
-            )
-            if isinstance(protocol, str)
-            else protocol
         ),
     )
 
@@ -118,10 +97,10 @@ class TrainedNetwork:
         extraction: the settings by which frames and flow are made from a video.
     """
 
-    def __init__(self, stream: Stream, runtime: Runtime, *, protocol: Protocol) -> None:
-        self.spec, self.network, self.extraction = stream
+    def __init__(self, stream: Stream, runtime: Runtime) -> None:
+        self.spec, self.network, self.extraction, self.protocol = stream
         self.class_names = self.spec.class_names
-        self.runtime, self.protocol, self._stream = runtime, protocol, stream
+        self.runtime, self._stream = runtime, stream
 
     def __call__(self, clips: Tensor) -> Tensor:
         """Clips (N, S, T, C, H, W) uint8, as `transform` makes one, to logits (N, S, classes)."""
@@ -149,7 +128,7 @@ class TrainedNetwork:
             VideoError: as `predict`.
         """
         with self._stored(video) as stored:
-            return self._stream.logits(stored, self.runtime, protocol=self.protocol)[0]
+            return self._stream.logits(stored, self.runtime)[0]
 
     def features(self, video: str | os.PathLike[str]) -> NDArray[np.float32]:
         """What the classifier sees of each snippet, (S, D), the mean over its crops.
@@ -219,8 +198,8 @@ class TrainedNetwork:
         opencv_threads = cv2.getNumThreads()
         with TemporaryDirectory(prefix="twostream-") as folder:
             try:  # extraction sets OpenCV to one thread, as it has threads of its own
-                stored, _ = extract_for(
-                    self._stream, Path(video), work_dir=Path(folder), threads=self.runtime.threads
+                stored, _ = self._stream.extract(
+                    Path(video), work_dir=Path(folder), threads=self.runtime.threads
                 )
             finally:
                 cv2.setNumThreads(opencv_threads)

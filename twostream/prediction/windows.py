@@ -45,12 +45,11 @@ from twostream.data.protocols import (
     num_positions,
     snippet_indices,
 )
-from twostream.prediction.predict_video import Stream
+from twostream.prediction.networks import NO_FLOW, Stream
 from twostream.transforms.presets import Modality
 from twostream_base.errors import InputError
 from twostream_base.heartbeat import beat
 
-NO_FLOW = "has 1 frame, so no flow"
 Snippet = tuple[int, ...]  # indices of its frames or flow pairs in the whole video
 
 
@@ -188,23 +187,13 @@ def windows_without_repeated(
     return list(zip(begins.tolist(), ends.tolist(), strict=True))
 
 
-class WindowStream(NamedTuple):
-    """A stream, and the protocol by which it looks at windows.
-
-    Attributes:
-        first: number of the first window that is wanted of it; earlier ones are known.
-    """
-
-    stream: Stream
-    protocol: Protocol
-    first: int = 0
-
-
 class StreamScorer:
     """Takes the windows of a video through one network, their snippets in batches.
 
     Args:
+        first: number of the first window that is wanted; earlier ones are known.
         irregular: where windows lie that are not `window` frames every `stride`.
+        as_features: see `WindowPass`.
 
     Attributes:
         needs_from: the first frame that it needs.
@@ -213,20 +202,20 @@ class StreamScorer:
 
     def __init__(
         self,
-        stream: WindowStream,
+        stream: Stream,
         runtime: Runtime,
         *,
         window: int,
         stride: int,
+        first: int = 0,
         irregular: Sequence[tuple[int, int]] = (),
         as_features: bool = False,
     ) -> None:
-        self.as_features = as_features
-        self.network = stream.stream.network.eval()
-        self.modality, self.size = stream.stream.spec.modality, stream.stream.spec.input_size
-        self.protocol, self.first = stream.protocol, stream.first
+        self.network, self.protocol = stream.network.eval(), stream.protocol
+        self.modality, self.size = stream.spec.modality, stream.spec.input_size
         self.stride = None if irregular else stride
-        self.runtime, self.forwarded = runtime, 0
+        self.runtime, self.first, self.as_features = runtime, first, as_features
+        self.forwarded = 0
         self.batch_size = max(1, runtime.views_per_forward // self.protocol.num_crops)
         self._order = SnippetOrder()
         self._clips: NDArray[np.uint8] | None = None
@@ -247,14 +236,10 @@ class StreamScorer:
         self._first_snippet = least // self.batch_size * self.batch_size
         self.needs_from = min([begin, *firsts[self._first_snippet :]])
 
-    def _window_protocol(self, window: Window) -> tuple[Protocol, int]:
+    def _snippets(self, window: Window, frames: int | None = None) -> list[Snippet]:
         length = window.end - window.begin - self.modality.sees_flow
         stride = self.stride or length  # the snippets of irregular windows lie on no grid
         protocol = window_protocol(self.protocol, self.modality, length=length, stride=stride)
-        return protocol, length
-
-    def _snippets(self, window: Window, frames: int | None = None) -> list[Snippet]:
-        protocol, length = self._window_protocol(window)
         starts = protocol.snippet_starts(length, **self.modality.sampling)
         indices = snippet_indices(starts, length=length, **self.modality.sampling)
         last = inf if frames is None else frames - 1 - self.modality.sees_flow
@@ -337,11 +322,12 @@ class WindowPass:
 
     Attributes:
         streams: those that see frames and flow of the same settings, by name.
+        first: number of the first window that is wanted of a stream; earlier ones are known.
         as_features: yield features (D,), the mean over snippets and crops, instead of logits; no
             window is added at the end, so that they lie on a regular grid.
         centred: window k has its middle at frame k * stride, for all such frames; beyond both ends
             are the first and the last frame again.
-        fps: frames per second; known once the video is open. `assumed_fps`: the file tells none.
+        fps: frames per second; known once the video is open.
         frames: that it has; known at the end. `decoded`: with those that were left out.
         damage: what was lost of the video, in one line; likewise.
         most_held: the most frames that were in memory at one time, but for those that are just
@@ -351,17 +337,16 @@ class WindowPass:
     """
 
     video: Path
-    streams: Mapping[str, WindowStream]
+    streams: Mapping[str, Stream]
     window: Span
     stride: Span
     runtime: Runtime
+    first: Mapping[str, int] = field(default_factory=dict)
     as_features: bool = False
     centred: bool = False
     fps: float = 0.0
-    assumed_fps: bool = False
     frames: int = 0
     decoded: int = 0
-    expected_frames: int | None = None
     damage: str | None = None
     most_held: int = 0
     forwarded: dict[str, int] = field(default_factory=dict)
@@ -394,18 +379,16 @@ class WindowPass:
         import cv2
 
         cv2.setNumThreads(1)  # parts of the video are computed side by side
-        settings = next(iter(self.streams.values())).stream.settings
+        settings = next(iter(self.streams.values())).settings
         dropping = settings.get("drop_repeated", False)
         with open_video(
             self.video, short_side=settings["short_side"], drop_repeated=dropping
         ) as video:
             self._seconds = video.seconds
-            self.assumed_fps = not video.info.fps
             self.fps = video.info.fps or DEFAULT_FPS
-            self.expected_frames = video.info.num_frames
             window, stride = self.window.frames(self.fps), self.stride.frames(self.fps)
             before = window // 2 if self.centred else 0
-            with_flow = any(s.stream.spec.modality.sees_flow for s in self.streams.values())
+            with_flow = any(stream.sees_flow for stream in self.streams.values())
             if with_flow and window < 2:
                 raise InputError(
                     f"--window {self.window} is {window} frame of {self.video}, which has no flow; "
@@ -438,6 +421,7 @@ class WindowPass:
                     self.runtime,
                     window=window,
                     stride=stride,
+                    first=self.first.get(key, 0),
                     irregular=irregular,
                     as_features=self.as_features,
                 )

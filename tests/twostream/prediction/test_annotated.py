@@ -13,7 +13,7 @@ from flow_extract.store.reader import StoreEntry, entry_path
 from flow_extract.video.decode import probe, read_frames
 from twostream.prediction import annotated
 from twostream.prediction.annotated import COLORS, GREY, draw_prediction
-from twostream.prediction.predict_video import Prediction
+from twostream.prediction.predict import Prediction
 
 from ..conftest import CLASSES, MiniProject
 

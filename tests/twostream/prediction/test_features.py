@@ -142,16 +142,16 @@ def test_processes_share_a_folder(
         for path in Path("out/spatial").rglob("*.json"):
             path.unlink()
         assert other.enter_context(locked(Path("out"), "a"))
-        compute = features.features_of_video
+        compute = features.FeatureWriter.compute
 
-        def watched(video: Path, *args: Any, **options: Any) -> Any:
-            found = compute(video, *args, **options)
-            order.append(video.stem)
+        def watched(writer: Any, video: features.Video, *args: Any, **options: Any) -> Any:
+            found = compute(writer, video, *args, **options)
+            order.append(video.path.stem)
             if len(order) == 2:  # nothing is left but the other's film
                 other.close()
             return found
 
-        monkeypatch.setattr(features, "features_of_video", watched)
+        monkeypatch.setattr(features.FeatureWriter, "compute", watched)
         done = twostream(*arguments)
     assert [line for line in done.stderr.splitlines() if "another process" in line] == [
         f"{films / 'a.avi'}: another process works on it; it is looked at again at the end"

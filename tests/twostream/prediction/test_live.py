@@ -27,9 +27,8 @@ from twostream.compute.device import Runtime
 from twostream.data.protocols import find_protocol
 from twostream.models.checkpoint import NetworkSpec, network_from_spec, save_checkpoint
 from twostream.prediction import live
-from twostream.prediction.predict import PredictOptions
-from twostream.prediction.predict_video import Extraction, Stream, extraction_of
-from twostream.prediction.windows import StreamScorer, Window, WindowPass, WindowStream
+from twostream.prediction.networks import Extraction, PredictOptions, Stream, extraction_of
+from twostream.prediction.windows import StreamScorer, Window, WindowPass
 
 Command = Callable[..., Result]
 
@@ -57,14 +56,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def test_windows_are_those_of_a_file(make_video: Callable[..., Path], tmp_path: Path) -> None:
     film = make_video(tmp_path / "film.avi", frames=40)
     spec, runtime = spec_of("motion"), Runtime(torch.device("cpu"), "fp32", 1, 64)
-    stream = Stream(spec, network_from_spec(spec).eval(), extraction_of(spec, "", Extraction()))
-    asked = WindowStream(stream, find_protocol("segments:3"))
+    settings = extraction_of(spec, "", Extraction())
+    network = network_from_spec(spec).eval()
+    stream = Stream(spec, network, settings, find_protocol("segments:3"))
     spans = Span(16, True), Span(4, True)
-    expected = {w.begin: logits for _, w, logits in WindowPass(film, {"": asked}, *spans, runtime)}
+    expected = {w.begin: logits for _, w, logits in WindowPass(film, {"": stream}, *spans, runtime)}
     buffer = live.LiveBuffer(stream.settings)
     for frame in read_frames(film):
         buffer.add(frame, fps=25.0)
-    scorer = StreamScorer(asked, runtime, window=16, stride=4)
+    scorer = StreamScorer(stream, runtime, window=16, stride=4)
     for number in (0, 1, 4):  # others are dropped
         window = Window(number, 4 * number, 4 * number + 16)
         ((_, logits),) = [*scorer.add(window, buffer), *scorer.finish()]

@@ -22,14 +22,8 @@ from twostream.cli import cli
 from twostream.data import toy
 from twostream.data.training_videos import VIDEOS, RunVideo, card_of, read_videos
 from twostream.models.checkpoint import read_training_videos, save_checkpoint
-from twostream.prediction.predict import (
-    find_inputs,
-    highest,
-    result_lines,
-    result_row,
-    seen_in_training,
-)
-from twostream.prediction.predict_video import Prediction
+from twostream.prediction.networks import seen_in_training
+from twostream.prediction.predict import Prediction, find_inputs, highest, result_lines, result_row
 from twostream_base.errors import InputError
 
 from ..conftest import CLASSES, MiniProject

@@ -10,7 +10,7 @@ import pytest
 from flow_extract.extraction.settings import extraction_settings
 from flow_extract.methods import FLOW_METHODS
 from twostream.models.checkpoint import NetworkSpec
-from twostream.prediction.predict_video import Extraction, extraction_of
+from twostream.prediction.networks import Extraction, extraction_of
 from twostream_base.errors import InputError
 
 RUN = Path("run")

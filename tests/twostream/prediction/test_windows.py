@@ -23,8 +23,8 @@ from twostream.compute.device import Runtime
 from twostream.data.dataset import write_snippets
 from twostream.data.protocols import find_protocol
 from twostream.models.checkpoint import NetworkSpec, network_from_spec
-from twostream.prediction.predict_video import Stream, extract_for
-from twostream.prediction.windows import Window, WindowPass, WindowStream, window_protocol
+from twostream.prediction.networks import Stream
+from twostream.prediction.windows import Window, WindowPass, window_protocol
 from twostream.transforms.presets import MODALITIES, modality_of
 
 FRAMES, WINDOW, STRIDE = 75, 24, 6
@@ -40,7 +40,13 @@ def _threads_as_before() -> Iterator[None]:
 
 
 def make_stream(
-    stream: str, model: str = "shufflenet_v2_x0_5", *, length: int, interval: int = 1, **spec: Any
+    stream: str,
+    model: str = "shufflenet_v2_x0_5",
+    *,
+    protocol: str,
+    length: int,
+    interval: int = 1,
+    **spec: Any,
 ) -> Stream:
     values: dict[str, Any] = {
         "model": model, "model_options": {}, "stream": stream, "clip_length": length,
@@ -52,16 +58,19 @@ def make_stream(
     torch.manual_seed(0)
     network = network_from_spec(described)
     settings = extraction_settings("dis", {}, bound=20.0, short_side=40)
-    return Stream(described, network.eval(), settings)
+    return Stream(described, network.eval(), settings, find_protocol(protocol))
 
 
-KINDS: dict[str, tuple[str, Callable[[], Stream]]] = {
-    "pictures": ("segments:4", lambda: make_stream("spatial", length=1)),
-    "flow": ("segments:3x5", lambda: make_stream("motion", length=4)),
-    "learned": ("segments:3", lambda: make_stream("spatial", length=1, consensus="attention")),
-    "i3d": ("dense:2", lambda: make_stream("motion", "i3d-resnet18", length=8, interval=2)),
-    "tsm": ("segments:1", lambda: make_stream("spatial", "tsm-resnet18", length=4, interval=0)),
-}
+KINDS: dict[str, dict[str, Any]] = {
+    "pictures": {"stream": "spatial", "length": 1, "protocol": "segments:4"},
+    "flow": {"stream": "motion", "length": 4, "protocol": "segments:3x5"},
+    "learned": {"stream": "spatial", "length": 1, "protocol": "segments:3",
+                "consensus": "attention"},
+    "i3d": {"stream": "motion", "model": "i3d-resnet18", "length": 8, "interval": 2,
+            "protocol": "dense:2"},
+    "tsm": {"stream": "spatial", "model": "tsm-resnet18", "length": 4, "interval": 0,
+            "protocol": "segments:1"},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -69,29 +78,28 @@ def film(make_video: Callable[..., Path], tmp_path: Path) -> Path:
     return make_video(tmp_path / "film.avi", frames=FRAMES, size=(48, 64))
 
 
-def one_pass(film: Path, streams: dict[str, WindowStream], **changes: Any) -> WindowPass:
+def one_pass(film: Path, streams: dict[str, Stream], **changes: Any) -> WindowPass:
     window, stride = Span(WINDOW, True), Span(STRIDE, True)
     return WindowPass(film, streams, **{"window": window, "stride": stride, "runtime": RUNTIME}
                       | changes)  # fmt: skip
 
 
-def separate(stream: WindowStream, film: Path, window: Window, folder: Path) -> np.ndarray:
+def separate(stream: Stream, film: Path, window: Window, folder: Path) -> np.ndarray:
     """The logits of a window as a video of its own: a folder of its frames."""
     cut = folder / f"{window.number:03d}"
     frames = list(read_frames(film))[window.begin : window.end]
     for number, frame in enumerate(frames):
         write_png(cut / f"{number:03d}.png", Image.fromarray(frame))
-    stored, _ = extract_for(stream.stream, cut, work_dir=folder / f"{cut}-store", threads=1)
+    stored, _ = stream.extract(cut, work_dir=folder / f"{cut}-store", threads=1)
     protocol = window_protocol(
-        stream.protocol, stream.stream.spec.modality, length=stored.length, stride=STRIDE
+        stream.protocol, stream.spec.modality, length=stored.length, stride=STRIDE
     )
-    return stream.stream.logits(stored, RUNTIME, protocol=protocol)[0]
+    return stream._replace(protocol=protocol).logits(stored, RUNTIME)[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_windows_are_as_predicted_by_themselves(kind: str, film: Path, tmp_path: Path) -> None:
-    protocol, make = KINDS[kind]
-    stream = WindowStream(make(), find_protocol(protocol))
+    stream = make_stream(**KINDS[kind])
     windows = one_pass(film, {"it": stream})
     results = list(windows)
     assert [(w.begin, w.end) for _, w, _ in results] == window_grid(
@@ -107,16 +115,13 @@ def test_windows_are_as_predicted_by_themselves(kind: str, film: Path, tmp_path:
 def test_streams_share_a_pass_and_it_goes_on_where_it_was(film: Path) -> None:
     """To the last bit, from whatever window, and whatever the other stream has done."""
     streams = {
-        "spatial": make_stream("spatial", length=1),
-        "motion": make_stream("motion", length=4),
+        "spatial": make_stream("spatial", length=1, protocol="segments:6"),
+        "motion": make_stream("motion", length=4, protocol="segments:3"),
     }
-    protocols = {"spatial": find_protocol("segments:6"), "motion": find_protocol("segments:3")}
 
     def run(**first: int) -> list[tuple[str, int, bytes]]:
-        asked = {
-            key: WindowStream(stream, protocols[key], first[key]) for key, stream in streams.items()
-        }
-        return [(key, w.number, logits.tobytes()) for key, w, logits in one_pass(film, asked)]
+        windows = one_pass(film, streams, first=first)
+        return [(key, w.number, logits.tobytes()) for key, w, logits in windows]
 
     whole = run(spatial=0, motion=0)
     assert len(whole) == 2 * 10
@@ -131,12 +136,11 @@ def test_it_goes_on_behind_a_last_window_beside_the_grid(
 ) -> None:
     """Of 16 frames; where all windows are known, the last one lies before what is needed."""
     film = make_video(tmp_path / "film.avi", frames=16, size=(48, 64))
-    stream, protocol = make_stream("spatial", length=1), find_protocol("segments:3")
+    stream = make_stream("spatial", length=1, protocol="segments:3")
 
     def run(**first: int) -> list[tuple[str, int, bytes]]:
-        asked = {key: WindowStream(stream, protocol, number) for key, number in first.items()}
         spans = {"window": Span(window, True), "stride": Span(stride, True)}
-        windows = one_pass(film, asked, **spans)
+        windows = one_pass(film, dict.fromkeys(first, stream), first=first, **spans)
         found = [(key, w.number, logits.tobytes()) for key, w, logits in windows]
         assert windows.frames == 16
         return sorted(found)
@@ -155,9 +159,7 @@ def test_windows_without_repeated_frames_are_of_real_time(film: Path, tmp_path: 
     for number, frame in enumerate(played):
         write_png(tmp_path / "film" / f"{number:03d}.png", Image.fromarray(frame))
     settings = extraction_settings("dis", {}, bound=20.0, short_side=40, drop_repeated=True)
-    stream = WindowStream(
-        make_stream("motion", length=4)._replace(settings=settings), find_protocol("segments:3")
-    )
+    stream = make_stream("motion", length=4, protocol="segments:3")._replace(settings=settings)
     spans = {"window": Span(10, True), "stride": Span(5, True)}
     windows = one_pass(tmp_path / "film", {"it": stream}, **spans)
     results = {window.number: (window, logits) for _, window, logits in windows}
@@ -173,11 +175,11 @@ def test_windows_without_repeated_frames_are_of_real_time(film: Path, tmp_path: 
         for place, frame in enumerate(played[begin:end]):
             write_png(tmp_path / f"{number}/{place:03d}.png", Image.fromarray(frame))
         work_dir = tmp_path / f"store{number}"
-        stored, _ = extract_for(stream.stream, tmp_path / str(number), work_dir=work_dir, threads=1)
+        stored, _ = stream.extract(tmp_path / str(number), work_dir=work_dir, threads=1)
         assert stored.length == results[number][0].end - results[number][0].begin - 1
-        expected = stream.stream.logits(stored, RUNTIME, protocol=stream.protocol)[0]
+        expected = stream.logits(stored, RUNTIME)[0]
         np.testing.assert_allclose(results[number][1], expected, atol=1e-5)
-    rest = one_pass(tmp_path / "film", {"it": stream._replace(first=7)}, **spans)
+    rest = one_pass(tmp_path / "film", {"it": stream}, first={"it": 7}, **spans)
     again = {window.number: logits for _, window, logits in rest}
     assert list(again) == list(range(7, 12))
     assert all(logits.tobytes() == results[n][1].tobytes() for n, logits in again.items())
@@ -195,7 +197,7 @@ def test_times_are_those_at_which_frames_are_shown(tmp_path: Path) -> None:
             frame.pts = number
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    stream = WindowStream(make_stream("spatial", length=1), find_protocol("segments:1"))
+    stream = make_stream("spatial", length=1, protocol="segments:1")
     windows = one_pass(path, {"it": stream}, window=Span(10, True), stride=Span(10, True))
     times = [windows.times(window) for _, window, _ in windows]
     after_a_frame = 1 / windows.fps
@@ -206,8 +208,8 @@ def test_times_are_those_at_which_frames_are_shown(tmp_path: Path) -> None:
 
 def test_snippets_are_computed_once(film: Path) -> None:
     streams = {
-        "spatial": WindowStream(make_stream("spatial", length=1), find_protocol("clips19")),
-        "motion": WindowStream(make_stream("motion", length=4), find_protocol("segments:3")),
+        "spatial": make_stream("spatial", length=1, protocol="clips19"),
+        "motion": make_stream("motion", length=4, protocol="segments:3"),
     }
     windows = one_pass(film, streams)
     logits = {key: scores for key, _, scores in windows}
@@ -221,7 +223,7 @@ def test_memory_does_not_grow_with_the_video(
     make_video: Callable[..., Path], tmp_path: Path, frames: int
 ) -> None:
     film = make_video(tmp_path / "film.avi", frames=frames, size=(48, 64))
-    stream = WindowStream(make_stream("motion", length=4), find_protocol("segments:3"))
+    stream = make_stream("motion", length=4, protocol="segments:3")
     windows = one_pass(film, {"motion": stream})
     held = []
     for _ in windows:
@@ -230,7 +232,7 @@ def test_memory_does_not_grow_with_the_video(
 
 
 def test_a_video_shorter_than_a_window_is_one(film: Path) -> None:
-    stream = WindowStream(make_stream("spatial", length=1), find_protocol("segments:3"))
+    stream = make_stream("spatial", length=1, protocol="segments:3")
     windows = one_pass(film, {"spatial": stream}, window=Span(60.0), stride=Span(1.0))
     ((_, window, logits),) = windows
     assert (window, logits.shape) == (Window(0, 0, FRAMES), (3, 1, 3))
@@ -264,20 +266,17 @@ def test_the_snippets_of_windows_lie_on_one_grid(
 @pytest.mark.parametrize("centred", [False, True])
 def test_features_are_the_networks_own(film: Path, tmp_path: Path, centred: bool) -> None:
     """Of the snippet in the middle of each window; beyond the ends are the outermost frames."""
-    stream = make_stream("motion", length=4)
-    asked = {"it": WindowStream(stream, find_protocol("segments:1x5"))}
-    stride = Span(8, True)
-    windows = one_pass(
-        film, asked, window=Span(7, True), stride=stride, as_features=True, centred=centred
-    )
+    stream = make_stream("motion", length=4, protocol="segments:1x5")
+    changes = {"window": Span(7, True), "stride": Span(8, True), "centred": centred}
+    windows = one_pass(film, {"it": stream}, as_features=True, **changes)
     results = [(window.begin, row) for _, window, row in windows]
     begins = range(-3, 70, 8) if centred else range(0, FRAMES - 6, 8)
     assert [begin for begin, _ in results] == list(begins)
-    store, _ = extract_for(stream, film, work_dir=tmp_path / "whole", threads=1)
+    store, _ = stream.extract(film, work_dir=tmp_path / "whole", threads=1)
     for begin, row in (results[0], results[3], results[-1]):
         # A window of 7 frames has 6 flow pairs, so 3 places for 4 of them; the middle one is 1.
         snippet = [min(max(0, begin + 1 + pair), FRAMES - 2) for pair in range(4)]
-        views = find_protocol("segments:1x5").views(*store.open().size)
+        views = stream.protocol.views(*store.open().size)
         clips = np.empty((1, 5, 4, 2, 32, 32), np.uint8)
         write_snippets(
             store.open().pictures, [snippet], views, clips, modality=stream.spec.modality
