@@ -27,6 +27,7 @@ TOO_FAST = 0.75
 # A scale ends at one of these numbers, times a power of ten, and covers this percentage of vectors.
 ROUND_NUMBERS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
 COVERED = 99.5
+STILL = 0.25  # pixels per frame: what is slower may be noise of a still picture
 
 
 @cache
@@ -41,16 +42,21 @@ def hues() -> np.ndarray:
 
 
 def speed_scale(flows: Iterable[np.ndarray]) -> float:
-    """A round speed, in pixels per frame, that all but the fastest few vectors stay below.
+    """A round speed, in pixels per frame, that suits most of these flow fields.
+
+    All but the fastest few vectors of the middle one stay below it, of those in which something
+    moves. So a cut or a jerk of the camera does not leave the rest of a film pale.
 
     Args:
         flows: float (..., 2) each.
     """
-    fastest = max(np.percentile(np.hypot(flow[..., 0], flow[..., 1]), COVERED) for flow in flows)
-    if fastest < 0.01:
+    speeds = [float(np.percentile(np.hypot(f[..., 0], f[..., 1]), COVERED)) for f in flows]
+    moving = sorted(speed for speed in speeds if speed >= STILL) or [max(speeds)]
+    typical = moving[len(moving) // 2]
+    if typical < 0.01:
         return 1.0
-    power = 10.0 ** np.floor(np.log10(fastest))
-    return float(next(number * power for number in ROUND_NUMBERS if fastest <= number * power))
+    power = 10.0 ** np.floor(np.log10(typical))
+    return float(next(number * power for number in ROUND_NUMBERS if typical <= number * power))
 
 
 def flow_to_rgb(flow: np.ndarray, *, max_speed: float | None = None) -> np.ndarray:

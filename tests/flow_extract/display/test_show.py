@@ -97,6 +97,13 @@ def test_few_wild_vectors_do_not_set_the_scale():
     assert speed_scale([flow]) == 1
 
 
+def test_a_cut_does_not_set_the_scale():
+    """Nor do still pictures, with a vector of one step of the quantiser here and there."""
+    fields = [np.full((20, 20, 2), speed / 2**0.5) for speed in (0.16, 2.5, 20, 0, 0.16, 2.9, 0.16)]
+    assert speed_scale(fields) == 3
+    assert speed_scale(fields[:1]) == pytest.approx(0.2)
+
+
 def test_stored_clip_and_video_clip_are_the_same(video, clip):
     other = video_clip(video, FLOW_METHODS["dis"](), method_name="dis")
     assert (clip.num_flows, clip.fps, clip.title) == (11, 25, "v, flow by dis")
