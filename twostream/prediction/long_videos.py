@@ -289,11 +289,12 @@ def score_film(
         done = parse_json(read_text(folder / DONE))
         if done["marks"] == marks:
             return dict(done["film"])
+    film: dict[str, Any] = {"seconds": {"decode": 0.0, "flow": 0.0}, "snippets": {}}
     tables = [table.metadata["films"].get(name) for table in earlier.values()]
     if tables and all(of and of["source"] == source for of in tables):
         for key, table in earlier.items():
             write_scores(folder / key / "000000.safetensors", rows_of(table, name))
-        film = tables[0] | {"seconds": {"decode": 0.0, "flow": 0.0}, "snippets": {}}
+        film = tables[0] | film
         write_text(folder / DONE, json.dumps({"marks": marks, "film": film}))
         return film
     writers = {
@@ -312,7 +313,6 @@ def score_film(
         window=windows.window.frames(fps),
         stride=windows.stride.frames(fps),
     )
-    film: dict[str, Any] = {"seconds": {"decode": 0.0, "flow": 0.0}, "snippets": {}}
     for group in group_by_extraction(streams):
         run = WindowPass(video, group, windows.window, windows.stride, runtime, first)
         total = sum(max(0, len(grid) - first[key]) for key in group)
