@@ -23,7 +23,7 @@ from flow_extract import extract_folder, extraction_settings
 from twostream.sequence import toy
 from twostream.sequence.batches import train_batches
 from twostream.sequence.learner import SequenceLearner
-from twostream.sequence.lists import join_records, read_list
+from twostream.sequence.lists import find_frames, read_list
 from twostream.sequence.options import RECIPES, SequenceOptions
 
 
@@ -46,7 +46,7 @@ def main() -> None:
         for codec in ("raw", "jpeg"):
             settings = extraction_settings(codec=codec, short_side=side)
             extract_folder(root / "videos", root / codec, settings=settings)
-            ways[f"store, {codec}"], _ = join_records(
+            ways[f"store, {codec}"], _ = find_frames(
                 records, store=root / codec, root=root / "videos", stream="motion",
                 allow_missing=False,
             )  # fmt: skip

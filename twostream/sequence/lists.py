@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,14 +163,13 @@ def check_lists(lists: SequenceLists, **options: Any) -> tuple[SequenceLists, li
     """Drop records whose frames are missing, all or some; also return their names.
 
     Args:
-        options: of `split_missing`, or of `join_records`, where `store` is among them.
+        options: of `find_frames`.
 
     Raises:
-        InputError: frames are missing and that is not allowed, a name is in two lists, or no
-            training or validation video is left.
+        InputError: as `find_frames`; a name is in two lists, or no training or validation video is
+            left.
     """
     all_records = [record for records in lists.values() for record in records]
-    find_frames = join_records if "store" in options else split_missing
     present, missing = find_frames(all_records, to_train=lists["train"], **options)
     check_unique_names(present)
     by_name = {record.name: record for record in present}
@@ -182,89 +182,100 @@ def check_lists(lists: SequenceLists, **options: Any) -> tuple[SequenceLists, li
     return remaining, [name for name, _ in missing]
 
 
-Sorted = tuple[tuple[SequenceRecord, ...], list[tuple[str, str]]]  # to be used; name, reason
-
-
-def split_missing(
+def find_frames(
     records: Sequence[SequenceRecord],
     *,
     stream: str,
     allow_missing: bool,
     use_damaged: bool = False,
     to_train: Sequence[SequenceRecord] = (),
+    store: Path | None = None,
+    root: Path | None = None,
     threads: int = 1,
     bar: Bar | None = None,
-) -> Sorted:
+) -> tuple[tuple[SequenceRecord, ...], list[tuple[str, str]]]:
     """The records whose frames are all there; of the others the name and what is wrong.
 
-    Video files are decoded for that, whole. Of folders of pictures the numbers are looked at.
+    Video files are decoded for that, whole. Of folders of pictures the numbers are looked at. Those
+    in a store need not be there themselves.
 
     Args:
         stream: a single frame has no flow.
         use_damaged: take videos of which a part is there as they are; none is decoded whole.
         to_train: those among them that need a frame for each gloss; of others it is an error that
             counts.
+        store: has the frames and flow of videos below `root`.
         threads: that decode. bar: shows how far they are.
 
     Raises:
-        InputError: frames are missing and that is not allowed.
+        InputError: frames are missing and that is not allowed, or as `join_store` raises it.
     """
+    present = [replace(record, use_damaged=use_damaged) for record in records]
+    glosses = {record: record.glosses for record in to_train}
+    needed = [glosses.get(record, ()) for record in records]
+    if store and root:
+        present, faults = _join_store(
+            present, needed, store=store, root=root, stream=stream, use_damaged=use_damaged
+        )
+        cure = f"run `twostream extract-flow --videos {root} --store {store}`, "
+    else:
+        find_fault = partial(_find_fault, stream=stream)
+        with ThreadPoolExecutor(threads) as pool:
+            found: Iterable[str | None] = pool.map(find_fault, present, needed)
+            if bar and not use_damaged and any(record.frames.is_file() for record in records):
+                found = bar(found, total=len(records), label="looking for damage", unit="video")
+            faults = list(found)
+        cure = "correct --videos, "
+        if any(fault and not fault.endswith(TOO_SHORT) for fault in faults):  # damaged
+            cure += "take damaged ones as they are with --use-damaged, "
+    pairs = list(zip(present, faults, strict=True))
+    missing = [(record.name, fault) for record, fault in pairs if fault is not None]
+    if missing and not allow_missing:
+        short = [fault.endswith(TOO_SHORT) for _, fault in missing]
+        cures = f"add them, {cure}" * (not all(short))
+        cures += "give longer videos or fewer glosses, " * any(short)
+        raise InputError(f"{missing_line(missing)}; {cures}or leave them out with --allow-missing")
+    return tuple(record for record, fault in pairs if fault is None), missing
+
+
+TOO_SHORT = ("one frame has no flow", "has 1 frame, so no flow", " glosses")  # ends of reasons
+
+
+def _find_fault(record: SequenceRecord, glosses: Sequence[str], *, stream: str) -> str | None:
+    """What is wrong with the frames of a record: empty where there are none, None for nothing."""
     from flow_extract.video.decode import open_video
     from flow_extract.video.frames import VideoError
     from flow_extract.video.pictures import numbered_files, why_incomplete
 
-    needing_steps = frozenset(to_train)
-
-    def why_too_short(record: SequenceRecord, frames: int) -> str | None:
-        glosses = record.glosses if record in needing_steps else ()
-        return _why_too_short(glosses, frames, stream=stream)
-
-    def find_fault(record: SequenceRecord) -> str | None:
-        if not record.frames.exists():
-            return ""
-        try:
-            if record.frames.is_dir():
-                if fault := why_incomplete(record.frames, use_gaps=use_damaged):
-                    return fault
-                return why_too_short(record, len(numbered_files(record.frames)))
-            with open_video(record.frames) as video:
-                # Of what may be damaged two frames tell whether there is flow.
-                frames = sum(1 for _ in (islice(video, 2) if use_damaged else video))
-                if use_damaged:
-                    return _why_too_short((), frames, stream=stream)
-                return video.damage or why_too_short(record, frames)
-        except VideoError as error:
-            return str(error)
-
-    with ThreadPoolExecutor(threads) as pool:
-        faults: Iterable[str | None] = pool.map(find_fault, records)
-        if bar and not use_damaged and any(record.frames.is_file() for record in records):
-            faults = bar(faults, total=len(records), label="looking for damage", unit="video")
-        faults = list(faults)
-    cure = "correct --videos, "
-    if any(fault and not fault.endswith(TOO_SHORT) for fault in faults):  # damaged
-        cure += "take damaged ones as they are with --use-damaged, "
-    present = [replace(record, use_damaged=use_damaged) for record in records]
-    return _sort_out(present, faults, cure=cure, allow_missing=allow_missing)
+    if not record.frames.exists():
+        return ""
+    try:
+        if record.frames.is_dir():
+            if fault := why_incomplete(record.frames, use_gaps=record.use_damaged):
+                return fault
+            return _why_too_short(glosses, len(numbered_files(record.frames)), stream=stream)
+        with open_video(record.frames) as video:
+            if record.use_damaged:  # two frames tell whether there is flow
+                return _why_too_short((), sum(1 for _ in islice(video, 2)), stream=stream)
+            frames = sum(1 for _ in video)
+            return video.damage or _why_too_short(glosses, frames, stream=stream)
+    except VideoError as error:
+        return str(error)
 
 
-def join_records(
+def _join_store(
     records: Sequence[SequenceRecord],
+    needed: Sequence[Sequence[str]],
     *,
     store: Path,
     root: Path,
     stream: str,
-    allow_missing: bool,
-    use_damaged: bool = False,
-    to_train: Sequence[SequenceRecord] = (),
-) -> Sorted:
-    """The records that can be read from a store; of the others the name and what is wrong.
+    use_damaged: bool,
+) -> tuple[list[SequenceRecord], list[str | None]]:
+    """Join records with a store; also what is wrong with each there.
 
     Their names there are the paths of their frames below `root`, as `extract-flow --videos` gives
-    them; the frames themselves need not be there.
-
-    Raises:
-        InputError: videos are missing and that is not allowed, or as `join_store` raises it.
+    them.
     """
     from twostream.data.splits import VideoRecord
     from twostream.data.stored import join_store
@@ -278,18 +289,27 @@ def join_records(
         allow_missing=True,
         use_damaged=use_damaged,
     )
-    needing_steps = frozenset(to_train)
     videos = {video.record.name: video for video in joined.videos}
-    present, faults = [], list[str | None]()
-    for record, place in zip(records, places, strict=True):
-        video = videos.get(place)
-        present.append(replace(record, use_damaged=use_damaged, stored=video))
-        frames = video.length + (stream != "spatial") if video else 0
-        glosses = record.glosses if record in needing_steps else ()
-        fault = _why_too_short(glosses, frames, stream=stream) if video else joined.missing[place]
-        faults.append(fault)
-    cure = f"run `twostream extract-flow --videos {root} --store {store}`, "
-    return _sort_out(present, faults, cure=cure, allow_missing=allow_missing)
+    faults = []
+    for place, glosses in zip(places, needed, strict=True):
+        if video := videos.get(place):
+            frames = video.length + (stream != "spatial")
+            faults.append(_why_too_short(glosses, frames, stream=stream))
+        else:
+            faults.append(joined.missing[place])
+    stored = [
+        replace(record, stored=videos.get(place))
+        for record, place in zip(records, places, strict=True)
+    ]
+    return stored, faults
+
+
+def _why_too_short(glosses: Sequence[str], frames: int, *, stream: str) -> str | None:
+    if frames < 2 and stream != "spatial":
+        return TOO_SHORT[0]
+    if frames < min_time_steps(glosses):
+        return f"{frames} frames for {len(glosses)} glosses"
+    return None
 
 
 def extraction_of(records: Sequence[SequenceRecord]) -> dict[str, Any]:
@@ -301,41 +321,13 @@ def extraction_of(records: Sequence[SequenceRecord]) -> dict[str, Any]:
     return dict(recorded_settings(read_header(stored.path))) if stored else {}
 
 
-TOO_SHORT = ("one frame has no flow", "has 1 frame, so no flow", " glosses")  # ends of reasons
-
-
-def _why_too_short(glosses: Sequence[str], frames: int, *, stream: str) -> str | None:
-    if frames < 2 and stream != "spatial":
-        return TOO_SHORT[0]
-    if frames < min_time_steps(glosses):
-        return f"{frames} frames for {len(glosses)} glosses"
-    return None
-
-
 def min_time_steps(labels: Sequence[Any]) -> int:
     """The fewest time steps for these labels: a blank must separate two equal ones."""
     return len(labels) + sum(label == next_label for label, next_label in pairwise(labels))
 
 
-def _sort_out(
-    records: Sequence[SequenceRecord],
-    faults: Sequence[str | None],
-    *,
-    cure: str,
-    allow_missing: bool,
-) -> Sorted:
-    pairs = list(zip(records, faults, strict=True))
-    missing = [(record.name, fault) for record, fault in pairs if fault is not None]
-    if missing and not allow_missing:
-        short = [fault.endswith(TOO_SHORT) for _, fault in missing]
-        cures = f"add them, {cure}" * (not all(short))
-        cures += "give longer videos or fewer glosses, " * any(short)
-        raise InputError(f"{missing_line(missing)}; {cures}or leave them out with --allow-missing")
-    return tuple(record for record, fault in pairs if fault is None), missing
-
-
 def missing_line(missing: Sequence[tuple[str, str]]) -> str:
-    """What `split_missing` says of missing frames, in one line."""
+    """What `find_frames` says of missing frames, in one line."""
     reasons = [f"{name} ({reason})" if reason else name for name, reason in missing]
     return f"{len(missing):,} listed videos lack frames: {some_of(reasons)}"
 

@@ -30,9 +30,6 @@ STEP_FORMS = dict.fromkeys(name for name in FORMS if name != "attention")
 FREE_ON_RESUME = ("epochs", "annotations", "videos", "store", "runs", "threads", "device")
 
 
-TAKING = ("stream", "allow_missing", "use_damaged")  # which videos are taken
-
-
 @dataclass(frozen=True, slots=True)
 class SequenceOptions:
     """The options of `twostream train-sequence`, resolved; `config.toml` holds them."""
@@ -124,11 +121,16 @@ def read_sequence_data(options: SequenceOptions, *, bar: Bar | None = None) -> S
     read_lists = plugins.load(options.dataset, SEQUENCE_DATASETS)
     root = Path(options.videos)
     all_lists = read_lists(Path(options.annotations), root)
-    taking: dict[str, Any] = {key: getattr(options, key) for key in TAKING}
-    if options.store:
-        lists, missing = check_lists(all_lists, store=Path(options.store), root=root, **taking)
-    else:
-        lists, missing = check_lists(all_lists, threads=options.threads, bar=bar, **taking)
+    lists, missing = check_lists(
+        all_lists,
+        stream=options.stream,
+        allow_missing=options.allow_missing,
+        use_damaged=options.use_damaged,
+        store=Path(options.store) if options.store else None,
+        root=root,
+        threads=options.threads,
+        bar=bar,
+    )
     file = Path(options.vocabulary) if options.vocabulary else None
     vocabulary = build_vocabulary(lists["train"], file)
     targets = [glosses_to_labels(record.glosses, vocabulary) for record in lists["train"]]

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from twostream.sequence.decoding import Hypothesis, align_labels
+from twostream.sequence.word_error_rate import Costs, align
 
-SUBSTITUTION, GAP = 4, 3  # weights of the alignment: those of NIST's sclite
+COSTS = Costs((4, 0), (3, 0))  # of the alignment: NIST's weights
 VOTES = 0.5  # of a word's score, section 2.2 (alpha): the rest is its confidence
 NO_WORD = 0.7  # confidence of a system in no word where others have one: Conf(@) of section 2.2
 
@@ -56,12 +57,11 @@ def combine_sentences(
     places: list[list[Vote]] = []
     for number, sentence in enumerate(sentences):
         silent = [Vote(None, NO_WORD, weight) for weight in weights[: number + 1]]
-        joined: list[list[Vote]] = []
-        for place, word in _align(places, [label for label, _ in sentence]):
-            before = silent[:-1] if place is None else places[place]
-            vote = silent[-1] if word is None else Vote(*sentence[word], weights[number])
-            joined.append([*before, vote])
-        places = joined
+        votes_now = [Vote(*word, weights[number]) for word in sentence]
+        places = [
+            [*(place or silent[:-1]), vote or silent[-1]]
+            for place, vote in align(places, votes_now, costs=COSTS, match=_is_known)
+        ]
     labels, score = [], 0.0
     for votes in places:
         label, share = _elect(votes)
@@ -69,6 +69,10 @@ def combine_sentences(
         if label is not None:
             labels.append(label)
     return Hypothesis(tuple(labels), score)
+
+
+def _is_known(place: Sequence[Vote], vote: Vote) -> bool:
+    return any(known.label == vote.label for known in place)
 
 
 def _elect(votes: Sequence[Vote]) -> tuple[int | None, float]:
@@ -84,33 +88,3 @@ def _elect(votes: Sequence[Vote]) -> tuple[int | None, float]:
         scores[label] = VOTES * share / total + (1 - VOTES) * mean
     best = max(scores, key=lambda label: scores[label])
     return best, scores[best] / sum(scores.values())
-
-
-def _align(
-    places: Sequence[Sequence[Vote]], sentence: Sequence[int]
-) -> list[tuple[int | None, int | None]]:
-    """Pairs of a place and a word in order, each None where the other side has nothing."""
-
-    def differ(place: int, word: int) -> int:
-        return 0 if any(vote.label == sentence[word] for vote in places[place]) else SUBSTITUTION
-
-    cost = np.zeros((len(places) + 1, len(sentence) + 1), np.int64)
-    cost[:, 0] = GAP * np.arange(len(places) + 1)
-    cost[0] = GAP * np.arange(len(sentence) + 1)
-    for p in range(len(places)):
-        for w in range(len(sentence)):
-            both = cost[p, w] + differ(p, w)
-            cost[p + 1, w + 1] = min(both, cost[p, w + 1] + GAP, cost[p + 1, w] + GAP)
-    pairs: list[tuple[int | None, int | None]] = []
-    p, w = len(places), len(sentence)
-    while p or w:
-        if p and w and cost[p, w] == cost[p - 1, w - 1] + differ(p - 1, w - 1):
-            p, w = p - 1, w - 1
-            pairs.append((p, w))
-        elif p and cost[p, w] == cost[p - 1, w] + GAP:
-            p -= 1
-            pairs.append((p, None))
-        else:
-            w -= 1
-            pairs.append((None, w))
-    return pairs[::-1]

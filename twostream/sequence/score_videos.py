@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from twostream.compute.device import Runtime
 from twostream.data.training_videos import find_seen
@@ -24,10 +23,9 @@ from twostream.sequence.lists import (
     SequenceRecord,
     check_glosses,
     extraction_of,
+    find_frames,
     find_new_videos,
-    join_records,
     missing_line,
-    split_missing,
 )
 from twostream.sequence.network import SequenceNetwork
 from twostream_base.errors import InputError, some_of
@@ -81,18 +79,17 @@ def read_inputs(
     }
     all_records = find_new_videos(new.videos, new.listed)
     streams = [spec.stream for spec, _ in networks.values()]
-    taking: dict[str, Any] = {
+    records, missing = find_frames(
+        all_records,
         # One that sees flow asks for more.
-        "stream": next((stream for stream in streams if stream != "spatial"), "spatial"),
-        "allow_missing": new.allow_missing,
-        "use_damaged": new.use_damaged,
-    }
-    if new.store:
-        records, missing = join_records(all_records, store=new.store, root=new.videos, **taking)
-    else:
-        records, missing = split_missing(
-            all_records, threads=runtime.threads, bar=runtime.bar, **taking
-        )
+        stream=next((stream for stream in streams if stream != "spatial"), "spatial"),
+        allow_missing=new.allow_missing,
+        use_damaged=new.use_damaged,
+        store=new.store,
+        root=new.videos,
+        threads=runtime.threads,
+        bar=runtime.bar,
+    )
     if not records:
         raise InputError(f"{new.listed}: no listed video has frames below {new.videos}")
     if missing:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import eq
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from twostream.sequence.transcripts import Normaliser, read_references, read_transcripts
 from twostream_base.errors import InputError, some_of
 
+Word = TypeVar("Word")
+Other = TypeVar("Other")
 Pair = tuple[str | None, str | None]
 DRAWS = 10_000  # of a bootstrap or a randomisation test
 
@@ -56,12 +59,19 @@ class Errors:
 
 
 def align(
-    reference: Sequence[str], hypothesis: Sequence[str], *, costs: Costs = COSTS["equal"]
-) -> list[Pair]:
+    reference: Sequence[Word],
+    hypothesis: Sequence[Other],
+    *,
+    costs: Costs = COSTS["equal"],
+    match: Callable[[Word, Other], bool] = eq,
+) -> list[tuple[Word | None, Other | None]]:
     """Pair the words: `(word, None)` is a deletion, `(None, word)` an insertion.
 
     The alignment has the least cost: by default the fewest errors, and among these the fewest
     deletions and insertions. With `COSTS["sclite"]` it can have more errors than need be.
+
+    Args:
+        match: whether a word of the reference and one of the hypothesis are the same.
     """
     substitution = (costs.substitution[0] << 20) + costs.substitution[1]
     gap = (costs.gap[0] << 20) + costs.gap[1]
@@ -69,23 +79,25 @@ def align(
     for expected in reference:
         above, row = cost[-1], [cost[-1][0] + gap]
         for h, recognised in enumerate(hypothesis):
-            unequal = 0 if expected == recognised else substitution
+            unequal = 0 if match(expected, recognised) else substitution
             row.append(min(above[h] + unequal, above[h + 1] + gap, row[h] + gap))
         cost.append(row)
 
-    pairs: list[Pair] = []
+    pairs: list[tuple[Word | None, Other | None]] = []
     r, h = len(reference), len(hypothesis)
     while r or h:
-        word, other = reference[r - 1] if r else None, hypothesis[h - 1] if h else None
-        if r and h and cost[r][h] == cost[r - 1][h - 1] + substitution * (word != other):
-            pairs.append((word, other))
-            r, h = r - 1, h - 1
-        elif r and cost[r][h] == cost[r - 1][h] + gap:
-            pairs.append((word, None))
+        if r and h:
+            unequal = 0 if match(reference[r - 1], hypothesis[h - 1]) else substitution
+            if cost[r][h] == cost[r - 1][h - 1] + unequal:
+                r, h = r - 1, h - 1
+                pairs.append((reference[r], hypothesis[h]))
+                continue
+        if r and cost[r][h] == cost[r - 1][h] + gap:
             r -= 1
+            pairs.append((reference[r], None))
         else:
-            pairs.append((None, other))
             h -= 1
+            pairs.append((None, hypothesis[h]))
     return pairs[::-1]
 
 
@@ -130,28 +142,29 @@ def confusions(alignments: Sequence[Sequence[Pair]]) -> Counter[Pair]:
 
 
 def bootstrap_interval(
-    sentences: Sequence[Errors], *, rng: np.random.Generator, draws: int = DRAWS
+    sentences: Sequence[Errors],
+    *,
+    rng: np.random.Generator,
+    minus: Sequence[Errors] = (),
+    draws: int = DRAWS,
 ) -> tuple[float, float]:
     """95 % percentile bootstrap interval of the corpus rate; sentences are resampled.
 
     Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation",
     ICASSP 2004, section 3.
+
+    Args:
+        minus: another system on the same sentences: the interval is of the difference to its rate.
     """
-    errors, words = _counts(sentences)
-    return _bootstrap(errors, words, rng=rng, draws=draws)
-
-
-def difference_interval(
-    first: Sequence[Errors],
-    second: Sequence[Errors],
-    *,
-    rng: np.random.Generator,
-    draws: int = DRAWS,
-) -> tuple[float, float]:
-    """95 % interval of the second corpus rate minus the first, on the same resampled sentences."""
-    errors, words = _counts(first)
-    difference = _counts(second)[0] - errors
-    return _bootstrap(difference, words, rng=rng, draws=draws)
+    words = np.array([sentence.words for sentence in sentences], np.int64)
+    errors = _totals(sentences) - (_totals(minus) if minus else 0)
+    rates = []
+    for _ in range(draws):
+        drawn = rng.integers(0, len(words), size=len(words))
+        if drawn_words := words[drawn].sum():  # empty references alone have no rate
+            rates.append(errors[drawn].sum() / drawn_words)
+    low, high = np.quantile(rates, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def paired_test(
@@ -166,28 +179,15 @@ def paired_test(
     Approximate randomisation: in each draw the two counts of every sentence are swapped at random;
     p = (1 + draws at least as unequal) / (1 + draws), so it is never 0.
     """
-    difference = _counts(second)[0] - _counts(first)[0]
+    difference = _totals(second) - _totals(first)
     difference = difference[difference != 0]
     signs = rng.integers(0, 2, size=(draws, len(difference)), dtype=np.int8) * np.int64(2) - 1
     at_least_as_unequal = np.abs(signs @ difference) >= abs(difference.sum())
     return float((1 + at_least_as_unequal.sum()) / (1 + draws))
 
 
-def _counts(sentences: Sequence[Errors]) -> tuple[np.ndarray, np.ndarray]:
-    errors = np.array([sentence.total for sentence in sentences], dtype=np.int64)
-    return errors, np.array([sentence.words for sentence in sentences], dtype=np.int64)
-
-
-def _bootstrap(
-    errors: np.ndarray, words: np.ndarray, *, rng: np.random.Generator, draws: int
-) -> tuple[float, float]:
-    rates = []
-    for _ in range(draws):
-        sentences = rng.integers(0, len(words), size=len(words))
-        if drawn_words := words[sentences].sum():  # empty references alone have no rate
-            rates.append(errors[sentences].sum() / drawn_words)
-    low, high = np.quantile(rates, [0.025, 0.975])
-    return float(low), float(high)
+def _totals(sentences: Sequence[Errors]) -> np.ndarray:
+    return np.array([sentence.total for sentence in sentences], np.int64)
 
 
 SEED = 0  # the same files give the same interval
@@ -278,7 +278,9 @@ def compare_systems(
     before, after = _count_errors(first), _count_errors(second)
     return wer_result(second, num_confusions=num_confusions) | {
         "difference": corpus_rate(after) - corpus_rate(before),
-        "difference_interval": difference_interval(before, after, rng=np.random.default_rng(SEED)),
+        "difference_interval": bootstrap_interval(
+            after, minus=before, rng=np.random.default_rng(SEED)
+        ),
         "p": paired_test(before, after, rng=np.random.default_rng(SEED)),
     }
 

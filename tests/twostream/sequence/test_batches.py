@@ -19,7 +19,7 @@ from twostream.sequence.batches import (
     read_clip,
     temporal_jitter,
 )
-from twostream.sequence.lists import SequenceRecord, join_records
+from twostream.sequence.lists import SequenceRecord, find_frames
 from twostream_base.errors import InputError
 
 
@@ -139,7 +139,7 @@ def test_a_store_gives_what_the_videos_give(tmp_path: Path, moving: np.ndarray) 
     write_video(root / "b/a.avi", moving)
     extract_video(Job("b/a", root / "b/a.avi", "b/a.avi", store, extraction_settings(codec="raw")))
     record = SequenceRecord("a", root / "b/a.avi", ("A",))
-    (stored,), _ = join_records(
+    (stored,), _ = find_frames(
         [record], store=store, root=root, stream="joint", allow_missing=False
     )
     streams = ("spatial", "motion", "joint")

@@ -14,14 +14,13 @@ from twostream.sequence.lists import (
     check_lists,
     csv_lists,
     extraction_of,
+    find_frames,
     find_new_videos,
     glosses_to_labels,
-    join_records,
     labels_to_glosses,
     phoenix2014,
     phoenix2014t,
     read_vocabulary,
-    split_missing,
     unknown_glosses,
 )
 from twostream.sequence.transcripts import usual_normaliser
@@ -169,7 +168,7 @@ def test_gaps_between_pictures_are_named_before_any_work(tmp_path: Path) -> None
     (tmp_path / "gap" / "2.jpg").touch()
     names = [*rows, "gone"]
     records = [SequenceRecord(name, tmp_path / name, ("A",)) for name in names]
-    present, missing = split_missing(records, stream="spatial", allow_missing=True)
+    present, missing = find_frames(records, stream="spatial", allow_missing=True)
     assert [record.name for record in present] == ["whole", "cut"]
     assert missing == [
         ("gap", "2.jpg and 2.png have the same number; remove one"),
@@ -178,7 +177,7 @@ def test_gaps_between_pictures_are_named_before_any_work(tmp_path: Path) -> None
     ]
     (tmp_path / "gap" / "2.jpg").unlink()
     with pytest.raises(InputError, match=r"3 listed videos lack frames.*--allow-missing") as caught:
-        split_missing(records, stream="spatial", allow_missing=False)
+        find_frames(records, stream="spatial", allow_missing=False)
     assert "gap (1 of 4 pictures are missing, number 3)" in str(caught.value)
 
 
@@ -189,16 +188,14 @@ def test_damaged_video_files_are_named_before_any_work(make_video, tmp_path: Pat
     (tmp_path / "none.avi").write_text("no video")
     names = ("whole", "cut", "none")
     records = [SequenceRecord(name, tmp_path / f"{name}.avi", ("A",)) for name in names]
-    present, missing = split_missing(records, stream="spatial", allow_missing=True)
+    present, missing = find_frames(records, stream="spatial", allow_missing=True)
     assert present == (records[0],)
     assert [name for name, _ in missing] == ["cut", "none"]
     with pytest.raises(InputError, match=r"cut \(.*the file ends early") as caught:
-        split_missing(records, stream="spatial", allow_missing=False)
+        find_frames(records, stream="spatial", allow_missing=False)
     assert "--use-damaged" in str(caught.value)
     assert "--allow-missing" in str(caught.value)
-    present, missing = split_missing(
-        records, stream="spatial", allow_missing=True, use_damaged=True
-    )
+    present, missing = find_frames(records, stream="spatial", allow_missing=True, use_damaged=True)
     assert [(record.name, record.use_damaged) for record in present] == [
         ("whole", True),
         ("cut", True),
@@ -262,19 +259,19 @@ def test_what_has_too_few_frames_is_named_before_any_work(make_video, tmp_path: 
     records = [SequenceRecord(n, tmp_path / n, tuple(glosses.split())) for n, glosses in rows]
     short = [("three", "3 frames for 4 glosses")]
     alike: dict[str, Any] = {"to_train": records, "allow_missing": True}
-    assert split_missing(records, stream="spatial", **alike)[1] == short
-    present, missing = split_missing(records, stream="motion", **alike)
+    assert find_frames(records, stream="spatial", **alike)[1] == short
+    present, missing = find_frames(records, stream="motion", **alike)
     no_flow = [("one.avi", "one frame has no flow"), ("one", "one frame has no flow")]
     assert missing == [*no_flow, *short]
     assert [record.name for record in present] == ["three.avi"]
     # Damaged ones are not decoded whole, but one frame is found. Of what is not trained on, glosses
     # beyond the frames are errors that count.
-    assert split_missing(records, stream="motion", use_damaged=True, **alike)[1] == missing
-    assert split_missing(records, stream="motion", allow_missing=True)[1] == no_flow
+    assert find_frames(records, stream="motion", use_damaged=True, **alike)[1] == missing
+    assert find_frames(records, stream="motion", allow_missing=True)[1] == no_flow
     lists = {"train": (records[2],), "val": (records[3],), "test": ()}
     assert check_lists(lists, stream="spatial", allow_missing=True) == (lists, [])
     with pytest.raises(InputError, match=r"^2 .*longer videos") as caught:
-        split_missing(records, stream="motion", allow_missing=False)
+        find_frames(records, stream="motion", allow_missing=False)
     assert "--use-damaged" not in str(caught.value)
 
 
@@ -290,7 +287,7 @@ def test_videos_in_a_store(make_video, tmp_path: Path) -> None:
     (videos / "x/whole.avi").unlink()
     taking: dict[str, Any] = {"store": store, "root": videos}
     taking |= {"to_train": records}
-    (whole,), missing = join_records(records, stream="motion", allow_missing=True, **taking)
+    (whole,), missing = find_frames(records, stream="motion", allow_missing=True, **taking)
     assert whole.stored is not None
     assert (whole.name, whole.stored.path) == ("whole", store / "x/whole.safetensors")
     assert missing == [
@@ -301,4 +298,4 @@ def test_videos_in_a_store(make_video, tmp_path: Path) -> None:
     assert extraction_of([whole])["method"]["name"] == "dis"
     assert extraction_of(records) == {}
     with pytest.raises(InputError, match=r"^3 .*gone \(not ext.*extract-flow.*--allow-missing"):
-        join_records(records, stream="motion", allow_missing=False, **taking)
+        find_frames(records, stream="motion", allow_missing=False, **taking)

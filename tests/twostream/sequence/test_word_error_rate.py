@@ -22,7 +22,6 @@ from twostream.sequence.word_error_rate import (
     confusions,
     corpus_rate,
     count_errors,
-    difference_interval,
     paired_test,
     rate_lines,
     sentence_mean,
@@ -174,7 +173,7 @@ def test_interval_is_that_of_a_mean() -> None:
 def test_a_constant_difference_is_certain() -> None:
     first, second = sentences([3, 1, 4, 1, 5]), sentences([4, 2, 5, 2, 6])
     rng = np.random.default_rng(0)
-    assert difference_interval(first, second, rng=rng, draws=50) == pytest.approx((0.1, 0.1))
+    assert bootstrap_interval(second, minus=first, rng=rng, draws=50) == pytest.approx((0.1, 0.1))
 
 
 def test_p_is_that_of_all_sign_changes() -> None:
