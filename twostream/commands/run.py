@@ -277,6 +277,8 @@ class Job:
 
 
 def _plan_lines(videos: Path, known: Recognised, plan: dict[str, Any]) -> list[str]:
+    from flow_extract.extraction.executor import available_cores
+
     extraction = plan["extraction"]
     lines = [
         f"{videos}: {known.dataset} ({known.why}), {plan['videos']:,} videos, "
@@ -297,7 +299,14 @@ def _plan_lines(videos: Path, known: Recognised, plan: dict[str, Any]) -> list[s
             f"  train {training['stream']} {training['model']}: "
             f"{text if training['times'] else 'done'}"
         )
-    return [*lines, f"  in all about {_duration(plan['hours'])}; stop and repeat the line at will"]
+    lines.append(f"  in all about {_duration(plan['hours'])}; stop and repeat the line at will")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > 1.5 * (cores := available_cores()):
+        lines.append(
+            f"  these times are of a busy machine (load {load:.0f} on {cores} cores), and shorter "
+            "when it is not"
+        )
+    return lines
 
 
 def _duration(hours: float) -> str:

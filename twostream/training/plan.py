@@ -7,9 +7,11 @@ import math
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -178,9 +180,11 @@ def _shape(shape: list[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-# Snippets of a step that is timed; more would hardly be faster for each.
-TIMED_SNIPPETS = 8
-TIMED_STEPS = 2
+# A step of fewer videos is timed where it takes this long already. Small batches that take less
+# would not do: what a step costs whatever its batch, such as the optimizer's work, would be too
+# large a share.
+LONG_ENOUGH = 2.0  # seconds
+TIMED_STEPS = 3
 
 
 def estimate_training(
@@ -204,15 +208,16 @@ def estimate_training(
     )
     modality, side, device = options.modality, options.input_size, learner.device
     segments = 1 if options.train_segment else options.num_segments
-    count = max(2, min(options.batch_size, TIMED_SNIPPETS // segments))
-    shape = (count, segments, modality.snippet_length, modality.channels, side, side)
-    clips = torch.randint(0, 256, shape, dtype=torch.uint8)
+    shape = (segments, modality.snippet_length, modality.channels, side, side)
 
-    def step() -> Any:
+    def clips(videos: int) -> torch.Tensor:
+        return torch.randint(0, 256, (videos, *shape), dtype=torch.uint8)
+
+    def step(videos: int) -> Any:
         losses, _ = accumulate_gradient(
             learner.network,
-            clips,
-            torch.zeros(count, dtype=torch.int64),
+            clips(videos),
+            torch.zeros(videos, dtype=torch.int64),
             consensus=learner.consensus,
             device=device,
             precision=options.precision,
@@ -221,13 +226,13 @@ def estimate_training(
         learner.optimizer.step()
         return losses.tolist()  # which waits for a GPU
 
-    def test_step() -> Any:
+    def test_step(videos: int) -> Any:
         with torch.inference_mode(), autocast(device, options.precision):
-            return learner.network(clips.to(device)).float().sum().item()
+            return learner.network(clips(videos).to(device)).float().sum().item()
 
-    training = _seconds(step) / (count * segments)
+    training = _seconds_per_video(step, options.batch_size) / segments
     learner.network.eval()
-    testing = _seconds(test_step) / (count * segments)
+    testing = _seconds_per_video(test_step, options.batch_size) / segments
     held_out = round(options.val_fraction * train) if options.select == "val" else test
 
     def snippets(protocol: str) -> int:
@@ -245,10 +250,21 @@ def estimate_training(
     }
 
 
-def _seconds(step: Callable[[], Any]) -> float:
-    """Of one step, the first one aside."""
-    step()
-    start = time.perf_counter()
-    for _ in range(TIMED_STEPS):
-        step()
-    return (time.perf_counter() - start) / TIMED_STEPS
+def _seconds_per_video(step: Callable[[int], Any], batch_size: int) -> float:
+    """Of a step of so many videos, or of fewer where these take long enough or fill the memory."""
+    videos, per_video = 2, math.inf  # batch normalisation needs two
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        step(videos)
+        return time.perf_counter() - start
+
+    with suppress(torch.OutOfMemoryError):  # training then cuts its batches in parts
+        while True:
+            seconds()  # the first step of a size is slower
+            spent = seconds()
+            per_video = spent / videos
+            if videos >= batch_size or spent > LONG_ENOUGH:
+                return median([spent, *(seconds() for _ in range(TIMED_STEPS - 1))]) / videos
+            videos = min(2 * videos, batch_size)
+    return per_video

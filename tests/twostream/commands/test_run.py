@@ -106,6 +106,16 @@ def test_from_a_folder_to_the_report_and_again(
     assert [path.stat().st_mtime_ns for path in weights] == before
 
 
+@pytest.mark.usefixtures("no_time_for_estimates")
+def test_a_busy_machine_is_told(
+    videos: Path, twostream: TwoStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run.os, "getloadavg", lambda: (0.5, 9.0, 9.0), raising=False)
+    assert "load" not in twostream("run", "clips", "--dry-run", *QUICK).stdout
+    monkeypatch.setattr(run.os, "getloadavg", lambda: (2000.0, 0.0, 0.0))
+    assert "load 2000 on" in twostream("run", "clips", "--dry-run", *QUICK).stdout
+
+
 def test_a_project_of_other_videos_is_left_alone(videos: Path, twostream: TwoStream) -> None:
     Path("twostream.toml").write_text('dataset = "folder"\nvideos = "others"\n')
     result = twostream("run", "clips", "--dry-run", exit_code=2)

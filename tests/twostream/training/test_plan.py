@@ -6,7 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+import torch
 from click.testing import Result
+
+from twostream.training import plan
 
 from ..conftest import MiniProject
 
@@ -56,3 +60,32 @@ def test_a_plan_of_the_lists_alone(
     assert list(tmp_path.iterdir()) == []
     wrong = twostream("train", *mini.arguments[:4], *data[4:-1], exit_code=2)  # no --dry-run
     assert "gone" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("fixed", "of_a_video", "memory", "timed", "expected"),
+    [
+        (0.9, 0.1, 99, [2, 4, 8, 16], 2.5 / 16),  # the batch: a small one would say 0.55
+        (0.9, 0.1, 8, [2, 4, 8, 16], 1.7 / 8),  # 16 fill the memory
+        (0.9, 0.4, 99, [2, 4], 2.5 / 4),  # long enough
+    ],
+)
+def test_a_step_of_the_whole_batch_is_timed_or_a_long_one(
+    monkeypatch: pytest.MonkeyPatch,
+    fixed: float,
+    of_a_video: float,
+    memory: int,
+    timed: list[int],
+    expected: float,
+) -> None:
+    now, tried = [0.0], []
+
+    def step(videos: int) -> None:
+        tried.append(videos)
+        if videos > memory:
+            raise torch.OutOfMemoryError
+        now[0] += fixed + of_a_video * videos
+
+    monkeypatch.setattr(plan.time, "perf_counter", lambda: now[0])
+    assert plan._seconds_per_video(step, 16) == pytest.approx(expected)
+    assert list(dict.fromkeys(tried)) == timed
