@@ -13,19 +13,21 @@ from twostream_base.errors import InputError
 from twostream_base.files import write_text
 
 # What a spreadsheet takes for a formula, also in its full-width form, or drops before it looks.
+# Inside a cell too: where a semicolon or tab parts cells, or a line break in quotes parts rows.
 # An apostrophe in front makes it text; one more keeps apart what had such an apostrophe already.
-_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff0b\uff0d\uff1d\uff20]")
-_GUARDED = re.compile("''*[=+\\-@\t\r\n\uff0b\uff0d\uff1d\uff20]")
+_SIGN = "=+\\-@\uff0b\uff0d\uff1d\uff20"
+_PLACE = f"(?:^(?='*[{_SIGN}\t\r\n])|(?<=[;\t\r\n])(?='*[{_SIGN}]))"
+_FORMULA, _GUARDED = re.compile(_PLACE), re.compile(f"{_PLACE}'")
 
 
 def guarded(cell: str) -> str:
     """A cell of a CSV file that no spreadsheet runs; `unguarded` gives the text back."""
-    return f"'{cell}" if _FORMULA.match(cell) else cell
+    return _FORMULA.sub("'", cell)
 
 
 def unguarded(cell: str) -> str:
     """The text that `guarded` was called with."""
-    return cell[1:] if _GUARDED.match(cell) else cell
+    return _GUARDED.sub("", cell)
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
@@ -38,7 +40,7 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
 
     def quoted(value: object) -> str:  # csv.writer leaves a lone carriage return as it is
         cell = guarded(value) if isinstance(value, str) else str(value)
-        return '"{}"'.format(cell.replace('"', '""')) if set(cell) & set(',"\r\n') else cell
+        return '"{}"'.format(cell.replace('"', '""')) if set(cell) & set(',;"\t\r\n') else cell
 
     return "".join(",".join(map(quoted, row)) + "\n" for row in rows)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flow_extract.methods.pairwise import ClipMethod, check_frames
 from twostream_base.heartbeat import beat
+from twostream_base.pickles import check_torch_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +69,7 @@ def load_network(model: str, weights: str) -> Any:
         if weights == "default":
             state = fetch_weights(default_weights(model))
         else:
+            check_torch_file(Path(weights))
             state = torch.load(Path(weights), map_location="cpu", weights_only=True)
         network.load_state_dict(state)
     except Exception as error:  # no network, no file, another file: the cure is the same

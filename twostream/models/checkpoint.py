@@ -21,11 +21,11 @@ from twostream.data.training_videos import VIDEOS, RunVideo, digest_of, read_vid
 from twostream.models import build_network
 from twostream.models.consensus import load_consensus
 from twostream.models.segment_network import SegmentNetwork
-from twostream.models.weight_files import check_torch_file
 from twostream.transforms.presets import MODALITIES, Modality, modality_of
 from twostream_base import plugins
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import atomic_folder, read_text, restore_folder, sha256_file, write_text
+from twostream_base.pickles import check_torch_file
 from twostream_base.tensor_file import FileType, TensorFile
 
 if TYPE_CHECKING:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import codecs
-import io
 import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,8 @@ from torch import Tensor
 from torch.serialization import MAGIC_NUMBER, get_unsafe_globals_in_checkpoint, safe_globals
 
 from fusion import load_pickle
-from fusion.exchange.formats.restricted_pickle import check_opcodes
 from twostream_base.errors import InputError, some_of
+from twostream_base.pickles import ROOM, check_torch_file
 
 Layers = dict[str, Tensor]
 
@@ -104,53 +102,6 @@ def load_safely(path: Path) -> Mapping[str, Any]:
             f"{held:,}; weights are plain numbers"
         )
     return content
-
-
-ROOM = 1 << 26  # bytes by which anything may be larger than its file
-LARGEST_PICKLE = 1 << 26  # bytes; numbers lie beside it
-PICKLES = 5  # of a file of before torch 1.6, before the numbers
-
-
-def check_torch_file(path: Path) -> None:
-    """Refuse a file of torch that would take down the process, or more memory than its bytes.
-
-    Torch's reader, though restricted, builds what is nested as deep as it likes, and unpacks what
-    is packed. What cannot be checked is refused too, as torch might read on where this stops.
-
-    Raises:
-        UnpicklingError: tuples nested deep, a bomb, or damaged.
-    """
-    try:
-        with path.open("rb") as file:
-            is_archive = file.read(4) == b"PK\x03\x04"  # as torch tells them apart
-            file.seek(0)
-            if is_archive:
-                _check_archive(path)
-                return
-            for _ in range(PICKLES):
-                check_opcodes(file)
-    except (OSError, pickle.UnpicklingError):
-        raise
-    except Exception as error:  # noise can make a reader stumble anywhere
-        raise pickle.UnpicklingError(f"damaged, or not of torch: {error or 'too short'}") from error
-
-
-def _check_archive(path: Path) -> None:
-    pickles = []
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        if sum(member.file_size for member in members) > path.stat().st_size + ROOM:
-            raise pickle.UnpicklingError("it unpacks to far more than its size")
-        for member in members:
-            if not member.filename.lower().endswith("data.pkl"):  # torch's reader ignores case
-                continue
-            if member.file_size > LARGEST_PICKLE:
-                raise pickle.UnpicklingError(f"a pickle of more than {LARGEST_PICKLE:,} bytes")
-            pickles.append(archive.read(member))
-            check_opcodes(io.BytesIO(pickles[-1]))
-    # Of two archives behind one another zipfile reads the last, and torch the first.
-    if torch._C.PyTorchFileReader(str(path)).get_record("data.pkl") not in pickles:
-        raise pickle.UnpicklingError("two archives in one file")
 
 
 TORCH = MAGIC_NUMBER.to_bytes(10, "little")  # with it torch's files of before 1.6 begin

@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 import math
 import pickle
-import pickletools
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -24,12 +23,11 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from twostream_base.errors import InputError
+from twostream_base.pickles import DEEPEST, check_opcodes
 
 _PLAIN = re.compile(r"\?|b1|[iu][1248]|f[248]")
 _OBJECT = ("O", "O8", "O4")
-DEEPEST = 32  # levels of lists, dicts and tuples within each other: score files have 5
 SMALLEST_EXTENT = 10_000  # items that any pickle may hold, however short it is
-_MEMO_WRITERS = ("PUT", "BINPUT", "LONG_BINPUT")
 # What the pickle module raises on malformed input; its documentation gives no closed list.
 _MALFORMED = (
     pickle.UnpicklingError,
@@ -175,87 +173,6 @@ _STAND_INS = {
     ),
     "_codecs.encode": Maker(_encode),
 }
-
-
-def _below_mark(opcode: pickletools.OpcodeInfo) -> int:
-    """How many items it takes from below the last mark, as the list of APPENDS; without one, all.
-
-    What stands above the mark, as the class of OBJ, goes with all else that does.
-    """
-    before = opcode.stack_before
-    mark = pickletools.markobject
-    return before.index(mark) if mark in before else len(before)
-
-
-# Opcode -> how many items it takes from the stack, besides those down to the last mark; whether it
-# takes these; and how many it puts there.
-_STACK_EFFECTS = {
-    opcode.name: (
-        _below_mark(opcode),
-        pickletools.markobject in opcode.stack_before,
-        len(opcode.stack_after),
-    )
-    for opcode in pickletools.opcodes
-}
-_TUPLES = {"TUPLE": None, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "FROZENSET": None}
-_MEMO_READERS = ("GET", "BINGET", "LONG_BINGET")
-
-
-def check_opcodes(stream: IO[bytes]) -> None:
-    """Go through the next pickle of a stream, and refuse what would take down the process.
-
-    Nothing is built; the stream is left behind the pickle. Refused are memo numbers that no pickle
-    of this length needs, as each one takes memory at once; and tuples nested deep, as keys of a
-    dict are hashed by a function that calls itself. Lists and dicts have no hash, and a tuple never
-    changes, so its depth is known when it is made.
-
-    Raises:
-        UnpicklingError: these. Of what is malformed, other errors.
-    """
-    start = stream.tell()
-    stack: list[int | None] = []  # of each item how deep its tuples are; None is a mark
-    memo: dict[int, int | None] = {}
-    largest = 0
-    for opcode, argument, _ in pickletools.genops(stream):
-        name = opcode.name
-        if name == "MARK":
-            stack.append(None)
-        elif name in _TUPLES:
-            size = _TUPLES[name]
-            items = _down_to_mark(stack) if size is None else [stack.pop() for _ in range(size)]
-            depth = 1 + max((item or 0 for item in items), default=0)
-            if depth > DEEPEST:
-                raise pickle.UnpicklingError(f"tuples nested deeper than {DEEPEST} levels")
-            stack.append(depth)
-        elif name == "MEMOIZE" or name in _MEMO_WRITERS:
-            number = len(memo) if argument is None else int(argument)
-            largest = max(largest, number)
-            memo[number] = stack[-1]
-        elif name in _MEMO_READERS:
-            stack.append(memo[int(argument or 0)])
-        elif name == "DUP":
-            stack.append(stack[-1])
-        elif name == "POP":  # of a mark too
-            stack.pop()
-        else:
-            taken, to_mark, given = _STACK_EFFECTS[name]
-            if to_mark:
-                _down_to_mark(stack)
-            if taken:
-                if len(stack) < taken:
-                    raise pickle.UnpicklingError("it takes more than it has put on the stack")
-                del stack[-taken:]
-            stack.extend([0] * given)
-    length = stream.tell() - start
-    if largest > length:
-        raise pickle.UnpicklingError(f"memo number {largest} in {length} bytes")
-
-
-def _down_to_mark(stack: list[int | None]) -> list[int | None]:
-    items: list[int | None] = []
-    while (item := stack.pop()) is not None:
-        items.append(item)
-    return items
 
 
 def _check_extent(value: Any, *, most: int) -> None:

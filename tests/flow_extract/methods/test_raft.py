@@ -98,3 +98,15 @@ def test_known_translation_with_real_weights() -> None:
     frames, truth = moving_clip(texture, [translation(2.5, -1.5)])
     flow = make_raft(weights=weights)(frames)
     assert np.linalg.norm(flow - truth, axis=-1).mean() < 0.5
+
+
+def test_weights_are_checked_before_torch_reads_them(tmp_path: Path) -> None:
+    """A key of tuples nested deep would take down the process."""
+    torch.save({}, tmp_path / "raft.pth", _use_new_zipfile_serialization=False)
+    nested = b"\x80\x02}(" + b")" + b"\x85" * 200_000 + b"K\x01u."
+    whole = (tmp_path / "raft.pth").read_bytes()
+    (tmp_path / "raft.pth").write_bytes(whole.replace(b"\x80\x02}q\x00.", nested))
+    with pytest.raises(
+        ValueError, match=r"raft\.pth.*tuples nested deeper.*--method-option weights"
+    ):
+        load_network("small", str(tmp_path / "raft.pth"))
