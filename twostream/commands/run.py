@@ -200,10 +200,12 @@ class Job:
         for name in ("annotations", "group_pattern", "group_file", "group_column"):
             if value := self.options[name]:
                 words += [f"--{name.replace('_', '-')}", str(value)]
-        if self.known.group_pattern and not (
-            self.options["group_pattern"] or self.options["group_file"]
-        ):
-            words += ["--group-pattern", self.known.group_pattern]
+        if not (self.options["group_pattern"] or self.options["group_file"]):
+            if self.known.group_pattern:
+                words += ["--group-pattern", self.known.group_pattern]
+            elif self.known.group_file:
+                file, column = self.known.group_file
+                words += ["--group-file", file, "--group-column", column]
         return [*words, "--allow-missing"] if self.options["allow_missing"] else words
 
     def plan(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flow_extract.video.find_videos import require_videos
-from twostream.data.make_lists import read_all_splits
+from twostream.data.make_lists import find_groups, read_all_splits
 from twostream.data.splits import DATASETS, SPLITS, VideoRecord, known_groups
 from twostream_base.errors import InputError, some_of
 from twostream_base.video_names import match_names, ucf101_group
@@ -30,6 +30,7 @@ class Recognised:
         classes: how many.
         splits: numbers of the splits that there are.
         group_pattern: for `init`, where the names tell the groups and no list does; else empty.
+        group_file: for `init`, where a CSV file beside the videos does: the file and its column.
     """
 
     dataset: str
@@ -40,6 +41,7 @@ class Recognised:
     classes: int
     splits: tuple[int, ...]
     group_pattern: str = ""
+    group_file: tuple[str, str] | None = None
 
 
 def recognise(
@@ -69,15 +71,22 @@ def recognise(
         )
     classes = {name.partition("/")[0] for name in videos_below}
     tells_groups = all(ucf101_group(name) for name in videos_below)
+    group_file = None if tells_groups else find_groups(videos, list(videos_below))
+    why = "one folder a class"
+    if tells_groups:
+        why += ", clips of scenes by their names"
+    elif group_file:
+        why += ", groups by {} of {}".format(*reversed(group_file))
     return Recognised(
         "folder",
-        "one folder a class" + (", clips of scenes by their names" if tells_groups else ""),
+        why,
         videos_below,
         train=None,
         test=None,
         classes=len(classes),
         splits=SPLITS,
         group_pattern=UCF101_PATTERN if tells_groups else "",
+        group_file=group_file,
     )
 
 

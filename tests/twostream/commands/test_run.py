@@ -107,6 +107,21 @@ def test_from_a_folder_to_the_report_and_again(
 
 
 @pytest.mark.usefixtures("no_time_for_estimates")
+def test_groups_of_a_file_beside_the_videos(videos: Path, twostream: TwoStream) -> None:
+    for path in sorted(videos.rglob("*.avi")):
+        path.rename(path.with_name(path.name.replace("_c", "-")))
+    names = sorted(path.relative_to(videos).as_posix() for path in videos.rglob("*.avi"))
+    rows = [f"{name},{number // 2}" for number, name in enumerate(names)]
+    (videos / "list.csv").write_text("\n".join(["video,person", *rows]))
+    plan = json.loads(twostream("run", "clips", "--dry-run", "--json", *QUICK).stdout)
+    init = "twostream init --dataset folder --videos clips"
+    assert plan["commands"][0] == f"{init} --group-file clips/list.csv --group-column person"
+    command = ["run", "clips", "--group-pattern", "(.*)", "--dry-run", "--json", *QUICK]
+    plan = json.loads(twostream(*command).stdout)
+    assert plan["commands"][0] == f"{init} --group-pattern '(.*)'"
+
+
+@pytest.mark.usefixtures("no_time_for_estimates")
 def test_a_busy_machine_is_told(
     videos: Path, twostream: TwoStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,17 @@ def test_names_that_tell_the_scene(folder: Path) -> None:
     assert "scenes" in known.why
 
 
+def test_a_file_that_tells_the_scene(folder: Path) -> None:
+    rows = ["file,label,source_id", "run/a.avi,run,1", "run/b.avi,run,1", "jump/c.mp4,jump,2"]
+    table = folder / "list.csv"
+    table.write_text("\n".join(rows))
+    known = recognise(folder, None, store=Path("store"))
+    assert known.group_file == (str(table), "source_id")
+    assert known.why == f"one folder a class, groups by source_id of {table}"
+    table.write_text("\n".join(rows[:3]))  # not of all videos
+    assert recognise(folder, None, store=Path("store")).group_file is None
+
+
 def test_no_labels(folder: Path) -> None:
     with pytest.raises(InputError) as error:
         recognise(folder / "run", None, store=Path("store"))
