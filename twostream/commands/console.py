@@ -87,6 +87,18 @@ class Group(click.Group):
         """The order in which the commands were added, not the alphabet's."""
         return list(self.commands)
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command, or say which is spelt like it."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            if similar := get_close_matches(args[0], self.list_commands(ctx)):
+                hint = f"{error.message} Did you mean {' or '.join(similar)}?"
+                raise click.UsageError(hint, ctx) from None
+            raise
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the example."""
         _write_example(formatter, self.example)

@@ -146,6 +146,9 @@ def features(
             "--timeout has no effect on videos in this process: give --jobs 2 or more, or "
             "--engine dask"
         )
+    folder = TemporaryDirectory(prefix="twostream-features-")
+    work_dir = Path(click.get_current_context().with_resource(folder))
+    files, unusable = find_inputs(paths, work_dir=work_dir)  # before a checkpoint is fetched
     runs: dict[str, Path | ExternalNetwork] = {}
     networks: list[tuple[str, Path | ExternalNetwork]] = [
         (read_spec(run / checkpoint, trust_plugins=console.trusts_plugins()).stream, run)
@@ -181,8 +184,6 @@ def features(
         extraction=Extraction(method, method_option, short_side),
         trust_plugins=console.trusts_plugins(),
     )
-    with TemporaryDirectory(prefix="twostream-features-") as folder:
-        files, unusable = find_inputs(paths, work_dir=Path(folder))
     named = score_names(paths, files)
     result = write_features(
         [Video(name, *video) for name, video in named.items()],

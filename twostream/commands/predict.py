@@ -198,6 +198,10 @@ def predict(
         )
     if record and live is None:
         raise InputError(f"--record {record} writes what comes from --live SOURCE: give that too")
+    # Before a checkpoint is fetched.
+    folder = TemporaryDirectory(prefix="twostream-predict-")
+    work_dir = Path(click.get_current_context().with_resource(folder))
+    files, unusable = find_inputs(paths, work_dir=work_dir)
     # In the order in which they are asked: flow, the costly part, last.
     streams: dict[str, Path | ExternalNetwork | None]
     streams = {"spatial": spatial, "difference": difference, "motion": motion, "joint": joint}
@@ -220,10 +224,12 @@ def predict(
             "networks by --weights (`twostream weights` lists them)"
         )
     runtime = shared_options.read_runtime(options, bar=partial(console.progress, quiet=quiet))
+    # Published video networks see a whole clip in each view; 19 of them take a CPU minutes.
+    is_quick = bool(checkpoints or window or live is not None)
     settings = PredictOptions(
         runs=runs,
         checkpoint=checkpoint,
-        protocol=protocol or ("efficient" if window or live is not None else "clips19"),
+        protocol=protocol or ("efficient" if is_quick else "clips19"),
         cascade=cascade,
         steps=StepOptions(weights=next(iter(of_streams), None), **options),
         extraction=Extraction(method, method_option, short_side),
@@ -249,38 +255,35 @@ def predict(
         return
     if stride and not window:
         raise InputError(f"--stride {stride} is the step from window to window: give --window too")
-    with TemporaryDirectory(prefix="twostream-predict-") as folder:
-        work_dir = Path(folder)
-        files, unusable = find_inputs(paths, work_dir=work_dir)
-        if window:
-            named = score_names(paths, files)
-            drawn = drawings(out, named, suffixes=timeline.SUFFIXES) if out else {}
+    if window:
+        named = score_names(paths, files)
+        drawn = drawings(out, named, suffixes=timeline.SUFFIXES) if out else {}
 
-            def draw(name: str, prediction: LongPrediction) -> None:
-                timeline.draw_timeline(drawn[name], prediction, title=name)
+        def draw(name: str, prediction: LongPrediction) -> None:
+            timeline.draw_timeline(drawn[name], prediction, title=name)
 
-            if cascade is not None:
-                raise InputError(
-                    "--cascade decides for whole videos; of windows, `tune --cascade` reads the "
-                    "dense score files"
-                )
-            windows = WindowOptions(window, stride or window.quarter(), scores)
-            with alone_in(scores):
-                result = predict_windows(
-                    named, settings, windows, runtime, tell=console.tell, show=draw if out else None
-                )
-            lines = long_result_lines(result)
-        else:
-            drawn = drawings(out, files, suffixes=annotated.SUFFIXES) if out else {}
-
-            def show(name: str, prediction: Prediction) -> None:
-                title = without_suffix(Path(name).name)
-                annotated.draw_prediction(drawn[name], prediction, title=title)
-
-            result = predict_videos(
-                files, settings, runtime, work_dir=work_dir, show=show if out else None
+        if cascade is not None:
+            raise InputError(
+                "--cascade decides for whole videos; of windows, `tune --cascade` reads the "
+                "dense score files"
             )
-            lines = result_lines(result)
+        windows = WindowOptions(window, stride or window.quarter(), scores)
+        with alone_in(scores):
+            result = predict_windows(
+                named, settings, windows, runtime, tell=console.tell, show=draw if out else None
+            )
+        lines = long_result_lines(result)
+    else:
+        drawn = drawings(out, files, suffixes=annotated.SUFFIXES) if out else {}
+
+        def show(name: str, prediction: Prediction) -> None:
+            title = without_suffix(Path(name).name)
+            annotated.draw_prediction(drawn[name], prediction, title=title)
+
+        result = predict_videos(
+            files, settings, runtime, work_dir=work_dir, show=show if out else None
+        )
+        lines = result_lines(result)
     result["failed"] = unusable | result["failed"]
     console.print_json(result) if as_json else console.show(*lines)
     if result["failed"]:

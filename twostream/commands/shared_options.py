@@ -199,7 +199,8 @@ protocol = click.option(
 protocol_or_default = click.option(
     "--protocol",
     type=ProtocolName(),
-    help=f"Test protocol: {PROTOCOL_TEXTS}.  [default: clips19; with --window efficient]",
+    help=f"Test protocol: {PROTOCOL_TEXTS}.  [default: clips19; with --window or --weights "
+    "efficient]",
 )
 
 # Of a training: where its options come from, and how it begins.

@@ -63,9 +63,12 @@ def write_lists(
     left_out = {name: count for name, count in sorted(sizes.items()) if count < min_videos}
     class_names = sorted(set(sizes) - set(left_out))
     if len(class_names) < 2:
+        which = f"no class folder has {min_videos} or more videos"
+        if class_names:
+            which = f"the only class folder of {min_videos} or more videos is {class_names[0]}"
         raise InputError(
-            f"{len(class_names)} classes with {min_videos} or more videos; at least 2 "
-            "are needed to tell apart"
+            f"{which}; at least 2 are needed to tell apart. --videos is the folder in which they "
+            "lie, one for each class"
         )
     records = [
         VideoRecord(name, class_names.index(folder), group_of(name))

@@ -70,6 +70,11 @@ def recognise(
             "trained already"
         )
     classes = {name.partition("/")[0] for name in videos_below}
+    if len(classes) == 1:
+        raise InputError(
+            f"{videos}: the only class folder is {classes.pop()}; at least 2 are needed to tell "
+            "apart. Give the folder in which they lie, one for each class"
+        )
     tells_groups = all(ucf101_group(name) for name in videos_below)
     group_file = None if tells_groups else find_groups(videos, list(videos_below))
     why = "one folder a class"

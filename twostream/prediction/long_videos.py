@@ -151,7 +151,7 @@ def predict_windows(
     result: dict[str, Any] = {
         "streams": {stream: str(run) for stream, run in options.runs.items()},
         "strategy": options.steps.strategy,
-        "protocol": options.protocol,
+        "protocol": networks.protocol,
         "window": str(windows.window),
         "stride": str(windows.stride),
         "files": {},

@@ -282,6 +282,11 @@ class Networks:
     runtime: Runtime
     records: dict[str, tuple[dict[str, Any], list[RunVideo]]]
 
+    @property
+    def protocol(self) -> str:
+        """The test protocol; where those of the networks differ, all of them."""
+        return ", ".join(dict.fromkeys(stream.protocol.name for stream in self.streams.values()))
+
     def ask(self, logits_of: Callable[[str], NDArray[np.float32]]) -> tuple[Fusion, float]:
         """Ask the streams about a video, in their order, and fuse as `twostream fuse` would.
 

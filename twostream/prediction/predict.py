@@ -173,7 +173,7 @@ def predict_videos(
     return {
         "streams": {stream: str(run) for stream, run in options.runs.items()},
         "strategy": options.steps.strategy,
-        "protocol": options.protocol,
+        "protocol": networks.protocol,
         "cascade": options.cascade,
         "extraction": {key: stream.settings for key, stream in networks.streams.items()},
         "videos": rows,

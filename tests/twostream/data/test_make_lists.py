@@ -61,7 +61,7 @@ def test_groups_from_csv(tmp_path: Path) -> None:
     ("names", "message"),
     [
         (["a/x", "loose"], "one folder a class; these do not: loose"),
-        (["a/x", "a/y"], "1 classes with 1 or more videos; at least 2"),
+        (["a/x", "a/y"], "the only class folder of 1 or more videos is a; at least 2"),
         (["a/x", "b/y"], "no hold-out is possible"),
     ],
 )

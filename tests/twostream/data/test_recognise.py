@@ -59,6 +59,11 @@ def test_no_labels(folder: Path) -> None:
         assert fact in str(error.value)
 
 
+def test_a_folder_too_high(folder: Path) -> None:
+    with pytest.raises(InputError, match="the only class folder is videos"):
+        recognise(folder.parent, None, store=Path("store"))
+
+
 LISTS = {
     "ucf101": {
         "classInd__txt": "1 jump\n2 run\n",
