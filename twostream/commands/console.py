@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -281,6 +281,28 @@ trust_option = section(
 def trusts_plugins() -> bool:
     """Whether the command that runs was given --trust-plugins."""
     return bool(click.get_current_context().meta.get(TRUSTS_PLUGINS))
+
+
+def typed_options() -> set[str]:
+    """Names of the parameters that stand on the command line of the command that runs."""
+    ctx = click.get_current_context()
+    typed = click.core.ParameterSource.COMMANDLINE
+    return {name for name in ctx.params if ctx.get_parameter_source(name) is typed}
+
+
+def tell_unused(names: Iterable[str], options: Mapping[str, Any], *, needed: str) -> None:
+    """Tell which of these options a file sets that have no effect, as `needed` is not given."""
+    ctx = click.get_current_context()
+    files, options_of = ctx.meta.get(OPTION_FILES, {}), dict[Any, list[str]]()
+    for param in ctx.command.params:
+        name = param.name or ""
+        is_from_file = ctx.get_parameter_source(name) is click.core.ParameterSource.DEFAULT_MAP
+        if name in names and is_from_file and options[name]:
+            option = param.opts[0].lstrip("-")
+            options_of.setdefault(files.get(name, ctx.meta.get(PROJECT)), []).append(option)
+    for path, unused in options_of.items():
+        have = "has" if len(unused) == 1 else "have"
+        tell(f"{path}: {', '.join(unused)} {have} no effect without {needed}")
 
 
 class ProjectOption(click.Option):

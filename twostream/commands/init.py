@@ -300,8 +300,7 @@ def _check_options(options: dict[str, Any]) -> set[str]:
     Raises:
         InputError, click.UsageError: they contradict each other or what is there.
     """
-    ctx = click.get_current_context()
-    typed = {key for key in options if ctx.get_parameter_source(key) is ParameterSource.COMMANDLINE}
+    typed = console.typed_options()
     if not options["update"]:
         if options["dry_run"]:
             raise click.UsageError("--dry-run belongs to --update.")
@@ -315,7 +314,8 @@ def _check_options(options: dict[str, Any]) -> set[str]:
         raise click.UsageError("--update keeps what is there, --force replaces it; give one.")
     if elsewhere := sorted(typed & {"dataset", *PATH_KEYS}):
         raise click.UsageError(
-            f"--update takes {', '.join(elsewhere)} from {ctx.meta[PROJECT]}; change it there."
+            f"--update takes {', '.join(elsewhere)} from "
+            f"{click.get_current_context().meta[PROJECT]}; change it there."
         )
     return typed
 

@@ -41,6 +41,7 @@ video_options = console.section(
     click.option(
         "--store",
         type=OUT_PATH,
+        callback=shared_options.take_store,
         help="Store in which extract-flow has put the frames and flow of the --videos; a RUN that "
         "saw flow of a store needs it.",
     ),
@@ -140,7 +141,6 @@ def recognize(
     from twostream.sequence.score_file import read_sequence_scores
 
     run_options = {name: options.pop(name) for name in RUN_OPTIONS}
-    run_options["store"] = shared_options.store_of_sequences(run_options["store"])
     compute = {name: options.pop(name) for name in ("device", "precision", "threads")}
     if any(path.is_dir() for path in files):
         from twostream.sequence.score_videos import NewVideos, read_inputs

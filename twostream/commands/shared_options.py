@@ -275,15 +275,17 @@ def find_device(name: str) -> str:
     return name
 
 
-def store_of_sequences(store: Path | None) -> Path | None:
-    """The --store, unless it is the project's and --videos is not: it is of other videos then."""
-    ctx = click.get_current_context()
+def take_store(ctx: click.Context, param: click.Parameter, store: Path | None) -> Path | None:
+    """Callback of --store: the project's is not of a --videos that is not the project's too."""
 
     def is_of_project(key: str) -> bool:
         by_file = ctx.get_parameter_source(key) is click.core.ParameterSource.DEFAULT_MAP
         return by_file and key not in ctx.meta.get(OPTION_FILES, {})
 
-    return None if is_of_project("store") and not is_of_project("videos") else store
+    if is_of_project("store") and not is_of_project("videos"):
+        ctx.set_parameter_source("store", click.core.ParameterSource.DEFAULT)  # it is not used
+        return None
+    return store
 
 
 def read_runtime(options: dict[str, Any], *, bar: Bar) -> Runtime:

@@ -115,8 +115,8 @@ def complete_options(
 ) -> tuple[TrainOptions, ExternalCheckpoint | None]:
     """Fill in what depends on other options or on the machine, and turn paths into text.
 
-    A checkpoint of another tool decides the network, where no --model is typed, and its snippet. A
-    run that goes on needs that file no more: its own configuration says the same.
+    Where no --model is typed, the runs of --from, or a checkpoint of another tool, decide the
+    network and its snippet. A run that goes on needs them no more: its own configuration says so.
     """
     import torch
 
@@ -125,37 +125,48 @@ def complete_options(
     from twostream.models.initial_weights import PRETRAINED, recognised
     from twostream.training.options import TrainOptions, check_options
     from twostream.training.run import run_begun_with
+    from twostream.training.two_runs import find_starts
 
-    stream = options["stream"]
-    of_streams = _joint_defaults(options)
-    _complete_teacher(options)
-    source = click.get_current_context().get_parameter_source("model")
-    chooses_model = source is click.core.ParameterSource.DEFAULT
-    named = options["weights"] not in ("none", *PRETRAINED)
-    begun = run_begun_with(options) if named and not restart else None
+    stream, typed, trust = options["stream"], console.typed_options(), console.trusts_plugins()
+    _complete_joint(options, typed)
+    _complete_teacher(options, typed)
+    starts = options["start_from"]
+    is_named = bool(starts) or options["weights"] not in ("none", *PRETRAINED)
+    begun = run_begun_with(options) if is_named and not restart else None
     checkpoint = None if begun else recognised(options["weights"], bar=console.progress)
-    if begun and chooses_model:
-        options |= {"model": begun["model"], "model_option": tuple(begun["model-option"])}
-    if checkpoint and chooses_model:
-        options["model"] = checkpoint.model
-        typed = {text.partition("=")[0] for text in options["model_option"]}
-        options["model_option"] += tuple(
+    known: dict[str, Any] = {}  # of the network that it starts from
+    if begun:
+        known = plugins.trust(begun, trust)
+    elif starts:
+        known = find_starts(starts, model_option=options["model_option"], trust_plugins=trust)
+    elif checkpoint:
+        texts = (
             f"{key}={str(value).lower() if isinstance(value, bool) else value}"
             for key, value in checkpoint.model_options.items()
-            if key not in typed
         )
-    values = STREAM_DEFAULTS[stream] | default_clip(options["model"], stream) | of_streams
-    values["crop"] = "random" if options["jitter"] else "corners"
-    if options["input_size"] is None and "input_size" not in of_streams:
-        values["input_size"] = default_input_size(options["model"])
-    values["flow_stack"] = 1
+        known = {"model": checkpoint.model, "model_option": tuple(texts)}
+    source = click.get_current_context().get_parameter_source("model")
+    is_open = source is click.core.ParameterSource.DEFAULT or (starts and "model" not in typed)
+    if known.get("model") and is_open:
+        options["model"] = known["model"]
+    if known and (is_open or (starts and options["model"] == known["model"])):
+        keys = {text.partition("=")[0].strip() for text in options["model_option"]}
+        options["model_option"] += tuple(
+            text for text in known["model_option"] if text.partition("=")[0] not in keys
+        )
+    values = STREAM_DEFAULTS[stream] | default_clip(options["model"], stream)
+    values |= {"crop": "random" if options["jitter"] else "corners", "flow_stack": 1}
     if checkpoint and checkpoint.model == options["model"] and checkpoint.stream == stream:
         clip = {key: getattr(checkpoint, key) for key in ("clip_length", "frame_interval")}
         values |= {key: value for key, value in clip.items() if value is not None}
         values["flow_stack"] = checkpoint.stack
     values["clip_length"] *= options["flow_stack"] or values["flow_stack"]
-    if begun:
-        values |= {key: begun[key.replace("_", "-")] for key in CLIP}
+    decided = ["clip_length", "frame_interval", "flow_stack", *(["input_size"] if starts else [])]
+    values |= {key: known[key] for key in decided if known.get(key) is not None}
+    if options["input_size"] is None and "input_size" not in values:
+        values["input_size"] = default_input_size(options["model"])
+    if starts and "resize" not in typed:
+        options["resize"] = known["resize"]
     values |= {key: value for key, value in options.items() if value is not None}
     if options["batch_size"] == "auto":
         values["batch_size"] = STREAM_DEFAULTS[stream]["batch_size"]
@@ -163,7 +174,7 @@ def complete_options(
     values |= {key: str(options[key]) for key in ("annotations", "store", "runs")}
     values |= {key: list(options[key]) for key in ("consensus_option", "model_option")}
     # The name of a plug-in among them, `motion_model`.
-    values["model_option"] = plugins.trust(values["model_option"], console.trusts_plugins())
+    values["model_option"] = plugins.trust(values["model_option"], trust)
     if options["class_weights"] not in ("", "balanced"):  # a file: a run may be resumed elsewhere
         values["class_weights"] = os.path.abspath(options["class_weights"])
     values |= {
@@ -182,69 +193,45 @@ def complete_options(
     return settings, checkpoint
 
 
-CLIP = ("clip_length", "frame_interval", "flow_stack")
 JOINT_OPTIONS = ("start_from", "fuse_at", "fuse", "keep_both", "auxiliary_loss")
+TEACHER_OPTIONS = ("distill", "distill_weight", "temperature")
 
 
-def _joint_defaults(options: dict[str, Any]) -> dict[str, Any]:
-    """Fill in the options of --stream joint, and return what its two runs decide besides.
-
-    Raises:
-        InputError: the runs do not go together.
-    """
-    source = click.get_current_context().get_parameter_source
-    typed = [key for key in (*JOINT_OPTIONS, "model", "weights", "resize")
-             if source(key) is click.core.ParameterSource.COMMANDLINE]  # fmt: skip
+def _complete_joint(options: dict[str, Any], typed: set[str]) -> None:
+    """Fill in the options of --stream joint; for other streams they are empty."""
     if options["stream"] != "joint":
-        if strange := [key for key in typed if key in JOINT_OPTIONS]:
+        if strange := [key for key in JOINT_OPTIONS if key in typed]:
             option = "--from" if strange[0] == "start_from" else f"--{strange[0]}"
             raise click.UsageError(f"{option.replace('_', '-')} is for --stream joint.")
+        console.tell_unused(JOINT_OPTIONS, options, needed="--stream joint")
         options |= {"start_from": (), "fuse_at": "", "fuse": "", "keep_both": False}
         options["auxiliary_loss"] = 0.0
-        return {}
+        return
     options["start_from"] = tuple(map(str, options["start_from"] or ()))
-    if not options["start_from"]:
-        return {}
-    if "weights" in typed:
-        raise click.UsageError("--from and --weights both say what to start from; give one.")
-    from twostream.training.two_runs import find_starts
-
-    start = find_starts(
-        options["start_from"],
-        model_option=options["model_option"],
-        trust_plugins=console.trusts_plugins(),
-    )
-    options["weights"] = "none"
-    if "model" not in typed:
-        options["model"] = start["model"] or options["model"]
-    if options["model"] == start["model"]:
-        options["model_option"] += start["model_option"]
-    if "resize" not in typed:
-        options["resize"] = start["resize"]
-    return {key: start[key] for key in ("input_size", "clip_length", "frame_interval")
-            if start[key] is not None}  # fmt: skip
+    if options["start_from"]:
+        if "weights" in typed:
+            raise click.UsageError("--from and --weights both say what to start from; give one.")
+        options["weights"] = "none"
 
 
-def _complete_teacher(options: dict[str, Any]) -> None:
+def _complete_teacher(options: dict[str, Any], typed: set[str]) -> None:
     """Fill in the options of --teacher; without one they are empty."""
-    source = click.get_current_context().get_parameter_source
-    keys = ("distill", "distill_weight", "temperature")
     if not options["teacher"]:
         files = click.get_current_context().meta.get(OPTION_FILES, {})
-        for key in keys:
-            typed = source(key) is click.core.ParameterSource.COMMANDLINE
-            if typed or (files.get(key) and options[key]):
-                place = "" if typed else f"{files[key]}: "
+        for key in TEACHER_OPTIONS:
+            if key in typed or (files.get(key) and options[key]):
+                place = "" if key in typed else f"{files[key]}: "
                 option = key.replace("_", "-")
                 raise click.UsageError(
                     f"{place}--{option} needs --teacher, the run of a motion network."
                 )
+        console.tell_unused(TEACHER_OPTIONS, options, needed="--teacher")
         options |= {"teacher": "", "distill": "", "distill_weight": 0.0, "temperature": 0.0}
         return
     if options["stream"] != "spatial":
         raise click.UsageError("--teacher is for --stream spatial: it teaches RGB the motion.")
     weight = options["distill_weight"]
-    if not weight and source("distill_weight") is click.core.ParameterSource.COMMANDLINE:
+    if not weight and "distill_weight" in typed:
         raise click.UsageError("--distill-weight 0 learns nothing of --teacher: leave both out.")
     options["teacher"] = str(options["teacher"])
     options["distill_weight"] = weight or (1.0 if options["distill"] == "logits" else 50.0)

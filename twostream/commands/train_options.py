@@ -85,7 +85,7 @@ joint_options = console.section(
         "--from",
         "start_from",
         nargs=2,
-        type=click.Path(exists=True, path_type=Path),
+        type=OUT_PATH,  # a run that goes on does not need them any more
         metavar="SPATIAL MOTION",
         help="Trained runs of both streams, or files of their weights, that the network starts "
         "from; they decide --model and the snippets too.",

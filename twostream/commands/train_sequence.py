@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from twostream.commands import console, shared_options
 from twostream.commands.option_files import take_defaults, take_stream
@@ -128,7 +127,7 @@ sequence_data_options = console.section(
         help="Folder of video files, or of one folder of frames a video.",
     ),
     click.option(
-        "--store", type=OUT_PATH,
+        "--store", type=OUT_PATH, callback=shared_options.take_store,
         help="Store in which extract-flow has put the frames and flow of the --videos; without it "
         "flow is computed anew in each epoch, by DIS.",
     ),
@@ -253,7 +252,6 @@ def train_sequence(
     recipe = options.pop("recipe")
     options["name"] = options["name"] or recipe or "ctc"
     _complete_joint(options, restart=restart)
-    options["store"] = shared_options.store_of_sequences(options["store"])
     if options["input_size"] > options["frame_size"]:
         raise click.UsageError("--input-size is a crop of --frame-size and cannot be larger")
     if options["load_stages"] and not options["load"]:
@@ -307,13 +305,12 @@ def _complete_joint(options: dict[str, Any], *, restart: bool) -> None:
 
     A run that goes on has them in its own checkpoint; the two may be gone.
     """
-    ctx = click.get_current_context()
-    sources = {key: ctx.get_parameter_source(key) for key in options}
-    typed = {key for key, source in sources.items() if source is ParameterSource.COMMANDLINE}
+    typed = console.typed_options()
     if options["stream"] != "joint":
         if strange := sorted(typed.intersection(OF_BOTH_STREAMS)):
             option = "from" if strange[0] == "start_from" else strange[0].replace("_", "-")
             raise click.UsageError(f"--{option} is for --stream joint.")
+        ctx = click.get_current_context()
         options |= {p.name: p.default for p in ctx.command.params if p.name in OF_BOTH_STREAMS}
         options |= {"start_from": (), "auxiliary_loss": 0.0}
         return

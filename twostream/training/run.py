@@ -60,8 +60,13 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 CONFIG = "config.toml"
 OF_THE_NETWORK = {
-    **{"model": str, "model-option": list},
-    **{"clip-length": int, "frame-interval": int, "flow-stack": int},
+    "model": str,
+    "model_option": list,
+    "clip_length": int,
+    "frame_interval": int,
+    "flow_stack": int,
+    "input_size": int,
+    "resize": list,
 }
 PATHS = (
     "annotations",
@@ -369,30 +374,40 @@ class Run:
 
 
 def run_begun_with(options: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The `config.toml` of a run that can go on and began with these weights of a file or name.
+    """What `config.toml` says of the network of a run that can go on and has begun the same way.
 
     Args:
-        options: `weights`, and what finds a run but its network: `runs`, `dataset`, `split`,
-            `stream` and `name`.
+        options: `weights`, `start_from` and what tells a run but for its network: `runs`,
+            `dataset`, `split`, `stream`, `name`, and how two streams are joined.
+
+    Returns:
+        The options of `OF_THE_NETWORK`; None where there is no such run.
 
     Raises:
         InputError: a configuration is damaged.
     """
     dataset = f"{options['dataset']}-split{options['split']}".replace(":", ".")
-    known = ("stream", "name", "weights")
+    same = ("stream", "name", "weights", "fuse_at", "fuse", "keep_both")
+    starts = [os.path.abspath(path) for path in options["start_from"]]
     for path in sorted((Path(options["runs"]) / dataset).glob(f"*/{CONFIG}")):
         with reading(path, "TOML"):
-            config = tomllib.loads(read_text(path))
-        if all(config.get(key) == options[key] for key in known) and has_checkpoint(
-            path.parent / "last"
-        ):
-            for key, kind in OF_THE_NETWORK.items():
-                if not isinstance(config.get(key), kind):
-                    raise InputError(
-                        f"{path}: {key} = {config.get(key)!r} is not what a run writes; copy the "
-                        "run again, or --restart"
-                    )
-            return config
+            config = {k.replace("-", "_"): v for k, v in tomllib.loads(read_text(path)).items()}
+        began = config.get("start_from")
+        is_same = (
+            isinstance(began, list)
+            and [os.path.abspath(path.parent / str(text)) for text in began] == starts
+            and all(config.get(key) == options[key] for key in same)
+        )
+        if not is_same or not has_checkpoint(path.parent / "last"):
+            continue
+        for key, kind in OF_THE_NETWORK.items():
+            if not isinstance(config.get(key), kind):
+                raise InputError(
+                    f"{path}: {key.replace('_', '-')} = {config.get(key)!r} is not what a run "
+                    "writes; copy the run again, or --restart"
+                )
+        known = {key: config[key] for key in OF_THE_NETWORK}
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
     return None
 
 

@@ -107,6 +107,8 @@ def _size(start: Start) -> str:
 
 def _read(path: Path, trust_plugins: plugins.Trust) -> Start:
     """What a run folder, or a file of weights of whatever tool, says of its network."""
+    if not path.exists():
+        raise InputError(f"--from {path}: there is no such run folder or file of weights")
     if path.is_dir() or stream_of(path):
         folder = path / "best" if path.is_dir() else path.parent
         if path.is_file() and path.name != WEIGHTS:

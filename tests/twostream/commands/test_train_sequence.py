@@ -129,7 +129,8 @@ def test_both_streams_in_one_network(twostream: Callable[..., Result], store: Pa
     assert (joint / "scores/test.safetensors").read_bytes() == scores
     # A project's store is of the project's videos, not of those that are typed or of a recipe.
     Path("twostream.toml").write_text('store = "of-others"\n')
-    repeated = twostream("train-sequence", "--config", joint / "config.toml", "--quiet")
+    repeated = twostream("train-sequence", "--config", joint / "config.toml")
+    assert "twostream.toml" not in repeated.output
     assert "nothing to do" in repeated.output
     for run in runs[:1] + runs[2:]:
         run.rename(run.with_name(f"{run.name}-away"))

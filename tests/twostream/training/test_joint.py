@@ -102,7 +102,13 @@ JOINT = ["--stream", "joint", "--from", *FROM, "--fuse-at", "layer3", "--fuse", 
 def test_a_joint_run(train: Run, twostream: Run, mini: MiniProject, tmp_path: Path) -> None:
     train(*JOINT, "--epochs", "2", runs="undisturbed")
     train(*JOINT, "--epochs", "1")
+    for path in FROM:  # its own checkpoint is all that it needs now
+        Path(path).rename(f"{path}-elsewhere")
+    gone = train(*JOINT, "--epochs", "1", "--name", "new", exit_code=2).output
+    assert f"--from {FROM[0]}" in gone
     train(*JOINT, "--epochs", "2")
+    for path in FROM:
+        Path(f"{path}-elsewhere").rename(path)
     run = "runs" / FOLDER / "joint-joint_network.stages-layer3-conv"
     again = "undisturbed" / FOLDER / run.name
     for file in ("last/weights.safetensors", "scores/test.safetensors", "videos.csv.gz"):
@@ -276,6 +282,14 @@ def test_another_plug_in_for_the_motion_stream(train: Run) -> None:
     train(*joint, "--trust-plugins")
     spec = read_spec("runs" / FOLDER / "joint-joint_network.stages-features-sum" / "best")
     assert spec.model_options["motion_model"] == "joint_network:others"
+
+
+def test_options_of_the_project_for_other_runs(train: Run) -> None:
+    options = '[train]\nfuse = "conv"\ntemperature = 4.0\ndistill = "logits"\n'
+    Path("twostream.toml").write_text(options)
+    output = train("--stream", "spatial", "--weights", "none", "--epochs", "1").output
+    assert "twostream.toml: fuse has no effect without --stream joint\n" in output
+    assert "twostream.toml: distill, temperature have no effect without --teacher\n" in output
 
 
 def test_what_does_not_go_together(train: Run, tmp_path: Path) -> None:
