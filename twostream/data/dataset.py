@@ -174,8 +174,8 @@ class TrainingSamples:
 
         T is 1 RGB frame with C = 3, or L flow pairs with C = 2 (u, v); of both, 1 with C = 3 + 2 L.
         """
-        segments, side = 1 if self.only_segment else self.num_segments, self.input_size
-        return segments, self.modality.snippet_length, self.modality.channels, side, side
+        segments = 1 if self.only_segment else self.num_segments
+        return segments, *self.modality.snippet_shape(self.input_size)
 
     def write(self, index: int, out: Clip, *, rng: np.random.Generator) -> None:
         """Write a sample of video `index` to `out`, uint8 of `shape`; all segments alike."""
@@ -203,8 +203,7 @@ class TrainingSamples:
 
 def views_shape(modality: Modality, protocol: Protocol, *, size: int) -> tuple[int, ...]:
     """Shape of the test views of a snippet, (R, T, C, side, side)."""
-    side = protocol.side(size)
-    return protocol.num_crops, modality.snippet_length, modality.channels, side, side
+    return protocol.num_crops, *modality.snippet_shape(protocol.side(size))
 
 
 def plan_views(

@@ -113,8 +113,7 @@ def export_run(
 
 def clips_shape(spec: NetworkSpec, videos: int, segments: int) -> tuple[int, ...]:
     """(N, S, T, C, H, W) of what the network takes."""
-    side = spec.input_size
-    return videos, segments, spec.modality.snippet_length, spec.modality.channels, side, side
+    return videos, segments, *spec.modality.snippet_shape(spec.input_size)
 
 
 def write_checked(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from twostream.compute.device import is_out_of_memory
@@ -51,22 +51,31 @@ def network_size(model: str, *, stream: str, num_classes: int, side: int) -> Net
         frame_interval=clip["frame_interval"],
         stack=flow_stack(model, stream, length),
     )
-    build = partial(
-        build_network, model, consensus=mean, modality=modality, num_classes=num_classes
+    network = build_without_values(
+        model, consensus=mean, modality=modality, num_classes=num_classes
     )
-    try:
-        with torch.device("meta"):  # weights with shapes only
-            network = build()
-    except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
-        network = build().to("meta")
     multiply_adds = count_multiply_adds(network.eval(), side=side)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
+    parameters = count_parameters(network)
     return NetworkSize(modality.snippet_length, modality.interval, parameters, multiply_adds)
+
+
+def build_without_values(model: str, **options: Any) -> SegmentNetwork:
+    """A network on torch's meta device: its weights have shapes alone. See `build_network`."""
+    try:
+        with torch.device("meta"):
+            return build_network(model, **options)
+    except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
+        return build_network(model, **options).to("meta")
+
+
+def count_parameters(network: nn.Module) -> int:
+    """The numbers that a network learns, its classifier or learned consensus included."""
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def count_multiply_adds(network: SegmentNetwork, *, side: int) -> int:
     """Of one view of one snippet, `side` pixels square; the network is in evaluation mode."""
-    shape = (1, 1, network.modality.snippet_length, network.modality.channels, side, side)
+    shape = (1, 1, *network.modality.snippet_shape(side))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(shape, dtype=torch.uint8, device=network.mean.device))
     return int(counter.get_total_flops() // 2)
@@ -94,7 +103,7 @@ def check_input_sizes(
     trained = network.training
     network.eval()
     for side, cause in sides.items():
-        shape = (1, 1, modality.snippet_length, modality.channels, side, side)
+        shape = (1, 1, *modality.snippet_shape(side))
         snippet = torch.zeros(shape, dtype=torch.uint8, device=device)
         try:
             with torch.inference_mode():

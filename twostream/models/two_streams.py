@@ -240,8 +240,7 @@ def _maps_of(tower: SegmentNetwork, layer: str) -> Tensor:
     handle = tower.backbone.get_submodule(layer).register_forward_hook(
         lambda layer, inputs, output: maps.append(torch.zeros_like(output))
     )
-    is_training, modality = tower.training, tower.modality
-    shape = (1, 1, modality.snippet_length, modality.channels, 64, 64)
+    is_training, shape = tower.training, (1, 1, *tower.modality.snippet_shape(64))
     with torch.no_grad():
         tower.eval().features(torch.zeros(shape, dtype=torch.uint8, device=tower.mean.device))
     tower.train(is_training)

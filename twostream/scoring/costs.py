@@ -63,10 +63,10 @@ def cost_of_run(
         InputError: there are no weights, they cannot be used, or do not tell the flow method.
     """
     spec, network = load_network(run / "best", trust_plugins=trust_plugins)
-    modality, side = spec.modality, protocol["side"]
+    side = protocol["side"]
     network.eval().to_device(device)
     views = protocol["snippets"] * protocol["crops"]
-    shape = (TIMED_VIEWS, 1, modality.snippet_length, modality.channels, side, side)
+    shape = (TIMED_VIEWS, 1, *spec.modality.snippet_shape(side))
     clips = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
     seconds = []
     with torch.inference_mode(), autocast(device, precision):
@@ -75,7 +75,7 @@ def cost_of_run(
             network(clips).float().sum().item()  # which waits for a GPU
             seconds.append(time.perf_counter() - start)
     network_ms = 1000 * median(seconds[1:]) / TIMED_VIEWS * views
-    pairs = protocol["snippets"] * protocol["snippet_length"] * modality.sees_flow
+    pairs = protocol["snippets"] * protocol["snippet_length"] * spec.modality.sees_flow
     flow_ms = 1000 * pairs * flow_seconds(spec, run) if pairs else 0.0
     multiply_adds = views * count_multiply_adds(network, side=side)
     return Cost(multiply_adds, pairs, network_ms + flow_ms)

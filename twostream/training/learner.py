@@ -257,9 +257,8 @@ class Learner(BaseLearner):
 
     def _try_batch(self, count: int) -> str:
         """Why `count` videos cannot go through the network in training; empty where they can."""
-        options, modality, side = self.options, self.options.modality, self.options.input_size
-        segments = 1 if options.train_segment else options.num_segments
-        shape = (count, segments, modality.snippet_length, modality.channels, side, side)
+        options = self.options
+        shape = (count, options.segments, *options.modality.snippet_shape(options.input_size))
         restore = snapshot_buffers_and_rng(self.network, self.device)
         try:
             clips = torch.zeros(shape, dtype=torch.uint8, device=self.device)
@@ -323,11 +322,11 @@ class Learner(BaseLearner):
         )
 
     def _join_processes(self) -> DistributedDataParallel:
-        options, modality, side = self.options, self.modality, self.options.input_size
-        segments = 1 if options.train_segment else options.num_segments
-        snippet = (modality.snippet_length, modality.channels, side, side)
+        options = self.options
+        snippet = self.modality.snippet_shape(options.input_size)
         # Two snippets at least: batch normalisation refuses a single value.
-        clips = torch.zeros(max(1, 3 - segments), segments, *snippet, dtype=torch.uint8)
+        shape = (max(1, 3 - options.segments), options.segments, *snippet)
+        clips = torch.zeros(shape, dtype=torch.uint8)
 
         def rehearse(network: nn.Module) -> None:
             loop.accumulate_gradient(

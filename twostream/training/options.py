@@ -135,6 +135,11 @@ class TrainOptions:
         )
 
     @property
+    def segments(self) -> int:
+        """How many segments of a video a training step sees."""
+        return 1 if self.train_segment else self.num_segments
+
+    @property
     def stack(self) -> int:
         """Flow pairs at each time step; beside each frame of a joint snippet."""
         of_joint = flow_stack(self.model, self.stream, self.clip_length)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
-from functools import lru_cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,15 +21,14 @@ from twostream.data.dataset import views_shape
 from twostream.data.holdout import hold_out
 from twostream.data.protocols import Protocol, find_protocol
 from twostream.data.splits import read_split
-from twostream.models import build_network
 from twostream.models.consensus import load_consensus
+from twostream.models.probe import build_without_values, count_parameters
 from twostream.training.data import gather, plan_batches, sample_records
 from twostream.training.learner import Learner
 from twostream.training.loop import accumulate_gradient
 from twostream.training.loss import class_weights
 from twostream.training.options import TrainOptions
 from twostream.training.trainer import validation_protocol
-from twostream_base.plugins import read_options
 
 
 def plan_run(options: TrainOptions) -> dict[str, Any]:
@@ -59,18 +57,15 @@ def plan_run(options: TrainOptions) -> dict[str, Any]:
     val = sample_records(val, options.val_videos, split=options.split)
     weights = class_weights(options.class_weights, names, [record.label for record in train])
     modality = options.modality
-    segments = 1 if options.train_segment else options.num_segments
     batches = plan_batches(options, num_videos=len(train), epoch=0)
-    snippet = (modality.snippet_length, modality.channels, options.input_size, options.input_size)
-    parameters = count_parameters(
+    network = build_without_values(
         options.model,
-        tuple(options.model_option),
-        joining=tuple(options.joining.items()),
-        consensus=options.consensus,
-        consensus_option=tuple(options.consensus_option),
+        consensus=load_consensus(options.consensus, options.consensus_options),
         modality=modality,
         num_classes=len(names),
+        options=options.model_options,
     )
+    videos = min(options.batch_size, len(train))
     return {
         "run": str(options.folder),
         "options": asdict(options),
@@ -78,8 +73,8 @@ def plan_run(options: TrainOptions) -> dict[str, Any]:
         "class_weights": None if weights is None else [round(w, 6) for w in weights.tolist()],
         "store": options.store if has_store else None,
         "snippet": {"length": options.clip_length, "interval": modality.interval},
-        "input_shape": [min(options.batch_size, len(train)), segments, *snippet],
-        "parameters": parameters,
+        "input_shape": [videos, options.segments, *modality.snippet_shape(options.input_size)],
+        "parameters": count_parameters(network),
         "train": {"videos": len(train), "steps": len(batches), "last_batch": len(batches[-1])},
         "validation": _scoring(options, validation_protocol(options), videos=len(val)),
         "scores": {
@@ -102,43 +97,6 @@ def _scoring(options: TrainOptions, protocol: Protocol, *, videos: int) -> dict[
         "batches": math.ceil(views / options.batch_size),
         "view_shape": list(shape[1:]),
     }
-
-
-@lru_cache(maxsize=64)
-def count_parameters(
-    model: str,
-    model_option: tuple[str, ...],
-    *,
-    joining: tuple[tuple[str, Any], ...],
-    consensus: str,
-    consensus_option: tuple[str, ...],
-    modality: Any,
-    num_classes: int,
-) -> int:
-    """The parameters of a network, its classifier or learned consensus included.
-
-    Args:
-        model_option, consensus_option: `KEY=VALUE` texts.
-        joining: options of a joint network, name and value of each.
-    """
-    model_options = read_options(model_option, option="--model-option") | dict(joining)
-    consensus_options = read_options(consensus_option, option="--consensus-option")
-
-    def build() -> torch.nn.Module:
-        return build_network(
-            model,
-            consensus=load_consensus(consensus, consensus_options),
-            modality=modality,
-            num_classes=num_classes,
-            options=model_options,
-        )
-
-    try:
-        with torch.device("meta"):  # weights with shapes only
-            network = build()
-    except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
-        network = build()
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def plan_lines(plan: dict[str, Any]) -> list[str]:
@@ -206,9 +164,8 @@ def estimate_training(
         weights="none",
         tell=lambda text: None,
     )
-    modality, side, device = options.modality, options.input_size, learner.device
-    segments = 1 if options.train_segment else options.num_segments
-    shape = (segments, modality.snippet_length, modality.channels, side, side)
+    segments, device = options.segments, learner.device
+    shape = (segments, *options.modality.snippet_shape(options.input_size))
 
     def clips(videos: int) -> torch.Tensor:
         return torch.randint(0, 256, (videos, *shape), dtype=torch.uint8)

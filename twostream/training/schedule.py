@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-
-
-def cosine(epoch: int, *, epochs: int, warmup: int) -> float:
-    """Half a cosine from 1 after the warm-up to nearly 0 (Loshchilov and Hutter, ICLR 2017)."""
-    return 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))
-
-
-def steps(epoch: int, *, milestones: tuple[int, ...]) -> float:
-    """A tenth less from each milestone on."""
-    return float(0.1 ** sum(epoch >= milestone for milestone in milestones))
 
 
 class Schedule:
@@ -43,19 +31,14 @@ class Schedule:
         warmup: int = 0,
         milestones: tuple[int, ...] = (),
     ) -> None:
-        self.optimizer, self.warmup = optimizer, warmup
+        self.optimizer, self.kind, self.epochs = optimizer, kind, epochs
+        self.warmup, self.milestones = warmup, milestones
         self.full = self.lr
         self.plateau = (
             ReduceLROnPlateau(optimizer, factor=0.1, patience=1, threshold=1e-4, eps=1e-8)
             if kind == "plateau"
             else None
         )
-        factors: dict[str, Callable[[int], float]] = {
-            "plateau": lambda epoch: 1.0,
-            "cosine": partial(cosine, epochs=epochs, warmup=warmup),
-            "steps": partial(steps, milestones=milestones),
-        }
-        self.factor = factors[kind]
         self.exhausted = False
 
     @property
@@ -66,9 +49,18 @@ class Schedule:
     def begin(self, epoch: int) -> None:
         """Set the rate of `epoch`, but for what the plateau has found."""
         if epoch < self.warmup:
-            self._set((epoch + 1) / (self.warmup + 1))
-        elif self.plateau is None or epoch == self.warmup:
-            self._set(self.factor(epoch))
+            factor = (epoch + 1) / (self.warmup + 1)
+        elif self.kind == "cosine":  # half of one, from 1 (Loshchilov and Hutter, ICLR 2017)
+            angle = math.pi * (epoch - self.warmup) / (self.epochs - self.warmup)
+            factor = 0.5 * (1 + math.cos(angle))
+        elif self.kind == "steps":
+            factor = 0.1 ** sum(epoch >= milestone for milestone in self.milestones)
+        elif epoch == self.warmup:
+            factor = 1.0
+        else:
+            return
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.full * factor
 
     def end(self, epoch: int, loss: float) -> None:
         """Take the validation loss of an epoch into account; not every epoch needs to have one."""
@@ -91,7 +83,3 @@ class Schedule:
             known = self.plateau.state_dict().keys()
             self.plateau.load_state_dict({k: v for k, v in state["plateau"].items() if k in known})
         self.exhausted = state["exhausted"]
-
-    def _set(self, factor: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.full * factor

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from twostream.models import TWO_STREAMS, flow_stack
-from twostream.models.checkpoint import WEIGHTS, read_spec
+from twostream.models.checkpoint import WEIGHTS, NetworkSpec, read_spec
+from twostream.models.external_checkpoints import ExternalCheckpoint
 from twostream.models.initial_weights import recognised, stream_of
 from twostream_base import plugins
 from twostream_base.errors import InputError
@@ -17,10 +18,7 @@ from twostream_base.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What weights say of their network; nothing, where they do not.
-
-    Attributes: see `NetworkSpec`.
-    """
+    """What weights say of their network; nothing, where they do not. See `NetworkSpec`."""
 
     model: str = ""
     model_options: dict[str, Any] | None = None
@@ -31,6 +29,12 @@ class Start:
     input_size: int | None = None
     resize: tuple[int, ...] = ()
     class_names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, network: NetworkSpec | ExternalCheckpoint | None) -> Start:
+        """The same of a run's network or of another tool's; None says nothing."""
+        names = (field.name for field in fields(cls) if hasattr(network, field.name))
+        return cls(**{name: getattr(network, name) for name in names})
 
 
 def find_starts(
@@ -113,26 +117,5 @@ def _read(path: Path, trust_plugins: plugins.Trust) -> Start:
         folder = path / "best" if path.is_dir() else path.parent
         if path.is_file() and path.name != WEIGHTS:
             raise InputError(f"{path}: give the run folder, or its best/{WEIGHTS}")
-        spec = read_spec(folder, trust_plugins=trust_plugins)
-        return Start(
-            spec.model,
-            spec.model_options,
-            spec.stream,
-            spec.clip_length,
-            spec.frame_interval,
-            spec.stack,
-            spec.input_size,
-            spec.resize,
-            spec.class_names,
-        )
-    checkpoint = recognised(str(path))
-    if checkpoint is None:  # layers by torchvision's names
-        return Start()
-    return Start(
-        checkpoint.model,
-        checkpoint.model_options,
-        checkpoint.stream,
-        checkpoint.clip_length,
-        checkpoint.frame_interval,
-        checkpoint.stack,
-    )
+        return Start.of(read_spec(folder, trust_plugins=trust_plugins))
+    return Start.of(recognised(str(path)))

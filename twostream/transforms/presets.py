@@ -59,14 +59,13 @@ class Modality:
         return any(part.name == "flow" for part in self.parts or (self,))
 
     @property
-    def sees_rgb(self) -> bool:
-        """Whether a network sees RGB frames as they are: neither flow nor differences."""
-        return self.name == "rgb" and not self.differences
-
-    @property
     def network_length(self) -> int:
         """Time steps that a network sees of a snippet: frames, flow pairs, or differences."""
         return self.snippet_length - self.differences
+
+    def snippet_shape(self, side: int) -> tuple[int, int, int, int]:
+        """(T, C, H, W) of a snippet of square pictures, `side` pixels each way."""
+        return self.snippet_length, self.channels, side, side
 
     @property
     def u_channels(self) -> slice:

@@ -1,4 +1,4 @@
-"""Each way of joining two streams, at each point, of ResNet18s and of TSMs: learns, resumes, scores.
+"""Each way of joining two streams at each point, of ResNet18s and of TSMs: learns, resumes, scores.
 
 Whole runs, with their files, are in test_joint.py; these take the same steps in memory.
 """
