@@ -167,15 +167,16 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         videos, annotations = videos or Path("toy/videos"), annotations or Path("toy/annotations")
         if dataset == "toy":
             toy.write_toy_lists(annotations, toy.CLASSES, toy.NUM_GROUPS)
-            generated, total = toy.generate(videos), toy.NUM_VIDEOS
+            films = toy.toy_films()
         elif dataset == "toy-where":
             toy.write_toy_lists(annotations, toy.WHERE_CLASSES, toy.WHERE_GROUPS)
-            generated, total = toy.generate_where(videos), toy.WHERE_VIDEOS
+            films = toy.where_films()
         else:
             toy.write_long_lists(annotations)
-            generated, total = toy.generate_long(videos), toy.NUM_FILMS
+            films = toy.long_films()
+        generated = toy.generate(videos, films)
         for _ in console.progress(
-            generated, total=total, label="toy videos", unit="video", quiet=quiet
+            generated, total=len(films), label="toy videos", unit="video", quiet=quiet
         ):
             pass
     if videos is None:

@@ -14,7 +14,8 @@ scores of both, however they are fused, are no better than guessing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +31,12 @@ TINTS = {"Red": (1.8, 0.659, 0.659), "Green": (0.503, 1.35, 0.503), "Blue": (0.8
 MOTIONS = ("Horizontal", "Vertical", "Rotation")
 CLASSES = [f"{tint}{motion}" for tint in sorted(TINTS) for motion in sorted(MOTIONS)]
 NUM_GROUPS = 36
-NUM_VIDEOS = len(CLASSES) * NUM_GROUPS
 SIDE, NUM_FRAMES, FPS = 96, 24, 25
 GREY, STILL = "Grey", "Still"  # of pauses
 NUM_FILMS, TEST_FILMS = 36, 12
 SHOT_FRAMES = (40, 70)  # the shortest and longest shot of a long film
 WHERE_CLASSES = ["Blue", "Red"]  # the colour of the disc that moves
 WHERE_GROUPS = 150
-WHERE_VIDEOS = len(WHERE_CLASSES) * WHERE_GROUPS
 DISC_RADIUS, TURN = 20, 14  # pixels, degrees a frame
 
 
@@ -59,17 +58,42 @@ def write_toy_lists(annotations: Path, classes: Sequence[str], groups: int) -> N
         write_text(annotations / f"testlist{split:02d}.txt", test)
 
 
-def generate(videos: Path) -> Iterator[Path]:
-    """Write the 324 videos, 24 frames of 96 x 96 at 25 frames a second; yield each as it is done.
+Films = dict[str, Callable[[], np.ndarray]]  # file below the videos -> its frames
+
+
+def generate(videos: Path, films: Films) -> Iterator[Path]:
+    """Write films at 25 frames a second; yield each as it is done.
 
     The same code gives the same videos. Those that are there already are kept.
     """
-    for label, name in enumerate(CLASSES):
-        for group in range(1, NUM_GROUPS + 1):
-            path = videos / _video(name, group)
-            if not path.exists():
-                write_video(path, make_clip(name, rng=np.random.default_rng((label, group))))
-            yield path
+    for name, make in films.items():
+        path = videos / name
+        if not path.exists():
+            write_video(path, make())
+        yield path
+
+
+def toy_films() -> Films:
+    """The 324 clips, 24 frames of 96 x 96."""
+    return {
+        _video(name, group): partial(make_clip, name, rng=np.random.default_rng((label, group)))
+        for label, name in enumerate(CLASSES)
+        for group in range(1, NUM_GROUPS + 1)
+    }
+
+
+def where_films() -> Films:
+    """The 300 clips of two discs, 24 frames of 96 x 96."""
+    return {
+        _video(name, group): partial(where_clip, name, rng=np.random.default_rng((2, label, group)))
+        for label, name in enumerate(WHERE_CLASSES)
+        for group in range(1, WHERE_GROUPS + 1)
+    }
+
+
+def long_films() -> Films:
+    """The 36 long films of some 24 s."""
+    return {_film(number): partial(long_film, number) for number in range(1, NUM_FILMS + 1)}
 
 
 def make_clip(name: str, *, rng: np.random.Generator, num_frames: int = NUM_FRAMES) -> np.ndarray:
@@ -93,16 +117,6 @@ def make_clip(name: str, *, rng: np.random.Generator, num_frames: int = NUM_FRAM
         frames.append(brightness * grey[..., None] * np.array(tints[tint]) + noise)
         motion = step @ motion
     return np.rint(np.clip(frames, 0, 255)).astype(np.uint8)
-
-
-def generate_where(videos: Path) -> Iterator[Path]:
-    """Write the 300 videos of two discs, as `generate` does."""
-    for label, name in enumerate(WHERE_CLASSES):
-        for group in range(1, WHERE_GROUPS + 1):
-            path = videos / _video(name, group)
-            if not path.exists():
-                write_video(path, where_clip(name, rng=np.random.default_rng((2, label, group))))
-            yield path
 
 
 def where_clip(moving: str, *, rng: np.random.Generator) -> np.ndarray:
@@ -169,21 +183,11 @@ def write_long_lists(annotations: Path) -> None:
         write_csv(annotations / f"clips{split:02d}.csv", rows)
 
 
-def generate_long(videos: Path) -> Iterator[Path]:
-    """Write the 36 long films of some 24 s; yield each as it is done.
-
-    The same code gives the same videos. Those that are there already are kept.
-    """
-    for number in range(1, NUM_FILMS + 1):
-        path = videos / _film(number)
-        if not path.exists():
-            rng = np.random.default_rng((NUM_FILMS, number, 1))
-            shots = [
-                make_clip(name, rng=rng, num_frames=frames)
-                for name, _, frames in film_shots(number)
-            ]
-            write_video(path, np.concatenate(shots))
-        yield path
+def long_film(number: int) -> np.ndarray:
+    """One of the long films, from 1: its shots after one another, uint8 (T, 96, 96, 3) RGB."""
+    rng = np.random.default_rng((NUM_FILMS, number, 1))
+    shots = [make_clip(name, rng=rng, num_frames=frames) for name, _, frames in film_shots(number)]
+    return np.concatenate(shots)
 
 
 def _film(number: int) -> str:

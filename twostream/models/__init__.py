@@ -129,6 +129,11 @@ class Architecture:
             )
 
 
+EFFICIENTNETS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "v2_s", "v2_m", "v2_l")
+REGNETS = {
+    "x": ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf"),
+    "y": ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf", "128gf"),
+}
 # All networks of torchvision that classify pictures, but for the three that have no linear
 # classifier, or more than one output. Its documentation says where each comes from.
 IMAGE_FAMILIES = {
@@ -141,18 +146,8 @@ IMAGE_FAMILIES = {
     "MobileNet": ("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"),
     "MNASNet": ("mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3"),
     "ShuffleNet V2": tuple(f"shufflenet_v2_x{width}" for width in ("0_5", "1_0", "1_5", "2_0")),
-    "EfficientNet": (
-        *(f"efficientnet_b{size}" for size in range(8)),
-        *("efficientnet_v2_s", "efficientnet_v2_m", "efficientnet_v2_l"),
-    ),
-    "RegNet": (
-        *(
-            f"regnet_{kind}_{size}"
-            for kind in "xy"
-            for size in ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf")
-        ),
-        "regnet_y_128gf",
-    ),
+    "EfficientNet": tuple(f"efficientnet_{size}" for size in EFFICIENTNETS),
+    "RegNet": tuple(f"regnet_{kind}_{size}" for kind in "xy" for size in REGNETS[kind]),
     "ConvNeXt": ("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"),
     "Vision Transformer": ("vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14"),
     "MaxViT": ("maxvit_t",),

@@ -9,7 +9,7 @@ becomes `mean` and `std` of the network.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -159,7 +159,6 @@ def recognise(
 # The formats. Layers get torchvision's names, step by step: each rule is what `re.sub` takes.
 
 Rules = tuple[tuple[str, str], ...]
-STAGES = (1, 2, 3, 4)  # of a ResNet; others call them 2 to 5
 MEAN_HALF: Normalisation = ((114.75,) * 3, (57.375,) * 3)  # 0.45 and 0.225 of the range
 
 
@@ -173,21 +172,16 @@ def rename(layers: Layers, rules: Rules) -> Layers:
     return renamed
 
 
-def _in_stages(pattern: str, replacement: str, *, first: int = 2) -> Rules:
-    """A rule for each stage: # is our number of it, and in the pattern theirs, from `first` on."""
+def _numbered(pattern: str, replacement: str, marks: Iterable[object]) -> Rules:
+    """A rule for each of their marks: # is that in the pattern, in ours its number, from 1."""
     return tuple(
-        (pattern.replace("#", str(n - 1 + first)), replacement.replace("#", str(n))) for n in STAGES
+        (pattern.replace("#", str(mark)), replacement.replace("#", str(number)))
+        for number, mark in enumerate(marks, start=1)
     )
 
 
-def _in_bottlenecks(pattern: str, replacement: str) -> Rules:
-    """A rule for each of the three convolutions: # is our number of it, in the pattern a letter."""
-    return tuple(
-        (pattern.replace("#", letter), replacement.replace("#", str(n)))
-        for n, letter in enumerate("abc", start=1)
-    )
-
-
+STAGES = (2, 3, 4, 5)  # of a ResNet, as others count them
+CONVOLUTIONS = "abc"  # of a bottleneck
 OF_BLOCKS: Rules = (  # non-local ones
     (r"\.non_local\.out\.", ".non_local.project."),
     (r"\.non_local\.bn\.", ".non_local.norm."),
@@ -205,24 +199,24 @@ OF_MMACTION2: Rules = (
 )
 OF_SLOWFAST: Rules = (
     (r"^s1\.pathway0_stem\.(conv|bn)\.", r"\g<1>1."),
-    *_in_stages(r"^s#\.pathway0_res(\d+)\.", r"layer#.\1."),
-    *_in_stages(r"^s#\.pathway0_nonlocal(\d+)\.(conv_)?", r"layer#.\1.non_local."),
+    *_numbered(r"^s#\.pathway0_res(\d+)\.", r"layer#.\1.", STAGES),
+    *_numbered(r"^s#\.pathway0_nonlocal(\d+)\.(conv_)?", r"layer#.\1.non_local.", STAGES),
     (r"\.branch1_bn\.", ".downsample.1."),
     (r"\.branch1\.", ".downsample.0."),
-    *_in_bottlenecks(r"\.branch2\.#_bn\.", ".bn#."),
-    *_in_bottlenecks(r"\.branch2\.#\.", ".conv#."),
+    *_numbered(r"\.branch2\.#_bn\.", ".bn#.", CONVOLUTIONS),
+    *_numbered(r"\.branch2\.#\.", ".conv#.", CONVOLUTIONS),
     (r"^head\.projection\.", "fc."),
     *OF_BLOCKS,
 )
 OF_CAFFE2: Rules = (
     (r"^conv1_", "conv1."),
     (r"^res_conv1_bn_", "bn1."),
-    *_in_stages(r"^res#_(\d+)_", r"layer#.\1."),
-    *_in_stages(r"^nonlocal_conv#_(\d+)_([a-z]+)_", r"layer#.\1.non_local.\2."),
+    *_numbered(r"^res#_(\d+)_", r"layer#.\1.", STAGES),
+    *_numbered(r"^nonlocal_conv#_(\d+)_([a-z]+)_", r"layer#.\1.non_local.\2.", STAGES),
     (r"\.branch1_bn_", ".downsample.1."),
     (r"\.branch1_", ".downsample.0."),
-    *_in_bottlenecks(r"\.branch2#_bn_", ".bn#."),
-    *_in_bottlenecks(r"\.branch2#_", ".conv#."),
+    *_numbered(r"\.branch2#_bn_", ".bn#.", CONVOLUTIONS),
+    *_numbered(r"\.branch2#_", ".conv#.", CONVOLUTIONS),
     (r"^pred_", "fc."),
     (r"\.[sw]$", ".weight"),
     (r"\.b$", ".bias"),
@@ -234,11 +228,11 @@ OF_PYTORCHVIDEO: Rules = (
     (r"^blocks\.0\.conv\.", "conv1."),
     (r"^blocks\.0\.norm\.", "bn1."),
     (r"^blocks\.1\.res_blocks\.", "layer1."),
-    *_in_stages(r"^blocks\.#\.res_blocks\.", "layer#."),  # the second is a pooling
+    *_numbered(r"^blocks\.#\.res_blocks\.", "layer#.", STAGES),  # the second is a pooling
     (r"\.branch1_norm\.", ".downsample.1."),
     (r"\.branch1_conv\.", ".downsample.0."),
-    *_in_bottlenecks(r"\.branch2\.norm_#\.", ".bn#."),
-    *_in_bottlenecks(r"\.branch2\.conv_#\.", ".conv#."),
+    *_numbered(r"\.branch2\.norm_#\.", ".bn#.", CONVOLUTIONS),
+    *_numbered(r"\.branch2\.conv_#\.", ".conv#.", CONVOLUTIONS),
     (r"^blocks\.6\.proj\.", "fc."),
 )
 OF_PYTORCH_I3D: Rules = (

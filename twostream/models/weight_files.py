@@ -172,14 +172,14 @@ MOST_LAYERS, DEEPEST_LAYER = 20_000, 64
 
 # Modules whose names no network needs: a file that asks for them was made to harm.
 HOSTILE = {
-    *("os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "runpy", "importlib", "pty"),
-    *("builtins", "__builtin__", "operator", "pickle", "_pickle", "ctypes", "code", "webbrowser"),
-}
+    "os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "runpy", "importlib", "pty",
+    "builtins", "__builtin__", "operator", "pickle", "_pickle", "ctypes", "code", "webbrowser",
+}  # fmt: skip
 
 CONTAINERS = (
-    *("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights"),
-    *("model_ema", "ema", "blobs"),
-)
+    "state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights",
+    "model_ema", "ema", "blobs",
+)  # fmt: skip
 DEEPEST = 8  # state dicts in dicts; a dict may also hold itself
 WRAPPERS = ("module.", "model.", "net.", "_orig_mod.", "network.")
 

@@ -21,9 +21,16 @@ from twostream.data.protocols import Protocol, centre_of_segments, whole_frame
 from twostream.data.splits import VideoRecord
 from twostream.data.stored import StoredVideo
 from twostream.export import export_run
-from twostream.models.checkpoint import load_network
+from twostream.models.checkpoint import (
+    NetworkSpec,
+    load_network,
+    network_from_spec,
+    save_checkpoint,
+)
+from twostream_base.plugins import TrustedName
 
 from ..conftest import CLASSES, ROOT, MiniProject
+from ..models.test_two_streams import stages
 
 Command = Callable[..., Result]
 
@@ -103,6 +110,20 @@ def test_the_other_example_and_the_result_for_programs(twostream: Command, run: 
     assert scope["card"]["class_names"] == list(CLASSES)
     clips = torch.full((2, 1, 10, 2, 32, 32), 128, dtype=torch.uint8)
     assert scope["network"](clips).shape == (2, 1, 2)
+
+
+def test_a_joint_network(tmp_path: Path) -> None:
+    options = {"fuse_at": "layer3", "fuse": "conv"}
+    spec = NetworkSpec(
+        model=TrustedName(f"{stages.__module__}:stages"), model_options=options, stream="joint",
+        clip_length=2, frame_interval=1, stack=2, resize=(), class_names=("a", "b"),
+        num_segments=1, consensus="mean", consensus_options={}, input_size=32, epoch=0,
+        selected_on="val", flow={},
+    )  # fmt: skip
+    save_checkpoint(tmp_path / "best", network_from_spec(spec), spec, {})
+    result = export_run.export_run(tmp_path, tmp_path / "joint.pt2", trust_plugins=True)
+    assert result["metadata"]["input"]["channels"] == ["red", "green", "blue", *2 * ["u", "v"]]
+    assert result["checked"] == [[1, 2, 1, 7, 32, 32], [3, 1, 1, 7, 32, 32]]
 
 
 def test_wrong_use_and_a_file_that_differs(

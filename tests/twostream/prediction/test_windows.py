@@ -70,6 +70,8 @@ KINDS: dict[str, dict[str, Any]] = {
             "protocol": "dense:2"},
     "tsm": {"stream": "spatial", "model": "tsm-resnet18", "length": 4, "interval": 0,
             "protocol": "segments:1"},
+    "joint": {"stream": "joint", "length": 4, "stack": 4, "protocol": "segments:2x5",
+              "model_options": {"fuse_at": "features", "fuse": "gated"}},
 }  # fmt: skip
 
 
@@ -263,10 +265,12 @@ def test_the_snippets_of_windows_lie_on_one_grid(
     assert made.num_snippets == len(expected)
 
 
-@pytest.mark.parametrize("centred", [False, True])
-def test_features_are_the_networks_own(film: Path, tmp_path: Path, centred: bool) -> None:
+@pytest.mark.parametrize(("kind", "centred"), [("flow", False), ("flow", True), ("joint", True)])
+def test_features_are_the_networks_own(
+    film: Path, tmp_path: Path, kind: str, centred: bool
+) -> None:
     """Of the snippet in the middle of each window; beyond the ends are the outermost frames."""
-    stream = make_stream("motion", length=4, protocol="segments:1x5")
+    stream = make_stream(**{**KINDS[kind], "protocol": "segments:1x5"})
     changes = {"window": Span(7, True), "stride": Span(8, True), "centred": centred}
     windows = one_pass(film, {"it": stream}, as_features=True, **changes)
     results = [(window.begin, row) for _, window, row in windows]
@@ -277,7 +281,7 @@ def test_features_are_the_networks_own(film: Path, tmp_path: Path, centred: bool
         # A window of 7 frames has 6 flow pairs, so 3 places for 4 of them; the middle one is 1.
         snippet = [min(max(0, begin + 1 + pair), FRAMES - 2) for pair in range(4)]
         views = stream.protocol.views(*store.open().size)
-        clips = np.empty((1, 5, 4, 2, 32, 32), np.uint8)
+        clips = np.empty((1, 5, *stream.spec.modality.snippet_shape(32)), np.uint8)
         write_snippets(
             store.open().pictures, [snippet], views, clips, modality=stream.spec.modality
         )
