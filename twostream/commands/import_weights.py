@@ -58,7 +58,7 @@ def import_weights(
     """
     from twostream.data.splits import read_split
     from twostream.models.external_networks import open_weights, read_class_names, write_imported
-    from twostream.training.run import OF_A_RUN, describe_folder
+    from twostream.training.run_folder import OF_A_RUN, describe_folder
     from twostream_base.errors import InputError
 
     if any((out / name).exists() for name in OF_A_RUN):

@@ -124,7 +124,7 @@ def complete_options(
     from twostream.models import default_clip, default_input_size, network_protocol
     from twostream.models.initial_weights import PRETRAINED, recognised
     from twostream.training.options import TrainOptions, check_options
-    from twostream.training.run import run_begun_with
+    from twostream.training.run_folder import run_begun_with
     from twostream.training.two_runs import find_starts
 
     stream, typed, trust = options["stream"], console.typed_options(), console.trusts_plugins()

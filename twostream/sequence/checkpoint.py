@@ -25,7 +25,7 @@ from twostream.sequence.network import (
     load_parts,
     without_weights,
 )
-from twostream.training.run import epoch_folder
+from twostream.training.run_folder import epoch_folder
 from twostream_base import plugins
 from twostream_base.errors import InputError
 from twostream_base.files import sha256_file

@@ -35,9 +35,8 @@ from twostream.sequence.network import (
 from twostream.sequence.options import SequenceOptions
 from twostream.sequence.transcripts import Normaliser, unchanged
 from twostream.sequence.word_error_rate import align, corpus_rate, count_errors, sum_errors
-from twostream.training.learner import average_weights
+from twostream.training.base_learner import BaseLearner, average_weights
 from twostream.training.loop import NotFiniteError
-from twostream.training.run import BaseLearner
 
 
 @dataclass(slots=True)

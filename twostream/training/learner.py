@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from twostream.compute.device import (
     MicroBatches,
@@ -34,10 +32,15 @@ from twostream.models.segment_network import SegmentNetwork
 from twostream.models.temporal_shift import FrameAverage
 from twostream.models.two_streams import TwoStreams
 from twostream.training import loop
+from twostream.training.base_learner import (
+    OPTIMIZERS,
+    BaseLearner,
+    average_weights,
+    parameter_groups,
+)
 from twostream.training.distil import Distillation, training_modality
 from twostream.training.loss import Loss, StreamLosses, read_gamma
 from twostream.training.options import AUTO, TrainOptions
-from twostream.training.run import BaseLearner
 from twostream.training.schedule import Schedule
 from twostream.transforms.mixing import mix_batch
 from twostream_base.errors import InputError
@@ -345,45 +348,6 @@ class Learner(BaseLearner):
         return parallel
 
 
-def sgd(
-    groups: list[dict[str, Any]],
-    *,
-    lr: float,
-    momentum: float,
-    nesterov: bool,
-    fused: bool | None = None,
-) -> Optimizer:
-    """Stochastic gradient descent with momentum; `fused` is one kernel, for a GPU."""
-    return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=fused)
-
-
-def adamw(
-    groups: list[dict[str, Any]],
-    *,
-    lr: float,
-    momentum: float,
-    nesterov: bool,
-    fused: bool | None = None,
-) -> Optimizer:
-    """Adam with decoupled weight decay (Loshchilov and Hutter, ICLR 2019); momentum is beta1."""
-    return AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=fused)
-
-
-OPTIMIZERS = {"sgd": sgd, "adamw": adamw}
-
-
-def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
-    """Groups of the trained parameters: filters and matrices decay; biases and norms do not."""
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    decaying = [parameter for parameter in trained if parameter.ndim > 1]
-    others = [parameter for parameter in trained if parameter.ndim <= 1]
-    groups = [
-        {"params": decaying, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
-
-
 def frame_dropouts(network: SegmentNetwork) -> list[nn.Dropout]:
     """The dropouts of single frames that a network has."""
     return [m.dropout for m in network.modules() if isinstance(m, FrameAverage)]
@@ -432,28 +396,3 @@ def count_silent_norms(network: nn.Module) -> int:
         isinstance(module, _BatchNorm) and module.affine and not module.weight.any()
         for module in network.modules()
     )
-
-
-Tensors = list[Tensor] | tuple[Tensor, ...]
-
-
-def average_weights(network: nn.Module, *, decay: float) -> AveragedModel:
-    """An exponential moving average of a network's weights and batch statistics.
-
-    `update_parameters(network)` moves it, `module` is the network that holds it. At update n (from
-    1) the average becomes d * average + (1 - d) * weights with d = min(decay, (1 + n) / (10 + n)):
-    it forgets the start quickly. Counters are copied.
-    """
-
-    def move(averages: Tensors, weights: Tensors, n: Tensor | int) -> None:
-        # torch hands over tensors of one dtype at a time.
-        if averages[0].is_floating_point():
-            warmed_up = min(decay, (1 + int(n)) / (10 + int(n)))
-            get_ema_multi_avg_fn(warmed_up)(averages, weights, n)
-        else:
-            for average, weight in zip(averages, weights, strict=True):
-                average.copy_(weight)
-
-    average = AveragedModel(network, multi_avg_fn=move, use_buffers=True)
-    average.n_averaged.fill_(1)  # the weights at the start count: torch would drop them
-    return average.requires_grad_(False)

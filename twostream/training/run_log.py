@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from twostream.training.loop import EpochStats
+from twostream_base.errors import InputError
+from twostream_base.files import write_text
 
 COLUMNS = (
     "epoch",
@@ -188,6 +194,49 @@ def curves(row: dict[str, Any]) -> dict[str, float]:
     if subset == "train":
         points |= {"lr": row["lr"], "waiting for data": row["data_time"] / row["batch_time"]}
     return points
+
+
+def write_log(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write all rows of a run as CSV; lists with spaces between their values."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(
+            {
+                key: " ".join(map(str, value)) if isinstance(value, list) else value
+                for key, value in row.items()
+            }
+        )
+    write_text(path, text.getvalue())
+
+
+def open_tensorboard(
+    folder: Path, curves: Callable[[dict[str, Any]], Mapping[str, float]]
+) -> Callable[[Sequence[dict[str, Any]]], None]:
+    """Empty `folder`; return a function that adds rows of the log to it.
+
+    A resumed run adds its earlier rows first: the folder then holds the rows of log.csv, each once.
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InputError(
+            "--tensorboard needs a package that is not installed: pip install tensorboard"
+        ) from error
+    shutil.rmtree(folder, ignore_errors=True)
+    writer = SummaryWriter(str(folder))
+
+    def add(rows: Sequence[dict[str, Any]]) -> None:
+        for row in rows:
+            for name, value in curves(row).items():
+                writer.add_scalar(name, value, row["epoch"])
+        writer.flush()
+
+    return add
 
 
 # Warnings shown while a run trains.

@@ -47,7 +47,8 @@ from twostream.training.learner import Learner, count_silent_norms
 from twostream.training.loop import EpochStats, NotFiniteError, Progress, evaluate
 from twostream.training.loss import class_weights
 from twostream.training.options import BEST_WEIGHTS, TrainOptions, dumped_epochs, free_on_resume
-from twostream.training.run import Run, check_like, drop_epochs, epoch_folder, reading_state
+from twostream.training.run import Run, check_like, reading_state
+from twostream.training.run_folder import drop_epochs, epoch_folder
 from twostream.training.run_log import best_epoch, curves, exhausted, log_row, not_learning
 from twostream_base import plugins
 from twostream_base.errors import InputError, some_of

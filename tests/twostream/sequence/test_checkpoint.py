@@ -21,7 +21,7 @@ from twostream.sequence.checkpoint import (
     score_metadata,
 )
 from twostream.sequence.network import build_network
-from twostream.training.run import epoch_folder
+from twostream.training.run_folder import epoch_folder
 from twostream_base.errors import InputError
 
 SPEC = SequenceNetworkSpec(

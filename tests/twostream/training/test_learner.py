@@ -10,15 +10,13 @@ from torch import nn
 
 from twostream.compute.device import gradient_scaler
 from twostream.models.temporal_shift import FrameAverage
-from twostream.training.learner import (
+from twostream.training.base_learner import (
     OPTIMIZERS,
-    add_dropout,
+    BaseLearner,
     average_weights,
-    count_silent_norms,
-    freeze_batch_norm,
     parameter_groups,
 )
-from twostream.training.run import BaseLearner
+from twostream.training.learner import add_dropout, count_silent_norms, freeze_batch_norm
 
 
 def network() -> nn.Sequential:

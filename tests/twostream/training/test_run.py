@@ -15,7 +15,9 @@ from torch import nn
 from twostream.compute import distributed
 from twostream.data.training_videos import VIDEOS, RunVideo, digest_of, read_videos, write_videos
 from twostream.models.checkpoint import has_checkpoint, read_spec_as, save_checkpoint
-from twostream.training.run import Run, drop_epochs, epoch_folder, open_tensorboard, write_log
+from twostream.training.run import Run
+from twostream.training.run_folder import drop_epochs, epoch_folder
+from twostream.training.run_log import open_tensorboard, write_log
 from twostream_base.errors import InputError
 
 
