@@ -157,7 +157,7 @@ def _take_project(ctx: click.Context, param: click.Parameter, is_update: bool) -
 @console.json_option
 def init(quiet: bool, as_json: bool, **options: Any) -> None:
     """Check a data set's lists against its videos and write the project file twostream.toml."""
-    from twostream.data import make_lists, toy
+    from twostream.data import make_lists
 
     update = options["update"]
     typed = _check_options(options)
@@ -165,31 +165,10 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
     lines = []
     if dataset in ("toy", "toy-long", "toy-where") and not update:
         videos, annotations = videos or Path("toy/videos"), annotations or Path("toy/annotations")
-        if dataset == "toy":
-            toy.write_toy_lists(annotations, toy.CLASSES, toy.NUM_GROUPS)
-            films = toy.toy_films()
-        elif dataset == "toy-where":
-            toy.write_toy_lists(annotations, toy.WHERE_CLASSES, toy.WHERE_GROUPS)
-            films = toy.where_films()
-        else:
-            toy.write_long_lists(annotations)
-            films = toy.long_films()
-        generated = toy.generate(videos, films)
-        for _ in console.progress(
-            generated, total=len(films), label="toy videos", unit="video", quiet=quiet
-        ):
-            pass
+        _make_toy(dataset, videos, annotations, quiet=quiet)
     if videos is None:
         raise click.UsageError("Missing option '--videos': the folder of the videos.")
-    group_of = None
-    if update and len(typed & {"group_pattern", "group_file"}) == 1:  # instead of the remembered
-        options["group_file" if "group_pattern" in typed else "group_pattern"] = None
-    if options["group_pattern"] and options["group_file"]:
-        raise click.UsageError("--group-pattern and --group-file both give groups; give one.")
-    if options["group_pattern"]:
-        group_of = make_lists.groups_by_pattern(options["group_pattern"])
-    elif options["group_file"]:
-        group_of = make_lists.groups_from_csv(options["group_file"], column=options["group_column"])
+    group_of = _read_groups(options, typed)
     if dataset == "folder" or options["truth"]:
         annotations = annotations or Path("annotations")
     if annotations is None:
@@ -232,19 +211,7 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         )
     problem = _problem(report, annotations, options)
     if not (problem or update):
-        paths = {"videos": videos, "annotations": annotations}
-        paths |= {key: options[key] for key in ("store", "runs")}
-        settings: dict[str, Any] = {"dataset": dataset}
-        settings |= {key: _from_here(path) for key, path in paths.items()}
-        if options["allow_missing"]:
-            settings["allow-missing"] = True
-        if remembered := {key: options[key] for key in REMEMBERED if key in typed}:
-            settings["init"] = {
-                key.replace("_", "-"): _from_here(value) if isinstance(value, Path) else value
-                for key, value in remembered.items()
-            }
-        title = "Written by `twostream init`. Paths are relative to this file, which may be moved."
-        write_toml(Path(PROJECT_FILE), settings, title=title)
+        _write_project(options | {"videos": videos, "annotations": annotations}, typed)
         lines.append(f"wrote {PROJECT_FILE}")
         if ":" in dataset:
             lines.append(
@@ -262,6 +229,57 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
     if not as_json:
         is_stored = report["store"] and not report["store"]["not_stored"]
         console.tell_next(*(["train", "--stream", "spatial"] if is_stored else ["extract-flow"]))
+
+
+def _make_toy(dataset: str, videos: Path, annotations: Path, *, quiet: bool) -> None:
+    """Generate a toy data set: its lists, and its videos that are not there yet."""
+    from twostream.data import toy
+
+    if dataset == "toy":
+        toy.write_toy_lists(annotations, toy.CLASSES, toy.NUM_GROUPS)
+        films = toy.toy_films()
+    elif dataset == "toy-where":
+        toy.write_toy_lists(annotations, toy.WHERE_CLASSES, toy.WHERE_GROUPS)
+        films = toy.where_films()
+    else:
+        toy.write_long_lists(annotations)
+        films = toy.long_films()
+    generated = toy.generate(videos, films)
+    for _ in console.progress(
+        generated, total=len(films), label="toy videos", unit="video", quiet=quiet
+    ):
+        pass
+
+
+def _read_groups(options: dict[str, Any], typed: set[str]) -> Callable[[str], str] | None:
+    """How the group of a video is found, if the user says so."""
+    from twostream.data import make_lists
+
+    if options["update"] and len(typed & {"group_pattern", "group_file"}) == 1:
+        # It takes the place of the remembered one.
+        options["group_file" if "group_pattern" in typed else "group_pattern"] = None
+    if options["group_pattern"] and options["group_file"]:
+        raise click.UsageError("--group-pattern and --group-file both give groups; give one.")
+    if options["group_pattern"]:
+        return make_lists.groups_by_pattern(options["group_pattern"])
+    if options["group_file"]:
+        return make_lists.groups_from_csv(options["group_file"], column=options["group_column"])
+    return None
+
+
+def _write_project(options: dict[str, Any], typed: set[str]) -> None:
+    """Write the project file: where everything is, and what `init --update` is to remember."""
+    settings: dict[str, Any] = {"dataset": options["dataset"]}
+    settings |= {key: _from_here(options[key]) for key in PATH_KEYS}
+    if options["allow_missing"]:
+        settings["allow-missing"] = True
+    if remembered := {key: options[key] for key in REMEMBERED if key in typed}:
+        settings["init"] = {
+            key.replace("_", "-"): _from_here(value) if isinstance(value, Path) else value
+            for key, value in remembered.items()
+        }
+    title = "Written by `twostream init`. Paths are relative to this file, which may be moved."
+    write_toml(Path(PROJECT_FILE), settings, title=title)
 
 
 def _problem(report: dict[str, Any], annotations: Path, options: dict[str, Any]) -> str:

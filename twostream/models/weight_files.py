@@ -6,6 +6,7 @@ import codecs
 import pickle
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,45 +41,11 @@ def load_safely(path: Path) -> Mapping[str, Any]:
         start = file.read(32)
     if start[:1] == b"\x80" and TORCH not in start:  # a pickle of something else
         return _read_caffe2(path)
-    scalar = np.float64(0).__reduce__()[0]
-    allowed: list[Any] = [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype]
-    allowed += [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)]
-    allowed.append(codecs.encode)
     try:
         check_torch_file(path)
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: cannot be read safely ({error})") from error
-    unknown: list[str] = []
-    try:
-        with safe_globals(allowed):
-            unknown = get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # of before torch 1.6: they are found one by one below
-        pass
-    content: Any
-    while True:
-        stand_ins = [(type("StandIn", (StandIn,), {}), name) for name in unknown]
-        try:
-            for name in unknown:
-                if name.partition(".")[0] in HOSTILE:
-                    raise InputError(f"it asks for {name}")
-            with safe_globals([*allowed, *stand_ins]):
-                content = torch.load(path, map_location="cpu", weights_only=True)
-            break
-        except OSError:
-            raise
-        except Exception as error:  # noise can make a reader stumble anywhere
-            match = re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error), re.ASCII)
-            if match and match[1] not in unknown and len(unknown) < 256:
-                unknown.append(match[1])
-                continue
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            reason = next((line for line in lines if "Unsupported" in line), None)
-            reason = reason or (lines[0] if lines else type(error).__name__)
-            raise InputError(
-                f"{path}: cannot be read safely ({reason}). Where it was made, keep the weights "
-                "alone: torch.save(checkpoint['state_dict'], 'weights.pth'), of a whole network "
-                "torch.save(network.state_dict(), 'weights.pth')"
-            ) from error
+    content = _read_torch(path)
     if isinstance(content, StandIn):
         content = {"state_dict": content}
     if not isinstance(content, Mapping):
@@ -102,6 +69,43 @@ def load_safely(path: Path) -> Mapping[str, Any]:
             f"{held:,}; weights are plain numbers"
         )
     return content
+
+
+def _read_torch(path: Path) -> Any:
+    """What torch's restricted reader makes of a file; classes that it does not know stand in.
+
+    Newer files name all of them at once. In those of before torch 1.6 each is found when the reader
+    stumbles over it.
+    """
+    scalar = np.float64(0).__reduce__()[0]
+    allowed: list[Any] = [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, codecs.encode]
+    allowed += [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)]
+    unknown: list[str] = []
+    with suppress(Exception), safe_globals(allowed):
+        unknown = get_unsafe_globals_in_checkpoint(path)
+    while True:
+        stand_ins = [(type("StandIn", (StandIn,), {}), name) for name in unknown]
+        try:
+            for name in unknown:
+                if name.partition(".")[0] in HOSTILE:
+                    raise InputError(f"it asks for {name}")
+            with safe_globals([*allowed, *stand_ins]):
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except OSError:
+            raise
+        except Exception as error:  # noise can make a reader stumble anywhere
+            match = re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error), re.ASCII)
+            if match and match[1] not in unknown and len(unknown) < 256:
+                unknown.append(match[1])
+                continue
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            reason = next((line for line in lines if "Unsupported" in line), None)
+            reason = reason or (lines[0] if lines else type(error).__name__)
+            raise InputError(
+                f"{path}: cannot be read safely ({reason}). Where it was made, keep the weights "
+                "alone: torch.save(checkpoint['state_dict'], 'weights.pth'), of a whole network "
+                "torch.save(network.state_dict(), 'weights.pth')"
+            ) from error
 
 
 TORCH = MAGIC_NUMBER.to_bytes(10, "little")  # with it torch's files of before 1.6 begin
