@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -73,6 +74,12 @@ def gradient_scaler(device: torch.device, precision: str) -> torch.amp.GradScale
     al., ICLR 2018, section 3.2).
     """
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
+def seed_torch(*key: int) -> None:
+    """Let torch's random numbers, such as dropout's, follow from these whole numbers alone."""
+    (word,) = np.random.SeedSequence(key).generate_state(1)
+    torch.manual_seed(int(word))
 
 
 def set_deterministic(enabled: bool) -> None:

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from twostream.models.external_checkpoints import ExternalCheckpoint, ScaleUnknownError, recognise
 from twostream.models.published import Bar, find_weights
 from twostream.models.timm_networks import TIMM, timm_weights
-from twostream.models.weight_files import load_safely, unwrap
+from twostream.models.weight_files import load_safely, normalisation, unwrap
 from twostream.transforms.presets import MODALITIES, Modality
 from twostream_base.errors import InputError, some_of
 from twostream_base.tensor_file import FileType, TensorFile
@@ -70,9 +69,8 @@ def initial_weights(weights: str, *, model: str) -> StartingPoint:
         return StartingPoint({}, {}, {}, weights)
     if weights in PRETRAINED:
         state = dict(pretrained_weights(weights, model=model))
-        normalisation = {key: state.pop(key) for key in ("mean", "std")}
-        source = f"the weights {weights} of {model}"
-        return StartingPoint(state, normalisation, {}, source, "spatial")
+        values = {key: state.pop(key) for key in ("mean", "std")}
+        return StartingPoint(state, values, {}, f"the weights {weights} of {model}", "spatial")
     path, entry = find_weights(weights)
     content = load_safely(path)
     if {"mean", "std"} <= content.keys() and any(name.startswith(BACKBONE) for name in content):
@@ -81,8 +79,8 @@ def initial_weights(weights: str, *, model: str) -> StartingPoint:
         # Of one of its pictures, where it says of what: other clips have other numbers of them.
         stream = stream_of(path)
         channels = MODALITIES[stream].channels if stream else None
-        normalisation = {key: content[key][:channels] for key in ("mean", "std")}
-        return StartingPoint(layers, normalisation, {}, weights, stream)
+        values = {key: content[key][:channels] for key in ("mean", "std")}
+        return StartingPoint(layers, values, {}, weights, stream)
     try:
         if model.startswith(TIMM):  # other than torchvision's, under the same names
             return StartingPoint(unwrap(path, content), {}, {}, weights)
@@ -92,12 +90,13 @@ def initial_weights(weights: str, *, model: str) -> StartingPoint:
     if checkpoint is None:
         layers = {n.removeprefix(BACKBONE): t for n, t in unwrap(path, content).items()}
         return StartingPoint(layers, {}, {}, weights)
-    normalisation = {
-        key: torch.tensor(values)[:, None, None]
-        for key, values in (("mean", checkpoint.mean), ("std", checkpoint.std))
-    }
     return StartingPoint(
-        checkpoint.layers, normalisation, checkpoint.head, weights, checkpoint.stream, checkpoint
+        checkpoint.layers,
+        normalisation(checkpoint.mean, checkpoint.std),
+        checkpoint.head,
+        weights,
+        checkpoint.stream,
+        checkpoint,
     )
 
 
@@ -164,14 +163,10 @@ def pretrained_weights(kind: str, *, model: str) -> Mapping[str, Tensor]:
     # The files of DenseNet have the names of layers of long ago: norm.1 for norm1.
     old_name = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
     layers = {old_name.sub(r"\1\2.", name): tensor for name, tensor in state.items()}
+    if model == "googlenet":  # is given ImageNet's and makes these of them (`transform_input`)
+        return normalisation((0.5,) * 3, (0.5,) * 3, scale=255) | layers
     preset = entry.transforms()
-    # GoogLeNet is given ImageNet's and makes these of them itself (`transform_input`).
-    parts = {"mean": (0.5,) * 3, "std": (0.5,) * 3} if model == "googlenet" else vars(preset)
-    normalisation = {
-        key: torch.tensor([255 * value for value in parts[key]])[:, None, None]
-        for key in ("mean", "std")
-    }
-    return normalisation | layers
+    return normalisation(preset.mean, preset.std, scale=255) | layers
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:

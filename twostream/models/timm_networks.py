@@ -50,7 +50,7 @@ def timm_weights(kind: str, name: str) -> Mapping[str, Tensor]:
     Raises:
         InputError: it has none of that kind, or they cannot be fetched.
     """
-    import torch
+    from twostream.models.weight_files import normalisation
 
     timm, network_name = _load(name), name.removeprefix(TIMM)
     config = timm.get_pretrained_cfg(network_name)
@@ -67,11 +67,7 @@ def timm_weights(kind: str, name: str) -> Mapping[str, Tensor]:
             f"the weights of {name} could not be fetched ({reason}). Give a file that you have "
             "with --weights FILE, or train from scratch with --weights none"
         ) from error
-    normalisation = {
-        key: torch.tensor([255 * value for value in getattr(config, key)])[:, None, None]
-        for key in ("mean", "std")
-    }
-    return normalisation | network.state_dict()
+    return normalisation(config.mean, config.std, scale=255) | network.state_dict()
 
 
 def timm_input_size(name: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,14 @@ from twostream_base.errors import InputError, some_of
 from twostream_base.pickles import ROOM, check_torch_file
 
 Layers = dict[str, Tensor]
+
+
+def normalisation(mean: Sequence[float], std: Sequence[float], *, scale: float = 1.0) -> Layers:
+    """Mean and std of one picture (C, 1, 1), times `scale`, under their names in a network."""
+    return {
+        name: torch.tensor([scale * value for value in values])[:, None, None]
+        for name, values in (("mean", mean), ("std", std))
+    }
 
 
 def load_safely(path: Path) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from twostream.compute.device import Runtime, autocast, gradient_scaler
+from twostream.compute.device import Runtime, autocast, gradient_scaler, seed_torch
 from twostream.sequence.batches import Batch
 from twostream.sequence.checkpoint import load_streams
 from twostream.sequence.decoding import BLANK, decode, log_probability
@@ -35,7 +35,7 @@ from twostream.sequence.network import (
 from twostream.sequence.options import SequenceOptions
 from twostream.sequence.transcripts import Normaliser, unchanged
 from twostream.sequence.word_error_rate import align, corpus_rate, count_errors, sum_errors
-from twostream.training.base_learner import BaseLearner, average_weights
+from twostream.training.base_learner import BaseLearner
 from twostream.training.loop import NotFiniteError
 
 
@@ -85,7 +85,7 @@ class SequenceLearner(BaseLearner):
         self.optimizer = Adam(groups, weight_decay=options.weight_decay)
         self.scaler = gradient_scaler(self.device, options.precision)
         self.initial_rates = [group["lr"] for group in groups]
-        self.average = average_weights(self.network, decay=options.ema) if options.ema else None
+        self.keep_average(options.ema)
 
     def train_epoch(
         self, batches: Iterable[Batch], *, epoch: int, targets: Sequence[Sequence[int]]
@@ -99,8 +99,7 @@ class SequenceLearner(BaseLearner):
             NotFiniteError: the loss of a batch is not finite; the weights are those before it.
         """
         options, network, optimizer = self.options, self.network, self.optimizer
-        seed = np.random.SeedSequence((options.seed, epoch)).generate_state(1)[0]
-        torch.manual_seed(int(seed))
+        seed_torch(options.seed, epoch)
         factor = 0.5 ** sum(epoch >= milestone for milestone in options.halve_at)
         for group, rate in zip(optimizer.param_groups, self.initial_rates, strict=True):
             group["lr"] = rate * factor
@@ -132,8 +131,6 @@ class SequenceLearner(BaseLearner):
                 nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm)
                 self.scaler.step(optimizer)
                 self.scaler.update()
-                if self.average:
-                    self.average.update_parameters(network)
                 totals.sequences += len(losses)
                 totals.loss += float(losses.detach().sum())
         return totals

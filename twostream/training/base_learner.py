@@ -26,6 +26,13 @@ class BaseLearner:
         """The network that is validated, scored and saved: the average, where there is one."""
         return self.average.module if self.average else self.network
 
+    def keep_average(self, decay: float) -> None:
+        """Hold a moving average of the weights, which every step moves; none at a decay of 0."""
+        self.average = average_weights(self.network, decay=decay) if decay else None
+        if self.average:
+            update = self.average.update_parameters
+            self.optimizer.register_step_post_hook(lambda *_: update(self.network))
+
     def state(self) -> dict[str, Any]:
         """The training state as plain values and tensors: for a checkpoint's `state.pt`."""
         state: dict[str, Any] = {

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from twostream.compute.device import seed_torch
 from twostream.compute.distributed import rank, shard, world_size
 from twostream.data.dataset import TrainingSamples
 from twostream.data.holdout import split_training_videos, stratified_sample
@@ -172,8 +173,7 @@ def seeded(
 ) -> Iterator[tuple[Tensor, list[int]]]:
     """Batches with the indices of their videos; torch is seeded before each, see `load_epoch`."""
     for number, (batch, clips) in enumerate(zip(batches, samples, strict=True), skip):
-        words = np.random.SeedSequence((options.seed, epoch, number, rank())).generate_state(1)
-        torch.manual_seed(int(words[0]))
+        seed_torch(options.seed, epoch, number, rank())
         yield clips, batch
 
 

@@ -32,12 +32,7 @@ from twostream.models.segment_network import SegmentNetwork
 from twostream.models.temporal_shift import FrameAverage
 from twostream.models.two_streams import TwoStreams
 from twostream.training import loop
-from twostream.training.base_learner import (
-    OPTIMIZERS,
-    BaseLearner,
-    average_weights,
-    parameter_groups,
-)
+from twostream.training.base_learner import OPTIMIZERS, BaseLearner, parameter_groups
 from twostream.training.distil import Distillation, training_modality
 from twostream.training.loss import Loss, StreamLosses, read_gamma
 from twostream.training.options import AUTO, TrainOptions
@@ -115,10 +110,7 @@ class Learner(BaseLearner):
             nesterov=options.nesterov,
             fused=True if self.device.type == "cuda" else None,
         )
-        self.average = average_weights(self.network, decay=options.ema) if options.ema else None
-        if self.average:
-            update = self.average.update_parameters
-            self.optimizer.register_step_post_hook(lambda *_: update(self.network))
+        self.keep_average(options.ema)
         self.schedule = Schedule(
             self.optimizer,
             kind=options.schedule,

@@ -99,17 +99,17 @@ class Trainer:
             if options.start_from:
                 check_same_flow(options.initial[1], data)
             compare_classes(options, data, tell=tell)
-        self.teacher = teacher_card(options)
-        taught_by = [Path(options.teacher) / BEST_WEIGHTS] if options.teacher else []
-        for weights in taught_by:
-            check_same_flow(weights, data)
+        initial, self.teacher = [*options.initial], teacher_card(options)
+        if options.teacher:
+            initial.append(Path(options.teacher) / BEST_WEIGHTS)
+            check_same_flow(initial[-1], data)
             if self.run.resumes:
                 check_same_teacher(self.run.folder, self.teacher, options)
         self.run.describe_videos(
             dataset=options.dataset,
             split=options.split,
             selected_on=options.select,
-            initial=(*options.initial, *taught_by),
+            initial=initial,
             on_training_videos=on_training_videos,
             tell=tell,
         )
