@@ -246,20 +246,16 @@ def window_mask(
     Allowed is h - r <= h' < h + r (`symmetric`: <= h + r), and the same for w. With a radius of 0
     a place looks at itself.
     """
-    rows, columns = (
-        _near(side, radius=max(radius, 0), symmetric=symmetric, device=device)
-        for side, radius in zip((height, width), radii, strict=True)
-    )
+    near = []
+    for side, radius in zip((height, width), radii, strict=True):
+        places = torch.arange(side, device=device)
+        step = places[None] - places[:, None]  # [query, key]
+        reach = max(radius, 0)
+        last = reach if symmetric or reach == 0 else reach - 1
+        near.append((step >= -reach) & (step <= last))
+    rows, columns = near
     allowed = rows[:, None, :, None] & columns[None, :, None, :]
     return allowed.reshape(height * width, height, width).float()
-
-
-def _near(side: int, *, radius: int, symmetric: bool, device: torch.device | None) -> Tensor:
-    """(side, side), [query, key]."""
-    places = torch.arange(side, device=device)
-    step = places[None] - places[:, None]
-    last = radius if symmetric or radius == 0 else radius - 1
-    return (step >= -radius) & (step <= last)
 
 
 def insert_blocks(stage: nn.Module, *, count: int, **options: Any) -> None:

@@ -109,9 +109,9 @@ def run_videos(data: RunData, *, selects: bool) -> list[RunVideo]:
 
 def sample(joined: Joined, count: int, *, split: int) -> Joined:
     """`count` of the videos (0: all), as many of each class, the same in every run of a split."""
-    labels = [video.record.label for video in joined.videos]
-    indices = stratified_sample(labels, count or len(labels), rng=np.random.default_rng(split))
-    return replace(joined, videos=[joined.videos[index] for index in indices])
+    records = sample_records([video.record for video in joined.videos], count, split=split)
+    names = {record.name for record in records}
+    return replace(joined, videos=[v for v in joined.videos if v.record.name in names])
 
 
 def sample_records(records: Sequence[VideoRecord], count: int, *, split: int) -> list[VideoRecord]:
