@@ -2,6 +2,7 @@
 
     PYTHONPATH=. python benchmarks/decoding.py            # both, writes results/decoding.md
     PYTHONPATH=. python benchmarks/decoding.py --memory   # or --speed: one of them, writes nothing
+    OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/decoding.py --beside CLONE
 
 Speed: UCF101 clips, the ways in turns, one core. Decoding alone, and RGB alone: the frames decoded
 and stored as JPEG, by `extract-flow` without flow and by a loop over `cv2.VideoCapture` that writes
@@ -12,12 +13,17 @@ all the time: 600 frames of 3840 x 2160, and two hours (180,000 frames) of 64 x 
 with DIS (which takes a quarter of an hour for the large one). Fails above 1.5 GB, or where the
 second half of the time, which ends with the writing of the store file, needs over 5 % and 20 MB
 more than the first.
+
+Beside a clone of another commit: the CPU time of the whole command `extract-flow` (DIS, every third
+clip, one core), that commit and this one in turns; and how far the pixels of all clips are from
+those of its decoder and of `cv2.VideoCapture`. Adds a section of its own to the results.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -33,6 +39,7 @@ import av
 import cv2
 import numpy as np
 from machines import machine, write_section
+from whole_process import cost_of
 
 from flow_extract.extraction.one_video import Job, extract_video
 from flow_extract.extraction.settings import extraction_settings
@@ -43,6 +50,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CLIPS = ROOT.parent / "shared" / "data" / "ucf101-clips" / "videos"
 RESULTS = ROOT / "benchmarks" / "results" / "decoding.md"
 NUM_CLIPS, TURNS = 12, 7
+WHOLE_CLIPS, WHOLE_TURNS = 20, 5
+HEAD = "# Decoding\n\nMade by `benchmarks/decoding.py`, which says how.\n"
 MOST_MB, MOST_GROWTH, GROWTH_MB = 1536, 1.05, 20
 DISTINCT = 12  # frames of a generated video, which repeats them
 # Title -> height, width, frames, method.
@@ -58,17 +67,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--beside", type=Path, metavar="CLONE")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         return watch_extraction(Path(options.child[0]), options.child[1] or None)
+    if options.beside:
+        return compare_with(options.beside)
     both = options.memory == options.speed
     lines = [] if options.memory and not both else speed()
     lines += [] if options.speed and not both else memory()
     if both:
         write_section(
             RESULTS,
-            head="# Decoding\n\nMade by `benchmarks/decoding.py`, which says how.\n",
+            head=HEAD,
             body="\n".join(lines),
             name=f"{machine()}, PyAV {av.__version__}, OpenCV {cv2.__version__}",
         )
@@ -129,6 +141,95 @@ def write_frames_by_opencv(clip: Path, *, folder: Path) -> int:
         count += 1
         cv2.imwrite(str(folder / "tree" / f"img_{count:05d}.jpg"), read[1], quality)
     return count
+
+
+def compare_with(clone: Path) -> None:
+    """Whole extraction and pixels, of a clone of another commit and of ours: a section of both."""
+    commits = {
+        folder: subprocess.check_output(
+            ["git", "log", "-1", "--format=%h (%cs)"], cwd=folder, text=True
+        ).strip()
+        for folder in (clone, ROOT)
+    }
+    core = min(os.sched_getaffinity(0))
+    clips = sorted(CLIPS.glob("*/*.avi"))
+    seconds: dict[Path, list[float]] = {clone: [], ROOT: []}
+    with tempfile.TemporaryDirectory() as temporary:
+        videos = Path(temporary, "videos")
+        videos.mkdir()
+        for clip in clips[:: len(clips) // WHOLE_CLIPS]:
+            (videos / clip.name).symlink_to(clip)
+        for turn in range(WHOLE_TURNS):
+            for number, folder in enumerate((clone, ROOT)):
+                command = [sys.executable, "-m", "twostream", "extract-flow", "--method", "dis"]
+                paths = ["--videos", str(videos), "--store", f"{temporary}/{turn}-{number}"]
+                seconds[folder].append(cost_of([*command, *paths], cwd=folder, cores={core})[1])
+                print(commits[folder], f"{seconds[folder][-1]:.1f} s", flush=True)
+    ratios = [ours / theirs for theirs, ours in zip(seconds[clone], seconds[ROOT], strict=True)]
+    lines = [
+        f"Commit {commits[ROOT]} beside {commits[clone]}, one core.",
+        "",
+        f"`extract-flow --method dis`, {WHOLE_CLIPS} clips: CPU time x {median(ratios):.3f}, median of "
+        f"{WHOLE_TURNS} turns ({min(ratios):.3f} to {max(ratios):.3f}); "
+        f"{median(seconds[ROOT]):.1f} s and {median(seconds[clone]):.1f} s.",
+        "",
+        f"| pixels of {len(clips)} clips beside | mean difference, grey levels | clip of the largest |",
+        "|---|---|---|",
+    ]
+    for title, command in (
+        (f"the decoder of {commits[clone]}", [sys.executable, "-c", DECODE_ALL]),
+        ("`cv2.VideoCapture`", [sys.executable, "-c", DECODE_ALL_BY_OPENCV]),
+    ):
+        differences = pixel_differences(clips, command=command, cwd=clone)
+        largest = max(differences)
+        lines.append(f"| {title} | {np.mean(differences):.3f} | {largest:.3f} |")
+        if largest > 1:
+            raise SystemExit(f"the pixels of a clip differ by {largest:.3f} levels from {title}")
+    print("\n".join(lines))
+    write_section(
+        RESULTS, head=HEAD, body="\n".join(lines), name=f"{machine()}, beside another commit"
+    )
+
+
+DECODE_ALL = """
+import sys
+from flow_extract.video.decode import read_frames
+for path in sys.argv[1:]:
+    for frame in read_frames(path):
+        sys.stdout.buffer.write(frame.tobytes())
+"""
+DECODE_ALL_BY_OPENCV = """
+import sys
+import cv2
+for path in sys.argv[1:]:
+    capture = cv2.VideoCapture(path)
+    while (read := capture.read())[0]:
+        sys.stdout.buffer.write(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB).tobytes())
+"""
+
+
+def pixel_differences(clips: list[Path], *, command: list[str], cwd: Path) -> list[float]:
+    """The mean difference of each clip from the RGB frames that a command writes of all clips.
+
+    Raises:
+        AssertionError: the command writes more frames or fewer.
+    """
+    differences = []
+    environment = os.environ | {"PYTHONPATH": str(cwd.resolve())}
+    with subprocess.Popen(
+        [*command, *map(str, clips)], cwd=cwd, env=environment, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        for clip in clips:
+            of_frames = []
+            for frame in read_frames(clip):
+                theirs = np.frombuffer(process.stdout.read(frame.nbytes), np.uint8)
+                assert theirs.size == frame.size, f"{clip}: fewer frames"
+                difference = cv2.absdiff(frame, theirs.reshape(frame.shape))
+                of_frames.append(float(difference.mean()))
+            differences.append(float(np.mean(of_frames)))
+        assert not process.stdout.read(1), "more frames"
+    return differences
 
 
 def memory() -> list[str]:
