@@ -169,11 +169,11 @@ def compare_with(clone: Path) -> None:
     lines = [
         f"Commit {commits[ROOT]} beside {commits[clone]}, one core.",
         "",
-        f"`extract-flow --method dis`, {WHOLE_CLIPS} clips: CPU time x {median(ratios):.3f}, median of "
-        f"{WHOLE_TURNS} turns ({min(ratios):.3f} to {max(ratios):.3f}); "
+        f"`extract-flow --method dis`, {WHOLE_CLIPS} clips: CPU time x {median(ratios):.3f}, "
+        f"median of {WHOLE_TURNS} turns ({min(ratios):.3f} to {max(ratios):.3f}); "
         f"{median(seconds[ROOT]):.1f} s and {median(seconds[clone]):.1f} s.",
         "",
-        f"| pixels of {len(clips)} clips beside | mean difference, grey levels | clip of the largest |",
+        f"| pixels of {len(clips)} clips beside | difference, levels | of the worst clip |",
         "|---|---|---|",
     ]
     for title, command in (
