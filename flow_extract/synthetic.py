@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from twostream_base.errors import InputError
@@ -62,8 +63,6 @@ def affine_flow(step: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def warp(texture: np.ndarray, motion: np.ndarray) -> np.ndarray:
     """Move a picture (bicubic); it is repeated without end, so nothing empty comes into view."""
-    import cv2
-
     size = texture.shape[1::-1]
     return cv2.warpAffine(texture, motion, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
 

@@ -7,9 +7,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from flow_extract.display.color_wheel import flow_to_rgb, speed_scale, wheel_picture
 from flow_extract.methods.pairwise import ClipMethod
@@ -20,9 +22,6 @@ from flow_extract.video.frames import VideoError, repeats, resize
 from twostream_base.errors import InputError
 from twostream_base.files import atomic_path
 from twostream_base.video_names import without_suffix
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 # Pairs of a film from which the scale is found.
 SCALE_PAIRS = 20
@@ -165,8 +164,6 @@ def small_pictures(path: Path, *, width: int = 160) -> tuple[bytes, bytes | None
     Raises:
         InputError: the file is damaged, or no store file.
     """
-    import cv2
-
     entry = StoreEntry(path)
     pair = max(0, (entry.num_frames - 1) // 2)
 
@@ -183,16 +180,14 @@ def small_pictures(path: Path, *, width: int = 160) -> tuple[bytes, bytes | None
     return frame, encoded(flow_to_rgb(dequantize(entry.read_flow(pair, 1)[0], bound=bound)))
 
 
-def write_png(path: Path, picture: Image) -> None:
+def write_png(path: Path, picture: Image.Image) -> None:
     """Write one picture."""
     with atomic_path(path) as temporary:
         picture.save(temporary, format="PNG")
 
 
-def write_gif(path: Path, pictures: Iterable[Image], *, fps: float) -> None:
+def write_gif(path: Path, pictures: Iterable[Image.Image], *, fps: float) -> None:
     """Write pictures as an endless GIF; its clock knows hundredths of a second only."""
-    from PIL import Image
-
     # This way of choosing 256 colours keeps the colour wheel whole. Not dithered: the grain would
     # make the file half as large again.
     first, *others = (
@@ -213,14 +208,12 @@ def write_gif(path: Path, pictures: Iterable[Image], *, fps: float) -> None:
         )
 
 
-def write_mp4(path: Path, pictures: Iterable[Image], *, fps: float) -> None:
+def write_mp4(path: Path, pictures: Iterable[Image.Image], *, fps: float) -> None:
     """Write pictures as an MP4 (MPEG-4 part 2, which needs even sides), and read it to check it.
 
     Raises:
         InputError: this build of OpenCV cannot write it.
     """
-    import cv2
-
     written, writer = 0, None
     with atomic_path(path) as temporary:
         unfinished = temporary.with_name(f"{temporary.name}.mp4")  # OpenCV goes by the suffix
@@ -248,7 +241,7 @@ def write_mp4(path: Path, pictures: Iterable[Image], *, fps: float) -> None:
 
 def draw(
     rows: Sequence[tuple[int, np.ndarray, np.ndarray]], *, title: str, largest: float
-) -> Image:
+) -> Image.Image:
     """A picture with a row for each (number of the pair, frame, flow), and the legend.
 
     Args:
@@ -256,8 +249,6 @@ def draw(
         title: line at the top.
         largest: speed at the end of the scale, pixels per frame.
     """
-    from PIL import Image, ImageDraw, ImageFont
-
     height, width = rows[0][1].shape[:2]
     size = round(PICTURE_HEIGHT * width / height), PICTURE_HEIGHT
     left, right = MARGIN, 2 * MARGIN + size[0]

@@ -13,10 +13,11 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from flow_extract.extraction.executor import available_cores
-from flow_extract.extraction.one_video import count_clipped, encode_clip
+from flow_extract.extraction.one_video import count_clipped, encode_frames
 from flow_extract.extraction.settings import recorded_method
 from flow_extract.store.header import settings_hash
 from flow_extract.store.reader import entry_paths, read_header
@@ -147,7 +148,8 @@ def estimate(
             # The first two frames also warm up what is compiled or loaded late.
             for frames in (clip.frames[:2], clip.frames):
                 begin = time.perf_counter()
-                encoded = encode_clip((1, frames), method=method, settings=settings)
+                flow = method(frames) if method else None
+                encoded = encode_frames(frames[1:], flow, settings=settings)
                 spent = time.perf_counter() - begin
                 if spent > LONGEST_TRIAL_SECONDS:
                     break
@@ -192,8 +194,6 @@ def estimate_methods(
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Have OpenCV compute in one thread, as it does where videos run side by side."""
-    import cv2
-
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

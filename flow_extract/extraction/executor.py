@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
@@ -21,7 +21,7 @@ from twostream_base import heartbeat
 J = TypeVar("J")
 
 # Imported once, in the process from which the others are forked: a new one then takes milliseconds.
-PRELOAD = ("flow_extract.extraction.folder", "cv2", "av", "av.video.reformatter")
+PRELOAD = ("flow_extract.extraction.folder",)
 # Parallel is what runs side by side; inside, libraries would start a thread for each core again.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 # Python starts the processes of multiprocessing with the current folder before the standard
@@ -103,73 +103,51 @@ def run_jobs(
     else:
         context, lasting = multiprocessing.get_context("spawn"), True
     waiting = iter(jobs)
-    running: list[_Running[J]] = []
-    idle: list[tuple[Any, Connection]] = []
+    running: list[_Worker[J]] = []
+    idle: list[_Worker[J]] = []
     try:
         while True:
-            while len(running) < workers:
-                try:
-                    job = next(waiting)
-                except StopIteration:
-                    break
+            while len(running) < workers and (job := next(waiting, None)) is not None:
                 claimed = ExitStack()
                 answer = claimed.enter_context(claim(job))
-                if answer is None:
-                    while idle:
-                        process, receiver = idle.pop()
-                        try:
-                            receiver.send(job)
-                        except OSError:  # it has died meanwhile
-                            continue
-                        deadline = time.monotonic() + timeout
-                        running.append(_Running(job, process, receiver, deadline, claimed))
-                        break
-                    if running and running[-1].job is job:
-                        continue
-                    receiver, sender = context.Pipe(duplex=lasting)
-                    try:
-                        process = _start(context, (function, job, sender, lasting))
-                    except BaseException:
-                        claimed.close()
-                        raise
-                    sender.close()
-                    # What the server imports first is not the job's time.
-                    deadline = time.monotonic() + timeout
-                    running.append(_Running(job, process, receiver, deadline, claimed))
-                else:
+                if answer is not None:
                     claimed.close()
                     yield job, answer
+                    continue
+                try:
+                    worker = _hand_over(job, idle) or _start(context, function, job, lasting)
+                except BaseException:
+                    claimed.close()
+                    raise
+                # What the server imports first is not the job's time.
+                worker.deadline, worker.claimed = time.monotonic() + timeout, claimed
+                running.append(worker)
             if not running:
                 return
-            for item in _wait_for_any(running):
-                answer = _answer(item, timeout)
-                if answer == WORKING:
+            for worker in _wait_for_any(running):
+                outcome = _answer(worker, timeout)
+                if outcome == WORKING:
                     continue
-                if lasting and answer and answer.status == "returned":
-                    idle.append((item.process, item.receiver))
-                elif lasting and answer:  # what it raised may have broken it, as a fault of CUDA
-                    item.process.kill()
-                    item.process.join()
-                    item.receiver.close()
+                if lasting and outcome and outcome.status == "returned":
+                    idle.append(worker)
+                elif lasting and outcome:  # what it raised may have broken it, as a fault of CUDA
+                    worker.kill()
                 else:
-                    answer = _end(item, answer, timeout)
-                running.remove(item)
-                with item.claimed:
-                    result = conclude(item.job, answer)
-                yield item.job, result
+                    outcome = _end(worker, outcome, timeout)
+                running.remove(worker)
+                with worker.claimed:
+                    result = conclude(worker.job, outcome)
+                yield worker.job, result
     finally:
-        for process in (*(item.process for item in running), *(process for process, _ in idle)):
-            process.kill()
-        for process, receiver in idle:
-            process.join()
-            receiver.close()
-        for item in running:
-            item.process.join()
+        for worker in (*running, *idle):
+            worker.process.kill()
+        for worker in (*running, *idle):
+            worker.kill()
             # Also where the server that reports its end was killed too.
             end = time.monotonic() + EXIT_SECONDS
-            while is_running(item.process.pid) and time.monotonic() < end:
+            while is_running(worker.process.pid) and time.monotonic() < end:
                 time.sleep(0.005)
-            item.claimed.close()
+            worker.claimed.close()
 
 
 def has_fork_server() -> bool:
@@ -200,25 +178,40 @@ def _start_server() -> None:
         forkserver.ensure_running()
 
 
-def _start(context: Any, arguments: tuple[Any, ...]) -> Any:
-    """Start a process on `_child`; once more with a new server, where the old one was killed."""
-    for is_last in (False, True):
-        process = context.Process(target=_child, args=arguments, daemon=True)
-        try:
-            with _interrupts_held_back(), _environment_of_jobs():
-                if has_fork_server():
-                    _start_server()
-                process.start()
-        except (EOFError, ConnectionError) as error:
-            if is_last:
-                raise OSError(
-                    "the process that starts the workers was killed, perhaps for lack of memory; "
-                    "re-run the same command to go on, with fewer --workers if it happens again"
-                ) from error
-            time.sleep(SERVER_SECONDS)  # until it counts as dead
-        else:
-            return process
-    raise AssertionError("the second attempt returns or raises")
+def _hand_over(job: J, idle: list[_Worker[J]]) -> _Worker[J] | None:
+    """An idle worker that has taken the job; None where none is left."""
+    while idle:
+        worker = idle.pop()
+        with suppress(OSError):  # it has died meanwhile
+            worker.pipe.send(job)
+            worker.job = job
+            return worker
+    return None
+
+
+def _start(context: Any, function: Callable[[J], Any], job: J, lasting: bool) -> _Worker[J]:
+    """Start a worker on a job; once more with a new server, where the old one was killed."""
+    pipe, far_end = context.Pipe(duplex=lasting)
+    with far_end:
+        for is_last in (False, True):
+            arguments = (function, job, far_end, lasting)
+            process = context.Process(target=_child, args=arguments, daemon=True)
+            try:
+                with _interrupts_held_back(), _environment_of_jobs():
+                    if has_fork_server():
+                        _start_server()
+                    process.start()
+            except (EOFError, ConnectionError) as error:
+                if is_last:
+                    raise OSError(
+                        "the process that starts the workers was killed, perhaps for lack of "
+                        "memory; re-run the same command to go on, with fewer --workers if it "
+                        "happens again"
+                    ) from error
+                time.sleep(SERVER_SECONDS)  # until it counts as dead
+            else:
+                break
+    return _Worker(job, process, pipe)
 
 
 @contextmanager
@@ -242,12 +235,19 @@ def available_cores() -> int:
 
 
 @dataclass(slots=True, eq=False)
-class _Running(Generic[J]):
+class _Worker(Generic[J]):
+    """A process, our end of the pipe to it, and what it does, until when."""
+
     job: J
     process: Any
-    receiver: Connection
-    deadline: float
-    claimed: ExitStack
+    pipe: Connection
+    deadline: float = 0.0
+    claimed: ExitStack = field(default_factory=ExitStack)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
 
 
 def _child(function: Callable[[J], Any], job: J, sender: Connection, lasting: bool) -> None:
@@ -281,52 +281,51 @@ def _child(function: Callable[[J], Any], job: J, sender: Connection, lasting: bo
             job = sender.recv()
 
 
-def _wait_for_any(running: list[_Running[J]]) -> list[_Running[J]]:
+def _wait_for_any(running: list[_Worker[J]]) -> list[_Worker[J]]:
     """Wait until jobs have sent something, died or run out of time, and return them."""
-    seconds_left = min(item.deadline for item in running) - time.monotonic()
-    handles = [handle for item in running for handle in (item.receiver, item.process.sentinel)]
+    seconds_left = min(worker.deadline for worker in running) - time.monotonic()
+    handles = [handle for worker in running for handle in (worker.pipe, worker.process.sentinel)]
     ready = wait(handles, timeout=max(0.0, seconds_left))
     now = time.monotonic()
     return [
-        item
-        for item in running
-        if item.receiver in ready or item.process.sentinel in ready or item.deadline <= now
+        worker
+        for worker in running
+        if worker.pipe in ready or worker.process.sentinel in ready or worker.deadline <= now
     ]
 
 
-def _answer(item: _Running[J], timeout: float) -> Outcome | None:
+def _answer(worker: _Worker[J], timeout: float) -> Outcome | None:
     """What a job has answered; `WORKING` where it has sent a sign of progress, and has more time.
 
     None where it died before or while it answered, or is out of time.
     """
     answer: Outcome | None = None
     try:
-        while answer in (None, WORKING) and item.receiver.poll():
-            answer = item.receiver.recv()
+        while answer in (None, WORKING) and worker.pipe.poll():
+            answer = worker.pipe.recv()
     except (EOFError, OSError):
         return None
-    item.deadline = time.monotonic() + timeout if answer == WORKING else item.deadline
+    if answer == WORKING:
+        worker.deadline = time.monotonic() + timeout
     return answer
 
 
-def _end(item: _Running[J], answer: Outcome | None, timeout: float) -> Outcome:
+def _end(worker: _Worker[J], answer: Outcome | None, timeout: float) -> Outcome:
     """The outcome of a job that has answered, died or run out of time; its process ends."""
     # Without an answer it is dying (its end of the pipe closes a moment earlier) or out of time.
-    grace = EXIT_SECONDS if answer else max(0.0, item.deadline - time.monotonic())
-    item.process.join(grace)
-    hangs = item.process.is_alive()
-    item.process.kill()
-    item.process.join()
-    item.receiver.close()
+    grace = EXIT_SECONDS if answer else max(0.0, worker.deadline - time.monotonic())
+    worker.process.join(grace)
+    hangs = worker.process.is_alive()
+    worker.kill()
     if answer:
         return answer
-    if not hangs and is_running(item.process.pid):  # who would tell of its end was killed
+    if not hangs and is_running(worker.process.pid):  # who would tell of its end was killed
         with suppress(ProcessLookupError):
-            os.kill(item.process.pid, signal.SIGKILL)
+            os.kill(worker.process.pid, signal.SIGKILL)
         return Outcome("crashed", reason="the process that started it was killed")
     if hangs:
         return Outcome("timeout", reason=f"no progress for {timeout:g} s")
-    code = item.process.exitcode
+    code = worker.process.exitcode
     if code >= 0:
         return Outcome("crashed", reason=f"exit code {code}")
     try:

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -21,7 +21,7 @@ from flow_extract.extraction.one_video import (
     count_results,
     extract_video,
     record_problem,
-    source_of,
+    result_of,
     unrecorded,
     unwritable,
 )
@@ -158,10 +158,9 @@ def extract_folder(
             jobs.append(replace(job, ignore_problem_from=written))
         else:
             reused.append(result)
-    moved = find_moved(jobs, found, root)
-    jobs = [replace(job, moved_from=moved.get(job.name)) for job in jobs]
     workers = max(1, min(workers or available_cores(), len(jobs)))
-    threads = max(1, available_cores() // workers)
+    threads, moved = max(1, available_cores() // workers), find_moved(jobs, found, root)
+    jobs = [replace(job, threads=threads, moved_from=moved.get(job.name)) for job in jobs]
     # What the trial of the method has imported here is what the jobs will import.
     heavy = [name for name in ("numba", "torch", "twostream_base.vision") if name in sys.modules]
     methods = [name for name in sys.modules if name.startswith("flow_extract.methods.")]
@@ -177,7 +176,7 @@ def extract_folder(
         lasting=device not in (None, "cpu") or settings["method"] is None,
     )
     try:
-        with closing(_results([replace(job, threads=threads) for job in jobs], run)) as results:
+        with closing(_results(jobs, run)) as results:
             done = list(progress(results, total=len(jobs)))
     finally:
         remove_leftovers(store)
@@ -218,28 +217,22 @@ def up_to_date(job: Job) -> Result | None:
     asked for, a store file that has them and flow counts too. Of a video with both kinds of file,
     the one that does not count is removed.
     """
-    settings = settings_hash(job.settings)
-    source = source_of(job.video, job.source_path)
-    entry = entry_path(job.store, job.name)
-    problem = entry_path(job.store, job.name, PROBLEM_SUFFIX)
-    header = _read(read_header, entry)
-    enough = header["settings_hash"] if header and suffices(header, job.settings) else settings
-    if header and is_current(header, settings_hash=enough, source=source):
-        try:
-            verified = not job.verify_checksum or content_sha256(job.video) == header["source"].get(
-                "sha256"
-            )
-        except (OSError, VideoError):  # unreadable now; extraction will say why
-            verified = False
+    source = job.source()
+    header = _read(read_header, job.path())
+    if header and suffices(header, job.settings) and is_same_source(header, source):
+        verified = not job.verify_checksum
+        with suppress(OSError, VideoError):  # unreadable now; extraction will say why
+            verified = verified or content_sha256(job.video) == header["source"].get("sha256")
         if verified:
+            problem = job.path(PROBLEM_SUFFIX)
             if problem.exists():  # a store that is whole may be on a disk that is read alone
                 problem.unlink(missing_ok=True)
-            return reused_result(job.name, header)
-    record = _read(read_problem, problem)
-    if record and is_current(record, settings_hash=settings, source=source):
-        if problem.stat().st_mtime_ns == job.ignore_problem_from:
+            return result_of(job.name, header, reused=True)
+    record = _read(read_problem, job.path(PROBLEM_SUFFIX))
+    if record and is_current(record, settings_hash=settings_hash(job.settings), source=source):
+        if job.path(PROBLEM_SUFFIX).stat().st_mtime_ns == job.ignore_problem_from:
             return None
-        entry.unlink(missing_ok=True)
+        job.path().unlink(missing_ok=True)
         return Result(job.name, record["status"], record["reason"], reused=True)
     return None
 
@@ -266,7 +259,7 @@ def take_over(job: Job, old: str) -> Result | None:
 
     None where it is of another video, or damaged: then this one is extracted.
     """
-    source = source_of(job.video, job.source_path)
+    source = job.source()
     try:
         entry = StoreEntry(entry_path(job.store, old))
         source["sha256"] = content_sha256(job.video)
@@ -276,12 +269,12 @@ def take_over(job: Job, old: str) -> Result | None:
         return None
     try:
         copy_entry(entry, job.store, job.name, source=source)
-        entry_path(job.store, job.name, PROBLEM_SUFFIX).unlink(missing_ok=True)
+        job.path(PROBLEM_SUFFIX).unlink(missing_ok=True)
     except InputError:
         return None
     except OSError as error:
         return unwritable(job, error)
-    return reused_result(job.name, entry.header, moved_from=old)
+    return result_of(job.name, entry.header, reused=True, moved_from=old)
 
 
 def stored_frames(job: Job) -> StoreEntry | None:
@@ -290,27 +283,13 @@ def stored_frames(job: Job) -> StoreEntry | None:
     None where there is none that is whole, or where its flow is of these settings too: then there
     is a reason to make it again.
     """
-    source = source_of(job.video, job.source_path)
-    try:
-        entry = StoreEntry(entry_path(job.store, job.name))
+    with suppress(InputError):  # missing or damaged
+        entry = StoreEntry(job.path())
         old = recorded_settings(entry.header)
         same = old != job.settings and frame_settings(old) == frame_settings(job.settings)
-        if same and is_same_source(entry.header, source) and not entry.changed_arrays():
+        if same and is_same_source(entry.header, job.source()) and not entry.changed_arrays():
             return entry
-    except InputError:  # missing or damaged
-        return None
     return None
-
-
-def reused_result(name: str, header: Mapping[str, Any], *, moved_from: str = "") -> Result:
-    """The result of a video that has its store file already."""
-    return Result(
-        *(name, header["status"], header["reason"]),
-        reused=True,
-        frames=header["counts"]["frames"],
-        repeated=header["counts"].get("repeated", 0),
-        moved_from=moved_from,
-    )
 
 
 def find_moved(jobs: Sequence[Job], found: FoundVideos, root: Path) -> dict[str, str]:
@@ -334,7 +313,7 @@ def find_moved(jobs: Sequence[Job], found: FoundVideos, root: Path) -> dict[str,
             stored[file, *(source.get(key) for key in ("size", "mtime_ns", "names"))] = name
     moved = {}
     for job in jobs:
-        source = source_of(job.video, job.source_path)
+        source = job.source()
         key = (PurePosixPath(job.name).name, *map(source.get, ("size", "mtime_ns", "names")))
         if key in stored and source["size"] is not None:
             moved[job.name] = stored.pop(key)
@@ -345,7 +324,7 @@ def problem_to_retry(job: Job, result: Result, *, retry_failed: bool) -> int | N
     """The value of `Job.ignore_problem_from` if this earlier result is to be tried again."""
     if result.status in TRIED_AGAIN or (retry_failed and result.status == "failed"):
         try:
-            return entry_path(job.store, job.name, PROBLEM_SUFFIX).stat().st_mtime_ns
+            return job.path(PROBLEM_SUFFIX).stat().st_mtime_ns
         except FileNotFoundError:
             return None
     return None

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
+import cv2
 import numpy as np
 
 from flow_extract.extraction.settings import flow_method, recorded_method
@@ -20,7 +23,7 @@ from flow_extract.methods.pairwise import ClipMethod
 from flow_extract.store.codecs import CODECS, quantize
 from flow_extract.store.header import Source, make_header, settings_hash
 from flow_extract.store.manifest import write_problem
-from flow_extract.store.reader import StoreEntry
+from flow_extract.store.reader import SUFFIX, StoreEntry, entry_path
 from flow_extract.store.writer import EntryWriter
 from flow_extract.video.decode import VideoError, open_video, read_frames
 from flow_extract.video.pictures import content_sha256, identity
@@ -64,6 +67,19 @@ class Job:
     verify_checksum: bool = False
     ignore_problem_from: int | None = None
     moved_from: str | None = None
+
+    def path(self, suffix: str = SUFFIX) -> Path:
+        """Where its store file is, or would be; or by that suffix its problem file."""
+        return entry_path(self.store, self.name, suffix)
+
+    def source(self) -> Source:
+        """By what its video is recognised, as it is now."""
+        source: Source = {"path": self.source_path, "size": None, "mtime_ns": None}
+        with suppress(OSError):
+            source["size"], source["mtime_ns"], names = identity(self.video)
+            if names:
+                source["names"] = names
+        return source
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +130,6 @@ class EncodedClip(NamedTuple):
         rgb: encoded frames.
         flow: encoded pairs.
         clipped: flow vectors that the bound clips.
-        flow_seconds: that the flow method took.
         frames: that it has, encoded or not.
     """
 
@@ -122,7 +137,6 @@ class EncodedClip(NamedTuple):
     rgb: list[bytes]
     flow: list[bytes]
     clipped: int
-    flow_seconds: float
     frames: int
 
 
@@ -158,8 +172,8 @@ def read_video(
         clips = list(overlapping_chunks(read_frames(video, short_side=short_side), pixels=pixels))
     except VideoError as error:
         raise InputError(f"{video}: {error}") from error
-    frames = np.concatenate([clips[0], *(clip[1:] for clip in clips[1:])])
-    flow = [compute(clip) for clip in clips if len(clip) > 1]
+    frames = np.concatenate([clip[overlap:] for clip, overlap in clips])
+    flow = [compute(clip) for clip, _ in clips if len(clip) > 1]
     return frames, np.concatenate([no_flow(frames), *flow])
 
 
@@ -173,63 +187,55 @@ def extract_video(job: Job, *, stored: StoreEntry | None = None) -> Result:
             it is decoded all the same for the flow, which is to be that of the frames before JPEG.
             The new file has the same bytes without it.
     """
-    import cv2
-
     cv2.setNumThreads(1)
-    source = source_of(job.video, job.source_path)
-    drop_repeated = job.settings.get("drop_repeated", False)
+    source, settings = job.source(), job.settings
+    drop_repeated = settings.get("drop_repeated", False)
     try:
         with (
             open_video(
-                job.video, short_side=job.settings["short_side"], drop_repeated=drop_repeated
+                job.video, short_side=settings["short_side"], drop_repeated=drop_repeated
             ) as video,
             EntryWriter(job.store, job.name) as entry,
         ):
-            method = recorded_method(job.settings, job.device)
             if stored and stored.header.get("decoder") != video.decoder:
                 stored = None
-            size, clipped, count = (0, 0), 0, 0
             seconds = {"decode": 0.0, "flow": 0.0}
             _, clips = encode_video(
                 video,
-                job.settings,
-                method=method,
+                settings,
+                method=recorded_method(settings, job.device),
                 threads=job.threads,
                 with_rgb=stored is None,
                 seconds=seconds,
             )
+            height = width = clipped = count = 0
             for clip in clips:
                 entry.rgb.extend(clip.rgb)
                 entry.flow.extend(clip.flow)
-                size, clipped, count = clip.size, clipped + clip.clipped, count + clip.frames
+                height, width = clip.size
+                clipped += clip.clipped
+                count += clip.frames
                 beat()
-            reason = video.damage or ""
-            status = "damaged" if reason else "ok"
             try:
                 source["sha256"] = content_sha256(job.video)
             except OSError as error:
                 raise VideoError(f"cannot be read to its end: {error.strerror}") from error
-            if reason and (fault := machine_fault(job.video)):
+            if video.damage and (fault := machine_fault(job.video)):
                 return unrecorded(job, fault)
-            if stored and (
-                stored.num_frames != count
-                or stored.header["source"].get("sha256") != source["sha256"]
-            ):
-                return extract_video(job)
-            for start in range(0, count if stored else 0, MAX_CHUNK):
-                assert stored
-                blobs = stored.blobs("rgb", start, min(MAX_CHUNK, count - start))
-                entry.rgb.extend(blob.tobytes() for blob in blobs)
-
+            if stored:
+                same = stored.header["source"].get("sha256") == source["sha256"]
+                if not same or stored.num_frames != count:
+                    return extract_video(job)
+                entry.copy_rgb(stored)
             fps = video.info.fps
             if drop_repeated and fps:
                 fps *= len(entry.rgb) / video.decoded
             header = make_header(
-                job.settings,
+                settings,
                 name=job.name,
-                status=status,
-                reason=reason,
-                size={"width": size[1], "height": size[0]},
+                status="damaged" if video.damage else "ok",
+                reason=video.damage or "",
+                size={"width": width, "height": height},
                 fps=fps,
                 counts={
                     "promised": video.promised,
@@ -238,16 +244,11 @@ def extract_video(job: Job, *, stored: StoreEntry | None = None) -> Result:
                     "repeated": video.repeated,
                 },
                 source=source,
-                clipped_share=round(clipped / max(1, len(entry.flow) * size[0] * size[1]), 8),
+                clipped_share=round(clipped / max(1, len(entry.flow) * height * width), 8),
                 decoder=video.decoder,
             )
             entry.finish(header)
-        return Result(
-            *(job.name, status, reason),
-            seconds=seconds,
-            frames=len(entry.rgb),
-            repeated=video.repeated,
-        )
+        return result_of(job.name, header, seconds=seconds)
     except VideoError as error:
         if isinstance(error.__cause__, OSError):
             return unrecorded(job, str(error))
@@ -287,8 +288,10 @@ def encode_video(
         How many frames were skipped, and what follows. If any were, the first flow pair leads from
         the last one of them.
     """
+    encode = partial(encode_frames, settings=settings, with_rgb=with_rgb)
+    adding = Lock()
 
-    def timed(items: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    def timed(items: Iterator[Item]) -> Iterator[Item]:
         while True:
             began = time.perf_counter()
             item = next(items, None)
@@ -297,29 +300,35 @@ def encode_video(
                 return
             yield item
 
-    def encoded(parts: Iterable[Any], encode: Callable[..., EncodedClip]) -> Iterator[EncodedClip]:
-        for clip in map_in_order(encode, parts, threads=threads):
-            seconds["flow"] += clip.flow_seconds
-            yield clip
+    def compute(clip: np.ndarray, overlap: int) -> tuple[np.ndarray, np.ndarray]:
+        """The new frames of a clip, and its flow."""
+        flow = no_flow(clip)
+        if method and len(clip) > 1:
+            began = time.perf_counter()
+            flow = method(clip)
+            with adding:
+                seconds["flow"] += time.perf_counter() - began
+        return clip[overlap:], flow
 
-    part = partial(encode_part, settings=settings, with_rgb=with_rgb)
     if method is None:  # frames need not wait for their neighbours
-        fresh = timed(iter(frames))
-        skipped = sum(1 for _ in islice(fresh, skip))
-        return skipped, encoded(((frame[None], np.empty(0), 0.0) for frame in fresh), part)
-    pixels, skipped, number = getattr(method, "pixels_at_once", None), 0, 0
+        alone = timed(iter(frames))
+        skipped = sum(1 for _ in islice(alone, skip))
+        return skipped, map_in_order(lambda frame: encode(frame[None]), alone, threads=threads)
+    pixels, skipped = getattr(method, "pixels_at_once", None), 0
     clips = timed(overlapping_chunks(frames, pixels=pixels))
-    for clip in clips:
-        count = len(clip) - (number > 0)
-        if skipped + count > skip:
-            clips = chain([clip], clips)
+    for clip, overlap in clips:
+        if skipped + len(clip) - overlap > skip:
+            clips = chain([(clip, overlap)], clips)
             break
-        skipped, number = skipped + count, number + 1
-    numbered = enumerate(clips, number)
-    if pixels:  # a device computes here; threads encode what it has computed
-        return skipped, encoded(computed_parts(numbered, method), part)
-    of_clip = partial(encode_clip, method=method, settings=settings, with_rgb=with_rgb)
-    return skipped, encoded(numbered, of_clip)
+        skipped += len(clip) - overlap
+    if not pixels:
+        return skipped, map_in_order(lambda clip: encode(*compute(*clip)), clips, threads=threads)
+    parts = (  # a device computes here; threads encode what it has computed
+        (fresh[start : start + MAX_CHUNK], flow[start : start + MAX_CHUNK])
+        for fresh, flow in (compute(*clip) for clip in clips)
+        for start in range(0, len(fresh), MAX_CHUNK)
+    )
+    return skipped, map_in_order(lambda part: encode(*part), parts, threads=threads)
 
 
 MEMORY_TO_BE_HAD = 64 * 2**20  # bytes; a decoder that fails for lack of memory does not say so
@@ -338,7 +347,7 @@ def machine_fault(video: Path) -> str:
     except MemoryError:
         return "memory is short"
     except VideoError:  # pictures that are no video, however often they are read
-        return ""
+        pass
     return ""
 
 
@@ -359,14 +368,16 @@ def unrecorded(job: Job, reason: str) -> Result:
     return Result(job.name, "failed", f"{reason}; not the video's fault, so tried again next time")
 
 
-def source_of(video: Path, path: str) -> Source:
-    """By what a video is recognised; `path` is that below the video root."""
-    try:
-        size, mtime_ns, names = identity(video)
-    except OSError:
-        return {"path": path, "size": None, "mtime_ns": None}
-    source: Source = {"path": path, "size": size, "mtime_ns": mtime_ns}
-    return source | {"names": names} if names else source
+def result_of(name: str, header: Mapping[str, Any], **more: Any) -> Result:
+    """The result of a video that has its store file; `more` as in `Result`."""
+    return Result(
+        name,
+        header["status"],
+        header["reason"],
+        frames=header["counts"]["frames"],
+        repeated=header["counts"].get("repeated", 0),
+        **more,
+    )
 
 
 def unwritable(job: Job, error: OSError) -> Result:
@@ -383,7 +394,7 @@ def record_problem(job: Job, *, status: str, reason: str) -> Result:
             job.name,
             status=status,
             reason=reason,
-            source=source_of(job.video, job.source_path),
+            source=job.source(),
             settings_hash=settings_hash(job.settings),
         )
     except OSError as error:
@@ -393,12 +404,15 @@ def record_problem(job: Job, *, status: str, reason: str) -> Result:
 
 def overlapping_chunks(
     frames: Iterable[np.ndarray], *, pixels: int | None = None
-) -> Iterator[np.ndarray]:
+) -> Iterator[tuple[np.ndarray, int]]:
     """Gather frames into clips (T, H, W, 3), each beginning with the last frame of the one before.
 
     A clip has up to `MAX_CHUNK` new frames, fewer of a large picture; or as many as have `pixels`
     pixels, one at least. So memory stays bounded however long or large the video is. A single frame
     comes as a clip of one.
+
+    Yields:
+        A clip, and how many of its frames the clip before had: 0 for the first one, then 1.
     """
     frames = iter(frames)
     last: list[np.ndarray] = []
@@ -411,7 +425,7 @@ def overlapping_chunks(
         for each in chain(last, [frame], islice(frames, fresh - 1)):
             clip[count] = each
             count += 1
-        yield clip[:count]
+        yield clip[:count], len(last)
         last = [clip[count - 1].copy()]  # not a view, which would keep all of the clip
 
 
@@ -436,68 +450,35 @@ def map_in_order(
             yield waiting.popleft().result()
 
 
-def encode_clip(
-    numbered: tuple[int, np.ndarray],
-    *,
-    method: ClipMethod | None,
-    settings: dict[str, Any],
-    with_rgb: bool = True,
-) -> EncodedClip:
-    """Flow, quantise and encode a clip of `overlapping_chunks`, given with its number from 0.
-
-    The first frame of all clips but number 0 has been encoded with the clip before.
-    """
-    number, frames = numbered
-    flow = no_flow(frames)
-    began = time.perf_counter()
-    if len(frames) > 1 and method:
-        flow = method(frames)
-    seconds = time.perf_counter() - began
-    part = frames[1 if number else 0 :], flow, seconds
-    return encode_part(part, settings=settings, with_rgb=with_rgb)
-
-
 def no_flow(frames: np.ndarray) -> np.ndarray:
     """Flow of no pair, of the size of these frames."""
     return np.empty((0, *frames.shape[1:3], 2), np.float32)
 
 
-def computed_parts(
-    numbered: Iterable[tuple[int, np.ndarray]], method: ClipMethod
-) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
-    """Compute the flow of numbered clips, and cut both into parts for `encode_part`."""
-    for number, frames in numbered:
-        fresh = frames[1 if number else 0 :]
-        if len(frames) == 1:
-            yield fresh, no_flow(frames), 0.0
-            continue
-        began = time.perf_counter()
-        flow = method(frames)
-        seconds = time.perf_counter() - began
-        for i in range(0, len(fresh), MAX_CHUNK):
-            part = slice(i, i + MAX_CHUNK)
-            yield fresh[part], flow[part], 0.0 if i else seconds
-
-
-def encode_part(
-    part: tuple[np.ndarray, np.ndarray, float], *, settings: dict[str, Any], with_rgb: bool = True
+def encode_frames(
+    frames: np.ndarray,
+    flow: np.ndarray | None = None,
+    *,
+    settings: dict[str, Any],
+    with_rgb: bool = True,
 ) -> EncodedClip:
-    """Quantise and encode frames and flow pairs; the seconds of `flow` go with them.
+    """Quantise and encode frames and flow pairs.
 
     Args:
         with_rgb: whether the frames are encoded too.
     """
-    frames, flow, seconds = part
-    codec, bound = CODECS[settings["codec"]], settings["quantiser"]["bound"]
-    quality = settings["quality"]
-    levels = quantize(flow, bound=bound) if len(flow) else ()
+    codec, quality = CODECS[settings["codec"]], settings["quality"]
+    bound, pairs, clipped = settings["quantiser"]["bound"], [], 0
+    if flow is not None:
+        levels = quantize(flow, bound=bound)
+        pairs = [codec.encode_flow(pair, quality=quality) for pair in levels]
+        clipped = count_clipped(flow, bound=bound)
     return EncodedClip(
-        (frames.shape[1], frames.shape[2]),
-        [codec.encode_rgb(frame, quality=quality) for frame in frames] if with_rgb else [],
-        [codec.encode_flow(pair, quality=quality) for pair in levels],
-        count_clipped(flow, bound=bound) if len(flow) else 0,
-        seconds,
-        len(frames),
+        size=(frames.shape[1], frames.shape[2]),
+        rgb=[codec.encode_rgb(frame, quality=quality) for frame in frames] if with_rgb else [],
+        flow=pairs,
+        clipped=clipped,
+        frames=len(frames),
     )
 
 

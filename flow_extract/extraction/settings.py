@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 
 from flow_extract.methods import FLOW_METHODS
@@ -46,8 +47,6 @@ def extraction_settings(
         InputError: unknown method, option or codec, a bound or side that cannot be, or the method
             fails on two blank frames.
     """
-    import cv2
-
     if type(bound) not in (int, float) or not 0 < bound < math.inf:
         raise InputError(f"bound {bound!r}: expected a number of pixels above 0")
     if short_side is not None and (type(short_side) is not int or short_side < 1):
@@ -94,24 +93,18 @@ def recorded_method(settings: Mapping[str, Any], device: str | None) -> ClipMeth
         return None
     record = settings["method"]
     method = flow_method(record["name"], record["options"], device=device)
-    forms = [
-        form or "its usual form" for form in (record.get("form"), getattr(method, "form", None))
-    ]
-    if forms[0] != forms[1]:
+    form, recorded = getattr(method, "form", None), record.get("form")
+    if form != recorded:
         raise InputError(
-            f"flow method {record['name']!r} on {device or 'cpu'} computes by {forms[1]}; the "
-            f"settings record {forms[0]}: give `extraction_settings` the device"
+            f"flow method {record['name']!r} on {device or 'cpu'} computes by "
+            f"{form or 'its usual form'}; the settings record {recorded or 'its usual form'}: give "
+            "`extraction_settings` the device"
         )
     return method
 
 
 def flow_method(name: str, options: Mapping[str, Any], *, device: str | None = None) -> ClipMethod:
     """A method of `FLOW_METHODS` or `package.module:function`, checked at each call.
-
-    Args:
-        name: of the method.
-        options: of the method.
-        device: where it computes, for one that has a choice.
 
     Raises:
         InputError: no such method or option, or a plug-in that is not trusted (see `plugins.load`).

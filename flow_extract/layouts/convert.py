@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
+
 from flow_extract.extraction.executor import PRELOAD, Outcome, run_jobs
 from flow_extract.extraction.one_video import Result
 from flow_extract.layouts.layouts import LAYOUTS, find_tree
@@ -137,8 +139,6 @@ def convert_video(job: Conversion) -> Result:
     `unwritable` where a disk fails or is full, which is no fault of the video. Runs in a process of
     its own: it sets OpenCV to one thread, as videos run side by side.
     """
-    import cv2
-
     cv2.setNumThreads(1)
     try:
         entry = job.open()

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from flow_extract.layouts.layouts import (
@@ -62,8 +63,6 @@ class LayoutEntry:
         bound: float | None = None,
         tree_has_flow: bool = True,
     ) -> None:
-        import cv2
-
         place = LAYOUTS[layout]
         self.path = place.prefix("u", root, folder).parent
         frames, first = list_frames(place, root, folder)
@@ -130,8 +129,6 @@ class LayoutEntry:
 
     def read_rgb(self, indices: Sequence[int]) -> np.ndarray:
         """The frames at `indices` (0 is the first): uint8 (len(indices), H, W, 3) RGB."""
-        import cv2
-
         pictures = [
             cv2.cvtColor(self._read("rgb", index, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
             for index in indices
@@ -140,8 +137,6 @@ class LayoutEntry:
 
     def read_flow(self, start: int, count: int) -> np.ndarray:
         """`count` neighbouring pairs from `start` on: uint8 (count, H, W, 2), quantised (u, v)."""
-        import cv2
-
         pairs = np.empty((count, *self.size, 2), np.uint8)
         for place, index in zip(pairs, range(start, start + count), strict=True):
             for component, key in enumerate(("u", "v")):
@@ -226,8 +221,6 @@ def _read_ranges(path: Path, flows: int) -> np.ndarray:
 
 
 def _read_picture(path: Path, flags: int) -> np.ndarray:
-    import cv2
-
     data = np.fromfile(path, np.uint8)
     picture = cv2.imdecode(data, flags) if data.size else None
     if picture is None:

@@ -97,19 +97,24 @@ def network_flow(network: Any, *, updates: int, batch: int | None, device: str) 
     Frames are copied as bytes and made floats on the device. `batch` None: see `pairs_that_fit`.
     """
     import torch
+    from torch.nn.functional import pad
 
     network = network.eval().to(device)
 
     def clip_flow(frames: np.ndarray) -> np.ndarray:
         check_frames(frames)
         height, width = frames.shape[1:3]
+        pads = [
+            max(SMALLEST_SIDE, -(-side // MULTIPLE) * MULTIPLE) - side for side in (height, width)
+        ]
+        (top, bottom), (left, right) = ((more // 2, more - more // 2) for more in pads)
         together = batch or pairs_that_fit(height, width, torch.cuda.mem_get_info(device)[0])
         flows = []
         with torch.inference_mode():
             for start in range(0, len(frames) - 1, together):
                 part = torch.from_numpy(frames[start : start + together + 1]).to(device)
-                padded, (top, left) = _pad(part.permute(0, 3, 1, 2))
-                clip = padded.float() / 127.5 - 1
+                clip = part.permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
+                clip = pad(clip, (left, right, top, bottom), mode="replicate")
                 flow = network(clip[:-1], clip[1:], num_flow_updates=updates)[-1]
                 flows.append(flow[:, :, top : top + height, left : left + width].cpu())
                 beat()
@@ -129,21 +134,3 @@ def pairs_that_fit(height: int, width: int, free: int) -> int:
     area = max(height, SMALLEST_SIDE) * max(width, SMALLEST_SIDE)
     correlation = 4 * (area / MULTIPLE**2) ** 2 * (1 + 1 / 4 + 1 / 16 + 1 / 64)
     return min(MOST_PAIRS, max(1, int(free / 4 / (area * BYTES_PER_PIXEL + correlation))))
-
-
-def _pad(pictures: Any) -> tuple[Any, tuple[int, int]]:
-    """Repeat the border, half on either side; also return where the picture now begins."""
-    import torch
-
-    pads = [
-        max(SMALLEST_SIDE, -(-side // MULTIPLE) * MULTIPLE) - side for side in pictures.shape[-2:]
-    ]
-    (top, bottom), (left, right) = ((pad // 2, pad - pad // 2) for pad in pads)
-    rows, columns = (
-        torch.arange(-before, side + after, device=pictures.device).clamp(0, side - 1)
-        for before, side, after in (
-            (top, pictures.shape[-2], bottom),
-            (left, pictures.shape[-1], right),
-        )
-    )
-    return pictures[..., rows[:, None], columns], (top, left)

@@ -264,7 +264,7 @@ def solve_level(first: Tensor, pictures: Tensor, u: Tensor, parameters: Paramete
     iterations = parameters.outer * parameters.inner
     for _ in range(parameters.warps):
         linearise[tiles, pairs](
-            *(first, pictures, flows[0], gradient, constant, height, width), a=CUBIC, **tile
+            first, pictures, flows[0], gradient, constant, height, width, a=CUBIC, **tile
         )
         active.fill_(1)
         flags = LateFlags(active)
@@ -274,13 +274,13 @@ def solve_level(first: Tensor, pictures: Tensor, u: Tensor, parameters: Paramete
                 source = filtered
                 network = NETWORKS[parameters.median]
                 median[tiles, pairs, 2](
-                    *(flows[0], filtered, active, height, width),
+                    flows[0], filtered, active, height, width,
                     side=parameters.median, network=network, **tile,
                 )  # fmt: skip
             test = (iteration + 1) % TEST_EVERY == 0
             iterate[tiles, pairs](
-                *(source, duals[0], flows[1], duals[1], gradient, constant, active, changes),
-                *(height, width, limit, parameters.theta, ratio), test=test, flat=FLAT, **tile,
+                source, duals[0], flows[1], duals[1], gradient, constant, active, changes,
+                height, width, limit, parameters.theta, ratio, test=test, flat=FLAT, **tile,
             )  # fmt: skip
             flows.reverse()
             duals.reverse()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from twostream_base.errors import InputError
@@ -84,23 +85,15 @@ def quality_of(codec: str) -> int | None:
 
 
 def _jpeg_encode_rgb(frame: np.ndarray, *, quality: int) -> bytes:
-    import cv2
-
     return encode_jpeg(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)
 
 
 def _jpeg_decode_rgb(blob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    import cv2
-
-    if hasattr(cv2, "IMREAD_COLOR_RGB"):  # OpenCV 4.11 and later
-        return _jpeg_decode(blob, cv2.IMREAD_COLOR_RGB, size)
-    return cv2.cvtColor(_jpeg_decode(blob, cv2.IMREAD_COLOR, size), cv2.COLOR_BGR2RGB)
+    return _jpeg_decode(blob, cv2.IMREAD_COLOR_RGB, size)
 
 
 def _jpeg_encode_flow(pair: np.ndarray, *, quality: int) -> bytes:
     """One grey picture, u left and v right: a pair is then read in one go, or not at all."""
-    import cv2
-
     height, width = pair.shape[:2]
     picture = np.empty((height, 2 * width), np.uint8)
     cv2.split(pair, [picture[:, :width], picture[:, width:]])
@@ -108,8 +101,6 @@ def _jpeg_encode_flow(pair: np.ndarray, *, quality: int) -> bytes:
 
 
 def _jpeg_decode_flow(blob: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    import cv2
-
     height, width = size
     picture = _jpeg_decode(blob, cv2.IMREAD_GRAYSCALE, (height, 2 * width))
     return picture.reshape(height, 2, width).swapaxes(1, 2)
@@ -121,8 +112,6 @@ def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
     Raises:
         ValueError: JPEG has no pictures of that size.
     """
-    import cv2
-
     height, width = picture.shape[:2]
     if max(height, width) > 65_500:
         raise ValueError(f"a picture of {width} x {height} is too large for JPEG (65,500 a side)")
@@ -133,8 +122,6 @@ def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
 
 
 def _jpeg_decode(blob: np.ndarray, flags: int, size: tuple[int, int]) -> np.ndarray:
-    import cv2
-
     picture = cv2.imdecode(blob, flags) if blob.size else None
     if picture is None:
         raise ValueError(f"{blob.size} bytes that are no whole JPEG picture")
@@ -146,8 +133,6 @@ def _jpeg_decode(blob: np.ndarray, flags: int, size: tuple[int, int]) -> np.ndar
 
 def _raw_encode(picture: np.ndarray, *, quality: None) -> bytes:
     """One channel after the other, as a batch wants them; LZ4 gains by it too."""
-    import cv2
-
     height, width, channels = picture.shape
     planes = np.empty((channels, height, width), np.uint8)
     cv2.split(np.ascontiguousarray(picture), list(planes))

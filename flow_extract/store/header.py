@@ -9,10 +9,10 @@ from typing import Any, NotRequired, TypedDict, cast
 
 # Keys of a header that say something about one video. All others are settings, which are the same
 # for a whole store: see `extraction.settings`.
-FACTS = (
-    *("format", "name", "status", "reason", "settings_hash", "size", "fps", "counts"),
-    *("clipped_share", "source", "decoder", "sha256"),
-)
+FACTS = {
+    "format", "name", "status", "reason", "settings_hash", "size", "fps", "counts",
+    "clipped_share", "source", "decoder", "sha256",
+}  # fmt: skip
 
 
 class Size(TypedDict):
@@ -97,36 +97,9 @@ class Header(TypedDict):
     recoded_from: NotRequired[str]
 
 
-def make_header(
-    settings: Mapping[str, Any],
-    *,
-    name: str,
-    status: str,
-    reason: str,
-    size: Size,
-    fps: float | None,
-    counts: Counts,
-    source: Source,
-    **more: Any,
-) -> Header:
-    """The header of a video with these settings.
-
-    Args:
-        settings: everything that decides the content of the file, apart from the video.
-        name, status, reason, size, fps, counts, source: see `Header`.
-        more: `clipped_share` and `decoder`, where they are known.
-    """
-    facts = {
-        "name": name,
-        "status": status,
-        "reason": reason,
-        "settings_hash": settings_hash(settings),
-        "size": size,
-        "fps": fps,
-        "counts": counts,
-        "source": source,
-    }
-    return cast(Header, {**settings, **facts, **more})
+def make_header(settings: Mapping[str, Any], **facts: Any) -> Header:
+    """The header of a video with these settings, and these facts (see `Header`)."""
+    return cast(Header, {**settings, **facts, "settings_hash": settings_hash(settings)})
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:

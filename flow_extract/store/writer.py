@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from array import array
 from collections.abc import Iterable
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import IO
+from tempfile import SpooledTemporaryFile
 
 import numpy as np
 
@@ -18,13 +16,11 @@ from flow_extract.store.reader import (
     ARRAYS,
     PROBLEM_SUFFIX,
     STORE_FILE,
-    SUFFIX,
     StoreEntry,
     entry_path,
     read_header,
 )
 from twostream_base.errors import InputError
-from twostream_base.heartbeat import beat
 from twostream_base.tensor_file import Streamed, write_tensor_file
 
 # What an ordinary clip needs stays in memory; an hour of video goes to disk.
@@ -35,13 +31,17 @@ BLOCK = 2**20  # bytes that are copied at one time
 class Blobs:
     """Encoded pictures in a row, to which one can only append."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
+    def __init__(self, folder: Path) -> None:
+        self._stream = SpooledTemporaryFile(MEMORY_LIMIT, dir=str(folder))  # noqa: SIM115
         self._digest = hashlib.sha256()
         self._offsets = array("Q", [0])
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
+
+    def close(self) -> None:
+        """Forget them."""
+        self._stream.close()
 
     def append(self, blob: bytes) -> None:
         """Add one blob at the end."""
@@ -62,12 +62,7 @@ class Blobs:
     def as_tensor(self) -> Streamed:
         """All blobs in a row, to be written once."""
         self._stream.seek(0)
-
-        def read() -> bytes:
-            beat()
-            return self._stream.read(BLOCK)
-
-        chunks = iter(read, b"")
+        chunks = iter(partial(self._stream.read, BLOCK), b"")
         return Streamed("uint8", (self._offsets[-1],), chunks, self._digest.hexdigest())
 
 
@@ -84,21 +79,22 @@ class EntryWriter:
     """
 
     def __init__(self, store: Path, name: str) -> None:
-        self.path, self._problem = (
-            entry_path(store, name, suffix) for suffix in (SUFFIX, PROBLEM_SUFFIX)
-        )
+        self.path = entry_path(store, name)
+        self._problem = entry_path(store, name, PROBLEM_SUFFIX)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.rgb, self.flow = Blobs(self.path.parent), Blobs(self.path.parent)
 
     def __enter__(self) -> EntryWriter:
-        folder = self.path.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        self._streams = ExitStack()
-        spool = partial(tempfile.SpooledTemporaryFile, MEMORY_LIMIT, dir=str(folder))
-        self.rgb = Blobs(self._streams.enter_context(spool()))
-        self.flow = Blobs(self._streams.enter_context(spool()))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._streams.close()
+        self.rgb.close()
+        self.flow.close()
+
+    def copy_rgb(self, entry: StoreEntry) -> None:
+        """Take the encoded frames of another store file."""
+        for number in range(entry.num_frames):
+            self.rgb.append(entry.blobs("rgb", number, 1)[0].tobytes())
 
     def finish(self, header: Header) -> None:
         """Write the store file, and remove a problem file of the video.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import math
 import stat
@@ -10,20 +9,22 @@ from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import cache, partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
+import av
 import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 
 from flow_extract.video.frames import MAX_PIXELS, FrameSource, VideoError, VideoInfo
 from flow_extract.video.pictures import PictureVideo
 from twostream_base.heartbeat import beat
-
-if TYPE_CHECKING:
-    from av.container import InputContainer
-    from av.packet import Packet
-    from av.video.stream import VideoStream
 
 READ_SIZE = 2**18  # bytes that are read from a file at one time
 # Formats of FFmpeg that open other files, URLs or devices than the one that they are given, or that
@@ -69,8 +70,6 @@ def probe(path: str | PathLike[str]) -> VideoInfo:
 
 def why_no_video(path: str | PathLike[str]) -> str:
     """Why a file is no video, by its content; empty if it is. No frame of it is decoded."""
-    from av.error import FFmpegError
-
     try:
         with open_stream(Path(path)):
             return ""
@@ -100,18 +99,6 @@ def read_frames(
         yield from video
 
 
-def find_damage(path: str | PathLike[str]) -> str:
-    """What a video lacks, by decoding all of it: `Video.damage`; empty where it is whole.
-
-    Raises:
-        VideoError: as `open_video`.
-    """
-    with open_video(path) as video:
-        for _ in video:
-            pass
-        return video.damage or ""
-
-
 @contextmanager
 def open_video(
     path: str | PathLike[str], *, short_side: int | None = None, drop_repeated: bool = False
@@ -136,8 +123,6 @@ def open_stream(path: Path) -> Iterator[tuple[BinaryIO, InputContainer, VideoStr
 
     FFmpeg reads from the open file, and opens nothing by itself.
     """
-    import av
-
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -164,7 +149,7 @@ def open_stream(path: Path) -> Iterator[tuple[BinaryIO, InputContainer, VideoStr
                 buffer_size=READ_SIZE,
                 **tags,
             )
-        except av.error.FFmpegError as error:
+        except FFmpegError as error:
             raise VideoError(
                 "not readable as a video: damaged at its beginning, or of an unknown format"
             ) from error
@@ -178,18 +163,14 @@ def open_stream(path: Path) -> Iterator[tuple[BinaryIO, InputContainer, VideoStr
             yield file, container, streams[0]
 
 
-@functools.cache
+@cache
 def direct_formats() -> str:
     """The formats that FFmpeg may look for in a file, as it wants them."""
-    import av
-
     return ",".join(sorted(av.formats_available - INDIRECT))
 
 
 def decoder_version() -> str:
     """Which FFmpeg decodes, by the version of its codec library."""
-    import av
-
     return "FFmpeg avcodec " + ".".join(map(str, av.library_versions["libavcodec"]))
 
 
@@ -223,8 +204,6 @@ class Video(FrameSource):
                 f"{context.width} x {context.height} pixels a frame; "
                 f"at most {MAX_PIXELS:,} are read"
             )
-        from av.video.reformatter import VideoReformatter
-
         context.thread_count = 1
         self._reformatter = VideoReformatter()
         self._file, self._container, self._stream, self._context = file, container, stream, context
@@ -260,8 +239,6 @@ class Video(FrameSource):
 
     def _decode_all(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All frames, upright, in their own size, and their brightness as it was decoded."""
-        from av.error import FFmpegError
-
         try:
             for packet in self._container.demux():
                 if not packet.size:  # a repeated frame, or the end of a stream
@@ -289,8 +266,6 @@ class Video(FrameSource):
 
     def _decode(self, packet: Packet | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The frames that a packet completes; None: those that the decoder has held back."""
-        from av.error import FFmpegError
-
         may_lack = repeats = False
         if packet:
             self._packets += 1
@@ -398,6 +373,12 @@ def upright(frame: np.ndarray, matrix: Any) -> np.ndarray:
     return np.ascontiguousarray(frame[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
+def read_at(file: BinaryIO, place: int, length: int) -> bytes:
+    """Bytes of a file from a place on; fewer where it ends."""
+    file.seek(place)
+    return file.read(length)
+
+
 def declared_size(file: BinaryIO) -> int | None:
     """Bytes of a file by what its outermost elements say; None if they do not.
 
@@ -405,9 +386,7 @@ def declared_size(file: BinaryIO) -> int | None:
     and of MPEG-TS, whose packets have one size.
     """
 
-    def read(place: int, length: int) -> bytes:
-        file.seek(place)
-        return file.read(length)
+    read = partial(read_at, file)
 
     beginning, end = read(0, 8), 0
     if beginning[:4] == AVI:
@@ -447,9 +426,7 @@ def declared_size(file: BinaryIO) -> int | None:
 def lacks_end(file: BinaryIO) -> bool:
     """Whether a GIF lacks the mark of its end, or an Ogg file that of its last page."""
 
-    def read(place: int, length: int) -> bytes:
-        file.seek(place)
-        return file.read(length)
+    read = partial(read_at, file)
 
     def colours(flags: int) -> int:  # bytes of the colour table that they announce
         return 3 * 2 ** (1 + flags % 8) if flags & 128 else 0

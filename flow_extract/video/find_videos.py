@@ -79,13 +79,14 @@ def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> Fou
         for name in sorted(files.keys() - set(pictures)):
             path = folder / name
             key, suffix = as_text(path.relative_to(root)), _suffix(name)
-            if name.startswith("."):
+            if files[name].is_symlink() and not path.exists():
+                found.skipped[key] = "a link to nothing"  # whatever its name: perhaps of a folder
+            elif name.startswith("."):
                 found.ignored[key] = "hidden"
             elif suffix in NO_VIDEOS:
                 found.ignored[key] = f"a .{suffix} file"
-            elif not path.is_file():  # a link to nothing may be that of a folder of videos
-                dangling = path.is_symlink() and not path.exists()
-                found.skipped[key] = "a link to nothing" if dangling else "not a regular file"
+            elif not path.is_file():
+                found.skipped[key] = "not a regular file"
             elif suffix not in SUFFIXES and (reason := why_no_video(path)):
                 unread = reason.startswith("cannot be read")
                 (found.skipped if unread else found.ignored)[key] = reason

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+import cv2
 import numpy as np
 
 MAX_PIXELS = 8192 * 8192
@@ -51,8 +52,6 @@ def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
 
 def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize to (width, height): by area averaging when smaller (no aliasing), else bilinearly."""
-    import cv2
-
     if frame.shape[1::-1] == size:
         return frame
     shrinks = size[0] < frame.shape[1]
@@ -70,8 +69,6 @@ def repeats(frame: np.ndarray, other: np.ndarray) -> bool:
         frame: uint8 (H, W, 3), or (H, W) of brightness alone.
         other: the same.
     """
-    import cv2
-
     if frame.shape != other.shape:
         return False
     rows, columns = (max(1, side // BLOCK) for side in frame.shape[:2])

@@ -15,7 +15,9 @@ from math import gcd
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
+from PIL import Image
 
 from flow_extract.video.frames import MAX_PIXELS, FrameSource, VideoError, VideoInfo
 from twostream_base.errors import printable, some_of
@@ -158,8 +160,6 @@ class PictureVideo(FrameSource):
     """
 
     def __init__(self, folder: Path, *, short_side: int | None, drop_repeated: bool) -> None:
-        import cv2
-
         self._folder, self.decoder = folder, f"OpenCV {cv2.__version__}"
         try:
             names = [entry.name for entry in numbered_files(folder)]
@@ -216,8 +216,6 @@ def check_pixels(name: str, data: bytes) -> None:
     Raises:
         VideoError: it has more.
     """
-    from PIL import Image
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -235,18 +233,10 @@ def check_pixels(name: str, data: bytes) -> None:
 
 def decode_picture(data: bytes) -> np.ndarray | None:
     """A picture as uint8 (H, W, 3) RGB; None where it cannot be read."""
-    import cv2
-
-    rgb: np.ndarray | None = None
     try:
-        if data and hasattr(cv2, "IMREAD_COLOR_RGB"):  # OpenCV 4.11 and later
-            rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-        elif data:
-            bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-            rgb = None if bgr is None else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
     except cv2.error:
         return None
-    return rgb
 
 
 def content_sha256(video: Path) -> str:

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver, util
@@ -37,6 +38,8 @@ CAN_FORK = sys.platform == "linux"
 ROOT = Path(__file__).parents[2]
 # Names the folder of the sockets, to the processes of one run of the tests.
 VARIABLE = "TWOSTREAM_TESTS_FORKS"
+# What a server of a loaded machine may do: have too many waiting, or hang up on who asks too slowly.
+BUSY, PATIENCE = (BlockingIOError, ConnectionError), 60.0
 # The servers: what each of them has imported. Training and scoring load torch._dynamo late, for
 # seconds; the processes of an extraction are many, and small ones fork faster.
 PRELOAD = {
@@ -111,12 +114,21 @@ class Forks:
                     )
 
     def ask(self, timeout: float | None = None, **request: Any) -> Any:
-        with socket.socket(socket.AF_UNIX) as server:
-            server.settimeout(timeout)
-            server.connect(self.address)
-            server.sendall(json.dumps(request).encode() + b"\n")
-            with server.makefile() as stream:
-                return json.loads(stream.readline())
+        """The server's answer; asked again where it hung up, as it does before it acts."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            answer = ""
+            with socket.socket(socket.AF_UNIX) as server, contextlib.suppress(*BUSY):
+                server.settimeout(timeout)
+                server.connect(self.address)
+                server.sendall(json.dumps(request).encode() + b"\n")
+                with server.makefile() as stream:
+                    answer = stream.readline()
+            if answer:
+                return json.loads(answer)
+            if time.monotonic() > end:
+                raise ConnectionError(f"the server at {self.address} does not answer {request}")
+            time.sleep(0.05)
 
     def start(
         self,

@@ -356,11 +356,11 @@ def test_lack_of_memory_is_not_recorded(make_video, make_job, tmp_path, monkeypa
         raise error
 
     job = make_job(make_video(tmp_path / "v.avi", frames=2))
-    monkeypatch.setattr(one_video, "encode_clip", fails)
+    monkeypatch.setattr(one_video, "encode_frames", fails)
     result = extract_video(job)
     assert (result.status, up_to_date(job)) == ("failed", None)
     assert "out of memory" in result.reason
-    monkeypatch.setattr(one_video, "encode_clip", lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr(one_video, "encode_frames", lambda *args, **kwargs: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         extract_video(job)
 
@@ -394,19 +394,20 @@ def frames_of(count, size=(4, 6)):
     ],
 )
 def test_chunks_share_one_frame(count, expected):
-    chunks = [chunk[:, 0, 0, 0].tolist() for chunk in overlapping_chunks(frames_of(count))]
-    assert chunks == expected
+    chunks, overlaps = zip(*overlapping_chunks(frames_of(count)), strict=True)
+    assert [chunk[:, 0, 0, 0].tolist() for chunk in chunks] == expected
+    assert overlaps == (0, *[1] * (len(chunks) - 1))
 
 
 def test_chunks_of_large_frames_are_short():
-    lengths = [len(chunk) for chunk in overlapping_chunks(frames_of(5, size=(1080, 1920)))]
+    lengths = [len(chunk) for chunk, _ in overlapping_chunks(frames_of(5, size=(1080, 1920)))]
     assert lengths == [1, 2, 2, 2, 2]
 
 
 def test_a_method_gets_as_many_pixels_as_it_wants():
-    lengths = [len(c) for c in overlapping_chunks(frames_of(50, size=(4, 5)), pixels=419)]
+    lengths = [len(c) for c, _ in overlapping_chunks(frames_of(50, size=(4, 5)), pixels=419)]
     assert lengths == [20, 21, 11]
-    lengths = [len(c) for c in overlapping_chunks(frames_of(3, size=(4, 5)), pixels=1)]
+    lengths = [len(c) for c, _ in overlapping_chunks(frames_of(3, size=(4, 5)), pixels=1)]
     assert lengths == [1, 2, 2]
 
 

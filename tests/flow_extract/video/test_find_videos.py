@@ -92,14 +92,16 @@ def test_what_is_no_regular_file_is_skipped_by_name(tree, tmp_path):
 
 def test_what_may_hide_videos_is_skipped(tree, tmp_path, monkeypatch):
     tree("a.avi")
-    (tmp_path / "videos" / "more").symlink_to(tmp_path / "unmounted")
+    links = ("more", "notes.txt", "frame.jpg", ".hidden")  # any of them may be that of a folder
+    for link in links:
+        (tmp_path / "videos" / link).symlink_to(tmp_path / "unmounted")
     (tmp_path / "videos" / "x.dat").write_bytes(b"data")
     module = "flow_extract.video.find_videos"
     monkeypatch.setattr(f"{module}.why_no_video", lambda _: "cannot be read: Permission denied")
     found = tree()
     assert (list(found.videos), found.ignored) == (["a"], {})
     assert found.skipped == {
-        "more": "a link to nothing",
+        **dict.fromkeys(links, "a link to nothing"),
         "x.dat": "cannot be read: Permission denied",
     }
 
