@@ -51,6 +51,8 @@ class Outcome:
     reason: str = ""
 
 
+# `run_jobs`, or a function like it.
+Engine = Callable[..., Generator[tuple[Any, Any], None, None]]
 WORKING = Outcome("working")  # sent by a job that makes progress
 
 

@@ -6,15 +6,15 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from flow_extract.extraction.executor import PRELOAD, Outcome, available_cores, run_jobs
+from flow_extract.extraction.executor import PRELOAD, Engine, Outcome, available_cores, run_jobs
 from flow_extract.extraction.one_video import (
     Job,
     Result,
@@ -26,7 +26,7 @@ from flow_extract.extraction.one_video import (
     unwritable,
 )
 from flow_extract.extraction.settings import extraction_settings
-from flow_extract.store.check import without_progress
+from flow_extract.store.check import Progress, without_progress
 from flow_extract.store.header import (
     frame_settings,
     is_current,
@@ -55,9 +55,6 @@ STORED = ("ok", "damaged")
 TRIED_AGAIN = ("crashed", "timeout")
 # Between two looks at the videos that another process works on.
 BUSY_SECONDS = 1.0
-Progress = Callable[..., Iterable[Any]]
-# `executor.run_jobs`, or another function like it.
-Engine = Callable[..., Generator[tuple[Job, Any], None, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,23 +295,28 @@ def find_moved(jobs: Sequence[Job], found: FoundVideos, root: Path) -> dict[str,
     A class that is renamed gives its videos other names. Their file names, sizes and times of
     change stay; and where they were there is no video any more.
     """
-    by_file = {PurePosixPath(job.name).name for job in jobs}
+
+    def file_name(name: str) -> str:
+        return name.rpartition("/")[2]
+
+    def key_of(name: str, source: Mapping[str, Any]) -> tuple[Any, ...]:
+        return file_name(name), source.get("size"), source.get("mtime_ns"), source.get("names")
+
+    files = {file_name(job.name) for job in jobs}
     there = found.videos.keys() | found.refused.keys()
     stored: dict[tuple[Any, ...], str] = {}
     for name, path in entry_paths(jobs[0].store).items() if jobs else ():
-        file = PurePosixPath(name).name
-        if file not in by_file or name in there:
+        if file_name(name) not in files or name in there:
             continue
         header = _read(read_header, path)
         if not header or header["name"] != name or not suffices(header, jobs[0].settings):
             continue
-        source = header["source"]
-        if not os.path.lexists(root / str(source.get("path"))):
-            stored[file, *(source.get(key) for key in ("size", "mtime_ns", "names"))] = name
+        if not os.path.lexists(root / str(header["source"].get("path"))):
+            stored[key_of(name, header["source"])] = name
     moved = {}
     for job in jobs:
         source = job.source()
-        key = (PurePosixPath(job.name).name, *map(source.get, ("size", "mtime_ns", "names")))
+        key = key_of(job.name, source)
         if key in stored and source["size"] is not None:
             moved[job.name] = stored.pop(key)
     return moved

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -10,13 +10,19 @@ from typing import Any, NamedTuple
 
 import cv2
 
-from flow_extract.extraction.executor import PRELOAD, Outcome, run_jobs
+from flow_extract.extraction.executor import PRELOAD, Engine, Outcome, run_jobs
 from flow_extract.extraction.one_video import Result
 from flow_extract.layouts.layouts import LAYOUTS, find_tree
 from flow_extract.layouts.pictures import CHUNK, LayoutEntry, remove_unfinished, write_layout
-from flow_extract.store.check import without_progress
+from flow_extract.store.check import Progress, without_progress
 from flow_extract.store.codecs import load_codec, quality_of
-from flow_extract.store.header import is_current, make_header, recorded_settings, settings_hash
+from flow_extract.store.header import (
+    FACTS,
+    is_current,
+    make_header,
+    recorded_settings,
+    settings_hash,
+)
 from flow_extract.store.locks import remove_leftovers
 from flow_extract.store.manifest import rebuild_manifest, write_problem
 from flow_extract.store.reader import StoreEntry, entry_path, entry_paths, read_header
@@ -25,7 +31,6 @@ from twostream_base.errors import InputError
 
 # A video's name -> what opens it: a `StoreEntry` or a `LayoutEntry`.
 Source = Mapping[str, Callable[[], Any]]
-Progress = Callable[..., Iterable[Any]]
 # Pictures are only recoded: a day is enough for the longest video.
 TIMEOUT = 24 * 3600.0
 
@@ -42,10 +47,6 @@ class Conversion(NamedTuple):
     name: str
     open: Callable[[], Any]
     write: Callable[..., bool]
-
-
-# `executor.run_jobs`, or another function like it.
-Engine = Callable[..., Generator[tuple[Conversion, Any], None, None]]
 
 
 def store_source(store: Path) -> Source:
@@ -190,18 +191,8 @@ def into_store(*, name: str, entry: Any, store: Path, codec: str) -> bool:
         for start in range(0, entry.num_flows, CHUNK):
             for pair in entry.read_flow(start, min(CHUNK, entry.num_flows - start)):
                 written.flow.append(encode.encode_flow(pair, quality=quality))
-        header = make_header(
-            settings,
-            name=name,
-            status=old["status"],
-            reason=old["reason"],
-            size=old["size"],
-            fps=old["fps"],
-            counts=old["counts"],
-            source=old["source"],
-            **{key: old[key] for key in ("clipped_share", "decoder") if key in old},
-        )
-        written.finish(header)
+        facts = {key: value for key, value in old.items() if key in FACTS}
+        written.finish(make_header(settings, **facts | {"name": name}))
     return True
 
 

@@ -212,7 +212,8 @@ def find_ranges(layout: Layout, root: Path, folder: str) -> Path | None:
     for key in ("u", "v"):
         inside = layout.prefix(key, root, folder).parent
         beside = inside.with_name(f"{inside.name}.bin")
-        files += [*([beside] if beside.is_file() else []), *sorted(inside.glob("*.bin"))]
+        files += [beside] if beside.is_file() else []
+        files += sorted(inside.glob("*.bin"))
     for other in files[1:]:
         if other.read_bytes() != files[0].read_bytes():
             raise InputError(

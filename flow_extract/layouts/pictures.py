@@ -85,14 +85,11 @@ class LayoutEntry:
         if without_flow and tree_has_flow:
             reason = f"no flow, unlike others; its {len(frames):,} frames are stored"
 
-        size: tuple[int, int] | None = None  # from the first picture of each kind
+        size: tuple[int, int] | None = None  # that of the first picture of each kind
         for path in (files[0] for files in self._files.values() if files):
-            picture = _read_picture(path, cv2.IMREAD_GRAYSCALE)
-            size = size or (picture.shape[0], picture.shape[1])
-            if picture.shape[:2] != size:
-                raise _wrong_size(path, picture, size)
-        assert size is not None  # there are pictures of one kind at least
-        self.size = size
+            height, width = read_picture(path, cv2.IMREAD_GRAYSCALE, size=size).shape
+            size = height, width
+        self.size = height, width
 
         note = read_note(place.sidecar(root, folder)) or {"header": {}}
         quantiser, bound = _quantiser_and_bound(note, self.path, quantiser=quantiser, bound=bound)
@@ -117,7 +114,7 @@ class LayoutEntry:
             name=folder,
             status=note["header"].get("status", "ok") if status == "ok" else status,
             reason=reason or note["header"].get("reason", ""),
-            size={"height": size[0], "width": size[1]},
+            size={"height": height, "width": width},
             fps=note["header"].get("fps"),
             counts={"promised": len(frames), "frames": self.num_frames, "flows": self.num_flows},
             source={
@@ -129,11 +126,10 @@ class LayoutEntry:
 
     def read_rgb(self, indices: Sequence[int]) -> np.ndarray:
         """The frames at `indices` (0 is the first): uint8 (len(indices), H, W, 3) RGB."""
-        pictures = [
-            cv2.cvtColor(self._read("rgb", index, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-            for index in indices
-        ]
-        return np.stack(pictures) if pictures else np.empty((0, *self.size, 3), np.uint8)
+        frames = np.empty((len(indices), *self.size, 3), np.uint8)
+        for place, index in zip(frames, indices, strict=True):
+            place[...] = self._read("rgb", index, cv2.IMREAD_COLOR_RGB)
+        return frames
 
     def read_flow(self, start: int, count: int) -> np.ndarray:
         """`count` neighbouring pairs from `start` on: uint8 (count, H, W, 2), quantised (u, v)."""
@@ -150,10 +146,7 @@ class LayoutEntry:
         number = self.num_frames if key == "rgb" else self.num_flows
         if not 0 <= index < number:
             raise IndexError(f"{self.path}: {key} {index} is asked for; it has 0..{number - 1}")
-        picture = _read_picture(self._files[key][index], flags)
-        if picture.shape[:2] != self.size:
-            raise _wrong_size(self._files[key][index], picture, self.size)
-        return picture
+        return read_picture(self._files[key][index], flags, size=self.size)
 
 
 def read_note(path: Path) -> dict[str, Any] | None:
@@ -220,19 +213,22 @@ def _read_ranges(path: Path, flows: int) -> np.ndarray:
     return ranges
 
 
-def _read_picture(path: Path, flags: int) -> np.ndarray:
+def read_picture(path: Path, flags: int, *, size: tuple[int, int] | None) -> np.ndarray:
+    """A picture as OpenCV reads it.
+
+    Raises:
+        InputError: it is none; or it has another height and width than `size`.
+    """
     data = np.fromfile(path, np.uint8)
     picture = cv2.imdecode(data, flags) if data.size else None
     if picture is None:
         raise InputError(f"{path}: {data.size} bytes that are no picture; extract this video again")
+    height, width = picture.shape[:2]
+    if size and (height, width) != size:
+        raise InputError(
+            f"{path}: {width} x {height} pixels, others of this video {size[1]} x {size[0]}"
+        )
     return picture
-
-
-def _wrong_size(path: Path, picture: np.ndarray, size: tuple[int, int]) -> InputError:
-    width, height = picture.shape[1::-1]
-    return InputError(
-        f"{path}: {width} x {height} pixels, others of this video {size[1]} x {size[0]}"
-    )
 
 
 def write_layout(

@@ -19,6 +19,7 @@ from flow_extract.store.manifest import MANIFEST, header_digest, read_problem, r
 from twostream_base.errors import InputError
 from twostream_base.files import TEMPORARY_MARK, names_are_one, parse_json, read_text
 
+# `progress(items, total=...)` passes them through, drawing a bar or not.
 Progress = Callable[..., Iterable[Any]]
 # Listed, but as good as it will get: the video itself is short; or of no video, and sound.
 NOT_WRONG = ("damaged", "orphan")

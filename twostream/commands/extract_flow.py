@@ -17,7 +17,8 @@ from twostream_base.errors import InputError, some_of
 from twostream_base.plugins import load, read_options
 
 if TYPE_CHECKING:
-    from flow_extract.extraction.folder import Engine, Report
+    from flow_extract.extraction.executor import Engine
+    from flow_extract.extraction.folder import Report
 
 
 # Processes that share one accelerator by default; each holds the method's working memory there.

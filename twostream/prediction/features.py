@@ -26,8 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flow_extract.extraction.executor import PRELOAD, Outcome
-from flow_extract.extraction.folder import Engine
+from flow_extract.extraction.executor import PRELOAD, Engine, Outcome
 from flow_extract.store.header import settings_hash
 from flow_extract.store.locks import locked, remove_leftovers
 from flow_extract.video.decode import VideoError, probe
