@@ -161,9 +161,10 @@ def compare_with(clone: Path) -> None:
             (videos / clip.name).symlink_to(clip)
         for turn in range(WHOLE_TURNS):
             for number, folder in enumerate((clone, ROOT)):
-                command = [sys.executable, "-m", "twostream", "extract-flow", "--method", "dis"]
-                paths = ["--videos", str(videos), "--store", f"{temporary}/{turn}-{number}"]
-                seconds[folder].append(cost_of([*command, *paths], cwd=folder, cores={core})[1])
+                python = ["env", f"PYTHONPATH={folder.resolve()}", sys.executable]
+                command = [*python, "-m", "twostream", "extract-flow", "--method", "dis"]
+                command += ["--videos", str(videos), "--store", f"{temporary}/{turn}-{number}"]
+                seconds[folder].append(cost_of(command, cwd=folder, cores={core})[1])
                 print(commits[folder], f"{seconds[folder][-1]:.1f} s", flush=True)
     ratios = [ours / theirs for theirs, ours in zip(seconds[clone], seconds[ROOT], strict=True)]
     lines = [

@@ -67,7 +67,7 @@ class TimedClip:
 
 def by_size(videos: Sequence[Path], count: int) -> list[Path]:
     """Up to `count` of the videos, evenly spread from the smallest to the largest file."""
-    ordered = sorted(videos, key=lambda video: (identity(video).size, video))
+    ordered = sorted(videos, key=lambda video: (identity(video)["size"], video))
     places = np.linspace(0, len(ordered) - 1, min(count, len(ordered)))
     return [ordered[round(place)] for place in places]
 
@@ -92,12 +92,12 @@ def measure_amount(videos: Sequence[Path], *, short_side: int | None) -> Amount:
         if info.num_frames is not None:
             frames += info.num_frames
             pixels += info.num_frames * width * height
-            size += identity(video).size
+            size += identity(video)["size"]
     opening = (time.perf_counter() - begin) / len(probed)
     if not frames:
         raise InputError(f"none of {len(probed)} videos that were tried can be read")
     unread = set(videos) - set(probed)
-    whole = 1 + sum(identity(video).size for video in unread) / size
+    whole = 1 + sum(identity(video)["size"] for video in unread) / size
     return Amount(len(videos), round(frames * whole), pixels * whole, opening)
 
 

@@ -13,7 +13,7 @@ from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -74,12 +74,10 @@ class Job:
 
     def source(self) -> Source:
         """By what its video is recognised, as it is now."""
-        source: Source = {"path": self.source_path, "size": None, "mtime_ns": None}
+        source: dict[str, Any] = {"path": self.source_path, "size": None, "mtime_ns": None}
         with suppress(OSError):
-            source["size"], source["mtime_ns"], names = identity(self.video)
-            if names:
-                source["names"] = names
-        return source
+            source |= identity(self.video)
+        return cast(Source, source)
 
 
 @dataclass(frozen=True, slots=True)

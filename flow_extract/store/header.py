@@ -39,8 +39,8 @@ class Source(TypedDict):
     """Where a video came from: path below the video root, size and time of change of the file.
 
     Size and time are None where the file could not be seen. Of a folder of pictures they are those
-    of its pictures together, `names` tells their names (`pictures.Identity`), and the sha256 is of
-    the pictures in a row. Of a converted video there are neither names nor sha256.
+    of its pictures together, the latest time, `names` is a part of the sha256 of their names, and
+    the sha256 is of the pictures in a row. Of a converted video there are neither names nor sha256.
     """
 
     path: str

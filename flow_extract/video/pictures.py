@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from itertools import pairwise
 from math import gcd
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -255,33 +255,20 @@ def content_sha256(video: Path) -> str:
     return sha256_file(video)
 
 
-class Identity(NamedTuple):
-    """By what a video is recognised without reading it.
-
-    Attributes:
-        size: bytes of the file, or of all pictures together.
-        mtime_ns: when it was changed; of pictures the last time.
-        names: 16 hex digits of a hash of the names of the pictures; empty for a file.
-    """
-
-    size: int
-    mtime_ns: int
-    names: str = ""
-
-
-def identity(video: Path) -> Identity:
-    """By what a video is recognised without reading it.
+def identity(video: Path) -> dict[str, Any]:
+    """By what a video is recognised without reading it: the parts of `store.header.Source`.
 
     Raises:
         OSError: it cannot be seen.
     """
     status = video.stat()
     if not stat.S_ISDIR(status.st_mode):
-        return Identity(status.st_size, status.st_mtime_ns)
+        return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
     files = sorted(numbered_files(video), key=lambda entry: entry.name)
     stats = [entry.stat() for entry in files]
-    return Identity(
-        sum(status.st_size for status in stats),
-        max((status.st_mtime_ns for status in stats), default=0),
-        sha256_bytes("/".join(entry.name for entry in files).encode(errors="surrogateescape"))[:16],
-    )
+    names = "/".join(entry.name for entry in files).encode(errors="surrogateescape")
+    return {
+        "size": sum(status.st_size for status in stats),
+        "mtime_ns": max((status.st_mtime_ns for status in stats), default=0),
+        "names": sha256_bytes(names)[:16],
+    }

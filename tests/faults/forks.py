@@ -38,7 +38,7 @@ CAN_FORK = sys.platform == "linux"
 ROOT = Path(__file__).parents[2]
 # Names the folder of the sockets, to the processes of one run of the tests.
 VARIABLE = "TWOSTREAM_TESTS_FORKS"
-# What a server of a loaded machine may do: have too many waiting, or hang up on who asks too slowly.
+# What a server of a loaded machine may do: have too many waiting, or hang up on a slow one.
 BUSY, PATIENCE = (BlockingIOError, ConnectionError), 60.0
 # The servers: what each of them has imported. Training and scoring load torch._dynamo late, for
 # seconds; the processes of an extraction are many, and small ones fork faster.

@@ -196,7 +196,7 @@ def test_a_folder_of_pictures(make_job, tmp_path):
         "path": "1",
         "size": sum(path.stat().st_size for path in files),
         "mtime_ns": max(path.stat().st_mtime_ns for path in files),
-        "names": identity(folder).names,
+        "names": identity(folder)["names"],
         "sha256": sha256_bytes(b"".join(path.read_bytes() for path in files)),
     }
     assert entry.header["decoder"].startswith("OpenCV")
