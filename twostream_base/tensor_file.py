@@ -77,13 +77,11 @@ class Streamed:
         dtype: numpy's name of its type, as "float32".
         shape: of the whole tensor.
         chunks: bytes, or arrays of that type, which in a row are the tensor (C order).
-        sha256: of all chunks, where it is known before.
     """
 
     dtype: str
     shape: Sequence[int]
     chunks: Iterable[bytes | np.ndarray]
-    sha256: str | None = None
 
 
 class TensorFile:
@@ -341,17 +339,12 @@ def write_tensor_file(
     streams = {
         key: tensor
         if isinstance(tensor, Streamed)
-        else Streamed(
-            tensor.dtype.name,
-            tensor.shape,
-            [tensor],
-            sha256=hashlib.sha256(_bytes_of(tensor)).hexdigest(),
-        )
+        else Streamed(tensor.dtype.name, tensor.shape, [tensor])
         for key, tensor in tensors.items()
     }
     order = sorted(streams, key=lambda key: (-np.dtype(streams[key].dtype).itemsize, key))
     streams = {key: streams[key] for key in order}
-    sums = {key: stream.sha256 or "0" * 64 for key, stream in streams.items()}
+    sums = dict.fromkeys(streams, "0" * 64)  # until they are known, when all is written
     preamble = _preamble(file_type, header, streams, sums)
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
@@ -361,17 +354,14 @@ def write_tensor_file(
                 for chunk in stream.chunks:
                     data = _bytes_of(chunk)
                     file.write(data)
-                    beat()
+                    digest.update(data)
                     size += len(data)
-                    if not stream.sha256:
-                        digest.update(data)
+                    beat()
                 if size != _size(stream):
                     raise ValueError(f"`{key}`: {size} bytes for a tensor of {_size(stream)}")
-                if not stream.sha256:
-                    sums[key] = digest.hexdigest()
-            if not all(stream.sha256 for stream in streams.values()):
-                file.seek(0)
-                file.write(_preamble(file_type, header, streams, sums))
+                sums[key] = digest.hexdigest()
+            file.seek(0)
+            file.write(_preamble(file_type, header, streams, sums))
         if check:
             check(temporary)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections.abc import Iterable
 from functools import partial
@@ -33,7 +32,6 @@ class Blobs:
 
     def __init__(self, folder: Path) -> None:
         self._stream = SpooledTemporaryFile(MEMORY_LIMIT, dir=str(folder))  # noqa: SIM115
-        self._digest = hashlib.sha256()
         self._offsets = array("Q", [0])
 
     def __len__(self) -> int:
@@ -46,7 +44,6 @@ class Blobs:
     def append(self, blob: bytes) -> None:
         """Add one blob at the end."""
         self._stream.write(blob)
-        self._digest.update(blob)
         self._offsets.append(self._offsets[-1] + len(blob))
 
     def extend(self, blobs: Iterable[bytes]) -> None:
@@ -63,7 +60,7 @@ class Blobs:
         """All blobs in a row, to be written once."""
         self._stream.seek(0)
         chunks = iter(partial(self._stream.read, BLOCK), b"")
-        return Streamed("uint8", (self._offsets[-1],), chunks, self._digest.hexdigest())
+        return Streamed("uint8", (self._offsets[-1],), chunks)
 
 
 class EntryWriter:
