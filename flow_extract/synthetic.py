@@ -29,8 +29,6 @@ def smooth_texture(
     """Random grey texture, float32 (height, width) in 0..1, whose opposite edges fit together.
 
     Args:
-        size: height, width.
-        rng: source of the randomness.
         cutoff: spatial frequency, in cycles per pixel, above which the picture fades out; low
             enough and sub-pixel motion is rendered without visible aliasing.
     """

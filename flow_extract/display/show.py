@@ -246,7 +246,6 @@ def draw(
 
     Args:
         rows: frames uint8 (H, W, 3), flow float (H, W, 2), all of one size.
-        title: line at the top.
         largest: speed at the end of the scale, pixels per frame.
     """
     height, width = rows[0][1].shape[:2]

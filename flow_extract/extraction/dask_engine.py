@@ -89,13 +89,12 @@ def run_jobs_on_dask(
     the worker along. A job that was on a worker that died is done again by another.
 
     Args:
-        function: as for `run_jobs`.
-        jobs: as for `run_jobs`; paths in them must be the same on all machines.
+        jobs: paths in them must be the same on all machines.
         workers: of a cluster on this machine; ignored for one that runs already.
         scheduler: address of a running scheduler, such as `tcp://node1:8786`; None starts a cluster
             on this machine and ends it afterwards.
-        conclude: as for `run_jobs`; called by the Dask worker, and here for a job that was lost.
-        options: `timeout`, `preload` and `claim` of `run_jobs`, for each Dask worker.
+        conclude: called by the Dask worker, and here for a job that was lost.
+        options: `timeout`, `preload` and `claim`, for each Dask worker.
 
     Raises:
         InputError: Dask is not installed, no scheduler answers, or its workers lack this package.

@@ -131,11 +131,7 @@ def estimate(
     """Hours, gigabytes and files for all videos.
 
     Args:
-        settings: of `settings.extraction_settings`.
-        clips: of `first_clips`.
-        amount: of `measure_amount`.
         threads: busy at one time, in all jobs together; assumed not to slow each other down.
-        device: where flow is computed.
 
     Returns:
         hours, gigabytes (10^9 bytes), files (with the manifest), milliseconds_per_frame (of one

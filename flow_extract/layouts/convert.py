@@ -78,14 +78,6 @@ def convert_to_store(
 ) -> list[Result]:
     """Write store files of all videos that are not there yet, and a problem file where that fails.
 
-    Args:
-        source: of `store_source` or `layout_source`.
-        store: folder; made if missing.
-        codec: key of `CODECS`.
-        workers: videos at one time.
-        progress: `progress(items, total=...)` passes them through, drawing a bar or not.
-        engine: runs the jobs, as `executor.run_jobs` does.
-
     Returns:
         A result for each video, sorted by name: `ok`, `damaged` or `failed`, `reused` where it was
         there.

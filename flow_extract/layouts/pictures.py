@@ -240,8 +240,6 @@ def write_layout(
     the video is whole.
 
     Args:
-        root: of the tree.
-        name: of the video.
         layout: key of `LAYOUTS`.
         entry: `StoreEntry` or `LayoutEntry`.
         quantiser: of the flow pictures, see `layouts.level_range`; with the bound of `entry`.

@@ -236,14 +236,7 @@ def linearise(
 
 
 def solve_level(first: Tensor, pictures: Tensor, u: Tensor, parameters: Parameters) -> Tensor:
-    """Refine the flow u (N, 2, H, W) by repeated warping.
-
-    Args:
-        first: first frames (N, 1, H, W).
-        pictures: second frames and their derivatives along x and y, (N, 3, H, W).
-        u: the flow to begin with.
-        parameters: of the method.
-    """
+    """Refine the flow u by repeated warping; see `tvl1_torch.SolveLevel`."""
     if u.is_cuda and u.device.index != torch.cuda.current_device():  # Triton launches on that
         with torch.cuda.device(u.device):
             return solve_level(first, pictures, u, parameters)

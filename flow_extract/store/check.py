@@ -96,11 +96,9 @@ def check_store(
     """Look at every file of a store.
 
     Args:
-        store: the store.
         deep: read all data: sha256 of every array, and whether anything moves.
         expected: names that should be there, besides those of the manifest; any others, of store
             files and problem files, are orphans, unless none is expected.
-        progress: `progress(items, total=...)` passes them through, drawing a bar or not.
 
     Raises:
         InputError: no such store; or a codec needs a library that is not installed.

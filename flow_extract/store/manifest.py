@@ -25,11 +25,8 @@ def write_problem(
     """Record that a video could not be done; an older store file of it is removed.
 
     Args:
-        store: the store.
-        name: the video.
         status: `failed` (the video), `crashed` (the process that read it) or `timeout`.
         reason: one line for people.
-        source: path below the video root, size and mtime_ns of the video.
         settings_hash: of the settings it was tried with.
     """
     record = {
