@@ -30,6 +30,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -168,7 +169,7 @@ def compare_with(clone: Path) -> None:
                 print(commits[folder], f"{seconds[folder][-1]:.1f} s", flush=True)
     ratios = [ours / theirs for theirs, ours in zip(seconds[clone], seconds[ROOT], strict=True)]
     lines = [
-        f"Commit {commits[ROOT]} beside {commits[clone]}, one core.",
+        f"Commit {commits[ROOT]} beside {commits[clone]}, one core; measured on {date.today()}.",
         "",
         f"`extract-flow --method dis`, {WHOLE_CLIPS} clips: CPU time x {median(ratios):.3f}, "
         f"median of {WHOLE_TURNS} turns ({min(ratios):.3f} to {max(ratios):.3f}); "
