@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from typing import Any
 from flow_extract.store import reader
 from flow_extract.store.codecs import CODECS, load_codec
 from flow_extract.store.header import Header, recorded_settings, settings_hash
-from flow_extract.store.locks import locked, remove_leftovers
+from flow_extract.store.locks import locked, remove_leftovers, temporary_files
 from flow_extract.store.manifest import MANIFEST, header_digest, read_problem, rebuild_manifest
 from twostream_base.errors import InputError
-from twostream_base.files import TEMPORARY_MARK, names_are_one, parse_json, read_text
+from twostream_base.files import names_are_one, parse_json, read_text
 
 # `progress(items, total=...)` passes them through, drawing a bar or not.
 Progress = Callable[..., Iterable[Any]]
@@ -131,12 +130,9 @@ def check_store(
             except InputError as error:
                 findings.append(Finding(name, "unreadable", str(error)))
     findings += _unlike_most(headers)
-    for folder, _, files in os.walk(store):
-        for file in files:
-            if file.startswith(TEMPORARY_MARK):
-                where = Path(folder, file).relative_to(store).as_posix()
-                reason = "of a run that was killed, or that is working now"
-                findings.append(Finding(where, "leftover", reason))
+    for path in temporary_files(store):
+        reason = "of a run that was killed, or that is working now"
+        findings.append(Finding(path.relative_to(store).as_posix(), "leftover", reason))
     known = {as_one(name) for name in names}
     for name in {*manifest, *expected}:
         if as_one(name) not in known:

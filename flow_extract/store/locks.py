@@ -43,14 +43,13 @@ def remove_leftovers(store: Path) -> None:
     process of this machine are removed, and all that nobody has touched for an hour. What cannot be
     removed, as on a disk that is read alone, stays.
     """
-    for folder, _, files in os.walk(store):
-        for path in (Path(folder, file) for file in files if file.startswith(TEMPORARY_MARK)):
-            machine, _, rest = path.name.removeprefix(TEMPORARY_MARK).partition("-")
-            pid = rest.partition("-")[0]
-            dead = machine == machine_id() and pid.isdigit() and not is_running(int(pid))
-            with suppress(OSError):  # its writer, or another run, was faster
-                if dead or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-                    path.unlink()
+    for path in temporary_files(store):
+        machine, _, rest = path.name.removeprefix(TEMPORARY_MARK).partition("-")
+        pid = rest.partition("-")[0]
+        dead = machine == machine_id() and pid.isdigit() and not is_running(int(pid))
+        with suppress(OSError):  # its writer, or another run, was faster
+            if dead or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink()
     locks = store / FOLDER
     with suppress(OSError):
         for lock in os.listdir(locks):
@@ -58,6 +57,12 @@ def remove_leftovers(store: Path) -> None:
                 pass
     with suppress(OSError):  # held by others
         locks.rmdir()
+
+
+def temporary_files(store: Path) -> Iterator[Path]:
+    """The files that are being written below a folder, or were when their writer was killed."""
+    for folder, _, files in os.walk(store):
+        yield from (Path(folder, file) for file in files if file.startswith(TEMPORARY_MARK))
 
 
 def is_running(pid: int) -> bool:

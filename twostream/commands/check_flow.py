@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -94,10 +95,7 @@ def check_flow(
     pruned = checking.prune(store, check) if prune else []  # first: no extraction makes them again
     removed = checking.drop_bad(store, check) if repair else []
     if as_json:
-        findings = [
-            {"name": finding.name, "kind": finding.kind, "reason": finding.reason}
-            for finding in check.findings
-        ]
+        findings = [asdict(finding) for finding in check.findings]
         console.print_json(
             check.counts()
             | {"store": str(store), "findings": findings, "removed": removed, "pruned": pruned}
@@ -134,6 +132,7 @@ def check_flow(
             console.show(f"{len(removed):,} removed; `twostream extract-flow` makes them again")
     if check.wrong() and not (repair or as_json):
         only_missing = all(finding.kind == "missing" for finding in check.wrong())
-        console.tell_next(*(["extract-flow"] if only_missing else ["check-flow", "--repair"]))
+        command = ["extract-flow"] if only_missing else ["check-flow", "--repair"]
+        console.tell_next(*command)
     if check.wrong():
         click.get_current_context().exit(1)
