@@ -460,22 +460,16 @@ def encode_frames(
     settings: dict[str, Any],
     with_rgb: bool = True,
 ) -> EncodedClip:
-    """Quantise and encode frames and flow pairs.
-
-    Args:
-        with_rgb: whether the frames are encoded too.
-    """
+    """Quantise and encode frames and flow pairs; without `with_rgb` the pairs alone."""
     codec, quality = CODECS[settings["codec"]], settings["quality"]
-    bound, pairs, clipped = settings["quantiser"]["bound"], [], 0
-    if flow is not None:
-        levels = quantize(flow, bound=bound)
-        pairs = [codec.encode_flow(pair, quality=quality) for pair in levels]
-        clipped = count_clipped(flow, bound=bound)
+    bound = settings["quantiser"]["bound"]
+    if flow is None:
+        flow = no_flow(frames)
     return EncodedClip(
         size=(frames.shape[1], frames.shape[2]),
         rgb=[codec.encode_rgb(frame, quality=quality) for frame in frames] if with_rgb else [],
-        flow=pairs,
-        clipped=clipped,
+        flow=[codec.encode_flow(pair, quality=quality) for pair in quantize(flow, bound=bound)],
+        clipped=count_clipped(flow, bound=bound),
         frames=len(frames),
     )
 
