@@ -463,13 +463,12 @@ def encode_frames(
     """Quantise and encode frames and flow pairs; without `with_rgb` the pairs alone."""
     codec, quality = CODECS[settings["codec"]], settings["quality"]
     bound = settings["quantiser"]["bound"]
-    if flow is None:
-        flow = no_flow(frames)
+    pairs = () if flow is None else quantize(flow, bound=bound)
     return EncodedClip(
         size=(frames.shape[1], frames.shape[2]),
         rgb=[codec.encode_rgb(frame, quality=quality) for frame in frames] if with_rgb else [],
-        flow=[codec.encode_flow(pair, quality=quality) for pair in quantize(flow, bound=bound)],
-        clipped=count_clipped(flow, bound=bound),
+        flow=[codec.encode_flow(pair, quality=quality) for pair in pairs],
+        clipped=0 if flow is None else count_clipped(flow, bound=bound),
         frames=len(frames),
     )
 
