@@ -238,3 +238,7 @@ def _picture_folders(top: Path) -> Iterator[tuple[str, list[str]]]:
         pictures = [file for file in files if is_numbered_picture(file)]
         if here != top and (pictures or not folders):
             yield here.relative_to(top).as_posix(), pictures
+        links = [here / file for file in files if not pictures and (here / file).is_symlink()]
+        for link in links:
+            if not link.exists():  # that of a folder, perhaps, which is to be missed
+                yield link.relative_to(top).as_posix(), []

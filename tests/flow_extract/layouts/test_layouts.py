@@ -106,6 +106,15 @@ def test_folder_links_are_followed_but_not_in_circles(write_tree, tmp_path):
     assert find_tree(root / "tree", LAYOUTS["xy"]).videos == {"class/v_1": "class/v_1"}
 
 
+def test_a_link_to_nothing_is_a_video_that_cannot_be_read(write_tree, layout, tmp_path):
+    root = write_tree(layout, "class/v_1")
+    folder = LAYOUTS[layout].prefix("u", root, "class/v_2").parent
+    folder.symlink_to(root / "unmounted")
+    assert list(find_tree(root, LAYOUTS[layout]).videos) == ["class/v_1", "class/v_2"]
+    with pytest.raises(InputError, match="class/v_2: there are no pictures"):
+        LayoutEntry(root, "class/v_2", layout)
+
+
 def test_nothing_there_says_what_was_looked_for(tmp_path):
     with pytest.raises(InputError, match=r"looked for .*rgb/VIDEO/frame\*\.jpg"):
         find_tree(tmp_path, LAYOUTS["uv"])
