@@ -63,7 +63,7 @@ def find_events_in_files(
             means of its scores are taken as they are, without the strategies and calibration of
             `options`. Found as inputs are, see `typed_sources`.
         classes: also give the average precision of each class.
-        seed: of bootstrap and randomisation test.
+        seed: of the randomisation test, and of which films are left out together.
 
     Returns:
         `films`, `classes`, `background`, `events` (video, start, end, class, score), `systems` (the

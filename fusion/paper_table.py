@@ -151,6 +151,7 @@ def table_files(
     return {
         "dataset": dataset,
         "subset": " and ".join(subsets),
+        "classes": max(len(joined.class_names) for joined in videos.values()),
         "missing": _splits_not_there(by_split, dataset, options),
         **_tested_rows(rows, videos),
         **{fact: {value: list(of) for value, of in about[fact].items()} for fact in _FACTS},

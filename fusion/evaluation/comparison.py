@@ -24,6 +24,7 @@ from fusion.evaluation.metrics import (
     grouped_interval,
     jackknife_error,
     known_groups,
+    percent,
     share,
     true_ranks,
     wilson_interval,
@@ -222,20 +223,19 @@ def compare(
         groups = known_groups(groups, known)
     pairs: list[dict[str, Any]] = []
     for a, b in combinations(right, 2):
-        first, second = right[a], right[b]
-        gains, sizes = group_gains(first, second, groups)
-        low, high = sign_flip_interval(gains, sizes, rng=rng)
+        gains, sizes = group_gains(right[a], right[b], groups)
+        interval = sign_flip_interval(gains, sizes, rng=rng)
         smallest = smallest_difference(gains, sizes)
         pairs.append(
             {
                 "first": a,
                 "second": b,
-                "only_first": int((first & ~second).sum()),
-                "only_second": int((second & ~first).sum()),
+                "only_first": int((right[a] & ~right[b]).sum()),
+                "only_second": int((right[b] & ~right[a]).sum()),
                 "p": sign_flip_test(gains),
-                "difference": _points(int(gains.sum()) / len(first)),
-                "interval": [_points(low), _points(high)],
-                "smallest": None if smallest is None else _points(smallest),
+                "difference": percent(gains.sum() / sizes.sum()),
+                "interval": [percent(end) for end in interval],
+                "smallest": None if smallest is None else percent(smallest),
             }
         )
     for pair, adjusted in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
@@ -253,10 +253,6 @@ def compare(
         "test": "McNemar" if independent else "sign flips of groups",
         "unit": "videos" if independent else "groups",
     }
-
-
-def _points(share: float) -> float:
-    return round(100 * share, 4)
 
 
 def complementarity(streams: VideoScores) -> dict[str, Any]:
@@ -358,17 +354,6 @@ class Answers(NamedTuple):
 
     first: np.ndarray
     rank: np.ndarray
-
-    def accuracy(self, labels: np.ndarray, groups: Sequence[str] | None = None) -> dict[str, Any]:
-        """Top-1 and top-5 as `share`, and the mean of the class accuracies in percent."""
-        known = labels >= 0
-        ranks, classes = self.rank[known], labels[known]
-        videos = np.bincount(classes)
-        hits = np.bincount(classes[ranks == 0], minlength=len(videos))
-        return {
-            **{f"top{k}": share(ranks < k, known_groups(groups, known)) for k in (1, 5)},
-            "mean_class": 100 * float((hits[videos > 0] / videos[videos > 0]).mean()),
-        }
 
 
 def stream_answers(scores: np.ndarray, labels: np.ndarray) -> Answers:

@@ -55,7 +55,7 @@ def contents(table: ScoreTable, *, first: int) -> dict[str, Any]:
 def content_lines(shown: Mapping[str, Any]) -> list[str]:
     """`contents` as lines of text."""
     shape = ", ".join(f"{axis} {count}" for axis, count in shown["shape"].items())
-    top1, top5, mean_class = accuracy_cells(shown["accuracy"])
+    cells = accuracy_cells(shown["accuracy"], shown["shape"]["classes"])
     facts = {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for key, value in shown["about"].items()
@@ -66,7 +66,7 @@ def content_lines(shown: Mapping[str, Any]) -> list[str]:
         f"{interval_basis(shown['accuracy']['groups'], shown['accuracy']['top1']['of'])}",
         *(f"{key}: {text}" for key, text in facts.items()),
         "",
-        f"top-1 {top1}   top-5 {top5}   mean class {mean_class}",
+        "   ".join(f"{name} {text}" for name, text in cells.items()),
         "",
     ]
     for video in shown["first"]:

@@ -38,7 +38,7 @@ def mean_class_accuracy(scores: np.ndarray, labels: np.ndarray) -> tuple[float, 
 
     `scores` is (V, C), `labels` (V,) from 0, with at least one video. The accuracy is in 0..1.
     """
-    return _class_average(scores.argmax(axis=1) == labels, labels, scores.shape[1])
+    return _class_average(scores.argmax(axis=1) == labels, labels)
 
 
 def wilson_interval(k: float, n: float) -> tuple[float, float]:
@@ -61,31 +61,24 @@ def share_interval(
 ) -> tuple[float, float]:
     """95 % interval, in 0..1, of the mean over the splits of the shares right / scale / sizes.
 
+    Its standard error is by the jackknife: each group is left out in turn, in all splits at once.
+    It counts right where groups are few, of unequal size, or in several splits (for clustered data:
+    Bell and McCaffrey, Survey Methodology 28, 2002). Where a split has one group alone, 0..1.
+
     Args:
         right: of each group in each split, (G, S); `scale` is one video.
         sizes: videos of each group in each split, int64 (G, S). videos: different ones.
     """
-    answers = int(sizes.sum())
-    mean, error = _mean_and_error(right, sizes, scale)
-    # Independent videos of one split; the mean over several counts their videos unlike.
-    if sizes.shape[1] == 1 and answers == len(sizes) == videos:
-        return wilson_interval(mean * videos, videos)
-    return grouped_interval(mean, error, videos=videos, sizes=sizes.sum(axis=1))
-
-
-def _mean_and_error(right: np.ndarray, sizes: np.ndarray, scale: int) -> tuple[float, float]:
-    """The mean share, as in `share_interval`, and its standard error by the jackknife.
-
-    Each group is left out in turn, in all splits at once. It counts right where groups are few, of
-    unequal size, or in several splits (for clustered data: Bell and McCaffrey, Survey Methodology
-    28, 2002). Infinite where a split has one group alone.
-    """
     totals = sizes.sum(axis=0)
     shares = right.sum(axis=0) / scale / totals
     mean = float(shares.mean())
+    # Independent videos of one split; the mean over several counts their videos unlike.
+    if sizes.shape[1] == 1 and totals[0] == len(sizes) == videos:
+        return wilson_interval(mean * videos, videos)
     if (sizes == totals).any():
-        return mean, math.inf
-    return mean, jackknife_error(((right / scale - shares * sizes) / (totals - sizes)).mean(axis=1))
+        return 0.0, 1.0
+    error = jackknife_error(((right / scale - shares * sizes) / (totals - sizes)).mean(axis=1))
+    return grouped_interval(mean, error, videos=videos, sizes=sizes.sum(axis=1))
 
 
 def jackknife_error(changes: np.ndarray) -> float:
@@ -108,8 +101,6 @@ def grouped_interval(
     Few groups may be alike by chance: so two more are counted whose videos say no more than one
     video does. Where all videos are right, or none, this holds for all groups.
     """
-    if math.isinf(error):
-        return 0.0, 1.0
     groups = float(sizes.sum()) ** 2 / float((sizes.astype(np.float64) ** 2).sum())
     most = videos / groups
     effect = max(1.0, videos * error**2 / (share * (1 - share))) if 0 < share < 1 else most
@@ -180,16 +171,31 @@ def accuracy_summary(
     scores: np.ndarray, labels: np.ndarray, groups: Sequence[str] | None = None
 ) -> dict[str, Any]:
     """What `evaluate` gives, of (V, C) scores."""
-    known, classes = labels >= 0, scores.shape[1]
-    ranks, labels = true_ranks(scores, labels)[known], labels[known]
-    summary: dict[str, Any] = {
-        f"top{k}": share(ranks < k, known_groups(groups, known)) for k in (1, 5)
+    return accuracy_of_ranks(true_ranks(scores, labels), labels, groups)
+
+
+def accuracy_of_ranks(
+    ranks: np.ndarray, labels: np.ndarray, groups: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """What `evaluate` gives, of the `true_ranks` (V,)."""
+    known = labels >= 0
+    ranks, labels, groups = ranks[known], labels[known], known_groups(groups, known)
+    average, classes = _class_average(ranks == 0, labels) if len(labels) else (None, 0)
+    return {
+        "top1": share(ranks < 1, groups),
+        "top5": share(ranks < 5, groups),
+        "mean_class": {
+            "percent": None if average is None else percent(average),
+            "classes": classes,
+        },
+        "unlabelled": int((~known).sum()),
+        "groups": count_groups(groups),
     }
-    average, classes = _class_average(ranks == 0, labels, classes) if len(labels) else (None, 0)
-    summary["mean_class"] = {"percent": _percent(average), "classes": classes}
-    summary["unlabelled"] = int((~known).sum())
-    summary["groups"] = count_groups(known_groups(groups, known))
-    return summary
+
+
+def tells_top5(classes: int) -> bool:
+    """Whether top-5 says anything: among five classes or fewer, every answer is right."""
+    return classes > 5
 
 
 def known_groups(groups: Sequence[str] | None, known: np.ndarray) -> list[str] | None:
@@ -206,13 +212,12 @@ def share(right: np.ndarray, groups: Sequence[str] | None = None) -> dict[str, A
     """`proportion` of the videos that are right, bool (V,), with an interval by `groups`."""
     result = proportion(int(right.sum()), len(right))
     if groups is not None and len(right):
-        result["interval"] = [_percent(end) for end in group_interval(right, groups)]
+        result["interval"] = [percent(end) for end in group_interval(right, groups)]
     return result
 
 
-def _class_average(correct: np.ndarray, labels: np.ndarray, classes: int) -> tuple[float, int]:
-    videos = np.bincount(labels, minlength=classes)
-    hits = np.bincount(labels, weights=correct, minlength=classes)
+def _class_average(correct: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
+    videos, hits = np.bincount(labels), np.bincount(labels, weights=correct)
     present = videos > 0
     return float((hits[present] / videos[present]).mean()), int(present.sum())
 
@@ -221,9 +226,10 @@ def proportion(k: int, n: int) -> dict[str, Any]:
     """k of n as JSON values: `correct`, `of`, `percent` and its Wilson `interval` in 0..100."""
     if n == 0:
         return {"correct": 0, "of": 0, "percent": None, "interval": None}
-    interval = [_percent(end) for end in wilson_interval(k, n)]
-    return {"correct": k, "of": n, "percent": _percent(k / n), "interval": interval}
+    interval = [percent(end) for end in wilson_interval(k, n)]
+    return {"correct": k, "of": n, "percent": percent(k / n), "interval": interval}
 
 
-def _percent(share: float | None) -> float | None:
-    return None if share is None else round(100 * share, 4)
+def percent(share: float) -> float:
+    """A share in 0..1, or a difference of shares, in percent as results have it."""
+    return round(100 * float(share), 4)

@@ -18,7 +18,7 @@ import numpy as np
 
 from fusion.combining.fuse import VideoScores
 from fusion.evaluation.comparison import holm, sign_flip_interval, sign_flip_test
-from fusion.evaluation.metrics import share_interval
+from fusion.evaluation.metrics import percent, share_interval
 from fusion.tables.join import JoinedTables
 from twostream_base.errors import InputError
 
@@ -105,37 +105,31 @@ def compare_over_splits(
     best = max(results, key=lambda name: percents[name])
     against = against or best
     weights = whole_weights(sizes.sum(axis=0))
-    pairs, p_values = [], []
+    pairs = []
     for a, b in combinations(results, 2):
         first, second = (b, a) if b == against and not all_pairs else (a, b)
         gains, scale = _gains(first, second, splits, numbers, groups)
-        p_values.append(sign_flip_test(gains @ weights))
-        pairs.append((first, second, gains, scale))
+        pairs.append((first, second, gains, scale, sign_flip_test(gains @ weights)))
+    adjusted = holm([p for *_, p in pairs])
     rows = []
-    for (first, second, gains, scale), p, p_holm in zip(
-        pairs, p_values, holm(p_values), strict=True
-    ):
+    for (first, second, gains, scale, p), p_holm in zip(pairs, adjusted, strict=True):
         if not all_pairs and first != against:
             continue
         means = gains.sum(axis=0) / sizes.sum(axis=0) / scale
         low, high = sign_flip_interval(gains @ weights, scale * sizes @ weights, rng=rng)
         over_seeds = _over_seeds(first, second, splits)
+        intervals = [(low, high), *([over_seeds["interval"]] if over_seeds else [])]
         rows.append(
             {
                 "first": first,
                 "second": second,
-                "difference": _points(float(means.mean())),
-                "splits": [_points(float(mean)) for mean in means],
-                "interval": [_points(low), _points(high)],
+                "difference": percent(means.mean()),
+                "splits": [percent(mean) for mean in means],
+                "interval": [percent(low), percent(high)],
                 "p": p,
                 "p_holm": p_holm,
                 "seeds": over_seeds,
-                "significant": p_holm < 0.05
-                and not low <= 0 <= high
-                and (
-                    over_seeds is None
-                    or not over_seeds["interval"][0] <= 0 <= over_seeds["interval"][1]
-                ),
+                "significant": p_holm < 0.05 and not any(a <= 0 <= b for a, b in intervals),
             }
         )
     known = all(answers.groups is not None for answers in splits)
@@ -215,7 +209,7 @@ def _system(
                 "split": answers.split,
                 "correct": counts,
                 "of": len(answers.names),
-                "percent": _points(float(by_seed[number].mean())),
+                "percent": percent(by_seed[number].mean()),
                 "sd": _deviation(by_seed[number]),
             }
         )
@@ -225,9 +219,9 @@ def _system(
         "name": name,
         "seeds": seeds,
         "splits": rows,
-        "percent": _points(float(by_seed.mean())),
+        "percent": percent(by_seed.mean()),
         "sd": _deviation(by_seed.mean(axis=0)),
-        "interval": [_points(low), _points(high)],
+        "interval": [percent(low), percent(high)],
     }
 
 
@@ -260,16 +254,12 @@ def _over_seeds(first: str, second: str, splits: Sequence[SplitAnswers]) -> dict
         return None
     from scipy.special import stdtr, stdtrit
 
-    differences = np.mean(
-        [
-            [
-                (s.right[first][seed].sum() - s.right[second][seed].sum()) / len(s.names)
-                for seed in common
-            ]
-            for s in splits
-        ],
-        axis=0,
-    )
+    by_split = []
+    for answers in splits:
+        of_first, of_second = answers.right[first], answers.right[second]
+        gains = [of_first[seed].sum() - of_second[seed].sum() for seed in common]
+        by_split.append(np.array(gains) / len(answers.names))
+    differences = np.mean(by_split, axis=0)
     mean, freedom = float(differences.mean()), len(common) - 1
     error = float(differences.std(ddof=1)) / math.sqrt(len(common))
     half = float(stdtrit(freedom, 0.975)) * error
@@ -281,16 +271,12 @@ def _over_seeds(first: str, second: str, splits: Sequence[SplitAnswers]) -> dict
         "seeds": len(common),
         "better": int((differences > 0).sum()),
         "worse": int((differences < 0).sum()),
-        "sd": _points(float(differences.std(ddof=1))),
-        "interval": [_points(mean - half), _points(mean + half)],
+        "sd": _deviation(differences),
+        "interval": [percent(mean - half), percent(mean + half)],
         "p": p,
     }
 
 
 def _deviation(values: np.ndarray) -> float | None:
     """Standard deviation (n - 1) in percent points; None of one value."""
-    return _points(float(values.std(ddof=1))) if len(values) > 1 else None
-
-
-def _points(share: float) -> float:
-    return round(100 * share, 4)
+    return percent(values.std(ddof=1)) if len(values) > 1 else None

@@ -10,11 +10,10 @@ import numpy as np
 
 from fusion.combining.fuse import Fusion
 from fusion.evaluation.diagnosis import diagnose
-from fusion.evaluation.metrics import accuracy_summary
+from fusion.evaluation.metrics import accuracy_summary, tells_top5
 from twostream_base.errors import printable
 
-AXES = ("streams", "segments", "crops")
-MEASURES = ("top1", "top5", "mean_class")
+MEASURES = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class"}
 
 
 def fusion_result(
@@ -25,53 +24,53 @@ def fusion_result(
     Args:
         unfitted: fused scores (V, C) without what was fitted on labels, if anything was.
     """
-    table, metadata = fusion.table, fusion.table.metadata
+    streams, metadata = fusion.streams, fusion.table.metadata
     strategy = metadata["streams"]["strategy"]
-    groups = fusion.streams.groups
-    fused = accuracy_summary(fusion.scores, table.labels, groups)
-    inputs = {
-        key: accuracy_summary(scores, table.labels, groups)
-        for key, scores in fusion.streams.scores.items()
-    }
-    without = None if unfitted is None else accuracy_summary(unfitted, table.labels, groups)
+
+    def summary(scores: np.ndarray) -> dict[str, Any]:
+        return accuracy_summary(scores, streams.labels, streams.groups)
+
+    fused = summary(fusion.scores)
+    inputs = {key: summary(scores) for key, scores in streams.scores.items()}
     answers = fusion.scores.argmax(axis=1)
-    warnings = [*fusion.warnings, *diagnose(fusion.streams, answers, strategy=strategy)]
+    warnings = [*fusion.warnings, *diagnose(streams, answers, strategy=strategy)]
     if fused["unlabelled"]:
         warnings.append(
-            f"{fused['unlabelled']} of {len(table.names)} videos have no label and are not in the "
-            "accuracies"
+            f"{fused['unlabelled']} of {len(streams.names)} videos have no label and are not in "
+            "the accuracies"
         )
     best = max(inputs, key=lambda key: inputs[key]["top1"]["correct"])
-    alone, together = (summary["top1"] for summary in (inputs[best], fused))
+    alone, together = inputs[best]["top1"], fused["top1"]
     if len(inputs) > 1 and together["of"] and together["correct"] <= alone["correct"]:
         warnings.append(
             f"fusion gets {together['correct']} of {together['of']} videos right, no more than "
             f"{best} alone ({alone['correct']})"
         )
     return {
-        "videos": len(table.names),
+        "videos": len(streams.names),
+        "classes": len(streams.class_names),
         "strategy": strategy,
         "segments": metadata["segments"]["strategy"],
         "combine": metadata["combine"],
         "options": {
             axis: {key: value for key, value in metadata[axis].items() if key != "strategy"}
-            for axis in AXES
+            for axis in ("streams", "segments", "crops")
         },
         "inputs": [
             {"stream": key, "file": ", ".join(map(str, files[key]))} | summary
             for key, summary in inputs.items()
         ],
         "fused": fused,
-        "unfitted": without,
+        "unfitted": None if unfitted is None else summary(unfitted),
         "calibration": None,
         "fitted_on": metadata.get("fitted_on"),
         "warnings": warnings,
     }
 
 
-def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of cells as lines with aligned columns."""
-    rows = [tuple(map(printable, row)) for row in rows]
+    rows = [list(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -79,13 +78,19 @@ def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
+def share_text(count: Mapping[str, Any]) -> str:
+    """k/N and percent of a `metrics.proportion`."""
+    if count["of"] == 0:
+        return "no labels"
+    return f"{count['correct']}/{count['of']}  {count['percent']:.2f} %"
+
+
 def accuracy_text(count: Mapping[str, Any]) -> str:
     """k/N, percent and interval of a `metrics.proportion`."""
     if count["of"] == 0:
         return "no labels"
     low, high = count["interval"]
-    share = f"{count['correct']}/{count['of']}"
-    return f"{share}  {count['percent']:.2f} % [{low:.2f}, {high:.2f}]"
+    return f"{share_text(count)} [{low:.2f}, {high:.2f}]"
 
 
 def interval_basis(groups: int | None, videos: int) -> str:
@@ -95,14 +100,20 @@ def interval_basis(groups: int | None, videos: int) -> str:
     return "of independent videos" if groups == videos else f"by {groups} whole groups"
 
 
-def accuracy_cells(summary: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Top-1, top-5 and mean class accuracy of `evaluate`, as texts."""
+def accuracy_cells(summary: Mapping[str, Any], classes: int) -> dict[str, str]:
+    """Top-1, top-5 where it tells anything, and mean class accuracy of `evaluate`, by name."""
     average = summary["mean_class"]["percent"]
-    return (
-        accuracy_text(summary["top1"]),
-        accuracy_text(summary["top5"]),
-        "-" if average is None else f"{average:.2f} %",
-    )
+    cells = {
+        "top1": accuracy_text(summary["top1"]),
+        "top5": accuracy_text(summary["top5"]),
+        "mean_class": "-" if average is None else f"{average:.2f} %",
+    }
+    return {MEASURES[measure]: cells[measure] for measure in shown_measures(classes)}
+
+
+def shown_measures(classes: int) -> list[str]:
+    """The measures that texts show; JSON has all."""
+    return [measure for measure in MEASURES if measure != "top5" or tells_top5(classes)]
 
 
 def weights_text(weights: Mapping[str, float]) -> str:
@@ -110,25 +121,32 @@ def weights_text(weights: Mapping[str, float]) -> str:
     return ",".join(f"{key}={weight:.4g}" for key, weight in weights.items())
 
 
+def _notes(result: Mapping[str, Any]) -> list[str]:
+    """What was fitted, and the warnings: the last lines of a result."""
+    fits = ["", f"fitted on: {result['fitted_on']}"] if result["fitted_on"] else []
+    return fits + [f"warning: {text}" for text in result["warnings"]]
+
+
 def fusion_lines(result: Mapping[str, Any]) -> list[str]:
-    """A row for each input and the fused one, and the warnings below."""
+    """A row for each input and the fused one, over several splits with their mean; warnings."""
+    results = {row["stream"]: row for row in result["inputs"]}
+    results[f"fused ({result['strategy']})"] = result["fused"]
     if "splits" in result:
-        return _fuse_splits_lines(result)
-    rows = [("", "top-1", "top-5", "mean class")]
-    rows += [(row["stream"], *accuracy_cells(row)) for row in result["inputs"]]
-    rows.append((f"fused ({result['strategy']})", *accuracy_cells(result["fused"])))
+        return _fusion_lines_of_splits(result, results)
     if result["unfitted"]:
         what = "calibration" if result["calibration"] else "learning"
         strategy = result["strategy"] if result["calibration"] else "mean"
-        rows.append((f"without {what} ({strategy})", *accuracy_cells(result["unfitted"])))
+        results[f"without {what} ({strategy})"] = result["unfitted"]
+    cells = {name: accuracy_cells(of, result["classes"]) for name, of in results.items()}
+    heading = next(iter(cells.values())).keys()
     basis = interval_basis(result["fused"]["groups"], result["fused"]["top1"]["of"])
     lines = [
         f"{result['videos']} videos, segments fused by {result['segments']}; intervals {basis}",
         "",
-        *columns(rows),
+        *columns([["", *heading], *([name, *of.values()] for name, of in cells.items())]),
     ]
     if result["calibration"]:
-        rows = [("calibrated", "temperature", "calibration error", "cross-entropy")]
+        rows = [["calibrated", "temperature", "calibration error", "cross-entropy"]]
         for key, facts in result["calibration"].items():
             changes = [
                 "no labels"
@@ -136,16 +154,53 @@ def fusion_lines(result: Mapping[str, Any]) -> list[str]:
                 else f"{facts['before'][figure]:.3f} -> {facts['after'][figure]:.3f}"
                 for figure in ("ece", "nll")
             ]
-            rows.append((key, _range(facts["temperatures"]), changes[0], changes[1]))
+            rows.append([key, _range(facts["temperatures"]), *changes])
         lines += ["", *columns(rows)]
-    if result["fitted_on"]:
-        lines += ["", f"fitted on: {result['fitted_on']}"]
-    return [*lines, *(f"warning: {text}" for text in result["warnings"])]
+    return lines + _notes(result)
+
+
+def _fusion_lines_of_splits(
+    result: Mapping[str, Any], means: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """A column for each split, and the means."""
+    splits = result["splits"]
+    of_splits = [
+        [*split["inputs"], split["fused"], *filter(None, [split["unfitted"]])] for split in splits
+    ]
+    if result["unfitted"]:
+        means = {**means, "without what was fitted": result["unfitted"]}
+    shown = shown_measures(splits[0]["classes"])
+    heading = [MEASURES[m] if m == "mean_class" else f"mean {MEASURES[m]}" for m in shown]
+    rows = [["", *_split_names(splits), *heading]]
+    for name, mean, *summaries in zip(means, means.values(), *of_splits, strict=True):
+        percents = [mean[measure] for measure in shown]
+        rows.append(
+            [
+                name,
+                *(share_text(summary["top1"]) for summary in summaries),
+                *("-" if percent is None else f"{percent:.2f} %" for percent in percents),
+            ]
+        )
+    lines = [splits_text(result), f"segments fused by {result['segments']}", "", *columns(rows)]
+    return lines + _notes(result)
+
+
+def _split_names(splits: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [f"split {split['split']}" for split in splits]
 
 
 def _range(values: Sequence[float]) -> str:
     low, high = min(values), max(values)
     return f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
+
+
+def splits_text(result: Mapping[str, Any]) -> str:
+    """Which splits a result is the mean of, and which are not there."""
+    numbers = [str(row["split"]) for row in result["splits"]]
+    text = f"split {numbers[0]}"
+    if len(numbers) > 1:
+        text = f"splits {', '.join(numbers)}; the mean is of these {len(numbers)}"
+    return "; ".join([text, *result["missing"]])
 
 
 def test_used(compared: Mapping[str, Any]) -> str:
@@ -157,75 +212,97 @@ def test_used(compared: Mapping[str, Any]) -> str:
         )
     if compared["groups"] == compared["videos"]:
         return "exact McNemar test (each video is a group of its own)"
-    few = _few_groups(compared["groups"])
-    return f"exact sign-flip test of {compared['groups']} whole groups{few}"
+    return f"exact sign-flip test of {compared['groups']} whole groups{_few_groups(compared)}"
 
 
-def _few_groups(groups: int | None) -> str:
-    few = groups is not None and groups < 6
+def test_used_over_splits(compared: Mapping[str, Any]) -> str:
+    """Which test a result of `compare_over_splits` was made by."""
+    what = "videos, as if they were independent (which belong together is not known: --groups)"
+    if compared["groups"] is not None:
+        what = f"{compared['groups']} whole groups"
+    within = " within the splits" if len(compared["splits"]) > 1 else ""
+    return f"exact sign-flip test of {what}{within}{_few_groups(compared)}"
+
+
+def _few_groups(compared: Mapping[str, Any]) -> str:
+    few = compared["groups"] is not None and compared["groups"] < 6
     return "; of fewer than 6 groups it is never below 0.05" if few else ""
+
+
+def p_text(pair: Mapping[str, Any]) -> str:
+    """p after Holm's correction, with a mark where the difference is significant."""
+    return f"{pair['p_holm']:.2g}{' *' if pair['significant'] else ''}"
 
 
 def compare_lines(result: Mapping[str, Any]) -> list[str]:
     """Results, pairs, complementarity, segments and classes, one table each."""
-    if "splits" in result:
-        return _compare_splits_lines(result)
-    systems = sorted(result["systems"], key=lambda system: -system["correct"])
-    pairs = [("difference in points", "", "95 %", "only first", "only second", "p", "smallest")]
+    over_splits = "splits" in result
+    basis = interval_basis(result["groups"], result["videos"])
+    answers, test = "", test_used(result)
+    systems = [["", "top-1"]]
+    pairs = [["difference in points", "", "95 %", "only first", "only second", "p", "smallest"]]
+    lines = []
+    if over_splits:
+        splits = [{"split": split} for split in result["splits"]]
+        lines = [splits_text({"splits": splits, "missing": result["missing"]})]
+        answers, test = f", {result['answers']} answers", test_used_over_splits(result)
+        systems = [["", *_split_names(splits), "mean", "95 %"]]
+        pairs = [["difference in points", "mean", "95 %", "by split", "p"]]
+    for row in sorted(result["systems"], key=lambda system: -system["percent"]):
+        cells = [accuracy_text(row)] if not over_splits else []
+        if over_splits:
+            low, high = row["interval"]
+            cells = [share_text(of | {"correct": of["correct"][0]}) for of in row["splits"]]
+            cells += [f"{row['percent']:.2f} %", f"[{low:.2f}, {high:.2f}]"]
+        systems.append([row["name"], *cells])
     for pair in result["pairs"]:
         low, high = pair["interval"]
-        pairs.append(
-            (
-                f"{pair['first']} - {pair['second']}",
-                f"{pair['difference']:+.2f}",
-                f"[{low:+.2f}, {high:+.2f}]",
-                str(pair["only_first"]),
-                str(pair["only_second"]),
-                f"{pair['p_holm']:.2g}{' *' if pair['significant'] else ''}",
-                "-" if pair["smallest"] is None else f"{pair['smallest']:.2f}",
-            )
-        )
-    basis = interval_basis(result["groups"], result["videos"])
-    lines = [
-        f"{result['videos']} videos; intervals {basis}, those of differences hold what the test "
-        "does not reject",
+        names = f"{pair['first']} - {pair['second']}"
+        cells = [names, f"{pair['difference']:+.2f}", f"[{low:+.2f}, {high:+.2f}]"]
+        if over_splits:
+            cells += [" ".join(f"{of_split:+.2f}" for of_split in pair["splits"]), p_text(pair)]
+        else:
+            smallest = "-" if pair["smallest"] is None else f"{pair['smallest']:.2f}"
+            cells += [str(pair["only_first"]), str(pair["only_second"]), p_text(pair), smallest]
+        pairs.append(cells)
+    lines += [
+        f"{result['videos']} videos{answers}; intervals {basis}, those of differences hold what "
+        "the test does not reject",
         "",
-        *columns([("", "top-1"), *((row["name"], accuracy_text(row)) for row in systems)]),
+        *columns(systems),
         "",
         *columns(pairs),
-        f"p: {test_used(result)}, after Holm's correction; *: below 0.05, and 0 is not in the "
-        "interval",
-        f"smallest: the difference that so many {result['unit']} reveal with a power of 80 %",
+        f"p: {test}, after Holm's correction; *: below 0.05, and 0 is not in the interval",
     ]
+    if not over_splits:
+        lines.append(
+            f"smallest: the difference that so many {result['unit']} reveal with a power of 80 %"
+        )
     lines += [f"{name}: fitted on {labels}" for name, labels in result["fitted_on"].items()]
-    facts = result["complementarity"]
-    if facts["pairs"]:
-        rows = [("streams", "Q", "both wrong")]
+    if result.get("complementarity", {}).get("pairs"):
+        facts = result["complementarity"]
+        rows = [["streams", "Q", "both wrong"]]
         for pair in facts["pairs"]:
             q = "-" if pair["q"] is None else f"{pair['q']:.2f}"
-            both_wrong = accuracy_text(pair["double_fault"])
-            rows.append((f"{pair['first']}, {pair['second']}", q, both_wrong))
+            rows.append(
+                [f"{pair['first']}, {pair['second']}", q, accuracy_text(pair["double_fault"])]
+            )
         lines += ["", *columns(rows)]
         lines.append(f"at least one stream is right: {accuracy_text(facts['oracle'])}")
-    for stream, segments in result["segments"].items():
-        rows = [(f"segment of {stream}", "alone", "all the others")]
+    for stream, segments in result.get("segments", {}).items():
+        rows = [[f"segment of {stream}", "alone", "all the others"]]
         for row in segments:
             without = accuracy_text(row["without"]) if row["without"] else "-"
-            rows.append((str(row["segment"]), accuracy_text(row["alone"]), without))
+            rows.append([str(row["segment"]), accuracy_text(row["alone"]), without])
         lines += ["", *columns(rows)]
     if result["classes"]:
-        lines += ["", *class_lines(result["classes"])]
+        rows = [["class", "videos", *result["classes"][0]["correct"]]]
+        rows += [
+            [row["class"], str(row["videos"]), *map(str, row["correct"].values())]
+            for row in result["classes"]
+        ]
+        lines += ["", *columns(rows)]
     return [*lines, *(f"warning: {text}" for text in result["warnings"])]
-
-
-def class_lines(classes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The right videos of each class by each result."""
-    names = list(classes[0]["correct"])
-    table: list[tuple[str, ...]] = [("class", "videos", *names)]
-    for row in classes:
-        counts = (str(row["correct"][name]) for name in names)
-        table.append((row["class"], str(row["videos"]), *counts))
-    return columns(table)
 
 
 _CHOSEN = {
@@ -240,13 +317,13 @@ def tune_lines(result: Mapping[str, Any]) -> list[str]:
     if "splits" in result:
         return _tune_splits_lines(result)
     picked = result["picked"]
-    rows = [("", "top-1", "weights")]
+    rows = [["", "top-1", "weights"]]
     if result["held_out"]:
         held_out = accuracy_text(result["held_out"])
-        rows.append(("held out", held_out, weights_text(result["weights"])))
+        rows.append(["held out", held_out, weights_text(result["weights"])])
     rows += [
-        ("equal weights", accuracy_text(result["equal"]), "1 each"),
-        ("best on these videos", accuracy_text(picked), weights_text(picked["weights"])),
+        ["equal weights", accuracy_text(result["equal"]), "1 each"],
+        ["best on these videos", accuracy_text(picked), weights_text(picked["weights"])],
     ]
     lines = [
         f"{result['videos']} videos, {_CHOSEN[result['chosen_on']]}; intervals "
@@ -274,76 +351,25 @@ def tune_lines(result: Mapping[str, Any]) -> list[str]:
         cascade = result["cascade"]
         flow = f"flow for {cascade['flow']['percent']:.1f} %"
         rows = [
-            ("cascade", accuracy_text(cascade["top1"]), flow),
-            ("always both", accuracy_text(cascade["always"]), "flow for 100 %"),
-            ("first stream only", accuracy_text(cascade["never"]), "no flow"),
+            ["cascade", accuracy_text(cascade["top1"]), flow],
+            ["always both", accuracy_text(cascade["always"]), "flow for 100 %"],
+            ["first stream only", accuracy_text(cascade["never"]), "no flow"],
         ]
         margin = _range(cascade["thresholds"])
         lines += ["", *columns(rows), f"flow where the first stream's margin is below {margin}"]
     return [*lines, *(f"warning: {text}" for text in result.get("warnings", []))]
 
 
-def share_text(count: Mapping[str, Any]) -> str:
-    """k/N and percent of a `metrics.proportion`."""
-    if count["of"] == 0:
-        return "no labels"
-    return f"{count['correct']}/{count['of']}  {count['percent']:.2f} %"
-
-
-def splits_text(result: Mapping[str, Any]) -> str:
-    """Which splits a result is the mean of, and which are not there."""
-    numbers = [str(row["split"]) for row in result["splits"]]
-    listed = ", ".join(numbers)
-    text = f"splits {listed}; the mean is of these {len(numbers)}"
-    if len(numbers) == 1:
-        text = f"split {listed}"
-    return "; ".join([text, *result["missing"]])
-
-
-def _fuse_splits_lines(result: Mapping[str, Any]) -> list[str]:
-    """A row for each input and the fused one, a column for each split, and the means."""
-    splits = result["splits"]
-    rows = [
-        ("", *(f"split {row['split']}" for row in splits), "mean top-1", "mean top-5", "mean class")
-    ]
-    for number, row in enumerate(result["inputs"]):
-        counts = [of_split["inputs"][number]["top1"] for of_split in splits]
-        rows.append((row["stream"], *map(share_text, counts), *_means(row)))
-    names = {"fused": f"fused ({result['strategy']})", "unfitted": "without what was fitted"}
-    for key, name in names.items():
-        if result[key]:
-            counts = [of_split[key]["top1"] for of_split in splits]
-            rows.append((name, *map(share_text, counts), *_means(result[key])))
-    lines = [splits_text(result), f"segments fused by {result['segments']}", "", *columns(rows)]
-    if result["fitted_on"]:
-        lines += ["", f"fitted on: {result['fitted_on']}"]
-    return [*lines, *(f"warning: {text}" for text in result["warnings"])]
-
-
-def _means(row: Mapping[str, Any]) -> list[str]:
-    percents = [row[measure] for measure in MEASURES]
-    return ["-" if percent is None else f"{percent:.2f} %" for percent in percents]
-
-
 def _tune_splits_lines(result: Mapping[str, Any]) -> list[str]:
     """The accuracy by weights of each split, and the weights."""
     splits = result["splits"]
-    rows = [("", *(f"split {row['split']}" for row in splits), "mean")]
-    for key, name in (
-        ("held_out", "held out"),
-        ("equal", "equal weights"),
-        ("picked", "best on these videos"),
-    ):
+    rows = [["", *_split_names(splits), "mean"]]
+    names = {"held_out": "held out", "equal": "equal weights", "picked": "best on these videos"}
+    for key, name in names.items():
         if result[key] is not None:
             shares = [share_text(row[key]) for row in splits]
-            rows.append((name, *shares, f"{result[key]:.2f} %"))
-    rows.append(
-        (
-            "weights",
-            *(weights_text(row["weights"]) for row in splits),
-            weights_text(result["weights"]),
-        )
-    )
+            rows.append([name, *shares, f"{result[key]:.2f} %"])
+    rows.append(["weights", *(weights_text(row["weights"]) for row in [*splits, result])])
     lines = [splits_text(result), "", *columns(rows)]
     if result["fitted_on"]:
         lines += ["", f"fitted on: {result['fitted_on']}"]
@@ -356,55 +382,5 @@ def _tune_splits_lines(result: Mapping[str, Any]) -> list[str]:
                 f"{share_text(cascade['always'])}"
             )
     if result["chosen_on"] == "test":
-        lines.append("CHOSEN ON THESE VERY VIDEOS: not an estimate of accuracy")
-    return [*lines, *(f"warning: {text}" for text in result["warnings"])]
-
-
-def pooled_test(result: Mapping[str, Any]) -> str:
-    """Which test a result of `compare_over_splits` was made by."""
-    several = "within the splits" if len(result["splits"]) > 1 else ""
-    if result["groups"] is None:
-        what = "videos, as if they were independent (which belong together is not known: --groups)"
-    else:
-        what = f"{result['groups']} whole groups"
-    test = " ".join(filter(None, ("exact sign-flip test of", what, several)))
-    return test + _few_groups(result["groups"])
-
-
-def _compare_splits_lines(result: Mapping[str, Any]) -> list[str]:
-    """Results over the splits, the pairs within them, and classes."""
-    systems = sorted(result["systems"], key=lambda system: -system["percent"])
-    rows = [("", *(f"split {split}" for split in result["splits"]), "mean", "95 %")]
-    for row in systems:
-        low, high = row["interval"]
-        shares = [f"{of['correct'][0]}/{of['of']}  {of['percent']:.2f} %" for of in row["splits"]]
-        rows.append((row["name"], *shares, f"{row['percent']:.2f} %", f"[{low:.2f}, {high:.2f}]"))
-    pairs = [("difference in points", "mean", "95 %", "by split", "p")]
-    for pair in result["pairs"]:
-        low, high = pair["interval"]
-        pairs.append(
-            (
-                f"{pair['first']} - {pair['second']}",
-                f"{pair['difference']:+.2f}",
-                f"[{low:+.2f}, {high:+.2f}]",
-                " ".join(f"{difference:+.2f}" for difference in pair["splits"]),
-                f"{pair['p_holm']:.2g}{' *' if pair['significant'] else ''}",
-            )
-        )
-    shown = {"splits": [{"split": split} for split in result["splits"]]}
-    lines = [
-        splits_text(shown | {"missing": result["missing"]}),
-        f"{result['videos']} videos, {result['answers']} answers; intervals "
-        f"{interval_basis(result['groups'], result['videos'])}, those of differences hold what the "
-        "test does not reject",
-        "",
-        *columns(rows),
-        "",
-        *columns(pairs),
-        f"p: {pooled_test(result)}, after Holm's correction; *: below 0.05, and 0 is not in the "
-        "interval",
-    ]
-    lines += [f"{name}: fitted on {labels}" for name, labels in result["fitted_on"].items()]
-    if result["classes"]:
-        lines += ["", *class_lines(result["classes"])]
+        lines.append(_CHOSEN["test"])
     return [*lines, *(f"warning: {text}" for text in result["warnings"])]

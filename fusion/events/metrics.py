@@ -1,7 +1,7 @@
 """How good events are: mAP of ActivityNet and THUMOS14; frame accuracy, edit score, segmental F1.
 
-All of them are sums over films: so a bootstrap, and a test that exchanges two systems film by film,
-need no new matching of events, only other weights of the films.
+All of them are sums over films: so intervals, by leaving out films, and a test that exchanges two
+systems film by film, need no new matching of events, only other weights of the films.
 
 mAP is that of ActivityNet's evaluation (Caba Heilbron et al., CVPR 2015) and of ActionFormer's;
 frame accuracy, edit score and F1 are those of MS-TCN's (Lea et al., CVPR 2017; Farha and Gall,
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusion.evaluation.comparison import holm
+from fusion.evaluation.metrics import grouped_interval, jackknife_error, percent, t_975
 from fusion.events.detection import MOST_MOMENTS, labels_at
 from fusion.events.event import Event, temporal_iou
 from fusion.events.truth import Film, Truth
@@ -31,7 +32,8 @@ SHOWN = (
     "ActivityNet mAP", "ActivityNet mAP@0.50", "THUMOS14 mAP", "frame accuracy", "edit score",
     "F1@10", "F1@25", "F1@50",
 )  # fmt: skip
-RESAMPLES, FLIPS = 1000, 2000
+FLIPS = 2000
+MOST_PARTS = 200  # of the films, each left out in turn for intervals
 EXACT_FILMS = 10  # with so many or fewer, all 2^F exchanges are tried
 SLICE = 2**22  # numbers in memory at a time
 SAME = 1e-3  # seconds; annotations that differ by less are one, as in ActionFormer's evaluation
@@ -135,25 +137,6 @@ def class_precisions(
         for level, hits in enumerate(matches.hits):
             result[part, level] = average_precision(hits, weights, positives)
     return result
-
-
-def mean_average_precision(
-    detections: Sequence[Sequence[Event]],
-    truth: Sequence[Sequence[Event]],
-    thresholds: Sequence[float] = ACTIVITYNET,
-) -> np.ndarray:
-    """mAP at each tIoU, 0..1: the mean over the classes that the truth has.
-
-    Args:
-        detections, truth: the events of each film, in the same order.
-    """
-    labels = sorted({event.label for events in truth for event in events})
-    once = np.ones((1, len(truth)))
-    found = [
-        class_precisions(match_class(detections, truth, label, thresholds), once)[0]
-        for label in labels
-    ]
-    return np.mean(found, axis=0)
 
 
 def without_duplicates(events: Sequence[Event]) -> list[Event]:
@@ -355,29 +338,54 @@ def metric_values(
     return values
 
 
-def event_metrics(
-    judged: Judged, *, rng: np.random.Generator | int = 0, resamples: int = RESAMPLES
-) -> dict[str, Any]:
+def without_parts(count: int, rng: np.random.Generator | int) -> np.ndarray:
+    """Weights (parts, films) with one part of the films left out at a time.
+
+    A part is a film; of more than 200 films, a few that are drawn at random.
+    """
+    parts = np.arange(count)
+    if count > MOST_PARTS:
+        parts = np.random.default_rng(rng).permutation(count) % MOST_PARTS
+    return (parts != np.arange(parts.max() + 1)[:, None]).astype(float)
+
+
+def film_interval(value: float, without: np.ndarray, *, lowest: float) -> list[float] | None:
+    """95 % interval in percent of a metric, or of a difference, from `lowest` to 1.
+
+    By the jackknife of films with the quantile of Student's t: of a handful of films a bootstrap's
+    is too narrow. Films that all say the same show no variance, though others may say otherwise:
+    then it is as wide as Wilson's of such a share of as many films. None for a single film, which
+    says nothing of others.
+
+    Args:
+        without: the values `without_parts`.
+    """
+    if len(without) < 2:
+        return None
+    error = jackknife_error(without)
+    half = t_975(len(without) - 1) * error
+    if error < 1e-12 and (value or lowest == 0):
+        films = np.ones(len(without))
+        low, high = grouped_interval(abs(value), 0.0, videos=len(films), sizes=films)
+        half = max(abs(value) - low, high - abs(value))
+    return [percent(max(lowest, value - half)), percent(min(1.0, value + half))]
+
+
+def event_metrics(judged: Judged, *, rng: np.random.Generator | int = 0) -> dict[str, Any]:
     """Every metric of a system, as JSON values: `percent`, and its 95 % `interval`.
 
-    The interval is by a bootstrap of whole films (Efron and Tibshirani, 1993); a class that a draw
-    of films lacks is left out of its mean. None for a single film, which says nothing of others.
+    The interval is by whole films (`film_interval`); a class that the others lack, as a film is
+    left out, is left out of their mean.
     """
     count = len(judged.films)
     values = metric_values(judged, np.ones((1, count)))
-    spread: dict[str, np.ndarray] = {}
-    if count > 1:
-        draw = np.random.default_rng(rng).multinomial
-        drawn = draw(count, np.full(count, 1 / count), size=resamples)
-        spread = metric_values(judged, drawn.astype(float))
+    without = metric_values(judged, without_parts(count, rng))
     return {
         name: {
-            "percent": _percent(value[0]),
-            "interval": [_percent(x) for x in np.quantile(spread[name], [0.025, 0.975])]
-            if count > 1
-            else None,
+            "percent": percent(value),
+            "interval": film_interval(value, without[name], lowest=0.0),
         }
-        for name, value in values.items()
+        for name, (value,) in values.items()
     }
 
 
@@ -389,7 +397,7 @@ def class_result(judged: Judged) -> list[dict[str, Any]]:
             "class": label,
             "events": int(matches.positives.sum()),
             "detections": len(matches.films),
-            "ap50": _percent(class_precisions(matches, once)[0, 0]),
+            "ap50": percent(class_precisions(matches, once)[0, 0]),
         }
         for label, matches in zip(judged.classes, judged.matches["activitynet"], strict=True)
     ]
@@ -400,8 +408,8 @@ def compare_systems(
 ) -> list[dict[str, Any]]:
     """Is one system better than another on the same films? For the metrics SHOWN, as JSON values.
 
-    `difference` in percent points (first minus second) with its 95 % `interval` by a bootstrap of
-    films, the same for both; and `p`, two-sided, of a randomisation test: if neither is better,
+    `difference` in percent points (first minus second) with its 95 % `interval` by films, the same
+    for both (`film_interval`); and `p`, two-sided, of a randomisation test: if neither is better,
     exchanging the two in any film changes nothing. All exchanges are tried for 10 films or fewer,
     else 2,000 of them. `p_holm` is p after Holm's correction for all metrics here.
     """
@@ -411,8 +419,9 @@ def compare_systems(
 
     def differences(keep: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
         """First minus second where `keep` (B, F) is 1, exchanged where it is 0."""
-        a = metric_values(both, np.hstack([weights * keep, weights * (1 - keep)]), _twice(weights))
-        b = metric_values(both, np.hstack([weights * (1 - keep), weights * keep]), _twice(weights))
+        kept, exchanged, twice = weights * keep, weights * (1 - keep), np.hstack([weights] * 2)
+        a = metric_values(both, np.hstack([kept, exchanged]), twice)
+        b = metric_values(both, np.hstack([exchanged, kept]), twice)
         return {name: a[name] - b[name] for name in SHOWN if name in a}
 
     observed = differences(ones, ones)
@@ -422,17 +431,16 @@ def compare_systems(
         flips = rng.integers(0, 2, size=(FLIPS, count)).astype(float)
         flips[0] = 1  # the observed one is one of all
     random = differences(flips, np.ones_like(flips))
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(float)
-    spread = differences(np.ones_like(drawn), drawn)
+    left = without_parts(count, rng)
+    without = differences(np.ones_like(left), left)
     rows: list[dict[str, Any]] = []
     for name, (difference,) in observed.items():
         extreme = np.abs(random[name]) >= abs(difference) - 1e-12
-        interval = np.quantile(spread[name], [0.025, 0.975])
         rows.append(
             {
                 "metric": name,
-                "difference": _percent(difference),
-                "interval": [_percent(x) for x in interval] if count > 1 else None,
+                "difference": percent(difference),
+                "interval": film_interval(difference, without[name], lowest=-1.0),
                 "p": float(extreme.mean()),
             }
         )
@@ -462,11 +470,3 @@ def _side_by_side(first: Judged, second: Judged) -> Judged:
     if first.frames is not None and second.frames is not None:
         frames = np.vstack([first.frames, second.frames])
     return Judged(first.films + second.films, first.classes, matches, frames)
-
-
-def _twice(weights: np.ndarray) -> np.ndarray:
-    return np.hstack([weights, weights])
-
-
-def _percent(share: float) -> float:
-    return round(100 * float(share), 4)

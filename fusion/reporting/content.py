@@ -17,6 +17,7 @@ from fusion.combining.fuse import VideoScores
 from fusion.combining.step import Step
 from fusion.evaluation.comparison import Answers, compare, mean_class_interval, segment_accuracy
 from fusion.evaluation.diagnosis import diagnose
+from fusion.evaluation.metrics import accuracy_of_ranks
 from fusion.fitting.fitted_fusion import CalibratedTables
 from fusion.tables.join import JoinedTables
 from twostream_base.errors import InputError
@@ -44,7 +45,7 @@ class Content:
         shown: the name of the result that is shown in detail.
         picked: whether `shown` is the best of several fusions on these very videos.
         compared: `compare` of all results.
-        accuracies: `Answers.accuracy` of all results.
+        accuracies: `accuracy_of_ranks` of all results.
         mean_class: 95 % interval of the mean class accuracy of `shown`, in 0..100.
         tuned: `tune_in_folds` of the streams, or None.
         calibrated: the calibrated streams, or None.
@@ -124,7 +125,8 @@ def make_content(
     if not known.any():
         raise InputError("a report needs videos with labels; these scores have none")
     accuracies = {
-        name: answers.accuracy(streams.labels, streams.groups) for name, answers in results.items()
+        name: accuracy_of_ranks(answers.rank, streams.labels, streams.groups)
+        for name, answers in results.items()
     }
     fusions = [name for name in results if name not in streams.scores]
     best = max(fusions or results, key=lambda name: accuracies[name]["top1"]["correct"])

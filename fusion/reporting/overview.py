@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fusion.evaluation.metrics import tells_top5
+from fusion.evaluation.results import p_text
 from fusion.reporting import table_formats
 from fusion.reporting.charts import interval_chart
 from fusion.reporting.markup import (
@@ -30,6 +32,7 @@ def overview_verdict(table: Table) -> list[str]:
     deviation = ""
     if best["sd"] is not None:
         deviation = f" ± {best['sd']:.2f} over {len(best['seeds'])} seeds"
+    of_five = f"Top-5: {best['top5']:.2f} %. " if tells_top5(table["classes"]) else ""
     missing = table["missing"]
     groups = table["test"]["groups"]
     basis = (
@@ -38,7 +41,7 @@ def overview_verdict(table: Table) -> list[str]:
     lines = [
         f"{best['name']} gets {best['percent']:.2f} %{deviation} of the videos right (top-1, mean "
         f"of {over}; 95 % interval {low:.2f} to {high:.2f}, {basis}).",
-        f"Top-5: {best['top5']:.2f} %. Mean of the class accuracies: {best['mean_class']:.2f} %.",
+        f"{of_five}Mean of the class accuracies: {best['mean_class']:.2f} %.",
     ]
     streams = [row for row in table["rows"] if not row["fusion"] and row["percent"] is not None]
     if streams and best["fusion"]:
@@ -122,7 +125,7 @@ def overview_section(result: Table) -> str:
                 (
                     pair["second"], f"{pair['difference']:+.2f}", f"{low:+.2f} to {high:+.2f}",
                     " ".join(f"{of_split:+.2f}" for of_split in pair["splits"]),
-                    f"{pair['p_holm']:.2g}{' *' if pair['significant'] else ''}",
+                    p_text(pair),
                     f"better in {seeds['better']} of {seeds['seeds']}" if seeds else "-",
                 )
             )  # fmt: skip

@@ -213,17 +213,23 @@ ul.verdict { padding-left: 1.2rem; margin: 0.4rem 0; max-width: 52rem; }
 h2.split { font-size: 1.5rem; border-top: 3px solid var(--line); margin-top: 3rem; }
 @media (max-width: 600px) { body { padding: 0.6rem 0.8rem 3rem; } h1 { font-size: 1.35rem; }
   ul.names { columns: 1; } }
-@media print { :root { --page: #fff; --text: #000; --soft: #444; --sheet: #f4f5f7; }
-  body { max-width: none; padding: 0; font-size: 10pt; } nav, a.csv { display: none; }
+@media print { :root { --page: #fff; --text: #000; --soft: #444; --sheet: #f4f5f7;
+    font-size: 10pt; }
+  body { max-width: none; padding: 0; font-size: 1rem; line-height: 1.35; }
+  nav, a.csv { display: none; } a { color: inherit; }
+  p, ul, ul.verdict, figcaption { max-width: none; }
+  h2 { margin: 1.2rem 0 0.4rem; padding-top: 0.6rem; break-after: avoid; }
   details::details-content { content-visibility: visible; display: block; height: auto; }
-  summary { list-style: none; color: var(--soft); }
+  summary { list-style: none; color: var(--soft); break-after: avoid; }
   .scroll, .matrix { overflow: visible; max-height: none; background: none; }
-  .matrix figure { width: auto; } .matrix svg { max-width: 100%; height: auto; }
-  .charts { grid-template-columns: 1fr 1fr; } svg { max-width: 15cm; }
-  .charts figure:has(table) { grid-column: 1 / -1; }
-  table, ul.names { font-size: 8pt; } ul.names { columns: 2; }
-  section, figure, tr { break-inside: avoid; } h2 { break-after: avoid; }
-  section, figure:has(table) { break-inside: auto; } a { color: inherit; } }
+  .matrix figure { width: auto; } .matrix svg { max-width: 100%; }
+  .charts { display: block; orphans: 1; widows: 1; break-before: avoid; }
+  .charts figure { display: inline-block; width: 48%; margin-right: 1%; vertical-align: top; }
+  .charts figure:has(table) { display: block; width: auto; margin-right: 0; }
+  table, ul.names { font-size: 0.8rem; } ul.names { columns: 2; }
+  th, td { padding: 0.1rem 0.7rem 0.1rem 0; }
+  figure, tr { break-inside: avoid; } figure:has(table) { break-inside: auto; }
+  section > p, .matrix { break-after: avoid; } figcaption:has(+ .scroll) { break-after: avoid; } }
 """
 
 # What the figures need of it, in files of their own: light, as on paper.

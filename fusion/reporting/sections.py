@@ -10,7 +10,8 @@ import numpy as np
 from fusion.combining.probabilities import softmax
 from fusion.evaluation.comparison import class_accuracy, complementarity
 from fusion.evaluation.forms import forms_rows, worth_line
-from fusion.evaluation.results import interval_basis, test_used, weights_text
+from fusion.evaluation.metrics import tells_top5
+from fusion.evaluation.results import interval_basis, p_text, test_used, weights_text
 from fusion.fitting.tune import curve_of_streams
 from fusion.reporting.charts import (
     class_chart,
@@ -52,13 +53,15 @@ def verdict(content: Content) -> list[str]:
     accuracy, alone = content.accuracies[shown], content.accuracies[best]["top1"]
     top1, top5 = accuracy["top1"], accuracy["top5"]
     low, high = content.mean_class
-    of_five = f"Top-5: {top5['percent']:.2f} % ({_interval(top5)}). " if _has_top5(content) else ""
+    of_five = ""
+    if tells_top5(len(content.streams.class_names)):
+        of_five = f"Top-5: {top5['percent']:.2f} % ({_interval(top5)}). "
     lines = [
         f"{shown} gets {top1['percent']:.2f} % of {top1['of']:,} videos right (top-1; 95 % "
         f"interval {_interval(top1)}, "
         f"{interval_basis(content.compared['groups'], content.compared['videos'])}).",
-        f"{of_five}Mean of the class accuracies: {accuracy['mean_class']:.2f} % ({low:.2f} to "
-        f"{high:.2f}).",
+        f"{of_five}Mean of the class accuracies: {accuracy['mean_class']['percent']:.2f} % "
+        f"({low:.2f} to {high:.2f}).",
     ]
     if shown != best:
         pair = content.pair(shown, best)
@@ -123,22 +126,17 @@ def inputs_section(content: Content) -> str:
     return section("inputs", "Inputs and protocols", table(heading, rows, name="inputs"), settings)
 
 
-def _has_top5(content: Content) -> bool:
-    """Among five classes or fewer, the first five are always right."""
-    return len(content.streams.class_names) > 5
-
-
 def results_section(content: Content) -> str:
     """Every stream and strategy with its interval, and the paired tests against the shown one."""
     systems = sorted(content.compared["systems"], key=lambda system: -system["correct"])
-    rows, has_top5 = [], _has_top5(content)
+    rows, has_top5 = [], tells_top5(len(content.streams.class_names))
     for row in systems:
         accuracy = content.accuracies[row["name"]]
         top5 = [f"{accuracy['top5']['percent']:.2f}"] if has_top5 else []
         rows.append(
             (
                 row["name"], f"{row['correct']}/{row['of']}", f"{row['percent']:.2f}",
-                _interval(row), *top5, f"{accuracy['mean_class']:.2f}",
+                _interval(row), *top5, f"{accuracy['mean_class']['percent']:.2f}",
             )
         )  # fmt: skip
     of_five = ["top-5, %"] if has_top5 else []
@@ -379,7 +377,7 @@ def _pair_row(pair: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         pair["first"], pair["second"], f"{pair['difference']:+.2f}", f"{low:+.2f} to {high:+.2f}",
         str(pair["only_first"]), str(pair["only_second"]), f"{pair['p']:.2g}",
-        f"{pair['p_holm']:.2g}{' *' if pair['significant'] else ''}", smallest,
+        p_text(pair), smallest,
     )  # fmt: skip
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from fusion.evaluation.metrics import tells_top5
+from fusion.evaluation.results import p_text
 from twostream_base.errors import printable
 from twostream_base.text import csv_text
 
@@ -167,14 +169,15 @@ def csv_rows(table: Table) -> list[list[object]]:
         cells: list[object] = [row["system"]] if systems else []
         cells += [row["label"], " ".join(map(str, row["seeds"]))]
         for cell in row["splits"]:
-            cells += [
-                " ".join(map(str, cell["correct"])), cell["of"],
-                _number(cell["percent"]), _number(cell["sd"]),
-            ]  # fmt: skip
+            figures = [cell["percent"], cell["sd"]]
+            cells += [" ".join(map(str, cell["correct"])), cell["of"]]
+            cells += ["" if value is None else value for value in figures]
         low, high = row["interval"] or (None, None)
         pair = row["below_best"]
-        cells += [*map(_number, (row["percent"], row["sd"], low, high, row["top5"]))]
-        cells += [_number(row["mean_class"]), "yes" if row["bold"] else "no"]
+        top5 = row["top5"] if tells_top5(table["classes"]) else None
+        figures = [row["percent"], row["sd"], low, high, top5, row["mean_class"]]
+        cells += ["" if value is None else value for value in figures]
+        cells.append("yes" if row["bold"] else "no")
         if pair:
             cells += [pair["difference"], *pair["interval"], pair["p"], pair["p_holm"]]
         else:
@@ -184,10 +187,6 @@ def csv_rows(table: Table) -> list[list[object]]:
 
 
 TABLE_FORMATS: dict[str, Callable[..., str]] = {"markdown": markdown, "latex": latex, "csv": csv}
-
-
-def _number(value: float | None) -> object:
-    return "" if value is None else value
 
 
 def _has_systems(table: Table) -> bool:
@@ -255,7 +254,7 @@ def _pair_cells(table: Table, decimals: int) -> list[list[str]]:
             f"{names[pair['first']]} - {names[pair['second']]}",
             f"{pair['difference']:+.{decimals}f}",
             f"{low:+.{decimals}f} to {high:+.{decimals}f}",
-            f"{pair['p_holm']:.2g}{' *' if pair['significant'] else ''}",
+            p_text(pair),
         ]
         if several_seeds:
             cells.append(_seeds_text(pair["seeds"], decimals))

@@ -99,7 +99,7 @@ truth_options = console.section(
         "scores are taken as they are, without --strategy, --segments, --combine and --calibrate.",
     ),
     click.option("--classes", is_flag=True, help="Also show every class."),
-    click.option("--seed", default=0, help="Seed of the bootstrap and of the test."),
+    click.option("--seed", default=0, help="Seed of the randomisation test."),
 )
 
 
@@ -146,8 +146,8 @@ def events(
 
     FILES are dense score files, as `predict --window` writes them; several streams are fused as by
     `fuse`. With --truth, the mean average precision of ActivityNet and THUMOS14, and where one
-    class is at a time the frame accuracy, edit score and segmental F1, with intervals by a
-    bootstrap of films, of each stream and of the fusion.
+    class is at a time the frame accuracy, edit score and segmental F1, with intervals by whole
+    films, of each stream and of the fusion.
     """
     from dataclasses import fields
 

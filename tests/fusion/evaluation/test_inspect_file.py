@@ -106,7 +106,7 @@ def test_contents(make_table: Make) -> None:
         "summed_over: 19",
         "stream: spatial",
         "",
-        "top-1 0/1  0.00 % [0.00, 79.35]   top-5 1/1  100.00 % [20.65, 100.00]   mean class 0.00 %",
+        "top-1 0/1  0.00 % [0.00, 79.35]   mean class 0.00 %",
         "",
         "v0 (true: c1): c0 1, c1 1, c2 1",
     ]
