@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.combining.fuse import VideoScores, fuse_videos, score_videos
+from fusion.combining.fuse import fuse_videos, score_videos
 from fusion.combining.inputs import (
     FusionOptions,
     ScoreSource,
@@ -33,7 +34,8 @@ from fusion.events.truth import Truth, pair_films
 from fusion.fitting.fitted_fusion import calibrate_inputs
 from fusion.tables.join import join
 from fusion.tables.progress import Progress, no_progress
-from fusion.tables.score_file import open_scores
+from fusion.tables.score_file import ScoreTable, read_scores
+from fusion.tables.windows import rows_by_video
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import write_text
 from twostream_base.text import write_csv
@@ -85,28 +87,24 @@ def find_events_in_files(
     else:
         streams = score_videos(inputs.joined, inputs.steps)
     fusion = fuse_videos(streams, inputs.steps)
-    streams = fusion.streams
-    systems = dict(streams.scores)
-    score_types = dict.fromkeys(systems, streams.score_type)
+    systems = {key: as_probs(scores, streams.score_type) for key, scores in streams.scores.items()}
     if len(systems) > 1:
-        systems[FUSED], score_types[FUSED] = fusion.scores, fusion.table.score_type
+        systems[FUSED] = as_probs(fusion.scores, fusion.table.score_type)
     result = list(systems)[-1]
-    found: dict[str, Events] = {}
-    judging = truth is not None
-    for number, (name, scores) in enumerate(systems.items()):
-        if name == result or judging:
+    by_system: dict[str, Events] = {}
+    for number, (name, probs) in enumerate(systems.items()):
+        if name == result or truth is not None:
             progress("events", number / len(systems))
-            probs = as_probs(scores, score_types[name])
-            found[name] = _events_of_films(streams, probs, detection)
+            by_system[name] = _events_of_films(fusion.table, probs, detection)
     notes = list(fusion.warnings)
     if other is not None:
         if truth is None:
             raise InputError("--compare needs --truth: without it nothing tells which is better")
-        name, found_by_other = _other_system(
-            other, streams, detection, options=options, taken=list(found)
+        name, events_by_other = _other_system(
+            other, fusion.table, detection, options, names=list(by_system)
         )
-        found[name] = found_by_other
-    films = list(found[result])
+        by_system[name] = events_by_other
+    films = list(by_system[result])
     report: dict[str, Any] = {
         "films": len(films),
         "windows": len(streams.names),
@@ -116,7 +114,7 @@ def find_events_in_files(
         "events": [
             {"video": film, "start": round(e.start, 3), "end": round(e.end, 3), "class": e.label,
              "score": round(e.score, 4)}
-            for film, events in found[result].items()
+            for film, events in by_system[result].items()
             for e in events
         ],
         "systems": None,
@@ -136,10 +134,14 @@ def find_events_in_files(
         )
     if unknown:
         notes.append(f"{len(unknown)} classes of the truth have no scores: {some_of(unknown)}")
-    ends = _ends_of_films(streams)
+    assert streams.times is not None
+    ends = {
+        film: float(streams.times[rows, 1].max())
+        for film, rows in rows_by_video(fusion.table).items()
+    }
     judged: dict[str, Judged] = {}
-    for number, (name, events) in enumerate(found.items()):
-        progress("judging", number / len(found))
+    for number, (name, events) in enumerate(by_system.items()):
+        progress("judging", number / len(by_system))
         judged[name] = judge_events(events, truth, ends=ends)
     if judged[result].frames is None:
         notes.append(
@@ -160,46 +162,24 @@ def find_events_in_files(
     return report
 
 
-def _rows_of_films(streams: VideoScores) -> dict[str, np.ndarray]:
-    """The rows of each film."""
-    if streams.times is None or streams.groups is None:
-        raise InputError(
-            "these are scores of whole videos, without times; `twostream predict --window` gives "
-            "scores of windows, and so does `score` for clips of --dataset timed"
-        )
-    rows: dict[str, list[int]] = {}
-    for row, film in enumerate(streams.groups):
-        rows.setdefault(film, []).append(row)
-    return {film: np.array(of_film) for film, of_film in rows.items()}
-
-
 def _events_of_films(
-    streams: VideoScores, probabilities: np.ndarray, detection: DetectionOptions
+    table: ScoreTable, probabilities: np.ndarray, detection: DetectionOptions
 ) -> Events:
-    rows_of_films = _rows_of_films(streams)
-    assert streams.times is not None
+    rows_of_films = rows_by_video(table)
+    assert table.times is not None
     return {
-        film: detect_events(
-            streams.times[rows], probabilities[rows], streams.class_names, detection
-        )
+        film: detect_events(table.times[rows], probabilities[rows], table.class_names, detection)
         for film, rows in rows_of_films.items()
-    }
-
-
-def _ends_of_films(streams: VideoScores) -> dict[str, float]:
-    assert streams.times is not None
-    return {
-        film: float(streams.times[rows, 1].max()) for film, rows in _rows_of_films(streams).items()
     }
 
 
 def _other_system(
     source: Path | ScoreSource,
-    streams: VideoScores,
+    judged: ScoreTable,
     detection: DetectionOptions,
-    *,
     options: FusionOptions,
-    taken: Sequence[str],
+    *,
+    names: Sequence[str],
 ) -> tuple[str, Events]:
     """The name and the events of another score file, which has the same films and classes."""
     sources = typed_sources([source])
@@ -209,23 +189,19 @@ def _other_system(
             f"{some_of([str(each.path) for each in sources])}; name one"
         )
     (path,) = score_files(sources[0].path, replace(options, epochs=None))
-    table = open_scores(path)
-    other = score_videos(join({"other": table}))
-    if sorted(other.class_names) != sorted(streams.class_names):
-        unlike = sorted(set(other.class_names) ^ set(streams.class_names))
+    table = read_scores(path, in_memory=False)
+    if unlike := sorted(set(table.class_names) ^ set(judged.class_names)):
         raise InputError(
             f"{path} has other classes than the files; they differ in {some_of(unlike)}"
         )
-    films, its = set(_rows_of_films(streams)), set(_rows_of_films(other))
-    if films != its:
-        raise InputError(
-            f"{path} has other films than the files; they differ in {some_of(sorted(films ^ its))}"
-        )
+    if unlike := sorted(set(rows_by_video(judged)) ^ set(rows_by_video(table))):
+        raise InputError(f"{path} has other films than the files; they differ in {some_of(unlike)}")
     typed = sources[0].stream if not sources[0].model else sources[0].path.name
-    names = (typed or path.stem, str(path), f"--compare {path}")
-    name = next(name for name in names if name not in taken)
-    probabilities = as_probs(other.scores["other"], other.score_type)
-    return name, _events_of_films(other, probabilities, detection)
+    candidates = (typed or path.stem, str(path), f"--compare {path}")
+    name = next(name for name in candidates if name not in names)
+    scores = score_videos(join({"other": table}))
+    probabilities = as_probs(scores.scores["other"], scores.score_type)
+    return name, _events_of_films(table, probabilities, detection)
 
 
 def write_events(path: Path, events: Sequence[Mapping[str, Any]]) -> None:
@@ -234,8 +210,6 @@ def write_events(path: Path, events: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         InputError: another suffix.
     """
-    import json
-
     check_suffix(path)
     if path.suffix.lower() == ".csv":
         heading = ("video", "start", "end", "label", "score")
@@ -274,12 +248,13 @@ def event_lines(report: Mapping[str, Any]) -> list[str]:
     if len(events) > MOST_LINES:
         lines.append(f"and {len(events) - MOST_LINES:,} more; --out FILE.csv has all")
     if report["systems"]:
-        names = list(report["systems"])
-        rows: list[tuple[str, ...]] = [("", *names)]
-        for metric in SHOWN:
-            if metric in report["systems"][names[0]]:
-                cells = [_share(report["systems"][name][metric]) for name in names]
-                rows.append((metric, *cells))
+        systems = report["systems"].values()
+        rows = [["", *report["systems"]]]
+        rows += [
+            [metric, *(_value_text(system[metric]) for system in systems)]
+            for metric in SHOWN
+            if metric in report["systems"][report["result"]]
+        ]
         count = report["judged_films"]
         lines += [
             "",
@@ -288,27 +263,23 @@ def event_lines(report: Mapping[str, Any]) -> list[str]:
         ]
     for comparison in report["comparisons"]:
         lines += ["", f"{comparison['first']} minus {comparison['second']}, points"]
-        lines += columns(
-            [
-                (
-                    row["metric"],
-                    _share({"percent": row["difference"], "interval": row["interval"]}, sign="+"),
-                    f"p = {row['p']:.2g}, after Holm {row['p_holm']:.2g}",
-                )
-                for row in comparison["metrics"]
-            ]
-        )
+        rows = []
+        for row in comparison["metrics"]:
+            difference = {"percent": row["difference"], "interval": row["interval"]}
+            p = f"p = {row['p']:.2g}, after Holm {row['p_holm']:.2g}"
+            rows.append([row["metric"], _value_text(difference, sign="+"), p])
+        lines += columns(rows)
     if report["by_class"]:
-        rows = [("class", "events", "found", "AP at 0.5")]
+        rows = [["class", "events", "found", "AP at 0.5"]]
         rows += [
-            (c["class"], str(c["events"]), str(c["detections"]), f"{c['ap50']:.2f}")
+            [c["class"], str(c["events"]), str(c["detections"]), f"{c['ap50']:.2f}"]
             for c in report["by_class"]
         ]
         lines += ["", *columns(rows)]
     return [*lines, *(f"note: {note}" for note in report["notes"])]
 
 
-def _share(value: Mapping[str, Any], sign: str = "") -> str:
+def _value_text(value: Mapping[str, Any], sign: str = "") -> str:
     text = f"{value['percent']:{sign}.2f}"
     if value["interval"] is None:
         return text

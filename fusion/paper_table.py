@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.combining.fuse import fuse_streams, score_videos
+from fusion.combining.fuse import fuse_videos, score_videos
 from fusion.combining.inputs import (
     OFFICIAL_SPLITS,
     STREAMS,
@@ -20,19 +20,19 @@ from fusion.combining.inputs import (
     FusionOptions,
     ScoreSource,
     choose_runs,
-    one_of,
     read_tables,
     read_validation_scores,
     run_sources,
     score_files,
+    single_run,
     typed_sources,
     with_split,
 )
 from fusion.combining.step import StepOptions, find_steps
-from fusion.evaluation.metrics import accuracy_summary
+from fusion.evaluation.metrics import accuracy_summary, percent
 from fusion.evaluation.pooled import Seed, compare_over_splits, split_answers
 from fusion.fitting import tune
-from fusion.fitting.fitted_fusion import CALIBRATED, calibrate_inputs, labels_in_folds
+from fusion.fitting.fitted_fusion import CALIBRATED, calibrate_inputs
 from fusion.tables.join import JoinedTables, join
 from fusion.tables.progress import Progress, no_progress
 from fusion.tables.score_file import ScoreTable, add_fitted_on, shared_metadata
@@ -114,8 +114,6 @@ def table_files(
         videos[split] = replace(joined, tables={})
         for line in joined.warnings:
             warnings[line].setdefault(split)
-        val = [Path(str(path).replace("{split}", str(split))) for path in options.val]
-        of_split = replace(options, val=val)
         for (system, of_seed), inputs in systems.items():
             progress(f"split {split}" if split else "scores", 0.9 * systems_done / systems_in_all)
             systems_done += 1
@@ -128,7 +126,7 @@ def table_files(
             known = joined.labels >= 0
             for result, scores, mark in _results(
                 system,
-                replace(inputs, options=of_split),
+                replace(inputs, options=options.of_split(split)),
                 strategies=strategies,
                 weightings=weightings,
                 tuned=tuned,
@@ -230,7 +228,7 @@ def find_sources(
     else:
         sources = [
             with_split(source, score_files(source.path, options)[0])
-            for source in typed_sources(options.files)
+            for source in typed_sources(options.files, seeds=True)
         ]
         unknown = [source for source in sources if source.split is None]
         if unknown and len(unknown) < len(sources):
@@ -256,15 +254,10 @@ def find_sources(
     for by_system in by_split.values():
         for of_system in by_system.values():
             for stream in {source.stream for source in of_system if source.model}:
-                one_of(stream, [source for source in of_system if source.stream == stream])
-            # Spatial before motion, then others; inputs that were typed stay as they are.
-            of_system.sort(
-                key=lambda source: (
-                    STREAMS.index(source.stream)
-                    if source.model and source.stream in STREAMS
-                    else len(STREAMS)
-                )
-            )
+                single_run(stream, [source for source in of_system if source.stream == stream])
+            # Of runs spatial before motion, then others; files stay as they were typed.
+            place = {stream: number for number, stream in enumerate(STREAMS)}
+            of_system.sort(key=lambda run: place.get(run.stream if run.model else "", len(place)))
     return by_split, searched
 
 
@@ -295,22 +288,20 @@ def join_systems(
     """Join all tables of a split, and give each system and seed its own."""
     tables: dict[str, ScoreTable] = {}
     parts = {}
+    several = len({seed for _, seed in by_system}) > 1
     for (system, seed), sources in by_system.items():
         files = [score_files(source.path, options) for source in sources]
         of_system, paths, steps = read_tables(sources, files, options)
-        several = len({of_seed for _, of_seed in by_system}) > 1
-        keys = {}
-        for stream in of_system:
-            words = [system, stream, f"(seed {seed})" if several else ""]
-            keys[stream] = " ".join(filter(None, words))
-            tables[keys[stream]] = of_system[stream]
+        suffix = f"(seed {seed})" if several else ""
+        keys = {stream: " ".join(filter(None, (system, stream, suffix))) for stream in of_system}
+        tables |= {keys[stream]: table for stream, table in of_system.items()}
         parts[system, seed] = (keys, paths, steps)
     joined = join(tables, groups=options.groups)
     systems = {}
-    for key, (keys, paths, steps) in parts.items():
-        own_tables = {stream: joined.tables[long] for stream, long in keys.items()}
-        own = replace(joined, tables=own_tables, warnings=[])
-        systems[key] = FusionInputs(paths, own, steps, options)
+    for system_and_seed, (keys, paths, steps) in parts.items():
+        of_system = {stream: joined.tables[key] for stream, key in keys.items()}
+        part = replace(joined, tables=of_system, warnings=[])
+        systems[system_and_seed] = FusionInputs(paths, part, steps, options)
     return joined, systems
 
 
@@ -352,29 +343,28 @@ def _results(
         calibrated = calibrate_inputs(inputs)
         mark = add_fitted_on({}, before or None, calibrated.fitted_on).get("fitted_on", "")
         variants[CALIBRATED] = (calibrated.score_videos(inputs.steps), mark)
-    steps = [(name, StepOptions(strategy=name)) for name in strategies]
-    steps += [
+    fusions = [(name, StepOptions(strategy=name)) for name in strategies]
+    fusions += [
         (_ratio(weights, fused), StepOptions(strategy="weighted", weights=weights))
         for weights in weightings
     ]
-    for name, typed in steps:
-        step = find_steps(typed, streams=fused, class_names=streams.class_names).streams
+    for name, typed in fusions:
+        steps = find_steps(typed, streams=fused, class_names=streams.class_names)
         for suffix, (variant, mark) in variants.items():
             result = Result(system, tuple(fused), name + suffix)
-            yield result, fuse_streams(variant, step)[0].scores, mark
+            yield result, fuse_videos(variant, steps).scores, mark
+    if tuned == "none":
+        return
     if tuned == "crossfit":
-        folds = inputs.joined.folds(inputs.options.folds)
-        weights_found = tune.tune_in_folds(streams, folds)
-        scores = tune.fuse_by_tuned_weights(streams, weights_found, folds).scores[:, 0, 0]
-        in_folds = labels_in_folds(next(iter(streams.metadata.values())), streams.groups)
-        marks = add_fitted_on({}, before or None, in_folds)
-        result = Result(system, tuple(fused), "weights tuned in folds")
-        yield result, scores, str(marks["fitted_on"])
-    elif tuned == "val":
+        folds, how = inputs.joined.folds(inputs.options.folds), "weights tuned in folds"
+        choice = tune.tune_in_folds(streams, folds)
+    else:
+        folds, how = None, "weights tuned on val"
         others = score_videos(join(read_validation_scores(inputs)), inputs.steps)
-        weights_found = tune.tune_on(streams, others)
-        scores = tune.fuse_by_tuned_weights(streams, weights_found, None).scores[:, 0, 0]
-        yield Result(system, tuple(fused), "weights tuned on val"), scores, before
+        choice = tune.tune_on(streams, others)
+    scores = tune.fuse_by_tuned_weights(streams, choice, folds).scores[:, 0, 0]
+    mark = add_fitted_on({}, before or None, choice["fitted_on"]).get("fitted_on", "")
+    yield Result(system, tuple(fused), how), scores, mark
 
 
 def _ratio(weights: str, streams: Sequence[str]) -> str:
@@ -444,10 +434,8 @@ def _tested_rows(
                     "split": split,
                     "correct": [int(of_row[seed].sum()) for seed in used],
                     "of": int((joined.labels >= 0).sum()),
-                    "percent": round(100 * float(np.mean(shares)), 4) if shares else None,
-                    "sd": round(100 * float(np.std(shares, ddof=1)), 4)
-                    if len(shares) > 1
-                    else None,
+                    "percent": percent(np.mean(shares)) if shares else None,
+                    "sd": percent(np.std(shares, ddof=1)) if len(shares) > 1 else None,
                 }
             )
         pair = pairs.get(result.name)

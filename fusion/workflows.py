@@ -39,11 +39,12 @@ from fusion.evaluation.comparison import (
     compare,
     complementarity,
     fused_answers,
-    segment_accuracy,
+    segments_accuracy,
     stream_answers,
 )
+from fusion.evaluation.metrics import MEASURES
 from fusion.evaluation.pooled import Seed, compare_over_splits, split_answers
-from fusion.evaluation.results import MEASURES, fusion_result
+from fusion.evaluation.results import fusion_result
 from fusion.fitting import tune
 from fusion.fitting.fitted_fusion import (
     CALIBRATED,
@@ -226,9 +227,8 @@ def compare_files(
 
     def of_one_split(options: FusionOptions, *, progress: Progress) -> dict[str, Any]:
         inputs = read_inputs(options)
-        streams = score_videos(inputs.joined, inputs.steps)
+        streams, calibrated = score_videos(inputs.joined, inputs.steps), None
         answers = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
-        calibrated = None
         if not alone:
             if options.calibrate != "none":
                 calibrated = calibrate_inputs(inputs, progress=part_of(progress, 0, 0.5))
@@ -244,47 +244,41 @@ def compare_files(
             "warnings": streams.warnings,
         }
 
-    if options.takes_splits:
-        splits, about = _each_split(
-            of_one_split, options, part_of(progress, 0, 0.9),
-            inputs_of=lambda result: list(result["answers"]),
-        )  # fmt: skip
-        answers = []
-        for of_split in splits:
-            streams, labels = of_split["streams"], of_split["streams"].labels
-            right: dict[str, dict[Seed, np.ndarray]] = {
-                name: {None: (first == labels)[labels >= 0]}
-                for name, first in of_split["answers"].items()
-            }
-            answers.append(split_answers(of_split["split"], streams, right))
-        if len(answers[0].right) < 2:
-            raise InputError("a comparison needs two results, and videos with a label")
-        progress("the comparison", 0.9)
-        counts: dict[str, dict[str, Any]] = {}
-        for row in (row for of_split in splits for row in of_split["classes"]):
+    if not options.takes_splits:
+        result = of_one_split(options, progress=progress)
+        inputs, streams = result.pop("inputs"), result.pop("streams")
+        answers, labels = result.pop("answers"), streams.labels
+        return {
+            **compare(answers, labels, rng=options.seed, groups=streams.groups),
+            "complementarity": complementarity(streams),
+            "segments": segments_accuracy(inputs.joined, inputs.steps.segments),
+            **result,
+        }
+    splits, about = _each_split(
+        of_one_split, options, part_of(progress, 0, 0.9),
+        inputs_of=lambda result: list(result["answers"]),
+    )  # fmt: skip
+    answers_of_splits = []
+    counts: dict[str, dict[str, Any]] = {}
+    marks: dict[str, str] = {}
+    for of_split in splits:
+        streams, labels = of_split["streams"], of_split["streams"].labels
+        right: dict[str, dict[Seed, np.ndarray]] = {
+            name: {None: (first == labels)[labels >= 0]}
+            for name, first in of_split["answers"].items()
+        }
+        answers_of_splits.append(split_answers(of_split["split"], streams, right))
+        for row in of_split["classes"]:
             total = counts.setdefault(row["class"], row | {"videos": 0, "correct": {}})
             total["videos"] += row["videos"]
             for name, hits in row["correct"].items():
                 total["correct"][name] = total["correct"].get(name, 0) + hits
-        marks: dict[str, str] = {}
-        for of_split in splits:
-            marks |= of_split["fitted_on"]
-        compared = compare_over_splits(answers, all_pairs=True, rng=options.seed)
-        return compared | {"classes": list(counts.values()), "fitted_on": marks, **about}
-    result = of_one_split(options, progress=progress)
-    inputs, streams = result.pop("inputs"), result.pop("streams")
-    compared = compare(
-        result.pop("answers"), streams.labels, rng=options.seed, groups=streams.groups
-    )
-    return compared | {
-        "complementarity": complementarity(streams),
-        "segments": {
-            key: segment_accuracy(table, segments=inputs.steps.segments)
-            for key, table in inputs.joined.tables.items()
-            if table.scores.shape[1] > 1
-        },
-        **result,
-    }
+        marks |= of_split["fitted_on"]
+    if len(answers_of_splits[0].right) < 2:
+        raise InputError("a comparison needs two results, and videos with a label")
+    progress("the comparison", 0.9)
+    compared = compare_over_splits(answers_of_splits, all_pairs=True, rng=options.seed)
+    return compared | {"classes": list(counts.values()), "fitted_on": marks, **about}
 
 
 def compare_forms(options: FusionOptions, *, progress: Progress = no_progress) -> dict[str, Any]:
@@ -398,16 +392,13 @@ def report_files(
             if system == best["system"] and (of_seed in best["seeds"] or not best["seeds"])
         )
         files = [source for source in of_best if not searched or source.stream in STREAMS]
-        val = [Path(str(path).replace("{split}", str(split))) for path in options.val]
-        begin, end = (0.4 + 0.6 * at / len(by_split) for at in (number, number + 1))
-        contents.append(
-            report_content(
-                replace(options, files=files or of_best, val=val, splits=None, split=split),
-                shown=shown or in_split or None,
-                pictures=pictures,
-                progress=part_of(progress, begin, end),
-            )
+        of_split = replace(options.of_split(split), files=files or of_best)
+        share = 0.6 / len(by_split)
+        part = part_of(progress, 0.4 + share * number, 0.4 + share * (number + 1))
+        content = report_content(
+            of_split, shown=shown or in_split or None, pictures=pictures, progress=part
         )
+        contents.append(content)
     return report_page(
         contents,
         title=title,
@@ -466,6 +457,7 @@ def report_content(
         shown=shown,
         segments=inputs.steps.segments,
         seed=options.seed,
+        split=options.split,
         tuned=tuned,
         calibrated=calibrated,
         fitted_on=fitted_on(answers, streams, calibrated),

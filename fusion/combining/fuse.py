@@ -149,10 +149,19 @@ def fuse_joined(joined: JoinedTables, steps: Steps = DEFAULT_STEPS) -> Fusion:
 
 def fuse_videos(streams: VideoScores, steps: Steps) -> Fusion:
     """Fuse the streams of each video; the other `steps` are for the header."""
-    fused, warnings = fuse_streams(streams, steps.streams)
-    axes = {"crops": steps.crops, "segments": steps.segments, "streams": steps.streams}
-    table = fused_table(streams, fused.scores, fused.score_type, axes)
-    return Fusion(table, streams, [*streams.warnings, *warnings])
+    step, score_type, warnings = steps.streams, streams.score_type, list(streams.warnings)
+    fused = next(iter(streams.scores.values()))
+    if len(streams.scores) == 1 and step != MEAN:
+        warnings.append(f"there is only one input: {step.name} had no streams to fuse")
+    elif len(streams.scores) > 1:
+        fused, fallbacks = np.empty_like(fused), 0
+        for part, result in fused_slices(streams, step):
+            fused[part], score_type = result.scores, result.score_type
+            fallbacks += result.fallbacks
+        if fallbacks:
+            warnings.append(fallback_warning("the streams", fallbacks))
+    axes = {"crops": steps.crops, "segments": steps.segments, "streams": step}
+    return Fusion(fused_table(streams, fused, score_type, axes), streams, warnings)
 
 
 def score_videos(
@@ -179,7 +188,12 @@ def score_videos(
         key: "probs" if table.score_type == "probs" and not calibrations else "logits"
         for key, table in joined.tables.items()
     }
-    combined = _common_type(types, steps.combine)
+    listed = ", ".join(f"{key} {score_type}" for key, score_type in types.items())
+    if steps.combine == "logits" and "probs" in types.values():
+        raise InputError(f"probabilities cannot become logits ({listed}); use --combine probs")
+    if steps.combine is None and len(set(types.values())) > 1:
+        raise InputError(f"the inputs hold different scores ({listed}); use --combine probs")
+    combined = steps.combine or next(iter(types.values()))
     results, digests = {}, {}
     for key, table in joined.tables.items():
         digest, parts, fallbacks = hashlib.sha256(), [], 0
@@ -210,8 +224,9 @@ def score_videos(
         if digests[first] == digests[second]:
             warnings.append(f"{first} and {second} are the same scores: give each stream once")
         elif digests[second] in recorded[first] or digests[first] in recorded[second]:
-            second_is_part = digests[second] in recorded[first]
-            whole, its_part = (first, second) if second_is_part else (second, first)
+            whole, its_part = first, second
+            if digests[first] in recorded[second]:
+                whole, its_part = second, first
             warnings.append(
                 f"{whole} was fused of the scores of {its_part}, which so count twice: give either "
                 "the fused file or what it was made of"
@@ -234,7 +249,11 @@ def score_videos(
             for key, table in joined.tables.items()
         },
         warnings=warnings
-        + [fallback_warning(key, result) for key, result in results.items() if result.fallbacks],
+        + [
+            fallback_warning(key, result.fallbacks)
+            for key, result in results.items()
+            if result.fallbacks
+        ],
     )
 
 
@@ -251,29 +270,6 @@ def _recorded_inputs(metadata: Mapping[str, Any]) -> set[str]:
 def mean_scores(table: ScoreTable) -> np.ndarray:
     """The scores of each video, float64 (V, C): the mean of its views."""
     return score_videos(join({"file": table})).scores["file"]
-
-
-def _common_type(types: Mapping[str, str], combine: str | None) -> str:
-    listed = ", ".join(f"{key} {score_type}" for key, score_type in types.items())
-    if combine == "logits" and "probs" in types.values():
-        raise InputError(f"probabilities cannot become logits ({listed}); use --combine probs")
-    if combine is None and len(set(types.values())) > 1:
-        raise InputError(f"the inputs hold different scores ({listed}); use --combine probs")
-    return combine or next(iter(types.values()))
-
-
-def fuse_streams(streams: VideoScores, step: Step) -> tuple[StepResult, list[str]]:
-    """Fuse the streams of each video to float64 (V, C) scores; and warnings."""
-    scores = list(streams.scores.values())
-    if len(scores) == 1:
-        alone = f"there is only one input: {step.name} had no streams to fuse"
-        return StepResult(scores[0], streams.score_type, 0), [] if step == MEAN else [alone]
-    fused, fallbacks, score_type = np.empty_like(scores[0]), 0, streams.score_type
-    for part, of_part in fused_slices(streams, step):
-        fused[part], score_type = of_part.scores, of_part.score_type
-        fallbacks += of_part.fallbacks
-    result = StepResult(fused, score_type, fallbacks)
-    return result, [fallback_warning("the streams", result)] if fallbacks else []
 
 
 def fused_slices(streams: VideoScores, step: Step) -> Iterator[tuple[slice, StepResult]]:
@@ -303,8 +299,10 @@ def apply_step(scores: np.ndarray, step: Step, *, score_type: str) -> StepResult
             f"strategy {step.name} returned {result.shape} scores; it must return "
             f"finite scores of shape {expected} for {scores.shape}"
         )
-    fused_type = returned_type(step.strategy, step.options, score_type=score_type)
-    fallbacks = 0
+    fused_type, fallbacks = score_type, 0
+    makes_probs = step.strategy in (geometric, rank, *BY_CONFIDENCE)
+    if makes_probs and step.options.get("combine") != "scores":
+        fused_type = "probs"
     if step.strategy in BY_CONFIDENCE:
         fallbacks = int((~spread(as_probs(scores, score_type)).any(axis=-1)).sum())
     if fused_type == "probs":
@@ -319,16 +317,9 @@ def apply_step(scores: np.ndarray, step: Step, *, score_type: str) -> StepResult
     return StepResult(result, fused_type, fallbacks)
 
 
-def fallback_warning(key: str, result: StepResult) -> str:
-    """The line for a result in which all members were flat somewhere."""
-    times = result.fallbacks
+def fallback_warning(key: str, times: int) -> str:
+    """The line for a result of which all members were flat so many times."""
     return f"{key}: all members were flat {times} times, and were weighted equally there"
-
-
-def returned_type(strategy: Strategy, options: Mapping[str, Any], *, score_type: str) -> str:
-    """What a strategy returns for scores of `score_type`: `logits` or `probs`."""
-    makes_probs = strategy in (geometric, rank, *BY_CONFIDENCE)
-    return "probs" if makes_probs and options.get("combine") != "scores" else score_type
 
 
 def fused_table(

@@ -23,12 +23,12 @@ from fusion.combining.fuse import fuse_epochs
 from fusion.combining.step import StepOptions, Steps, find_steps
 from fusion.combining.strategies import COMPARED
 from fusion.tables.join import JoinedTables, join
-from fusion.tables.score_file import ScoreTable, open_scores, read_head, read_scores
+from fusion.tables.score_file import ScoreTable, read_head, read_scores
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import read_text, reading
 
 STREAMS = ("spatial", "motion")
-FORMS = (*STREAMS, "joint", "distilled")  # streams that `compare --forms` looks for
+FURTHER_FORMS = ("joint", "distilled")  # streams that `compare --forms` looks for besides
 # What scores of several splits should have in common.
 ALIKE_IN_SPLITS = ("dataset", "subset", "protocol", "model", "selected_on")
 # How many official splits a data set has: `--splits all` tells which of them are not there.
@@ -104,6 +104,11 @@ class FusionOptions(StepOptions):
         """Whether several splits are asked for, each by itself."""
         return self.splits is not None or any(has_field(path, "split") for path in self.files)
 
+    def of_split(self, split: int | None) -> FusionOptions:
+        """The same of one split, whose number stands for `{split}` in `val`."""
+        val = [Path(str(path).replace("{split}", str(split))) for path in self.val]
+        return replace(self, split=split, splits=None, val=val)
+
 
 # For each stream its score file, or one for each epoch, oldest first.
 ScoreFiles = Mapping[str, Sequence[Path]]
@@ -138,7 +143,6 @@ def split_options(options: FusionOptions) -> tuple[dict[int, FusionOptions], lis
         InputError: no split is there, a file of which the split is not known, or what
             `typed_sources` refuses.
     """
-    _refuse_seeds(options)
     by_split: dict[int, list[ScoreSource]] = defaultdict(list)
     dataset = options.dataset
     if options.files:
@@ -153,7 +157,7 @@ def split_options(options: FusionOptions) -> tuple[dict[int, FusionOptions], lis
             by_split[known.split].append(known)
             dataset = dataset or metadata_of(file).get("dataset")
     else:
-        for source in _searched_runs(STREAMS, replace(options, split=None)):
+        for source in _searched_runs(replace(options, split=None)):
             assert source.split is not None
             by_split[source.split].append(source)
             dataset = dataset or source.dataset
@@ -168,16 +172,14 @@ def split_options(options: FusionOptions) -> tuple[dict[int, FusionOptions], lis
     for split in map(int, numbers):
         sources = by_split.get(split, [])
         if sources and not options.files:
-            by_stream = {s: [run for run in sources if run.stream == s] for s in STREAMS}
-            if absent := [stream for stream, runs in by_stream.items() if not runs]:
+            there = {run.stream for run in sources}
+            if absent := [stream for stream in STREAMS if stream not in there]:
                 missing.append(f"split {split}: no scores of the {absent[0]} stream")
                 continue
-            sources = [one_of(stream, runs) for stream, runs in by_stream.items()]
+            sources = run_of_each_stream(sources)
         if sources:
-            val = [Path(str(path).replace("{split}", str(split))) for path in options.val]
-            options_by_split[split] = replace(
-                options, files=sources, split=split, splits=None, model=None, name=None, val=val
-            )
+            of_split = options.of_split(split)
+            options_by_split[split] = replace(of_split, files=sources, model=None, name=None)
     if not options_by_split:
         raise InputError(f"no scores of the splits: {'; '.join(missing)}")
     return options_by_split, missing
@@ -204,13 +206,9 @@ def find_files(options: FusionOptions) -> tuple[list[ScoreSource], list[list[Pat
     Raises:
         InputError: a file that is missing or given twice; no run, or several; or a `{seed}`.
     """
-    _refuse_seeds(options)
     sources = typed_sources(options.files)
     if not sources:
-        runs = _searched_runs(STREAMS, options)
-        sources = [
-            one_of(stream, [run for run in runs if run.stream == stream]) for stream in STREAMS
-        ]
+        sources = run_of_each_stream(_searched_runs(options))
     paths = [source.path for source in sources]
     if len({path.resolve() for path in paths}) < len(paths):
         raise InputError(f"a file is given twice: {' '.join(map(str, paths))}")
@@ -224,17 +222,11 @@ def find_forms(options: FusionOptions) -> list[ScoreSource]:
     Raises:
         InputError: there are none, of several splits, or several of a stream.
     """
-    runs = _searched_runs(STREAMS, options, further=FORMS[len(STREAMS) :])
+    runs = _searched_runs(options, further=FURTHER_FORMS)
     splits = sorted({run.split for run in runs if run.split is not None})
     if len(splits) > 1:
         raise InputError(f"--forms compares runs of one split; give --split {splits[0]}")
-    alone = [one_of(stream, [run for run in runs if run.stream == stream]) for stream in STREAMS]
-    return [*alone, *(run for run in runs if run.stream not in STREAMS)]
-
-
-def _refuse_seeds(options: FusionOptions) -> None:
-    if any(has_field(path, "seed") for path in options.files):
-        raise InputError("{seed} is for `twostream table`, which takes several seeds; name one")
+    return [*run_of_each_stream(runs), *(run for run in runs if run.stream in FURTHER_FORMS)]
 
 
 def find_epochs(run_scores: Path, selection: str, *, subset: str) -> list[Path]:
@@ -250,25 +242,22 @@ def find_epochs(run_scores: Path, selection: str, *, subset: str) -> list[Path]:
     Raises:
         InputError: there are none, or not those that are asked for.
     """
-    matches = [
-        (match, path)
-        for path in sorted(run_scores.glob("epoch-*"))
-        if (match := _EPOCH.fullmatch(path.name))
-    ]
-    test_files = subset == "test" and any(match[2] for match, _ in matches)
-    files = {int(match[1]): path for match, path in matches if bool(match[2]) == test_files}
+    matches = {path: _EPOCH.fullmatch(path.name) for path in run_scores.glob("epoch-*")}
+    named = {path: match for path, match in matches.items() if match}
+    test_files = subset == "test" and any(match[2] for match in named.values())
+    files = {int(match[1]): path for path, match in named.items() if bool(match[2]) == test_files}
     epochs = sorted(files)
-    if selection != "all" and (last := re.fullmatch(r"last:([1-9]\d*)", selection)):
+    if last := re.fullmatch(r"last:([1-9]\d*)", selection):
         selected = epochs[-int(last[1]) :]
-        missing = int(last[1]) - len(selected)
-    elif selection == "all" or re.fullmatch(r"\d+(,\d+)*", selection):
-        selected = (
-            epochs if selection == "all" else sorted({int(text) for text in selection.split(",")})
-        )
-        missing = len(set(selected) - set(epochs)) + (not selected)
+        complete = len(selected) == int(last[1])
+    elif selection == "all":
+        selected, complete = epochs, bool(epochs)
+    elif re.fullmatch(r"\d+(,\d+)*", selection):
+        selected = sorted({int(text) for text in selection.split(",")})
+        complete = set(selected) <= set(epochs)
     else:
         raise InputError(f"--epochs {selection!r}: expected all, last:N, or numbers as 3,5,8")
-    if missing:
+    if not complete:
         listed = ", ".join(map(str, epochs)) or "none"
         raise InputError(
             f"--epochs {selection}: {run_scores} holds the scores of epochs {listed}; "
@@ -295,23 +284,21 @@ def score_files(path: Path, options: FusionOptions) -> list[Path]:
     return [file]
 
 
-def _searched_runs(
-    streams: Sequence[str], options: FusionOptions, *, further: Sequence[str] = ()
-) -> list[ScoreSource]:
-    """The runs of some streams below `runs` that have the scores that the options ask for.
+def _searched_runs(options: FusionOptions, *, further: Sequence[str] = ()) -> list[ScoreSource]:
+    """The runs of both STREAMS below `runs` that have the scores that the options ask for.
 
     Args:
-        further: streams that may have none.
+        further: other streams that may have some.
 
     Raises:
-        InputError: a stream has none.
+        InputError: one of STREAMS has none.
     """
     scores = "epoch-*" if options.epochs else options.subset
     all_runs = run_sources(
-        options.runs, scores=scores, dataset=options.dataset, streams=(*streams, *further)
+        options.runs, scores=scores, dataset=options.dataset, streams=(*STREAMS, *further)
     )
     runs = [run for run in all_runs if options.split is None or run.split == options.split]
-    for stream in streams:
+    for stream in STREAMS:
         if not any(run.stream == stream for run in runs):
             data = escape(options.dataset) if options.dataset else "*"
             pattern = f"{data}-split{options.split or '*'}/{stream}-*/scores/{scores}.safetensors"
@@ -328,19 +315,24 @@ def has_field(path: Path | ScoreSource, field: str) -> bool:
     return isinstance(path, Path) and f"{{{field}}}" in str(path) and not path.exists()
 
 
-def typed_sources(typed: Iterable[Path | ScoreSource]) -> list[ScoreSource]:
+def typed_sources(typed: Iterable[Path | ScoreSource], *, seeds: bool = False) -> list[ScoreSource]:
     """The inputs that a command was given: `FILE`, `STREAM=FILE` or `SYSTEM/STREAM=FILE`.
 
     A FILE in which `{split}` or `{seed}` stands for a number gives a source for each file there is.
 
+    Args:
+        seeds: whether several seeds are taken.
+
     Raises:
-        InputError: no file of that name.
+        InputError: no file of that name, or a `{seed}` where they are not.
     """
     sources: list[ScoreSource] = []
     for path in typed:
         if isinstance(path, ScoreSource):
             sources.append(path)
             continue
+        if has_field(path, "seed") and not seeds:
+            raise InputError("{seed} is for `twostream table`, which takes several seeds; name one")
         text, system, stream = str(path), "", ""
         if not path.exists() and "=" in text and not _matching(text):
             key, _, text = text.partition("=")
@@ -475,7 +467,12 @@ def choose_runs(
     return list(sources)
 
 
-def one_of(stream: str, sources: Sequence[ScoreSource]) -> ScoreSource:
+def run_of_each_stream(runs: Sequence[ScoreSource]) -> list[ScoreSource]:
+    """The one run of each of STREAMS; see `single_run`."""
+    return [single_run(stream, [run for run in runs if run.stream == stream]) for stream in STREAMS]
+
+
+def single_run(stream: str, sources: Sequence[ScoreSource]) -> ScoreSource:
     """The one run of a stream.
 
     Raises:
@@ -540,7 +537,7 @@ def read_tables(
     Args:
         files: of each source, see `score_files`; several are those of epochs, which are fused.
     """
-    by_epoch = [[open_scores(file) for file in of_input] for of_input in files]
+    by_epoch = [[read_scores(file, in_memory=False) for file in of_input] for of_input in files]
     streams = stream_names(sources, [tables[0].metadata for tables in by_epoch])
     class_names = by_epoch[0][0].class_names
     steps = find_steps(options, streams=streams, class_names=class_names)

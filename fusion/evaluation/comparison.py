@@ -29,6 +29,7 @@ from fusion.evaluation.metrics import (
     true_ranks,
     wilson_interval,
 )
+from fusion.tables.join import JoinedTables
 from fusion.tables.score_file import ScoreTable, slices
 from twostream_base.errors import InputError
 
@@ -319,6 +320,15 @@ def segment_accuracy(table: ScoreTable, *, segments: Step = MEAN) -> list[dict[s
         }
         for number in range(count)
     ]
+
+
+def segments_accuracy(joined: JoinedTables, segments: Step) -> dict[str, list[dict[str, Any]]]:
+    """`segment_accuracy` of each table that has several segments."""
+    return {
+        key: segment_accuracy(table, segments=segments)
+        for key, table in joined.tables.items()
+        if table.scores.shape[1] > 1
+    }
 
 
 def class_accuracy(

@@ -8,7 +8,7 @@ from hashlib import blake2b
 import numpy as np
 
 from fusion.combining.fuse import VideoScores
-from fusion.evaluation.metrics import proportion, tells_top5, wilson_interval
+from fusion.evaluation.metrics import proportion, shown_measures, wilson_interval
 from twostream_base.errors import some_of
 
 SCALE_LEAK = (
@@ -115,7 +115,7 @@ def swapped_classes(streams: VideoScores, scores: np.ndarray) -> str | None:
 
 def suspicious_labels(streams: VideoScores) -> str | None:
     """Videos for which all streams agree on another class, with the label not in their top 5."""
-    if not tells_top5(len(streams.class_names)):
+    if "top5" not in shown_measures(len(streams.class_names)):
         return None
     winners = np.stack([scores.argmax(axis=1) for scores in streams.scores.values()])
     suspects = (winners == winners[0]).all(axis=0) & (streams.labels >= 0)

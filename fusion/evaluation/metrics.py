@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from twostream_base.errors import InputError
 
 Z_95 = 1.959964
+MEASURES = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class"}
 
 
 def top_k_correct(scores: np.ndarray, labels: np.ndarray, k: int) -> int:
@@ -193,9 +194,9 @@ def accuracy_of_ranks(
     }
 
 
-def tells_top5(classes: int) -> bool:
-    """Whether top-5 says anything: among five classes or fewer, every answer is right."""
-    return classes > 5
+def shown_measures(classes: int) -> list[str]:
+    """The MEASURES that texts show: among five classes or fewer, top-5 is always right."""
+    return [measure for measure in MEASURES if measure != "top5" or classes > 5]
 
 
 def known_groups(groups: Sequence[str] | None, known: np.ndarray) -> list[str] | None:

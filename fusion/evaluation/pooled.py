@@ -118,7 +118,9 @@ def compare_over_splits(
         means = gains.sum(axis=0) / sizes.sum(axis=0) / scale
         low, high = sign_flip_interval(gains @ weights, scale * sizes @ weights, rng=rng)
         over_seeds = _over_seeds(first, second, splits)
-        intervals = [(low, high), *([over_seeds["interval"]] if over_seeds else [])]
+        intervals = [[low, high]]
+        if over_seeds:
+            intervals.append(over_seeds["interval"])
         rows.append(
             {
                 "first": first,

@@ -10,10 +10,8 @@ import numpy as np
 
 from fusion.combining.fuse import Fusion
 from fusion.evaluation.diagnosis import diagnose
-from fusion.evaluation.metrics import accuracy_summary, tells_top5
+from fusion.evaluation.metrics import MEASURES, accuracy_summary, shown_measures
 from twostream_base.errors import printable
-
-MEASURES = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class"}
 
 
 def fusion_result(
@@ -111,11 +109,6 @@ def accuracy_cells(summary: Mapping[str, Any], classes: int) -> dict[str, str]:
     return {MEASURES[measure]: cells[measure] for measure in shown_measures(classes)}
 
 
-def shown_measures(classes: int) -> list[str]:
-    """The measures that texts show; JSON has all."""
-    return [measure for measure in MEASURES if measure != "top5" or tells_top5(classes)]
-
-
 def weights_text(weights: Mapping[str, float]) -> str:
     """Weights as the option --weights takes them."""
     return ",".join(f"{key}={weight:.4g}" for key, weight in weights.items())
@@ -138,12 +131,13 @@ def fusion_lines(result: Mapping[str, Any]) -> list[str]:
         strategy = result["strategy"] if result["calibration"] else "mean"
         results[f"without {what} ({strategy})"] = result["unfitted"]
     cells = {name: accuracy_cells(of, result["classes"]) for name, of in results.items()}
-    heading = next(iter(cells.values())).keys()
+    rows = [["", *next(iter(cells.values()))]]
+    rows += [[name, *of_result.values()] for name, of_result in cells.items()]
     basis = interval_basis(result["fused"]["groups"], result["fused"]["top1"]["of"])
     lines = [
         f"{result['videos']} videos, segments fused by {result['segments']}; intervals {basis}",
         "",
-        *columns([["", *heading], *([name, *of.values()] for name, of in cells.items())]),
+        *columns(rows),
     ]
     if result["calibration"]:
         rows = [["calibrated", "temperature", "calibration error", "cross-entropy"]]

@@ -145,10 +145,15 @@ def check_options(options: DetectionOptions) -> None:
         raise InputError(f"step is {options.step}; it must be more than 0 seconds")
     if options.thresholds == () and not options.argmax:
         raise InputError("no threshold; give at least one, from 0 to 1")
-    shares = {"nms": options.nms, "hysteresis": options.hysteresis}
-    for name, value in [*shares.items(), *(("threshold", x) for x in options.thresholds or ())]:
-        if not 0 < value <= 1:
-            raise InputError(f"{name} is {value}; it must be above 0 and at most 1")
+    shares = {
+        "nms": [options.nms],
+        "hysteresis": [options.hysteresis],
+        "threshold": options.thresholds or (),
+    }
+    for name, values in shares.items():
+        for value in values:
+            if not 0 < value <= 1:
+                raise InputError(f"{name} is {value}; it must be above 0 and at most 1")
 
 
 def background_class(class_names: Sequence[str], name: str | None = None) -> str | None:

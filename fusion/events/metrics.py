@@ -74,19 +74,19 @@ def match_class(
     """
     rows: list[tuple[int, float, list[bool]]] = []
     positives = np.zeros(len(truth), np.int64)
-    for film, (found, events) in enumerate(zip(detections, truth, strict=True)):
+    for film, (detected, events) in enumerate(zip(detections, truth, strict=True)):
         spans = np.array([e[:2] for e in events if e.label == label]).reshape(-1, 2)
         positives[film] = len(spans)
-        taken = np.zeros((len(thresholds), len(spans)), bool)
-        of_class = [event for event in found if event.label == label]
+        matched = np.zeros((len(thresholds), len(spans)), bool)
+        of_class = [event for event in detected if event.label == label]
         for event in sorted(of_class, key=lambda event: -event.score):
             overlaps = temporal_iou(event.start, event.end, spans)
             order = np.argsort(overlaps)[::-1]
             hits = [False] * len(thresholds)
             for level, threshold in enumerate(thresholds):
-                free = [i for i in order if overlaps[i] >= threshold and not taken[level, i]]
+                free = [i for i in order if overlaps[i] >= threshold and not matched[level, i]]
                 if free:
-                    taken[level, free[0]] = hits[level] = True
+                    matched[level, free[0]] = hits[level] = True
             rows.append((film, event.score, hits))
     scores = np.array([row[1] for row in rows])
     order = np.argsort(-scores, kind="stable")
@@ -108,9 +108,8 @@ def average_precision(hits: np.ndarray, weights: np.ndarray, positives: np.ndarr
         weights: how often each detection counts, (B, N).
         positives: events to find, (B,); where there is none, the result is NaN.
     """
-    found = np.cumsum(weights * hits, axis=1)
-    tried = np.cumsum(weights, axis=1)
-    precision = np.divide(found, tried, out=np.zeros_like(found, float), where=tried > 0)
+    right, all_ = np.cumsum(weights * hits, axis=1), np.cumsum(weights, axis=1)
+    precision = np.divide(right, all_, out=np.zeros_like(right, float), where=all_ > 0)
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     gained = (envelope * weights * hits).sum(axis=1)
     nothing = np.full(len(positives), np.nan)
@@ -144,17 +143,17 @@ def without_duplicates(events: Sequence[Event]) -> list[Event]:
 
     So ActionFormer's evaluation of THUMOS14 does with the truth.
     """
-    kept: list[Event] = []
+    distinct: list[Event] = []
     for event in events:
         twice = any(
             event.label == other.label
             and abs(event.start - other.start) <= SAME
             and abs(event.end - other.end) <= SAME
-            for other in kept
+            for other in distinct
         )
         if event.end - event.start >= SAME and not twice:
-            kept.append(event)
-    return kept
+            distinct.append(event)
+    return distinct
 
 
 def segments_of_frames(labels: np.ndarray) -> list[tuple[int, int, int]]:
@@ -248,16 +247,16 @@ def judge_events(
             labelled up to there, or to its last true event.
     """
     films = tuple(sorted(truth.films))
-    found = [list(detections.get(film, ())) for film in films]
+    detected = [list(detections.get(film, ())) for film in films]
     true = [truth.films[film].events for film in films]
     classes = truth.class_names
     matches = {}
     for key, levels in THRESHOLDS.items():
         events = [without_duplicates(e) for e in true] if key == "thumos" else true
-        matches[key] = [match_class(found, events, label, levels) for label in classes]
+        matches[key] = [match_class(detected, events, label, levels) for label in classes]
     frames = None
     if not any(_overlap(truth.films[film]) for film in films):
-        names = sorted({*classes, *(event.label for events in found for event in events)})
+        names = sorted({*classes, *(event.label for events in detected for event in events)})
         frames = np.array(
             [
                 frame_counts(
@@ -266,7 +265,7 @@ def judge_events(
                     names,
                     moments=film_frames(truth.films[film], (ends or {}).get(film, 0.0), truth.rate),
                 )
-                for film, events in zip(films, found, strict=True)
+                for film, events in zip(films, detected, strict=True)
             ]
         )
     return Judged(films, tuple(classes), matches, frames)
@@ -419,9 +418,9 @@ def compare_systems(
 
     def differences(keep: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
         """First minus second where `keep` (B, F) is 1, exchanged where it is 0."""
-        kept, exchanged, twice = weights * keep, weights * (1 - keep), np.hstack([weights] * 2)
-        a = metric_values(both, np.hstack([kept, exchanged]), twice)
-        b = metric_values(both, np.hstack([exchanged, kept]), twice)
+        same, exchanged, twice = weights * keep, weights * (1 - keep), np.hstack([weights, weights])
+        a = metric_values(both, np.hstack([same, exchanged]), twice)
+        b = metric_values(both, np.hstack([exchanged, same]), twice)
         return {name: a[name] - b[name] for name in SHOWN if name in a}
 
     observed = differences(ones, ones)

@@ -106,41 +106,47 @@ def read_truth(
         raise InputError(f"{path}: no file *.txt in it; a truth is {FORMATS}")
     if large := next((file for file in files if file.stat().st_size > LARGEST_FILE), None):
         raise InputError(f"{large}: more than {LARGEST_FILE >> 20} MiB; no ground truth is")
-    suffix = path.suffix.lower()
+    suffix, rate, ambiguous = path.suffix.lower(), None, ""
     if suffix == ".json":
-        truth = read_activitynet(path)
+        films, ambiguous = read_activitynet(path), AMBIGUOUS
     elif suffix == ".csv":
-        truth = read_event_csv(path, fps=fps)
+        films = read_event_csv(path, fps=fps)
     elif path.is_dir() or suffix == ".txt":
         if _THUMOS_LINE.fullmatch(next(iter(read_text(files[0]).splitlines()), "").strip()):
-            truth = read_thumos(files)
+            films, ambiguous = read_thumos(files), AMBIGUOUS
         else:
-            truth = read_frame_labels(files, fps=fps, where=path)
+            films, rate = read_frame_labels(files, fps=fps, where=path), fps
     else:
         raise InputError(f"{path}: unknown format; a truth is {FORMATS}")
-    films = dict(truth.films)
+    labels = [event.label for film in films.values() for event in film.events]
+    notes = ()
+    if ambiguous and (count := labels.count(ambiguous)):
+        notes = (f"{count:,} events of the class {ambiguous} are left out",)
     if subset is not None:
         subsets = sorted({film.subset for film in films.values()} - {""})
-        wanted = subset.casefold()
-        films = {name: film for name, film in films.items() if film.subset.casefold() == wanted}
+        films = {
+            name: film
+            for name, film in films.items()
+            if film.subset.casefold() == subset.casefold()
+        }
         if not films:
             named = ", ".join(subsets) or "none"
             raise InputError(f"{path}: no film of the subset {subset!r}; it has {named}")
     nothing = (background or BACKGROUND).casefold()
-    films = {
-        name: replace(
+    for name, film in films.items():
+        known = sorted(event for event in film.events if event.label != ambiguous)
+        films[name] = replace(
             film,
-            events=tuple(sorted(e for e in film.events if e.label.casefold() != nothing)),
-            background=tuple(sorted(e for e in film.events if e.label.casefold() == nothing)),
+            events=tuple(event for event in known if event.label.casefold() != nothing),
+            background=tuple(event for event in known if event.label.casefold() == nothing),
+            ambiguous=tuple(event[:2] for event in film.events if event.label == ambiguous),
         )
-        for name, film in films.items()
-    }
     if not any(film.events for film in films.values()):
         raise InputError(f"{path}: no event in any of {len(films):,} films")
-    return replace(truth, films=films)
+    return Truth(films, rate, notes)
 
 
-def read_activitynet(path: Path) -> Truth:
+def read_activitynet(path: Path) -> dict[str, Film]:
     """Read ActivityNet's JSON: `database`, then video -> `subset`, `duration`, `annotations`."""
     text = read_text(path)
     try:
@@ -161,7 +167,7 @@ def read_activitynet(path: Path) -> Truth:
         duration = facts.get("duration")
         if duration is not None:
             duration = _seconds(duration, where=f"{where}, duration")
-        events, ambiguous = [], []
+        events = []
         for number, item in enumerate(annotations, 1):
             place = f"{where}, annotation {number}"
             segment = item.get("segment") if isinstance(item, dict) else None
@@ -170,24 +176,18 @@ def read_activitynet(path: Path) -> Truth:
             label = item.get("label")
             if not isinstance(label, str) or not label.strip():
                 raise InputError(f"{place}: `label` is {label!r}; expected the name of a class")
-            event = make_event(segment[0], segment[1], label, where=place)
-            if label == AMBIGUOUS:
-                ambiguous.append(event[:2])
-            else:
-                events.append(event)
-        subset = str(facts.get("subset", ""))
-        film = Film(tuple(events), duration, subset, ambiguous=tuple(ambiguous))
+            events.append(make_event(segment[0], segment[1], label, where=place))
+        film = Film(tuple(events), duration, str(facts.get("subset", "")))
         _add(films, video, film, where=where)
-    return Truth(films, notes=_ambiguous_note(films))
+    return films
 
 
 _THUMOS_LINE = re.compile(r"(\S+)\s+([-+.\deE]+)\s+([-+.\deE]+)")
 
 
-def read_thumos(files: Sequence[Path]) -> Truth:
+def read_thumos(files: Sequence[Path]) -> dict[str, Film]:
     """Read THUMOS14's files `<class>_<subset>.txt`, with lines of `video start end`, seconds."""
     events: dict[str, list[Event]] = defaultdict(list)
-    ambiguous: dict[str, list[tuple[float, float]]] = defaultdict(list)
     subsets: dict[str, str] = {}
     for file in files:
         label, mark, subset = file.stem.rpartition("_")
@@ -204,19 +204,11 @@ def read_thumos(files: Sequence[Path]) -> Truth:
                 raise InputError(
                     f"{file}:{number}: {video} is of the subset {subsets[video]} in another file"
                 )
-            event = make_event(row[2], row[3], label, where=f"{file}:{number}")
-            if label == AMBIGUOUS:
-                ambiguous[video].append(event[:2])
-            else:
-                events[video].append(event)
-    films = {
-        video: Film(tuple(events[video]), None, subset, ambiguous=tuple(ambiguous[video]))
-        for video, subset in subsets.items()
-    }
-    return Truth(films, notes=_ambiguous_note(films))
+            events[video].append(make_event(row[2], row[3], label, where=f"{file}:{number}"))
+    return {video: Film(tuple(events[video]), None, subset) for video, subset in subsets.items()}
 
 
-def read_frame_labels(files: Sequence[Path], *, fps: float | None, where: Path) -> Truth:
+def read_frame_labels(files: Sequence[Path], *, fps: float | None, where: Path) -> dict[str, Film]:
     """Read files of a label a line, for each frame of the video that the file is named after.
 
     Raises:
@@ -239,10 +231,10 @@ def read_frame_labels(files: Sequence[Path], *, fps: float | None, where: Path) 
             Event(begin / fps, end / fps, labels[begin]) for begin, end in pairwise(changes)
         )
         _add(films, file.stem, Film(events, len(labels) / fps), where=str(file))
-    return Truth(films, rate=fps)
+    return films
 
 
-def read_event_csv(path: Path, *, fps: float | None = None) -> Truth:
+def read_event_csv(path: Path, *, fps: float | None = None) -> dict[str, Film]:
     """Read rows of video, start, end, label, perhaps subset, duration, fps; the header names them.
 
     Times and durations are in seconds, or with `fps` in frames; a row's own fps counts.
@@ -264,11 +256,10 @@ def read_event_csv(path: Path, *, fps: float | None = None) -> Truth:
             )
         if row["start"] or row["end"] or row["label"]:
             events[video].append(event_of_row(row, where=where, fps=fps))
-    films = {
+    return {
         video: Film(tuple(events[video]), duration, subset)
         for video, (subset, duration) in facts.items()
     }
-    return Truth(films)
 
 
 def read_event_rows(
@@ -381,11 +372,6 @@ def _rate_of_row(row: Mapping[str, str], *, where: str, fps: float | None) -> fl
     if not 0 < number <= HIGHEST_RATE:
         raise InputError(f"{where}: fps {rate}; it must be above 0, at most {HIGHEST_RATE}")
     return number
-
-
-def _ambiguous_note(films: Mapping[str, Film]) -> tuple[str, ...]:
-    count = sum(len(film.ambiguous) for film in films.values())
-    return (f"{count:,} events of the class {AMBIGUOUS} are left out",) if count else ()
 
 
 def _seconds(value: Any, *, where: str) -> float:

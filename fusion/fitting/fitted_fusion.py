@@ -258,11 +258,10 @@ class CalibratedTables:
 
             return calibrate
 
-        told = {key: {"calibration": self.facts(key)} for key in self.joined.tables}
         calibrations = {key: of_stream(key) for key in self.joined.tables}
         streams = score_videos(self.joined, steps, calibrations=calibrations)
         metadata = {
-            key: add_fitted_on(facts | told[key], self.fitted_on)
+            key: add_fitted_on(facts | {"calibration": self.facts(key)}, self.fitted_on)
             for key, facts in streams.metadata.items()
         }
         return replace(streams, metadata=metadata)

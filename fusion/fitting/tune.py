@@ -82,13 +82,11 @@ def tune_on(
     Raises:
         InputError: other streams, classes or types of scores, the same videos, or no labels.
     """
-    if list(streams.scores) != list(others.scores) or streams.class_names != others.class_names:
-        raise InputError("the validation scores are of other streams or classes")
+    check_apart(streams, others)
     if streams.score_type != others.score_type:
         raise InputError(
             f"the validation scores are {others.score_type}, the others {streams.score_type}"
         )
-    check_apart(streams, others)
     scores, labels, _ = _labelled(streams)
     val_scores, val_labels, _ = _labelled(others)
     weights, _ = search_weights(val_scores, val_labels, progress=part_of(progress, 0, 0.5))
@@ -113,11 +111,13 @@ def curve_of_streams(streams: VideoScores) -> WeightCurve:
 
 
 def check_apart(streams: VideoScores, others: VideoScores) -> None:
-    """Refuse to evaluate weights on videos that chose them.
+    """Refuse to evaluate on videos that chose weights, or what is of other streams.
 
     Raises:
-        InputError: videos that are in both.
+        InputError: videos that are in both, or other streams.
     """
+    if list(streams.scores) != list(others.scores) or streams.class_names != others.class_names:
+        raise InputError("the validation scores are of other streams or classes")
     if both := sorted(set(streams.names) & set(others.names)):
         raise InputError(
             f"{len(both)} videos are among the validation scores and the others: {some_of(both)}"
@@ -278,12 +278,9 @@ def cascade_on(streams: VideoScores, others: VideoScores, *, tolerance: float) -
     """
     check_apart(streams, others)
     weights, threshold = _fit(others, others.labels >= 0, tolerance)
-    if list(streams.scores) != list(others.scores):
-        raise InputError("the validation scores are of other streams")
     known = streams.labels >= 0
-    return _summary(
-        [(threshold, _answers(streams, known, weights))], known_groups(streams.groups, known)
-    )
+    answers = _answers(streams, known, weights)
+    return _summary([(threshold, answers)], known_groups(streams.groups, known))
 
 
 def cascade_in_folds(

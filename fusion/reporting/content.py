@@ -15,7 +15,7 @@ import numpy as np
 
 from fusion.combining.fuse import VideoScores
 from fusion.combining.step import Step
-from fusion.evaluation.comparison import Answers, compare, mean_class_interval, segment_accuracy
+from fusion.evaluation.comparison import Answers, compare, mean_class_interval, segments_accuracy
 from fusion.evaluation.diagnosis import diagnose
 from fusion.evaluation.metrics import accuracy_of_ranks
 from fusion.fitting.fitted_fusion import CalibratedTables
@@ -50,11 +50,12 @@ class Content:
         tuned: `tune_in_folds` of the streams, or None.
         calibrated: the calibrated streams, or None.
         fitted_on: the results in which something was fitted on labels of these videos, and which.
-        segments: `segment_accuracy` of the streams that have several.
+        segments: `segments_accuracy` of the streams that have several.
         warnings: what the reader should know, a line each.
         runs: the run folder of each stream that has one.
         files: the files of each stream.
         seed: of the intervals of differences.
+        split: its number, where it is known.
         pictures: of videos, or None.
     """
 
@@ -73,6 +74,7 @@ class Content:
     runs: dict[str, Run]
     files: dict[str, list[str]]
     seed: int
+    split: int | None = None
     pictures: Pictures | None = None
 
     def best_stream(self) -> str:
@@ -145,11 +147,7 @@ def make_content(
         mean_class=mean_class_interval(
             results[name].rank[known] == 0, streams.labels[known], groups
         ),
-        segments={
-            key: segment_accuracy(table, segments=segments)
-            for key, table in joined.tables.items()
-            if table.scores.shape[1] > 1
-        },
+        segments=segments_accuracy(joined, segments),
         warnings=[*streams.warnings, *diagnose(streams, answers[name], strategy=name)],
         seed=seed,
         **parts,

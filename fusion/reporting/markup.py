@@ -179,6 +179,11 @@ def figure(drawing: str, caption: str, *, name: str) -> str:
     return f"<figure>{named}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
+def charts(*figures: str) -> str:
+    """Figures side by side, as many as there is room for."""
+    return f'<div class="charts">{"".join(figures)}</div>'
+
+
 def image(jpeg: bytes, text: str) -> str:
     """A picture within the page; `text` is what it shows."""
     data = b64encode(jpeg).decode()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fusion.evaluation.metrics import tells_top5
+from fusion.evaluation.metrics import shown_measures
 from fusion.evaluation.results import p_text
 from fusion.reporting import table_formats
 from fusion.reporting.charts import interval_chart
 from fusion.reporting.markup import (
     bullet_list,
+    charts,
     csv_link,
     details,
     figure,
@@ -25,19 +26,20 @@ Table = Mapping[str, Any]
 def overview_verdict(table: Table) -> list[str]:
     """The result over splits and seeds in sentences."""
     best = next(row for row in table["rows"] if row["name"] == table["best"])
-    splits = [str(split) for split in table["splits"] if split is not None]
-    over = f"split {splits[0]}" if len(splits) == 1 else f"{len(splits)} splits"
-    over = over if splits else "all seeds"
+    splits = [split for split in table["splits"] if split is not None]
+    over = f"{len(splits)} splits" if splits else "all seeds"
+    if len(splits) == 1:
+        over = f"split {splits[0]}"
     low, high = best["interval"]
     deviation = ""
     if best["sd"] is not None:
         deviation = f" ± {best['sd']:.2f} over {len(best['seeds'])} seeds"
-    of_five = f"Top-5: {best['top5']:.2f} %. " if tells_top5(table["classes"]) else ""
-    missing = table["missing"]
     groups = table["test"]["groups"]
-    basis = (
-        f"by {groups} whole groups" if groups else "as if the videos were independent (--groups)"
-    )
+    basis, tested = f"by {groups} whole groups", f"{groups} whole groups"
+    if not groups:
+        basis = "as if the videos were independent (--groups)"
+        tested = "videos, taken as independent,"
+    of_five = f"Top-5: {best['top5']:.2f} %. " if "top5" in shown_measures(table["classes"]) else ""
     lines = [
         f"{best['name']} gets {best['percent']:.2f} %{deviation} of the videos right (top-1, mean "
         f"of {over}; 95 % interval {low:.2f} to {high:.2f}, {basis}).",
@@ -52,12 +54,11 @@ def overview_verdict(table: Table) -> list[str]:
         seeds = ""
         if pair["seeds"]:
             seeds = f"; better in {pair['seeds']['better']} of {pair['seeds']['seeds']} seeds"
-        what = f"{groups} whole groups" if groups else "videos, taken as independent,"
         lines.append(
             f"Against the best stream alone, {alone['name']} ({alone['percent']:.2f} %): "
             f"{pair['difference']:+.2f} points ({low:+.2f} to {high:+.2f}), {finding}: p = "
             f"{pair['p_holm']:.2g} after correction for {table['test']['tested']} pairs, by an "
-            f"exact sign-flip test of {what} within the splits{seeds}."
+            f"exact sign-flip test of {tested} within the splits{seeds}."
         )
     fusions = sum(bool(row["fusion"]) for row in table["rows"])
     if best["fusion"] and fusions > 1:
@@ -73,7 +74,7 @@ def overview_verdict(table: Table) -> list[str]:
         ]
         text = f"; without, it is {without[0]:.2f} %" if without and without[0] else ""
         lines.append(f"Something in it was fitted on {best['fitted_on']}{text}.")
-    if missing:
+    if missing := table["missing"]:
         listed = ", ".join(map(str, missing))
         lines.append(f"Not there: split{'s' if len(missing) > 1 else ''} {listed}.")
     return lines
@@ -85,8 +86,9 @@ def overview_section(result: Table) -> str:
         "all videos"
     ]
     systems = any(row["system"] for row in result["rows"])
-    heading = [*(["network"] if systems else []), "result", *columns, "mean, %", "95 % interval",
-               "not below the best"]  # fmt: skip
+    heading = ["result", *columns, "mean, %", "95 % interval", "not below the best"]
+    if systems:
+        heading.insert(0, "network")
     rows = []
     for row in result["rows"]:
         cells = [row["system"]] if systems else []
@@ -117,42 +119,37 @@ def overview_section(result: Table) -> str:
         charted, title="Mean over the splits", reference=streams[0] if streams else None
     )
     pairs = []
-    for row in result["rows"]:
-        if pair := row["below_best"]:
-            low, high = pair["interval"]
-            seeds = pair["seeds"]
-            pairs.append(
-                (
-                    pair["second"], f"{pair['difference']:+.2f}", f"{low:+.2f} to {high:+.2f}",
-                    " ".join(f"{of_split:+.2f}" for of_split in pair["splits"]),
-                    p_text(pair),
-                    f"better in {seeds['better']} of {seeds['seeds']}" if seeds else "-",
-                )
-            )  # fmt: skip
-    warnings = result["warnings"]
+    for pair in filter(None, (row["below_best"] for row in result["rows"])):
+        low, high = pair["interval"]
+        by_split = " ".join(f"{of_split:+.2f}" for of_split in pair["splits"])
+        seeds = pair["seeds"]
+        better = f"better in {seeds['better']} of {seeds['seeds']}" if seeds else "-"
+        cells = [pair["second"], f"{pair['difference']:+.2f}", f"{low:+.2f} to {high:+.2f}"]
+        pairs.append([*cells, by_split, p_text(pair), better])
+    tests = ""
+    if pairs:
+        against = f"{result['best']} against"
+        columns = [against, "difference", "95 % interval", "by split", "p, Holm", "seeds"]
+        tests = table(columns, pairs, name="splits-tests")
+    caption = " ".join(table_formats.caption(result))
+    warnings = ""
+    if count := len(result["warnings"]):
+        listed = details(f"{count} warnings", bullet_list(result["warnings"]))
+        warnings = f'<div class="warning">{listed}</div>'
     return section(
         "splits",
         "All splits, networks and seeds",
-        '<div class="charts">',
-        figure(
-            chart,
-            "Mean over the splits, with 95 % intervals by whole groups; "
-            "the dashed line is the best stream.",
-            name="splits",
+        charts(
+            figure(
+                chart,
+                "Mean over the splits, with 95 % intervals by whole groups; "
+                "the dashed line is the best stream.",
+                name="splits",
+            )
         ),
-        "</div>",
         table(heading, rows, name="splits"),
-        paragraph(" ".join(table_formats.caption(result)).replace("Bold:", "Not below the best:"),
-                  "soft"),
+        paragraph(caption.replace("Bold:", "Not below the best:"), "soft"),
         f"<p>{csv_link('table', table_formats.csv_rows(result), 'All figures as CSV')}</p>",
-        table(
-            (f"{result['best']} against", "difference", "95 % interval", "by split", "p, Holm",
-             "seeds"),
-            pairs, name="splits-tests",
-        )
-        if pairs
-        else "",
-        f'<div class="warning">{details(f"{len(warnings)} warnings", bullet_list(warnings))}</div>'
-        if warnings
-        else "",
-    )  # fmt: skip
+        tests,
+        warnings,
+    )

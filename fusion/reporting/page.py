@@ -45,45 +45,51 @@ def report_page(
         forms: as `weigh_forms` returns them, of one split.
         overview, lead: of several splits, a section about all of them, and the verdict.
     """
-    blocks, links = [], []
-    if overview:
-        links.append(("splits", "Splits"))
-    for content in contents:
-        body = _verdict(sections.verdict(content), content.warnings)
-        html = "".join(make(content) for _, make in SECTIONS.values())
-        if len(contents) == 1 and not overview:
-            links += [(name, label) for name, (label, _) in SECTIONS.items()]
-            blocks.append(html)
-            if forms:
-                links.insert(1, ("forms", "Forms"))
-                blocks.insert(0, sections.forms_section(forms))
-            lead, warnings = sections.verdict(content), content.warnings
-            continue
-        split = f"split{_split(content)}"
-        links.append((split, f"Split {_split(content)}"))
-        html = re.sub(r'(<section id|data-name|download)="', rf'\1="{split}-', html)
-        inner = "".join(
-            f'<li><a href="#{split}-{name}">{label}</a></li>'
-            for name, (label, _) in SECTIONS.items()
-        )
-        nav = f'<nav aria-label="Split {_split(content)}"><ul>{inner}</ul></nav>'
-        blocks.append(
-            f'<div class="split" id="{split}"><h2 class="split">Split {_split(content)}</h2>'
-            f"{body}{nav}{html}</div>"
-        )
-        warnings = []
+    if len(contents) == 1 and not overview:
+        (content,) = contents
+        lead, warnings = sections.verdict(content), content.warnings
+        links = [(name, label) for name, (label, _) in SECTIONS.items()]
+        blocks = [_sections(content)]
+        if forms:
+            links.insert(1, ("forms", "Forms"))
+            blocks.insert(0, sections.forms_section(forms))
+    else:
+        warnings, blocks = [], [overview]
+        links = [("splits", "Splits")] if overview else []
+        for content in contents:
+            title_of_split = "All videos" if content.split is None else f"Split {content.split}"
+            split = "split" if content.split is None else f"split{content.split}"
+            links.append((split, title_of_split))
+            ids = {f"{split}-{name}": label for name, (label, _) in SECTIONS.items()}
+            html = re.sub(
+                r'(<section id|data-name|download)="', rf'\1="{split}-', _sections(content)
+            )
+            verdict = _verdict(sections.verdict(content), content.warnings)
+            blocks.append(
+                f'<div class="split" id="{split}"><h2 class="split">{title_of_split}</h2>'
+                f"{verdict}{_nav(ids, title_of_split)}{html}</div>"
+            )
     links.append(("repeat", "Repeat"))
-    items = "".join(f'<li><a href="#{name}">{escape(label)}</a></li>' for name, label in links)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<link rel="icon" href="data:,">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
         f"<header><h1>{escape(title)}</h1>{_verdict(lead, warnings)}</header>"
-        f'<nav aria-label="Sections"><ul>{items}</ul></nav>'
-        f"<main>{overview}{''.join(blocks)}{_repeat(contents, command, facts or {})}</main>"
+        f"{_nav(dict(links), 'Sections')}"
+        f"<main>{''.join(blocks)}{_repeat(contents, command, facts or {})}</main>"
         "</body></html>\n"
     )
+
+
+def _sections(content: Content) -> str:
+    return "".join(make(content) for _, make in SECTIONS.values())
+
+
+def _nav(links: Mapping[str, str], label: str) -> str:
+    """Links to sections, by their ids."""
+    items = "".join(f'<li><a href="#{to}">{escape(text)}</a></li>' for to, text in links.items())
+    return f'<nav aria-label="{escape(label)}"><ul>{items}</ul></nav>'
 
 
 def figures(page: str) -> dict[str, str]:
@@ -101,12 +107,6 @@ def figures(page: str) -> dict[str, str]:
             f"<style>{STYLE_OF_FIGURES}</style>{inner}\n"
         )
     return files
-
-
-def _split(content: Content) -> int | str:
-    """Its number, as the header of a file says it; whatever else stands there is not shown."""
-    split = next(iter(content.streams.metadata.values())).get("split")
-    return split if isinstance(split, int) else "?"
 
 
 def _verdict(lines: Sequence[str], warnings: Sequence[str]) -> str:

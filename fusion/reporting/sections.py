@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fusion.combining.probabilities import softmax
 from fusion.evaluation.comparison import class_accuracy, complementarity
 from fusion.evaluation.forms import forms_rows, worth_line
-from fusion.evaluation.metrics import tells_top5
+from fusion.evaluation.metrics import MEASURES, shown_measures
 from fusion.evaluation.results import interval_basis, p_text, test_used, weights_text
 from fusion.fitting.tune import curve_of_streams
 from fusion.reporting.charts import (
@@ -26,6 +26,7 @@ from fusion.reporting.charts import (
 from fusion.reporting.content import Content, with_first
 from fusion.reporting.markup import (
     bullet_list,
+    charts,
     csv_link,
     details,
     drawing,
@@ -54,7 +55,7 @@ def verdict(content: Content) -> list[str]:
     top1, top5 = accuracy["top1"], accuracy["top5"]
     low, high = content.mean_class
     of_five = ""
-    if tells_top5(len(content.streams.class_names)):
+    if "top5" in shown_measures(len(content.streams.class_names)):
         of_five = f"Top-5: {top5['percent']:.2f} % ({_interval(top5)}). "
     lines = [
         f"{shown} gets {top1['percent']:.2f} % of {top1['of']:,} videos right (top-1; 95 % "
@@ -129,18 +130,15 @@ def inputs_section(content: Content) -> str:
 def results_section(content: Content) -> str:
     """Every stream and strategy with its interval, and the paired tests against the shown one."""
     systems = sorted(content.compared["systems"], key=lambda system: -system["correct"])
-    rows, has_top5 = [], tells_top5(len(content.streams.class_names))
+    shown = shown_measures(len(content.streams.class_names))
+    heading = ["result", "right", "top-1, %", "95 % interval"]
+    heading += [f"{MEASURES[measure]}, %" for measure in shown[1:]]
+    rows = []
     for row in systems:
         accuracy = content.accuracies[row["name"]]
-        top5 = [f"{accuracy['top5']['percent']:.2f}"] if has_top5 else []
-        rows.append(
-            (
-                row["name"], f"{row['correct']}/{row['of']}", f"{row['percent']:.2f}",
-                _interval(row), *top5, f"{accuracy['mean_class']['percent']:.2f}",
-            )
-        )  # fmt: skip
-    of_five = ["top-5, %"] if has_top5 else []
-    heading = ("result", "right", "top-1, %", "95 % interval", *of_five, "mean class, %")
+        cells = [row["name"], f"{row['correct']}/{row['of']}", f"{row['percent']:.2f}"]
+        figures = [f"{accuracy[measure]['percent']:.2f}" for measure in shown[1:]]
+        rows.append([*cells, _interval(row), *figures])
     fits: dict[str, list[str]] = {}
     for name, labels in content.fitted_on.items():
         fits.setdefault(labels, []).append(name)
@@ -155,16 +153,18 @@ def results_section(content: Content) -> str:
     return section(
         "results",
         "Streams and fusions",
-        '<div class="charts">',
-        figure(
-            interval_chart(systems, title="Top-1 of all results", reference=content.best_stream()),
-            f"Top-1 with the 95 % interval of each alone, {basis}; the dashed line is the best "
-            "stream. Intervals may overlap although the difference is certain, as the videos are "
-            "the same: see the tests below.",
-            name="results",
+        charts(
+            figure(
+                interval_chart(
+                    systems, title="Top-1 of all results", reference=content.best_stream()
+                ),
+                f"Top-1 with the 95 % interval of each alone, {basis}; the dashed line is the best "
+                "stream. Intervals may overlap although the difference is certain, as the videos "
+                "are the same: see the tests below.",
+                name="results",
+            ),
+            table(heading, rows, name="results", strong=content.shown, caption=caption),
         ),
-        table(heading, rows, name="results", strong=content.shown, caption=caption),
-        "</div>",
         table(
             _PAIR_HEADING,
             map(_pair_row, of_shown),
@@ -186,20 +186,19 @@ def forms_section(forms: Mapping[str, Any]) -> str:
     priced = [form for form in forms["forms"] if form["milliseconds"] is not None]
     heading, *rows = forms_rows(forms)
     verdict = worth_line(forms)
-    return section(
-        "forms",
-        "Forms and their cost",
-        paragraph(f"{verdict[0].upper()}{verdict[1:]}."),
-        '<div class="charts">',
-        figure(
+    chart = ""
+    if priced:
+        chart = figure(
             cost_chart(priced, worth=forms["worth"]),
             "Top-1 with its 95 % interval, over the milliseconds that flow and network take for a "
             "video on the machine that made this page, without decoding.",
             name="forms",
         )
-        if priced
-        else "",
-        "</div>",
+    return section(
+        "forms",
+        "Forms and their cost",
+        paragraph(f"{verdict[0].upper()}{verdict[1:]}."),
+        charts(chart),
         table(heading, rows, name="forms", strong=forms["worth"] or ""),
     )
 
@@ -257,43 +256,31 @@ def weights_section(content: Content) -> str:
         parts.append(
             table(("weights", "top-1", "95 % interval"), cells, name="weights", caption=caption)
         )
-    return section("weights", "Weights of the streams", '<div class="charts">', *parts, "</div>")
+    return section("weights", "Weights of the streams", charts(*parts))
 
 
 def calibration_section(content: Content) -> str:
     """Reliability diagrams, before and after calibration."""
-    if content.calibrated is None:
-        return section(
-            "calibration",
-            "Calibration",
-            paragraph("Not calibrated: the scenes of the videos are not known (--groups), nor "
-                      "validation scores asked for (--calibrate val)."),
-        )  # fmt: skip
     calibrated = content.calibrated
-    charts = []
+    if calibrated is None:
+        text = (
+            "Not calibrated: the scenes of the videos are not known (--groups), nor validation "
+            "scores asked for (--calibrate val)."
+        )
+        return section("calibration", "Calibration", paragraph(text))
+    diagrams = []
     for key in calibrated.joined.tables:
         facts = calibrated.facts(key)
         listed = ", ".join(f"{temperature:.3g}" for temperature in facts["temperatures"])
         folds = " (one a fold)" if len(facts["temperatures"]) > 1 else ""
-        charts.append(
-            figure(
-                reliability_chart(key, calibrated.before[key], calibrated.after[key]),
-                f"{key}: {facts['method']} scaling, temperature {listed}{folds}",
-                name=f"calibration-{key}",
-            )
-        )
-    fitted_on = calibrated.fitted_on or "validation videos"
-    return section(
-        "calibration",
-        "Calibration",
-        paragraph(
-            f"Fitted on {fitted_on}. On the dashed line, answers are right as often as their "
-            "confidence says."
-        ),
-        '<div class="charts">',
-        *charts,
-        "</div>",
+        chart = reliability_chart(key, calibrated.before[key], calibrated.after[key])
+        caption = f"{key}: {facts['method']} scaling, temperature {listed}{folds}"
+        diagrams.append(figure(chart, caption, name=f"calibration-{key}"))
+    text = (
+        f"Fitted on {calibrated.fitted_on or 'validation videos'}. On the dashed line, answers are "
+        "right as often as their confidence says."
     )
+    return section("calibration", "Calibration", paragraph(text), charts(*diagrams))
 
 
 def segments_section(content: Content) -> str:
@@ -301,7 +288,7 @@ def segments_section(content: Content) -> str:
     if not content.segments:
         text = "Each of these score files has one segment per video: there is nothing to compare."
         return section("segments", "Which segment matters", paragraph(text))
-    charts = [
+    figures = [
         figure(
             segment_chart(rows, stream=key),
             f"{key}: a segment matters where the others are worse without it.",
@@ -319,9 +306,8 @@ def segments_section(content: Content) -> str:
         ("stream", "segment", "alone, top-1 %", "all others, top-1 %"), rows, name="segments"
     )
     return section(
-        "segments", "Which segment matters", '<div class="charts">', *charts, "</div>",
-        details("The numbers", numbers),
-    )  # fmt: skip
+        "segments", "Which segment matters", charts(*figures), details("The numbers", numbers)
+    )
 
 
 def training_section(content: Content) -> str:
@@ -346,7 +332,7 @@ def training_section(content: Content) -> str:
     last = max((epoch for *_, series in lines for of in series.values() for epoch, _ in of),
                default=1)  # fmt: skip
     names = max((len(series) for *_, series in lines), default=1)
-    charts = [
+    figures = [
         figure(
             training_chart(series, title=f"{title} of {key}", unit=unit, last=last, names=names),
             f"{key}: {title.lower()} by epoch",
@@ -362,9 +348,7 @@ def training_section(content: Content) -> str:
         for row in run.log
     ]
     link = csv_link("training", [["stream", *heading], *rows], "The logs as CSV")
-    return section(
-        "training", "Training", '<div class="charts">', *charts, "</div>", f"<p>{link}</p>"
-    )
+    return section("training", "Training", charts(*figures), f"<p>{link}</p>")
 
 
 _PAIR_HEADING = ("first", "second", "difference", "95 % interval", "only first right",
@@ -402,44 +386,38 @@ def accuracy_section(content: Content) -> str:
         for row in rows
     ]
     percents.sort(key=lambda row: row[2][shown])
-    charted = percents[: IN_CHART // 2] if len(percents) > IN_CHART else percents
-    which = f"The {len(charted)} lowest of {len(rows)} classes" if len(charted) < len(rows) else (
-        f"All {len(rows)} classes"
-    )  # fmt: skip
-    halves = [charted]
+    charted, which = percents, f"All {len(rows)} classes"
+    if len(percents) > IN_CHART:
+        charted = percents[: IN_CHART // 2]
+        which = f"The {len(charted)} lowest of {len(rows)} classes"
+    caption, parts = f"{which}, sorted by {shown}", {"classes": (charted, "")}
     if len(charted) > 2 * _FEW:
         middle = -(-len(charted) // 2)
-        halves = [charted[:middle], charted[middle:]]
-    charts = [
+        parts = {
+            "classes-1": (charted[:middle], ", lower half"),
+            "classes-2": (charted[middle:], ", upper half"),
+        }
+    figures = [
         figure(
-            class_chart(half, results=names, title="Accuracy by class"),
-            f"{which}, sorted by {shown}, {part}" if part else f"{which}, sorted by {shown}.",
-            name=f"classes-{number}" if part else "classes",
+            class_chart(part, results=names, title="Accuracy by class"),
+            f"{caption}{which_half}.",
+            name=name,
         )
-        for number, (half, part) in enumerate(
-            zip(halves, ("lower half.", "upper half.") if len(halves) > 1 else ("",), strict=True),
-            start=1,
-        )
+        for name, (part, which_half) in parts.items()
     ]
     every = table(
         ("class", "videos", *(f"{name}, %" for name in names)),
         [(row, videos, *(f"{of[name]:.1f}" for name in names)) for row, videos, of in percents],
         name="classes",
     )
-    return section(
-        "accuracy", "Accuracy by class", '<div class="charts">', *charts, "</div>",
-        details(f"All {len(rows)} classes", every),
-    )  # fmt: skip
+    all_classes = details(f"All {len(rows)} classes", every)
+    return section("accuracy", "Accuracy by class", charts(*figures), all_classes)
 
 
 def confusion_section(content: Content) -> str:
     """The most common mistakes of the shown result, and the matrix."""
     names = content.streams.class_names
     counts = confusion(content.results[content.shown].first, content.streams.labels, len(names))
-    rows = [
-        (m.true, m.predicted, f"{m.videos} of {m.of}")
-        for m in top_mistakes(counts, names, most=MISTAKES)
-    ]
     order = matrix_order(counts, most=IN_CHART)
     matrix = matrix_chart(counts[np.ix_(order, order)], [names[row] for row in order])
     present = int((counts.sum(axis=0) + counts.sum(axis=1) > 0).sum())
@@ -463,12 +441,14 @@ def confusion_section(content: Content) -> str:
         "confusion",
         "Confusion",
         table(
-            ("true class", "predicted", "videos"), rows, name="mistakes",
+            ("true class", "predicted", "videos"),
+            top_mistakes(counts, names, most=MISTAKES),
+            name="mistakes",
             caption=f"The most common mistakes of {content.shown}.",
         ),
         f'<div class="matrix scroll" tabindex="0">{matrix_figure}</div>',
         f"<p>{link}</p>",
-    )  # fmt: skip
+    )
 
 
 def classes_section(content: Content) -> str:
@@ -487,7 +467,7 @@ def classes_section(content: Content) -> str:
     ranked = sorted(gains, key=lambda gain: -gain[1])
     up = [gain for gain in ranked if gain[1] > 0][:BARS]
     down = [gain for gain in ranked[::-1] if gain[1] < 0][:BARS]
-    charts = [
+    figures = [
         figure(gain_chart(bars, title=title, unit="videos"), title, name=name)
         for bars, title, name in (
             (up, f"Classes in which {shown} gains most over {best}.", "gains"),
@@ -503,11 +483,9 @@ def classes_section(content: Content) -> str:
         ],
         name="gains",
     )
-    same = paragraph("No class gains or loses a video.") if not charts else ""
-    return section(
-        "gains", "Gains and losses by class", same, '<div class="charts">', *charts, "</div>",
-        details(f"All {len(rows)} classes", every),
-    )  # fmt: skip
+    same = paragraph("No class gains or loses a video.") if not figures else ""
+    all_classes = details(f"All {len(rows)} classes", every)
+    return section("gains", "Gains and losses by class", same, charts(*figures), all_classes)
 
 
 def videos_section(content: Content) -> str:
@@ -591,28 +569,15 @@ def _pictures(content: Content, videos: np.ndarray, title: str) -> str:
 
 def _names(content: Content, videos: np.ndarray, summary: str) -> str:
     streams, predicted = content.streams, content.results[content.shown].first
-    texts = [
-        f"{streams.names[row]}: {streams.class_names[streams.labels[row]]}"
-        + (
-            ""
-            if predicted[row] == streams.labels[row]
-            else f", predicted {streams.class_names[predicted[row]]}"
-        )
-        for row in videos[:NAMES].tolist()
-    ]
-    more = [f"and {len(videos) - NAMES} more"] if len(videos) > NAMES else []
-    if not texts:
-        return ""
-    return details(summary, bullet_list([*texts, *more], "names"))
-
-
-class Mistake(NamedTuple):
-    """A class that is predicted as another in `videos` of its videos."""
-
-    true: str
-    predicted: str
-    videos: int
-    of: int
+    texts = []
+    for row in videos[:NAMES].tolist():
+        text = f"{streams.names[row]}: {streams.class_names[streams.labels[row]]}"
+        if predicted[row] != streams.labels[row]:
+            text += f", predicted {streams.class_names[predicted[row]]}"
+        texts.append(text)
+    if len(videos) > NAMES:
+        texts.append(f"and {len(videos) - NAMES} more")
+    return details(summary, bullet_list(texts, "names")) if texts else ""
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -622,18 +587,19 @@ def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.nda
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
-def top_mistakes(counts: np.ndarray, class_names: Sequence[str], *, most: int) -> list[Mistake]:
-    """The most common mistakes, most videos first."""
+def top_mistakes(
+    counts: np.ndarray, class_names: Sequence[str], *, most: int
+) -> list[tuple[str, str, str]]:
+    """The most common mistakes, most videos first: true class, predicted one, `k of N` videos."""
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     places = np.argsort(-wrong, axis=None, kind="stable")[:most]
     pairs = np.stack(np.unravel_index(places, wrong.shape), axis=1).tolist()
     return [
-        Mistake(
+        (
             class_names[true],
             class_names[predicted],
-            int(wrong[true, predicted]),
-            int(counts[true].sum()),
+            f"{wrong[true, predicted]} of {counts[true].sum()}",
         )
         for true, predicted in pairs
         if wrong[true, predicted]
@@ -686,11 +652,8 @@ def matrix_chart(counts: np.ndarray, class_names: Sequence[str]) -> str:
         upright = text(-edge + 5, middle, name, kind=small)
         parts.append(f'<g transform="rotate(-90)">{upright}</g>')
     for true, predicted in np.argwhere(counts).tolist():
-        left, top, count = (
-            edge + predicted * cell,
-            edge + true * cell,
-            int(counts[true, predicted]),
-        )
+        left, top = edge + predicted * cell, edge + true * cell
+        count = int(counts[true, predicted])
         tooltip = f"{class_names[true]}, predicted {class_names[predicted]}: {count} videos"
         kind = "right" if true == predicted else "wrong"
         opacity = 0.15 + 0.85 * float(shares[true, predicted])

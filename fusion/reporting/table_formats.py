@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fusion.evaluation.metrics import tells_top5
+from fusion.evaluation.metrics import shown_measures
 from fusion.evaluation.results import p_text
 from twostream_base.errors import printable
 from twostream_base.text import csv_text
@@ -155,8 +155,8 @@ def csv(table: Table, *, decimals: int = 2) -> str:
 
 def csv_rows(table: Table) -> list[list[object]]:
     """The rows of the CSV file, the heading first."""
-    systems = ["system"] if _has_systems(table) else []
-    heading = [*systems, "result", "seeds"]
+    systems = _has_systems(table)
+    heading = ["system", "result", "seeds"] if systems else ["result", "seeds"]
     for split in table["splits"]:
         prefix = f"split {split} " if split is not None else ""
         heading += [f"{prefix}correct", f"{prefix}of", f"{prefix}%", f"{prefix}sd"]
@@ -174,7 +174,7 @@ def csv_rows(table: Table) -> list[list[object]]:
             cells += ["" if value is None else value for value in figures]
         low, high = row["interval"] or (None, None)
         pair = row["below_best"]
-        top5 = row["top5"] if tells_top5(table["classes"]) else None
+        top5 = row["top5"] if "top5" in shown_measures(table["classes"]) else None
         figures = [row["percent"], row["sd"], low, high, top5, row["mean_class"]]
         cells += ["" if value is None else value for value in figures]
         cells.append("yes" if row["bold"] else "no")
@@ -204,7 +204,9 @@ def _cells(
 ) -> tuple[list[str], list[list[str]]]:
     """Heading and rows, escaped."""
     systems = _has_systems(table)
-    heading = [*(["network"] if systems else []), "input and fusion", *_columns(table)]
+    heading = ["input and fusion", *_columns(table)]
+    if systems:
+        heading.insert(0, "network")
     rows, previous = [], None
     for row in table["rows"]:
         cells = [escape(row["label"])]
@@ -214,9 +216,9 @@ def _cells(
         several = len(row["splits"]) > 1
         for cell in row["splits"]:
             percent = _share(cell, decimals, escape)
-            strong = row["bold"] and not several
-            counts = f" ({_counts(cell)})" if cell["correct"] else ""
-            cells.append((bold(percent) if strong else percent) + escape(counts))
+            if row["bold"] and not several:
+                percent = bold(percent)
+            cells.append(percent + (escape(f" ({_counts(cell)})") if cell["correct"] else ""))
         if several:
             mean = _share(row, decimals, escape)
             cells.append(bold(mean) if row["bold"] else mean)
@@ -256,20 +258,16 @@ def _pair_cells(table: Table, decimals: int) -> list[list[str]]:
             f"{low:+.{decimals}f} to {high:+.{decimals}f}",
             p_text(pair),
         ]
-        if several_seeds:
-            cells.append(_seeds_text(pair["seeds"], decimals))
+        if facts := pair["seeds"]:
+            low, high = facts["interval"]
+            cells.append(
+                f"{facts['better']} of {facts['seeds']} better, {low:+.{decimals}f} to "
+                f"{high:+.{decimals}f}"
+            )
+        elif several_seeds:
+            cells.append("one seed")
         rows.append(cells)
     return rows
-
-
-def _seeds_text(facts: Table | None, decimals: int) -> str:
-    """In how many seeds the difference is there, and its interval over seeds."""
-    if facts is None:
-        return "one seed"
-    low, high = facts["interval"]
-    return (
-        f"{facts['better']} of {facts['seeds']} better, {low:+.{decimals}f} to {high:+.{decimals}f}"
-    )
 
 
 def _listed(word: str, numbers: Sequence[object]) -> str:

@@ -15,7 +15,7 @@ from fusion.tables.groups import RULES, grouped_folds, video_groups
 from fusion.tables.score_file import (
     UNKNOWN,
     ScoreTable,
-    open_scores,
+    read_scores,
     seen_text,
     select,
     table_of_array,
@@ -93,7 +93,7 @@ def join(
         if isinstance(value, ScoreTable):
             tables[key] = value
         elif isinstance(value, str | PathLike):
-            tables[key] = open_scores(value)
+            tables[key] = read_scores(value, in_memory=False)
         else:
             tables[key] = table_of_array(value, labels=labels, score_type=score_type)
     if not tables:
@@ -109,7 +109,19 @@ def join(
             raise InputError(
                 f"{fact} differs: {_listed(known)}; only scores of one {fact} can be fused{cure}"
             )
-    _check_names(tables)
+    everything = {name for table in tables.values() for name in table.names}
+    faults = []
+    for key, table in tables.items():
+        missing = sorted(everything - set(table.names))
+        doubled = [name for name, count in Counter(table.names).items() if count > 1]
+        faults += [f"{key} lacks {len(missing)}: {some_of(missing)}"] if missing else []
+        faults += [f"{key} has doubled {len(doubled)}: {some_of(doubled)}"] if doubled else []
+    if faults:
+        counts = {key: f"{len(table.names)} videos" for key, table in tables.items()}
+        raise InputError(
+            f"the videos do not join ({_listed(counts)}): {'; '.join(faults)}; "
+            "score the streams on the same list"
+        )
     first = next(iter(tables.values()))
     rows, columns, known_labels = {}, {}, {}
     for key, table in tables.items():
@@ -118,14 +130,25 @@ def join(
                 f"{key} has other classes than the first input: {some_of(sorted(unlike))} "
                 "not in both; only scores of the same classes can be fused"
             )
-        rows[key] = _positions(first.names, table.names)
-        columns[key] = _positions(first.class_names, table.class_names)
+        row = {name: index for index, name in enumerate(table.names)}
+        column = {name: index for index, name in enumerate(table.class_names)}
+        rows[key] = [row[name] for name in first.names]
+        columns[key] = [column[name] for name in first.class_names]
         # a label of -1 picks the last entry, which is -1
         known_labels[key] = np.append(np.argsort(columns[key]), UNKNOWN)[table.labels[rows[key]]]
+    labels_of_all = np.stack(list(known_labels.values()))
+    joined_labels = labels_of_all.max(axis=0)
+    contradicted = ((labels_of_all != joined_labels) & (labels_of_all != UNKNOWN)).any(axis=0)
+    if contradicted.any():
+        videos = [first.names[video] for video in np.flatnonzero(contradicted)]
+        raise InputError(
+            f"labels contradict each other for {len(videos)} videos "
+            f"({', '.join(tables)}): {some_of(videos)}"
+        )
     common: dict[str, Any] = {
         "names": first.names,
         "class_names": first.class_names,
-        "labels": _joined_labels(known_labels, first.names),
+        "labels": joined_labels,
         "groups": _joined_groups(tables, rows, first.names, groups),
         "times": _joined_times(tables, rows),
     }
@@ -134,43 +157,6 @@ def join(
         for key, table in tables.items()
     }
     return JoinedTables(**common, tables=joined, warnings=_warnings(tables, columns))
-
-
-def _check_names(tables: Mapping[str, ScoreTable]) -> None:
-    everything = {name for table in tables.values() for name in table.names}
-    faults = []
-    for key, table in tables.items():
-        doubled = [name for name, count in Counter(table.names).items() if count > 1]
-        missing = sorted(everything - set(table.names))
-        faults += [
-            f"{key} {fault} {len(names)}: {some_of(names)}"
-            for fault, names in (("lacks", missing), ("has doubled", doubled))
-            if names
-        ]
-    if faults:
-        counts = {key: f"{len(table.names)} videos" for key, table in tables.items()}
-        raise InputError(
-            f"the videos do not join ({_listed(counts)}): {'; '.join(faults)}; "
-            "score the streams on the same list"
-        )
-
-
-def _positions(items: tuple[str, ...], among: tuple[str, ...]) -> list[int]:
-    position = {name: index for index, name in enumerate(among)}
-    return [position[name] for name in items]
-
-
-def _joined_labels(labels: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray:
-    stacked = np.stack(list(labels.values()))
-    joined = stacked.max(axis=0)
-    contradicted = ((stacked != joined) & (stacked != UNKNOWN)).any(axis=0)
-    if contradicted.any():
-        videos = [names[video] for video in np.flatnonzero(contradicted)]
-        raise InputError(
-            f"labels contradict each other for {len(videos)} videos "
-            f"({', '.join(labels)}): {some_of(videos)}"
-        )
-    return joined
 
 
 def _joined_groups(
@@ -197,10 +183,10 @@ def _joined_groups(
         return tuple(by_rule) if len(by_rule) == len(names) else None
     first, of_first = next(iter(by_table.items()))
     for key, others in by_table.items():
-        group_of_other = dict(zip(of_first, others, strict=True))
+        there = dict(zip(of_first, others, strict=True))
         here = dict(zip(others, of_first, strict=True))
         for name, group, other in zip(names, of_first, others, strict=True):
-            if (group_of_other[group], here[other]) != (other, group):
+            if (there[group], here[other]) != (other, group):
                 raise InputError(
                     f"groups contradict each other, as for {name}: {first} has it in {group!r}, "
                     f"{key} in {other!r}, and these do not hold the same videos; say which videos "
@@ -214,26 +200,24 @@ def _joined_times(
 ) -> np.ndarray | None:
     """The times of the first table; all must have the same, or none any."""
     times = {
-        key: None if table.times is None else table.times[rows[key]]
-        for key, table in tables.items()
+        key: table.times[rows[key]] for key, table in tables.items() if table.times is not None
     }
-    (first, of_first), *others = times.items()
-    for key, of_key in others:
-        if (of_first is None) != (of_key is None):
-            dense, plain = (key, first) if of_first is None else (first, key)
-            raise InputError(
-                f"{dense} has scores of windows of long videos, {plain} of whole videos; fuse "
-                "windows with windows"
-            )
-        if of_first is None or of_key is None:
-            continue
+    if not times:
+        return None
+    if plain := [key for key in tables if key not in times]:
+        raise InputError(
+            f"{next(iter(times))} has scores of windows of long videos, {plain[0]} of whole "
+            "videos; fuse windows with windows"
+        )
+    first, of_first = next(iter(times.items()))
+    for key, of_key in times.items():
         differs = np.flatnonzero(~np.isclose(of_first, of_key, rtol=0, atol=1e-3).all(axis=1))
         if len(differs):
-            name = tables[first].names[differs[0]]
+            window = differs[0]
             raise InputError(
-                f"the times of {len(differs)} windows differ, as of {name}: {first} has "
-                f"{of_first[differs[0]].tolist()}, {key} {of_key[differs[0]].tolist()} seconds; "
-                "predict the streams with the same --window and --stride"
+                f"the times of {len(differs)} windows differ, as of {tables[first].names[window]}: "
+                f"{first} has {of_first[window].tolist()}, {key} {of_key[window].tolist()} "
+                "seconds; predict the streams with the same --window and --stride"
             )
     return of_first
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +23,7 @@ from twostream_base.errors import InputError, some_of
 
 SCORE_TYPES = ("logits", "logit_sum", "probs")
 UNKNOWN = -1
-LARGE_BYTES = 2**29  # the scores of larger files stay on disk, see `open_scores`
+LARGE_BYTES = 2**29  # the scores of larger files stay on disk, see `read_scores`
 SLICE_BYTES = 2 * 2**20  # of what is computed at a time; a few such arrays in float64 exist then
 SCORE_FILE = tensor_file.FileType(
     "score file",
@@ -46,7 +46,7 @@ class ScoreTable:
         names: V video names, each once.
         class_names: C class names, each once; the position is the label.
         scores: float16, float32 or float64 (V, S segments, R crops, C), all finite; of a large file
-            `StoredScores` where it was opened by `open_scores`.
+            `StoredScores` where it was read so (`in_memory`).
         labels: int64 (V,), the true class, or -1 where it is not known.
         score_type: `logits`, `probs`, or `logit_sum`: each value is a sum over
             `metadata["summed_over"]` logits.
@@ -112,16 +112,39 @@ def select(scores: np.ndarray, rows: Sequence[int], columns: Sequence[int]) -> n
     return scores if list(columns) == list(range(scores.shape[-1])) else scores[..., columns]
 
 
-def read_scores(path: str | PathLike[str]) -> ScoreTable:
+def read_scores(path: str | PathLike[str], *, in_memory: bool = True) -> ScoreTable:
     """Read a score file and verify all of it.
+
+    Args:
+        in_memory: else the scores of a large file stay there: they are then `StoredScores`.
 
     Raises:
         InputError: not a score file, damaged, or a table that breaks a rule; the file is named.
     """
-    header, tensors = tensor_file.read_tensor_file(
-        path, SCORE_FILE, ("labels", "scores"), optional=("times",)
+    path = Path(path)
+    if in_memory or not path.is_file() or path.stat().st_size <= LARGE_BYTES:
+        header, tensors = tensor_file.read_tensor_file(
+            path, SCORE_FILE, ("labels", "scores"), optional=("times",)
+        )
+    else:
+        file = tensor_file.TensorFile(path, SCORE_FILE)
+        file.verify("scores")
+        header = file.header
+        tensors = {key: file.read(key) for key in ("labels", "times") if key in file.tensors}
+        videos, *_, classes = file.tensors["scores"].shape
+        stored = StoredScores(file, np.arange(videos), np.arange(classes))
+        tensors["scores"] = cast(np.ndarray, stored)
+    groups = header.get("groups")  # absent in files of earlier versions
+    table = ScoreTable(
+        names=tuple(header["names"]),
+        class_names=tuple(header["class_names"]),
+        scores=tensors["scores"],
+        labels=tensors["labels"],
+        score_type=header["kind"],
+        metadata=header["about"],
+        groups=tuple(groups) if isinstance(groups, list) else groups,
+        times=tensors.get("times"),
     )
-    table = _table(header, **tensors)
     check_table(table, where=str(path))
     return table
 
@@ -140,24 +163,6 @@ def read_head(path: str | PathLike[str]) -> dict[str, Any]:
         return {**file.header, "shape": file.tensors["scores"].shape}
 
 
-def open_scores(path: str | PathLike[str]) -> ScoreTable:
-    """Read a score file as `read_scores` does, but leave the scores of a large one there.
-
-    Its `scores` are then `StoredScores`, verified like all others.
-    """
-    path = Path(path)
-    if not path.is_file() or path.stat().st_size <= LARGE_BYTES:
-        return read_scores(path)
-    file = tensor_file.TensorFile(path, SCORE_FILE)
-    file.verify("scores")
-    videos, *_, classes = file.tensors["scores"].shape
-    scores = cast(np.ndarray, StoredScores(file, np.arange(videos), np.arange(classes)))
-    times = file.read("times") if "times" in file.tensors else None
-    table = _table(file.header, scores, file.read("labels"), times)
-    check_table(table, where=str(path))
-    return table
-
-
 def write_scores(path: str | PathLike[str], table: ScoreTable) -> None:
     """Write a score file; the same table gives the same bytes.
 
@@ -165,10 +170,7 @@ def write_scores(path: str | PathLike[str], table: ScoreTable) -> None:
         InputError: the table breaks a rule (see `check_table`).
     """
     check_table(table, where=str(path))
-    header, tensors = _header(table), {"scores": table.scores, "labels": table.labels}
-    if table.times is not None:
-        tensors["times"] = table.times
-    tensor_file.write_tensor_file(Path(path), SCORE_FILE, header, tensors)
+    _write(path, table, table.scores)
 
 
 def write_scores_in_parts(
@@ -186,19 +188,16 @@ def write_scores_in_parts(
         InputError: a part breaks a rule, or the parts are not the videos of `whole` in order.
     """
 
-    _check_groups(whole, where=str(path))
-    _check_times(whole, where=str(path))
-
     def checked_scores() -> Iterator[np.ndarray]:
         begin = 0
         for part in parts:
             check_table(part, where=str(path))
             end = begin + len(part.names)
-            expected = replace(whole, names=whole.names[begin:end], labels=whole.labels[begin:end])
+            names, labels = whole.names[begin:end], whole.labels[begin:end]
             if not (
-                (part.names, part.class_names, part.score_type)
-                == (expected.names, expected.class_names, expected.score_type)
-                and np.array_equal(part.labels, expected.labels)
+                (part.names, part.class_names) == (names, whole.class_names)
+                and part.score_type == whole.score_type
+                and np.array_equal(part.labels, labels)
                 and part.scores.dtype == whole.scores.dtype
                 and part.scores.shape[1:] == whole.scores.shape[1:]
             ):
@@ -210,15 +209,25 @@ def write_scores_in_parts(
         if begin != len(whole.names):
             raise InputError(f"{path}: the parts hold {begin} of {len(whole.names)} videos")
 
-    tensors: dict[str, np.ndarray | tensor_file.Streamed] = {
-        "scores": tensor_file.Streamed(
-            whole.scores.dtype.name, whole.scores.shape, checked_scores()
-        ),
-        "labels": whole.labels,
+    check_table(whole, where=str(path))
+    shape, dtype = whole.scores.shape, whole.scores.dtype.name
+    _write(path, whole, tensor_file.Streamed(dtype, shape, checked_scores()))
+
+
+def _write(
+    path: str | PathLike[str], table: ScoreTable, scores: np.ndarray | tensor_file.Streamed
+) -> None:
+    header = {
+        "names": table.names,
+        "class_names": table.class_names,
+        "kind": table.score_type,
+        "about": table.metadata,
+        **({} if table.groups is None else {"groups": table.groups}),
     }
-    if whole.times is not None:
-        tensors["times"] = whole.times
-    tensor_file.write_tensor_file(Path(path), SCORE_FILE, _header(whole), tensors)
+    tensors = {"scores": scores, "labels": table.labels}
+    if table.times is not None:
+        tensors["times"] = table.times
+    tensor_file.write_tensor_file(Path(path), SCORE_FILE, header, tensors)
 
 
 def table_of_array(
@@ -360,8 +369,29 @@ def check_table(table: ScoreTable, *, where: str) -> None:
             raise InputError(f"{where}: {what} must be texts that are not empty")
         if doubled := [item for item, count in Counter(items).items() if count > 1]:
             raise InputError(f"{where}: {what} must differ; more than once: {some_of(doubled)}")
-    _check_groups(table, where=where)
-    _check_times(table, where=where)
+    groups, times, videos = table.groups, table.times, len(table.names)
+    texts = isinstance(groups, tuple) and all(isinstance(g, str) and g for g in groups)
+    if groups is not None and not (texts and len(groups) == videos):
+        raise InputError(
+            f"{where}: `groups` must be {videos} texts that are not empty, one for each video, or "
+            "be left out"
+        )
+    if times is not None:
+        if times.dtype != np.float64 or times.shape != (videos, 2) or not np.isfinite(times).all():
+            raise InputError(
+                f"{where}: `times` are {times.dtype} {times.shape}; they must be float64 "
+                f"({videos}, 2), the seconds, finite, where each window begins and ends"
+            )
+        if len(rows := np.flatnonzero((times[:, 0] < 0) | (times[:, 1] <= times[:, 0]))):
+            names = some_of([f"{table.names[row]} ({times[row].tolist()})" for row in rows])
+            raise InputError(
+                f"{where}: `times` must begin at 0 or later and end after their beginning; not "
+                f"so: {names}"
+            )
+        if groups is None:
+            raise InputError(
+                f"{where}: `times` without `groups`, which name the video of each window"
+            )
     if table.score_type not in SCORE_TYPES:
         raise InputError(
             f"{where}: score type {table.score_type!r}; allowed: {', '.join(SCORE_TYPES)}"
@@ -387,59 +417,3 @@ def check_table(table: ScoreTable, *, where: str) -> None:
             f"{where}: scores that are NaN or infinite, for {some_of(broken)}; look for the "
             "cause in training, then score again"
         )
-
-
-def _check_groups(table: ScoreTable, *, where: str) -> None:
-    groups, videos = table.groups, len(table.names)
-    texts = isinstance(groups, tuple) and all(isinstance(g, str) and g for g in groups)
-    if groups is not None and not (texts and len(groups) == videos):
-        raise InputError(
-            f"{where}: `groups` must be {videos} texts that are not empty, one for each video, or "
-            "be left out"
-        )
-
-
-def _check_times(table: ScoreTable, *, where: str) -> None:
-    times, windows = table.times, len(table.names)
-    if times is None:
-        return
-    if times.dtype != np.float64 or times.shape != (windows, 2) or not np.isfinite(times).all():
-        raise InputError(
-            f"{where}: `times` are {times.dtype} {times.shape}; they must be float64 "
-            f"({windows}, 2), the seconds, finite, where each window begins and ends"
-        )
-    if len(rows := np.flatnonzero((times[:, 0] < 0) | (times[:, 1] <= times[:, 0]))):
-        names = some_of([f"{table.names[row]} ({times[row].tolist()})" for row in rows])
-        raise InputError(
-            f"{where}: `times` must begin at 0 or later and end after their beginning; not so: "
-            f"{names}"
-        )
-    if table.groups is None:
-        raise InputError(f"{where}: `times` without `groups`, which name the video of each window")
-
-
-def _table(
-    header: dict[str, Any], scores: np.ndarray, labels: np.ndarray, times: np.ndarray | None = None
-) -> ScoreTable:
-    groups = header.get("groups")  # absent in files of earlier versions
-    return ScoreTable(
-        names=tuple(header["names"]),
-        class_names=tuple(header["class_names"]),
-        scores=scores,
-        labels=labels,
-        score_type=header["kind"],
-        metadata=header["about"],
-        groups=tuple(groups) if isinstance(groups, list) else groups,
-        times=times,
-    )
-
-
-def _header(table: ScoreTable) -> dict[str, Any]:
-    """All of a table but its arrays, under the keys that the file format has."""
-    header = {
-        "names": table.names,
-        "class_names": table.class_names,
-        "kind": table.score_type,
-        "about": table.metadata,
-    }
-    return header if table.groups is None else header | {"groups": table.groups}

@@ -92,7 +92,7 @@ def rows_by_video(table: ScoreTable) -> dict[str, NDArray[np.int64]]:
     if table.times is None or table.groups is None:
         raise InputError(
             "these are scores of whole videos, without times; `twostream predict --window` gives "
-            "scores of windows"
+            "scores of windows, and so does `score` for clips of --dataset timed"
         )
     times, rows = table.times, dict[str, list[int]]()
     for row, video in enumerate(table.groups):

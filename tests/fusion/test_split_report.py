@@ -27,7 +27,7 @@ def page(make_table: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s
                 for stream in ("spatial", "motion"):
                     scores = rng.normal(size=(40, 3)) + strength * np.eye(3)[labels]
                     run = Path(f"runs/toy-split{split}/{stream}-{model}-seed{seed}")
-                    facts = {"stream": stream, "dataset": "toy", "split": split, "model": model}
+                    facts = {"stream": stream, "dataset": "toy", "model": model}
                     table = make_table(scores, labels=labels, names=names, **facts)
                     write_scores(run / "scores/test.safetensors", table)
                     (run / "config.toml").write_text(f'model = "{model}"\nseed = {seed}\n')

@@ -58,8 +58,10 @@ def test_tables_are_joined_once(
     options: FusionOptions, monkeypatch: pytest.MonkeyPatch, more: dict[str, str]
 ) -> None:
     joins = []
-    check = join_module._check_names
-    monkeypatch.setattr(join_module, "_check_names", lambda t: joins.append(t) or check(t))
+    find = join_module._joined_groups
+    monkeypatch.setattr(
+        join_module, "_joined_groups", lambda t, *rest: joins.append(t) or find(t, *rest)
+    )
     fuse_files(FusionOptions(**{**vars(options), **more}))
     assert len(joins) == 1
 

@@ -78,13 +78,10 @@ def report(
     from twostream_base.files import write_text
     from twostream_base.versions import tool_version
 
-    facts = {
-        "date": date.today().isoformat(),
-        "twostream": tool_version(),
-        "Python": platform.python_version(),
-        "numpy": np.__version__,
-    }
-    if store and not store.is_dir():
+    pictures = None
+    if store and store.is_dir():
+        pictures = partial(stored_pictures, store)
+    elif store:
         console.tell(f"no pictures of videos: the store {store} is not there")
     fusion_options = FusionOptions(**options)
     weighed = score_options.weigh(fusion_options) if forms else None
@@ -99,8 +96,13 @@ def report(
             shown=shown,
             title=title,
             command=shlex.join(["twostream", *sys.argv[1:]]),
-            facts=facts,
-            pictures=partial(stored_pictures, store) if store and store.is_dir() else None,
+            facts={
+                "date": date.today().isoformat(),
+                "twostream": tool_version(),
+                "Python": platform.python_version(),
+                "numpy": np.__version__,
+            },
+            pictures=pictures,
             forms=weighed,
             progress=progress,
         )

@@ -163,7 +163,8 @@ class Job:
         several = len(self.splits) * len(self.models) * len(options["seeds"]) > 1
         # The report compares several strategies by itself; `--strategy` would leave only one.
         besides = [] if options["strategy"] in COMPARED else strategy
-        commands.append(["report", *(["--splits", splits] if several else chosen), *besides])
+        report_of = ["--splits", splits] if several else chosen
+        commands.append(["report", *report_of, *besides])
         return commands
 
     @property

@@ -65,7 +65,7 @@ def score(
     """
     from fusion.evaluation.inspect_file import contents
     from fusion.evaluation.results import accuracy_text
-    from fusion.tables.score_file import open_scores, seen_text
+    from fusion.tables.score_file import read_scores, seen_text
     from twostream.compute.distributed import process_group, rank
     from twostream.data.splits import read_split
     from twostream.scoring.score_run import ScoreOptions, score_run
@@ -85,7 +85,7 @@ def score(
         path, written = score_run(network, out, ScoreOptions(**options), runtime, tell=tell)
         if not first:
             return
-        table = open_scores(path)
+        table = read_scores(path, in_memory=False)
         result: dict[str, Any] = {"file": str(path)}
         result |= zip(("videos", "snippets", "crops", "classes"), table.scores.shape, strict=True)
         seen = seen_text(table.metadata)

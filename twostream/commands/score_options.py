@@ -254,13 +254,19 @@ def input_words(options: FusionOptions) -> list[object]:
         words += ["--splits", splits if isinstance(splits, str) else ",".join(map(str, splits))]
     elif options.split and not options.files:
         words += ["--split", options.split]
-    values = {"--model": options.model, "--name": options.name, "--epochs": options.epochs}
+    values = {
+        "--model": options.model,
+        "--name": options.name,
+        "--epochs": options.epochs,
+        "--groups": options.groups,
+        "--subset": options.subset if options.subset != "test" else None,
+    }
     if not options.files:
         values["--dataset"] = options.dataset
         values["--runs"] = str(options.runs) if options.runs != Path("runs") else None
     for option, value in values.items():
         words += [option, value] if value is not None else []
-    return words + (["--subset", options.subset] if options.subset != "test" else [])
+    return words
 
 
 def fusion_words(options: FusionOptions) -> list[object]:

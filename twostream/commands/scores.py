@@ -38,9 +38,9 @@ def scores() -> None:
 def show(file: Path, first: int, as_json: bool) -> None:
     """Show the content of a score file: header, accuracy, the top classes of the first videos."""
     from fusion.evaluation.inspect_file import content_lines, contents
-    from fusion.tables.score_file import open_scores
+    from fusion.tables.score_file import read_scores
 
-    shown = contents(open_scores(file), first=first)
+    shown = contents(read_scores(file, in_memory=False), first=first)
     if as_json:
         console.print_json(shown)
     else:

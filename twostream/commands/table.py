@@ -103,12 +103,11 @@ def table(
     from twostream_base.files import write_text
 
     formats = {out: SUFFIXES.get(out.suffix.lower(), format_name) for out in outs}
-    for out, of_out in formats.items():
-        if of_out is None:
-            raise InputError(
-                f"--out {out}: its ending tells no format; allowed: {', '.join(SUFFIXES)}, or give "
-                "--format"
-            )
+    if unknown := [out for out, of_out in formats.items() if of_out is None]:
+        raise InputError(
+            f"--out {unknown[0]}: its ending tells no format; allowed: {', '.join(SUFFIXES)}, or "
+            "give --format"
+        )
     with console.LateProgress() as progress:
         result = table_files(
             FusionOptions(**options),
@@ -119,13 +118,13 @@ def table(
         )
     for out, of_out in formats.items():
         if of_out == "json":
-            write_text(out, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+            text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
         else:
-            write_text(out, TABLE_FORMATS[str(of_out)](result, decimals=decimals))
+            text = TABLE_FORMATS[str(of_out)](result, decimals=decimals)
+        write_text(out, text)
         console.tell(f"{out} written")
     if format_name == "json" and not outs:
         console.print_json(result)
     elif not outs:
-        console.show(
-            *TABLE_FORMATS[format_name or "markdown"](result, decimals=decimals).splitlines()
-        )
+        text = TABLE_FORMATS[format_name or "markdown"](result, decimals=decimals)
+        console.show(*text.splitlines())

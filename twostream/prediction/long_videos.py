@@ -30,7 +30,6 @@ from fusion.tables.join import join
 from fusion.tables.score_file import (
     UNKNOWN,
     ScoreTable,
-    open_scores,
     read_head,
     read_scores,
     write_scores,
@@ -422,7 +421,7 @@ def read_earlier(
                 f"{path}: scores of other videos too, as of {min(others)}; give these as well, "
                 f"{cure}"
             )
-        tables[key] = open_scores(path)
+        tables[key] = read_scores(path, in_memory=False)
     return tables if len(tables) == len(setup) else {}
 
 

@@ -96,13 +96,13 @@ class RestrictedUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Give the stand-in of a known name; refuse every other name."""
-        wanted = f"{module}.{name}".replace("numpy._core.", "numpy.core.")
-        if wanted not in self.stand_ins:
+        known_as = f"{module}.{name}".replace("numpy._core.", "numpy.core.")
+        if known_as not in self.stand_ins:
             raise InputError(
                 f"{self.path}: the pickle asks for {module}.{name}; a score file needs "
                 "no such thing, it was refused and not run"
             )
-        return self.stand_ins[wanted]
+        return self.stand_ins[known_as]
 
 
 class Maker:
@@ -191,8 +191,8 @@ def _check_extent(value: Any, *, most: int) -> None:
         if is_left:
             entered.pop()
             numbers = item.array if isinstance(item, PickledArray) else item
-            own = numbers.nbytes if _is_numeric(numbers) else len(children)
-            extents[id(item)] = 1 + own + sum(extents.get(id(child), 0) for child in children)
+            size = numbers.nbytes if _is_numeric(numbers) else len(children)
+            extents[id(item)] = 1 + size + sum(extents.get(id(child), 0) for child in children)
             if extents[id(item)] > most:
                 raise pickle.UnpicklingError("it unpacks to more items than there are bytes")
         elif isinstance(item, _CONTAINERS) and id(item) not in extents:

@@ -123,7 +123,7 @@ def test_names_with_numbers(make_table: Make, tmp_path: Path) -> None:
 
 
 def typed_pairs(pattern: str) -> list[tuple[int | None, int | None]]:
-    return [(source.split, source.seed) for source in typed_sources([Path(pattern)])]
+    return [(source.split, source.seed) for source in typed_sources([Path(pattern)], seeds=True)]
 
 
 def test_a_file_with_an_equals_sign_is_a_file(make_table: Make, tmp_path: Path) -> None:

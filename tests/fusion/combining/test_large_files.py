@@ -15,13 +15,7 @@ from fusion.combining.strategies import STRATEGIES
 from fusion.evaluation.results import fusion_result
 from fusion.tables import score_file
 from fusion.tables.join import join
-from fusion.tables.score_file import (
-    ScoreTable,
-    StoredScores,
-    open_scores,
-    read_scores,
-    write_scores,
-)
+from fusion.tables.score_file import ScoreTable, StoredScores, read_scores, write_scores
 from twostream.cli import cli
 from twostream_base.errors import InputError
 
@@ -100,10 +94,10 @@ def test_a_missing_video_a_nan_and_damage_are_named(
     after = hashlib.sha256(table.scores.tobytes()[:-4] + nan).hexdigest().encode()
     files["spatial"].write_bytes(data[:-4] + nan)
     with pytest.raises(InputError, match="`scores` does not match its checksum"):
-        open_scores(files["spatial"])
+        read_scores(files["spatial"], in_memory=False)
     files["spatial"].write_bytes(data[:-4].replace(before, after) + nan)
     with pytest.raises(InputError, match="NaN or infinite, for class/v52"):
-        open_scores(files["spatial"])
+        read_scores(files["spatial"], in_memory=False)
 
 
 def fuse_command(*arguments: object) -> Result:

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from fusion.combining.fuse import returned_type
+from fusion.combining.fuse import apply_step
 from fusion.combining.probabilities import softmax
+from fusion.combining.step import Step
 from fusion.combining.strategies import (
     STRATEGIES,
     VARIANCE_FORMS,
+    Strategy,
     entropy,
     geometric,
     margin,
@@ -195,11 +197,14 @@ def test_topk_of_a_number_that_is_not_there(k: float) -> None:
 
 @given(scores=logits())
 def test_what_returns_probabilities_says_so(scores: np.ndarray) -> None:
+    def returned_type(strategy: Strategy, **options: object) -> str:
+        return apply_step(scores, Step("tried", strategy, options), score_type="logits").score_type
+
     for name in STRATEGIES.keys() - {"weighted"}:
-        if returned_type(STRATEGIES[name], {}, score_type="logits") == "probs":
+        if returned_type(STRATEGIES[name]) == "probs":
             np.testing.assert_allclose(STRATEGIES[name](scores).sum(), 1, err_msg=name)
-    assert returned_type(variance, VARIANCE_FORMS["legacy"], score_type="logits") == "logits"
-    assert returned_type(rank, {}, score_type="logits") == "probs"
+    assert returned_type(variance, **VARIANCE_FORMS["legacy"]) == "logits"
+    assert returned_type(rank) == "probs"
 
 
 def legacy(scores: np.ndarray, **switches: object) -> np.ndarray:

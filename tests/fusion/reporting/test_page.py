@@ -6,14 +6,13 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
 
-from fusion.reporting.page import SECTIONS, STYLE, _split
+from fusion.reporting.page import SECTIONS, STYLE
 from twostream.cli import cli
 
 EMPTY = {"meta", "link", "input"}
@@ -170,9 +169,3 @@ def test_what_cannot_be_shown(runs: Path, tmp_path: Path, options: list[str], me
     result = CliRunner().invoke(cli, ["report", *files, *options, "--out", str(tmp_path / "r")])
     assert result.exit_code == 2
     assert message in result.output
-
-
-@pytest.mark.parametrize(("split", "shown"), [(2, 2), ("1</h2><script>", "?"), (None, "?")])
-def test_a_split_is_a_number_whatever_a_header_says(split: object, shown: object) -> None:
-    streams = SimpleNamespace(metadata={"spatial": {"split": split}})
-    assert _split(SimpleNamespace(streams=streams)) == shown  # type: ignore[arg-type]

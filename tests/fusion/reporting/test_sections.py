@@ -5,14 +5,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from fusion.reporting.content import with_first
-from fusion.reporting.sections import (
-    Mistake,
-    _pair_row,
-    confusion,
-    matrix_chart,
-    matrix_order,
-    top_mistakes,
-)
+from fusion.reporting.sections import _pair_row, confusion, matrix_chart, matrix_order, top_mistakes
 
 PREDICTED = np.array([0, 1, 1, 1, 2, 0])
 LABELS = np.array([0, 0, 0, 1, 2, -1])
@@ -24,7 +17,7 @@ def test_counts_of_the_labelled_videos() -> None:
 
 
 def test_the_most_common_mistakes() -> None:
-    assert top_mistakes(np.array(COUNTS), "abc", most=5) == [Mistake("a", "b", 2, 3)]
+    assert top_mistakes(np.array(COUNTS), "abc", most=5) == [("a", "b", "2 of 3")]
 
 
 def test_a_square_for_each_pair_that_occurs() -> None:

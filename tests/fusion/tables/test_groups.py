@@ -16,14 +16,7 @@ from fusion.combining.fuse import fuse
 from fusion.combining.inputs import FusionOptions, read_inputs
 from fusion.tables.groups import grouped_folds, video_groups
 from fusion.tables.join import join
-from fusion.tables.score_file import (
-    ScoreTable,
-    check_table,
-    open_scores,
-    read_head,
-    read_scores,
-    write_scores,
-)
+from fusion.tables.score_file import ScoreTable, check_table, read_head, read_scores, write_scores
 from fusion.workflows import compare_files, fuse_files, report_files, tune_files
 from twostream_base.errors import InputError
 
@@ -109,9 +102,9 @@ def test_groups_of_a_file_that_are_no_list(
     text = json.dumps(json.dumps(["x", "x", "y", "y"]))[1:-1].encode()
     assert text in (content := path.read_bytes())
     path.write_bytes(content.replace(text, b"7".ljust(len(text))))
-    for read in (read_scores, open_scores):
+    for in_memory in (True, False):
         with pytest.raises(InputError, match=f"{path}: `groups` must be 4 texts"):
-            read(path)
+            read_scores(path, in_memory=in_memory)
 
 
 def test_groups_follow_the_videos_in_a_join(make_table: Make) -> None:

@@ -18,7 +18,6 @@ from fusion.tables.score_file import (
     ScoreTable,
     StoredScores,
     check_table,
-    open_scores,
     read_head,
     read_scores,
     select,
@@ -217,7 +216,7 @@ def large_file(tmp_path: Path, make_table: Make, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_scores_of_a_large_file_are_read_when_asked_for(large_file: Path) -> None:
-    stored, table = open_scores(large_file), read_scores(large_file)
+    stored, table = read_scores(large_file, in_memory=False), read_scores(large_file)
     assert isinstance(stored.scores, StoredScores)
     assert isinstance(table.scores, np.ndarray)
     assert (stored.names, stored.class_names, stored.score_type, stored.metadata) == (
@@ -233,7 +232,7 @@ def test_the_scores_of_a_large_file_are_read_when_asked_for(large_file: Path) ->
 
 def test_stored_videos_and_classes_in_any_order(large_file: Path) -> None:
     rows, columns = [5, 0, 2, 1, 6, 3, 4], [4, 0, 1, 3, 2]
-    stored, scores = open_scores(large_file).scores, read_scores(large_file).scores
+    stored, scores = read_scores(large_file, in_memory=False).scores, read_scores(large_file).scores
     for _ in range(2):  # a selection of a selection
         stored, scores = select(stored, rows, columns), select(scores, rows, columns)
         assert stored.shape == (7, 3, 2, 5)
@@ -243,7 +242,7 @@ def test_stored_videos_and_classes_in_any_order(large_file: Path) -> None:
 def test_a_large_file_that_is_none(tmp_path: Path, large_file: Path) -> None:
     (tmp_path / "b").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"b: not a valid score file .*7 bytes"):
-        open_scores(tmp_path / "b")
+        read_scores(tmp_path / "b", in_memory=False)
 
 
 @pytest.fixture

@@ -9,13 +9,7 @@ import pytest
 
 from fusion import fuse
 from fusion.tables.join import join
-from fusion.tables.score_file import (
-    ScoreTable,
-    open_scores,
-    read_scores,
-    write_scores,
-    write_scores_in_parts,
-)
+from fusion.tables.score_file import ScoreTable, read_scores, write_scores, write_scores_in_parts
 from fusion.tables.windows import Span, rows_by_video, window_grid, window_names
 from twostream_base.errors import InputError
 
@@ -77,7 +71,7 @@ def test_names_of_windows_sort_by_time() -> None:
 def test_a_dense_file_keeps_its_times(make_table: Make, tmp_path: Path) -> None:
     table, path = dense(make_table), tmp_path / "a.safetensors"
     write_scores(path, table)
-    for read in (read_scores(path), open_scores(path)):
+    for read in (read_scores(path), read_scores(path, in_memory=False)):
         assert (read.names, read.groups) == (table.names, table.groups)
         np.testing.assert_array_equal(read.times, table.times, strict=True)
     parts = [replace(table, names=table.names[p], labels=table.labels[p], scores=table.scores[p],
