@@ -231,6 +231,6 @@ def proportion(k: int, n: int) -> dict[str, Any]:
     return {"correct": k, "of": n, "percent": percent(k / n), "interval": interval}
 
 
-def percent(share: float) -> float:
+def percent(share: float | np.floating[Any]) -> float:
     """A share in 0..1, or a difference of shares, in percent as results have it."""
     return round(100 * float(share), 4)
