@@ -290,8 +290,7 @@ def join_systems(
     parts = {}
     several = len({seed for _, seed in by_system}) > 1
     for (system, seed), sources in by_system.items():
-        files = [score_files(source.path, options) for source in sources]
-        of_system, paths, steps = read_tables(sources, files, options)
+        of_system, paths, steps = read_tables(sources, options)
         suffix = f"(seed {seed})" if several else ""
         keys = {stream: " ".join(filter(None, (system, stream, suffix))) for stream in of_system}
         tables |= {keys[stream]: table for stream, table in of_system.items()}

@@ -21,8 +21,8 @@ from fusion.combining.inputs import (
     STREAMS,
     FusionInputs,
     FusionOptions,
-    find_files,
     find_forms,
+    find_inputs,
     has_field,
     read_held_out,
     read_inputs,
@@ -97,9 +97,8 @@ def fuse_files(
                 for n, row in enumerate(first["inputs"])
             ],
             "fused": _mean_accuracy([result["fused"] for result in splits]),
-            "unfitted": _mean_accuracy([result["unfitted"] for result in splits])
-            if first["unfitted"]
-            else None,
+            "unfitted": first["unfitted"]
+            and _mean_accuracy([result["unfitted"] for result in splits]),
             "fitted_on": first["fitted_on"],
             **about,
         }
@@ -297,7 +296,7 @@ def compare_forms(options: FusionOptions, *, progress: Progress = no_progress) -
     if options.takes_splits:
         raise InputError("--forms compares runs of one split: give --split instead of --splits")
     options = replace(options, files=options.files or find_forms(options))
-    tables, files, steps = read_tables(*find_files(options), options)
+    tables, files, steps = read_tables(find_inputs(options), options)
     inputs = FusionInputs(files, join(tables, groups=options.groups), steps, options)
     streams = score_videos(inputs.joined, inputs.steps)
     late = [key for key, about in streams.metadata.items() if about.get("stream") in STREAMS]

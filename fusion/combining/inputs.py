@@ -188,9 +188,12 @@ def split_options(options: FusionOptions) -> tuple[dict[int, FusionOptions], lis
 def unlike_splits(by_split: Mapping[int, FusionOptions]) -> list[str]:
     """A line for each fact about an input that should be the same in all splits and is not."""
     lines = []
-    files = [find_files(options)[1] for options in by_split.values()]
-    for number, of_input in enumerate(zip(*files, strict=True)):
-        heads = [metadata_of(epochs[-1]) for epochs in of_input]
+    by_input = zip(*(find_inputs(options) for options in by_split.values()), strict=True)
+    for number, sources in enumerate(by_input):
+        heads = [
+            metadata_of(score_files(source.path, options)[-1])
+            for source, options in zip(sources, by_split.values(), strict=True)
+        ]
         for fact in ALIKE_IN_SPLITS:
             facts = [str(about.get(fact, "not known")) for about in heads]
             if len(set(facts)) > 1:
@@ -200,8 +203,8 @@ def unlike_splits(by_split: Mapping[int, FusionOptions]) -> list[str]:
     return lines
 
 
-def find_files(options: FusionOptions) -> tuple[list[ScoreSource], list[list[Path]]]:
-    """The inputs, files or run folders; and the score files of each, one or one for each epoch.
+def find_inputs(options: FusionOptions) -> list[ScoreSource]:
+    """The inputs, files or run folders.
 
     Raises:
         InputError: a file that is missing or given twice; no run, or several; or a `{seed}`.
@@ -212,7 +215,7 @@ def find_files(options: FusionOptions) -> tuple[list[ScoreSource], list[list[Pat
     paths = [source.path for source in sources]
     if len({path.resolve() for path in paths}) < len(paths):
         raise InputError(f"a file is given twice: {' '.join(map(str, paths))}")
-    return sources, [score_files(path, options) for path in paths]
+    return sources
 
 
 def find_forms(options: FusionOptions) -> list[ScoreSource]:
@@ -517,7 +520,7 @@ def read_inputs(options: FusionOptions) -> FusionInputs:
         InputError: a file that is missing, damaged or given twice; files that do not join; or an
             option that is malformed or has no effect.
     """
-    tables, files, steps = read_tables(*find_files(options), options)
+    tables, files, steps = read_tables(find_inputs(options), options)
     joined = join(tables, groups=options.groups)
     by_kind = Counter(str(table.metadata.get("stream", "")) for table in tables.values())
     for kind, count in by_kind.items():
@@ -530,13 +533,13 @@ def read_inputs(options: FusionOptions) -> FusionInputs:
 
 
 def read_tables(
-    sources: Sequence[ScoreSource], files: Sequence[Sequence[Path]], options: FusionOptions
+    sources: Sequence[ScoreSource], options: FusionOptions
 ) -> tuple[dict[str, ScoreTable], ScoreFiles, Steps]:
-    """The table of each input, by its name, its files, and the steps of the options.
+    """The table of each input, by its name; its files; and the steps of the options.
 
-    Args:
-        files: of each source, see `score_files`; several are those of epochs, which are fused.
+    Several files of an input are those of epochs, which are fused.
     """
+    files = [score_files(source.path, options) for source in sources]
     by_epoch = [[read_scores(file, in_memory=False) for file in of_input] for of_input in files]
     streams = stream_names(sources, [tables[0].metadata for tables in by_epoch])
     class_names = by_epoch[0][0].class_names

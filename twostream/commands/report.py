@@ -72,7 +72,7 @@ def report(
 
     import numpy as np
 
-    from fusion.combining.inputs import FusionOptions, find_files
+    from fusion.combining.inputs import FusionOptions, find_inputs
     from fusion.reporting.page import figures
     from fusion.workflows import report_files
     from twostream_base.files import write_text
@@ -87,7 +87,7 @@ def report(
     weighed = score_options.weigh(fusion_options) if forms else None
     if weighed and fusion_options.files:  # the others are not fused
         late = next(parts for parts in weighed["parts"].values() if len(parts) > 1)
-        sources = zip(weighed["files"], find_files(fusion_options)[0], strict=True)
+        sources = zip(weighed["files"], find_inputs(fusion_options), strict=True)
         files = [source for name, source in sources if name in late]
         fusion_options = replace(fusion_options, files=files)
     with console.LateProgress() as progress:

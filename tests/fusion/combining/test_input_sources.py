@@ -10,7 +10,7 @@ import pytest
 from fusion.combining.inputs import (
     FusionOptions,
     ScoreSource,
-    find_files,
+    find_inputs,
     run_sources,
     split_options,
     typed_sources,
@@ -60,19 +60,19 @@ def test_what_is_known_of_run_folders(runs: Path) -> None:
 
 def test_candidates_are_listed_with_the_option_that_chooses(runs: Path) -> None:
     with pytest.raises(InputError) as several:
-        find_files(FusionOptions(runs=runs, split=1))
+        find_inputs(FusionOptions(runs=runs, split=1))
     for fact in ("3 motion runs", "motion-net-seed1", "--name ''|seed1|wide", "or name FILES"):
         assert fact in str(several.value)
     assert "--model" not in str(several.value)
     with pytest.raises(InputError, match=r"--model net\|tsm-net"):
-        find_files(FusionOptions(runs=runs, split=2))
+        find_inputs(FusionOptions(runs=runs, split=2))
     with pytest.raises(InputError, match=r"--split 1\|2 \(or --splits all"):
-        find_files(FusionOptions(runs=runs, model="net", name=""))
+        find_inputs(FusionOptions(runs=runs, model="net", name=""))
     for options, motion in (
         ({"split": 1, "name": ""}, "toy-split1/motion-net"),
         ({"split": 2, "model": "ne*"}, "toy-split2/motion-net"),
     ):
-        sources, _ = find_files(FusionOptions(runs=runs, **options))
+        sources = find_inputs(FusionOptions(runs=runs, **options))
         folders = [str(source.path.relative_to(runs)) for source in sources]
         assert folders == [motion.replace("motion", "spatial"), motion]
 
@@ -80,7 +80,7 @@ def test_candidates_are_listed_with_the_option_that_chooses(runs: Path) -> None:
 @pytest.mark.parametrize(("option", "there"), [("model", "net"), ("name", "'', seed1, wide")])
 def test_a_choice_that_leaves_none(runs: Path, option: str, there: str) -> None:
     with pytest.raises(InputError, match=f"--{option} 'x'.*there are {there}"):
-        find_files(FusionOptions(runs=runs, split=1, **{option: "x"}))
+        find_inputs(FusionOptions(runs=runs, split=1, **{option: "x"}))
 
 
 def test_each_split_of_runs(runs: Path) -> None:

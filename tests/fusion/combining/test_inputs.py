@@ -11,7 +11,7 @@ from fusion.combining.inputs import (
     FusionOptions,
     ScoreSource,
     find_epochs,
-    find_files,
+    find_inputs,
     read_inputs,
     stream_names,
 )
@@ -72,7 +72,7 @@ def test_several_runs_are_listed(runs: Path) -> None:
     second.write_bytes((runs / "toy-split1" / scores).read_bytes())
     with pytest.raises(InputError, match=r"2 motion runs .*toy-split1/motion.*toy-split2/motion"):
         read_inputs(FusionOptions(runs=runs, dataset="toy"))
-    assert len(find_files(FusionOptions(runs=runs, dataset="toy", split=1))[1]) == 2
+    assert len(find_inputs(FusionOptions(runs=runs, dataset="toy", split=1))) == 2
 
 
 def test_epochs_are_fused_stream_by_stream(make_table: Make, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_epochs_are_fused_stream_by_stream(make_table: Make, tmp_path: Path) -> 
 
 def test_epochs_of_other_videos_are_refused(make_table: Make, tmp_path: Path) -> None:
     write_scores(tmp_path / "scores/epoch-001.safetensors", make_table([[1, 0]], subset="test"))
-    assert len(find_files(FusionOptions(files=[tmp_path], epochs="1"))[1]) == 1
+    assert len(find_inputs(FusionOptions(files=[tmp_path], epochs="1"))) == 1
     with pytest.raises(InputError, match="is of the test videos; give --subset test"):
         read_inputs(FusionOptions(files=[tmp_path], epochs="1", subset="val"))
 
