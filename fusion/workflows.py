@@ -39,10 +39,12 @@ from fusion.evaluation.comparison import (
     compare,
     complementarity,
     fused_answers,
+    mean_class_interval,
     segments_accuracy,
     stream_answers,
 )
-from fusion.evaluation.metrics import MEASURES
+from fusion.evaluation.diagnosis import diagnose
+from fusion.evaluation.metrics import MEASURES, accuracy_of_ranks
 from fusion.evaluation.pooled import Seed, compare_over_splits, split_answers
 from fusion.evaluation.results import fusion_result
 from fusion.fitting import tune
@@ -56,7 +58,7 @@ from fusion.fitting.fitted_fusion import (
     fuse_by_learning,
 )
 from fusion.paper_table import find_sources, join_systems, table_files
-from fusion.reporting.content import Content, Pictures, make_content, read_runs
+from fusion.reporting.content import Content, Pictures, read_runs
 from fusion.reporting.overview import overview_section, overview_verdict
 from fusion.reporting.page import report_page
 from fusion.tables.groups import grouped_folds
@@ -429,39 +431,61 @@ def report_content(
     folds, in fewer where there are fewer groups.
 
     Args:
-        shown, pictures: as in `report_files`.
+        shown: the name of a result; by default the fusion that gets most videos right, the first
+            of equals.
         inputs: what the options would have read, where it is here already.
+
+    Raises:
+        InputError: no labels, fewer than two results, or a `shown` that is none of them.
     """
     inputs = inputs or read_inputs(options)
-    groups = inputs.joined.groups
+    joined, groups, labels = inputs.joined, inputs.joined.groups, inputs.joined.labels
+    known = labels >= 0
+    if not known.any():
+        raise InputError("a report needs videos with labels; these scores have none")
     few = len(set(groups or ()))
     options = _calibrated_if_grouped(options, few)
     inputs = replace(inputs, options=options)
     calibrated = tuned = None
     if options.calibrate != "none":
         calibrated = calibrate_inputs(inputs, progress=part_of(progress, 0, 0.4))
-    streams = score_videos(inputs.joined, inputs.steps)
+    streams = score_videos(joined, inputs.steps)
     if groups and few > 1 and len(streams.scores) > 1:
-        folds = grouped_folds(groups, streams.labels, count=min(options.folds, few))
+        folds = grouped_folds(groups, labels, count=min(options.folds, few))
         tuned = tune.tune_in_folds(streams, folds, progress=part_of(progress, 0.4, 0.6))
-    answers = {
-        key: stream_answers(scores, streams.labels) for key, scores in streams.scores.items()
-    }
-    answers |= _fusions(inputs, streams, calibrated, part_of(progress, 0.6, 0.9))
+    results = {key: stream_answers(scores, labels) for key, scores in streams.scores.items()}
+    results |= _fusions(inputs, streams, calibrated, part_of(progress, 0.6, 0.9))
     progress("the page", 0.9)
-    return make_content(
-        streams,
-        inputs.joined,
-        answers,
+    if shown is not None and shown not in results:
+        raise InputError(f"--shown {shown!r} is none of the results: {', '.join(results)}")
+    accuracies = {
+        name: accuracy_of_ranks(answers.rank, labels, groups) for name, answers in results.items()
+    }
+    fusions = [name for name in results if name not in streams.scores]
+    best = max(fusions or results, key=lambda name: accuracies[name]["top1"]["correct"])
+    shown = shown or best
+    answers = {name: of_result.first for name, of_result in results.items()}
+    return Content(
+        streams=streams,
+        results=results,
         shown=shown,
-        segments=inputs.steps.segments,
-        seed=options.seed,
-        split=options.split,
+        picked=shown == best and len(fusions) > 1,
+        compared=compare(answers, labels, rng=options.seed, groups=groups),
+        accuracies=accuracies,
+        mean_class=mean_class_interval(
+            results[shown].rank[known] == 0,
+            labels[known],
+            None if groups is None else np.array(groups)[known],
+        ),
         tuned=tuned,
         calibrated=calibrated,
-        fitted_on=fitted_on(answers, streams, calibrated),
+        fitted_on=fitted_on(results, streams, calibrated),
+        segments=segments_accuracy(joined, inputs.steps.segments),
+        warnings=[*streams.warnings, *diagnose(streams, answers[shown], strategy=shown)],
         runs=read_runs(inputs.files),
         files={key: list(map(str, paths)) for key, paths in inputs.files.items()},
+        seed=options.seed,
+        split=options.split,
         pictures=pictures,
     )
 

@@ -14,13 +14,8 @@ from typing import Any
 import numpy as np
 
 from fusion.combining.fuse import VideoScores
-from fusion.combining.step import Step
-from fusion.evaluation.comparison import Answers, compare, mean_class_interval, segments_accuracy
-from fusion.evaluation.diagnosis import diagnose
-from fusion.evaluation.metrics import accuracy_of_ranks
+from fusion.evaluation.comparison import Answers
 from fusion.fitting.fitted_fusion import CalibratedTables
-from fusion.tables.join import JoinedTables
-from twostream_base.errors import InputError
 from twostream_base.files import read_text, reading
 
 # The name of a video -> JPEG files of a frame and of its flow, where there are any.
@@ -104,54 +99,6 @@ def with_first(pair: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         # 0 minus it, not minus it: that would show a difference of -0.00.
         "difference": 0 - pair["difference"], "interval": [0 - high, 0 - low],
     }  # fmt: skip
-
-
-def make_content(
-    streams: VideoScores,
-    joined: JoinedTables,
-    results: dict[str, Answers],
-    *,
-    shown: str | None,
-    segments: Step,
-    seed: int,
-    **parts: Any,
-) -> Content:
-    """Compare all results, and evaluate the segments; `parts` are the other fields of `Content`.
-
-    Where `shown` is None it is the fusion that gets most videos right, the first of equals.
-
-    Raises:
-        InputError: no labels, fewer than two results, or a `shown` that is none of them.
-    """
-    known = streams.labels >= 0
-    if not known.any():
-        raise InputError("a report needs videos with labels; these scores have none")
-    accuracies = {
-        name: accuracy_of_ranks(answers.rank, streams.labels, streams.groups)
-        for name, answers in results.items()
-    }
-    fusions = [name for name in results if name not in streams.scores]
-    best = max(fusions or results, key=lambda name: accuracies[name]["top1"]["correct"])
-    if shown is not None and shown not in results:
-        raise InputError(f"--shown {shown!r} is none of the results: {', '.join(results)}")
-    answers = {name: of_result.first for name, of_result in results.items()}
-    name = shown or best
-    groups = None if streams.groups is None else np.array(streams.groups)[known]
-    return Content(
-        streams=streams,
-        results=results,
-        shown=name,
-        picked=name == best and len(fusions) > 1,
-        compared=compare(answers, streams.labels, rng=seed, groups=streams.groups),
-        accuracies=accuracies,
-        mean_class=mean_class_interval(
-            results[name].rank[known] == 0, streams.labels[known], groups
-        ),
-        segments=segments_accuracy(joined, segments),
-        warnings=[*streams.warnings, *diagnose(streams, answers[name], strategy=name)],
-        seed=seed,
-        **parts,
-    )
 
 
 def read_runs(files: Mapping[str, Sequence[Path]]) -> dict[str, Run]:

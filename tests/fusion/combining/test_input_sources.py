@@ -116,7 +116,7 @@ def test_names_with_numbers(make_table: Make, tmp_path: Path) -> None:
     assert typed_pairs(f"{tmp_path}/[x]{{split}}/rgb_0{{split}}_3.safetensors") == [
         (1, None), (2, None)
     ]  # fmt: skip
-    (source, *_) = typed_sources([Path(pattern.replace("*", "10"))])
+    (source, *_) = typed_sources([Path(pattern.replace("*", "10"))], seeds=True)
     assert (source.system, source.stream) == ("a", "rgb")
     with pytest.raises(InputError, match=r"rgb_\{split\}_9.* does not exist"):
         typed_sources([tmp_path / "rgb_{split}_9"])
