@@ -82,11 +82,11 @@ def tune_on(
     Raises:
         InputError: other streams, classes or types of scores, the same videos, or no labels.
     """
-    check_apart(streams, others)
     if streams.score_type != others.score_type:
         raise InputError(
             f"the validation scores are {others.score_type}, the others {streams.score_type}"
         )
+    check_apart(streams, others)
     scores, labels, _ = _labelled(streams)
     val_scores, val_labels, _ = _labelled(others)
     weights, _ = search_weights(val_scores, val_labels, progress=part_of(progress, 0, 0.5))
