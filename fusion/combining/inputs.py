@@ -603,7 +603,10 @@ def read_validation_scores(inputs: FusionInputs) -> dict[str, ScoreTable]:
     tables = {}
     for key, path in paths.items():
         if not path.exists():
-            raise InputError(f"no validation scores of {key} at {path}; name them with --val FILE")
+            raise InputError(
+                f"no validation scores of {key} at {path}; name them with --val FILE, or choose "
+                "crossfit, which needs none, instead of val"
+            )
         tables[key] = read_scores(path)
         expected = inputs.joined.tables[key].metadata
         for fact in ("stream", "dataset", "split"):

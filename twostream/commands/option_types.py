@@ -105,6 +105,10 @@ class PlugIn(click.ParamType):
         listed = f"[{'|'.join([*self.entries, 'module:function'])}]"
         return listed if len(listed) <= WIDEST_METAVAR else "NAME"
 
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str | None:
+        """Name the entries, as click.Choice does."""
+        return None if len(self.entries) > FEW_NAMES else f"Choose from: {any_of(self.entries)}"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Accept a known name or something with a colon; the rest is a usage error."""
         value = str(value)

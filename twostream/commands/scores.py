@@ -166,6 +166,7 @@ def import_scores(file: Path, out: Path, format_name: str, **options: Any) -> No
     console.show(f"{out}: {videos:,} videos, {segments} segments, {crops} crops, {classes} classes")
     if "class_order" in table.metadata:
         console.tell("its classes were in another order; they now have the order of the list")
+    console.tell_next("scores", "show", str(out))
 
 
 @scores.command(

@@ -28,6 +28,7 @@ def test_rows_without_names_take_them_and_class_names_from_lists(tmp_path: Path)
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "2 videos, 1 segments, 1 crops, 2 classes" in result.output
+    assert f"next: twostream scores show {out}" in result.output
     table = read_scores(out)
     assert table.names == ("run/b", "run/a")
     assert table.class_names == ("jump", "run")
@@ -63,3 +64,8 @@ def test_a_file_without_names_and_no_order(tmp_path: Path) -> None:
     )
     assert result.exit_code == 2
     assert "a.npy: holds no video names; name the videos of its rows (--order" in result.output
+
+
+def test_the_formats_are_listed_where_none_is_given(tmp_path: Path) -> None:
+    (tmp_path / "a.pkl").touch()
+    assert "two-stream-pickle, counted-pickle, tsn-npz" in twostream(tmp_path / "a.pkl").output
