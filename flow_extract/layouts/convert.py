@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 
@@ -29,24 +29,11 @@ from flow_extract.store.reader import StoreEntry, entry_path, entry_paths, read_
 from flow_extract.store.writer import EntryWriter
 from twostream_base.errors import InputError
 
-# A video's name -> what opens it: a `StoreEntry` or a `LayoutEntry`.
+# A video's name, and what opens it: a `StoreEntry` or a `LayoutEntry`.
+Job = tuple[str, Callable[[], Any]]
 Source = Mapping[str, Callable[[], Any]]
 # Pictures are only recoded: a day is enough for the longest video.
 TIMEOUT = 24 * 3600.0
-
-
-class Conversion(NamedTuple):
-    """One video to convert; it may be sent to another process.
-
-    Attributes:
-        name: of the video.
-        open: makes a `StoreEntry` or a `LayoutEntry` of it.
-        write: called with `name` and that as `entry`; tells whether there was something to do.
-    """
-
-    name: str
-    open: Callable[[], Any]
-    write: Callable[..., bool]
 
 
 def store_source(store: Path) -> Source:
@@ -126,31 +113,34 @@ def convert_to_layout(
             remove_unfinished(root, name, layout)
 
 
-def convert_video(job: Conversion) -> Result:
+def convert_video(job: Job, *, write: Callable[..., bool]) -> Result:
     """Convert one video: `ok`, `damaged` or `failed`, and `reused` where it was there.
 
     `unwritable` where a disk fails or is full, which is no fault of the video. Runs in a process of
     its own: it sets OpenCV to one thread, as videos run side by side.
+
+    Args:
+        write: called with `name` and what was opened as `entry`; tells whether it had to be done.
     """
     cv2.setNumThreads(1)
+    name, open_entry = job
     try:
-        entry = job.open()
-        written = job.write(name=job.name, entry=entry)
+        entry = open_entry()
+        written = write(name=name, entry=entry)
     except ValueError as error:
-        return Result(job.name, "failed", str(error))
+        return Result(name, "failed", str(error))
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        return Result(job.name, "unwritable", f"{error.strerror or error}{where}")
-    header = entry.header
-    return Result(job.name, header["status"], header["reason"], reused=not written)
+        return Result(name, "unwritable", f"{error.strerror or error}{where}")
+    return Result(name, entry.header["status"], entry.header["reason"], reused=not written)
 
 
-def conclude(job: Conversion, outcome: Outcome) -> Result:
+def conclude(job: Job, outcome: Outcome) -> Result:
     """The result of a job of `convert_video`, also where its process died."""
     if outcome.status == "returned":
         result: Result = outcome.value
         return result
-    return Result(job.name, "failed", f"{outcome.status}: {outcome.reason}")
+    return Result(job[0], "failed", f"{outcome.status}: {outcome.reason}")
 
 
 def into_store(*, name: str, entry: Any, store: Path, codec: str) -> bool:
@@ -191,14 +181,17 @@ def into_store(*, name: str, entry: Any, store: Path, codec: str) -> bool:
 def _convert(
     source: Source, write: Callable[..., bool], *, workers: int, progress: Progress, engine: Engine
 ) -> list[Result]:
-    jobs = [Conversion(name, opened, write) for name, opened in source.items()]
-    modules = (*PRELOAD, "flow_extract.layouts.convert")
     run = engine(
-        convert_video, jobs, workers=workers, timeout=TIMEOUT, preload=modules, conclude=conclude
+        partial(convert_video, write=write),
+        source.items(),
+        workers=workers,
+        timeout=TIMEOUT,
+        preload=(*PRELOAD, "flow_extract.layouts.convert"),
+        conclude=conclude,
     )
     results = []
     with closing(run) as ended:
-        for _, result in progress(ended, total=len(jobs)):
+        for _, result in progress(ended, total=len(source)):
             if result.status == "unwritable":
                 raise OSError(f"{result.name} cannot be converted: {result.reason}")
             results.append(result)
