@@ -41,23 +41,14 @@ _BLOCK = 8 * 2**20
 
 @dataclass(frozen=True)
 class FileType:
-    """One kind of tensor file.
+    """One kind of tensor file."""
 
-    Attributes:
-        name: what messages call it, as "score file".
-        key: of the header in the safetensors metadata.
-        cure: what to do about a file that is damaged, or is none of these.
-        format: `header["format"]`; None where the header has no such number.
-        required: entries that a header must have, and their types.
-        compact: whether the header's JSON has no blanks.
-    """
-
-    name: str
-    key: str
-    cure: str
-    format: int | str | None = None
-    required: Mapping[str, type] = field(default_factory=dict)
-    compact: bool = False
+    name: str  # what messages call it, as "score file"
+    key: str  # of the header in the safetensors metadata
+    cure: str  # what to do about a file that is damaged, or is none of these
+    format: int | str | None = None  # `header["format"]`; None where the header has no such number
+    required: Mapping[str, type] = field(default_factory=dict)  # parts of a header, and their types
+    compact: bool = False  # whether the header's JSON has no blanks
 
 
 class TensorInfo(NamedTuple):
@@ -71,17 +62,11 @@ class TensorInfo(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Streamed:
-    """A tensor that is written chunk by chunk.
+    """A tensor that is written chunk by chunk."""
 
-    Attributes:
-        dtype: numpy's name of its type, as "float32".
-        shape: of the whole tensor.
-        chunks: bytes, or arrays of that type, which in a row are the tensor (C order).
-    """
-
-    dtype: str
-    shape: Sequence[int]
-    chunks: Iterable[bytes | np.ndarray]
+    dtype: str  # numpy's name of its type, as "float32"
+    shape: Sequence[int]  # of the whole tensor
+    chunks: Iterable[bytes | np.ndarray]  # of that type, which in a row are the tensor (C order)
 
 
 class TensorFile:

@@ -36,21 +36,14 @@ LEGEND_WIDTH, LEGEND_HEIGHT = 150, 290
 
 
 class FlowClip(NamedTuple):
-    """Something whose flow can be shown.
-
-    Attributes:
-        title: for people.
-        fps: frames per second.
-        num_flows: pairs; pair t leads from frame t to t + 1.
-        read: rising numbers of pairs -> one (frame uint8 (H, W, 3), flow float32 (H, W, 2)) each.
-        moves: whether the second frame of a pair is another than the first, see `repeats`.
-    """
+    """Something whose flow can be shown."""
 
     title: str
     fps: float
-    num_flows: int
+    num_flows: int  # pair t leads from frame t to t + 1
+    # Rising numbers of pairs -> one (frame uint8 (H, W, 3), flow float32 (H, W, 2)) each.
     read: Callable[[Sequence[int]], Iterator[tuple[np.ndarray, np.ndarray]]]
-    moves: Callable[[int], bool]
+    moves: Callable[[int], bool]  # whether the second frame is another than the first (`repeats`)
 
 
 def stored_clip(path: Path) -> FlowClip:

@@ -42,19 +42,12 @@ BOUND_FRAMES = 300
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """How much there is to do.
-
-    Attributes:
-        videos: number of videos.
-        frames: of all videos; extrapolated by file size where not every header was read.
-        pixels: frames times pixels of a frame, as they are stored.
-        opening: seconds to open one video.
-    """
+    """How much there is to do."""
 
     videos: int
-    frames: int
-    pixels: float
-    opening: float
+    frames: int  # of all videos; extrapolated by file size where not every header was read
+    pixels: float  # frames times pixels of a frame, as they are stored
+    opening: float  # seconds to open one video
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,17 +193,11 @@ def one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class BoundChoice:
-    """A bound and what led to it.
+    """A bound and what led to it."""
 
-    Attributes:
-        bound: pixels per frame.
-        shares: bound -> share of the flow vectors that it clips.
-        pairs: frame pairs that were looked at.
-    """
-
-    bound: float
-    shares: dict[float, float]
-    pairs: int
+    bound: float  # pixels per frame
+    shares: dict[float, float]  # bound -> share of the flow vectors that it clips
+    pairs: int  # that were looked at
 
 
 def choose_bound(

@@ -121,21 +121,13 @@ def count_results(results: Collection[Result]) -> dict[str, int]:
 
 
 class EncodedClip(NamedTuple):
-    """What a clip adds to a store file.
+    """What a clip adds to a store file."""
 
-    Attributes:
-        size: height and width.
-        rgb: encoded frames.
-        flow: encoded pairs.
-        clipped: flow vectors that the bound clips.
-        frames: that it has, encoded or not.
-    """
-
-    size: tuple[int, int]
-    rgb: list[bytes]
-    flow: list[bytes]
-    clipped: int
-    frames: int
+    size: tuple[int, int]  # height and width
+    rgb: list[bytes]  # encoded frames
+    flow: list[bytes]  # encoded pairs
+    clipped: int  # flow vectors that the bound clips
+    frames: int  # that it has, encoded or not
 
 
 def read_video(

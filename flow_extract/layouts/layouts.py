@@ -32,19 +32,12 @@ QUANTISERS = ("0-255", "ours")
 
 
 class Layout(NamedTuple):
-    """Where the pictures of a video are.
+    """Where the pictures of a video are."""
 
-    Attributes:
-        rgb: path of a frame below the root up to its number; {} stands for the video's folder.
-        u: the same of a picture of horizontal flow.
-        v: the same, vertical.
-        digits: of a number, when pictures are written.
-    """
-
-    rgb: str
-    u: str
-    v: str
-    digits: int
+    rgb: str  # path of a frame below the root up to its number; {} stands for the video's folder
+    u: str  # the same of a picture of horizontal flow
+    v: str  # the same, vertical
+    digits: int  # of a number, when pictures are written
 
     def prefix(self, key: str, root: Path, folder: str) -> Path:
         """Path of the pictures `key` ("rgb", "u" or "v") of a video up to their number."""
@@ -78,15 +71,10 @@ def to_levels(flow: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 class Tree(NamedTuple):
-    """The videos of a tree.
+    """The videos of a tree."""
 
-    Attributes:
-        videos: name -> folder, sorted by name.
-        has_flow: whether one of them has pictures of flow.
-    """
-
-    videos: dict[str, str]
-    has_flow: bool
+    videos: dict[str, str]  # name -> folder, sorted by name
+    has_flow: bool  # whether one of them has pictures of flow
 
 
 def find_tree(root: Path, layout: Layout) -> Tree:

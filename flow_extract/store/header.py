@@ -51,50 +51,29 @@ class Source(TypedDict):
 
 
 class Header(TypedDict):
-    """What a store file says about itself.
+    """What a store file says about itself."""
 
-    Attributes:
-        format: of the file; written last, with `sha256`, by the writer.
-        name: of the video.
-        status: `ok`, or `damaged`: fewer frames were decoded than the video promised.
-        reason: one line; empty for `ok`.
-        settings_hash: see `settings_hash`.
-        fps: stored frames per second; None if unknown.
-        clipped_share: share of the flow vectors that the bound clips.
-        decoder: what decoded the video.
-        sha256: of each array in the file, in hex digits.
-        method: `name` and `options`; None: frames without flow.
-        quantiser: `bound`, `zero`, `scale`.
-        short_side: to which frames were resized; None: native size.
-        drop_repeated: true, where repeated frames were left out.
-        codec: key of `codecs.CODECS`.
-        quality: of JPEG; None for other codecs.
-        opencv: its version.
-        tree: where pictures of another layout were converted: `layout`, `quantiser`.
-        recoded_from: codec of the store that was converted.
-    """
-
-    format: NotRequired[str]
-    name: str
-    status: str
-    reason: str
-    settings_hash: str
+    format: NotRequired[str]  # of the file; written last, with `sha256`, by the writer
+    name: str  # of the video
+    status: str  # `ok`, or `damaged`: fewer frames were decoded than the video promised
+    reason: str  # one line; empty for `ok`
+    settings_hash: str  # see `settings_hash`
     size: Size
-    fps: float | None
+    fps: float | None  # stored frames per second; None if unknown
     counts: Counts
-    clipped_share: NotRequired[float]
+    clipped_share: NotRequired[float]  # share of the flow vectors that the bound clips
     source: Source
-    decoder: NotRequired[str]
-    sha256: NotRequired[dict[str, str]]
-    method: dict[str, Any] | None
-    quantiser: dict[str, float]
-    short_side: int | None
-    drop_repeated: NotRequired[bool]
-    codec: str
-    quality: int | None
-    opencv: NotRequired[str]
-    tree: NotRequired[dict[str, str]]
-    recoded_from: NotRequired[str]
+    decoder: NotRequired[str]  # what decoded the video
+    sha256: NotRequired[dict[str, str]]  # of each array in the file, in hex digits
+    method: dict[str, Any] | None  # `name` and `options`; None: frames without flow
+    quantiser: dict[str, float]  # `bound`, `zero`, `scale`
+    short_side: int | None  # to which frames were resized; None: native size
+    drop_repeated: NotRequired[bool]  # true, where repeated frames were left out
+    codec: str  # key of `codecs.CODECS`
+    quality: int | None  # of JPEG; None for other codecs
+    opencv: NotRequired[str]  # its version
+    tree: NotRequired[dict[str, str]]  # `layout`, `quantiser`: where its pictures come from one
+    recoded_from: NotRequired[str]  # codec of the store that was converted
 
 
 def make_header(settings: Mapping[str, Any], **facts: Any) -> Header:

@@ -37,20 +37,13 @@ FLOW_PICTURES = {"flow_x_": "flow_xy", "flow_y_": "flow_xy", "x_": "xy", "y_": "
 
 
 class NumberedPictures(NamedTuple):
-    """The pictures of a video, in order.
+    """The pictures of a video, in order."""
 
-    Attributes:
-        names: of the files, by rising number.
-        first, step: the first number, and how far it is from one to the next.
-        expected: how many there would be if none were missing.
-        missing: the first few of the numbers that are.
-    """
-
-    names: list[str]
-    first: int
-    step: int
-    expected: int
-    missing: list[int]
+    names: list[str]  # of the files, by rising number
+    first: int  # number
+    step: int  # from one number to the next
+    expected: int  # how many there would be if none were missing
+    missing: list[int]  # the first few of the numbers that are
 
     @property
     def gap(self) -> str:
