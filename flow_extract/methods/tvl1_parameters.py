@@ -17,30 +17,18 @@ class Parameters:
     """What the energy weighs, how fine the pyramid is, and how many iterations a level gets.
 
     Defaults are those of OpenCV's DualTVL1; pictures count from 0 to 255.
-
-    Attributes:
-        tau: step of the dual variable; it converges up to 0.25.
-        lambda_: weight of the data against smoothness; smaller is smoother.
-        theta: how tightly the flow follows its auxiliary copy; smaller is tighter and slower.
-        scales: levels of the pyramid, at most; none has a side under 16 pixels.
-        scale_step: size of a level relative to the next finer one, above 0 and below 1.
-        warps: times a level's second frame is warped by the flow found so far.
-        inner: iterations between two medians, at most.
-        outer: medians of a warp, at most.
-        epsilon: mean change of the flow, in pixels, at which a warp counts as done.
-        median: side of the window of the median filter, in pixels: 3 or 5; 1 for none.
     """
 
-    tau: float = 0.25
-    lambda_: float = 0.15
-    theta: float = 0.3
-    scales: int = 5
-    scale_step: float = 0.8
-    warps: int = 5
-    inner: int = 30
-    outer: int = 10
-    epsilon: float = 0.01
-    median: int = 5
+    tau: float = 0.25  # step of the dual variable; it converges up to 0.25
+    lambda_: float = 0.15  # weight of the data against smoothness; smaller is smoother
+    theta: float = 0.3  # how tightly the flow follows its auxiliary copy; smaller: tighter, slower
+    scales: int = 5  # levels of the pyramid, at most; none has a side under 16 pixels
+    scale_step: float = 0.8  # size of a level relative to the next finer one, above 0 and below 1
+    warps: int = 5  # times a level's second frame is warped by the flow found so far
+    inner: int = 30  # iterations between two medians, at most
+    outer: int = 10  # medians of a warp, at most
+    epsilon: float = 0.01  # mean change of the flow, in pixels, at which a warp counts as done
+    median: int = 5  # side of the window of the median filter, in pixels: 3 or 5; 1 for none
 
     def __post_init__(self) -> None:
         positive = ("tau", "lambda_", "theta", "scales", "warps", "inner", "outer", "median")
