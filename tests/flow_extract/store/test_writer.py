@@ -121,7 +121,7 @@ def test_offsets_lead_back_to_each_blob(tmp_path, items):
         data, offsets, tensor = content(blobs), blobs.offsets.tolist(), blobs.as_tensor()
     assert [data[a:b] for a, b in pairwise(offsets)] == items
     assert len(blobs) == len(items)
-    assert (tensor.shape, tensor.sha256) == ((len(data),), hashlib.sha256(data).hexdigest())
+    assert tensor.shape == (len(data),)
 
 
 def test_much_goes_to_a_nameless_file(tmp_path, monkeypatch):
