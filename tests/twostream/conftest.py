@@ -82,16 +82,32 @@ def twostream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return run
 
 
+# Of each process of torchrun: hand on to a fork, which need not import anything, and share its end.
+AS_FORK = """
+import signal, sys
+from pathlib import Path
+from tests.faults.forks import Forks
+
+fork = Forks("twostream").start(sys.argv[2:], cwd=Path.cwd(), program=Path(sys.argv[1]))
+signal.signal(signal.SIGTERM, lambda number, _: fork.send_signal(number))
+code = fork.wait()
+for stream, text in zip((sys.stdout, sys.stderr), fork.communicate()):
+    print(text, end="", file=stream, flush=True)
+sys.exit(abs(code))
+"""
+
+
 @pytest.fixture
-def torchrun(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def torchrun(forks: Forks, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a Python text as two processes under torchrun, one computing thread each."""
 
     def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        script = tmp_path / "under_torchrun.py"
+        script, as_fork = tmp_path / "under_torchrun.py", tmp_path / "as_fork.py"
         script.write_text(code)
+        as_fork.write_text(AS_FORK)
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         return subprocess.run(
-            [*launcher, "--nproc-per-node", "2", str(script), *arguments],
+            [*launcher, "--nproc-per-node", "2", str(as_fork), str(script), *arguments],
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,

@@ -216,25 +216,29 @@ def test_a_checkpoint(
     state = sums.read_text().splitlines()[1]
     _, card = header_of(weights)
     video = mini.root / "videos" / f"{NAMES[0]}.avi"
-    refused = []
+    readers = [
+        ("score", copy, *mini.arguments),
+        ("predict", video, "--motion", copy),
+        ("export", copy, "--out", "network.pt2"),
+        ("train", *mini.arguments, *TRAINING, "--weights", weights, "--runs", "new"),
+    ]
+    turn = cycle(readers)
+    plug_ins = {".model", ".consensus", ".extraction.method.name", ".extraction.method"}
+    refused = set()
     for mutation in mutations(card):
         with_header(weights, mutation.value)
         sums.write_text(f"{sha256_file(weights)}  weights.safetensors\n{state}\n")
-        outputs = [
-            run("score", copy, *mini.arguments).output,
-            run("predict", video, "--motion", copy).output,
-            run("export", copy, "--out", "network.pt2").output,
-            run("train", *mini.arguments, *TRAINING, "--weights", weights, "--runs", "new").output,
-        ]
+        every = mutation.place in plug_ins - refused
+        outputs = [run(*reader).output for reader in (readers if every else [next(turn)])]
         if any("would run code" in output for output in outputs):
-            refused.append(mutation.place)
+            refused.add(mutation.place)
             text = next(output for output in outputs if "would run code" in output)
             assert str(copy) in text
             assert repr(mutation.program) in text
             assert "--trust-plugins" in text
             with pytest.raises(InputError, match="would run code"):
                 face.load(copy)
-    assert set(refused) == {".model", ".consensus", ".extraction.method.name", ".extraction.method"}
+    assert refused == plug_ins
 
 
 @pytest.fixture

@@ -14,13 +14,15 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from flow_extract.store.reader import entry_path
+from flow_extract.store.header import recorded_settings
+from flow_extract.store.reader import entry_path, read_header
 from twostream.cli import cli
 from twostream.data.dataset import ViewWriter
 from twostream.data.protocols import Protocol, centre_of_segments, whole_frame
 from twostream.data.splits import VideoRecord
 from twostream.data.stored import StoredVideo
 from twostream.export import export_run
+from twostream.models import MODELS
 from twostream.models.checkpoint import (
     NetworkSpec,
     load_network,
@@ -31,34 +33,45 @@ from twostream_base.plugins import TrustedName
 
 from ..conftest import CLASSES, ROOT, MiniProject
 from ..models.test_two_streams import stages
+from ..training.test_trainer import NETWORK
 
 Command = Callable[..., Result]
 
 EXTRACTION = ["--method", "farneback", "--method-option", "winsize=9", "--bound", "6",
               "--short-side", "64", "--codec", "raw"]  # fmt: skip
-TRAINING = ["--weights", "none", "--input-size", "32", "--batch-size", "4", "--epochs", "1",
-            "--device", "cpu", "--val-fraction", "0.3", "--protocol", "segments:1"]  # fmt: skip
 VIDEO = f"{CLASSES[1]}/v_{CLASSES[1]}_g01_c01"
 
 
 @pytest.fixture(scope="module")
-def trained(mini: MiniProject, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a store and the run of a motion network."""
-    folder = tmp_path_factory.mktemp("export")
-    store = ["--store", str(folder / "store")]
-    lists = ["--dataset", "ucf101", "--annotations", str(mini.root / "annotations")]
-    for arguments in (
-        ["extract-flow", "--videos", str(mini.root / "videos"), *store, *EXTRACTION],
-        ["train", "--stream", "motion", *lists, *store, *TRAINING, "--runs", str(folder)],
-    ):
-        done = CliRunner().invoke(cli, arguments)
-        assert done.exit_code == 0, done.output
-    return folder
+def store(mini: MiniProject, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("export") / "store"
+    videos = ["--videos", str(mini.root / "videos"), "--store", str(store)]
+    done = CliRunner().invoke(cli, ["extract-flow", *videos, *EXTRACTION])
+    assert done.exit_code == 0, done.output
+    return store
 
 
-@pytest.fixture(scope="module")
-def run(trained: Path) -> Path:
-    return trained / "ucf101-split1" / "motion-resnet18"
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A network of few layers, as if it were built in."""
+    exec(NETWORK, networks := dict[str, Any]())
+    monkeypatch.setitem(MODELS, "tiny", networks["tiny"])
+    return "tiny"
+
+
+def make_run(folder: Path, store: Path, model: str) -> Path:
+    """The run of a motion network that was never trained."""
+    settings = recorded_settings(read_header(entry_path(store, VIDEO)))
+    spec = NetworkSpec(
+        model=model, model_options={}, stream="motion", clip_length=10, frame_interval=1,
+        resize=(), class_names=CLASSES, num_segments=1, consensus="mean", consensus_options={},
+        input_size=32, epoch=0, selected_on="val", extraction=settings,
+        flow={"method": settings["method"], **settings["quantiser"]},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    for checkpoint in ("best", "last"):
+        save_checkpoint(folder / "run" / checkpoint, network_from_spec(spec), spec, {})
+    return folder / "run"
 
 
 def middle_of_the_video(store: Path, run: Path) -> np.ndarray:
@@ -72,9 +85,10 @@ def middle_of_the_video(store: Path, run: Path) -> np.ndarray:
 
 
 def test_the_example_of_the_documents(
-    twostream: Command, trained: Path, run: Path, mini: MiniProject,
+    twostream: Command, store: Path, mini: MiniProject, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
+    run = make_run(tmp_path, store, "resnet18")
     shown = twostream("export", run, "--out", "motion.onnx").stdout.splitlines()
     size = Path("motion.onnx").stat().st_size
     assert shown[0] == (
@@ -87,7 +101,7 @@ def test_the_example_of_the_documents(
     (code,) = [example for example in examples if "onnxruntime" in example]
     scope: dict[str, Any] = {}
     exec(code, scope)
-    expected = middle_of_the_video(trained / "store", run)
+    expected = middle_of_the_video(store, run)
     # OpenCV scales two planes at once and one by one, as we do, to values that round otherwise.
     assert np.abs(scope["clips"].astype(int) - expected).max() <= 1
     _, network = load_network(run / "best")
@@ -97,7 +111,10 @@ def test_the_example_of_the_documents(
     assert capsys.readouterr().out.strip() == CLASSES[logits[0].argmax()]
 
 
-def test_the_other_example_and_the_result_for_programs(twostream: Command, run: Path) -> None:
+def test_the_other_example_and_the_result_for_programs(
+    twostream: Command, store: Path, tiny: str, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path, store, tiny)
     arguments = ["export", run, "--out", "spatial.pt2", "--checkpoint", "last", "--json"]
     result = json.loads(twostream(*arguments).stdout)
     assert result["file"] == "spatial.pt2"
@@ -127,8 +144,9 @@ def test_a_joint_network(tmp_path: Path) -> None:
 
 
 def test_wrong_use_and_a_file_that_differs(
-    twostream: Command, run: Path, monkeypatch: pytest.MonkeyPatch
+    twostream: Command, store: Path, tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    run = make_run(tmp_path, store, tiny)
     wrong = twostream("export", run, "--out", "x.pth", exit_code=2)
     assert "x.pth: networks are exported to .onnx or .pt2 files" in wrong.output
     none = twostream("export", run.parent, "--out", "x.pt2", exit_code=2)
@@ -137,4 +155,4 @@ def test_wrong_use_and_a_file_that_differs(
     monkeypatch.setattr(export_run, "TOLERANCE", -1.0)
     unequal = twostream("export", run, "--out", "x.pt2", exit_code=1)
     assert "x.pt2: the file gives other logits than the network, by up to" in unequal.output
-    assert not list(Path().iterdir())
+    assert [path.name for path in Path().iterdir()] == ["run"]

@@ -103,8 +103,9 @@ CLIPS = torch.arange(5 * 3 * 8 * 8, dtype=torch.uint8).reshape(5, 3, 8, 8)
 def test_equal_logits_also_after_the_weights_have_changed() -> None:
     network = Small().eval()
     fast = compile_network(network).eval()
-    # Headers compiled in advance and processes that compile side by side are for larger networks.
-    quick = {"cpp_cache_precompile_headers": False, "compile_threads": 1}
+    # Headers compiled in advance, processes that compile side by side and vector instructions,
+    # which are tried out by compiling, are for larger networks.
+    quick = {"cpp_cache_precompile_headers": False, "compile_threads": 1, "cpp.vec_isa_ok": False}
     with torch._inductor.config.patch(quick):
         for _ in range(2):
             with torch.inference_mode():

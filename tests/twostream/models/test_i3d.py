@@ -40,35 +40,36 @@ def shapes_of_stages(network, clips):
     return shapes
 
 
+@torch.device("meta")
 def test_shapes_of_32_frames_are_those_of_the_paper():
-    with torch.device("meta"), torch.inference_mode():  # shapes alone, without numbers
-        network = build("resnet50", num_frames=32).eval()
-        assert shapes_of_stages(network, torch.zeros(1, 3, 32, 224, 224)) == {
-            "conv1": (16, 112, 112),
-            "pool1": (8, 56, 56),
-            "layer1": (8, 56, 56),
-            "pool2": (4, 56, 56),
-            "layer2": (4, 28, 28),
-            "layer3": (4, 14, 14),
-            "layer4": (4, 7, 7),
-        }
+    network = build("resnet50", num_frames=32).eval()
+    assert shapes_of_stages(network, torch.zeros(1, 3, 32, 224, 224)) == {
+        "conv1": (16, 112, 112),
+        "pool1": (8, 56, 56),
+        "layer1": (8, 56, 56),
+        "pool2": (4, 56, 56),
+        "layer2": (4, 28, 28),
+        "layer3": (4, 14, 14),
+        "layer4": (4, 7, 7),
+    }
 
 
+@torch.device("meta")
 def test_8_frames_keep_their_time_in_the_stem():
-    with torch.inference_mode():
-        shapes = shapes_of_stages(build(num_frames=8).eval(), torch.zeros(1, 3, 8, 64, 64))
+    shapes = shapes_of_stages(build(num_frames=8).eval(), torch.zeros(1, 3, 8, 64, 64))
     assert (shapes["conv1"][0], shapes["pool1"][0], shapes["layer4"][0]) == (8, 8, 4)
 
 
 @pytest.mark.parametrize(("frames", "steps"), [(28, 14), (32, 16)])
+@torch.device("meta")
 def test_stem_of_the_authors_code(frames, steps):
     """Temporal strides of 1 in the stem: res2 alone is pooled, by 2."""
     network = build(num_frames=frames, stem_stride=1).eval()
-    with torch.inference_mode():
-        shapes = shapes_of_stages(network, torch.zeros(1, 3, frames, 32, 32))
+    shapes = shapes_of_stages(network, torch.zeros(1, 3, frames, 32, 32))
     assert (shapes["conv1"][0], shapes["pool1"][0], shapes["layer4"][0]) == (frames, frames, steps)
 
 
+@torch.device("meta")  # which layers there are, without numbers
 def test_both_convolutions_of_basic_blocks():
     network = build("resnet18", num_frames=8, inflate_both=True)
     deep = [
@@ -80,12 +81,13 @@ def test_both_convolutions_of_basic_blocks():
         build("resnet50", num_frames=8, inflate_both=True)
 
 
+@torch.device("meta")
 def test_last_stride():
-    with torch.inference_mode():
-        network = build(num_frames=8, last_stride=1).eval()
-        assert shapes_of_stages(network, torch.zeros(1, 3, 8, 64, 64))["layer4"] == (4, 4, 4)
+    network = build(num_frames=8, last_stride=1).eval()
+    assert shapes_of_stages(network, torch.zeros(1, 3, 8, 64, 64))["layer4"] == (4, 4, 4)
 
 
+@torch.device("meta")  # which layers there are, without numbers
 def test_parameters_are_as_many_as_published():
     """28.04 million: mmaction2, model zoo of I3D, i3d_imagenet-pretrained-r50."""
     classifier = nn.Linear(2048, 400)
@@ -93,6 +95,7 @@ def test_parameters_are_as_many_as_published():
     assert sum(p.numel() for p in layers.parameters()) == 28_043_472
 
 
+@torch.device("meta")  # which layers there are, without numbers
 def test_deep_kernels_of_the_paper():
     network = build("resnet50", num_frames=32)
     deep = [
@@ -298,6 +301,7 @@ def test_a_network_with_blocks_begins_as_the_one_without():
     torch.testing.assert_close(network(clips), expected, atol=1e-6, rtol=1e-6)
 
 
+@torch.device("meta")  # which layers there are, without numbers
 def test_parameters_with_non_local_blocks_are_as_many_as_published():
     """35.4 million: mmaction2, model zoo of I3D, i3d_imagenet-pretrained-r50-nl."""
     network = I3D(torchvision.models.resnet50(), num_frames=32)
