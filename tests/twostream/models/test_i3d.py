@@ -23,6 +23,13 @@ from twostream_base.errors import InputError
 from twostream_base.vision import torchvision
 
 
+@pytest.fixture
+def meta():
+    """Layers and shapes alone, without numbers."""
+    with torch.device("meta"):
+        yield
+
+
 def build(name="resnet18", **options):
     resnet = getattr(torchvision.models, name)()
     resnet.fc = nn.Identity()
@@ -40,7 +47,7 @@ def shapes_of_stages(network, clips):
     return shapes
 
 
-@torch.device("meta")
+@pytest.mark.usefixtures("meta")
 def test_shapes_of_32_frames_are_those_of_the_paper():
     network = build("resnet50", num_frames=32).eval()
     assert shapes_of_stages(network, torch.zeros(1, 3, 32, 224, 224)) == {
@@ -54,14 +61,14 @@ def test_shapes_of_32_frames_are_those_of_the_paper():
     }
 
 
-@torch.device("meta")
+@pytest.mark.usefixtures("meta")
 def test_8_frames_keep_their_time_in_the_stem():
     shapes = shapes_of_stages(build(num_frames=8).eval(), torch.zeros(1, 3, 8, 64, 64))
     assert (shapes["conv1"][0], shapes["pool1"][0], shapes["layer4"][0]) == (8, 8, 4)
 
 
 @pytest.mark.parametrize(("frames", "steps"), [(28, 14), (32, 16)])
-@torch.device("meta")
+@pytest.mark.usefixtures("meta")
 def test_stem_of_the_authors_code(frames, steps):
     """Temporal strides of 1 in the stem: res2 alone is pooled, by 2."""
     network = build(num_frames=frames, stem_stride=1).eval()
@@ -69,7 +76,7 @@ def test_stem_of_the_authors_code(frames, steps):
     assert (shapes["conv1"][0], shapes["pool1"][0], shapes["layer4"][0]) == (frames, frames, steps)
 
 
-@torch.device("meta")  # which layers there are, without numbers
+@pytest.mark.usefixtures("meta")
 def test_both_convolutions_of_basic_blocks():
     network = build("resnet18", num_frames=8, inflate_both=True)
     deep = [
@@ -81,13 +88,13 @@ def test_both_convolutions_of_basic_blocks():
         build("resnet50", num_frames=8, inflate_both=True)
 
 
-@torch.device("meta")
+@pytest.mark.usefixtures("meta")
 def test_last_stride():
     network = build(num_frames=8, last_stride=1).eval()
     assert shapes_of_stages(network, torch.zeros(1, 3, 8, 64, 64))["layer4"] == (4, 4, 4)
 
 
-@torch.device("meta")  # which layers there are, without numbers
+@pytest.mark.usefixtures("meta")
 def test_parameters_are_as_many_as_published():
     """28.04 million: mmaction2, model zoo of I3D, i3d_imagenet-pretrained-r50."""
     classifier = nn.Linear(2048, 400)
@@ -95,7 +102,7 @@ def test_parameters_are_as_many_as_published():
     assert sum(p.numel() for p in layers.parameters()) == 28_043_472
 
 
-@torch.device("meta")  # which layers there are, without numbers
+@pytest.mark.usefixtures("meta")
 def test_deep_kernels_of_the_paper():
     network = build("resnet50", num_frames=32)
     deep = [
@@ -301,7 +308,7 @@ def test_a_network_with_blocks_begins_as_the_one_without():
     torch.testing.assert_close(network(clips), expected, atol=1e-6, rtol=1e-6)
 
 
-@torch.device("meta")  # which layers there are, without numbers
+@pytest.mark.usefixtures("meta")
 def test_parameters_with_non_local_blocks_are_as_many_as_published():
     """35.4 million: mmaction2, model zoo of I3D, i3d_imagenet-pretrained-r50-nl."""
     network = I3D(torchvision.models.resnet50(), num_frames=32)
