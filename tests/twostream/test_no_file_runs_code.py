@@ -555,7 +555,7 @@ def test_a_project_file(
 ) -> None:  # fmt: skip
     """Every option of every command from `twostream.toml`; those of `train` from --config too."""
     for place in (
-        "scoring.score_run.check_input_sizes", "prediction.predict.check_input_sizes",
+        "scoring.score_run.check_input_sizes", "prediction.networks.check_input_sizes",
         "export.export_run.write_checked", "training.trainer.check_input_sizes",
         "sequence.options.check_lists", "commands.doctor.examine",
     ):  # fmt: skip
