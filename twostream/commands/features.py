@@ -149,7 +149,6 @@ def features(
     folder = TemporaryDirectory(prefix="twostream-features-")
     work_dir = Path(click.get_current_context().with_resource(folder))
     files, unusable = find_inputs(paths, work_dir=work_dir)  # before a checkpoint is fetched
-    runs: dict[str, Path | ExternalNetwork] = {}
     networks: list[tuple[str, Path | ExternalNetwork]] = [
         (read_spec(run / checkpoint, trust_plugins=console.trusts_plugins()).stream, run)
         for run in run_folders
@@ -158,13 +157,7 @@ def features(
         (network.spec.stream, network)
         for network in shared_options.open_networks(weights, None, quiet=quiet or as_json)
     ]
-    for stream, network in networks:
-        if stream in runs:
-            raise InputError(
-                f"two networks of the {stream} stream are given, "
-                f"{runs[stream]} and {network}; give one of each stream"
-            )
-        runs[stream] = network
+    runs = shared_options.by_stream(networks)
     if not runs:
         raise InputError(
             "no network is given: name run folders by --run, or published networks by --weights"

@@ -202,22 +202,20 @@ def predict(
     folder = TemporaryDirectory(prefix="twostream-predict-")
     work_dir = Path(click.get_current_context().with_resource(folder))
     files, unusable = find_inputs(paths, work_dir=work_dir)
-    # In the order in which they are asked: flow, the costly part, last.
-    streams: dict[str, Path | ExternalNetwork | None]
-    streams = {"spatial": spatial, "difference": difference, "motion": motion, "joint": joint}
     # tune advises `--weights spatial=2,motion=1`, which is no file.
     of_streams = [text for text in weights if "=" in text and not Path(text).exists()]
     if len(of_streams) > 1:
         raise InputError(f"--weights {' and '.join(of_streams)}: give the streams' weights once")
     checkpoints = [text for text in weights if text not in of_streams]
+    folders = {"spatial": spatial, "difference": difference, "motion": motion, "joint": joint}
+    networks: list[tuple[str, Path | ExternalNetwork]] = [
+        (stream, run) for stream, run in folders.items() if run
+    ]
     for network in shared_options.open_networks(checkpoints, classes, quiet=quiet or as_json):
-        if streams[network.spec.stream]:
-            raise InputError(
-                f"two networks of the {network.spec.stream} stream are given, "
-                f"{streams[network.spec.stream]} and {network}; give one of each stream"
-            )
-        streams[network.spec.stream] = network
-    runs = {stream: run for stream, run in streams.items() if run}
+        networks.append((network.spec.stream, network))
+    runs = shared_options.by_stream(networks)
+    # In the order in which they are asked: flow, the costly part, last.
+    runs = {stream: runs[stream] for stream in sorted(runs, key=list(folders).index)}
     if not runs:
         raise InputError(
             "no network is given: name run folders by --spatial, --motion, or both, or published "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -251,6 +251,25 @@ def open_networks(
         if not quiet:
             console.tell(f"{network}: {network.text}")
     return networks
+
+
+def by_stream(
+    networks: Iterable[tuple[str, Path | ExternalNetwork]],
+) -> dict[str, Path | ExternalNetwork]:
+    """Networks by their streams.
+
+    Raises:
+        InputError: two are of one stream.
+    """
+    of_streams: dict[str, Path | ExternalNetwork] = {}
+    for stream, network in networks:
+        if stream in of_streams:
+            raise InputError(
+                f"two networks of the {stream} stream are given, {of_streams[stream]} and "
+                f"{network}; give one of each stream"
+            )
+        of_streams[stream] = network
+    return of_streams
 
 
 def find_device(name: str) -> str:

@@ -128,14 +128,17 @@ def write_features(
         The result as JSON values.
 
     Raises:
-        InputError: the runs do not fit each other, or a window is too short for a network.
+        InputError: as `FeatureWriter`.
     """
     writer = FeatureWriter(options, runtime)
     options.out.mkdir(parents=True, exist_ok=True)
 
     def run(waiting: Sequence[Video]) -> Iterator[tuple[Video, Outcome]]:
         if engine is None:
-            yield from ((video, Outcome("returned", writer.write(video))) for video in waiting)
+            for video in waiting:
+                with claim(video, out=options.out) as answer:
+                    outcome = answer or Outcome("returned", writer.write(video))
+                yield video, outcome
             return
         # They run in any folder, and open networks themselves.
         runs: dict[str, Path | Callable[[], ExternalNetwork]] = {
@@ -206,8 +209,7 @@ def write_apart(
 ) -> dict[str, Any] | Unwritable | None:
     """`FeatureWriter.write` in a process of its own, which keeps its networks for other videos.
 
-    On Dask a process has one video, and so opens its networks for each. The lock of the video is
-    held by who started the process.
+    On Dask a process has one video, and so opens its networks for each.
     """
     global _writer
     if _writer is None:
@@ -215,7 +217,7 @@ def write_apart(
         _writer = FeatureWriter(options, runtime)
         beat()
     try:
-        return _writer.write_locked(video)
+        return _writer.write(video)
     except OSError as error:  # those of the video are told as `failed`
         return Unwritable(disk_error(error))
 
@@ -258,7 +260,7 @@ class FeatureWriter:
         window: frames that a feature is of.
 
     Raises:
-        InputError: as `write_features`.
+        InputError: the runs do not fit each other, or a window is too short for a network.
     """
 
     def __init__(self, options: FeatureOptions, runtime: Runtime) -> None:
@@ -296,18 +298,13 @@ class FeatureWriter:
             for key, stream in self.streams.items()
         }
 
-    def write(self, video: Video) -> dict[str, Any] | None:
-        """Write what is missing of a video.
+    def write(self, video: Video) -> dict[str, Any]:
+        """Write what is missing of a video, whose lock is held.
 
         Returns:
             Its `shapes`, what is `damaged`, and whether something was `done_now`; or why it
-            `failed`. None where another process works on it.
+            `failed`.
         """
-        with locked(self.options.out, video.name) as mine:
-            return self.write_locked(video) if mine else None
-
-    def write_locked(self, video: Video) -> dict[str, Any]:
-        """`write`, for a video whose lock is held."""
         options, outputs = self.options, self.options.outputs
         try:
             source = content_sha256(video.path)[:SOURCE_DIGITS]
@@ -354,14 +351,11 @@ class FeatureWriter:
                 return {"failed": str(error)}
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-        known = {
-            output: parse_json(read_text(file.with_suffix(".json")))
-            for output, file in files.items()
-        }
+        known = [parse_json(read_text(file.with_suffix(".json"))) for file in files.values()]
         return {
             "done_now": bool(missing),
-            "damaged": next((card["damaged"] for card in known.values() if card["damaged"]), None),
-            "shapes": {output: card["shape"] for output, card in known.items()},
+            "damaged": next((card["damaged"] for card in known if card["damaged"]), None),
+            "shapes": {output: card["shape"] for output, card in zip(files, known, strict=True)},
         }
 
     def compute(
@@ -473,10 +467,9 @@ def join_arrays(path: Path, rows: list[Path], widths: list[int], *, transposed: 
 
 def is_done(path: Path, card: Mapping[str, Any]) -> bool:
     """Whether an array is there whose JSON file says what `card` says."""
-    beside = path.with_suffix(".json")
-    if not (path.exists() and beside.exists()):
+    if not (path.exists() and path.with_suffix(".json").exists()):
         return False
-    known = parse_json(read_text(beside))
+    known = parse_json(read_text(path.with_suffix(".json")))
     return isinstance(known, dict) and all(known.get(key) == value for key, value in card.items())
 
 

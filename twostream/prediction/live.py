@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from itertools import chain, count
@@ -52,7 +51,7 @@ JUMP_SECONDS = 1.0  # from a frame to the next, by the source's clock: more mean
 STATUS_SECONDS, WAKE_SECONDS = 5.0, 0.5
 ENDED = "it ended"
 BEHIND_SECONDS = 1.0  # that results may be late before windows are dropped
-
+HYSTERESIS = DetectionOptions().hysteresis
 MAX_FPS = 1000.0  # what reports more reports its clock
 
 # Of each frame its picture, the rate, and the source's clock in seconds; None: it tells none.
@@ -314,13 +313,13 @@ def receive(
             buffer.changed.notify_all()
 
 
-@dataclass
 class LiveEvents:
     """Events as they happen: a class begins at the threshold, and ends below a share of it."""
 
-    class_names: Sequence[str]
-    options: DetectionOptions = field(default_factory=DetectionOptions)
-    _open: dict[int, list[tuple[float, float, float]]] = field(default_factory=dict)
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.class_names = class_names
+        self._background = background_class(class_names)
+        self._open: dict[int, list[tuple[float, float, float]]] = {}  # start, end, probability
 
     def add(
         self, start: float, end: float, probabilities: np.ndarray, *, gap: bool = False
@@ -333,12 +332,10 @@ class LiveEvents:
             gap: more than another stretch before it was not seen, so that events end there.
         """
         ended = self.finish() if gap else []
-        background = background_class(self.class_names)
-        high = max(self.options.thresholds or (THRESHOLD,))
         for label, name in enumerate(self.class_names):
             probability = float(probabilities[label])
-            least = self.options.hysteresis * high if label in self._open else high
-            if name != background and probability >= least:
+            least = THRESHOLD * (HYSTERESIS if label in self._open else 1)
+            if name != self._background and probability >= least:
                 self._open.setdefault(label, []).append((start, end, probability))
         over = [label for label, parts in self._open.items() if parts[-1][0] != start]
         return ended + [self._close(label) for label in over]
