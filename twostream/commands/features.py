@@ -109,15 +109,7 @@ def features(
     run_folders: tuple[Path, ...],
     weights: tuple[str, ...],
     checkpoint: str,
-    stride: int,
-    window: int | None,
-    crops: str,
-    layout: str,
     joined: bool,
-    method: str | None,
-    method_option: tuple[str, ...],
-    short_side: int | None,
-    out: Path,
     jobs: int | None,
     timeout: float,
     engine: str,
@@ -165,17 +157,14 @@ def features(
     if joined and len(runs) < 2:
         raise InputError("--joined puts the features of several streams side by side: give two")
     runtime = shared_options.read_runtime(options, bar=partial(console.progress, quiet=quiet))
+    overrides = {key: options.pop(key) for key in ("method", "method_option", "short_side")}
     settings = FeatureOptions(
         runs=runs,
         checkpoint=checkpoint,
-        stride=stride,
-        window=window,
-        crops=crops,
-        layout=layout,
         joined=joined,
-        out=out,
-        extraction=Extraction(method, method_option, short_side),
+        extraction=Extraction(**overrides),
         trust_plugins=console.trusts_plugins(),
+        **options,
     )
     named = score_names(paths, files)
     result = write_features(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from twostream.prediction.long_videos import LongPrediction
     from twostream.prediction.predict import Prediction
 
+# In the order in which they are asked: flow, the costly part, last.
+STREAMS = ("spatial", "difference", "motion", "joint")
+
 network_options = console.section(
     "Network",
     click.option("--spatial", type=FOLDER, help="Run folder of the spatial stream."),
@@ -146,10 +149,6 @@ output_options = console.section(
 @console.json_option
 def predict(
     paths: tuple[str, ...],
-    spatial: Path | None,
-    difference: Path | None,
-    motion: Path | None,
-    joint: Path | None,
     weights: tuple[str, ...],
     classes: Path | None,
     method: str | None,
@@ -175,8 +174,7 @@ def predict(
     flow are made as for training. Without a training of your own, --weights names published
     networks: see `twostream weights`. With --window, long videos are predicted window by window in
     one pass; `twostream events` and `fuse` read the scores. With --live, a camera or a stream
-    takes the place of VIDEO. Exit code 1: some videos could not be
-    read; they are listed.
+    takes the place of VIDEO. Exit code 1: some videos could not be read; they are listed.
     """
     from fusion.combining.step import StepOptions
     from twostream.prediction import annotated, timeline
@@ -207,15 +205,14 @@ def predict(
     if len(of_streams) > 1:
         raise InputError(f"--weights {' and '.join(of_streams)}: give the streams' weights once")
     checkpoints = [text for text in weights if text not in of_streams]
-    folders = {"spatial": spatial, "difference": difference, "motion": motion, "joint": joint}
+    folders = {stream: options.pop(stream) for stream in STREAMS}
     networks: list[tuple[str, Path | ExternalNetwork]] = [
         (stream, run) for stream, run in folders.items() if run
     ]
     for network in shared_options.open_networks(checkpoints, classes, quiet=quiet or as_json):
         networks.append((network.spec.stream, network))
     runs = shared_options.by_stream(networks)
-    # In the order in which they are asked: flow, the costly part, last.
-    runs = {stream: runs[stream] for stream in sorted(runs, key=list(folders).index)}
+    runs = {stream: runs[stream] for stream in sorted(runs, key=STREAMS.index)}
     if not runs:
         raise InputError(
             "no network is given: name run folders by --spatial, --motion, or both, or published "

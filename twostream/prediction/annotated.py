@@ -10,8 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from flow_extract.display.color_wheel import flow_to_rgb, speed_scale, wheel_picture
-from flow_extract.display.show import DEFAULT_FPS, FILMS, SCALE_PAIRS, write_png
-from flow_extract.store.codecs import dequantize
+from flow_extract.display.show import DEFAULT_FPS, FILMS, SCALE_PAIRS, stored_clip, write_png
 from flow_extract.store.reader import StoreEntry
 from flow_extract.video.frames import resize
 from twostream.prediction.predict import Prediction
@@ -66,22 +65,19 @@ def _pictures(entry: StoreEntry) -> Callable[[int], list[Image.Image]]:
 
     if not entry.num_flows:
         return lambda number: [scaled(entry.read_rgb([number])[0])]
-    bound = entry.header["quantiser"]["bound"]
-
-    def flow(number: int) -> np.ndarray:
-        return dequantize(entry.read_flow(number, 1)[0], bound=bound)
-
-    step = -(-entry.num_flows // SCALE_PAIRS)
-    largest = speed_scale(flow(number) for number in range(0, entry.num_flows, step))
+    clip = stored_clip(entry.path)
+    step = ceil(clip.num_flows / SCALE_PAIRS)
+    largest = speed_scale(flow for _, flow in clip.read(range(0, clip.num_flows, step)))
     wheel = Image.fromarray(wheel_picture(WHEEL_SIZE))  # which colour is which direction
 
     def frame_and_flow(number: int) -> list[Image.Image]:
-        flow_picture = scaled(flow_to_rgb(flow(number), max_speed=largest))
-        width, height = flow_picture.size
-        flow_picture.paste(wheel, (width - WHEEL_SIZE - 4, height - WHEEL_SIZE - 4))
+        ((frame, flow),) = clip.read([number])
+        picture = scaled(flow_to_rgb(flow, max_speed=largest))
+        width, height = picture.size
+        picture.paste(wheel, (width - WHEEL_SIZE - 4, height - WHEEL_SIZE - 4))
         outline = (0, 0, width - 1, height - 1)  # where nothing moves the flow is white
-        ImageDraw.Draw(flow_picture).rectangle(outline, outline=OUTLINE)
-        return [scaled(entry.read_rgb([number])[0]), flow_picture]
+        ImageDraw.Draw(picture).rectangle(outline, outline=OUTLINE)
+        return [scaled(frame), picture]
 
     return frame_and_flow
 

@@ -26,15 +26,8 @@ from fusion.combining.fuse import fuse_joined
 from fusion.evaluation.results import columns
 from fusion.events.detection import detect_events
 from fusion.events.event import Event
+from fusion.tables import score_file
 from fusion.tables.join import join
-from fusion.tables.score_file import (
-    UNKNOWN,
-    ScoreTable,
-    read_head,
-    read_scores,
-    write_scores,
-    write_scores_in_parts,
-)
 from fusion.tables.windows import Span, rows_by_video, window_grid, window_names
 from twostream.compute.device import Runtime
 from twostream.data.stored import SOURCE_DIGITS
@@ -172,7 +165,7 @@ def predict_windows(
     assert table.times is not None
     if len(files) > 1:
         files[FUSED] = windows.folder / f"{FUSED}.safetensors"
-        write_scores(files[FUSED], table)
+        score_file.write_scores(files[FUSED], table)
     remove_parts(windows.folder / PARTS, films, networks.streams)
     files["windows"] = windows.folder / "windows.csv"
     write_windows(files["windows"], table, probs)
@@ -258,7 +251,7 @@ def score_film(
     streams: Mapping[str, Stream],
     setup: Mapping[str, dict[str, Any]],
     *,
-    earlier: Mapping[str, ScoreTable],
+    earlier: Mapping[str, score_file.ScoreTable],
     windows: WindowOptions,
     runtime: Runtime,
     tell: Callable[[str], None],
@@ -292,7 +285,7 @@ def score_film(
     tables = [table.metadata["films"].get(name) for table in earlier.values()]
     if tables and all(of and of["source"] == source for of in tables):
         for key, table in earlier.items():
-            write_scores(folder / key / "000000.safetensors", rows_of(table, name))
+            score_file.write_scores(folder / key / "000000.safetensors", rows_of(table, name))
         film = tables[0] | film
         write_text(folder / DONE, json.dumps({"marks": marks, "film": film}))
         return film
@@ -365,7 +358,7 @@ class PartWriter:
     def _is_done(self) -> bool:
         """Whether the next part is there as a whole, with these metadata."""
         try:
-            table = read_scores(self._part(self.number))
+            table = score_file.read_scores(self._part(self.number))
         except InputError:
             return False
         expected = self.facts | {"part": self.number}
@@ -384,24 +377,24 @@ class PartWriter:
         if not self._times:
             return
         times = np.array(self._times)
-        table = ScoreTable(
+        table = score_file.ScoreTable(
             names=tuple(window_names(self.name, times)),
             class_names=self.class_names,
             scores=np.stack(self._logits),
-            labels=np.full(len(times), UNKNOWN),
+            labels=np.full(len(times), score_file.UNKNOWN),
             score_type="logits",
             metadata=self.facts | {"part": self.number},
             groups=(self.name,) * len(times),
             times=times,
         )
-        write_scores(self._part(self.number), table)
+        score_file.write_scores(self._part(self.number), table)
         self.number += 1
         self._times, self._logits = [], []
 
 
 def read_earlier(
     folder: Path, setup: Mapping[str, dict[str, Any]], videos: Mapping[str, Any]
-) -> dict[str, ScoreTable]:
+) -> dict[str, score_file.ScoreTable]:
     """The dense score files that an earlier command with this setup has left, if all are there.
 
     Raises:
@@ -413,7 +406,8 @@ def read_earlier(
         path = folder / f"{key}.safetensors"
         if not path.exists():
             continue
-        about, cure = read_head(path)["about"], "remove it, or give another folder: --scores"
+        about = score_file.read_head(path)["about"]
+        cure = "remove it, or give another folder: --scores"
         if differs := [fact for fact in facts if about.get(fact) != facts[fact]]:
             raise InputError(f"{path}: scores of another setup ({', '.join(differs)}); {cure}")
         if others := about["films"].keys() - videos.keys():
@@ -421,11 +415,11 @@ def read_earlier(
                 f"{path}: scores of other videos too, as of {min(others)}; give these as well, "
                 f"{cure}"
             )
-        tables[key] = read_scores(path, in_memory=False)
+        tables[key] = score_file.read_scores(path, in_memory=False)
     return tables if len(tables) == len(setup) else {}
 
 
-def rows_of(table: ScoreTable, name: str) -> ScoreTable:
+def rows_of(table: score_file.ScoreTable, name: str) -> score_file.ScoreTable:
     """The rows of one video, as a table."""
     rows = rows_by_video(table)[name]
     part = slice(int(rows[0]), int(rows[-1]) + 1)
@@ -452,20 +446,20 @@ def assemble(
     parts_of = (sorted((path_inside(folder, name) / key).glob("[0-9]*")) for name in names)
     paths = [part for of_film in parts_of for part in of_film]
 
-    def parts() -> Iterator[ScoreTable]:
-        return (read_scores(part) for part in paths)
+    def parts() -> Iterator[score_file.ScoreTable]:
+        return (score_file.read_scores(part) for part in paths)
 
     facts = [(table.names, table.groups, table.times) for table in parts()]
-    first = read_scores(paths[0])
+    first = score_file.read_scores(paths[0])
     windows = sum(len(of_part) for of_part, *_ in facts)
-    write_scores_in_parts(
+    score_file.write_scores_in_parts(
         path,
         parts(),
-        whole=ScoreTable(
+        whole=score_file.ScoreTable(
             names=tuple(name for of_part, *_ in facts for name in of_part),
             class_names=first.class_names,
             scores=np.broadcast_to(np.float32(0), (windows, *first.scores.shape[1:])),
-            labels=np.full(windows, UNKNOWN),
+            labels=np.full(windows, score_file.UNKNOWN),
             score_type="logits",
             metadata=metadata,
             groups=tuple(group for _, groups, _ in facts for group in groups or ()),
@@ -487,7 +481,7 @@ def remove_parts(folder: Path, names: Iterable[str], keys: Iterable[str]) -> Non
 
 
 def write_windows(
-    path: Path, table: ScoreTable, probabilities: Mapping[str, NDArray[np.float64]]
+    path: Path, table: score_file.ScoreTable, probabilities: Mapping[str, NDArray[np.float64]]
 ) -> None:
     """Write a row for each window: the best class of the fusion, then of each stream."""
     assert table.times is not None

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from flow_extract.display.show import FILMS, write_png
 from flow_extract.video.decode import open_video
 from flow_extract.video.frames import resize, scaled_size
+from fusion.events.event import Event
 from twostream.prediction.annotated import GIF_FPS
 from twostream.prediction.long_videos import LongPrediction
 from twostream.prediction.networks import FUSED
@@ -129,16 +130,17 @@ def timeline(prediction: LongPrediction, *, title: str, width: int) -> Drawing:
             shapes.append(Shape("curve", points, color))
         top += PANEL + MARGIN
     shapes.append(Shape("text", [(MARGIN, top - 3)], DARK, "events"))
+
+    def event_bar(event: Event, color: Color) -> Shape:
+        first, last = (LEFT + scale * (t - start) for t in (event.start, event.end))
+        return Shape("bar", [(first, top), (last, top + EVENT_ROW - 4)], color)
+
     for name, color in colors.items():
         of_class = [event for event in prediction.events if event.label == name]
-        for event in of_class:
-            first, last = (LEFT + scale * (t - start) for t in (event.start, event.end))
-            shapes.append(Shape("bar", [(first, top), (last, top + EVENT_ROW - 4)], color))
+        shapes += [event_bar(event, color) for event in of_class]
         top += EVENT_ROW if of_class else 0
     if others := [event for event in prediction.events if event.label not in colors]:
-        for event in others:
-            first, last = (LEFT + scale * (t - start) for t in (event.start, event.end))
-            shapes.append(Shape("bar", [(first, top), (last, top + EVENT_ROW - 4)], LIGHT))
+        shapes += [event_bar(event, LIGHT) for event in others]
         classes_left = len({event.label for event in others})
         shapes.append(Shape("text", [(MARGIN, top - 3)], LIGHT, f"{classes_left} more"))
         top += EVENT_ROW

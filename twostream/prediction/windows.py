@@ -13,7 +13,6 @@ from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import islice
 from math import inf
 from pathlib import Path
@@ -83,13 +82,7 @@ def window_protocol(
         grid = [start for start in grid if start < positions]
         middle = (positions - 1 - grid[-1]) // 2
         starts = [grid[place] + middle for place in centre_of_segments(len(grid), count)]
-    return replace(
-        protocol, starts=partial(_fixed, starts=tuple(starts)), last_gap=False, segment=None
-    )
-
-
-def _fixed(positions: int, count: int, *, starts: Sequence[int]) -> list[int]:
-    return [*starts]
+    return replace(protocol, starts=lambda *_: [*starts], last_gap=False, segment=None)
 
 
 class FrameBuffer:

@@ -42,13 +42,21 @@ def decode(log_probs: np.ndarray, *, beam: int) -> Labels:
     return beam_search(log_probs, beam=beam)[0].labels if beam else greedy(log_probs)
 
 
-def log_probability(log_probs: np.ndarray, labels: Sequence[int]) -> float:
-    """Log of the summed probability of all paths of `labels`: the forward pass of section 4.1."""
+def _ctc_states(labels: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The labels with blanks around them, (2 L + 1,), and which may follow the last state but one.
+
+    Over a blank, that is, unless it would merge two equal labels.
+    """
     states = np.full(2 * len(labels) + 1, BLANK)
     states[1::2] = labels
-    # From the state before the last, over a blank, unless that would merge two equal labels.
     skips = np.zeros(len(states), dtype=bool)
     skips[2:] = (states[2:] != BLANK) & (states[2:] != states[:-2])
+    return states, skips
+
+
+def log_probability(log_probs: np.ndarray, labels: Sequence[int]) -> float:
+    """Log of the summed probability of all paths of `labels`: the forward pass of section 4.1."""
+    states, skips = _ctc_states(labels)
     alpha = np.full(len(states), -inf)
     alpha[0] = 0.0  # before the first step: as after a blank
     for step, emission in enumerate(log_probs):
@@ -67,10 +75,7 @@ def align_labels(log_probs: np.ndarray, labels: Sequence[int]) -> list[slice]:
     """
     if not labels:
         return []
-    states = np.full(2 * len(labels) + 1, BLANK)
-    states[1::2] = labels
-    skips = np.zeros(len(states), dtype=bool)
-    skips[2:] = (states[2:] != BLANK) & (states[2:] != states[:-2])
+    states, skips = _ctc_states(labels)
     best, origins = np.full(len(states), -inf), []
     best[:2] = log_probs[0, states[:2]]
     for emission in log_probs[1:]:

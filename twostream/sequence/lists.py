@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twostream.sequence.transcripts import GLOSS_COLUMNS, NAME_COLUMNS, column, read_rows
+from twostream.sequence.transcripts import GLOSS_COLUMNS, NAME_COLUMNS, column, read_rows, repeated
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import path_inside, read_text
 from twostream_base.video_names import without_suffix
@@ -338,8 +337,7 @@ def check_unique_names(records: Sequence[SequenceRecord]) -> None:
     Raises:
         InputError: some names are not unique; they are listed.
     """
-    counts = Counter(record.name for record in records)
-    if duplicates := sorted(name for name, count in counts.items() if count > 1):
+    if duplicates := repeated(record.name for record in records):
         raise InputError(f"listed more than once: {some_of(duplicates)}; keep one of each")
 
 
@@ -351,7 +349,7 @@ def read_vocabulary(path: Path) -> tuple[str, ...]:
     """
     lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
     glosses = [line[0] for line in lines if " ".join(line) != HEADING]
-    duplicates = sorted({gloss for gloss in glosses if glosses.count(gloss) > 1})
+    duplicates = repeated(glosses)
     if not glosses or duplicates:
         raise InputError(f"{path}: not a vocabulary, a gloss a line; twice: {some_of(duplicates)}")
     return tuple(glosses)

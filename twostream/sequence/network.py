@@ -138,7 +138,11 @@ def build_network(
     """
     if similarity not in SIMILARITIES:
         raise InputError(f"similarity {similarity!r}: expected one of {', '.join(SIMILARITIES)}")
-    modality = sequence_modality(stream)
+    if stream == "joint":  # RGB, and the flow that begins at each frame
+        one_pair = replace(MODALITIES["motion"], snippet_length=1)
+        modality = joint(MODALITIES["spatial"], one_pair)
+    else:
+        modality = MODALITIES[stream]
     name, options = read_stage(backbone)
     build = plugins.load(name, FRAME_BACKBONES)
     plugins.check_options(build, options, what=f"backbone {name}", positional=1)
@@ -164,13 +168,6 @@ def build_network(
 
 
 STEP_HEADS = {name: HEADS[name] for name in STEP_FORMS}
-
-
-def sequence_modality(stream: str) -> Modality:
-    """What a sequence network sees at each frame: RGB, the flow that begins there, or both."""
-    if stream != "joint":
-        return MODALITIES[stream]
-    return joint(MODALITIES["spatial"], replace(MODALITIES["motion"], snippet_length=1))
 
 
 def without_weights(backbone: str) -> str:

@@ -9,24 +9,9 @@ from pathlib import Path
 from twostream.compute.device import Runtime
 from twostream.data.training_videos import find_seen
 from twostream.models.checkpoint import read_training_videos
-from twostream.sequence import score_file
+from twostream.sequence import checkpoint, lists, score_file
 from twostream.sequence.batches import eval_batches
-from twostream.sequence.checkpoint import (
-    SequenceNetworkSpec,
-    best_checkpoint,
-    check_same_extraction,
-    load_sequence_network,
-    score_metadata,
-)
 from twostream.sequence.learner import predict
-from twostream.sequence.lists import (
-    SequenceRecord,
-    check_glosses,
-    extraction_of,
-    find_frames,
-    find_new_videos,
-    missing_line,
-)
 from twostream.sequence.network import SequenceNetwork
 from twostream_base.errors import InputError, some_of
 
@@ -74,12 +59,14 @@ def read_inputs(
             "files of its own lists, in its folder scores/"
         )
     networks = {
-        run: load_sequence_network(best_checkpoint(run), trust_plugins=new.trust_plugins)
+        run: checkpoint.load_sequence_network(
+            checkpoint.best_checkpoint(run), trust_plugins=new.trust_plugins
+        )
         for run in runs
     }
-    all_records = find_new_videos(new.videos, new.listed)
+    all_records = lists.find_new_videos(new.videos, new.listed)
     streams = [spec.stream for spec, _ in networks.values()]
-    records, missing = find_frames(
+    records, missing = lists.find_frames(
         all_records,
         # One that sees flow asks for more.
         stream=next((stream for stream in streams if stream != "spatial"), "spatial"),
@@ -93,7 +80,7 @@ def read_inputs(
     if not records:
         raise InputError(f"{new.listed}: no listed video has frames below {new.videos}")
     if missing:
-        tell(missing_line(missing))
+        tell(lists.missing_line(missing))
     return [
         _score(
             path, *networks[path], records, new, runtime, missing=[n for n, _ in missing], tell=tell
@@ -106,18 +93,18 @@ def read_inputs(
 
 def _score(
     run: Path,
-    spec: SequenceNetworkSpec,
+    spec: checkpoint.SequenceNetworkSpec,
     network: SequenceNetwork,
-    records: Sequence[SequenceRecord],
+    records: Sequence[lists.SequenceRecord],
     new: NewVideos,
     runtime: Runtime,
     *,
     missing: list[str],
     tell: Callable[[str], None],
 ) -> score_file.SequenceScores:
-    folder = best_checkpoint(run)
-    check_same_extraction(run, spec, extraction_of(records))
-    if unknown := check_glosses(records, spec.vocabulary, run=run):
+    folder = checkpoint.best_checkpoint(run)
+    checkpoint.check_same_extraction(run, spec, lists.extraction_of(records))
+    if unknown := lists.check_glosses(records, spec.vocabulary, run=run):
         tell(f"{run} was not trained on {len(unknown)} glosses, all errors: {some_of(unknown)}")
     card, recorded = read_training_videos(folder)
     root = Path(new.videos or ".")
@@ -125,7 +112,7 @@ def _score(
     seen = find_seen(places, card=card, recorded=recorded)
     if seen and not new.on_training_videos and any(record.glosses for record in records):
         raise seen.refusal(run=run, what=f"the list {new.listed}")
-    metadata = score_metadata(
+    metadata = checkpoint.score_metadata(
         spec,
         checkpoint=folder,
         videos=str(new.videos),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby, product
 from pathlib import Path
 
@@ -186,11 +186,15 @@ def _read_fields(path: Path) -> list[list[str]]:
     return rows
 
 
+def repeated(names: Iterable[str]) -> list[str]:
+    """Those that are there more than once, sorted."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
 def _unique(sentences: Sequence[tuple[str, list[str]]], *, path: Path) -> Transcripts:
     transcripts = dict(sentences)
     if len(transcripts) < len(sentences):
-        names = [name for name, _ in sentences]
-        duplicates = sorted({name for name in names if names.count(name) > 1})
+        duplicates = repeated(name for name, _ in sentences)
         raise InputError(f"{path}: more than once: {some_of(duplicates)}")
     return transcripts
 
