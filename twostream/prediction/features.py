@@ -126,9 +126,6 @@ def write_features(
 
     Returns:
         The result as JSON values.
-
-    Raises:
-        InputError: as `FeatureWriter`.
     """
     writer = FeatureWriter(options, runtime)
     options.out.mkdir(parents=True, exist_ok=True)

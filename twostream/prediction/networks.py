@@ -195,9 +195,6 @@ def load_streams(
         shared: whether a stream of frames may read the file that is made for the flow anyway, where
             its frames are the same; else it reads one without flow.
         options: of `load_stream`.
-
-    Raises:
-        InputError: as `load_stream`.
     """
     streams = {key: load_stream(run, expected=key, **options) for key, run in runs.items()}
     if not shared:

@@ -146,9 +146,6 @@ def predict_videos(
 
     Returns:
         The result as JSON values.
-
-    Raises:
-        InputError: as `load_networks`.
     """
     networks = load_networks(options, runtime)
     rows, failed, sources = [], {}, {}

@@ -123,19 +123,12 @@ class TrainedNetwork:
 
             logits = {name: network.logits("clip.mp4")[None] for name, network in networks.items()}
             fusion.fuse(logits, strategy="variance").scores        # (1, classes)
-
-        Raises:
-            VideoError: as `predict`.
         """
         with self._stored(video) as stored:
             return self._stream.logits(stored, self.runtime)[0]
 
     def features(self, video: str | os.PathLike[str]) -> NDArray[np.float32]:
-        """What the classifier sees of each snippet, (S, D), the mean over its crops.
-
-        Raises:
-            VideoError: as `predict`.
-        """
+        """What the classifier sees of each snippet, (S, D), the mean over its crops."""
         with self._stored(video) as stored:
             views = views_of_entry(
                 stored, self.spec.modality, self.protocol, size=self.spec.input_size

@@ -62,11 +62,7 @@ class SequenceNetworkSpec:
 
 
 def best_checkpoint(run: Path) -> Path:
-    """The checkpoint that a run's score files are made with: its average, or its best epoch.
-
-    Raises:
-        InputError: the run has none yet.
-    """
+    """The checkpoint that a run's score files are made with: its average, or its best epoch."""
     for folder in (run / "average", run / "best"):
         if has_checkpoint(folder):
             return folder
@@ -101,13 +97,10 @@ def load_sequence_network(
 
 
 def check_same_extraction(run: Path, spec: SequenceNetworkSpec, now: Mapping[str, Any]) -> None:
-    """Compare how frames and flow are made with what a run has learnt from.
+    """Refuse frames and flow that were made otherwise than those that a run has learnt from.
 
     The pictures of a store may be encoded otherwise: `convert-flow` gives the same in another
     codec. Frames may come from the videos themselves too, flow may not.
-
-    Raises:
-        InputError: they differ.
     """
     of_flow = () if spec.stream == "spatial" else ("short_side", "method", "quantiser")
     changed = [
@@ -182,11 +175,7 @@ def score_metadata(spec: SequenceNetworkSpec, *, checkpoint: Path, **facts: Any)
 
 
 def read_average(text: str) -> tuple[str, int]:
-    """`last:5` or `best:3` -> `("last", 5)`; an empty text is no average, `("", 0)`.
-
-    Raises:
-        InputError: something else.
-    """
+    """`last:5` -> `("last", 5)`, `best:3` -> `("best", 3)`; no text is no average, `("", 0)`."""
     which, _, count = text.partition(":")
     if not text:
         return "", 0

@@ -332,11 +332,7 @@ def missing_line(missing: Sequence[tuple[str, str]]) -> str:
 
 
 def check_unique_names(records: Sequence[SequenceRecord]) -> None:
-    """Refuse two videos of one name.
-
-    Raises:
-        InputError: some names are not unique; they are listed.
-    """
+    """Refuse two videos of one name."""
     if duplicates := repeated(record.name for record in records):
         raise InputError(f"listed more than once: {some_of(duplicates)}; keep one of each")
 

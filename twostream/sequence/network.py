@@ -247,11 +247,7 @@ def named_parts(network: SequenceNetwork) -> dict[str, nn.Module]:
 
 
 def find_part(network: SequenceNetwork, name: str) -> nn.Module:
-    """The part of that name.
-
-    Raises:
-        InputError: there is none.
-    """
+    """The part of that name; an `InputError` tells those that there are."""
     parts = named_parts(network)
     if name not in parts:
         raise InputError(f"the network has no part {name!r}; it has {', '.join(parts)}")
@@ -259,11 +255,7 @@ def find_part(network: SequenceNetwork, name: str) -> nn.Module:
 
 
 def find_weights(source: Path) -> Path:
-    """The file of weights of a run folder, of a checkpoint folder, or the file itself.
-
-    Raises:
-        InputError: it is none of these.
-    """
+    """The file of weights of a run folder, of a checkpoint folder, or the file itself."""
     candidates = (source / "best" / WEIGHTS, source / WEIGHTS, source)
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
@@ -325,11 +317,7 @@ def rate_groups(
 
 
 def read_rates(texts: Sequence[str]) -> dict[str, float]:
-    """`["backbone=1e-5"]` -> `{"backbone": 1e-05}`.
-
-    Raises:
-        InputError: not `part=rate` with a positive rate.
-    """
+    """`["backbone=1e-5"]` -> `{"backbone": 1e-05}`; rates are above 0."""
     rates = {}
     for text in texts:
         part, _, rate = text.partition("=")

@@ -109,11 +109,7 @@ def decode_streams(
 def name_streams(
     files: Sequence[Path], tables: Sequence[SequenceScores]
 ) -> dict[str, SequenceScores]:
-    """The tables by the stream in their headers, or by file where two have the same stream.
-
-    Raises:
-        InputError: a file is given twice.
-    """
+    """The tables by the stream in their headers, or by file where two have the same stream."""
     names = [
         str(table.metadata.get("stream", path.stem))
         for path, table in zip(files, tables, strict=True)
@@ -185,11 +181,7 @@ def vote_on_sentences(
 
 
 def check_same_videos(streams: Mapping[str, SequenceScores]) -> None:
-    """Compare every stream with the first one.
-
-    Raises:
-        InputError: other videos or another vocabulary; streams and videos are named.
-    """
+    """Refuse streams of other videos, or of another vocabulary, than the first one."""
     (base, first), *others = streams.items()
     for key, table in others:
         if set(table.names) != set(first.names):
@@ -200,11 +192,7 @@ def check_same_videos(streams: Mapping[str, SequenceScores]) -> None:
 
 
 def check_same_steps(streams: Mapping[str, SequenceScores]) -> None:
-    """Compare the time steps of every stream's videos with those of the first one.
-
-    Raises:
-        InputError: they differ; streams and videos are named.
-    """
+    """Refuse streams whose videos have other numbers of time steps than those of the first one."""
     (base, first), *others = streams.items()
     steps = {name: len(rows) for name, rows in zip(first.names, first.log_probs, strict=True)}
     for key, table in others:

@@ -245,11 +245,7 @@ class SequenceTrainer:
 
 
 def check_same_vocabulary(run: Path, before: Sequence[str], now: Sequence[str]) -> None:
-    """Compare the glosses of the lists with those that a run has learnt.
-
-    Raises:
-        InputError: they differ, or stand in another order.
-    """
+    """Refuse other glosses in the lists than those that a run has learnt, or in another order."""
     if tuple(before) != tuple(now):
         unlike = sorted(set(before) ^ set(now))
         raise InputError(

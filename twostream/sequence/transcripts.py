@@ -131,11 +131,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def column(row: dict[str, str], names: Sequence[str], *, path: Path) -> str:
-    """The value of the first of `names` that the heading has.
-
-    Raises:
-        InputError: it has none of them.
-    """
+    """The value of the first of `names` that the heading has; it must have one."""
     for name in names:
         if name in row:
             return row[name]
