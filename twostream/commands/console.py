@@ -236,14 +236,13 @@ def run_command(
     # The folder that we were imported from comes first: it may be a clone that is not installed.
     home = str(Path(__file__).parents[2])
     paths = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONPATH": paths}
+    if capture:
+        environment["PYTHONIOENCODING"] = "utf-8"
     process = subprocess.run(
         [sys.executable, "-m", "twostream", *words],
         cwd=folder,
-        env={
-            **os.environ,
-            "PYTHONPATH": paths,
-            **({"PYTHONIOENCODING": "utf-8"} if capture else {}),
-        },
+        env=environment,
         stdout=subprocess.PIPE if capture else None,
         encoding="utf-8",
         check=False,

@@ -228,7 +228,8 @@ def init(quiet: bool, as_json: bool, **options: Any) -> None:
         raise InputError(f"{problem}{unwritten}{forced}")
     if not as_json:
         is_stored = report["store"] and not report["store"]["not_stored"]
-        console.tell_next(*(["train", "--stream", "spatial"] if is_stored else ["extract-flow"]))
+        following = ["train", "--stream", "spatial"] if is_stored else ["extract-flow"]
+        console.tell_next(*following)
 
 
 def _make_toy(dataset: str, videos: Path, annotations: Path, *, quiet: bool) -> None:

@@ -262,12 +262,9 @@ def read_defaults(path: Path, command: click.Command) -> dict[str, Any]:
     tables = {stream: settings.pop(stream) for stream in STREAMS if stream in settings}
     if strange := [stream for stream, table in tables.items() if not isinstance(table, dict)]:
         raise InputError(f"{path}: {strange[0]} is for a table, [{strange[0]}], of that stream")
-    return {
-        **_named(settings, command, path=path, where=f"{path}"),
-        **{
-            stream: _named(table, command, path=path, where=f"{path}, [{stream}]")
-            for stream, table in tables.items()
-        },
+    return _named(settings, command, path=path, where=f"{path}") | {
+        stream: _named(table, command, path=path, where=f"{path}, [{stream}]")
+        for stream, table in tables.items()
     }
 
 

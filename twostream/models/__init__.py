@@ -161,36 +161,25 @@ VIDEO_FAMILIES: dict[str, tuple[tuple[int, int], int, tuple[str, ...]]] = {
     "MViT": ((16, 4), 224, ("mvit_v1_b", "mvit_v2_s")),
     "Video Swin Transformer": ((32, 2), 224, ("swin3d_t", "swin3d_s", "swin3d_b")),
 }
-NON_LOCAL = {"non_local": True}
 
 MODELS: dict[str, Callable[..., SegmentNetwork]] = {
-    **{
-        name: Architecture(family, name)
-        for family, names in IMAGE_FAMILIES.items()
-        for name in names
-    },
-    "bn-inception": Architecture("BN-Inception", "bn-inception", conversion="bn-inception"),
-    **{
-        f"tsm-{name}": Architecture("TSM (temporal shift)", name, (8, 0), "tsm")
-        for name in (*RESNETS, "mobilenet_v2")
-    },
-    **{f"i3d-{name}": Architecture("I3D", name, (32, 2), "i3d") for name in RESNETS},
-    **{
-        f"nonlocal-i3d-{name}": Architecture("Non-local I3D", name, (32, 2), "i3d", NON_LOCAL)
-        for name in RESNETS
-    },
-    **{
-        f"mask-nonlocal-i3d-{name}": Architecture(
-            "Masked non-local I3D", name, (32, 2), "i3d", {**NON_LOCAL, "window": MASK}
-        )
-        for name in RESNETS
-    },
-    "inception-i3d": Architecture("Inception-I3D", "googlenet", (64, 1), "inception-i3d"),
-    **{
-        name: Architecture(family, name, clip, input_size=side)
-        for family, (clip, side, names) in VIDEO_FAMILIES.items()
-        for name in names
-    },
+    name: Architecture(family, name) for family, names in IMAGE_FAMILIES.items() for name in names
+}
+MODELS["bn-inception"] = Architecture("BN-Inception", "bn-inception", conversion="bn-inception")
+for _name in (*RESNETS, "mobilenet_v2"):
+    MODELS[f"tsm-{_name}"] = Architecture("TSM (temporal shift)", _name, (8, 0), "tsm")
+for _prefix, _family, _options in (
+    ("i3d", "I3D", {}),
+    ("nonlocal-i3d", "Non-local I3D", {"non_local": True}),
+    ("mask-nonlocal-i3d", "Masked non-local I3D", {"non_local": True, "window": MASK}),
+):
+    for _name in RESNETS:
+        MODELS[f"{_prefix}-{_name}"] = Architecture(_family, _name, (32, 2), "i3d", _options)
+MODELS["inception-i3d"] = Architecture("Inception-I3D", "googlenet", (64, 1), "inception-i3d")
+MODELS |= {
+    name: Architecture(family, name, clip, input_size=side)
+    for family, (clip, side, names) in VIDEO_FAMILIES.items()
+    for name in names
 }
 
 

@@ -22,7 +22,10 @@ from twostream_base.errors import InputError
 # Where two streams can be joined, and how: behind a stage of networks that have these four, or
 # between features and classifier of any.
 FUSION_POINTS: dict[str, Mapping[str, Callable[..., Any]]] = {
-    **{f"layer{stage}": JOINS for stage in range(1, 5)},
+    "layer1": JOINS,
+    "layer2": JOINS,
+    "layer3": JOINS,
+    "layer4": JOINS,
     "features": HEADS,
 }
 

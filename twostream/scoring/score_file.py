@@ -120,7 +120,7 @@ def score_metadata(
         "frame_size": list(modality.frame_size or ()),
         **clip,
     }
-    return {
+    metadata = {
         "stream": "distilled" if spec.teacher else spec.stream,
         "model": spec.model,
         "consensus": {"name": spec.consensus, "options": spec.consensus_options},
@@ -132,10 +132,11 @@ def score_metadata(
         "epoch": spec.epoch,
         "selected_on": spec.selected_on,
         "flow": spec.flow,
-        **({"teacher": spec.teacher} if spec.teacher else {}),
-        "input": input_digest(joined),
-        "versions": {"twostream": tool_version(), "torch": library_version("torch")},
     }
+    if spec.teacher:
+        metadata["teacher"] = spec.teacher
+    versions = {"twostream": tool_version(), "torch": library_version("torch")}
+    return metadata | {"input": input_digest(joined), "versions": versions}
 
 
 def is_complete(path: Path, whole: ScoreTable) -> bool:
