@@ -310,9 +310,11 @@ def _complete_joint(options: dict[str, Any], *, restart: bool) -> None:
         if strange := sorted(typed.intersection(OF_BOTH_STREAMS)):
             option = "from" if strange[0] == "start_from" else strange[0].replace("_", "-")
             raise click.UsageError(f"--{option} is for --stream joint.")
-        ctx = click.get_current_context()
-        options |= {p.name: p.default for p in ctx.command.params if p.name in OF_BOTH_STREAMS}
-        options |= {"start_from": (), "auxiliary_loss": 0.0}
+        params = click.get_current_context().command.params
+        defaults = {p.name: p.default for p in params if p.name in OF_BOTH_STREAMS}
+        changed = [key for key, value in defaults.items() if key and options[key] != value]
+        console.tell_unused(changed, options, needed="--stream joint")
+        options |= defaults | {"start_from": (), "auxiliary_loss": 0.0}
         return
     options["start_from"] = tuple(map(str, options["start_from"] or ()))
     if options["start_from"]:
