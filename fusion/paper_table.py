@@ -331,11 +331,7 @@ def _results(
         return
     of_fused = replace(inputs.joined, tables={s: inputs.joined.tables[s] for s in fused})
     inputs = replace(inputs, joined=of_fused, files={s: inputs.files[s] for s in fused})
-    streams = replace(
-        streams,
-        scores={name: streams.scores[name] for name in fused},
-        metadata={name: streams.metadata[name] for name in fused},
-    )
+    streams = streams.of_some(fused)
     before = str(shared_metadata(streams.metadata).get("fitted_on", ""))
     variants = {"": (streams, before)}
     if inputs.options.calibrate != "none":
@@ -390,16 +386,10 @@ def _tested_rows(
 ) -> dict[str, Any]:
     """The rows as JSON values, with the means over the splits and seeds, and their test."""
     splits = list(videos)
-    seeds = {
-        result: [
-            seed
-            for seed in row.right[splits[0]]
-            if all(seed in row.right[split] for split in splits)
-        ]
-        if set(splits) <= row.right.keys()
-        else []
-        for result, row in rows.items()
-    }
+    seeds: dict[Result, list[Seed]] = {}  # of each row those that all splits have
+    for result, row in rows.items():
+        of_splits = [row.right.get(split, {}) for split in splits]
+        seeds[result] = [seed for seed in of_splits[0] if all(seed in of for of in of_splits)]
     complete = [result for result in rows if seeds[result]]
     if not complete:
         raise InputError(
@@ -422,7 +412,7 @@ def _tested_rows(
     pairs = {pair["second"]: pair for pair in compared["pairs"]}
     listed = []
     for result, row in rows.items():
-        system = systems.get(result.name)
+        system = systems.get(result.name, {})
         cells = []
         for split, joined in videos.items():
             of_row = row.right.get(split, {})
@@ -448,12 +438,12 @@ def _tested_rows(
                 "label": result.label,
                 "seeds": [seed for seed in used if seed is not None],
                 "splits": cells,
-                "percent": system["percent"] if system else None,
-                "sd": system["sd"] if system else None,
-                "interval": system["interval"] if system else None,
+                "percent": system.get("percent"),
+                "sd": system.get("sd"),
+                "interval": system.get("interval"),
                 "top5": _mean(row.top5, splits, used),
                 "mean_class": _mean(row.mean_class, splits, used),
-                "bold": system is not None and (pair is None or not pair["significant"]),
+                "bold": bool(system) and not (pair and pair["significant"]),
                 "below_best": pair,
                 "fitted_on": "; ".join(row.fitted_on) or None,
             }

@@ -50,10 +50,8 @@ from fusion.evaluation.results import fusion_result
 from fusion.fitting import tune
 from fusion.fitting.fitted_fusion import (
     CALIBRATED,
-    CALIBRATIONS,
     LEARNERS,
     CalibratedTables,
-    calibrate,
     calibrate_inputs,
     fuse_by_learning,
 )
@@ -104,32 +102,27 @@ def fuse_files(
             "fitted_on": first["fitted_on"],
             **about,
         }
-    learns = options.learn != "none"
-    if learns and options.calibrate != "none":
-        raise InputError("--learn fits temperatures itself; leave out --calibrate")
     inputs = read_inputs(options)
-    steps, fitted_by = inputs.steps, options.learn_on if learns else options.calibrate
-    if learns and steps != Steps(epochs=steps.epochs):
-        raise InputError(
-            "--learn fuses the streams by what it learns from their mean logits; leave out "
-            "--strategy, --segments, --crops and --combine"
-        )
-    held_out = None if fitted_by == "none" else read_held_out(inputs, fitted_by)
-    streams, calibrated = score_videos(inputs.joined, steps), None
-    fusion = plain = fuse_videos(streams, steps)
-    if learns and held_out is not None:
-        learner = LEARNERS[options.learn]
+    steps, calibrated = inputs.steps, None
+    fusion = plain = fuse_videos(score_videos(inputs.joined, steps), steps)
+    if options.learn != "none":
+        if options.calibrate != "none":
+            raise InputError("--learn fits temperatures itself; leave out --calibrate")
+        if steps != Steps(epochs=steps.epochs):
+            raise InputError(
+                "--learn fuses the streams by what it learns from their mean logits; leave out "
+                "--strategy, --segments, --crops and --combine"
+            )
+        learner, held_out = LEARNERS[options.learn], read_held_out(inputs, options.learn_on)
         fusion = fuse_by_learning(
-            streams, inputs.joined, learner, held_out, name=options.learn, progress=progress
+            plain.streams, inputs.joined, learner, held_out, name=options.learn, progress=progress
         )
-    elif held_out is not None:
-        fit = CALIBRATIONS[options.calibration]
-        calibrated = calibrate(inputs.joined, held_out, fit=fit, progress=progress)
-        streams = calibrated.score_videos(steps)
-        fusion = fuse_videos(streams, steps)
+    elif options.calibrate != "none":
+        calibrated = calibrate_inputs(inputs, progress=progress)
+        fusion = fuse_videos(calibrated.score_videos(steps), steps)
     if out:
         write_scores(out, fusion.table)
-    unfitted = None if held_out is None else plain.scores
+    unfitted = None if fusion is plain else plain.scores
     result = fusion_result(fusion, files=inputs.files, unfitted=unfitted)
     if calibrated:
         result["calibration"] = {key: calibrated.summary(key) for key in calibrated.joined.tables}
@@ -167,17 +160,19 @@ def tune_files(
             out=out, curve=curve, inputs_of=lambda result: list(result["weights"]),
         )  # fmt: skip
         first = splits[0]
+        weights = {
+            stream: float(np.mean([result["weights"][stream] for result in splits]))
+            for stream in first["weights"]
+        }
+        means = {
+            key: _mean([of[key]["percent"] for of in splits]) if first[key] else None
+            for key in ("held_out", "equal", "picked")
+        }
         return {
             "splits": splits,
             "chosen_on": choose,
-            "weights": {
-                stream: float(np.mean([result["weights"][stream] for result in splits]))
-                for stream in first["weights"]
-            },
-            **{
-                key: _mean([of[key]["percent"] for of in splits]) if first[key] else None
-                for key in ("held_out", "equal", "picked")
-            },
+            "weights": weights,
+            **means,
             "fitted_on": first["fitted_on"],
             **about,
         }
@@ -307,16 +302,7 @@ def compare_forms(options: FusionOptions, *, progress: Progress = no_progress) -
             f"--forms fuses one input of the spatial and one of the motion stream, and has "
             f"{some_of(late) or 'none'}; give one of each"
         )
-    fused = _fusions(
-        inputs,
-        replace(
-            streams,
-            scores={key: streams.scores[key] for key in late},
-            metadata={key: streams.metadata[key] for key in late},
-        ),
-        None,
-        progress,
-    )
+    fused = _fusions(inputs, streams.of_some(late), None, progress)
     answers = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
     answers |= {name: of_fusion.first for name, of_fusion in fused.items()}
     compared = compare(answers, streams.labels, rng=options.seed, groups=streams.groups)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -59,6 +59,14 @@ class VideoScores:
     metadata: dict[str, dict[str, Any]]
     warnings: list[str]
     times: np.ndarray | None = None
+
+    def of_some(self, streams: Sequence[str]) -> VideoScores:
+        """The scores of some streams alone."""
+        return replace(
+            self,
+            scores={key: self.scores[key] for key in streams},
+            metadata={key: self.metadata[key] for key in streams},
+        )
 
 
 @dataclass(frozen=True, eq=False)

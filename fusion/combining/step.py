@@ -87,11 +87,7 @@ def make_step(strategy: str | Strategy | Step, /, **options: Any) -> Step:
     """
     if isinstance(strategy, Step):
         return strategy
-    function: Strategy = (
-        STRATEGIES.get(strategy) or load(strategy, STRATEGIES)
-        if isinstance(strategy, str)
-        else strategy
-    )
+    function: Strategy = load(strategy, STRATEGIES)
     known = {entry: name for name, entry in STRATEGIES.items()}
     typed = strategy if isinstance(strategy, str) else getattr(strategy, "__name__", "custom")
     name = known.get(function, str(typed))
@@ -122,9 +118,7 @@ def find_steps(
         "segments": options.segments,
         "streams": options.strategy,
     }
-    strategies: dict[str, Strategy] = {
-        axis: STRATEGIES.get(name) or load(name, STRATEGIES) for axis, name in names.items()
-    }
+    strategies: dict[str, Strategy] = {axis: load(name, STRATEGIES) for axis, name in names.items()}
     streams_weighted = strategies["streams"] is weighted
     for option, value, has_effect, cure in (
         ("--weights", options.weights, streams_weighted, "--strategy weighted"),
@@ -136,9 +130,7 @@ def find_steps(
         if value and not has_effect:
             listed = " and ".join(dict.fromkeys(names.values()))
             raise InputError(f"{option} has no effect on {listed}; it needs {cure}")
-    extra: dict[str, Any] = {}
-    if options.strategy_option:
-        extra = read_options(options.strategy_option, option="--strategy-option")
+    extra = read_options(options.strategy_option, option="--strategy-option")
     for key in extra:
         if not any(_takes(strategy, key) for strategy in strategies.values()):
             listed = ", ".join(dict.fromkeys(names.values()))
@@ -171,11 +163,10 @@ def _weights(
     """What the strategy `weighted` of an axis multiplies."""
     if axis == "segments" and options.segment_weights:
         return [_number(text, "--segment-weights") for text in options.segment_weights.split(",")]
-    if axis == "streams" and options.weights and options.class_weights:
-        raise InputError("--weights and --class-weights both weight the streams; give only one")
     if axis == "streams" and options.class_weights:
-        table = read_class_weights(options.class_weights, streams, class_names)
-        return table.tolist()
+        if options.weights:
+            raise InputError("--weights and --class-weights both weight the streams; give only one")
+        return read_class_weights(options.class_weights, streams, class_names).tolist()
     if axis == "streams" and options.weights:
         pairs = read_pairs(options.weights.split(","), option="--weights")
         weights = {key: _number(value, "--weights") for key, value in pairs.items()}
