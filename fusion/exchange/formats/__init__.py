@@ -1,5 +1,8 @@
 """Readers for the score files of other tools: a path becomes `ExternalScores`.
 
+A reader raises InputError for a file that is not of its format, is damaged, unpacks to too much or
+wants more than data to be built; it leaves out no video.
+
 The command line lists the names below in its help, so numpy and the readers are imported late.
 """
 

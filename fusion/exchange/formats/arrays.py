@@ -54,10 +54,6 @@ def read_tsn_npz(path: Path) -> ExternalScores:
 
     Scores of a row are (S, R, classes), raw outputs. `labels` from 0, `names`, `class_names` and
     `groups` may stand beside them.
-
-    Raises:
-        InputError: not such a file, labels that contradict each other, or pickled objects other
-            than data.
     """
     members = read_members(path, _ARRAYS)
     if "scores" not in members:
@@ -85,9 +81,6 @@ def read_npy_scores(path: Path) -> ExternalScores:
     """Read a .npy array of numbers (V, C), (V, S, C) or (V, S, R, C), without names or labels.
 
     bryanyzhu/two-stream-pytorch writes such files.
-
-    Raises:
-        InputError: not such an array, or one of objects (these would be a pickle).
     """
     with path.open("rb") as stream:
         scores = read_npy(stream, where=str(path), path=path)
@@ -176,10 +169,6 @@ def read_mat_scores(path: Path) -> ExternalScores:
     Names are a cell of V texts, labels V whole numbers, from 1 as MATLAB counts. The variables are
     known by these shapes, whatever they are called. Shapes are read and bounded before any content:
     scipy allocates whatever a header promises.
-
-    Raises:
-        InputError: not a .mat file of version 5 to 7, damaged or too large; no such matrix or
-            several, or several that could be names or labels.
     """
     import scipy.io
 

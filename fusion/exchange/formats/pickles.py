@@ -21,11 +21,7 @@ _LABELS = ("gt_label", "gt_labels")
 
 
 def read_two_stream_pickle(path: Path) -> ExternalScores:
-    """Read a pickled dict of video name -> scores; there the sum of 19 clips' logits, (classes,).
-
-    Raises:
-        InputError: not such a dict, or a pickle that wants more than data.
-    """
+    """Read a pickled dict of video name -> scores (classes,), there the sum of 19 clips' logits."""
     data = path.read_bytes()
     return _named(load_pickle(data, path=path), path=path, most=len(data))
 
@@ -35,9 +31,6 @@ def read_counted_pickle(path: Path) -> ExternalScores:
 
     The scores are divided by the count, in float64, as a float32 that is rounded could tie two
     classes: there the mean of 19 frames' probabilities.
-
-    Raises:
-        InputError: not such a pair, or a pickle that wants more than data.
     """
     data = path.read_bytes()
     content = load_pickle(data, path=path)
@@ -57,10 +50,6 @@ def read_mmaction2_pickle(path: Path) -> ExternalScores:
 
     An item is a dict with `pred_score` and `gt_label` (or, in version 1.0, `pred_scores.item`
     and `gt_labels.item`), or, in version 0.x and pyskl, the scores themselves.
-
-    Raises:
-        InputError: not such a list, labels of some videos only or several of one, or a pickle that
-            wants more than data.
     """
     data = path.read_bytes()
     items = load_tensors(data, path=path)
@@ -85,9 +74,6 @@ def read_slowfast_pickle(path: Path) -> ExternalScores:
 
     Videos are in the order of the annotation file. The scores are the sum over the views of each
     video (`DATA.ENSEMBLE_METHOD sum`) of probabilities, or their maximum; sums are brought to 1.
-
-    Raises:
-        InputError: not such a pair, or a pickle that wants more than data.
     """
     content = load_tensors(path.read_bytes(), path=path)
     if not isinstance(content, list | tuple) or len(content) != 2:

@@ -28,9 +28,6 @@ def read_gluoncv_text(path: Path) -> ExternalScores:
 
     The files of several processes may be joined into one, in any order. A view that stands there
     twice, as processes pad their share, counts once.
-
-    Raises:
-        InputError: a line of another form, views that some videos lack, or two labels for a video.
     """
     views: dict[str, Views] = {}
     labels: dict[str, int] = {}
@@ -73,9 +70,6 @@ def read_score_csv(path: Path) -> ExternalScores:
     """Read a CSV whose first line is `name,label,` and the class names; `label` may be left out.
 
     A label is a class name, a number from 0, or empty where it is not known.
-
-    Raises:
-        InputError: another heading, a row of another length, or a cell that is no number or class.
     """
     (_, heading), *rows = read_numbered_csv(path) or [(1, [""])]
     labelled = heading[1:2] == ["label"]
