@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from fusion.combining.strategies import COMPARED, STRATEGIES, VARIANCE_FORMS
 from twostream.commands import console
@@ -247,7 +248,11 @@ learning = console.section(
 
 
 def input_words(options: FusionOptions) -> list[object]:
-    """The words with which another command takes the same score files."""
+    """The words with which another command takes the same score files.
+
+    What the project file says needs none: it says it to the other command too.
+    """
+    source = click.get_current_context().get_parameter_source
     words: list[object] = [*options.files]
     if options.splits is not None:
         splits = options.splits
@@ -265,7 +270,8 @@ def input_words(options: FusionOptions) -> list[object]:
         values["--dataset"] = options.dataset
         values["--runs"] = str(options.runs) if options.runs != Path("runs") else None
     for option, value in values.items():
-        words += [option, value] if value is not None else []
+        from_project = source(option[2:]) is ParameterSource.DEFAULT_MAP
+        words += [option, value] if value is not None and not from_project else []
     return words
 
 

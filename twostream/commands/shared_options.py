@@ -248,8 +248,11 @@ def open_networks(
         bar = partial(console.progress, quiet=quiet)
         network = open_weights(text, class_names=names, bar=bar)
         networks.append(network)
+        takes_names = "classes" in click.get_current_context().params
+        is_numbered = network.text.endswith("numbered")
+        hint = " (--classes FILE names them)" if is_numbered and takes_names else ""
         if not quiet:
-            console.tell(f"{network}: {network.text}")
+            console.tell(f"{network}: {network.text}{hint}")
     return networks
 
 

@@ -343,9 +343,11 @@ def _print_result(trainer: Trainer, *, written: bool, plot: bool, as_json: bool)
         else f"==> nothing to do: trained and scored already, see {folder / 'scores'}"
     )
     for subset, summary in accuracy.items():
-        basis = f"  {interval_basis(summary['groups'], summary['top1']['of'])}"
+        basis = "as if the videos were independent (`init` takes their groups)"
+        if summary["groups"] is not None:
+            basis = interval_basis(summary["groups"], summary["top1"]["of"])
         note = f"  warning: {trainer.seen[subset].text}" if trainer.seen[subset] else ""
-        console.show(f"    {subset:<4}  top-1 {accuracy_text(summary['top1'])}{basis}{note}")
+        console.show(f"    {subset:<4}  top-1 {accuracy_text(summary['top1'])}  {basis}{note}")
     split = [] if options.split == 1 else ["--split", options.split]
     other = "motion" if options.stream == "spatial" else "spatial"
     if options.start_from and all(Path(path).is_dir() for path in options.start_from):

@@ -58,6 +58,9 @@ def test_what_fuse_shows(runs: Path) -> None:
         "fused (mean)   2/2  100.00 % [34.24, 100.00]   100.00 %",
     ]
     assert result.stderr == "next: twostream compare\n"
+    Path("twostream.toml").write_text('dataset = "toy"\nruns = "runs"\n')
+    in_project = twostream("fuse", "--model", "resnet18").stderr  # what was typed alone
+    assert in_project.splitlines()[-1] == "next: twostream compare --model resnet18"
 
 
 def test_fuse_takes_data_set_split_and_runs_from_the_project_file(runs: Path) -> None:
