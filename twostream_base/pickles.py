@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import struct
+import zipfile
 from pathlib import Path
 from typing import IO
 
@@ -22,38 +24,57 @@ _MEMO_WRITERS = ("PUT", "BINPUT", "LONG_BINPUT")
 def check_torch_file(path: Path) -> None:
     """Refuse a file of torch that would take down the process, or more memory than its bytes.
 
-    What cannot be checked is refused too, as torch might read on where this stops. An archive is
-    looked at with torch's own reader: what else reads such files may find other members in them,
-    as in two archives behind one another.
+    What cannot be checked is refused too, as torch might read on where this stops.
 
     Raises:
-        UnpicklingError: tuples nested deep, a bomb, or damaged.
+        UnpicklingError: tuples nested deep, packed, not of torch, or damaged.
     """
-    import torch
-
     try:
         with path.open("rb") as file:
             is_archive = file.read(4) == b"PK\x03\x04"  # as torch tells them apart
             file.seek(0)
-            if not is_archive:
-                for _ in range(PICKLES):
-                    check_opcodes(file)
+            if is_archive:
+                _check_archive(file)
                 return
-        archive = torch._C.PyTorchFileReader(str(path))
-        sizes = {name: archive.get_record_size(name) for name in archive.get_all_records()}
-        if sum(sizes.values()) > path.stat().st_size + ROOM:
-            raise pickle.UnpicklingError("it unpacks to far more than its size")
-        for name, size in sizes.items():
-            if not name.lower().endswith("data.pkl"):  # torch's reader ignores case
-                continue
-            if size > LARGEST_PICKLE:
-                raise pickle.UnpicklingError(f"a pickle of more than {LARGEST_PICKLE:,} bytes")
-            check_opcodes(io.BytesIO(archive.get_record(name)))
+            for _ in range(PICKLES):
+                check_opcodes(file)
     except (OSError, pickle.UnpicklingError):
         raise
     except Exception as error:  # noise can make a reader stumble anywhere
-        reason = str(error).partition("\n")[0] or "too short"
-        raise pickle.UnpicklingError(f"damaged, or not of torch: {reason}") from error
+        raise pickle.UnpicklingError(f"damaged, or not of torch: {error or 'too short'}") from error
+
+
+def _check_archive(file: IO[bytes]) -> None:
+    """Check the pickles of an archive, and that it holds no more than its bytes.
+
+    Torch has a reader of its own. It finds the same members as zipfile only where the file ends
+    with one directory, with nothing behind it or between, which is how torch writes it.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - 98))
+    tail = file.read().rjust(98, b"\0")
+    large_end, locator, end = tail[:56], tail[56:76], tail[76:]
+    length, start = struct.unpack("<II", end[12:20])
+    directory_end, is_whole = size - 22, end[:4] == b"PK\x05\x06" and end[20:] == b"\0\0"
+    if locator[:4] == b"PK\x06\x07":  # the numbers of 32 bits are too small, or not in use
+        length, start = struct.unpack("<QQ", large_end[40:])
+        directory_end = size - 98
+        is_whole &= large_end[:4] == b"PK\x06\x06"
+        is_whole &= struct.unpack("<Q", locator[8:16])[0] == directory_end
+    if not is_whole or start + length != directory_end:
+        raise pickle.UnpicklingError("two archives in one file, or not as torch writes it")
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > size + ROOM:
+            raise pickle.UnpicklingError("it unpacks to far more than its size")
+        for member in members:
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise pickle.UnpicklingError("it is packed, as torch does not; save it again")
+            if not member.filename.lower().endswith("data.pkl"):  # torch's reader ignores case
+                continue
+            if member.file_size > LARGEST_PICKLE:
+                raise pickle.UnpicklingError(f"a pickle of more than {LARGEST_PICKLE:,} bytes")
+            check_opcodes(io.BytesIO(archive.read(member)))
 
 
 def _below_mark(opcode: pickletools.OpcodeInfo) -> int:

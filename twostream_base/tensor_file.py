@@ -35,6 +35,7 @@ DTYPES = {
 _CODES = {name: code for code, name in DTYPES.items() if name}
 _ITEM_BYTES = {code: np.dtype(name or "int16").itemsize for code, name in DTYPES.items()}
 LARGEST_TABLE = 100_000_000  # bytes, the limit of safetensors
+MOST_AXES, MOST_ITEMS = 32, 2**60  # of an array of numpy, also of one without items
 _FIRST_READ = 1 << 14  # the table of most files, in one read
 _BLOCK = 8 * 2**20
 
@@ -249,6 +250,9 @@ class TensorFile:
                 size = math.prod(info.shape) * _ITEM_BYTES.get(info.dtype, 0)
                 if min(info.shape, default=0) < 0 or info.begin != position or info.end < position:
                     raise ValueError(f"`{key}` lies elsewhere than it should")
+                items = math.prod(max(side, 1) for side in info.shape)
+                if len(info.shape) > MOST_AXES or items > MOST_ITEMS:
+                    raise ValueError(f"`{key}` has no shape that an array can have")
                 if info.dtype in _ITEM_BYTES and info.end - info.begin != size:
                     raise ValueError(f"`{key}` has not the bytes of its shape")
                 position = info.end

@@ -105,14 +105,14 @@ def caption(table: Table) -> list[str]:
 def markdown(table: Table, *, decimals: int = 2) -> str:
     """The table, its caption, and the differences from the best row."""
     heading, rows = _cells(table, decimals, markdown_text, lambda text: f"**{text}**")
-    lines = [*_markdown_table(heading, rows), "", *caption(table)]
+    lines = [*_markdown_table(heading, rows), "", *map(markdown_text, caption(table))]
     pairs = _pair_cells(table, decimals)
     if pairs:
         heading = ["difference from the best, in points", "mean", "95 %", "p (Holm)"]
         heading += ["over seeds"] if len(pairs[0]) > len(heading) else []
         escaped = [[markdown_text(cell) for cell in row] for row in pairs]
         lines += ["", *_markdown_table(heading, escaped)]
-    lines += [f"warning: {printable(text)}" for text in table["warnings"]]
+    lines += [f"warning: {markdown_text(text)}" for text in table["warnings"]]
     return "\n".join(lines) + "\n"
 
 

@@ -130,8 +130,12 @@ def read_scores(path: str | PathLike[str], *, in_memory: bool = True) -> ScoreTa
         file = tensor_file.TensorFile(path, SCORE_FILE)
         file.verify("scores")
         header = file.header
-        tensors = {key: file.read(key) for key in ("labels", "times") if key in file.tensors}
-        videos, *_, classes = file.tensors["scores"].shape
+        keys = ("labels", "times") if "times" in file.tensors else ("labels",)
+        tensors = {key: file.read(key) for key in keys}
+        shape = file.tensors["scores"].shape
+        if len(shape) != 4:
+            raise file.error(f"its scores are {shape}, not videos, segments, crops and classes")
+        videos, *_, classes = shape
         stored = StoredScores(file, np.arange(videos), np.arange(classes))
         tensors["scores"] = cast(np.ndarray, stored)
     groups = header.get("groups")  # absent in files of earlier versions

@@ -195,6 +195,16 @@ def test_latex_is_sound(runs: Path, tmp_path: Path, make_table: Make) -> None:
         assert done.returncode == 0, done.stdout
 
 
+def test_what_a_header_says_is_text_in_markdown_too(tmp_path: Path, make_table: Make) -> None:
+    for stream in ("a", "b"):
+        hostile = make_table(
+            [[1, 0], [0, 1]], stream=stream, protocol="<img src=x>\n# [b](c)\x1b[2J"
+        )
+        write_scores(tmp_path / f"{stream}.safetensors", hostile)
+    text = table(tmp_path / "a.safetensors", tmp_path / "b.safetensors").stdout
+    assert r"Test protocol: \<img src=x\>\\n\# \[b\](c)\\x1b\[2J." in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

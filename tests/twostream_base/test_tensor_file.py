@@ -145,9 +145,11 @@ def entry(shape: list[Any], begin: Any, end: Any, dtype: str = "U8") -> dict[str
         (raw(META | {"x": entry([-1, -4], 0, 4)}) + bytes(4), "`x` lies elsewhere"),
         (raw(META | {"x": entry([4], 1, 5)}) + bytes(5), "`x` lies elsewhere"),
         (raw(META | {"x": entry([4], 0, 4), "y": entry([4], 2, 6)}) + bytes(6), "`y` lies"),
-        (raw(META | {"x": entry([2**62], 0, 2**62)}) + bytes(4), "truncated"),
+        (raw(META | {"x": entry([2**50], 0, 2**50)}) + bytes(4), "truncated"),
         (raw(META | {"x": entry([4.0], 0, 4)}) + bytes(4), "not whole"),
         (raw(META | {"x": [1, 2]}), "table of tensors is damaged"),
+        (raw(META | {"x": entry([1] * 33, 0, 1)}) + bytes(1), "`x` has no shape"),
+        (raw(META | {"x": entry([0, 2**61], 0, 0)}), "`x` has no shape"),
     ],
 )  # fmt: skip
 def test_other_and_hostile_files(tmp_path: Path, data: bytes, fact: str) -> None:

@@ -321,11 +321,8 @@ class FeatureWriter:
             for output, keys in outputs.items()
         }
         files = options.files(video.name)
-        missing = {
-            output: keys
-            for output, keys in outputs.items()
-            if not is_done(files[output], cards[output])
-        }
+        known = {output: finished(files[output], cards[output]) for output in outputs}
+        missing = {output: keys for output, keys in outputs.items() if known[output] is None}
         # The name, not the content: two copies of a film are two videos.
         folder = options.out / f".{sha256_bytes(os.fsencode(video.name))[:32]}.part"
         shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
@@ -344,15 +341,16 @@ class FeatureWriter:
                     )
                     content = cards[output] | facts[keys[0]] | {"shape": shape}
                     write_text(card, json.dumps(content, indent=2) + "\n")
+                    known[output] = content
             except VideoError as error:
                 return {"failed": str(error)}
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-        known = [parse_json(read_text(file.with_suffix(".json"))) for file in files.values()]
+        done = [card for card in known.values() if card]
         return {
             "done_now": bool(missing),
-            "damaged": next((card["damaged"] for card in known if card["damaged"]), None),
-            "shapes": {output: card["shape"] for output, card in zip(files, known, strict=True)},
+            "damaged": next((card["damaged"] for card in done if card["damaged"]), None),
+            "shapes": {output: card["shape"] for output, card in known.items() if card},
         }
 
     def compute(
@@ -462,12 +460,26 @@ def join_arrays(path: Path, rows: list[Path], widths: list[int], *, transposed: 
     return list(header["shape"])  # type: ignore[call-overload]
 
 
-def is_done(path: Path, card: Mapping[str, Any]) -> bool:
-    """Whether an array is there whose JSON file says what `card` says."""
-    if not (path.exists() and path.with_suffix(".json").exists()):
-        return False
-    known = parse_json(read_text(path.with_suffix(".json")))
-    return isinstance(known, dict) and all(known.get(key) == value for key, value in card.items())
+def finished(path: Path, card: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the JSON file of an array says, where the array is there and it says what `card` says.
+
+    None where it is torn: then the array is made again.
+    """
+    beside = path.with_suffix(".json")
+    if not (path.exists() and beside.exists()):
+        return None
+    try:
+        known = parse_json(read_text(beside))
+    except ValueError:
+        return None
+    is_same = isinstance(known, dict) and all(
+        known.get(key) == value for key, value in card.items()
+    )
+    if not is_same or not isinstance(known.get("damaged", 0), str | None):
+        return None
+    shape = known.get("shape")
+    is_shape = isinstance(shape, list) and len(shape) == 2 and all(type(n) is int for n in shape)
+    return dict(known) if is_shape else None
 
 
 def feature_lines(result: Mapping[str, Any]) -> list[str]:

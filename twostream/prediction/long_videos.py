@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,6 +56,12 @@ from twostream_base.versions import library_version, tool_version
 
 WINDOWS_PER_PART = 64  # what a kill can cost: a minute or so where flow is slow
 PARTS, DONE = "parts", "done.json"
+# What files tell of a video, and in values of which kinds.
+FILM = {
+    **{"fps": (int, float), "frames": int, "windows": int},
+    **{"source": str, "damaged": (str, type(None))},
+}
+TIMES = {"seconds": dict, "snippets": dict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +160,7 @@ def predict_windows(
     if not films:
         return result
     files = {key: windows.folder / f"{key}.safetensors" for key in networks.streams}
-    known = {
-        name: {k: film[k] for k in ("fps", "frames", "windows", "source", "damaged")}
-        for name, film in films.items()
-    }
+    known = {name: {key: film[key] for key in FILM} for name, film in films.items()}
     for key, path in files.items():
         assemble(path, windows.folder / PARTS, key, list(films), setup[key] | {"films": known})
     fusion = fuse_joined(join(files), networks.steps)
@@ -278,9 +281,10 @@ def score_film(
     }
     marks = {key: of["part_of"] for key, of in facts.items()}
     if (folder / DONE).exists():
-        done = parse_json(read_text(folder / DONE))
-        if done["marks"] == marks:
-            return dict(done["film"])
+        with suppress(ValueError, KeyError, TypeError):  # torn: then the film is scored again
+            done = parse_json(read_text(folder / DONE))
+            if done["marks"] == marks and tells_film(done["film"], FILM | TIMES):
+                return dict(done["film"])
     film: dict[str, Any] = {"seconds": {"decode": 0.0, "flow": 0.0}, "snippets": {}}
     tables = [table.metadata["films"].get(name) for table in earlier.values()]
     if tables and all(of and of["source"] == source for of in tables):
@@ -392,6 +396,13 @@ class PartWriter:
         self._times, self._logits = [], []
 
 
+def tells_film(film: Any, kinds: Mapping[str, Any]) -> bool:
+    """Whether a file tells of a video what it should, in values of these kinds."""
+    return isinstance(film, dict) and all(
+        isinstance(film.get(key, ...), kind) for key, kind in kinds.items()
+    )
+
+
 def read_earlier(
     folder: Path, setup: Mapping[str, dict[str, Any]], videos: Mapping[str, Any]
 ) -> dict[str, score_file.ScoreTable]:
@@ -410,7 +421,10 @@ def read_earlier(
         cure = "remove it, or give another folder: --scores"
         if differs := [fact for fact in facts if about.get(fact) != facts[fact]]:
             raise InputError(f"{path}: scores of another setup ({', '.join(differs)}); {cure}")
-        if others := about["films"].keys() - videos.keys():
+        told = about.get("films")
+        if not isinstance(told, dict) or not all(tells_film(film, FILM) for film in told.values()):
+            raise InputError(f"{path}: its header does not tell of its videos; {cure}")
+        if others := told.keys() - videos.keys():
             raise InputError(
                 f"{path}: scores of other videos too, as of {min(others)}; give these as well, "
                 f"{cure}"

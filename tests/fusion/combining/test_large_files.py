@@ -18,6 +18,7 @@ from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable, StoredScores, read_scores, write_scores
 from twostream.cli import cli
 from twostream_base.errors import InputError
+from twostream_base.tensor_file import write_tensor_file
 
 Make = Callable[..., ScoreTable]
 VIDEOS, CLASSES = 53, 6
@@ -115,3 +116,18 @@ def test_the_command_takes_large_files_from_disk(
     from_disk = fuse_command(*options, "--out", tmp_path / "disk")
     assert from_disk.stdout == in_memory.stdout
     assert (tmp_path / "disk").read_bytes() == (tmp_path / "memory").read_bytes()
+
+
+def test_a_large_file_whose_scores_are_a_list_or_without_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score_file, "LARGE_BYTES", 0)
+    path, labels = tmp_path / "s.safetensors", np.zeros(1, np.int64)
+    header = {"names": ["v"], "class_names": ["c"], "kind": "logits", "about": {}}
+    for tensors, fact in (
+        ({"scores": np.zeros(1, np.float32), "labels": labels}, r"scores are \(1,\)"),
+        ({"scores": np.zeros((1, 1, 1, 1), np.float32)}, "no `labels`"),
+    ):
+        write_tensor_file(path, score_file.SCORE_FILE, header, tensors)
+        with pytest.raises(InputError, match=rf"s\.safetensors: .*{fact}"):
+            read_scores(path, in_memory=False)

@@ -67,6 +67,7 @@ def bounded() -> Iterator[None]:
         (nested_layers(3000, twice=False), "nested deeper than 64"),
         (nested_layers(60, twice=True), "more than 20,000"),
     ],
+    ids=["keys", "zeros", "layers", "twice"],
 )
 def test_what_is_nested_or_packed(
     bounded: None, tmp_path: Path, content: bytes | int, fact: str
@@ -106,50 +107,68 @@ def test_an_empty_archive_behind_it_hides_nothing(bounded: None, tmp_path: Path)
         load_state(tmp_path)
 
 
-@pytest.mark.parametrize("hidden", ["a nested key", "a bomb"])
-def test_an_archive_behind_another_hides_nothing(
-    bounded: None, tmp_path: Path, hidden: str
-) -> None:
-    """Zipfile reads the last archive of a file; torch the first, where both have one layout."""
+@pytest.mark.parametrize("where", ["behind it", "in the directory for large files"])
+def test_an_archive_beside_another_hides_nothing(tmp_path: Path, where: str) -> None:
+    """Zipfile reads the last archive of a file; torch the first, where both have one layout.
+
+    And where the end of a file is of large ones, torch looks where it points, zipfile before it.
+    """
     path, harmless = tmp_path / "w.pth", tmp_path / "harmless.pth"
-    if hidden == "a bomb":
-        packed = packed_weights(path, 80_000_000)
-        packed_weights(harmless, packed)
-        fact = "far more than its size"
+    torch_file(path, NESTED_KEY)
+    text = b"x" * (len(NESTED_KEY) - 10)
+    torch_file(harmless, b"\x80\x02X" + len(text).to_bytes(4, "little") + text + b"0}.")
+    first, second = path.read_bytes(), harmless.read_bytes()
+    assert len(first) == len(second)
+    if where == "behind it":
+        path.write_bytes(first + second)
     else:
-        torch_file(path, NESTED_KEY)
-        text = b"x" * (len(NESTED_KEY) - 10)
-        torch_file(harmless, b"\x80\x02X" + len(text).to_bytes(4, "little") + text + b"0}.")
-        fact = "tuples nested deeper"
-    assert path.stat().st_size == harmless.stat().st_size
-    path.write_bytes(path.read_bytes() + harmless.read_bytes())
-    with pytest.raises(InputError, match=rf"w\.pth: .*{fact}"):
+        first, second, end = first[:-22], second[:-22], second[-22:]
+        locator = b"PK\x06\x07" + bytes(4) + len(first).to_bytes(8, "little") + b"\1\0\0\0"
+        both = first + large_end(first) + second + large_end(second) + locator + end
+        path.write_bytes(both)
+        with zipfile.ZipFile(path) as archive:
+            assert text in archive.read(archive.namelist()[0])
+        assert torch._C.PyTorchFileReader(str(path)).get_record("data.pkl") == NESTED_KEY
+    with pytest.raises(InputError, match=r"w\.pth: .*two archives"):
         load_safely(path)
 
 
-def packed_weights(path: Path, content: int | bytes) -> bytes:
-    """Weights whose numbers are zeros, packed, or these bytes as they are; also return either."""
-    whole = io.BytesIO()
-    torch.save({"w": torch.zeros(1)}, whole)
-    packing = zipfile.ZIP_STORED if isinstance(content, bytes) else zipfile.ZIP_DEFLATED
-    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as archive:
-        for member in source.namelist():
-            if member.endswith("data/0"):
-                archive.writestr(member, bytes(content), packing, compresslevel=1)
-                info = archive.getinfo(member)
-            else:
-                archive.writestr(member, source.read(member))
-    start = info.header_offset + 30 + len(info.filename)
-    return path.read_bytes()[start : start + info.compress_size]
+def large_end(archive: bytes) -> bytes:
+    """The end record of 64 bits of an archive without its end."""
+    start, count = archive.index(b"PK\x01\x02"), archive.count(b"PK\x01\x02")
+    numbers = (count, count, len(archive) - start, start)
+    head = b"PK\x06\x06" + (44).to_bytes(8, "little") + b"\x2d\0\x2d\0" + bytes(8)
+    return head + b"".join(number.to_bytes(8, "little") for number in numbers)
+
+
+def test_a_packed_archive(bounded: None, tmp_path: Path) -> None:
+    """What it unpacks to is told twice in its directory, and readers differ in which they take."""
+    path = tmp_path / "w.pth"
+    torch.save({"w": torch.zeros(1000)}, path)
+    with zipfile.ZipFile(path) as source:
+        members = {name: source.read(name) for name in source.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    with pytest.raises(InputError, match=r"w\.pth: .*packed"):
+        load_safely(path)
 
 
 def test_what_stops_the_check_is_refused(bounded: None, tmp_path: Path) -> None:
-    """A name that the check cannot decode, before what torch would build."""
+    """A name that the check cannot decode, or a wrong checksum, before what torch would build."""
     path, name = tmp_path / "w.pth", "cmy\nN\u00e9t\n0".encode()
     for write in (legacy_file, torch_file):
         write(path, NESTED_KEY[:2] + name + NESTED_KEY[2:])
         with pytest.raises(InputError, match=r"w\.pth: .*damaged"):
             load_safely(path)
+    torch_file(path, NESTED_KEY)
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        member = next(m for m in archive.infolist() if m.filename.endswith("data.pkl"))
+    checksum = member.CRC.to_bytes(4, "little")
+    path.write_bytes(whole.replace(checksum, b"\1\2\3\4"))
+    with pytest.raises(InputError, match=r"w\.pth: .*damaged.*CRC"):
+        load_safely(path)
 
 
 def test_a_file_of_before_torch_1_6_in_protocol_4(tmp_path: Path) -> None:

@@ -105,6 +105,11 @@ def test_what_is_done_is_left_and_what_is_broken_named(
     assert result["failed"] == {str(films / "broken.avi"): "the file is empty (0 bytes)"}
     assert [video["done_now"] for video in result["videos"]] == [True, False]
     assert before[Path("out/spatial/sub/b.npy")] == Path("out/spatial/sub/b.npy").stat().st_mtime_ns
+    told = json.loads(Path("out/spatial/a.json").read_text())
+    Path("out/spatial/a.json").write_text(json.dumps(told)[:50])
+    Path("out/spatial/sub/b.json").write_text(json.dumps({**told, "shape": ["x"]}))
+    torn = json.loads(twostream(*arguments, exit_code=1).stdout)
+    assert torn["videos"] == [{**video, "done_now": True} for video in result["videos"]]
     again = json.loads(twostream(*arguments, "--stride", "4", exit_code=1).stdout)
     assert [video["done_now"] for video in again["videos"]] == [True, True]
 

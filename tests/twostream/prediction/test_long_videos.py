@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,7 +19,7 @@ from PIL import Image
 
 from fusion.combining.fuse import fuse
 from fusion.events.event import Event
-from fusion.tables.score_file import read_scores
+from fusion.tables.score_file import read_scores, write_scores
 from twostream.cli import cli
 from twostream.data import toy
 from twostream.models.checkpoint import NetworkSpec, network_from_spec, save_checkpoint
@@ -134,6 +135,7 @@ def test_an_interrupted_run_goes_on(
     ]
     # What a process that was killed while it wrote a part has left.
     Path("windows/parts/a/spatial/.part-1").write_bytes(b"half a part")
+    Path("windows/parts/a/done.json").write_text('{"marks": ')  # a disk has lost its end
     done = twostream("predict", films, *runs, *OPTIONS)
     assert "a: going on behind window 4" in done.stderr
     for path in Path("whole").iterdir():
@@ -170,6 +172,14 @@ def test_scores_of_another_setup_are_not_replaced(
     shutil.move(films / "a.avi", films / "d.avi")
     other = twostream("predict", str(films / "d.avi"), *runs, *OPTIONS, exit_code=2)
     assert "as of a;" in other.output
+    table = read_scores("windows/spatial.safetensors")
+    for films_ in ("x", {"a": {"source": "x"}}):
+        write_scores(
+            "windows/spatial.safetensors",
+            replace(table, metadata=table.metadata | {"films": films_}),
+        )
+        other = twostream("predict", str(films / "d.avi"), *runs, *OPTIONS, exit_code=2)
+        assert "windows/spatial.safetensors: its header" in other.output
 
 
 def test_a_film_that_cannot_be_read_any_more_keeps_its_scores(
