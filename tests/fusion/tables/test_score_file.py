@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from safetensors.numpy import save
@@ -52,6 +52,7 @@ def header_of(content: bytes) -> dict[str, Any]:
     ),
     word=st.text(min_size=1),
 )  # fmt: skip
+@settings(max_examples=40)  # each of them is a file
 def test_what_is_written_is_read(make_table: Make, scores: np.ndarray, word: str) -> None:
     names = [f"{word}/{row}" for row in range(len(scores))]
     labels = np.arange(len(scores)) % (scores.shape[3] + 1) - 1

@@ -16,10 +16,11 @@ def build(name: str) -> nn.Module:
     return MODELS[name](modality=modality, num_classes=3)
 
 
-@pytest.mark.parametrize(("name", "blocks"), [("resnet18", 8), ("tsm-resnet18", 8),
-                                              ("i3d-resnet18", 8), ("r3d_18", 8),
-                                              ("bn-inception", 10), ("inception-i3d", 9),
-                                              ])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "blocks"),
+    [("resnet18", 8), ("i3d-resnet18", 8), ("r3d_18", 8), ("bn-inception", 10),
+     ("inception-i3d", 9)],
+)  # fmt: skip
 def test_gradients_and_statistics_are_the_same(name: str, blocks: int) -> None:
     plain = build(name)
     saving = copy.deepcopy(plain)
