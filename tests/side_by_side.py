@@ -78,7 +78,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     gc.freeze()  # or else collections in the forks would copy all that is shared
     fork = multiprocessing.get_context("fork")
     tests: dict[Connection, str] = {}  # what runs in each process
-    processes = []
+    processes, ended = [], 0
     for _ in range(config.option.processes):
         results, send = fork.Pipe(duplex=False)
         arguments = (session, [files[path] for path in in_order], turns, send)
@@ -94,8 +94,9 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
                     nodeid, location, data = results.recv()
                 except EOFError:
                     if running := tests.pop(results):
-                        raise session.Failed(f"{running}: its process has died") from None
-                    continue
+                        session.shouldfail = f"the process of {running} has died"
+                        raise session.Failed(session.shouldfail) from None
+                    continue  # it has no more turns
                 if data is None:
                     tests[results] = nodeid
                     hook.pytest_runtest_logstart(nodeid=nodeid, location=location)
@@ -103,7 +104,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
                 report = hook.pytest_report_from_serializable(config=config, data=data)
                 hook.pytest_runtest_logreport(report=report)
                 if report.when == "teardown":
-                    tests[results] = ""
+                    tests[results], ended = "", ended + 1
                     hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
                 if session.shouldfail:
                     raise session.Failed(session.shouldfail)
@@ -113,4 +114,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
                 process.terminate()
         for process in processes:
             process.join()
+    if ended < len(session.items):
+        session.shouldfail = f"{len(session.items) - ended} tests have not run"
+        raise session.Failed(session.shouldfail)
     return True
