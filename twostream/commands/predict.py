@@ -259,8 +259,8 @@ def predict(
 
         if cascade is not None:
             raise InputError(
-                "--cascade decides for whole videos; of windows, `tune --cascade` reads the "
-                "dense score files"
+                "--cascade saves the flow of whole videos and of --live; with --window one pass "
+                "computes it for all windows: leave --cascade out"
             )
         windows = WindowOptions(window, stride or window.quarter(), scores)
         with alone_in(scores):

@@ -26,7 +26,7 @@ from fusion.tables.windows import Span
 from twostream.compute.device import Runtime
 from twostream.data.protocols import find_protocol
 from twostream.models.checkpoint import NetworkSpec, network_from_spec, save_checkpoint
-from twostream.prediction import live
+from twostream.prediction import live, live_sources
 from twostream.prediction.networks import Extraction, PredictOptions, Stream, extraction_of
 from twostream.prediction.windows import StreamScorer, Window, WindowPass
 
@@ -143,7 +143,7 @@ def play(
         nonlocal paused_at, least
         left, paused_at, least = iter(connections), pause, connections[0][0]
 
-        def frames() -> live.Frames:
+        def frames() -> live_sources.Frames:
             between(buffers)
             if (connection := next(left, None)) is None:
                 raise RuntimeError("the end of the test")
@@ -228,14 +228,16 @@ def test_a_recording_has_the_times_of_its_frames(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Those of the source's clock, or when they came; whatever rate it reports."""
-    monkeypatch.setattr(live, "time", SimpleNamespace(monotonic=count(100, 0.5).__next__))
+    monkeypatch.setattr(live_sources, "time", SimpleNamespace(monotonic=count(100, 0.5).__next__))
     picture = np.zeros((48, 64, 3), np.uint8)
-    frames = live.recorded(lambda: ((picture, rate, at) for at in seconds), tmp_path / "seen.mkv")
+    frames = live_sources.recorded(
+        lambda: ((picture, rate, at) for at in seconds), tmp_path / "seen.mkv"
+    )
     assert [at for _, _, at in frames()] == seconds
     with av.open(str(tmp_path / "seen.mkv")) as video:
         assert [round(1000 * frame.time) for frame in video.decode(video=0)] == expected
     fps = probe(tmp_path / "seen.mkv").fps
-    assert fps == pytest.approx(rate if rate == 119.88 else live.DEFAULT_FPS, abs=1e-3)
+    assert fps == pytest.approx(rate if rate == 119.88 else live_sources.DEFAULT_FPS, abs=1e-3)
 
 
 def test_connections_without_a_window_leave_nothing_in_memory(play: Callable[..., Any]) -> None:
@@ -263,7 +265,7 @@ def options_of(runs: list[str]) -> PredictOptions:
 def test_an_interrupt_while_the_source_is_lost_is_no_error(
     runs: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def frames() -> live.Frames:
+    def frames() -> live_sources.Frames:
         raise VideoError("cable pulled")
         yield
 
@@ -292,7 +294,7 @@ def test_a_source_over_udp_that_stops_and_starts_again(
 
     On a slow machine it may be lost more often; that does no harm.
     """
-    monkeypatch.setattr(live, "SILENCE_SECONDS", 0.7)
+    monkeypatch.setattr(live_sources, "SILENCE_SECONDS", 0.7)
     monkeypatch.setattr(live, "FIRST_WAIT", 0.01)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
@@ -342,7 +344,7 @@ def test_a_source_over_udp_that_stops_and_starts_again(
 
 
 def test_an_address_where_nobody_is() -> None:
-    frames, again = live.open_source("rtsp://127.0.0.1:1/camera")
+    frames, again = live_sources.open_source("rtsp://127.0.0.1:1/camera")
     assert again
     with pytest.raises(VideoError, match="^Connection refused$"):
         next(frames())
