@@ -284,10 +284,11 @@ def test_another_plug_in_for_the_motion_stream(train: Run) -> None:
     assert spec.model_options["motion_model"] == "joint_network:others"
 
 
-def test_options_of_the_project_for_other_runs(train: Run) -> None:
+def test_options_of_the_project_for_other_runs(twostream: Run, mini: MiniProject) -> None:
     options = '[train]\nfuse = "conv"\ntemperature = 4.0\ndistill = "logits"\n'
     Path("twostream.toml").write_text(options)
-    output = train("--stream", "spatial", "--weights", "none", "--epochs", "1").output
+    spatial = ["--stream", "spatial", "--model", "resnet18", "--runs", "runs", "--dry-run"]
+    output = twostream("train", *mini.arguments, *QUICK, *spatial).output
     assert "twostream.toml: fuse has no effect without --stream joint\n" in output
     assert "twostream.toml: distill, temperature have no effect without --teacher\n" in output
 
