@@ -199,9 +199,9 @@ def tune_files(
     if out:
         write_scores(out, tune.fuse_by_tuned_weights(streams, result, folds))
     if curve:
-        weights, counts = tune.curve_of_streams(streams).steps()
+        changes, counts = tune.curve_of_streams(streams).steps()
         heading = (f"weight of {next(iter(streams.scores))} from", "correct")
-        write_csv(curve, [heading, *zip(weights.tolist(), counts, strict=True)])
+        write_csv(curve, [heading, *zip(changes.tolist(), counts, strict=True)])
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,7 @@ def fusion_result(
     """
     streams, metadata = fusion.streams, fusion.table.metadata
     strategy = metadata["streams"]["strategy"]
-
-    def summary(scores: np.ndarray) -> dict[str, Any]:
-        return accuracy_summary(scores, streams.labels, streams.groups)
-
+    summary = partial(accuracy_summary, labels=streams.labels, groups=streams.groups)
     fused = summary(fusion.scores)
     inputs = {key: summary(scores) for key, scores in streams.scores.items()}
     answers = fusion.scores.argmax(axis=1)
@@ -122,10 +120,10 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
 
 def fusion_lines(result: Mapping[str, Any]) -> list[str]:
     """A row for each input and the fused one, over several splits with their mean; warnings."""
+    if "splits" in result:
+        return _fusion_lines_of_splits(result)
     results = {row["stream"]: row for row in result["inputs"]}
     results[f"fused ({result['strategy']})"] = result["fused"]
-    if "splits" in result:
-        return _fusion_lines_of_splits(result, results)
     if result["unfitted"]:
         what = "calibration" if result["calibration"] else "learning"
         strategy = result["strategy"] if result["calibration"] else "mean"
@@ -153,28 +151,24 @@ def fusion_lines(result: Mapping[str, Any]) -> list[str]:
     return lines + _notes(result)
 
 
-def _fusion_lines_of_splits(
-    result: Mapping[str, Any], means: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
+def _fusion_lines_of_splits(result: Mapping[str, Any]) -> list[str]:
     """A column for each split, and the means."""
     splits = result["splits"]
-    of_splits = [
-        [*split["inputs"], split["fused"], *filter(None, [split["unfitted"]])] for split in splits
+    results = [
+        (row["stream"], row, [split["inputs"][number] for split in splits])
+        for number, row in enumerate(result["inputs"])
     ]
-    if result["unfitted"]:
-        means = {**means, "without what was fitted": result["unfitted"]}
+    fused = f"fused ({result['strategy']})"
+    results.append((fused, result["fused"], [split["fused"] for split in splits]))
+    if plain := result["unfitted"]:
+        results.append(("without what was fitted", plain, [split["unfitted"] for split in splits]))
     shown = shown_measures(splits[0]["classes"])
     heading = [MEASURES[m] if m == "mean_class" else f"mean {MEASURES[m]}" for m in shown]
     rows = [["", *_split_names(splits), *heading]]
-    for name, mean, *summaries in zip(means, means.values(), *of_splits, strict=True):
-        percents = [mean[measure] for measure in shown]
-        rows.append(
-            [
-                name,
-                *(share_text(summary["top1"]) for summary in summaries),
-                *("-" if percent is None else f"{percent:.2f} %" for percent in percents),
-            ]
-        )
+    for name, means, of_splits in results:
+        counts = [share_text(summary["top1"]) for summary in of_splits]
+        percents = ["-" if means[m] is None else f"{means[m]:.2f} %" for m in shown]
+        rows.append([name, *counts, *percents])
     lines = [splits_text(result), f"segments fused by {result['segments']}", "", *columns(rows)]
     return lines + _notes(result)
 

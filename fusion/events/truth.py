@@ -119,7 +119,7 @@ def read_truth(
     else:
         raise InputError(f"{path}: unknown format; a truth is {FORMATS}")
     labels = [event.label for film in films.values() for event in film.events]
-    notes = ()
+    notes: tuple[str, ...] = ()
     if ambiguous and (count := labels.count(ambiguous)):
         notes = (f"{count:,} events of the class {ambiguous} are left out",)
     if subset is not None:
