@@ -89,6 +89,12 @@ def accuracy_text(count: Mapping[str, Any]) -> str:
     return f"{share_text(count)} [{low:.2f}, {high:.2f}]"
 
 
+def interval_text(ends: Sequence[float], *, sign: str = "", decimals: int = 2) -> str:
+    """The ends of an interval: `84.20 to 88.10`; of a difference, with the sign `+`."""
+    low, high = ends
+    return f"{low:{sign}.{decimals}f} to {high:{sign}.{decimals}f}"
+
+
 def interval_basis(groups: int | None, videos: int) -> str:
     """What the intervals of accuracies take for granted, after the word `intervals`."""
     if groups is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fusion.evaluation.results import interval_text
 from fusion.reporting import markup
 
 _ROW, _LABELS = 24, 176
@@ -249,9 +250,10 @@ def _key(kind: str, label: str, *, row: int, top: float) -> list[str]:
 
 
 def _result_text(system: Mapping[str, Any]) -> str:
-    low, high = system["interval"]
     share = f"{system['correct']} of {system['of']}; " if "of" in system else ""
-    return f"{system['name']}: {system['percent']:.2f} % ({share}{low:.2f} to {high:.2f})"
+    return (
+        f"{system['name']}: {system['percent']:.2f} % ({share}{interval_text(system['interval'])})"
+    )
 
 
 def _short(name: str, most: int = 22) -> str:

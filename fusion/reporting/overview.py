@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fusion.evaluation.metrics import shown_measures
-from fusion.evaluation.results import p_text
+from fusion.evaluation.results import interval_text, p_text
 from fusion.reporting import table_formats
 from fusion.reporting.charts import interval_chart
 from fusion.reporting.markup import (
@@ -30,7 +30,6 @@ def overview_verdict(table: Table) -> list[str]:
     over = f"{len(splits)} splits" if splits else "all seeds"
     if len(splits) == 1:
         over = f"split {splits[0]}"
-    low, high = best["interval"]
     deviation = ""
     if best["sd"] is not None:
         deviation = f" ± {best['sd']:.2f} over {len(best['seeds'])} seeds"
@@ -42,21 +41,21 @@ def overview_verdict(table: Table) -> list[str]:
     of_five = f"Top-5: {best['top5']:.2f} %. " if "top5" in shown_measures(table["classes"]) else ""
     lines = [
         f"{best['name']} gets {best['percent']:.2f} %{deviation} of the videos right (top-1, mean "
-        f"of {over}; 95 % interval {low:.2f} to {high:.2f}, {basis}).",
+        f"of {over}; 95 % interval {interval_text(best['interval'])}, {basis}).",
         f"{of_five}Mean of the class accuracies: {best['mean_class']:.2f} %.",
     ]
     streams = [row for row in table["rows"] if not row["fusion"] and row["percent"] is not None]
     if streams and best["fusion"]:
         alone = max(streams, key=lambda row: row["percent"])
         pair = alone["below_best"]
-        low, high = pair["interval"]
         finding = "a difference that holds" if pair["significant"] else "no difference that holds"
         seeds = ""
         if pair["seeds"]:
             seeds = f"; better in {pair['seeds']['better']} of {pair['seeds']['seeds']} seeds"
         lines.append(
             f"Against the best stream alone, {alone['name']} ({alone['percent']:.2f} %): "
-            f"{pair['difference']:+.2f} points ({low:+.2f} to {high:+.2f}), {finding}: p = "
+            f"{pair['difference']:+.2f} points ({interval_text(pair['interval'], sign='+')}), "
+            f"{finding}: p = "
             f"{pair['p_holm']:.2g} after correction for {table['test']['tested']} pairs, by an "
             f"exact sign-flip test of {tested} within the splits{seeds}."
         )
@@ -101,8 +100,7 @@ def overview_section(result: Table) -> str:
             cells += ["-", "-", "-"]
         else:
             deviation = "" if row["sd"] is None else f" ± {row['sd']:.2f}"
-            low, high = row["interval"]
-            cells += [f"{row['percent']:.2f}{deviation}", f"{low:.2f} to {high:.2f}"]
+            cells += [f"{row['percent']:.2f}{deviation}", interval_text(row["interval"])]
             cells.append("yes" if row["bold"] else "no")
         rows.append(cells)
     alike = len({tuple(row["inputs"]) for row in result["rows"] if row["fusion"]}) == 1
@@ -120,12 +118,12 @@ def overview_section(result: Table) -> str:
     )
     pairs = []
     for pair in filter(None, (row["below_best"] for row in result["rows"])):
-        low, high = pair["interval"]
         by_split = " ".join(f"{of_split:+.2f}" for of_split in pair["splits"])
         seeds = pair["seeds"]
         better = f"better in {seeds['better']} of {seeds['seeds']}" if seeds else "-"
-        cells = [pair["second"], f"{pair['difference']:+.2f}", f"{low:+.2f} to {high:+.2f}"]
-        pairs.append([*cells, by_split, p_text(pair), better])
+        difference = f"{pair['difference']:+.2f}"
+        interval = interval_text(pair["interval"], sign="+")
+        pairs.append([pair["second"], difference, interval, by_split, p_text(pair), better])
     tests = ""
     if pairs:
         against = f"{result['best']} against"

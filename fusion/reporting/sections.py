@@ -11,7 +11,7 @@ from fusion.combining.probabilities import softmax
 from fusion.evaluation.comparison import class_accuracy, complementarity
 from fusion.evaluation.forms import forms_rows, worth_line
 from fusion.evaluation.metrics import MEASURES, shown_measures
-from fusion.evaluation.results import interval_basis, p_text, test_used, weights_text
+from fusion.evaluation.results import interval_basis, interval_text, p_text, test_used, weights_text
 from fusion.fitting.tune import curve_of_streams
 from fusion.reporting.charts import (
     class_chart,
@@ -53,20 +53,19 @@ def verdict(content: Content) -> list[str]:
     shown, best = content.shown, content.best_stream()
     accuracy, alone = content.accuracies[shown], content.accuracies[best]["top1"]
     top1, top5 = accuracy["top1"], accuracy["top5"]
-    low, high = content.mean_class
     of_five = ""
     if "top5" in shown_measures(len(content.streams.class_names)):
-        of_five = f"Top-5: {top5['percent']:.2f} % ({_interval(top5)}). "
+        of_five = f"Top-5: {top5['percent']:.2f} % ({interval_text(top5['interval'])}). "
     lines = [
         f"{shown} gets {top1['percent']:.2f} % of {top1['of']:,} videos right (top-1; 95 % "
-        f"interval {_interval(top1)}, "
+        f"interval {interval_text(top1['interval'])}, "
         f"{interval_basis(content.compared['groups'], content.compared['videos'])}).",
         f"{of_five}Mean of the class accuracies: {accuracy['mean_class']['percent']:.2f} % "
-        f"({low:.2f} to {high:.2f}).",
+        f"({interval_text(content.mean_class)}).",
     ]
     if shown != best:
         pair = content.pair(shown, best)
-        interval = f"{pair['interval'][0]:+.2f} to {pair['interval'][1]:+.2f}"
+        interval = interval_text(pair["interval"], sign="+")
         finding = (
             "a difference that holds"
             if pair["significant"]
@@ -138,7 +137,7 @@ def results_section(content: Content) -> str:
         accuracy = content.accuracies[row["name"]]
         cells = [row["name"], f"{row['correct']}/{row['of']}", f"{row['percent']:.2f}"]
         figures = [f"{accuracy[measure]['percent']:.2f}" for measure in shown[1:]]
-        rows.append([*cells, _interval(row), *figures])
+        rows.append([*cells, interval_text(row["interval"]), *figures])
     fits: dict[str, list[str]] = {}
     for name, labels in content.fitted_on.items():
         fits.setdefault(labels, []).append(name)
@@ -246,7 +245,7 @@ def weights_section(content: Content) -> str:
             (f"best on these very videos: {picked}", tuned["picked"]),
         ]  # fmt: skip
         cells = [
-            (what, f"{n['percent']:.2f} % ({n['correct']}/{n['of']})", _interval(n))
+            (what, f"{n['percent']:.2f} % ({n['correct']}/{n['of']})", interval_text(n["interval"]))
             for what, n in rows
         ]
         caption = (
@@ -356,18 +355,17 @@ _PAIR_HEADING = ("first", "second", "difference", "95 % interval", "only first r
 
 
 def _pair_row(pair: Mapping[str, Any]) -> tuple[str, ...]:
-    low, high = pair["interval"]
-    smallest = "-" if pair["smallest"] is None else f"{pair['smallest']:.2f}"
     return (
-        pair["first"], pair["second"], f"{pair['difference']:+.2f}", f"{low:+.2f} to {high:+.2f}",
-        str(pair["only_first"]), str(pair["only_second"]), f"{pair['p']:.2g}",
-        p_text(pair), smallest,
-    )  # fmt: skip
-
-
-def _interval(count: Mapping[str, Any]) -> str:
-    low, high = count["interval"]
-    return f"{low:.2f} to {high:.2f}"
+        pair["first"],
+        pair["second"],
+        f"{pair['difference']:+.2f}",
+        interval_text(pair["interval"], sign="+"),
+        str(pair["only_first"]),
+        str(pair["only_second"]),
+        f"{pair['p']:.2g}",
+        p_text(pair),
+        "-" if pair["smallest"] is None else f"{pair['smallest']:.2f}",
+    )
 
 
 def accuracy_section(content: Content) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fusion.evaluation.metrics import shown_measures
-from fusion.evaluation.results import p_text
+from fusion.evaluation.results import interval_text, p_text
 from twostream_base.errors import printable
 from twostream_base.text import csv_text
 
@@ -251,19 +251,15 @@ def _pair_cells(table: Table, decimals: int) -> list[list[str]]:
     one_system = len({row["system"] for row in table["rows"]}) == 1
     names = {row["name"]: row["label" if one_system else "name"] for row in table["rows"]}
     for pair in pairs:
-        low, high = pair["interval"]
         cells = [
             f"{names[pair['first']]} - {names[pair['second']]}",
             f"{pair['difference']:+.{decimals}f}",
-            f"{low:+.{decimals}f} to {high:+.{decimals}f}",
+            interval_text(pair["interval"], sign="+", decimals=decimals),
             p_text(pair),
         ]
         if facts := pair["seeds"]:
-            low, high = facts["interval"]
-            cells.append(
-                f"{facts['better']} of {facts['seeds']} better, {low:+.{decimals}f} to "
-                f"{high:+.{decimals}f}"
-            )
+            over_seeds = interval_text(facts["interval"], sign="+", decimals=decimals)
+            cells.append(f"{facts['better']} of {facts['seeds']} better, {over_seeds}")
         elif several_seeds:
             cells.append("one seed")
         rows.append(cells)
