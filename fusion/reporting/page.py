@@ -223,13 +223,12 @@ h2.split { font-size: 1.5rem; border-top: 3px solid var(--line); margin-top: 3re
   summary { list-style: none; color: var(--soft); break-after: avoid; }
   .scroll, .matrix { overflow: visible; max-height: none; background: none; }
   .matrix figure { width: auto; } .matrix svg { max-width: 100%; }
-  .charts { display: block; orphans: 1; widows: 1; break-before: avoid; }
-  .charts figure { display: inline-block; width: 48%; margin-right: 1%; vertical-align: top; }
-  .charts figure:has(table) { display: block; width: auto; margin-right: 0; }
+  .charts { grid-template-columns: 1fr 1fr; gap: 0 1rem; }
+  .charts figure:has(table) { grid-column: 1 / -1; }
   table, ul.names { font-size: 0.8rem; } ul.names { columns: 2; }
   th, td { padding: 0.1rem 0.7rem 0.1rem 0; }
   figure, tr { break-inside: avoid; } figure:has(table) { break-inside: auto; }
-  section > p, .matrix { break-after: avoid; } figcaption:has(+ .scroll) { break-after: avoid; } }
+  section > p:not(:last-child), figcaption:has(+ .scroll) { break-after: avoid; } }
 """
 
 # What the figures need of it, in files of their own: light, as on paper.
