@@ -340,8 +340,10 @@ def metric_values(
 def without_parts(count: int, rng: np.random.Generator | int) -> np.ndarray:
     """Weights (parts, films) with one part of the films left out at a time.
 
-    A part is a film; of more than 200 films, a few that are drawn at random.
+    A part is a film; of more than 200 films, a few that are drawn at random. A single film stays.
     """
+    if count == 1:
+        return np.ones((1, 1))
     parts = np.arange(count)
     if count > MOST_PARTS:
         parts = np.random.default_rng(rng).permutation(count) % MOST_PARTS
