@@ -121,8 +121,9 @@ def run_jobs(
                 except BaseException:
                     claimed.close()
                     raise
+                worker.claimed = claimed
                 # What the server imports first is not the job's time.
-                worker.deadline, worker.claimed = time.monotonic() + timeout, claimed
+                worker.deadline = time.monotonic() + timeout
                 running.append(worker)
             if not running:
                 return

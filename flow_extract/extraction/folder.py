@@ -156,7 +156,8 @@ def extract_folder(
         else:
             reused.append(result)
     workers = max(1, min(workers or available_cores(), len(jobs)))
-    threads, moved = max(1, available_cores() // workers), find_moved(jobs, found, root)
+    threads = max(1, available_cores() // workers)
+    moved = find_moved(jobs, found, root)
     jobs = [replace(job, threads=threads, moved_from=moved.get(job.name)) for job in jobs]
     # What the trial of the method has imported here is what the jobs will import.
     heavy = [name for name in ("numba", "torch", "twostream_base.vision") if name in sys.modules]
