@@ -21,7 +21,7 @@ import numpy as np
 
 from flow_extract.store.codecs import LEVELS, ZERO
 from flow_extract.video.frames import VideoError
-from flow_extract.video.pictures import is_numbered_picture, number_pictures, numbered_files
+from flow_extract.video.pictures import is_numbered_picture, number_pictures
 from twostream_base.errors import InputError, some_of
 from twostream_base.files import path_inside
 from twostream_base.video_names import without_suffix
@@ -164,7 +164,11 @@ def list_frames(layout: Layout, root: Path, folder: str) -> tuple[list[Path], in
     prefix, u, v = (layout.prefix(key, root, folder) for key in ("rgb", "u", "v"))
     if not prefix.parent.is_dir():
         return [], None
-    names = [entry.name for entry in numbered_files(prefix.parent)]
+    names = [
+        entry.name
+        for entry in os.scandir(prefix.parent)
+        if is_numbered_picture(entry.name) and not entry.is_dir()
+    ]
     has_flow = any(any(flow.parent.glob(f"{flow.name}[0-9]*")) for flow in (u, v))
     if has_flow:
         if u.parent == prefix.parent:

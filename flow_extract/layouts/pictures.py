@@ -73,6 +73,12 @@ class LayoutEntry:
                 f"of them: {some_of(sorted(u.keys() ^ v.keys()))}; extract this video again"
             )
         self._files = {"rgb": frames, "u": [*u.values()], "v": [*v.values()]}
+        for paths in self._files.values():
+            if lost := [path.name for path in paths if not path.is_file()]:
+                raise InputError(
+                    f"{paths[0].parent}: {len(lost):,} of {len(paths):,} pictures are links to "
+                    f"nothing, or no files: {some_of(lost)}; extract this video again"
+                )
         if not frames and not u:
             prefixes = ", ".join(
                 f"{place.prefix(key, root, folder)}*.jpg" for key in ("rgb", "u", "v")

@@ -115,6 +115,17 @@ def test_a_link_to_nothing_is_a_video_that_cannot_be_read(write_tree, layout, tm
         LayoutEntry(root, "class/v_2", layout)
 
 
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_pictures_that_are_links_to_nothing_are_named(write_tree, layout, kind):
+    """Not left out in silence at the end of a row, nor taken for a fault of the disk."""
+    root = write_tree(layout, "v_1", flows=12, frames=13)
+    last = root / PLACES[layout][kind].format("v_1", 12 if kind else 13)
+    last.unlink()
+    last.symlink_to(root / "unmounted.jpg")
+    with pytest.raises(InputError, match=rf"1 of 1[23] pictures are links .*: {last.name};"):
+        LayoutEntry(root, "v_1", layout)
+
+
 def test_nothing_there_says_what_was_looked_for(tmp_path):
     with pytest.raises(InputError, match=r"looked for .*rgb/VIDEO/frame\*\.jpg"):
         find_tree(tmp_path, LAYOUTS["uv"])
