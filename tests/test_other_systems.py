@@ -58,6 +58,7 @@ def test_what_windows_lacks_is_used_in_these_places_alone() -> None:
         ],
         "flow_extract/store/locks.py": ["os.pidfd_open"],
         "twostream/commands/option_files.py": ["os.geteuid"],
+        "twostream/commands/run.py": ["os.getloadavg"],
         "twostream/data/loader.py": [
             "os.WNOHANG", "os.fork", "select.poll", "signal.SIGKILL", "signal.pthread_sigmask"
         ],
