@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusion.tables.join import join
-from fusion.tables.score_file import ScoreTable, write_scores
+from fusion.tables.score_file import UNKNOWN, ScoreTable, write_scores
 from twostream_base.errors import InputError
 
 Make = Callable[..., ScoreTable]
@@ -98,6 +98,8 @@ def test_what_may_be_fused_but_should_be_known(make_table: Make) -> None:
         "motion: its epoch was selected on these very videos, so its accuracy is optimistic",
         "idt: 2 of 60 listed videos are left out (--allow-missing)",
     ]
+    films = replace(make_table(RAMP, selected_on="test"), labels=np.full(len(RAMP), UNKNOWN))
+    assert join({"spatial": films}).warnings == []  # new videos, which chose no epoch
 
 
 def test_nothing_to_join() -> None:
