@@ -74,6 +74,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     turns, give = os.pipe()
     os.write(give, b"".join(turn.to_bytes(2) for turn in range(len(files))))
     os.close(give)
+    # Each test as a dot: files take turns, and would be named at each.
+    config.pluginmanager.getplugin("terminalreporter").showfspath = False
     gc.collect()
     gc.freeze()  # or else collections in the forks would copy all that is shared
     fork = multiprocessing.get_context("fork")
