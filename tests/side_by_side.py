@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+import cv2
 import pytest
 
 from .faults.forks import CAN_FORK
@@ -41,9 +42,14 @@ class Sender:
 
 
 def run_files(
-    session: pytest.Session, files: list[list[pytest.Item]], turns: int, results: Connection
+    session: pytest.Session,
+    files: list[list[pytest.Item]],
+    turns: int,
+    results: Connection,
+    threads: int,
 ) -> None:
     """Run the tests of one file after the other, in the turns that a pipe gives."""
+    cv2.setNumThreads(threads)
     plugins = session.config.pluginmanager
     capture = plugins.getplugin("capturemanager")
     capture.stop_global_capturing()  # what it writes to is the file of the first process
@@ -78,12 +84,14 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     config.pluginmanager.getplugin("terminalreporter").showfspath = False
     gc.collect()
     gc.freeze()  # or else collections in the forks would copy all that is shared
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # ends those that there are, since threads do not survive the fork
     fork = multiprocessing.get_context("fork")
     tests: dict[Connection, str] = {}  # what runs in each process
     processes, ended = [], 0
     for _ in range(config.option.processes):
         results, send = fork.Pipe(duplex=False)
-        arguments = (session, [files[path] for path in in_order], turns, send)
+        arguments = (session, [files[path] for path in in_order], turns, send, threads)
         processes.append(fork.Process(target=run_files, args=arguments))
         processes[-1].start()
         send.close()
