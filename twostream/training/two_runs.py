@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from twostream.models import TWO_STREAMS, flow_stack
+from twostream.models import TWO_STREAMS, find_network, flow_stack
 from twostream.models.checkpoint import WEIGHTS, NetworkSpec, read_spec
 from twostream.models.external_checkpoints import ExternalCheckpoint
 from twostream.models.initial_weights import recognised, stream_of
@@ -117,5 +117,8 @@ def _read(path: Path, trust_plugins: plugins.Trust) -> Start:
         folder = path / "best" if path.is_dir() else path.parent
         if path.is_file() and path.name != WEIGHTS:
             raise InputError(f"{path}: give the run folder, or its best/{WEIGHTS}")
-        return Start.of(read_spec(folder, trust_plugins=trust_plugins))
+        spec = read_spec(folder, trust_plugins=trust_plugins)
+        with plugins.naming(folder / WEIGHTS):  # below, it would be an option of the joint network
+            find_network(spec.model)
+        return Start.of(spec)
     return Start.of(recognised(str(path)))
