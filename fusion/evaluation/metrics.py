@@ -79,7 +79,9 @@ def share_interval(
     if (sizes == totals).any():
         return 0.0, 1.0
     error = jackknife_error(((right / scale - shares * sizes) / (totals - sizes)).mean(axis=1))
-    return grouped_interval(mean, error, videos=videos, sizes=sizes.sum(axis=1))
+    # The mean counts a video of a short split more, and one in several splits once.
+    alike = min(videos, len(totals) ** 2 / float((1 / totals).sum()))
+    return grouped_interval(mean, error, videos=alike, sizes=(sizes / totals).mean(axis=1))
 
 
 def jackknife_error(changes: np.ndarray) -> float:
@@ -89,9 +91,12 @@ def jackknife_error(changes: np.ndarray) -> float:
 
 
 def grouped_interval(
-    share: float, error: float, *, videos: int, sizes: np.ndarray
+    share: float, error: float, *, videos: float, sizes: np.ndarray
 ) -> tuple[float, float]:
     """95 % interval, in 0..1, of a share of `videos` that are of groups of these `sizes` (G,).
+
+    Of a mean over splits `videos` are as many as would say as much in one, and the `sizes` are the
+    weights of the groups.
 
     Videos of a scene tend to be right or wrong together, and then say less than as many independent
     ones. Wilson's interval is taken of the effective number of videos: `videos` over the design

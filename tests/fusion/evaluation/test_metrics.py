@@ -114,6 +114,19 @@ def test_splits_of_unequal_size_are_not_one_list_of_videos() -> None:
     assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt(0.25 / 10 + 0.09 / 1000) / 2, abs=0.015)
 
 
+def test_all_right_in_splits_of_unequal_size() -> None:
+    """10 and 1,000 videos: their mean is as unsure as that of 39.6 videos that count alike."""
+    sizes = np.repeat(np.eye(2, dtype=np.int64), [10, 1000], axis=0)
+    alike = 2**2 / (1 / 10 + 1 / 1000)
+    count = alike * (1.96 / t.ppf(0.975, int(alike) - 1)) ** 2
+    expected = wilson_interval(count, count)
+    assert share_interval(sizes, sizes, 1, videos=1010) == pytest.approx(expected, abs=1e-4)
+    same = np.full((20, 2), 2)  # the same 40 videos in both splits say as much as 40
+    assert share_interval(same, same, 1, videos=40) == group_interval(
+        np.ones(40, bool), [f"g{video // 2}" for video in range(40)]
+    )
+
+
 def test_every_quantile_of_t_is_near() -> None:
     for freedom in range(1, 200):
         assert t_975(freedom) == pytest.approx(t.ppf(0.975, freedom), abs=0.004)

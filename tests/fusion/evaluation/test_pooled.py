@@ -44,11 +44,14 @@ def test_means_and_counts_of_each_split() -> None:
 
 
 def test_all_right_is_no_certainty() -> None:
-    """Wilson's intervals of five videos in two splits, as few as t with 4 degrees makes them."""
+    """Wilson's intervals of the videos of two splits of 3 and 2, which count 1/6 and 1/4 each.
+
+    They say as much as 4.8 videos that count alike, or less: as few as t with 3 degrees makes them.
+    """
     result = compare_over_splits(
         [answers(1, "abc", a="111", b="000"), answers(2, "de", a="11", b="00")]
     )
-    count = 5 * (1.96 / t_975(4)) ** 2
+    count = 1 / (3 / 6**2 + 2 / 4**2) * (1.96 / t_975(3)) ** 2
     low, high = (100 * end for end in wilson_interval(count, count))
     assert result["systems"][0]["interval"] == pytest.approx([low, high], abs=1e-3)
     assert result["systems"][1]["interval"] == pytest.approx([100 - high, 100 - low], abs=1e-3)
@@ -114,7 +117,9 @@ def test_intervals_of_accuracies_are_those_of_the_jackknife_of_whole_groups() ->
     changed = [mean(group) for group in everybody]
     variance = (len(changed) - 1) / len(changed) * ((changed - np.mean(changed)) ** 2).sum()
     effect = max(1, 10 * variance / (mean() * (1 - mean())))
-    effective_groups = 13**2 / (4**2 + 2**2 + 1 + 1 + 2**2 + 1 + 1 + 1)
+    counts = ([2, 2, 1, 1, 1, 1, 0, 0], [2, 0, 0, 1, 0, 0, 1, 1])  # of u to z, p and q in each
+    weights = np.mean([np.array(of) / sum(of) for of in counts], axis=0)
+    effective_groups = 1 / (weights**2).sum()
     most = 10 / effective_groups
     if effect < most:
         effect = ((effective_groups - 1) * effect + 2 * most) / (effective_groups + 1)
