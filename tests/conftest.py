@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """All processes of a run of the tests share the processes that are forked."""
-    if CAN_FORK:
+    if CAN_FORK and not hasattr(config, "workerinput"):
         own_folder()
 
 
