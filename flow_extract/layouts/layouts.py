@@ -215,14 +215,18 @@ def find_ranges(layout: Layout, root: Path, folder: str) -> Path | None:
 
 
 def _picture_folders(top: Path) -> Iterator[tuple[str, list[str]]]:
-    """Folders below `top` with numbered pictures, or without folders; names of these pictures."""
+    """Folders below `top` with numbered pictures, or without folders; names of these pictures.
+
+    What is hidden is passed over, as `find_videos` does.
+    """
     for path, folders, files in os.walk(top, followlinks=True):
         here = Path(path)
         # A link to a folder above it would lead round and round.
         folders[:] = [
             folder
             for folder in folders
-            if not (
+            if not folder.startswith(".")
+            and not (
                 (here / folder).is_symlink()
                 and here.resolve().is_relative_to((here / folder).resolve())
             )
@@ -232,5 +236,7 @@ def _picture_folders(top: Path) -> Iterator[tuple[str, list[str]]]:
             yield here.relative_to(top).as_posix(), pictures
         links = [here / file for file in files if not pictures and (here / file).is_symlink()]
         for link in links:
-            if not link.exists():  # that of a folder, perhaps, which is to be missed
+            if (
+                not link.name.startswith(".") and not link.exists()
+            ):  # that of a folder, perhaps, which is to be missed
                 yield link.relative_to(top).as_posix(), []

@@ -46,6 +46,7 @@ class FoundVideos:
 def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> FoundVideos:
     """Find all videos below `root`, through folder links too, in the order of their names.
 
+    What is hidden, a file, folder or link whose name begins with a dot, is passed over.
     A folder with numbered pictures and no video file is a video, with the folder's path as its
     name; but not `root` itself. Files of an unknown suffix are opened: a video among them keeps its
     suffix in its name.
@@ -58,7 +59,7 @@ def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> Fou
         raise InputError(f"{root}: {why_address(root) or 'no such folder of videos'}")
     found = FoundVideos()
     candidates: dict[str, list[Path]] = defaultdict(list)
-    for folder, files in _folders_below(root, found.skipped, root=root):
+    for folder, files in _folders_below(root, found, root=root):
         pictures = [name for name in files if folder != root and is_numbered_picture(name)]
         if any(_suffix(name) in SUFFIXES for name in files.keys() - set(pictures)):
             pictures = []  # beside videos
@@ -72,17 +73,13 @@ def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> Fou
                 )
             if there and (reason := _why_no_video(folder, there, root=root)):
                 found.refused[key] = reason
-            elif there and folder.name.startswith("."):
-                found.ignored[key] = "hidden"
             elif there:
                 candidates[without_suffix(key)].append(folder)
         for name in sorted(files.keys() - set(pictures)):
             path = folder / name
             key, suffix = as_text(path.relative_to(root)), _suffix(name)
             if files[name].is_symlink() and not path.exists():
-                found.skipped[key] = "a link to nothing"  # whatever its name: perhaps of a folder
-            elif name.startswith("."):
-                found.ignored[key] = "hidden"
+                found.skipped[key] = "a link to nothing"  # whatever its suffix: of a folder, maybe
             elif suffix in NO_VIDEOS:
                 found.ignored[key] = f"a .{suffix} file"
             elif not path.is_file():
@@ -163,21 +160,23 @@ def _suffix(name: str) -> str:
 
 
 def _folders_below(
-    folder: Path, skipped: dict[str, str], *, root: Path, inside: frozenset[str] = frozenset()
+    folder: Path, found: FoundVideos, *, root: Path, inside: frozenset[str] = frozenset()
 ) -> Iterator[tuple[Path, dict[str, os.DirEntry[str]]]]:
     """Each folder, with everything in it that is no folder; those inside it come first.
 
-    `inside` are the real paths of the folders we are in.
+    What is hidden is noted as ignored; `inside` are the real paths of the folders we are in.
     """
     here = os.path.realpath(folder)
     if here in inside:
-        skipped[as_text(folder.relative_to(root))] = "a link back to a folder above it"
+        found.skipped[as_text(folder.relative_to(root))] = "a link back to a folder above it"
         return
     files = {}
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name.startswith("."):
+            found.ignored[as_text(Path(entry).relative_to(root))] = "hidden"
         # No error for a link to itself, unlike entry.is_dir(), which is fast for all others.
-        if os.path.isdir(entry) if entry.is_symlink() else entry.is_dir():
-            yield from _folders_below(Path(entry), skipped, root=root, inside=inside | {here})
+        elif os.path.isdir(entry) if entry.is_symlink() else entry.is_dir():
+            yield from _folders_below(Path(entry), found, root=root, inside=inside | {here})
         else:
             files[entry.name] = entry
     yield folder, files

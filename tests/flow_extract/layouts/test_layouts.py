@@ -115,6 +115,13 @@ def test_a_link_to_nothing_is_a_video_that_cannot_be_read(write_tree, layout, tm
         LayoutEntry(root, "class/v_2", layout)
 
 
+def test_what_is_hidden_is_passed_over(write_tree):
+    write_tree("xy", "class/.v_2")
+    root = write_tree("xy", "class/v_1")
+    (root / "class" / ".#list.csv").symlink_to("user@host.1234")
+    assert list(find_tree(root, LAYOUTS["xy"]).videos) == ["class/v_1"]
+
+
 @pytest.mark.parametrize("kind", [0, 1, 2])
 def test_pictures_that_are_links_to_nothing_are_named(write_tree, layout, kind):
     """Not left out in silence at the end of a row, nor taken for a fault of the disk."""

@@ -92,7 +92,7 @@ def test_what_is_no_regular_file_is_skipped_by_name(tree, tmp_path):
 
 def test_what_may_hide_videos_is_skipped(tree, tmp_path, monkeypatch):
     tree("a.avi")
-    links = ("more", "notes.txt", "frame.jpg", ".hidden")  # any of them may be that of a folder
+    links = ("more", "notes.txt", "frame.jpg")  # any of them may be that of a folder
     for link in links:
         (tmp_path / "videos" / link).symlink_to(tmp_path / "unmounted")
     (tmp_path / "videos" / "x.dat").write_bytes(b"data")
@@ -104,6 +104,23 @@ def test_what_may_hide_videos_is_skipped(tree, tmp_path, monkeypatch):
         **dict.fromkeys(links, "a link to nothing"),
         "x.dat": "cannot be read: Permission denied",
     }
+
+
+def test_what_is_hidden_is_passed_over(tree, tmp_path):
+    found = tree("a.avi", ".trash/run/b.avi", "run/.b.avi", "run/.AppleDouble/c.avi")
+    for link in (".#list.csv", "run/.more"):  # an editor's lock leads to no file
+        (tmp_path / "videos" / link).symlink_to("user@host.1234")
+    found = tree()
+    assert list(found.videos) == ["a"]
+    hidden = (".#list.csv", ".trash", "run/.AppleDouble", "run/.b.avi", "run/.more")
+    assert found.ignored == dict.fromkeys(hidden, "hidden")
+    assert (found.skipped, found.refused) == ({}, {})
+
+
+def test_a_hidden_root_is_looked_into(tmp_path):
+    (tmp_path / ".videos").mkdir()
+    (tmp_path / ".videos" / "a.avi").touch()
+    assert list(find_videos(tmp_path / ".videos", store=tmp_path / "store").videos) == ["a"]
 
 
 def test_folder_links_are_followed_but_never_round_in_circles(tree, tmp_path):
