@@ -50,7 +50,7 @@ def test_commands_stand_in_the_order_of_use() -> None:
     assert all(line.endswith(".") for line in listed)
     unknown = CliRunner().invoke(cli, ["fues"])
     assert unknown.exit_code == 2
-    assert "No such command 'fues'. Did you mean fuse" in unknown.output
+    assert "No such command 'fues'. Did you mean fuse?" in unknown.output
 
 
 def test_a_broken_project_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def compare(alone: bool, forms: bool, classes: bool, as_json: bool, **options: A
     from fusion.workflows import compare_files
 
     fusion_options = FusionOptions(**options)
-    typed = score_options.fusion_words(fusion_options)
+    typed = score_options.fusion_words(fusion_options, command="report")
     if forms:
         if alone or classes or fusion_options.calibrate != "none":
             raise click.UsageError("--forms goes without --alone, --classes and --calibrate.")

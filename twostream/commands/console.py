@@ -48,8 +48,7 @@ class Command(click.Command):
             name = param.name or ""
             if ctx.get_parameter_source(name) is click.core.ParameterSource.DEFAULT_MAP:
                 taken.setdefault(files.get(name, project), []).append(param.opts[0].lstrip("-"))
-        is_silent = ctx.params.get("quiet") or ctx.params.get("as_json")
-        if not is_silent and os.environ.get("RANK", "0") == "0":
+        if not _is_silent(ctx):
             for path in filter(None, (project, ctx.meta.get(RUN_CONFIG))):
                 if path in taken:
                     tell(f"options from {path}: {', '.join(taken[path])}")
@@ -76,6 +75,12 @@ class Command(click.Command):
         _write_example(formatter, self.example)
 
 
+def _is_silent(ctx: click.Context) -> bool:
+    """Whether notes about options would disturb: --quiet, --json, or another process says them."""
+    quiet = ctx.params.get("quiet") or ctx.params.get("as_json")
+    return bool(quiet) or os.environ.get("RANK", "0") != "0"
+
+
 class Group(click.Group):
     """A group whose help lists the commands in their own order, and ends with an example."""
 
@@ -94,7 +99,7 @@ class Group(click.Group):
         except click.UsageError as error:
             from difflib import get_close_matches
 
-            if similar := get_close_matches(args[0], self.list_commands(ctx)):
+            if similar := get_close_matches(args[0], self.list_commands(ctx), cutoff=0.7):
                 hint = f"{error.message} Did you mean {' or '.join(similar)}?"
                 raise click.UsageError(hint, ctx) from None
             raise
@@ -292,6 +297,8 @@ def typed_options() -> set[str]:
 def tell_unused(names: Iterable[str], options: Mapping[str, Any], *, needed: str) -> None:
     """Tell which of these options a file sets that have no effect, as `needed` is not given."""
     ctx = click.get_current_context()
+    if _is_silent(ctx):
+        return
     files, options_of = ctx.meta.get(OPTION_FILES, {}), dict[Any, list[str]]()
     for param in ctx.command.params:
         name = param.name or ""

@@ -58,4 +58,5 @@ def fuse(out: Path | None, as_json: bool, **options: Any) -> None:
         return
     console.show(*fusion_lines(result))
     if len(result["inputs"]) > 1:
-        console.tell_next("compare", *score_options.input_words(fusion_options))
+        words = score_options.input_words(fusion_options, command="compare")
+        console.tell_next("compare", *words)

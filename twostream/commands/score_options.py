@@ -11,7 +11,16 @@ from click.core import ParameterSource
 
 from fusion.combining.strategies import COMPARED, STRATEGIES, VARIANCE_FORMS
 from twostream.commands import console
-from twostream.commands.option_types import FILE, OUT_PATH, SCORE_INPUT, SPLITS, PlugIn, any_of
+from twostream.commands.option_files import read_project
+from twostream.commands.option_types import (
+    FILE,
+    OUT_PATH,
+    PROJECT,
+    SCORE_INPUT,
+    SPLITS,
+    PlugIn,
+    any_of,
+)
 from twostream_base.errors import InputError
 
 if TYPE_CHECKING:
@@ -247,37 +256,50 @@ learning = console.section(
 )
 
 
-def input_words(options: FusionOptions) -> list[object]:
+def input_words(options: FusionOptions, *, command: str) -> list[object]:
     """The words with which another command takes the same score files.
 
-    What the project file says needs none: it says it to the other command too.
+    What the project file says to both commands alike needs none.
     """
-    source = click.get_current_context().get_parameter_source
-    words: list[object] = [*options.files]
+    values: dict[str, Any] = {}
     if options.splits is not None:
         splits = options.splits
-        words += ["--splits", splits if isinstance(splits, str) else ",".join(map(str, splits))]
+        values["splits"] = splits if isinstance(splits, str) else ",".join(map(str, splits))
     elif options.split and not options.files:
-        words += ["--split", options.split]
-    values = {
-        "--model": options.model,
-        "--name": options.name,
-        "--epochs": options.epochs,
-        "--groups": options.groups,
-        "--subset": options.subset if options.subset != "test" else None,
+        values["split"] = options.split
+    values |= {
+        "model": options.model,
+        "name": options.name,
+        "epochs": options.epochs,
+        "groups": options.groups,
+        "subset": options.subset if options.subset != "test" else None,
     }
     if not options.files:
-        values["--dataset"] = options.dataset
-        values["--runs"] = str(options.runs) if options.runs != Path("runs") else None
-    for option, value in values.items():
-        from_project = source(option[2:]) is ParameterSource.DEFAULT_MAP
-        words += [option, value] if value is not None and not from_project else []
+        values["dataset"] = options.dataset
+        values["runs"] = str(options.runs) if options.runs != Path("runs") else None
+    words: list[object] = [*options.files]
+    for name, value in values.items():
+        if value is not None and not _is_in_project(name, name, command):
+            words += [f"--{name}", value]
     return words
 
 
-def fusion_words(options: FusionOptions) -> list[object]:
+def fusion_words(options: FusionOptions, *, command: str) -> list[object]:
     """The words with which another command makes the same fusions of the same score files."""
-    words = input_words(options)
-    if tuple(options.strategies) != COMPARED:
-        words += [word for name in options.strategies for word in ("--strategy", name)]
-    return words + (["--weights", options.stream_weights] if options.stream_weights else [])
+    words = input_words(options, command=command)
+    strategies = tuple(options.strategies)
+    if strategies != COMPARED and not _is_in_project("strategies", "strategy", command):
+        words += [word for name in strategies for word in ("--strategy", name)]
+    if options.stream_weights and not _is_in_project("stream_weights", "weights", command):
+        words += ["--weights", options.stream_weights]
+    return words
+
+
+def _is_in_project(parameter: str, key: str, command: str) -> bool:
+    """Whether a value is the project file's, which says the same to another command."""
+    ctx = click.get_current_context()
+    if ctx.get_parameter_source(parameter) is not ParameterSource.DEFAULT_MAP:
+        return False
+    settings = read_project(ctx.meta[PROJECT])
+    here, there = (settings | settings.get(name, {}) for name in (ctx.info_name, command))
+    return key in there and here[key] == there[key]

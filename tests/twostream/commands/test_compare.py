@@ -90,6 +90,12 @@ def test_what_compare_shows(files: list[Path]) -> None:
         "warning: the protocols differ: spatial spatial-views, motion motion-views",
     ]
     assert result.stderr.startswith("next: twostream report ")
+    own = '[compare]\nstrategy = ["weighted"]\nweights = "spatial=1,motion=1"\n'
+    Path("twostream.toml").write_text(own)
+    words = "--strategy weighted --weights spatial=1,motion=1"
+    assert compare(*files).stderr.splitlines()[-1].endswith(words)
+    Path("twostream.toml").write_text(own + own.replace("compare", "report"))
+    assert "--" not in compare(*files).stderr.splitlines()[-1]
 
 
 def test_for_programs_with_calibration_and_groups(files: list[Path]) -> None:

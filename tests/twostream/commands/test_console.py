@@ -2,9 +2,30 @@ from __future__ import annotations
 
 import sys
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from twostream.commands import console
+
+
+@pytest.mark.parametrize(
+    ("words", "rank", "is_told"),
+    [([], "0", True), (["--quiet"], "0", False), (["--json"], "0", False), ([], "1", False)],
+)
+def test_an_option_without_effect_is_told_once_and_to_people(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], rank: str, is_told: bool
+) -> None:
+    @click.command()
+    @click.option("--fuse")
+    @console.quiet_option
+    @console.json_option
+    def train(**options: object) -> None:
+        console.tell_unused(["fuse"], options, needed="--stream joint")
+
+    monkeypatch.setenv("RANK", rank)
+    result = CliRunner().invoke(train, words, default_map={"fuse": "conv"})
+    assert ("fuse has no effect without --stream joint" in result.stderr) == is_told
 
 
 def test_progress_is_shown_after_two_seconds(

@@ -63,6 +63,24 @@ def test_what_fuse_shows(runs: Path) -> None:
     assert in_project.splitlines()[-1] == "next: twostream compare --model resnet18"
 
 
+@pytest.mark.parametrize(
+    ("project", "words"),
+    [
+        ('dataset = "toy"\nsplit = 1\nruns = "runs"\n', ""),
+        ('split = 1\n[fuse]\nmodel = "resnet18"\n', " --model resnet18"),
+        ('[fuse]\nmodel = "resnet18"\n[compare]\nmodel = "resnet18"\n', ""),
+        ("split = 2\n[fuse]\nsplit = 1\n", " --split 1"),
+        ('split = 1\n[fuse]\nsplits = "1"\n', " --splits 1"),
+    ],
+)
+def test_what_the_project_tells_fuse_alone_is_a_word_of_the_next_command(
+    runs: Path, project: str, words: str
+) -> None:
+    Path("twostream.toml").write_text(project)
+    told = twostream("fuse").stderr.splitlines()
+    assert told[-1] == f"next: twostream compare{words}"
+
+
 def test_fuse_takes_data_set_split_and_runs_from_the_project_file(runs: Path) -> None:
     project = runs.parent / "twostream.toml"
     project.write_text('dataset = "toy"\nsplit = 2\nruns = "runs"\nvideos = "videos"\n')
