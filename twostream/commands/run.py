@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
@@ -113,7 +114,12 @@ def run(
     if as_json:
         console.print_json(plan)
         return
-    console.show(*_plan_lines(videos, known, plan))
+    groups = known.groups
+    for name in ("group_pattern", "group_file"):
+        if options[name]:
+            groups = f"groups by --{name.replace('_', '-')} {options[name]}"
+    why = f"{known.why}, {groups}" if groups else known.why
+    console.show(*_plan_lines(f"{videos}: {known.dataset} ({why})", plan))
     if dry_run:
         return
     for words in job.commands():
@@ -210,7 +216,10 @@ class Job:
         return [*words, "--allow-missing"] if self.options["allow_missing"] else words
 
     def plan(self) -> dict[str, Any]:
-        """What is not done yet will take here, hours and gigabytes, and the commands."""
+        """What is not done yet will take here, hours and gigabytes, and the commands.
+
+        The load of the machine's cores is told too: on a busy one the hours are too many.
+        """
         from flow_extract.extraction.estimate import estimate_methods
         from flow_extract.extraction.executor import available_cores
         from flow_extract.extraction.settings import extraction_settings
@@ -231,6 +240,9 @@ class Job:
             {"stream": stream, "model": model, **self._training(model, stream)}
             for model, stream in product(self.models, STREAMS)
         ]
+        load = None
+        with suppress(AttributeError, OSError):  # Windows has none, some containers neither
+            load = os.getloadavg()[0]
         return {
             "dataset": known.dataset,
             "videos": len(known.videos),
@@ -240,6 +252,8 @@ class Job:
             "trainings": trainings,
             "times": len(self.splits) * len(self.options["seeds"]),
             "hours": extraction["hours"] + sum(t["times"] * t["hours"] for t in trainings),
+            "load": load,
+            "cores": available_cores(),
         }
 
     def _training(self, model: str, stream: str) -> dict[str, Any]:
@@ -279,14 +293,9 @@ class Job:
         return {"hours": estimate["seconds"] / 3600, "times": times}
 
 
-def _plan_lines(videos: Path, known: Recognised, plan: dict[str, Any]) -> list[str]:
-    from flow_extract.extraction.executor import available_cores
-
+def _plan_lines(why: str, plan: dict[str, Any]) -> list[str]:
     extraction = plan["extraction"]
-    lines = [
-        f"{videos}: {known.dataset} ({known.why}), {plan['videos']:,} videos, "
-        f"{plan['classes']} classes"
-    ]
+    lines = [f"{why}, {plan['videos']:,} videos, {plan['classes']} classes"]
     if lacking := extraction["videos"]:
         of_them = f"{lacking:,} videos, " if lacking < plan["videos"] else ""
         lines.append(
@@ -303,11 +312,10 @@ def _plan_lines(videos: Path, known: Recognised, plan: dict[str, Any]) -> list[s
             f"{text if training['times'] else 'done'}"
         )
     lines.append(f"  in all about {_duration(plan['hours'])}; stop and repeat the line at will")
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if load > 1.5 * (cores := available_cores()):
+    if plan["load"] and plan["load"] > 1.5 * plan["cores"]:
         lines.append(
-            f"  these times are of a busy machine (load {load:.0f} on {cores} cores), and shorter "
-            "when it is not"
+            f"  these times are of a busy machine (load {plan['load']:.0f} on {plan['cores']} "
+            "cores), and shorter when it is not"
         )
     return lines
 

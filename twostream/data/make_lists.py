@@ -66,10 +66,10 @@ def write_lists(
         which = f"no class folder has {min_videos} or more videos"
         if class_names:
             which = f"the only class folder of {min_videos} or more videos is {class_names[0]}"
-        raise InputError(
-            f"{which}; at least 2 are needed to tell apart. --videos is the folder in which they "
-            "lie, one for each class"
-        )
+        cure = "give as --videos the folder in which the class folders lie"
+        if len(sizes) > 1:
+            cure = f"lower --min-videos, or {cure}"
+        raise InputError(f"{which}; at least 2 classes are needed: {cure}")
     records = [
         VideoRecord(name, class_names.index(folder), group_of(name))
         for name in sorted(names)

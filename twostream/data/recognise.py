@@ -29,6 +29,7 @@ class Recognised:
             None.
         classes: how many.
         splits: numbers of the splits that there are.
+        groups: how groups of videos are known where no list tells them, in words; else empty.
         group_pattern: for `init`, where the names tell the groups and no list does; else empty.
         group_file: for `init`, where a CSV file beside the videos does: the file and its column.
     """
@@ -40,6 +41,7 @@ class Recognised:
     test: int | None
     classes: int
     splits: tuple[int, ...]
+    groups: str = ""
     group_pattern: str = ""
     group_file: tuple[str, str] | None = None
 
@@ -72,24 +74,24 @@ def recognise(
     classes = {name.partition("/")[0] for name in videos_below}
     if len(classes) == 1:
         raise InputError(
-            f"{videos}: the only class folder is {classes.pop()}; at least 2 are needed to tell "
-            "apart. Give the folder in which they lie, one for each class"
+            f"{videos}: the only class folder is {classes.pop()}; at least 2 classes are needed. "
+            "Give the folder in which the class folders lie"
         )
     tells_groups = all(ucf101_group(name) for name in videos_below)
     group_file = None if tells_groups else find_groups(videos, list(videos_below))
-    why = "one folder a class"
-    if tells_groups:
-        why += ", clips of scenes by their names"
-    elif group_file:
-        why += ", groups by {} of {}".format(*reversed(group_file))
+    groups = "clips of scenes by their names" if tells_groups else ""
+    if group_file:
+        file, column = group_file
+        groups = f"groups by {column} of {file}"
     return Recognised(
         "folder",
-        why,
+        "one folder a class",
         videos_below,
         train=None,
         test=None,
         classes=len(classes),
         splits=SPLITS,
+        groups=groups,
         group_pattern=UCF101_PATTERN if tells_groups else "",
         group_file=group_file,
     )

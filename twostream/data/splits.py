@@ -507,9 +507,11 @@ def _read_path_rows(file: Path) -> list[tuple[str, str, int]]:
     for where, line in lines:
         row = patterns[separator].fullmatch(line)
         if not row:
-            raise InputError(
-                f"{where}: {line!r}; expected: {expected}, parted by {separator} as in most rows"
-            )
+            separators = f"{separator} as in most rows"
+            if not fitting[separator]:
+                *others, last = SEPARATORS
+                separators = f"{', '.join(others)} or {last}; the label is a number, from 0"
+            raise InputError(f"{where}: {line!r}; expected: {expected}, parted by {separators}")
         rows.append((where, row[1], [int(number) for number in re.findall(r"\d+", row[2])]))
     for where, path, numbers in rows:
         if len(numbers) != len(rows[0][2]):

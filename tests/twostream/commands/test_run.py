@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from flow_extract.extraction.executor import available_cores
 from twostream.cli import cli
 from twostream.commands import run
 from twostream.training import plan
@@ -121,6 +122,11 @@ def test_groups_of_a_file_beside_the_videos(videos: Path, twostream: TwoStream) 
     command = ["run", "clips", "--group-pattern", "(.*)", "--dry-run", "--json", *QUICK]
     plan = json.loads(twostream(*command).stdout)
     assert plan["commands"][0] == f"{init} --group-pattern '(.*)'"
+    command.remove("--json")
+    first = twostream(*command).stdout.splitlines()[0]
+    assert "(one folder a class, groups by --group-pattern (.*))" in first
+    first = twostream("run", "clips", "--dry-run", *QUICK).stdout.splitlines()[0]
+    assert "(one folder a class, groups by person of clips/list.csv)" in first
 
 
 @pytest.mark.usefixtures("no_time_for_estimates")
@@ -131,6 +137,14 @@ def test_a_busy_machine_is_told(
     assert "load" not in twostream("run", "clips", "--dry-run", *QUICK).stdout
     monkeypatch.setattr(run.os, "getloadavg", lambda: (2000.0, 0.0, 0.0))
     assert "load 2000 on" in twostream("run", "clips", "--dry-run", *QUICK).stdout
+    plan = json.loads(twostream("run", "clips", "--dry-run", "--json", *QUICK).stdout)
+    assert (plan["load"], plan["cores"]) == (2000.0, available_cores())
+
+    def fails() -> tuple[float, float, float]:
+        raise OSError
+
+    monkeypatch.setattr(run.os, "getloadavg", fails)
+    assert "load" not in twostream("run", "clips", "--dry-run", *QUICK).stdout
 
 
 def test_a_project_of_other_videos_is_left_alone(videos: Path, twostream: TwoStream) -> None:

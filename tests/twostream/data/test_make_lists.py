@@ -71,6 +71,19 @@ def test_names_that_give_no_lists(tmp_path: Path, names: list[str], message: str
 
 
 @pytest.mark.parametrize(
+    ("names", "which"),
+    [
+        (["a/x", "b/y"], "no class folder has 2 or more"),
+        (["a/x", "a/y", "b/z"], "the only .* 2 or more videos is a"),
+    ],
+)
+def test_classes_that_are_too_small(tmp_path: Path, names: list[str], which: str) -> None:
+    cure = "at least 2 classes are needed: lower --min-videos, or give as --videos"
+    with pytest.raises(InputError, match=f"{which}.*; {cure}"):
+        write_lists(tmp_path, names, group_of=str, test_fraction=0.3, min_videos=2)
+
+
+@pytest.mark.parametrize(
     ("pattern", "message"),
     [("(", "not a regular expression"), ("g01", "needs parentheses"), ("_(x)_", "does not match")],
 )

@@ -38,7 +38,7 @@ def test_names_that_tell_the_scene(folder: Path) -> None:
         path.rename(path.with_name(f"v_Run_g0{ord(path.stem) - 96}_c01{path.suffix}"))
     known = recognise(folder, None, store=Path("store"))
     assert known.group_pattern == "_(g[0-9]+)_c[0-9]+$"
-    assert "scenes" in known.why
+    assert "scenes" in known.groups
 
 
 def test_a_file_that_tells_the_scene(folder: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_file_that_tells_the_scene(folder: Path) -> None:
     table.write_text("\n".join(rows))
     known = recognise(folder, None, store=Path("store"))
     assert known.group_file == (str(table), "source_id")
-    assert known.why == f"one folder a class, groups by source_id of {table}"
+    assert known.groups == f"groups by source_id of {table}"
     table.write_text("\n".join(rows[:3]))  # not of all videos
     assert recognise(folder, None, store=Path("store")).group_file is None
 
@@ -60,7 +60,7 @@ def test_no_labels(folder: Path) -> None:
 
 
 def test_a_folder_too_high(folder: Path) -> None:
-    with pytest.raises(InputError, match="the only class folder is videos"):
+    with pytest.raises(InputError, match="folder is videos; at least 2 classes are needed"):
         recognise(folder.parent, None, store=Path("store"))
 
 
