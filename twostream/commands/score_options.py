@@ -301,5 +301,5 @@ def _is_in_project(parameter: str, key: str, command: str) -> bool:
     if ctx.get_parameter_source(parameter) is not ParameterSource.DEFAULT_MAP:
         return False
     settings = read_project(ctx.meta[PROJECT])
-    here, there = (settings | settings.get(name, {}) for name in (ctx.info_name, command))
+    here, there = (settings | settings.get(name, {}) for name in (str(ctx.info_name), command))
     return key in there and here[key] == there[key]

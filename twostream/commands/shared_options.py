@@ -199,8 +199,8 @@ protocol = click.option(
 protocol_or_default = click.option(
     "--protocol",
     type=ProtocolName(),
-    help=f"Test protocol: {PROTOCOL_TEXTS}.  [default: clips19; with --window or --weights "
-    "efficient]",
+    help=f"Test protocol: {PROTOCOL_TEXTS}.  [default: clips19; efficient with --window, "
+    "--live or a published network]",
 )
 
 # Of a training: where its options come from, and how it begins.
@@ -249,8 +249,7 @@ def open_networks(
         network = open_weights(text, class_names=names, bar=bar)
         networks.append(network)
         takes_names = "classes" in click.get_current_context().params
-        is_numbered = network.text.endswith("numbered")
-        hint = " (--classes FILE names them)" if is_numbered and takes_names else ""
+        hint = " (--classes FILE names them)" if network.is_numbered and takes_names else ""
         if not quiet:
             console.tell(f"{network}: {network.text}{hint}")
     return networks

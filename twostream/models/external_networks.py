@@ -32,6 +32,7 @@ class ExternalNetwork(NamedTuple):
     Attributes:
         source: what the user called it. file: where its weights are.
         note: what its classes are called, and why; for people.
+        is_numbered: its classes are called by their numbers, as nothing names them.
     """
 
     source: str
@@ -40,6 +41,7 @@ class ExternalNetwork(NamedTuple):
     spec: NetworkSpec
     network: SegmentNetwork
     note: str
+    is_numbered: bool
 
     def __str__(self) -> str:
         return self.source
@@ -106,9 +108,10 @@ def open_weights(
     else:
         names = tuple(str(label) for label in range(count))
         note = f"{count:,} classes, numbered"
+    is_numbered = class_names is None and count not in NAMED_BY_TORCHVISION
     spec = spec_of(checkpoint, names)
     network = build_filled(checkpoint, spec, source=weights)
-    return ExternalNetwork(weights, path, checkpoint, spec, network, note)
+    return ExternalNetwork(weights, path, checkpoint, spec, network, note, is_numbered)
 
 
 NAMED_BY_TORCHVISION = {

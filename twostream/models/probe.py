@@ -51,15 +51,13 @@ def network_size(model: str, *, stream: str, num_classes: int, side: int) -> Net
         frame_interval=clip["frame_interval"],
         stack=flow_stack(model, stream, length),
     )
-    network = build_without_values(
-        model, consensus=mean, modality=modality, num_classes=num_classes
-    )
+    network = build_on_meta(model, consensus=mean, modality=modality, num_classes=num_classes)
     multiply_adds = count_multiply_adds(network.eval(), side=side)
     parameters = count_parameters(network)
     return NetworkSize(modality.snippet_length, modality.interval, parameters, multiply_adds)
 
 
-def build_without_values(model: str, **options: Any) -> SegmentNetwork:
+def build_on_meta(model: str, **options: Any) -> SegmentNetwork:
     """A network on torch's meta device: its weights have shapes alone. See `build_network`."""
     try:
         with torch.device("meta"):

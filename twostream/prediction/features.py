@@ -327,9 +327,9 @@ class FeatureWriter:
         folder = options.out / f".{sha256_bytes(os.fsencode(video.name))[:32]}.part"
         shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
         if missing:
-            wanted = {key for keys in missing.values() for key in keys}
+            streams = {key for keys in missing.values() for key in keys}
             try:
-                facts = self.compute(video, wanted, folder=folder)
+                facts = self.compute(video, streams, folder=folder)
                 for output, keys in missing.items():
                     card = files[output].with_suffix(".json")
                     card.unlink(missing_ok=True)  # it would call other arrays done
@@ -354,7 +354,7 @@ class FeatureWriter:
         }
 
     def compute(
-        self, video: Video, wanted: Collection[str], *, folder: Path
+        self, video: Video, keys: Collection[str], *, folder: Path
     ) -> dict[str, dict[str, Any]]:
         """Compute the features of a video by these streams; they go to disk as they come.
 
@@ -368,7 +368,7 @@ class FeatureWriter:
             VideoError: it gives no frames, or no flow.
         """
         options = self.options
-        streams = {key: stream for key, stream in self.streams.items() if key in wanted}
+        streams = {key: stream for key, stream in self.streams.items() if key in keys}
         expected = (probe(video.path).num_frames or 1) // options.stride * len(streams)
         folder.mkdir(parents=True)
         facts: dict[str, dict[str, Any]] = {}

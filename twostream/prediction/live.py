@@ -381,7 +381,7 @@ class Connection:
 
     @property
     def end(self) -> int:
-        """The frame behind it."""
+        """The first frame after it."""
         return self.begin + self.length
 
     def logits(self, key: str, *, buffers: Mapping[str, LiveBuffer]) -> NDArray[np.float32]:

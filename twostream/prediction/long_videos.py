@@ -58,8 +58,11 @@ WINDOWS_PER_PART = 64  # what a kill can cost: a minute or so where flow is slow
 PARTS, DONE = "parts", "done.json"
 # What files tell of a video, and in values of which kinds.
 FILM = {
-    **{"fps": (int, float), "frames": int, "windows": int},
-    **{"source": str, "damaged": (str, type(None))},
+    "fps": (int, float),
+    "frames": int,
+    "windows": int,
+    "source": str,
+    "damaged": (str, type(None)),
 }
 TIMES = {"seconds": dict, "snippets": dict}
 
@@ -301,7 +304,7 @@ def score_film(
     }
     first = {key: writer.total for key, writer in writers.items()}
     if any(first.values()):
-        tell(f"{name}: going on behind window {min(first.values()):,}; earlier ones are done")
+        tell(f"{name}: going on after window {min(first.values()):,}; earlier ones are done")
     info = probe(video)
     fps = info.fps or DEFAULT_FPS
     grid = window_grid(
@@ -334,7 +337,7 @@ def score_film(
 class PartWriter:
     """Gathers the windows of a stream in a video, and writes a score file of every few.
 
-    It goes on behind the whole parts that are there. All else in the folder is of other settings,
+    It goes on after the whole parts that are there. All else in the folder is of other settings,
     or was left by a process that was killed, and is removed.
 
     Attributes:
@@ -421,10 +424,13 @@ def read_earlier(
         cure = "remove it, or give another folder: --scores"
         if differs := [fact for fact in facts if about.get(fact) != facts[fact]]:
             raise InputError(f"{path}: scores of another setup ({', '.join(differs)}); {cure}")
-        told = about.get("films")
-        if not isinstance(told, dict) or not all(tells_film(film, FILM) for film in told.values()):
+        films = about.get("films")
+        are_told = isinstance(films, dict) and all(
+            tells_film(film, FILM) for film in films.values()
+        )
+        if not are_told:
             raise InputError(f"{path}: its header does not tell of its videos; {cure}")
-        if others := told.keys() - videos.keys():
+        if others := films.keys() - videos.keys():
             raise InputError(
                 f"{path}: scores of other videos too, as of {min(others)}; give these as well, "
                 f"{cure}"

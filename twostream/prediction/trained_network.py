@@ -121,8 +121,11 @@ class TrainedNetwork:
     def logits(self, video: str | os.PathLike[str]) -> NDArray[np.float32]:
         """Logits (S, R, classes) of the R crops of each snippet, as `twostream score` keeps them.
 
-        logits = {name: network.logits("clip.mp4")[None] for name, network in networks.items()}
-        fusion.fuse(logits, strategy="variance").scores        # (1, classes)
+            logits = {name: network.logits("clip.mp4")[None] for name, network in networks.items()}
+            fusion.fuse(logits, strategy="variance").scores        # (1, classes)
+
+        Raises:
+            VideoError: as `predict`.
         """
         with self._stored(video) as stored:
             return self._stream.logits(stored, self.runtime)[0]

@@ -212,7 +212,8 @@ def find_frames(
     present = [replace(record, use_damaged=use_damaged) for record in records]
     glosses = {record: record.glosses for record in to_train}
     needed = [glosses.get(record, ()) for record in records]
-    if store and root:
+    if store:
+        assert root is not None  # videos have their place in the store by their path below it
         present, faults = _join_store(
             present, needed, store=store, root=root, stream=stream, use_damaged=use_damaged
         )
@@ -220,19 +221,22 @@ def find_frames(
     else:
         find_fault = partial(_find_fault, stream=stream)
         with ThreadPoolExecutor(threads) as pool:
-            found: Iterable[str | None] = pool.map(find_fault, present, needed)
+            reasons: Iterable[str | None] = pool.map(find_fault, present, needed)
             if bar and not use_damaged and any(record.frames.is_file() for record in records):
-                found = bar(found, total=len(records), label="looking for damage", unit="video")
-            faults = list(found)
+                reasons = bar(reasons, total=len(records), label="looking for damage", unit="video")
+            faults = list(reasons)
         cure = "correct --videos, "
         if any(fault and not fault.endswith(TOO_SHORT) for fault in faults):  # damaged
             cure += "take damaged ones as they are with --use-damaged, "
     pairs = list(zip(present, faults, strict=True))
     missing = [(record.name, fault) for record, fault in pairs if fault is not None]
     if missing and not allow_missing:
-        short = [fault.endswith(TOO_SHORT) for _, fault in missing]
-        cures = f"add them, {cure}" * (not all(short))
-        cures += "give longer videos or fewer glosses, " * any(short)
+        is_short = [fault.endswith(TOO_SHORT) for _, fault in missing]
+        cures = ""
+        if not all(is_short):
+            cures += f"add them, {cure}"
+        if any(is_short):
+            cures += "give longer videos or fewer glosses, "
         raise InputError(f"{missing_line(missing)}; {cures}or leave them out with --allow-missing")
     return tuple(record for record, fault in pairs if fault is None), missing
 

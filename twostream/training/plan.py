@@ -22,7 +22,7 @@ from twostream.data.holdout import hold_out
 from twostream.data.protocols import Protocol, find_protocol
 from twostream.data.splits import read_split
 from twostream.models.consensus import load_consensus
-from twostream.models.probe import build_without_values, count_parameters
+from twostream.models.probe import build_on_meta, count_parameters
 from twostream.training.data import gather, plan_batches, sample_records
 from twostream.training.learner import Learner
 from twostream.training.loop import accumulate_gradient
@@ -58,7 +58,7 @@ def plan_run(options: TrainOptions) -> dict[str, Any]:
     weights = class_weights(options.class_weights, names, [record.label for record in train])
     modality = options.modality
     batches = plan_batches(options, num_videos=len(train), epoch=0)
-    network = build_without_values(
+    network = build_on_meta(
         options.model,
         consensus=load_consensus(options.consensus, options.consensus_options),
         modality=modality,

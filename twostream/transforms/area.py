@@ -17,8 +17,8 @@ from flow_extract.methods.tvl1_numerics import njit_eager
 TAPS = 3  # source pixels that a pixel overlaps where the scale is below 2
 
 PLANES = numba.types.Array(numba.uint8, 3, "A", readonly=True)  # or not read-only
-TAPS_OF = numba.int32[::1], numba.float32[:, ::1]  # what `area_taps` gives
-SIGNATURE = numba.void(PLANES, numba.uint8[:, :, :], *TAPS_OF, *TAPS_OF)
+TAP_TYPES = numba.int32[::1], numba.float32[:, ::1]  # of what `area_taps` gives
+SIGNATURE = numba.void(PLANES, numba.uint8[:, :, :], *TAP_TYPES, *TAP_TYPES)
 
 
 @lru_cache(maxsize=256)

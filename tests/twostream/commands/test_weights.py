@@ -98,9 +98,12 @@ def test_a_checkpoint_scores_and_predicts(twostream: Run, mini: MiniProject) -> 
     (row,) = json.loads(predicted.stdout)["videos"]
     assert {best["class"] for best in row["top"]} == {"0", "1"}
     Path("names.txt").write_text("1 left\n2 right\n")
+    hint = "2 classes, numbered (--classes FILE names them)"
+    assert hint in twostream("predict", str(video), *options).stderr
     quick = ["--weights", file, *SMALL]  # by the network's own efficient protocol
     named = twostream("predict", str(video), *quick, "--classes", "names.txt")
     assert "left" in named.stdout
+    assert "--classes" not in named.stderr
     assert "segments3" in named.stdout
     twice = twostream("predict", str(video), *options, "--weights", file, exit_code=2)
     assert "two networks of the spatial stream" in twice.output

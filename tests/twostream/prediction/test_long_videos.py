@@ -137,7 +137,7 @@ def test_an_interrupted_run_goes_on(
     Path("windows/parts/a/spatial/.part-1").write_bytes(b"half a part")
     Path("windows/parts/a/done.json").write_text('{"marks": ')  # a disk has lost its end
     done = twostream("predict", films, *runs, *OPTIONS)
-    assert "a: going on behind window 4" in done.stderr
+    assert "a: going on after window 4" in done.stderr
     for path in Path("whole").iterdir():
         assert (Path("windows") / path.name).read_bytes() == path.read_bytes(), path.name
 
@@ -173,10 +173,10 @@ def test_scores_of_another_setup_are_not_replaced(
     other = twostream("predict", str(films / "d.avi"), *runs, *OPTIONS, exit_code=2)
     assert "as of a;" in other.output
     table = read_scores("windows/spatial.safetensors")
-    for films_ in ("x", {"a": {"source": "x"}}):
+    for header in ("x", {"a": {"source": "x"}}):
         write_scores(
             "windows/spatial.safetensors",
-            replace(table, metadata=table.metadata | {"films": films_}),
+            replace(table, metadata=table.metadata | {"films": header}),
         )
         other = twostream("predict", str(films / "d.avi"), *runs, *OPTIONS, exit_code=2)
         assert "windows/spatial.safetensors: its header" in other.output

@@ -146,6 +146,24 @@ def test_the_average_is_a_network_of_its_own() -> None:
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
+def test_a_step_that_is_skipped_does_not_move_the_average() -> None:
+    """As fp16 skips those whose gradients overflow."""
+    learner = BaseLearner()
+    learner.network = nn.Linear(1, 1)
+    learner.optimizer = torch.optim.SGD(learner.network.parameters(), lr=0.1)
+    learner.scaler = torch.amp.GradScaler("cpu")
+    learner.keep_average(0.9)
+    assert learner.average is not None
+    counts = []
+    for value in (1.0, float("inf"), 1.0):
+        learner.optimizer.zero_grad()
+        learner.scaler.scale(learner.network(torch.full((1, 1), value)).sum()).backward()
+        learner.scaler.step(learner.optimizer)
+        learner.scaler.update()
+        counts.append(int(learner.average.n_averaged))
+    assert counts == [2, 2, 3]
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("orders", [(0, 1), (1, 0), (1, 1)])
 def test_a_restored_optimizer_has_the_memory_order_of_the_weights(
