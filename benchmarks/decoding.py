@@ -172,8 +172,7 @@ def compare_with(clone: Path) -> None:
         f"Commit {commits[ROOT]} beside {commits[clone]}, one core; measured on {date.today()}.",
         "",
         f"`extract-flow --method dis`, {WHOLE_CLIPS} clips: CPU time x {median(ratios):.3f}, "
-        f"median of {WHOLE_TURNS} turns ({min(ratios):.3f} to {max(ratios):.3f}); "
-        f"{median(seconds[ROOT]):.1f} s and {median(seconds[clone]):.1f} s.",
+        f"median of {WHOLE_TURNS} turns ({min(ratios):.3f} to {max(ratios):.3f}).",
         "",
         f"| pixels of {len(clips)} clips beside | difference, levels | of the worst clip |",
         "|---|---|---|",

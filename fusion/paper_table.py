@@ -149,7 +149,7 @@ def table_files(
     return {
         "dataset": dataset,
         "subset": " and ".join(subsets),
-        "classes": max(len(joined.class_names) for joined in videos.values()),
+        "num_classes": max(len(joined.class_names) for joined in videos.values()),
         "missing": _splits_not_there(by_split, dataset, options),
         **_tested_rows(rows, videos),
         **{fact: {value: list(of) for value, of in about[fact].items()} for fact in _FACTS},
@@ -331,7 +331,7 @@ def _results(
         return
     of_fused = replace(inputs.joined, tables={s: inputs.joined.tables[s] for s in fused})
     inputs = replace(inputs, joined=of_fused, files={s: inputs.files[s] for s in fused})
-    streams = streams.of_some(fused)
+    streams = streams.select_streams(fused)
     before = str(shared_metadata(streams.metadata).get("fitted_on", ""))
     variants = {"": (streams, before)}
     if inputs.options.calibrate != "none":
@@ -388,8 +388,8 @@ def _tested_rows(
     splits = list(videos)
     seeds: dict[Result, list[Seed]] = {}  # of each row those that all splits have
     for result, row in rows.items():
-        of_splits = [row.right.get(split, {}) for split in splits]
-        seeds[result] = [seed for seed in of_splits[0] if all(seed in of for of in of_splits)]
+        by_seed = [row.right.get(split, {}) for split in splits]
+        seeds[result] = [seed for seed in by_seed[0] if all(seed in answers for answers in by_seed)]
     complete = [result for result in rows if seeds[result]]
     if not complete:
         raise InputError(

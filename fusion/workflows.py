@@ -102,23 +102,27 @@ def fuse_files(
             "fitted_on": first["fitted_on"],
             **about,
         }
+    learns = options.learn != "none"
+    if learns and options.calibrate != "none":
+        raise InputError("--learn fits temperatures itself; leave out --calibrate")
     inputs = read_inputs(options)
-    steps, calibrated = inputs.steps, None
+    steps, held_out, calibrated = inputs.steps, None, None
+    if learns and steps != Steps(epochs=steps.epochs):
+        raise InputError(
+            "--learn fuses the streams by what it learns from their mean logits; leave out "
+            "--strategy, --segments, --crops and --combine"
+        )
+    if learns:
+        held_out = read_held_out(inputs, options.learn_on)
+    elif options.calibrate != "none":
+        calibrated = calibrate_inputs(inputs, progress=progress)
     fusion = plain = fuse_videos(score_videos(inputs.joined, steps), steps)
-    if options.learn != "none":
-        if options.calibrate != "none":
-            raise InputError("--learn fits temperatures itself; leave out --calibrate")
-        if steps != Steps(epochs=steps.epochs):
-            raise InputError(
-                "--learn fuses the streams by what it learns from their mean logits; leave out "
-                "--strategy, --segments, --crops and --combine"
-            )
-        learner, held_out = LEARNERS[options.learn], read_held_out(inputs, options.learn_on)
+    if held_out is not None:
+        learner = LEARNERS[options.learn]
         fusion = fuse_by_learning(
             plain.streams, inputs.joined, learner, held_out, name=options.learn, progress=progress
         )
-    elif options.calibrate != "none":
-        calibrated = calibrate_inputs(inputs, progress=progress)
+    elif calibrated:
         fusion = fuse_videos(calibrated.score_videos(steps), steps)
     if out:
         write_scores(out, fusion.table)
@@ -179,17 +183,17 @@ def tune_files(
     if cascade is not None and choose == "test":
         raise InputError("--cascade is chosen on val or in folds, not on test")
     inputs = read_inputs(options)
+    if curve and len(inputs.files) != 2:
+        raise InputError(f"--curve is for two streams; these are {len(inputs.files)}")
+    folds = inputs.joined.folds(options.folds) if choose == "crossfit" else None
+    others = read_validation_scores(inputs) if choose == "val" else {}
     streams = score_videos(inputs.joined, inputs.steps)
-    if curve and len(streams.scores) != 2:
-        raise InputError(f"--curve is for two streams; these are {len(streams.scores)}")
-    folds = None
     if choose == "val":
-        validation = score_videos(join(read_validation_scores(inputs)), inputs.steps)
+        validation = score_videos(join(others), inputs.steps)
         result = tune.tune_on(streams, validation, progress=progress)
         if cascade is not None:
             result["cascade"] = tune.cascade_on(streams, validation, tolerance=cascade / 100)
-    elif choose == "crossfit":
-        folds = inputs.joined.folds(options.folds)
+    elif folds is not None:
         result = tune.tune_in_folds(streams, folds, progress=progress)
         if cascade is not None:
             result["cascade"] = tune.cascade_in_folds(streams, folds, tolerance=cascade / 100)
@@ -223,11 +227,12 @@ def compare_files(
 
     def of_one_split(options: FusionOptions, *, progress: Progress) -> dict[str, Any]:
         inputs = read_inputs(options)
-        streams, calibrated = score_videos(inputs.joined, inputs.steps), None
+        calibrated = None
+        if not alone and options.calibrate != "none":
+            calibrated = calibrate_inputs(inputs, progress=part_of(progress, 0, 0.5))
+        streams = score_videos(inputs.joined, inputs.steps)
         answers = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
         if not alone:
-            if options.calibrate != "none":
-                calibrated = calibrate_inputs(inputs, progress=part_of(progress, 0, 0.5))
             fused = _fusions(inputs, streams, calibrated, part_of(progress, 0.5, 1))
             answers |= {name: of_fusion.first for name, of_fusion in fused.items()}
         counts = class_accuracy(answers, streams.labels, streams.class_names) if classes else []
@@ -302,7 +307,7 @@ def compare_forms(options: FusionOptions, *, progress: Progress = no_progress) -
             f"--forms fuses one input of the spatial and one of the motion stream, and has "
             f"{some_of(late) or 'none'}; give one of each"
         )
-    fused = _fusions(inputs, streams.of_some(late), None, progress)
+    fused = _fusions(inputs, streams.select_streams(late), None, progress)
     answers = {key: scores.argmax(axis=1) for key, scores in streams.scores.items()}
     answers |= {name: of_fusion.first for name, of_fusion in fused.items()}
     compared = compare(answers, streams.labels, rng=options.seed, groups=streams.groups)

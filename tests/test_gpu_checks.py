@@ -14,6 +14,19 @@ from benchmarks.gpu.run_steps import STEPS as LONGEST
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu" / "check.sh"
 STEPS = {"mixing": 2}  # a cheap one, and how many lines it prints
+FAILING = """
+import sys
+from types import SimpleNamespace
+
+def mixing(device):
+    yield {"ok": True, "device": device}
+    raise ValueError(f"no such device: {device}")
+
+target = SimpleNamespace(Target=lambda device, folder: device)
+sys.modules |= {
+    "benchmarks.gpu.target": target, "benchmarks.gpu.training": SimpleNamespace(mixing=mixing)
+}
+"""
 
 
 def check(*arguments: str, exit_code: int) -> list[dict[str, Any]]:
@@ -43,12 +56,22 @@ def test_a_dry_run_prints_the_sound_lines_of_each_step(tmp_path: Path, monkeypat
     assert [json.loads(line) for line in kept] == lines
 
 
-def test_a_step_that_fails_says_why(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_step_that_does_not_start_says_why(tmp_path: Path, monkeypatch: Any) -> None:
     (tmp_path / "torch.py").write_text("raise RuntimeError('no CUDA of these tests')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (line,) = check("300", "cuda:99", "mixing", exit_code=1)
     assert (line["step"], line["ok"]) == ("mixing", False)
     assert "no CUDA of these tests" in line["why"]
+
+
+def test_a_step_that_fails_says_why_after_its_lines(tmp_path: Path, monkeypatch: Any) -> None:
+    """The step is one of these tests, so that no process needs torch."""
+    (tmp_path / "sitecustomize.py").write_text(FAILING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done, failed = check("300", "cuda:99", "mixing", exit_code=1)
+    assert done == {"step": "mixing", "ok": True, "device": "cuda:99"}
+    assert (failed["step"], failed["ok"], failed["exit_code"]) == ("mixing", False, 1)
+    assert "ValueError: no such device: cuda:99" in failed["why"]
 
 
 def test_a_step_without_time_is_not_started() -> None:

@@ -184,11 +184,14 @@ def _start_server() -> None:
 def _hand_over(job: J, idle: list[_Worker[J]]) -> _Worker[J] | None:
     """An idle worker that has taken the job; None where none is left."""
     while idle:
-        worker = idle.pop()
-        with suppress(OSError):  # it has died meanwhile
+        worker = idle[-1]  # until it has the job, so that it ends whatever the sending raises
+        try:
             worker.pipe.send(job)
+        except OSError:  # it has died meanwhile
+            idle.pop().kill()
+        else:
             worker.job = job
-            return worker
+            return idle.pop()
     return None
 
 

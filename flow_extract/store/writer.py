@@ -38,7 +38,7 @@ class Blobs:
         return len(self._offsets) - 1
 
     def close(self) -> None:
-        """Forget them."""
+        """Delete the temporary file of the pictures."""
         self._stream.close()
 
     def append(self, blob: bytes) -> None:

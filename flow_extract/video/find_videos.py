@@ -32,8 +32,8 @@ class FoundVideos:
     Attributes:
         videos: name -> file, or folder of numbered pictures; sorted by name.
         refused: name -> reason: videos that cannot have a place in the store.
-        skipped: path below the root -> reason: links to nothing, what is no regular file or cannot
-            be read, and folder links that lead back to where they are.
+        skipped: path below the root -> reason: broken links, what is no regular file or cannot be
+            read, and folder links that lead back to where they are.
         ignored: path below the root -> reason: other files.
     """
 
@@ -68,7 +68,7 @@ def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> Fou
             there = [name for name in pictures if files[name].is_file()]
             if lost := sorted(set(pictures) - set(there)):
                 found.skipped[key] = (
-                    f"{len(lost):,} of {len(pictures):,} pictures are links to nothing, or no "
+                    f"{len(lost):,} of {len(pictures):,} pictures are broken links, or no "
                     f"files: {some_of(lost)}"
                 )
             if there and (reason := _why_no_video(folder, there, root=root)):
@@ -79,7 +79,7 @@ def find_videos(root: str | PathLike[str], *, store: str | PathLike[str]) -> Fou
             path = folder / name
             key, suffix = as_text(path.relative_to(root)), _suffix(name)
             if files[name].is_symlink() and not path.exists():
-                found.skipped[key] = "a link to nothing"  # whatever its suffix: of a folder, maybe
+                found.skipped[key] = "a broken link"  # whatever its suffix: of a folder, maybe
             elif suffix in NO_VIDEOS:
                 found.ignored[key] = f"a .{suffix} file"
             elif not path.is_file():

@@ -60,7 +60,7 @@ class VideoScores:
     warnings: list[str]
     times: np.ndarray | None = None
 
-    def of_some(self, streams: Sequence[str]) -> VideoScores:
+    def select_streams(self, streams: Sequence[str]) -> VideoScores:
         """The scores of some streams alone."""
         return replace(
             self,
@@ -232,11 +232,11 @@ def score_videos(
         if digests[first] == digests[second]:
             warnings.append(f"{first} and {second} are the same scores: give each stream once")
         elif digests[second] in recorded[first] or digests[first] in recorded[second]:
-            whole, its_part = first, second
+            fused, member = first, second
             if digests[first] in recorded[second]:
-                whole, its_part = second, first
+                fused, member = second, first
             warnings.append(
-                f"{whole} was fused of the scores of {its_part}, which so count twice: give either "
+                f"{fused} was fused of the scores of {member}, which so count twice: give either "
                 "the fused file or what it was made of"
             )
         elif recorded[first] & recorded[second]:

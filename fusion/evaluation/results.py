@@ -25,9 +25,9 @@ def fusion_result(
     """
     streams, metadata = fusion.streams, fusion.table.metadata
     strategy = metadata["streams"]["strategy"]
-    summary = partial(accuracy_summary, labels=streams.labels, groups=streams.groups)
-    fused = summary(fusion.scores)
-    inputs = {key: summary(scores) for key, scores in streams.scores.items()}
+    summarise = partial(accuracy_summary, labels=streams.labels, groups=streams.groups)
+    fused = summarise(fusion.scores)
+    inputs = {key: summarise(scores) for key, scores in streams.scores.items()}
     answers = fusion.scores.argmax(axis=1)
     warnings = [*fusion.warnings, *diagnose(streams, answers, strategy=strategy)]
     if fused["unlabelled"]:
@@ -44,7 +44,7 @@ def fusion_result(
         )
     return {
         "videos": len(streams.names),
-        "classes": len(streams.class_names),
+        "num_classes": len(streams.class_names),
         "strategy": strategy,
         "segments": metadata["segments"]["strategy"],
         "combine": metadata["combine"],
@@ -57,7 +57,7 @@ def fusion_result(
             for key, summary in inputs.items()
         ],
         "fused": fused,
-        "unfitted": None if unfitted is None else summary(unfitted),
+        "unfitted": None if unfitted is None else summarise(unfitted),
         "calibration": None,
         "fitted_on": metadata.get("fitted_on"),
         "warnings": warnings,
@@ -134,7 +134,7 @@ def fusion_lines(result: Mapping[str, Any]) -> list[str]:
         what = "calibration" if result["calibration"] else "learning"
         strategy = result["strategy"] if result["calibration"] else "mean"
         results[f"without {what} ({strategy})"] = result["unfitted"]
-    cells = {name: accuracy_cells(of, result["classes"]) for name, of in results.items()}
+    cells = {name: accuracy_cells(of, result["num_classes"]) for name, of in results.items()}
     rows = [["", *next(iter(cells.values()))]]
     rows += [[name, *of_result.values()] for name, of_result in cells.items()]
     basis = interval_basis(result["fused"]["groups"], result["fused"]["top1"]["of"])
@@ -168,7 +168,7 @@ def _fusion_lines_of_splits(result: Mapping[str, Any]) -> list[str]:
     results.append((fused, result["fused"], [split["fused"] for split in splits]))
     if plain := result["unfitted"]:
         results.append(("without what was fitted", plain, [split["unfitted"] for split in splits]))
-    shown = shown_measures(splits[0]["classes"])
+    shown = shown_measures(splits[0]["num_classes"])
     heading = [MEASURES[m] if m == "mean_class" else f"mean {MEASURES[m]}" for m in shown]
     rows = [["", *_split_names(splits), *heading]]
     for name, means, of_splits in results:
@@ -230,35 +230,15 @@ def p_text(pair: Mapping[str, Any]) -> str:
 
 def compare_lines(result: Mapping[str, Any]) -> list[str]:
     """Results, pairs, complementarity, segments and classes, one table each."""
-    over_splits = "splits" in result
-    basis = interval_basis(result["groups"], result["videos"])
-    answers, test = "", test_used(result)
-    systems = [["", "top-1"]]
-    pairs = [["difference in points", "", "95 %", "only first", "only second", "p", "smallest"]]
-    lines = []
-    if over_splits:
+    if "splits" in result:
         splits = [{"split": split} for split in result["splits"]]
         lines = [splits_text({"splits": splits, "missing": result["missing"]})]
         answers, test = f", {result['answers']} answers", test_used_over_splits(result)
-        systems = [["", *_split_names(splits), "mean", "95 %"]]
-        pairs = [["difference in points", "mean", "95 %", "by split", "p"]]
-    for row in sorted(result["systems"], key=lambda system: -system["percent"]):
-        cells = [accuracy_text(row)] if not over_splits else []
-        if over_splits:
-            low, high = row["interval"]
-            cells = [share_text(of | {"correct": of["correct"][0]}) for of in row["splits"]]
-            cells += [f"{row['percent']:.2f} %", f"[{low:.2f}, {high:.2f}]"]
-        systems.append([row["name"], *cells])
-    for pair in result["pairs"]:
-        low, high = pair["interval"]
-        names = f"{pair['first']} - {pair['second']}"
-        cells = [names, f"{pair['difference']:+.2f}", f"[{low:+.2f}, {high:+.2f}]"]
-        if over_splits:
-            cells += [" ".join(f"{of_split:+.2f}" for of_split in pair["splits"]), p_text(pair)]
-        else:
-            smallest = "-" if pair["smallest"] is None else f"{pair['smallest']:.2f}"
-            cells += [str(pair["only_first"]), str(pair["only_second"]), p_text(pair), smallest]
-        pairs.append(cells)
+        systems, pairs = _rows_over_splits(result, splits)
+    else:
+        lines, answers, test = [], "", test_used(result)
+        systems, pairs = _rows_of_one_split(result)
+    basis = interval_basis(result["groups"], result["videos"])
     lines += [
         f"{result['videos']} videos{answers}; intervals {basis}, those of differences hold what "
         "the test does not reject",
@@ -268,7 +248,7 @@ def compare_lines(result: Mapping[str, Any]) -> list[str]:
         *columns(pairs),
         f"p: {test}, after Holm's correction; *: below 0.05, and 0 is not in the interval",
     ]
-    if not over_splits:
+    if "splits" not in result:
         lines.append(
             f"smallest: the difference that so many {result['unit']} reveal with a power of 80 %"
         )
@@ -297,6 +277,46 @@ def compare_lines(result: Mapping[str, Any]) -> list[str]:
         ]
         lines += ["", *columns(rows)]
     return [*lines, *(f"warning: {text}" for text in result["warnings"])]
+
+
+def _rows_of_one_split(result: Mapping[str, Any]) -> tuple[list[list[str]], list[list[str]]]:
+    """The tables of the results of `compare`, the best first, and of its pairs."""
+    systems = [["", "top-1"]]
+    systems += [[row["name"], accuracy_text(row)] for row in _best_first(result["systems"])]
+    pairs = [["difference in points", "", "95 %", "only first", "only second", "p", "smallest"]]
+    for pair in result["pairs"]:
+        only = [str(pair["only_first"]), str(pair["only_second"])]
+        smallest = "-" if pair["smallest"] is None else f"{pair['smallest']:.2f}"
+        pairs.append([*_difference_cells(pair), *only, p_text(pair), smallest])
+    return systems, pairs
+
+
+def _rows_over_splits(
+    result: Mapping[str, Any], splits: Sequence[Mapping[str, Any]]
+) -> tuple[list[list[str]], list[list[str]]]:
+    """The same of `compare_over_splits`."""
+    systems = [["", *_split_names(splits), "mean", "95 %"]]
+    for row in _best_first(result["systems"]):
+        low, high = row["interval"]
+        shares = [share_text(of | {"correct": of["correct"][0]}) for of in row["splits"]]
+        mean = [f"{row['percent']:.2f} %", f"[{low:.2f}, {high:.2f}]"]
+        systems.append([row["name"], *shares, *mean])
+    pairs = [["difference in points", "mean", "95 %", "by split", "p"]]
+    for pair in result["pairs"]:
+        by_split = " ".join(f"{difference:+.2f}" for difference in pair["splits"])
+        pairs.append([*_difference_cells(pair), by_split, p_text(pair)])
+    return systems, pairs
+
+
+def _best_first(systems: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return sorted(systems, key=lambda system: -system["percent"])
+
+
+def _difference_cells(pair: Mapping[str, Any]) -> list[str]:
+    """The names of a pair, its difference and interval."""
+    low, high = pair["interval"]
+    names = f"{pair['first']} - {pair['second']}"
+    return [names, f"{pair['difference']:+.2f}", f"[{low:+.2f}, {high:+.2f}]"]
 
 
 _CHOSEN = {

@@ -108,8 +108,10 @@ def average_precision(hits: np.ndarray, weights: np.ndarray, positives: np.ndarr
         weights: how often each detection counts, (B, N).
         positives: events to find, (B,); where there is none, the result is NaN.
     """
-    right, all_ = np.cumsum(weights * hits, axis=1), np.cumsum(weights, axis=1)
-    precision = np.divide(right, all_, out=np.zeros_like(right, float), where=all_ > 0)
+    true_positives, detections = np.cumsum(weights * hits, axis=1), np.cumsum(weights, axis=1)
+    precision = np.divide(
+        true_positives, detections, out=np.zeros(detections.shape), where=detections > 0
+    )
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     gained = (envelope * weights * hits).sum(axis=1)
     nothing = np.full(len(positives), np.nan)
@@ -210,9 +212,10 @@ def segment_counts(predicted: np.ndarray, true: np.ndarray, overlap: float) -> t
 
 
 def f1_score(right: np.ndarray, wrong: np.ndarray, missed: np.ndarray) -> np.ndarray:
-    """F1 of counts, 0..1; 0 where there is nothing."""
+    """F1 of counts, 0..1; NaN where there is nothing to find and nothing was found."""
     total = 2 * right + wrong + missed
-    return np.divide(2.0 * right, total, out=np.zeros(np.shape(total)), where=np.asarray(total) > 0)
+    nothing = np.full(np.shape(total), np.nan)
+    return np.divide(2.0 * right, total, out=nothing, where=np.asarray(total) > 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,6 +317,9 @@ def metric_values(
 ) -> dict[str, np.ndarray]:
     """Every metric, 0..1, when films count so often: name -> (B,).
 
+    mAP is the mean over the classes with an event in films that count. It is NaN where there is no
+    event in these, F1 where there are no detections either.
+
     Args:
         weights: (B, F). positive_weights: see `class_precisions`.
     """
@@ -323,7 +329,8 @@ def metric_values(
             [class_precisions(m, weights, positive_weights) for m in judged.matches[key]]
         )
         present = ~np.isnan(of_classes)
-        means = np.where(present, of_classes, 0).sum(axis=0) / np.maximum(1, present.sum(axis=0))
+        sums, counts = np.where(present, of_classes, 0).sum(axis=0), present.sum(axis=0)
+        means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
         values[f"{title} mAP"] = means.mean(axis=1)
         for level, threshold in enumerate(THRESHOLDS[key]):
             values[f"{title} mAP@{threshold:.2f}"] = means[:, level]
@@ -355,17 +362,21 @@ def film_interval(value: float, without: np.ndarray, *, lowest: float) -> list[f
 
     By the jackknife of films with the quantile of Student's t: of a handful of films a bootstrap's
     is too narrow. Films that all say the same show no variance, though others may say otherwise:
-    then it is as wide as Wilson's of such a share of as many films. None for a single film, which
-    says nothing of others.
+    then it is as wide as Wilson's of such a share of as many films.
+
+    None, as the films cannot tell, for a single film; where those that stay as one is left out have
+    no value, since all events are in that one; and where two systems do not differ on any film.
 
     Args:
-        without: the values `without_parts`.
+        without: the value of all films but one, for each that is left out; NaN where it has none.
     """
-    if len(without) < 2:
+    if len(without) < 2 or np.isnan(without).any():
         return None
     error = jackknife_error(without)
     half = t_975(len(without) - 1) * error
-    if error < 1e-12 and (value or lowest == 0):
+    if error < 1e-12:
+        if lowest < 0 and abs(value) < 1e-12:
+            return None
         films = np.ones(len(without))
         low, high = grouped_interval(abs(value), 0.0, videos=len(films), sizes=films)
         half = max(abs(value) - low, high - abs(value))
@@ -375,15 +386,15 @@ def film_interval(value: float, without: np.ndarray, *, lowest: float) -> list[f
 def event_metrics(judged: Judged, *, rng: np.random.Generator | int = 0) -> dict[str, Any]:
     """Every metric of a system, as JSON values: `percent`, and its 95 % `interval`.
 
-    The interval is by whole films (`film_interval`); a class that the others lack, as a film is
-    left out, is left out of their mean.
+    The interval is by whole films (`film_interval`), or None. Where all events of a class are in
+    one film, the others without it are judged on the classes that they have.
     """
     count = len(judged.films)
     values = metric_values(judged, np.ones((1, count)))
     without = metric_values(judged, without_parts(count, rng))
     return {
         name: {
-            "percent": percent(value),
+            "percent": percent(np.nan_to_num(value)),
             "interval": film_interval(value, without[name], lowest=0.0),
         }
         for name, (value,) in values.items()
@@ -410,9 +421,9 @@ def compare_systems(
     """Is one system better than another on the same films? For the metrics SHOWN, as JSON values.
 
     `difference` in percent points (first minus second) with its 95 % `interval` by films, the same
-    for both (`film_interval`); and `p`, two-sided, of a randomisation test: if neither is better,
-    exchanging the two in any film changes nothing. All exchanges are tried for 10 films or fewer,
-    else 2,000 of them. `p_holm` is p after Holm's correction for all metrics here.
+    for both (`film_interval`), or None; and `p`, two-sided, of a randomisation test: if neither is
+    better, exchanging the two in any film changes nothing. All exchanges are tried for 10 films or
+    fewer, else 2,000 of them. `p_holm` is p after Holm's correction for all metrics here.
     """
     count = len(first.films)
     both = _side_by_side(first, second)
@@ -435,8 +446,9 @@ def compare_systems(
     left = without_parts(count, rng)
     without = differences(np.ones_like(left), left)
     rows: list[dict[str, Any]] = []
-    for name, (difference,) in observed.items():
-        extreme = np.abs(random[name]) >= abs(difference) - 1e-12
+    for name, (value,) in observed.items():
+        difference = np.nan_to_num(value)
+        extreme = np.abs(np.nan_to_num(random[name])) >= abs(difference) - 1e-12
         rows.append(
             {
                 "metric": name,

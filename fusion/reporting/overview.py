@@ -38,7 +38,8 @@ def overview_verdict(table: Table) -> list[str]:
     if not groups:
         basis = "as if the videos were independent (--groups)"
         tested = "videos, taken as independent,"
-    of_five = f"Top-5: {best['top5']:.2f} %. " if "top5" in shown_measures(table["classes"]) else ""
+    shown = shown_measures(table["num_classes"])
+    of_five = f"Top-5: {best['top5']:.2f} %. " if "top5" in shown else ""
     lines = [
         f"{best['name']} gets {best['percent']:.2f} %{deviation} of the videos right (top-1, mean "
         f"of {over}; 95 % interval {interval_text(best['interval'])}, {basis}).",

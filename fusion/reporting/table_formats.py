@@ -174,7 +174,7 @@ def csv_rows(table: Table) -> list[list[object]]:
             cells += ["" if value is None else value for value in figures]
         low, high = row["interval"] or (None, None)
         pair = row["below_best"]
-        top5 = row["top5"] if "top5" in shown_measures(table["classes"]) else None
+        top5 = row["top5"] if "top5" in shown_measures(table["num_classes"]) else None
         figures = [row["percent"], row["sd"], low, high, top5, row["mean_class"]]
         cells += ["" if value is None else value for value in figures]
         cells.append("yes" if row["bold"] else "no")

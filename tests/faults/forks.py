@@ -114,7 +114,7 @@ class Forks:
                     )
 
     def ask(self, timeout: float | None = None, **request: Any) -> Any:
-        """The server's answer; asked again where it hung up, as it does before it acts."""
+        """The server's answer; asked again where it hung up: it starts no request twice."""
         end = time.monotonic() + PATIENCE
         while True:
             answer = ""
@@ -200,6 +200,7 @@ def serve(address: Path) -> dict[str, Any] | None:
     """Answer requests to start and to look after processes; what to do, in a process started."""
     running: dict[int, list[socket.socket]] = {}  # and who waits for its end
     codes: dict[int, int] = {}
+    started: dict[str, int] = {}  # by the file of its output, which no two share
     ended, end = os.pipe()
     os.set_blocking(end, False)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -228,7 +229,9 @@ def serve(address: Path) -> dict[str, Any] | None:
                     connection.close()
                     continue
                 request = json.loads(line)
-                if "pid" not in request:
+                if "pid" not in request and request["files"][0] in started:
+                    answer(connection, started[request["files"][0]])
+                elif "pid" not in request:
                     begun, begin = os.pipe()
                     pid = os.fork()
                     if pid == 0:
@@ -245,6 +248,7 @@ def serve(address: Path) -> dict[str, Any] | None:
                     os.close(begun)
                     codes.pop(pid, None)  # of an earlier process of this number
                     running[pid] = []
+                    started[request["files"][0]] = pid
                     answer(connection, pid)
                 elif request["pid"] in running and request["wait"]:
                     running[request["pid"]].append(connection)

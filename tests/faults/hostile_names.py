@@ -23,7 +23,7 @@ REFUSED = {"twice": "share one name", "y" * 245: "too long"}
 
 
 def write_tree(root: Path) -> None:
-    """The names, and around them links in circles, pipes, links to nothing, one name twice."""
+    """The names, and around them links in circles, pipes, broken links, one name twice."""
     video = write_video(root / "plain.avi", frames=2, size=(16, 16))
     for name in NAMES:
         (root / f"{name}.avi").write_bytes(video.read_bytes())

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from .forks import Forks
+from .forks import CAN_FORK, Forks
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such sockets")
@@ -32,3 +32,25 @@ def test_a_server_that_hangs_up_is_asked_again(tmp_path):
         assert forks.ask(pid=1, wait=False) == 7
         thread.join()
     assert asked == [{"pid": 1, "wait": False}] * 2
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="no server there")
+def test_a_program_whose_start_nobody_heard_of_is_not_started_again(tmp_path):
+    forks, program = Forks("extraction"), tmp_path / "program.py"
+    program.write_text(
+        "import os\nwith open('ran', 'a') as file:\n    file.write(f'{os.getpid()} ')"
+    )
+    request = {
+        "argv": [str(program)],
+        "cwd": str(tmp_path),
+        "environment": {"PYTHONPATH": str(tmp_path)},
+        "files": [str(tmp_path / "out"), str(tmp_path / "err")],
+        "program": str(program),
+    }
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(forks.address)
+        server.sendall(json.dumps(request).encode() + b"\n")
+    pid = forks.ask(**request)
+    assert forks.ask(pid=pid, wait=True) == 0
+    assert (tmp_path / "ran").read_text() == f"{pid} "
+    assert forks.ask(**request) == pid

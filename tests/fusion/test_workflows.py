@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from fusion import workflows
 from fusion.combining.inputs import FusionOptions
 from fusion.tables import join as join_module
 from fusion.tables.score_file import ScoreTable, write_scores
@@ -49,6 +51,29 @@ def test_the_curve_written_out(options: FusionOptions, tmp_path: Path) -> None:
 def test_a_cascade_is_not_chosen_on_test(options: FusionOptions) -> None:
     with pytest.raises(InputError, match="--cascade is chosen on val or in folds, not on test"):
         tune_files(options, choose="test", cascade=1.0)
+
+
+@pytest.mark.parametrize(
+    ("work", "more", "message"),
+    [
+        (fuse_files, {"learn": "stacking", "calibrate": "val"}, "leave out --calibrate"),
+        (fuse_files, {"learn": "stacking", "strategy": "max"}, "leave out --strategy"),
+        (fuse_files, {"learn": "stacking", "learn_on": "val"}, "no validation scores of a"),
+        (fuse_files, {"calibrate": "val"}, "no validation scores of a"),
+        (fuse_files, {"calibrate": "crossfit", "folds": 4}, "folds"),
+        (compare_files, {"calibrate": "val"}, "no validation scores of a"),
+        (partial(tune_files, choose="val"), {}, "no validation scores of a"),
+        (partial(tune_files, choose="crossfit"), {"folds": 4}, "folds"),
+    ],
+    ids=str,
+)
+def test_wrong_use_is_refused_before_the_work(
+    options: FusionOptions, monkeypatch: pytest.MonkeyPatch,
+    work: Callable[..., object], more: dict[str, Any], message: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(workflows, "score_videos", None)
+    with pytest.raises(InputError, match=message):
+        work(replace(options, **more))
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,32 @@ def twostream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return run
 
 
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A network of few layers, as if it were built in."""
+    from torch import nn
+
+    from twostream.models import MODELS
+    from twostream.models.segment_network import SegmentNetwork
+    from twostream.transforms.presets import Modality
+
+    def build(*, modality: Modality, num_classes: int, weights: object) -> SegmentNetwork:
+        layers = [
+            nn.Conv2d(modality.channels * modality.snippet_length, 4, 3, stride=4),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Conv2d(4, 8, 3, stride=2),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        ]
+        return SegmentNetwork(nn.Sequential(*layers), nn.Linear(8, num_classes), modality)
+
+    monkeypatch.setitem(MODELS, "tiny", build)
+    return "tiny"
+
+
 # Of each process of torchrun: hand on to a fork, which need not import anything, and share its end.
 AS_FORK = """
 import signal, sys

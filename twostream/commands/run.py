@@ -314,8 +314,8 @@ def _plan_lines(why: str, plan: dict[str, Any]) -> list[str]:
     lines.append(f"  in all about {_duration(plan['hours'])}; stop and repeat the line at will")
     if plan["load"] and plan["load"] > 1.5 * plan["cores"]:
         lines.append(
-            f"  these times are of a busy machine (load {plan['load']:.0f} on {plan['cores']} "
-            "cores), and shorter when it is not"
+            f"  measured on a busy machine (load {plan['load']:.0f} on {plan['cores']} cores); "
+            "expect less when it is idle"
         )
     return lines
 

@@ -108,6 +108,14 @@ def test_a_lasting_process_does_many_jobs_until_it_dies():
     assert wait_until_gone([first.value, third.value, fourth.value])
 
 
+def test_a_job_that_cannot_be_sent_leaves_no_process():
+    outcomes = run_jobs(eval, [PID, lambda: 0], workers=1, timeout=60.0, lasting=True)
+    _, first = next(outcomes)
+    with pytest.raises(Exception, match="pickle"):
+        next(outcomes)
+    assert wait_until_gone([first.value])
+
+
 @pytest.fixture
 def time_passes_after(monkeypatch):
     """`conclude` for `run_jobs`: no time passes before `count` jobs have ended, then a lot does."""

@@ -77,10 +77,10 @@ def test_what_is_no_regular_file_is_skipped_by_name(tree, tmp_path):
     assert list(found.videos) == ["a", "link"]
     assert found.skipped == {
         "endless.avi": "not a regular file",
-        "gone.mp4": "a link to nothing",
+        "gone.mp4": "a broken link",
         "pipe": "not a regular file",
         "pipe.avi": "not a regular file",
-        "round.avi": "a link to nothing",
+        "round.avi": "a broken link",
     }
     assert found.ignored == {
         "address": "no video by its content",
@@ -101,7 +101,7 @@ def test_what_may_hide_videos_is_skipped(tree, tmp_path, monkeypatch):
     found = tree()
     assert (list(found.videos), found.ignored) == (["a"], {})
     assert found.skipped == {
-        **dict.fromkeys(links, "a link to nothing"),
+        **dict.fromkeys(links, "a broken link"),
         "x.dat": "cannot be read: Permission denied",
     }
 
@@ -218,7 +218,7 @@ def test_links_to_nothing_among_pictures_are_named(tree, tmp_path):
     (tmp_path / "videos" / "a" / "3.jpg").symlink_to("gone.jpg")
     found = tree()
     assert list(found.videos) == ["a"]
-    assert found.skipped == {"a": "1 of 3 pictures are links to nothing, or no files: 3.jpg"}
+    assert found.skipped == {"a": "1 of 3 pictures are broken links, or no files: 3.jpg"}
 
 
 def test_the_folder_of_one_video_is_not_the_folder_of_videos(tmp_path):

@@ -184,6 +184,34 @@ def test_intervals_and_percent() -> None:
     assert event_metrics(one)["THUMOS14 mAP"]["interval"] is None
 
 
+def test_one_film_with_all_events_tells_nothing_of_others() -> None:
+    """Left out, it leaves nothing to find: no value of 0 then, which gave the interval 0 to 100."""
+    truth = [[Event(0, 9, "a"), Event(20, 30, "b")], [], []]
+    judged = judge_events(named([truth[0][:1], [], []]), truth_of(truth))
+    result = event_metrics(judged)
+    assert {name: value["percent"] for name, value in result.items() if "@" in name} == {
+        name: 50.0 if "mAP" in name else pytest.approx(200 / 3, abs=1e-4)
+        for name in result
+        if "@" in name
+    }
+    without = {name for name, value in result.items() if value["interval"] is None}
+    assert without == {name for name in result if "mAP" in name or "F1" in name}
+    nothing = judge_events({}, truth_of(truth))
+    rows = compare_systems(judged, nothing, rng=np.random.default_rng(0))
+    assert {row["metric"]: (row["difference"], row["interval"], row["p"]) for row in rows[:2]} == {
+        "ActivityNet mAP": (50, None, 1), "ActivityNet mAP@0.50": (50, None, 1),
+    }  # fmt: skip
+    short = [[Event(0, 1e-4, "a")], [Event(5, 5.0005, "a")]]  # nothing that THUMOS14 counts
+    same = judge_events(named(short), truth_of(short))
+    assert event_metrics(same)["THUMOS14 mAP"] == {"percent": 0, "interval": None}
+    (row,) = (
+        row
+        for row in compare_systems(same, same, rng=np.random.default_rng(0))
+        if row["metric"] == "THUMOS14 mAP"
+    )
+    assert (row["difference"], row["interval"], row["p"]) == (0, None, 1)
+
+
 def test_two_systems_are_compared_film_by_film() -> None:
     _, truth = random_films(np.random.default_rng(2), films=6)
     perfect = judge_events(named(truth), truth_of(truth))
@@ -197,6 +225,6 @@ def test_two_systems_are_compared_film_by_film() -> None:
     assert rows["ActivityNet mAP"]["p"] == 2 / 2**6
     assert rows["ActivityNet mAP"]["p_holm"] > 2 / 2**6
     same = compare_systems(perfect, perfect, rng=np.random.default_rng(0))
-    assert {(row["difference"], row["p"]) for row in same} == {(0, 1)}
+    assert {(row["difference"], row["interval"], row["p"]) for row in same} == {(0, None, 1)}
     back = compare_systems(nothing, perfect, rng=np.random.default_rng(0))
     assert back[0]["difference"] == -100

@@ -22,7 +22,6 @@ from twostream.data.protocols import Protocol, centre_of_segments, whole_frame
 from twostream.data.splits import VideoRecord
 from twostream.data.stored import StoredVideo
 from twostream.export import export_run
-from twostream.models import MODELS
 from twostream.models.checkpoint import (
     NetworkSpec,
     load_network,
@@ -33,7 +32,6 @@ from twostream_base.plugins import TrustedName
 
 from ..conftest import CLASSES, ROOT, MiniProject
 from ..models.test_two_streams import stages
-from ..training.test_trainer import NETWORK
 
 Command = Callable[..., Result]
 
@@ -49,14 +47,6 @@ def store(mini: MiniProject, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = CliRunner().invoke(cli, ["extract-flow", *videos, *EXTRACTION])
     assert done.exit_code == 0, done.output
     return store
-
-
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A network of few layers, as if it were built in."""
-    exec(NETWORK, networks := dict[str, Any]())
-    monkeypatch.setitem(MODELS, "tiny", networks["tiny"])
-    return "tiny"
 
 
 def make_run(folder: Path, store: Path, model: str) -> Path:

@@ -223,7 +223,7 @@ def test_what_is_left_out_is_said(make_video, tmp_path):
     result = invoke("--videos", tmp_path / "videos", "--store", tmp_path / "store")
     assert result.exit_code == 0
     assert "1 files are not videos and were ignored: notes.txt (a .txt file)" in result.stderr
-    assert "skipped   gone.avi: a link to nothing" in result.stderr
+    assert "skipped   gone.avi: a broken link" in result.stderr
 
 
 def test_repeated_frames_are_told_and_dropped(write_mjpg, tmp_path):
