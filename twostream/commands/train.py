@@ -138,7 +138,11 @@ def complete_options(
     if begun:
         known = plugins.trust(begun, trust)
     elif starts:
-        known = find_starts(starts, model_option=options["model_option"], trust_plugins=trust)
+        known = find_starts(
+            starts,
+            model_option=options["model_option"],
+            trust_plugins=trust or {options["model"]},  # a plug-in only where it was typed
+        )
     elif checkpoint:
         texts = (
             f"{key}={str(value).lower() if isinstance(value, bool) else value}"
