@@ -232,11 +232,11 @@ def score_videos(
         if digests[first] == digests[second]:
             warnings.append(f"{first} and {second} are the same scores: give each stream once")
         elif digests[second] in recorded[first] or digests[first] in recorded[second]:
-            fused, member = first, second
+            derived, source = first, second
             if digests[first] in recorded[second]:
-                fused, member = second, first
+                derived, source = second, first
             warnings.append(
-                f"{fused} was fused of the scores of {member}, which so count twice: give either "
+                f"{derived} was fused of the scores of {source}, which so count twice: give either "
                 "the fused file or what it was made of"
             )
         elif recorded[first] & recorded[second]:
