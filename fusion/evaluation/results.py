@@ -95,10 +95,10 @@ def interval_text(ends: Sequence[float], *, sign: str = "", decimals: int = 2) -
     return f"{low:{sign}.{decimals}f} to {high:{sign}.{decimals}f}"
 
 
-def interval_basis(groups: int | None, videos: int) -> str:
+def interval_basis(groups: int | None, videos: int, *, cure: str = "--groups") -> str:
     """What the intervals of accuracies take for granted, after the word `intervals`."""
     if groups is None:
-        return "as if the videos were independent (--groups)"
+        return f"as if the videos were independent ({cure})"
     return "of independent videos" if groups == videos else f"by {groups} whole groups"
 
 

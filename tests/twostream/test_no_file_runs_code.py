@@ -238,11 +238,14 @@ def test_a_checkpoint(
     assert all("stopped by the test" in output for output in whole), whole
     turn = cycle(readers)
     plug_ins = {".model", ".consensus", ".extraction.method.name", ".extraction.method"}
-    refused = set()
+    refused, read_by_all = set(), set()
     for mutation in mutations(card):
         with_header(weights, mutation.value)
         sums.write_text(f"{sha256_file(weights)}  weights.safetensors\n{state}\n")
-        every = mutation.place in plug_ins - refused
+        # Every reader gets each place where code may be named, with one of the programs.
+        names_code = re.search("method|model|consensus|options", mutation.place)
+        every = names_code and mutation.place not in read_by_all
+        read_by_all.add(mutation.place)
         outputs = [run(*reader).output for reader in (readers if every else [next(turn)])]
         texts = [output for output in outputs if "would run code" in output]
         assert all(

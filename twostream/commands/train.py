@@ -132,7 +132,11 @@ def complete_options(
     _complete_teacher(options, typed)
     starts = options["start_from"]
     is_named = bool(starts) or options["weights"] not in ("none", *PRETRAINED)
-    begun = run_begun_with(options) if is_named and not restart else None
+    source = click.get_current_context().get_parameter_source("model")
+    is_open = source is click.core.ParameterSource.DEFAULT or (starts and "model" not in typed)
+    begun = None
+    if is_named and not restart:
+        begun = run_begun_with(options, model=None if is_open else options["model"])
     checkpoint = None if begun else recognised(options["weights"], bar=console.progress)
     known: dict[str, Any] = {}  # of the network that it starts from
     if begun:
@@ -149,8 +153,6 @@ def complete_options(
             for key, value in checkpoint.model_options.items()
         )
         known = {"model": checkpoint.model, "model_option": tuple(texts)}
-    source = click.get_current_context().get_parameter_source("model")
-    is_open = source is click.core.ParameterSource.DEFAULT or (starts and "model" not in typed)
     if known.get("model") and is_open:
         options["model"] = known["model"]
     if known and (is_open or (starts and options["model"] == known["model"])):
@@ -347,9 +349,9 @@ def _print_result(trainer: Trainer, *, written: bool, plot: bool, as_json: bool)
         else f"==> nothing to do: trained and scored already, see {folder / 'scores'}"
     )
     for subset, summary in accuracy.items():
-        basis = "as if the videos were independent (`init` takes their groups)"
-        if summary["groups"] is not None:
-            basis = interval_basis(summary["groups"], summary["top1"]["of"])
+        basis = interval_basis(
+            summary["groups"], summary["top1"]["of"], cure="give groups to `init`"
+        )
         note = f"  warning: {trainer.seen[subset].text}" if trainer.seen[subset] else ""
         console.show(f"    {subset:<4}  top-1 {accuracy_text(summary['top1'])}  {basis}{note}")
     split = [] if options.split == 1 else ["--split", options.split]

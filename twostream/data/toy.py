@@ -58,6 +58,7 @@ def write_toy_lists(annotations: Path, classes: Sequence[str], groups: int) -> N
         write_text(annotations / f"testlist{split:02d}.txt", test)
 
 
+Random = np.random.Generator | Sequence[int]  # a generator, or the seed of one
 Films = dict[str, Callable[[], np.ndarray]]  # file below the videos -> its frames
 
 
@@ -76,7 +77,7 @@ def generate(videos: Path, films: Films) -> Iterator[Path]:
 def toy_films() -> Films:
     """The 324 clips, 24 frames of 96 x 96."""
     return {
-        _video(name, group): partial(make_clip, name, rng=np.random.default_rng((label, group)))
+        _video(name, group): partial(make_clip, name, rng=(label, group))
         for label, name in enumerate(CLASSES)
         for group in range(1, NUM_GROUPS + 1)
     }
@@ -85,7 +86,7 @@ def toy_films() -> Films:
 def where_films() -> Films:
     """The 300 clips of two discs, 24 frames of 96 x 96."""
     return {
-        _video(name, group): partial(where_clip, name, rng=np.random.default_rng((2, label, group)))
+        _video(name, group): partial(where_clip, name, rng=(2, label, group))
         for label, name in enumerate(WHERE_CLASSES)
         for group in range(1, WHERE_GROUPS + 1)
     }
@@ -96,12 +97,13 @@ def long_films() -> Films:
     return {_film(number): partial(long_film, number) for number in range(1, NUM_FILMS + 1)}
 
 
-def make_clip(name: str, *, rng: np.random.Generator, num_frames: int = NUM_FRAMES) -> np.ndarray:
+def make_clip(name: str, *, rng: Random, num_frames: int = NUM_FRAMES) -> np.ndarray:
     """Film one class: uint8 (T, 96, 96, 3) RGB, with camera jitter, changing light and noise.
 
     Args:
         name: colour and motion; also `Grey...` and `...Still`.
     """
+    rng = np.random.default_rng(rng)
     tints = TINTS | {GREY: (1.0, 1.0, 1.0)}
     tint = next(tint for tint in tints if name.startswith(tint))
     # The texture is larger than the frame, so that no border of it comes into view.
@@ -119,7 +121,7 @@ def make_clip(name: str, *, rng: np.random.Generator, num_frames: int = NUM_FRAM
     return np.rint(np.clip(frames, 0, 255)).astype(np.uint8)
 
 
-def where_clip(moving: str, *, rng: np.random.Generator) -> np.ndarray:
+def where_clip(moving: str, *, rng: Random) -> np.ndarray:
     """Film a red and a blue disc, one in each half: uint8 (24, 96, 96, 3) RGB.
 
     One turns about its centre, the other stands. Its texture shows no angle, so no frame tells
@@ -129,6 +131,7 @@ def where_clip(moving: str, *, rng: np.random.Generator) -> np.ndarray:
     Args:
         moving: the colour of the disc that turns.
     """
+    rng = np.random.default_rng(rng)
     background = 20 + 95 * smooth_texture((SIDE, SIDE), rng=rng)
     pixels = np.indices((SIDE, SIDE))[::-1]  # x, y
     discs = []

@@ -162,25 +162,33 @@ VIDEO_FAMILIES: dict[str, tuple[tuple[int, int], int, tuple[str, ...]]] = {
     "Video Swin Transformer": ((32, 2), 224, ("swin3d_t", "swin3d_s", "swin3d_b")),
 }
 
-MODELS: dict[str, Callable[..., SegmentNetwork]] = {
-    name: Architecture(family, name) for family, names in IMAGE_FAMILIES.items() for name in names
+# ResNets inflated to 3D: the prefix of their names -> their family and options of `build_i3d`.
+INFLATED: dict[str, tuple[str, dict[str, Any]]] = {
+    "i3d": ("I3D", {}),
+    "nonlocal-i3d": ("Non-local I3D", {"non_local": True}),
+    "mask-nonlocal-i3d": ("Masked non-local I3D", {"non_local": True, "window": MASK}),
 }
-MODELS["bn-inception"] = Architecture("BN-Inception", "bn-inception", conversion="bn-inception")
-for _name in (*RESNETS, "mobilenet_v2"):
-    MODELS[f"tsm-{_name}"] = Architecture("TSM (temporal shift)", _name, (8, 0), "tsm")
-for _prefix, _family, _options in (
-    ("i3d", "I3D", {}),
-    ("nonlocal-i3d", "Non-local I3D", {"non_local": True}),
-    ("mask-nonlocal-i3d", "Masked non-local I3D", {"non_local": True, "window": MASK}),
-):
-    for _name in RESNETS:
-        MODELS[f"{_prefix}-{_name}"] = Architecture(_family, _name, (32, 2), "i3d", _options)
-MODELS["inception-i3d"] = Architecture("Inception-I3D", "googlenet", (64, 1), "inception-i3d")
-MODELS |= {
-    name: Architecture(family, name, clip, input_size=side)
-    for family, (clip, side, names) in VIDEO_FAMILIES.items()
-    for name in names
-}
+
+
+def _all_models() -> dict[str, Callable[..., SegmentNetwork]]:
+    models: dict[str, Callable[..., SegmentNetwork]] = {}
+    for family, names in IMAGE_FAMILIES.items():
+        for name in names:
+            models[name] = Architecture(family, name)
+    models["bn-inception"] = Architecture("BN-Inception", "bn-inception", conversion="bn-inception")
+    for name in (*RESNETS, "mobilenet_v2"):
+        models[f"tsm-{name}"] = Architecture("TSM (temporal shift)", name, (8, 0), "tsm")
+    for prefix, (family, options) in INFLATED.items():
+        for name in RESNETS:
+            models[f"{prefix}-{name}"] = Architecture(family, name, (32, 2), "i3d", options)
+    models["inception-i3d"] = Architecture("Inception-I3D", "googlenet", (64, 1), "inception-i3d")
+    for family, (clip, side, names) in VIDEO_FAMILIES.items():
+        for name in names:
+            models[name] = Architecture(family, name, clip, input_size=side)
+    return models
+
+
+MODELS = _all_models()
 
 
 TWO_STREAMS = ("spatial", "motion")  # what a joint network is made of

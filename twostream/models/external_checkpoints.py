@@ -173,15 +173,20 @@ def rename(layers: Layers, rules: Rules) -> Layers:
 
 
 def _numbered(pattern: str, replacement: str, marks: Iterable[object]) -> Rules:
-    """A rule for each of their marks: # is that in the pattern, in ours its number, from 1."""
+    """A rule for each of their marks, which count what we number from 1; # is where it stands.
+
+    Their stages 2 to 5 are our layers 1 to 4: of `^res#_`, `layer#.` and STAGES come `^res2_` ->
+    `layer1.`, `^res3_` -> `layer2.` and so on; of `branch2#_`, `conv#.` and CONVOLUTIONS
+    `branch2a_` -> `conv1.`.
+    """
     return tuple(
         (pattern.replace("#", str(mark)), replacement.replace("#", str(number)))
         for number, mark in enumerate(marks, start=1)
     )
 
 
-STAGES = (2, 3, 4, 5)  # of a ResNet, as others count them
-CONVOLUTIONS = "abc"  # of a bottleneck
+STAGES = (2, 3, 4, 5)  # of a ResNet, the stem being the first: res2 is layer1
+CONVOLUTIONS = "abc"  # of a bottleneck: branch2a is conv1
 OF_BLOCKS: Rules = (  # non-local ones
     (r"\.non_local\.out\.", ".non_local.project."),
     (r"\.non_local\.bn\.", ".non_local.norm."),

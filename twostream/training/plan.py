@@ -6,8 +6,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from twostream.compute.device import autocast
+from twostream.compute.device import autocast, is_out_of_memory
 from twostream.data.dataset import views_shape
 from twostream.data.holdout import hold_out
 from twostream.data.protocols import Protocol, find_protocol
@@ -27,8 +26,9 @@ from twostream.training.data import gather, plan_batches, sample_records
 from twostream.training.learner import Learner
 from twostream.training.loop import accumulate_gradient
 from twostream.training.loss import class_weights
-from twostream.training.options import TrainOptions
+from twostream.training.options import AUTO, TrainOptions
 from twostream.training.trainer import validation_protocol
+from twostream_base.errors import InputError
 
 
 def plan_run(options: TrainOptions) -> dict[str, Any]:
@@ -157,6 +157,9 @@ def estimate_training(
 
     Returns:
         seconds, and what they come from: seconds_per_training_snippet, seconds_per_test_snippet.
+
+    Raises:
+        InputError: not even two videos fit into memory.
     """
     learner = Learner(
         replace(options, weights="none", compiled=False, ema=0.0),
@@ -167,14 +170,15 @@ def estimate_training(
     segments, device = options.segments, learner.device
     shape = (segments, *options.modality.snippet_shape(options.input_size))
 
-    def clips(videos: int) -> torch.Tensor:
-        return torch.randint(0, 256, (videos, *shape), dtype=torch.uint8)
+    parts = 1 if options.accumulate == AUTO else int(options.accumulate)
+    at_once = math.ceil(options.batch_size / parts)  # videos
 
-    def step(videos: int) -> Any:
+    def step(clips: torch.Tensor) -> Any:
         losses, _ = accumulate_gradient(
             learner.network,
-            clips(videos),
-            torch.zeros(videos, dtype=torch.int64),
+            clips,
+            torch.zeros(len(clips), dtype=torch.int64),
+            math.ceil(len(clips) / at_once),
             consensus=learner.consensus,
             device=device,
             precision=options.precision,
@@ -183,13 +187,13 @@ def estimate_training(
         learner.optimizer.step()
         return losses.tolist()  # which waits for a GPU
 
-    def test_step(videos: int) -> Any:
+    def test_step(clips: torch.Tensor) -> Any:
         with torch.inference_mode(), autocast(device, options.precision):
-            return learner.network(clips(videos).to(device)).float().sum().item()
+            return learner.network(clips.to(device)).float().sum().item()
 
-    training = _seconds_per_video(step, options.batch_size) / segments
+    training = _seconds_per_video(step, shape, options.batch_size) / segments
     learner.network.eval()
-    testing = _seconds_per_video(test_step, options.batch_size) / segments
+    testing = _seconds_per_video(test_step, shape, options.batch_size) / segments
     held_out = round(options.val_fraction * train) if options.select == "val" else test
 
     def snippets(protocol: str) -> int:
@@ -207,21 +211,41 @@ def estimate_training(
     }
 
 
-def _seconds_per_video(step: Callable[[int], Any], batch_size: int) -> float:
-    """Of a step of so many videos, or of fewer where these take long enough or fill the memory."""
+def _seconds_per_video(
+    step: Callable[[torch.Tensor], Any], shape: Sequence[int], batch_size: int
+) -> float:
+    """Of a step of so many videos, or of fewer where these take long enough or fill the memory.
+
+    Args:
+        step: takes clips uint8 (N, *shape). shape: of a video, (S, T, C, H, W).
+
+    Raises:
+        InputError: not even two videos fit into memory.
+    """
     videos, per_video = 2, math.inf  # batch normalisation needs two
 
-    def seconds() -> float:
+    def seconds(clips: torch.Tensor) -> float:
         start = time.perf_counter()
-        step(videos)
+        step(clips)
         return time.perf_counter() - start
 
-    with suppress(torch.OutOfMemoryError):  # training then cuts its batches in parts
+    try:
         while True:
-            seconds()  # the first step of a size is slower
-            spent = seconds()
+            clips = torch.randint(0, 256, (videos, *shape), dtype=torch.uint8)
+            seconds(clips)  # the first step of a size is slower
+            spent = seconds(clips)
             per_video = spent / videos
             if videos >= batch_size or spent > LONG_ENOUGH:
-                return median([spent, *(seconds() for _ in range(TIMED_STEPS - 1))]) / videos
+                repeated = [seconds(clips) for _ in range(TIMED_STEPS - 1)]
+                return median([spent, *repeated]) / videos
             videos = min(2 * videos, batch_size)
-    return per_video
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        if math.isinf(per_video):
+            raise InputError(
+                f"not even {videos} videos of {shape[0]} segments at {shape[-1]} pixels fit into "
+                f"memory; give --accumulate {batch_size} (one video at a time), --precision bf16, "
+                "fewer --segments or a smaller --input-size"
+            ) from error
+        return per_video  # training then cuts its batches in parts

@@ -57,15 +57,17 @@ PATHS = (
 )  # options that are paths
 
 
-def run_begun_with(options: Mapping[str, Any]) -> dict[str, Any] | None:
+def run_begun_with(options: Mapping[str, Any], *, model: str | None) -> dict[str, Any] | None:
     """What `config.toml` says of the network of a run that can go on and has begun the same way.
 
     Args:
         options: `weights`, `start_from` and what tells a run but for its network: `runs`,
             `dataset`, `split`, `stream`, `name`, and how two streams are joined.
+        model: of the run; None where what it starts from decides that.
 
     Returns:
-        The options of `OF_THE_NETWORK`; None where there is no such run.
+        The options of `OF_THE_NETWORK`; None where there is no such run, or several of other
+        networks.
 
     Raises:
         InputError: a configuration is damaged.
@@ -73,6 +75,7 @@ def run_begun_with(options: Mapping[str, Any]) -> dict[str, Any] | None:
     dataset = f"{options['dataset']}-split{options['split']}".replace(":", ".")
     same = ("stream", "name", "weights", "fuse_at", "fuse", "keep_both")
     starts = [os.path.abspath(path) for path in options["start_from"]]
+    runs: list[dict[str, Any]] = []
     for path in sorted((Path(options["runs"]) / dataset).glob(f"*/{CONFIG}")):
         with reading(path, "TOML"):
             config = {k.replace("-", "_"): v for k, v in tomllib.loads(read_text(path)).items()}
@@ -81,6 +84,7 @@ def run_begun_with(options: Mapping[str, Any]) -> dict[str, Any] | None:
             isinstance(began, list)
             and [os.path.abspath(path.parent / str(text)) for text in began] == starts
             and all(config.get(key) == options[key] for key in same)
+            and model in (None, config.get("model"))
         )
         if not is_same or not has_checkpoint(path.parent / "last"):
             continue
@@ -91,8 +95,8 @@ def run_begun_with(options: Mapping[str, Any]) -> dict[str, Any] | None:
                     "writes; copy the run again, or --restart"
                 )
         known = {key: config[key] for key in OF_THE_NETWORK}
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
-    return None
+        runs.append({k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
+    return runs[0] if len(runs) == 1 else None
 
 
 def epoch_folder(run: Path, epoch: int) -> Path:

@@ -212,7 +212,7 @@ def write_log(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def open_tensorboard(
-    folder: Path, curves: Callable[[dict[str, Any]], Mapping[str, float]]
+    folder: Path, points_of: Callable[[dict[str, Any]], Mapping[str, float]]
 ) -> Callable[[Sequence[dict[str, Any]]], None]:
     """Empty `folder`; return a function that adds rows of the log to it.
 
@@ -232,7 +232,7 @@ def open_tensorboard(
 
     def add(rows: Sequence[dict[str, Any]]) -> None:
         for row in rows:
-            for name, value in curves(row).items():
+            for name, value in points_of(row).items():
                 writer.add_scalar(name, value, row["epoch"])
         writer.flush()
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from twostream.models import TWO_STREAMS, find_network, flow_stack
-from twostream.models.checkpoint import WEIGHTS, NetworkSpec, read_spec
-from twostream.models.external_checkpoints import ExternalCheckpoint
+from twostream.models.checkpoint import WEIGHTS, read_spec
 from twostream.models.initial_weights import recognised, stream_of
 from twostream_base import plugins
 from twostream_base.errors import InputError
@@ -29,12 +28,6 @@ class Start:
     input_size: int | None = None
     resize: tuple[int, ...] = ()
     class_names: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, network: NetworkSpec | ExternalCheckpoint | None) -> Start:
-        """The same of a run's network or of another tool's; None says nothing."""
-        names = (field.name for field in fields(cls) if hasattr(network, field.name))
-        return cls(**{name: getattr(network, name) for name in names})
 
 
 def find_starts(
@@ -120,5 +113,25 @@ def _read(path: Path, trust_plugins: plugins.Trust) -> Start:
         spec = read_spec(folder, trust_plugins=trust_plugins)
         with plugins.naming(folder / WEIGHTS):  # below, it would be an option of the joint network
             find_network(spec.model)
-        return Start.of(spec)
-    return Start.of(recognised(str(path)))
+        return Start(
+            model=spec.model,
+            model_options=spec.model_options,
+            stream=spec.stream,
+            clip_length=spec.clip_length,
+            frame_interval=spec.frame_interval,
+            stack=spec.stack,
+            input_size=spec.input_size,
+            resize=spec.resize,
+            class_names=spec.class_names,
+        )
+    checkpoint = recognised(str(path))
+    if checkpoint is None:
+        return Start()
+    return Start(
+        model=checkpoint.model,
+        model_options=checkpoint.model_options,
+        stream=checkpoint.stream,
+        clip_length=checkpoint.clip_length,
+        frame_interval=checkpoint.frame_interval,
+        stack=checkpoint.stack,
+    )

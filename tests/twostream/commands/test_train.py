@@ -84,8 +84,9 @@ def test_networks_of_clips_train_score_and_are_scored_again(
     assert first.metadata["protocol_card"] == again.metadata["protocol_card"]
 
 
-# A small one of each family that no other test trains; `benchmarks/every_model.py` trains all.
+# Small ones of families that no other test trains; `benchmarks/every_model.py` trains all.
 SMALL = {
+    "mc3_18": "motion",
     "mobilenet_v3_small": "motion",
     "mnasnet0_5": "spatial",
     "efficientnet_b0": "motion",
@@ -103,6 +104,8 @@ def test_networks_of_each_family_train_and_score(
              "--clip-norm", "1", "--epochs", "1", "--val-fraction", "0.3", "--protocol",
              "segments:1", "--val-protocol", "segments:1", "--runs", "runs", "--device",
              "cpu"]  # fmt: skip
+    if model == "mc3_18":
+        small += ["--clip-length", "2", "--input-size", "32"]
     twostream("train", "--stream", SMALL[model], "--model", model, *mini.arguments, *small)
     (path,) = Path("runs/ucf101-split1").glob("*/scores/test.safetensors")
     twostream("scores", "check", str(path))

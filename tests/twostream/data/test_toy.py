@@ -15,7 +15,9 @@ from twostream.data.toy import (
     WHERE_CLASSES,
     film_shots,
     make_clip,
+    toy_films,
     where_clip,
+    where_films,
     write_long_lists,
     write_toy_lists,
 )
@@ -65,6 +67,9 @@ def test_clips_repeat_with_their_seed_and_differ_without() -> None:
     assert a.shape == (24, 96, 96, 3)
     assert (a == b).all()
     assert (a != c).any()
+    for films in (toy_films(), where_films()):
+        make = next(iter(films.values()))
+        assert (make() == make()).all()
 
 
 def test_where_only_the_joining_of_places_tells() -> None:

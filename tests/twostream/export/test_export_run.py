@@ -131,7 +131,10 @@ OVER_TIME = {"model": TrustedName(f"{OWN}:over_time"), "clip_length": 5}
 @pytest.mark.parametrize(
     ("changes", "suffix"),
     [
-        ({"stream": "motion", "clip_length": 10, "flow": {"method": "dis", "bound": 15.0}}, ".pt2"),
+        (
+            {"stream": "motion", "clip_length": 10, "flow": {"method": "dis", "bound": 15.0}},
+            ".onnx",
+        ),
         ({"stream": "difference", "clip_length": 6, "consensus": "attention"}, ".pt2"),
         (OVER_TIME, ".pt2"),
         (OVER_TIME, ".onnx"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,7 +25,7 @@ from twostream.prediction.trained_network import load
 from twostream.training.trainer import compare_classes
 from twostream.training.two_runs import find_starts
 from twostream_base.errors import InputError
-from twostream_base.files import sha256_file
+from twostream_base.files import sha256_file, write_toml
 
 from ..conftest import MiniProject
 
@@ -271,6 +272,46 @@ def test_flow_pairs_beside_a_picture_are_neighbours(tmp_path: Path) -> None:
     ]
     with pytest.raises(InputError, match=rf"{paths[1]} .* 2 apart.*--frame-interval 1"):
         find_starts(paths)
+
+
+def test_a_new_joint_run_takes_nothing_from_runs_of_other_networks(
+    twostream: Run, mini: MiniProject
+) -> None:
+    of_pictures = {"model": "resnet18", "model_options": {}}
+    paths = [
+        start(Path("rgb"), **of_pictures, clip_length=1, frame_interval=1),
+        start(Path("flow"), **of_pictures, stream="motion", clip_length=10, frame_interval=1),
+    ]
+    data = [*mini.arguments, "--runs", "runs", "--stream", "joint", "--from", *paths]
+
+    def resolved(*words: str) -> list[Any]:
+        output = twostream("train", *data, *words, "--dry-run", "--json").stdout
+        options = json.loads(output)["options"]
+        return [options[key] for key in ("model", "clip_length", "input_size", "resize")]
+
+    def begun(model: str, *, clip_length: int) -> None:
+        """As if a run of this network had been trained, of other clips than those of `paths`."""
+        run = Path("runs", FOLDER, f"joint-{model}-features-sum")
+        (run / "last").mkdir(parents=True)
+        (run / "last" / "weights.safetensors").touch()
+        config = {
+            "start-from": [os.path.relpath(path, run) for path in paths], "stream": "joint",
+            "name": "", "weights": "none", "fuse-at": "features", "fuse": "sum",
+            "keep-both": False, "model": model, "model-option": [], "flow-stack": 1,
+            "clip-length": clip_length, "frame-interval": 1, "input-size": 112, "resize": [90, 120],
+        }  # fmt: skip
+        write_toml(run / "config.toml", config, title="A run.")
+
+    of_starts = ["resnet18", 10, 32, []]
+    assert resolved() == of_starts
+    begun("resnet18", clip_length=5)
+    assert resolved() == ["resnet18", 5, 112, [90, 120]]
+    assert resolved("--model", "resnet18") == ["resnet18", 5, 112, [90, 120]]
+    assert resolved("--model", "resnet34") == ["resnet34", *of_starts[1:]]
+    begun("resnet34", clip_length=7)
+    assert resolved("--model", "resnet34") == ["resnet34", 7, 112, [90, 120]]
+    assert resolved("--model", "resnet18") == ["resnet18", 5, 112, [90, 120]]
+    assert resolved() == of_starts  # two could be meant: their start decides
 
 
 def test_another_plug_in_for_the_motion_stream(train: Run) -> None:

@@ -1,16 +1,20 @@
-"""`train --dry-run`: what a training would do."""
+"""What a training would do (`train --dry-run`), and how long it takes here."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from click.testing import Result
 
+from twostream.commands.train import complete_options, train
 from twostream.training import plan
+from twostream.training.options import TrainOptions
+from twostream_base.errors import InputError
 
 from ..conftest import MiniProject
 
@@ -62,6 +66,9 @@ def test_a_plan_of_the_lists_alone(
     assert "gone" in wrong.stderr
 
 
+FULL = (torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory"))
+
+
 @pytest.mark.parametrize(
     ("fixed", "of_a_video", "memory", "timed", "expected"),
     [
@@ -70,6 +77,7 @@ def test_a_plan_of_the_lists_alone(
         (0.9, 0.4, 99, [2, 4], 2.5 / 4),  # long enough
     ],
 )
+@pytest.mark.parametrize("full", FULL, ids=["a GPU", "the CPU"])
 def test_a_step_of_the_whole_batch_is_timed_or_a_long_one(
     monkeypatch: pytest.MonkeyPatch,
     fixed: float,
@@ -77,15 +85,65 @@ def test_a_step_of_the_whole_batch_is_timed_or_a_long_one(
     memory: int,
     timed: list[int],
     expected: float,
+    full: RuntimeError,
 ) -> None:
-    now, tried = [0.0], []
+    """The step alone: clips are drawn before."""
+    now, tried, draw = [0.0], [], torch.randint
 
-    def step(videos: int) -> None:
-        tried.append(videos)
-        if videos > memory:
-            raise torch.OutOfMemoryError
-        now[0] += fixed + of_a_video * videos
+    def step(clips: torch.Tensor) -> None:
+        tried.append(len(clips))
+        if len(clips) > memory:
+            raise full
+        now[0] += fixed + of_a_video * len(clips)
+
+    def slowly(*arguments: Any, **options: Any) -> torch.Tensor:
+        now[0] += 100
+        return draw(*arguments, **options)
 
     monkeypatch.setattr(plan.time, "perf_counter", lambda: now[0])
-    assert plan._seconds_per_video(step, 16) == pytest.approx(expected)
+    monkeypatch.setattr(plan.torch, "randint", slowly)
+    assert plan._seconds_per_video(step, (3, 1, 3, 2, 2), 16) == pytest.approx(expected)
     assert list(dict.fromkeys(tried)) == timed
+
+
+@pytest.mark.parametrize("error", FULL)
+def test_two_videos_that_do_not_fit_are_no_estimate(error: RuntimeError) -> None:
+    def step(clips: torch.Tensor) -> None:
+        raise error
+
+    with pytest.raises(InputError) as caught:
+        plan._seconds_per_video(step, (3, 1, 3, 4, 8), 16)
+    for fact in ("2 videos of 3 segments", "8 pixels", "--accumulate 16", "--input-size"):
+        assert fact in str(caught.value)
+
+
+def test_another_error_of_a_step_is_not_hidden() -> None:
+    def step(clips: torch.Tensor) -> None:
+        raise RuntimeError("shape mismatch")
+
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        plan._seconds_per_video(step, (1, 1, 3, 2, 2), 16)
+
+
+@pytest.mark.parametrize(("accumulate", "at_once"), [(1, 6), (2, 3), (4, 2), ("auto", 6)])
+def test_a_step_takes_as_many_videos_at_once_as_training(
+    monkeypatch: pytest.MonkeyPatch, accumulate: int | str, at_once: int
+) -> None:
+    words = ["--dataset", "ucf101", "--annotations", ".", "--store", ".", "--runs", "runs",
+             "--stream", "spatial", "--model", "shufflenet_v2_x0_5", "--input-size", "32",
+             "--segments", "1", "--batch-size", "6", "--device", "cpu", "--weights", "none",
+             "--accumulate", str(accumulate)]  # fmt: skip
+    with train.make_context("train", words) as context:
+        options = {k: v for k, v in context.params.items() if k in TrainOptions.__annotations__}
+        settings, _ = complete_options(options)
+    largest, accumulate_gradient = [], plan.accumulate_gradient
+
+    def noted(network: Any, clips: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        parts = arguments[1]
+        largest.append(len(clips.chunk(parts)[0]))
+        return accumulate_gradient(network, clips, *arguments, **options)
+
+    monkeypatch.setattr(plan, "accumulate_gradient", noted)
+    estimate = plan.estimate_training(settings, num_classes=2, train=8, test=4)
+    assert max(largest) == at_once
+    assert estimate["seconds"] > 0
