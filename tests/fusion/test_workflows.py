@@ -65,7 +65,6 @@ def test_a_cascade_is_not_chosen_on_test(options: FusionOptions) -> None:
         (partial(tune_files, choose="val"), {}, "no validation scores of a"),
         (partial(tune_files, choose="crossfit"), {"folds": 4}, "folds"),
     ],
-    ids=str,
 )
 def test_wrong_use_is_refused_before_the_work(
     options: FusionOptions, monkeypatch: pytest.MonkeyPatch,
