@@ -9,13 +9,31 @@ import pytest
 
 from fusion.combining.fuse import VideoScores, fuse, score_videos
 from fusion.evaluation.comparison import compare
-from fusion.evaluation.results import compare_lines, fusion_lines, fusion_result, tune_lines
+from fusion.evaluation.results import (
+    compare_lines,
+    fusion_lines,
+    fusion_result,
+    interval_basis,
+    tune_lines,
+)
 from fusion.fitting.tune import cascade_in_folds, tune_in_folds, tune_on_test
 from fusion.tables.join import join
 from fusion.tables.score_file import ScoreTable
 
 Make = Callable[..., ScoreTable]
 FILES = {"spatial": [Path("s.safetensors")], "motion": [Path("m.safetensors")]}
+
+
+@pytest.mark.parametrize(
+    ("groups", "text"),
+    [
+        (None, "as if the videos were independent (give groups to `init`)"),
+        (5, "of independent videos"),
+        (3, "by 3 whole groups"),
+    ],
+)
+def test_the_basis_of_intervals(groups: int | None, text: str) -> None:
+    assert interval_basis(groups, 5, cure="give groups to `init`") == text
 
 
 def test_result_for_programs(make_table: Make) -> None:

@@ -124,7 +124,9 @@ def test_it_ends_with_the_accuracy_and_the_next_command(twostream: Run, mini: Mi
         correct = int((table.scores[:, 0, 0].argmax(axis=1) == table.labels).sum())
         (line,) = [line for line in first.stdout.splitlines() if line.split()[0] == subset]
         assert f"top-1 {correct}/{len(table.names)} " in line
-        assert re.search(r"\]  (by \d+ whole groups|of independent videos|as if .*--groups)", line)
+        assert re.search(
+            r"\]  (by \d+ whole groups|of independent videos|as if .*give groups to `init`)", line
+        )
     assert first.stderr.splitlines()[-1] == "next: twostream train --stream motion"
     second = twostream("train", "--stream", "motion", *options, *mini.arguments, "--json")
     summary = json.loads(second.stdout)["accuracy"]

@@ -16,9 +16,10 @@ from twostream.compute import distributed
 from twostream.data.training_videos import VIDEOS, RunVideo, digest_of, read_videos, write_videos
 from twostream.models.checkpoint import has_checkpoint, read_spec_as, save_checkpoint
 from twostream.training.run import Run
-from twostream.training.run_folder import drop_epochs, epoch_folder
+from twostream.training.run_folder import drop_epochs, epoch_folder, run_begun_with
 from twostream.training.run_log import open_tensorboard, write_log
 from twostream_base.errors import InputError
+from twostream_base.files import write_toml
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,35 @@ def test_another_option_or_a_damaged_checkpoint(tmp_path: Path) -> None:
     state.write_bytes(state.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"state.pt: does not match its checksum"):
         start(tmp_path)
+
+
+def test_what_a_run_from_the_same_weights_says_of_its_network(tmp_path: Path) -> None:
+    """Of the named network, or of the only one there is; other weights are another run."""
+    for model, length in (("resnet18", 5), ("resnet50", 7)):
+        run = tmp_path / "toy-split1" / f"motion-{model}"
+        (run / "last").mkdir(parents=True)
+        (run / "last" / "weights.safetensors").touch()
+        config = {
+            "stream": "motion", "name": "", "weights": "a.pth", "fuse-at": "", "fuse": "",
+            "keep-both": False, "start-from": [], "model": model, "model-option": [],
+            "clip-length": length, "frame-interval": 1, "flow-stack": 1, "input-size": 112,
+            "resize": [],
+        }  # fmt: skip
+        write_toml(run / "config.toml", config, title="A run.")
+    options = {
+        "runs": tmp_path, "dataset": "toy", "split": 1, "stream": "motion", "name": "",
+        "weights": "a.pth", "fuse_at": "", "fuse": "", "keep_both": False, "start_from": (),
+    }  # fmt: skip
+
+    def length_of(model: str | None, **changes: Any) -> int | None:
+        begun = run_begun_with(options | changes, model=model)
+        return begun["clip_length"] if begun else None
+
+    assert [length_of(model) for model in ("resnet18", "resnet50", "resnet34")] == [5, 7, None]
+    assert length_of("resnet18", weights="b.pth") is None
+    assert length_of(None) is None
+    shutil.rmtree(tmp_path / "toy-split1" / "motion-resnet18")
+    assert length_of(None) == 7
 
 
 @pytest.mark.parametrize("held", ["best", "epochs", "log.csv", "scores", "average", "last"])
