@@ -74,6 +74,13 @@ def write_random_scores(path: Path, *, seed: int) -> None:
     fusion.write_scores(path, table)
 
 
+def write_inputs() -> None:
+    """The score files and the truth that docs/python.md reads."""
+    for seed, stream in enumerate(("spatial", "motion")):
+        write_random_scores(Path(f"{stream}.safetensors"), seed=seed)
+    Path("truth.csv").write_text("video,start,end,label,duration\nfilm,2,3,jump,5\n")
+
+
 def main_job(readme: str) -> list[str]:
     """The commands of the section, as they stand there; trainings are made short."""
     section = readme.partition("## The main job\n")[2]
@@ -102,8 +109,7 @@ def main() -> None:
     Path("annotations").symlink_to("ucfTrainTestlist")
     Path("clip.avi").symlink_to("UCF-101/RedHorizontal/v_RedHorizontal_g01_c01.avi")
     Path("runs/ucf101-split1").symlink_to("ucf101-split2")
-    for seed, stream in enumerate(("spatial", "motion")):
-        write_random_scores(Path(f"{stream}.safetensors"), seed=seed)
+    write_inputs()
     examples = re.findall(r"```python\n(.*?)```", (root / "docs/python.md").read_text(), re.S)
     scope: dict[str, Any] = {}
     for example in examples:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import fusion
 
+from ..wheel_job import write_inputs
 from .conftest import MiniProject
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
@@ -39,10 +39,7 @@ def test_examples_run(
                "--val-fraction", "0.3", "--val-protocol", "segments:1", "--protocol", "segments:1",
                "--device", "cpu", "--threads", "2"]  # fmt: skip
     twostream("train", "--stream", "motion", *mini.arguments, *options)
-    for seed, stream in enumerate(("spatial", "motion")):
-        write_random_scores(Path(f"{stream}.safetensors"), seed=seed)
-
-    Path("truth.csv").write_text("video,start,end,label,duration\nfilm,2,3,jump,5\n")
+    write_inputs()
     scope: dict[str, Any] = {}
     for code in EXAMPLES:
         exec(code, scope)
@@ -63,28 +60,3 @@ def test_examples_run(
     assert [row["label"] for row in scope["table"]["rows"]] == [
         "spatial", "motion", "spatial + motion, mean", "spatial + motion, variance"
     ]  # fmt: skip
-
-
-def write_random_scores(path: Path, *, seed: int) -> None:
-    """Logits of 60 videos, 10 scenes of each of 3 classes, that are right more often than not."""
-    rng = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(3), 20)
-    scores = rng.normal(size=(60, 3, 1, 3)).astype(np.float32)
-    scores[np.arange(60), ..., labels] += 1
-    names = tuple(
-        f"{name}/v_{name}_g{scene:02d}_c{clip:02d}"
-        for name in ("Archery", "Bowling", "Diving")
-        for scene in range(1, 11)
-        for clip in (1, 2)
-    )
-    fusion.write_scores(
-        path,
-        fusion.ScoreTable(
-            names=names,
-            labels=labels,
-            scores=scores,
-            class_names=("Archery", "Bowling", "Diving"),
-            score_type="logits",
-            metadata={"stream": path.stem},
-        ),
-    )
