@@ -34,14 +34,15 @@ EXAMPLES = re.findall(r"```python\n(# own\.py .*?)```", TEXT, re.DOTALL)
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_and_their_options_exist(line: str) -> None:
-    words = shlex.split(line)[1:]
-    command: click.Command = cli
-    while isinstance(command, click.Group):
-        found = command.get_command(click.Context(command), words.pop(0))
-        assert found is not None, line
-        command = found
-    known = {option for parameter in command.params for option in parameter.opts}
-    assert {word for word in words if word.startswith("--")} <= known
+    line, _, of_train = line.partition(" -- ")  # what `run` hands to `train`
+    for words in (shlex.split(line)[1:], shlex.split(f"train {of_train}")):
+        command: click.Command = cli
+        while isinstance(command, click.Group):
+            found = command.get_command(click.Context(command), words.pop(0))
+            assert found is not None, line
+            command = found
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
